@@ -1,0 +1,54 @@
+"""A request as the classifier sees it, whatever its dialect. Made by `serve.dialects`, read by `classify`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from weir_router.contract import Capability, Complexity
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message. `text` joins the text parts; images and other media are counted in `Prompt`."""
+
+    role: str  # system, user, assistant, tool
+    text: str
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """The structure of a request."""
+
+    turns: tuple[Turn, ...]  # in order, the system prompt first where there is one
+    tools: int = 0  # offered tools
+    tool_results: int = 0  # turns that carry a tool's result
+    images: int = 0
+    documents: int = 0
+    schema: bool = False  # the answer must follow a JSON schema
+    needs: frozenset[Capability] = frozenset()  # what a model must offer to answer at all
+    max_output: int | None = None  # tokens; None: the model's own limit
+
+
+class Features(msgspec.Struct, frozen=True):
+    """What was measured on a prompt; shown by `weir explain` and in the request log. No prompt text."""
+
+    tokens: int  # estimated prompt tokens, tools and images included
+    words: int  # of the last user turn
+    turns: int
+    question_words: int = 0
+    reasoning_words: int = 0  # prove, derive, explain why, step by step, compare ...
+    logic_words: int = 0  # if, unless, therefore, either ... or
+    constraint_words: int = 0  # must, exactly, at most, without ...
+    code: int = 0  # signs of code: fences, keywords, stack traces
+    maths: int = 0  # signs of maths: LaTeX, operators, theorem vocabulary
+    tools: int = 0
+    images: int = 0
+    documents: int = 0
+    schema: bool = False
+
+
+class Classification(msgspec.Struct, frozen=True):
+    """The verdict on a prompt."""
+
+    complexity: Complexity
+    probability: float  # that the class is right, 0..1
+    reason: str  # for people, e.g. "reasoning words (2), maths (1)"
+    features: Features

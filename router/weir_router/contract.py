@@ -1,0 +1,311 @@
+"""What the compiler hands to the router (`CompiledConfig`, `Secrets`) and what the router reports back.
+
+Written by `weir_operator.compile`, read by `weir_router.config`. Frozen and versioned: unknown fields are ignored (an older
+router reads a newer operator's config), an unknown major version is refused. Durations are float seconds, prices float US
+dollars per million tokens. Secrets never stand in `CompiledConfig`; they travel in `Secrets`, keyed by a hash of their value.
+A golden JSON per version lives in `tests/contract/`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+API_VERSION = "config.weir.dev/v1"
+"""Major version of `CompiledConfig`. Raised only when an old router would misread a new config."""
+
+
+class Complexity(StrEnum):
+    """How demanding a prompt is by its structure. Ordered: see `raised`."""
+
+    SIMPLE = "Simple"
+    MODERATE = "Moderate"
+    COMPLEX = "Complex"
+
+    @property
+    def raised(self) -> Complexity:
+        """The next class up; `COMPLEX` stays."""
+        return Complexity.MODERATE if self is Complexity.SIMPLE else Complexity.COMPLEX
+
+
+class Dialect(StrEnum):
+    """A wire dialect: of a caller's request, and of a backend (`provider` in the CRD)."""
+
+    OPENAI = "OpenAI"
+    ANTHROPIC = "Anthropic"
+
+
+class Capability(StrEnum):
+    """What a request may need and a backend may offer."""
+
+    TOOLS = "Tools"
+    JSON_SCHEMA = "JSONSchema"
+    VISION = "Vision"
+    AUDIO = "Audio"
+    DOCUMENTS = "Documents"
+    REASONING = "Reasoning"
+
+
+class Selection(StrEnum):
+    """How a tier orders its healthy backends."""
+
+    CHEAPEST = "Cheapest"
+    LEAST_LATENCY = "LeastLatency"
+    WEIGHTED = "Weighted"
+
+
+class BackendState(StrEnum):
+    """What the platform team says about a backend: `DRAINING` finishes what runs and takes nothing new."""
+
+    ACTIVE = "Active"
+    DRAINING = "Draining"
+    DISABLED = "Disabled"
+
+
+class Mode(StrEnum):
+    """`OBSERVE` classifies, decides and records, but sends to the baseline."""
+
+    ENFORCE = "Enforce"
+    OBSERVE = "Observe"
+
+
+class Transport(StrEnum):
+    """`STREAMED` asks upstreams for a stream even for a plain caller; `AS_ASKED` relays the caller's choice."""
+
+    STREAMED = "Streamed"
+    AS_ASKED = "AsAsked"
+
+
+class PromptLogging(StrEnum):
+    """What of a prompt the request log may hold: nothing, its figures (tokens, class), or its text."""
+
+    NONE = "None"
+    METADATA = "Metadata"
+    FULL = "Full"
+
+
+class CallerKind(StrEnum):
+    """How a caller proved who it is."""
+
+    SERVICE_ACCOUNT = "ServiceAccount"
+    API_KEY = "APIKey"
+    ANONYMOUS = "Anonymous"
+
+
+class _Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+    """Base of everything in the contract: frozen, camelCase on the wire, unknown fields ignored."""
+
+
+class Price(_Wire):
+    """US dollars per million tokens, and where the figures come from."""
+
+    input: float
+    output: float
+    cached_input: float | None = None  # reading the provider's prompt cache; None: as input
+    cache_write: float | None = None  # writing it (Anthropic); None: as input
+    source: str = "spec"  # "spec" or "catalogue YYYY-MM-DD"
+
+
+class Objectives(_Wire):
+    """What a backend is expected to keep. None: not stated."""
+
+    ttft: float | None = None  # seconds to the first content
+    tokens_per_second: float | None = None
+
+
+class Timeouts(_Wire):
+    """Clocks per attempt, in seconds. None: the router's default (`weir_router.call.clocks`)."""
+
+    connect: float | None = None
+    ttft: float | None = None
+    idle: float | None = None
+    total: float | None = None
+
+
+class BackendLimits(_Wire):
+    """Sizes in tokens. `concurrency` counts requests in flight over all routers together."""
+
+    context_tokens: int | None = None
+    effective_context_tokens: int | None = None  # up to here the model is known to be good; routed by this one
+    output_tokens: int | None = None
+    concurrency: int | None = None
+
+
+class Parameters(_Wire):
+    """How request parameters are made to fit the model."""
+
+    drop: tuple[str, ...] = ()  # top-level fields that the model refuses
+    rename: dict[str, str] = {}  # e.g. max_tokens -> max_completion_tokens
+
+
+class Backend(_Wire):
+    """One model at one place, with one credential."""
+
+    name: str
+    provider: Dialect
+    base_url: str  # without a trailing slash; OpenAI's ends in /v1, Anthropic's does not
+    model: str  # the name the upstream knows
+    credential: str | None = None  # key into Secrets.credentials; None: the upstream needs none
+    price: Price | None = None  # None: unknown; usable, but last in cost order
+    limits: BackendLimits = BackendLimits()
+    capabilities: frozenset[Capability] | None = None  # None: unknown, taken to offer everything
+    objectives: Objectives = Objectives()  # the tier's, with the backend's own on top
+    timeouts: Timeouts = Timeouts()
+    parameters: Parameters = Parameters()
+    labels: dict[str, str] = {}
+    state: BackendState = BackendState.ACTIVE
+    weight: int = 1  # for Selection.WEIGHTED
+    transport: Transport = Transport.STREAMED
+
+
+class Tier(_Wire):
+    """A compiled ModelTier. Its key in `CompiledConfig.tiers` is "namespace/name"."""
+
+    namespace: str
+    name: str
+    selection: Selection = Selection.CHEAPEST
+    backends: tuple[Backend, ...] = ()
+
+
+class Limit(_Wire):
+    """A rate or concurrency limit; what shares `key` shares the count."""
+
+    key: str
+    requests_per_minute: int | None = None
+    in_flight: int | None = None
+
+
+class TierRef(_Wire):
+    """A tier that a policy may use, with the limits of the grant that lets it."""
+
+    tier: str  # "namespace/name"
+    limits: tuple[Limit, ...] = ()
+
+
+class CallerRule(_Wire):
+    """Which callers; every field that is set must match, an unset one matches all."""
+
+    namespaces: frozenset[str] | None = None  # None: every namespace
+    service_accounts: frozenset[str] | None = None
+    api_keys: frozenset[str] | None = None  # names of key Secrets
+
+
+class HeaderMatch(_Wire):
+    """A request header; exactly one of `exact` and `prefix`, or neither for presence."""
+
+    name: str  # lower case
+    exact: str | None = None
+    prefix: str | None = None
+
+
+class When(_Wire):
+    """Conditions of a route, all of which must hold; an empty one holds always."""
+
+    complexity: frozenset[Complexity] = frozenset()
+    min_prompt_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    capabilities: frozenset[Capability] = frozenset()  # the request needs at least these
+    headers: tuple[HeaderMatch, ...] = ()
+    callers: tuple[CallerRule, ...] = ()  # any of them
+    user_tiers: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
+
+
+class Route(_Wire):
+    """First match wins. `require` holds for every candidate, first choices and fallbacks alike (residency)."""
+
+    name: str
+    tiers: tuple[TierRef, ...]
+    when: When = When()
+    require: dict[str, str] = {}  # labels that a backend must carry
+
+
+class Failover(_Wire):
+    """Bounds of one request's story."""
+
+    attempts: int = 3  # with the first
+    deadline: float = 90.0  # seconds to the first content, not the stream
+
+
+class Override(_Wire):
+    """Break-glass: everything goes to one tier until a moment."""
+
+    tier: TierRef
+    until: float  # seconds since the epoch
+
+
+class Policy(_Wire):
+    """A compiled RoutingPolicy. Not `ready`: its callers get 503 policy_not_ready with `not_ready`."""
+
+    namespace: str
+    name: str
+    models: tuple[str, ...]
+    callers: tuple[CallerRule, ...]
+    routes: tuple[Route, ...] = ()
+    not_ready: str | None = None  # None: ready; otherwise why, for the caller's error message
+    created: float = 0.0  # seconds since the epoch; the older policy wins between equals
+    mode: Mode = Mode.ENFORCE
+    baseline: TierRef | None = None
+    min_confidence: float = 0.0  # below it the class is raised one step
+    failover: Failover = Failover()
+    override: Override | None = None
+    limits: Limit | None = None  # per caller: the router appends the caller to the key
+    max_request_bytes: int | None = None
+    prompt_logging: PromptLogging = PromptLogging.METADATA
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+class CompiledConfig(_Wire):
+    """Everything a router needs to know, but for secrets."""
+
+    api_version: str = API_VERSION
+    revision: int = 0  # only grows
+    class_name: str = "weir"
+    tiers: dict[str, Tier] = {}
+    policies: tuple[Policy, ...] = ()
+    generations: dict[str, int] = {}  # "ModelTier/ns/name" -> metadata.generation of what went in
+    anonymous_namespace: str | None = None  # whose caller an unauthenticated one is; None: 401
+    routers: int = 1  # live routers, to share out limits "of all routers together"
+    catalogue_date: str | None = None
+
+
+class CallerKey(_Wire):
+    """Whose API key it is; stored under the key's SHA-256."""
+
+    namespace: str
+    name: str
+    user_tier: str | None = None
+
+
+class Secrets(_Wire):
+    """What must never be logged, nor stand in a ConfigMap or a status."""
+
+    credentials: dict[str, str] = {}  # hash of the value -> value
+    caller_keys: dict[str, CallerKey] = {}  # hex SHA-256 of the API key -> whose it is
+
+    def __repr__(self) -> str:
+        """Counts only, so that a stray log line leaks nothing."""
+        return f"Secrets({len(self.credentials)} credentials, {len(self.caller_keys)} caller keys)"
+
+
+class BackendReport(_Wire):
+    """What one router sees of one backend."""
+
+    state: str
+    requests: int = 0
+    failures: int = 0
+
+
+class RouterReport(_Wire):
+    """What a router tells the operator with each poll."""
+
+    api_version: str = API_VERSION
+    router: str
+    revision: int | None = None  # the applied one
+    rejected: str | None = None  # why a newer one was refused
+    backends: dict[str, BackendReport] = {}

@@ -1,0 +1,209 @@
+"""Every way a request can fail, and what it means for whoever must act next.
+
+    WeirError                 ends a request; `serve.errors` turns it into HTTP or an SSE event, in either dialect
+    ├── BadRequest            400  the caller's mistake, found by the router
+    ├── Unauthenticated       401  no key or token that we know
+    ├── UnknownModel          404  no policy of this caller names the model
+    ├── RequestTooLarge       413
+    ├── RateLimited           429  a limit of a policy, or of a tier's grant
+    ├── NoCapableModel        400  nothing on the route offers what the request needs
+    ├── PolicyNotReady        503  the policy has no route that works
+    ├── NotConfigured         503  the router has no config yet
+    ├── UpstreamRefused            the upstream says it is the caller's fault: its status, type and message
+    ├── Unavailable           503  every candidate is out
+    ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
+    ├── DeadlineExceeded      504  no content within the policy's deadline
+    ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
+    └── InternalError         500  a bug of ours
+
+    AttemptFailed             one try failed; caught by `call.failover`, never reaches a caller
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+MAX_RETRY_AFTER = 120.0
+"""Seconds. The openai SDK ignores a longer Retry-After and retries at once."""
+
+
+class Source(StrEnum):
+    """Who failed; stands in every error body and in `x-weir-error-source`."""
+
+    CALLER = "caller"
+    ROUTER = "router"
+    POLICY = "policy"
+    BUDGET = "budget"
+    CACHE = "cache"
+    UPSTREAM = "upstream"
+
+
+class AttemptRecord(msgspec.Struct):
+    """One try at one backend."""
+
+    tier: str  # "namespace/name"
+    backend: str
+    outcome: str  # "ok" or a FailureKind value
+    seconds: float  # of the whole attempt
+    status: int | None = None  # HTTP status of the upstream
+    code: str | None = None  # the upstream's own error code or type
+    message: str | None = None  # what went wrong, without secrets
+    ttft: float | None = None  # seconds to the first content
+
+
+class WeirError(Exception):
+    """Base of what ends a request. `retry_after` is in seconds; None means that a retry cannot help."""
+
+    status: int = 500
+    code: str = "internal_error"
+    source: Source = Source.ROUTER
+    kind: ClassVar[str] = "api_error"  # the Anthropic dialect's error type; OpenAI's is derived from it
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, trail: Sequence[AttemptRecord] = (), param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = None if retry_after is None else min(max(retry_after, 0.0), MAX_RETRY_AFTER)
+        self.trail = tuple(trail)
+        self.param = param
+
+
+class BadRequest(WeirError):
+    """The request cannot be understood; the message says what is wrong and where."""
+
+    status, code, source, kind = 400, "invalid_request", Source.CALLER, "invalid_request_error"
+
+
+class Unauthenticated(WeirError):
+    """No key or token that we know."""
+
+    status, code, source, kind = 401, "unauthenticated", Source.CALLER, "authentication_error"
+
+
+class UnknownModel(WeirError):
+    """No policy that this caller may use names the model."""
+
+    status, code, source, kind = 404, "model_not_found", Source.POLICY, "not_found_error"
+
+
+class RequestTooLarge(WeirError):
+    """Larger than the policy or the router accepts."""
+
+    status, code, source, kind = 413, "request_too_large", Source.POLICY, "request_too_large"
+
+
+class RateLimited(WeirError):
+    """A limit of the policy or of a grant is reached."""
+
+    status, code, source, kind = 429, "rate_limited", Source.POLICY, "rate_limit_error"
+
+
+class NoCapableModel(WeirError):
+    """No backend on the matched route can serve this request, healthy or not."""
+
+    status, code, source, kind = 400, "no_capable_model", Source.POLICY, "invalid_request_error"
+
+
+class PolicyNotReady(WeirError):
+    """The policy exists, but nothing in it can be used; its conditions say why."""
+
+    status, code, source, kind = 503, "policy_not_ready", Source.POLICY, "overloaded_error"
+
+
+class NotConfigured(WeirError):
+    """The router has not received a config yet."""
+
+    status, code, source, kind = 503, "not_configured", Source.ROUTER, "overloaded_error"
+
+
+class UpstreamRefused(WeirError):
+    """The upstream blames the request: answered as it said, since another model would say the same."""
+
+    source, kind = Source.UPSTREAM, "invalid_request_error"
+
+    def __init__(
+        self, message: str, *, status: int, code: str | None, kind: str | None = None, param: str | None = None, trail: Sequence[AttemptRecord] = ()
+    ) -> None:
+        super().__init__(message, trail=trail, param=param)
+        self.status = status
+        self.code = code or "upstream_refused"
+        self.upstream_kind = kind
+
+
+class Unavailable(WeirError):
+    """Every candidate is out or failed; `retry_after` is the soonest moment at which one may be back."""
+
+    status, code, source, kind = 503, "all_backends_unavailable", Source.UPSTREAM, "overloaded_error"
+
+
+class CredentialsExhausted(WeirError):
+    """Every candidate refuses our credentials. Never a 401: the caller's own key is fine."""
+
+    status, code, source, kind = 502, "upstream_credentials", Source.UPSTREAM, "api_error"
+
+
+class DeadlineExceeded(WeirError):
+    """No content within the policy's `failover.deadline`."""
+
+    status, code, source, kind = 504, "deadline_exceeded", Source.UPSTREAM, "timeout_error"
+
+
+class StreamBroken(WeirError):
+    """The stream broke or stalled after content had been sent."""
+
+    status, code, source, kind = 502, "stream_broken", Source.UPSTREAM, "api_error"
+
+
+class InternalError(WeirError):
+    """A bug in Weir; the log has the traceback under the request's id."""
+
+
+class FailureKind(StrEnum):
+    """Why one attempt failed. What each means for the next step stands in `call.failover` and `health.breaker`."""
+
+    CALLER = "caller"  # 400, 413, 422: answer at once
+    CONTENT_FILTER = "content_filter"  # answer at once
+    CONTEXT_LENGTH = "context_length"  # only a larger context can help
+    ADDED = "added"  # a 400 about something Weir added: send again as asked
+    CREDENTIAL = "credential"  # 401, or 403 about the key: this backend and credential is out
+    CREDIT = "credit"  # 402, spend cap, no credit left: out
+    MODEL = "model"  # 403 or 404 about the model: out
+    RATE_LIMIT = "rate_limit"  # 429
+    OVERLOAD = "overload"  # 503, 529
+    SERVER = "server"  # other 5xx, 408
+    CONNECT = "connect"  # no connection: refused, DNS, TLS, connect timeout
+    RESET = "reset"  # the connection broke
+    SILENT = "silent"  # no content within the TTFT deadline
+    STALLED = "stalled"  # no content for the idle timeout
+    TOO_LONG = "too_long"  # the total timeout
+    MALFORMED = "malformed"  # not what the dialect says
+    TRUNCATED = "truncated"  # ended without a stop reason
+
+
+class AttemptFailed(Exception):
+    """One try at one backend failed."""
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status  # HTTP status, None where there was no answer
+        self.code = code  # the upstream's error code
+        self.type = type  # the upstream's error type
+        self.param = param
+        self.retry_after = retry_after  # seconds, as the upstream said; uncapped
