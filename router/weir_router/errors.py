@@ -28,7 +28,7 @@ from typing import ClassVar
 import msgspec
 
 MAX_RETRY_AFTER = 120.0
-"""Seconds. The openai SDK ignores a longer Retry-After and retries at once."""
+"""Seconds. The openai SDK ignores a longer Retry-After and retries at once, so a longer one is answered as no retry."""
 
 
 class Source(StrEnum):
@@ -68,7 +68,7 @@ class WeirError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.retry_after = None if retry_after is None else min(max(retry_after, 0.0), MAX_RETRY_AFTER)
+        self.retry_after = retry_after
         self.trail = tuple(trail)
         self.param = param
 

@@ -1,8 +1,10 @@
-"""What happened, as data: made by `call` and `serve`, read by `record` (log, metrics, spend) and `health`."""
+"""What happened, as data: made by `call` and `serve`, read by `record.log` and `record.metrics`."""
 
 from __future__ import annotations
 
 import msgspec
+
+from weir_router.errors import AttemptRecord
 
 
 class Usage(msgspec.Struct):
@@ -14,3 +16,40 @@ class Usage(msgspec.Struct):
     output: int = 0  # reasoning tokens included
     reasoning: int = 0  # of output
     estimated: bool = False  # the upstream gave none: counted by length
+
+
+class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One request's story; becomes one log line. Filled while the request runs, recorded once when it ends."""
+
+    id: str
+    path: str
+    outcome: str = "error"  # ok, error, refused, limited, broken, cancelled
+    status: int = 0  # HTTP status sent to the caller
+    error: str | None = None  # WeirError.code
+    error_source: str | None = None
+    error_message: str | None = None
+    caller: str | None = None  # namespace/name
+    caller_namespace: str = ""
+    feature: str | None = None
+    policy: str | None = None
+    model: str | None = None  # as asked
+    stream: bool = False
+    route: str | None = None
+    complexity: str | None = None
+    probability: float | None = None
+    reason: str | None = None
+    prompt_tokens: int | None = None  # estimated, for routing
+    features: dict[str, int | bool] | None = None  # promptLogging Metadata and Full
+    prompt: str | None = None  # promptLogging Full only
+    tier: str | None = None
+    backend: str | None = None
+    upstream_model: str | None = None  # the backend's own name for its model
+    observed_tier: str | None = None  # mode Observe: where it would have gone
+    attempts: list[AttemptRecord] = []
+    usage: Usage | None = None
+    dollars: float | None = None  # None: the price is not known
+    price_source: str | None = None
+    baseline_dollars: float | None = None
+    ttft: float | None = None  # seconds from arrival to the first content
+    seconds: float = 0.0  # from arrival to the last byte
+    tokens_per_second: float | None = None

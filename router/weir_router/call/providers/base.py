@@ -75,8 +75,12 @@ class Whole(NamedTuple):
 class Provider(Protocol):
     """One upstream dialect; a module satisfies it."""
 
-    def prepare(self, ask: Ask, backend: Backend, credential: str | None, *, stream: bool) -> Outgoing:
-        """The upstream request; translated when the dialects differ; parameters made to fit the backend's model."""
+    def prepare(self, ask: Ask, backend: Backend, credential: str | None, *, stream: bool, as_asked: bool = False) -> Outgoing:
+        """The upstream request; translated when the dialects differ; parameters made to fit the backend's model.
+
+        `stream`: ask the upstream for a stream, with usage. `as_asked`: the upstream refused something that Weir added, so
+        nothing is: the caller's own `stream`, no `stream_options` (renames that the model demands stay).
+        """
 
     def reader(self) -> Reader:
         """A fresh reader for one stream."""

@@ -1,0 +1,39 @@
+"""What every command prints with: tables for people on a terminal, JSON for machines, and exit codes that mean something."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+console = Console()
+errors = Console(stderr=True)
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    PROBLEMS = 1  # it ran, and what it looked at has errors
+    USAGE = 2  # it could not run: wrong arguments, a file that is not there
+
+
+class Format(StrEnum):
+    """`--output`."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON on stdout, without colours, so that it can be piped."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
+
+
+def fail(message: str, code: Exit = Exit.USAGE) -> typer.Exit:
+    """Prints `message` on stderr; raise what this gives back."""
+    errors.print(f"[red]error:[/] {message}", highlight=False, soft_wrap=True)
+    return typer.Exit(code)

@@ -1,0 +1,112 @@
+"""Wires the router and runs its two ports. Holds no logic."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from weir_router.call.transport import AiohttpTransport
+from weir_router.clock import Clock, SystemClock
+from weir_router.config.store import ConfigStore
+from weir_router.contract import CompiledConfig, Dialect, Secrets
+from weir_router.errors import BadRequest, WeirError
+from weir_router.health.board import Board
+from weir_router.record.metrics import Metrics
+from weir_router.record.recorder import Recorder
+from weir_router.serve import story
+from weir_router.serve.admin import Admin
+
+SHUTDOWN_GRACE = 30.0
+"""Seconds that open answers may take to end after a SIGTERM; Kubernetes' own default grace period."""
+
+
+class Router:
+    """One router: `async with Router(...) as router`, then `router.store.apply(config, secrets)`."""
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        admin_host: str = "127.0.0.1",
+        admin_port: int = 9090,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        grace: float = SHUTDOWN_GRACE,
+    ) -> None:
+        self.store = ConfigStore()
+        self.metrics = Metrics()
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._grace = grace
+        self._addresses = (host, port), (admin_host, admin_port)
+        self._runners: list[web.AppRunner] = []
+        self.board = Board(self._clock, self._rng, self._state_changed)
+        self.store.subscribe(self._configured)
+
+    async def __aenter__(self) -> Router:
+        self._transport = AiohttpTransport()
+        recorder = Recorder(self.metrics)
+        gateway = story.Gateway(self.store, self.board, self._transport, recorder, self._clock, self._rng)
+        admin = Admin(self.store, self.board, self.metrics)
+        self.url = await self._serve(_callers_app(gateway), *self._addresses[0])
+        self.admin_url = await self._serve(_admin_app(admin), *self._addresses[1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for runner in self._runners:
+            await runner.cleanup()
+        await self._transport.close()
+
+    async def _serve(self, app: web.Application, host: str, port: int) -> str:
+        # handler_cancellation: a caller that goes away stops the upstream call.
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=self._grace)
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, host, port, backlog=1024)
+        await site.start()
+        bound = runner.addresses[0]
+        return f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+
+    def _configured(self, config: CompiledConfig, _: Secrets) -> None:
+        self.board.configure(config)
+        self.metrics.revision.set(config.revision)
+        self.metrics.keep_backends(set(self.board.view()))
+
+    def _state_changed(self, backend: str, _old: str, new: str) -> None:
+        self.metrics.breaker_changed(backend, new)
+
+
+def _callers_app(gateway: story.Gateway) -> web.Application:
+    app = web.Application(client_max_size=story.MAX_REQUEST_BYTES, middlewares=[_unknown_paths])
+    app.router.add_post("/v1/chat/completions", partial(gateway.complete, dialect=Dialect.OPENAI))
+    app.router.add_post("/v1/messages", partial(gateway.complete, dialect=Dialect.ANTHROPIC))
+    app.router.add_get("/v1/models", gateway.list_models)
+    app.router.add_get("/v1/models/{id:.+}", gateway.list_models)
+    return app
+
+
+@web.middleware
+async def _unknown_paths(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A wrong path gets an answer that the SDKs understand."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        wrong: WeirError = BadRequest(
+            f"Weir does not serve {request.method} {request.path}. It serves POST /v1/chat/completions (OpenAI), POST /v1/messages (Anthropic) "
+            "and GET /v1/models: an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
+        )
+        wrong.status, wrong.code = error.status, "unknown_path"
+        return story.error_response(wrong, story.dialect_of(request.headers), story.new_request_id())
+
+
+def _admin_app(admin: Admin) -> web.Application:
+    app = web.Application()
+    app.router.add_get("/metrics", admin.metrics)
+    app.router.add_get("/state", admin.state)
+    app.router.add_get("/healthz", admin.healthz)
+    app.router.add_get("/readyz", admin.readyz)
+    return app

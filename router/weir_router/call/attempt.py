@@ -1,0 +1,266 @@
+"""One try at one backend: from the request to the last byte, under its clocks. Used by `call.failover` and `serve`.
+
+`start` returns at the commit point: for a streaming caller at the first content, for a plain one when the whole answer is
+there. Everything before it raises `AttemptFailed` and nothing has reached the caller. After it `next` hands out the rest.
+Exactly one outcome reaches the guard of `health`, when the stream ends and not before: a stall after the first token must not
+hide behind an early success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from weir_router.admit.limits import Permit
+from weir_router.call.ask import Ask
+from weir_router.call.clocks import Clocks, Watchdog
+from weir_router.call.providers import provider_for
+from weir_router.call.providers.base import Signal
+from weir_router.call.providers.sse import Splitter
+from weir_router.call.transport import Response, Transport
+from weir_router.choose.choose import Candidate
+from weir_router.clock import Clock
+from weir_router.contract import Backend
+from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
+from weir_router.health.board import Guard
+from weir_router.record.events import Usage
+
+DRAIN_TIMEOUT = 1.0
+"""Seconds for the end of the body after the dialect's own end of stream, so that the connection can be used again."""
+
+PASSED_HEADERS = ("x-request-id", "request-id", "openai-processing-ms", "openai-version")
+"""Answer headers that the SDKs show to people; quotas and cookies of the platform's own account are not the caller's business."""
+
+_decode = msgspec.json.Decoder().decode
+_drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
+
+
+class Attempt:
+    """One try. Ends with exactly one of: `done`, an `AttemptFailed`, or `cancel`."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        candidate: Candidate,
+        *,
+        guard: Guard,
+        permit: Permit,
+        clocks: Clocks,
+        transport: Transport,
+        clock: Clock,
+        prompt_tokens: int,
+    ) -> None:
+        self.candidate = candidate
+        self.done = False
+        self.body = b""  # what the caller gets at the commit point
+        self.headers: dict[str, str] = {}  # of the upstream's answer, for the caller
+        self.usage: Usage | None = None
+        self.ttft: float | None = None
+        self.seconds = 0.0
+        self.added: frozenset[str] = frozenset()
+        self._ask = ask
+        self._provider = provider_for(candidate.backend.provider)
+        self._guard = guard
+        self._permit = permit
+        self._clocks = clocks
+        self._transport = transport
+        self._clock = clock
+        self._prompt_tokens = prompt_tokens
+        self._started = clock.monotonic()
+        self._watchdog = Watchdog(clock, clocks, guard.slow)
+        self._response: Response | None = None
+        self._failure: AttemptFailed | None = None  # found behind content that must go out first
+        self._open = True
+
+    @property
+    def backend(self) -> Backend:
+        """Where it goes."""
+        return self.candidate.backend
+
+    async def start(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
+        """Runs to the commit point. `as_asked`: add nothing to the caller's request. Raises `AttemptFailed`."""
+        try:
+            await self._send(credential, streamed=streamed, as_asked=as_asked)
+        except AttemptFailed as failure:
+            self._end(failure)
+            raise
+        except BaseException:
+            self.cancel()
+            raise
+
+    async def next(self) -> bytes | None:
+        """The next bytes for a streaming caller; None at the end. Raises `AttemptFailed` for a broken stream."""
+        try:
+            while not self.done:
+                if self._failure is not None:
+                    raise self._failure
+                if data := await self._pull():
+                    return data
+            return None
+        except AttemptFailed as failure:
+            self._end(failure)
+            raise
+        except BaseException:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """The caller went away: the upstream call stops, and nobody is to blame. Does nothing after the end."""
+        if self._open:
+            self._close()
+            self._guard.cancelled()
+            self.usage = self._counted()
+
+    def record(self, failure: AttemptFailed | None = None, *, cancelled: bool = False) -> AttemptRecord:
+        """What happened, for the trail."""
+        backend = self.candidate.backend.name
+        if failure is None:
+            outcome = "cancelled" if cancelled else "ok"
+            return AttemptRecord(self.candidate.tier, backend, outcome, self.seconds, status=200, ttft=self.ttft)
+        return AttemptRecord(
+            self.candidate.tier, backend, failure.kind.value, self.seconds, failure.status, failure.code or failure.type, failure.message, self.ttft
+        )
+
+    async def _send(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
+        backend = self.candidate.backend
+        outgoing = self._provider.prepare(self._ask, backend, credential, stream=streamed, as_asked=as_asked)
+        self.added = outgoing.added
+        waits_for = self._watchdog.waits_for
+        post = self._transport.post(backend.base_url + outgoing.path, outgoing.headers, outgoing.body, self._clocks.connect)
+        self._response = response = await waits_for(post)
+        self.headers = {name: response.headers[name] for name in PASSED_HEADERS if name in response.headers}
+        if response.status != 200:
+            body = await waits_for(response.read_all())
+            raise self._provider.failure(response.status, response.headers, body, outgoing.added)
+        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            await self._open_stream()
+        else:
+            await self._take_whole(response)
+
+    async def _take_whole(self, response: Response) -> None:
+        raw = await self._watchdog.waits_for(response.read_all())
+        try:
+            payload = _decode(raw)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is not JSON: {error}") from error
+        whole = self._provider.read_whole(payload)
+        if self._ask.stream:
+            raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
+        self.body = self._provider.render_whole(self._ask, raw, payload)
+        self.usage = whole.usage
+        self._succeed()
+
+    async def _open_stream(self) -> None:
+        self._splitter = Splitter()
+        self._reader = self._provider.reader()
+        self._renderer = self._provider.renderer(self._ask, self.candidate.backend)
+        head: list[bytes] = []
+        committed = False
+        while not (self.done or (committed and self._ask.stream)):
+            head.append(await self._pull())
+            committed = self._reader.content_events > 0 or self._reader.stop_reason is not None
+            if self._failure is not None:
+                raise self._failure
+        self.body = b"".join(head)
+
+    async def _pull(self) -> bytes:
+        """One read from the upstream, turned into bytes for the caller."""
+        assert self._response is not None
+        data = await self._watchdog.waits_for(self._response.read())
+        events = self._splitter.feed(data) if data else self._splitter.finish()
+        contents = self._reader.content_events
+        out: list[bytes] = []
+        finished = False
+        try:
+            for event in events:
+                payload, signal = self._understand(event.data)
+                out.append(self._renderer.feed(event, payload, signal))
+                if signal & Signal.DONE:
+                    finished = True
+                    break
+            if not data and not finished:
+                self._check_end()
+                finished = True
+            if self._reader.content_events > contents:
+                self._content()
+            if finished:
+                out.append(self._renderer.end())
+        except AttemptFailed as failure:
+            self._failure = failure
+        if finished and self._failure is None:
+            self._succeed()
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _understand(self, data: bytes) -> tuple[dict[str, Any] | None, Signal]:
+        if not data:
+            return None, Signal.NONE
+        if data == b"[DONE]":
+            self._check_end()
+            return None, Signal.DONE
+        try:
+            payload = _decode(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise AttemptFailed(FailureKind.MALFORMED, f"an event is not JSON: {error}") from error
+        return payload, self._reader.read(payload)
+
+    def _check_end(self) -> None:
+        if self._reader.stop_reason is None:
+            raise AttemptFailed(FailureKind.TRUNCATED, "the stream ended without a stop reason")
+
+    def _content(self) -> None:
+        self._watchdog.content()
+        if self.ttft is None:
+            self.ttft = self._clock.monotonic() - self._started
+            self._guard.first_content()
+
+    def _succeed(self) -> None:
+        if self.usage is None:
+            self.usage = self._counted()
+        self.done = True
+        self._close()
+        self._guard.succeeded(self.usage.output if self.usage else 0)
+
+    def _end(self, failure: AttemptFailed) -> None:
+        if self._open:
+            self.usage = self._counted()
+            self._close()
+            self._guard.failed(failure.kind, failure.retry_after)
+
+    def _counted(self) -> Usage | None:
+        """What the upstream counted; where it did not, an estimate, since tokens that came were paid for."""
+        reader = getattr(self, "_reader", None)
+        if reader is None:
+            return self.usage
+        if reader.usage is not None:
+            return reader.usage  # type: ignore[no-any-return]
+        if not reader.content_events:
+            return None
+        return Usage(input=self._prompt_tokens, output=reader.content_events, estimated=True)
+
+    def _close(self) -> None:
+        self._open = False
+        self.seconds = self._clock.monotonic() - self._started
+        self._watchdog.stop()
+        self._permit.release()
+        if self._response is None:
+            return
+        if self.done and not self._response.ended():
+            task = asyncio.get_running_loop().create_task(_drain(self._response))
+            _drains.add(task)
+            task.add_done_callback(_drains.discard)
+        else:
+            self._response.release()
+
+
+async def _drain(response: Response) -> None:
+    """Waits for the end of a body of which nothing more is expected, so that its connection can be used again."""
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            while await response.read():
+                pass
+    except (AttemptFailed, TimeoutError):
+        pass  # the connection is closed instead: nothing was lost
+    finally:
+        response.release()

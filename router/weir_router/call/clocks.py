@@ -1,0 +1,115 @@
+"""The clocks of one attempt: silence before the first content, a stall between contents, and the whole.
+
+`Watchdog` is one timer per attempt that re-arms itself lazily, so a chunk costs an assignment and not a timer. It counts only
+time in which the attempt waits for the upstream: a slow reader on the caller's side is not the upstream's stall.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
+
+from weir_router.clock import Clock
+from weir_router.errors import AttemptFailed, FailureKind
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds to a TCP and TLS connection. A healthy handshake across an ocean takes under one (resilience B2)."""
+
+IDLE_TIMEOUT = 10.0
+"""Seconds between two contents. Twice Envoy AI Gateway's example, since reasoning models pause (resilience B2)."""
+
+TOTAL_TIMEOUT = 600.0
+"""Seconds for a whole attempt: the SDKs' own default timeout."""
+
+_BUSY_CHECK = 0.05  # seconds until a clock that ran out while nobody waited is looked at again
+
+_MESSAGES = {
+    FailureKind.SILENT: "no content within {:.1f} s",
+    FailureKind.STALLED: "no further content for {:.1f} s",
+    FailureKind.TOO_LONG: "not finished within {:.1f} s",
+}
+
+T = TypeVar("T")
+
+
+class Clocks(NamedTuple):
+    """Bounds of one attempt, in seconds."""
+
+    connect: float
+    ttft: float
+    slow_after: float | None  # without content for so long counts as slow, although the attempt goes on
+    idle: float
+    total: float
+
+
+class Watchdog:
+    """Ends an attempt whose clocks run out while it waits for the upstream."""
+
+    __slots__ = ("_clock", "_clocks", "_content_at", "_expired", "_handle", "_left_at", "_loop", "_on_slow", "_slow_told", "_started", "_task")
+
+    def __init__(self, clock: Clock, clocks: Clocks, on_slow: Callable[[], None]) -> None:
+        self._clock = clock
+        self._clocks = clocks
+        self._on_slow = on_slow
+        self._slow_told = clocks.slow_after is None
+        self._started = clock.monotonic()
+        self._content_at: float | None = None
+        self._left_at: float | None = None
+        self._expired: FailureKind | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_later(self._first_look(), self._look)
+
+    def _first_look(self) -> float:
+        slow = self._clocks.slow_after
+        return self._clocks.ttft if slow is None else min(slow, self._clocks.ttft)
+
+    def content(self) -> None:
+        """Content has come: the idle clock starts again."""
+        self._content_at = self._clock.monotonic()
+
+    async def waits_for(self, upstream: Awaitable[T]) -> T:
+        """Awaits `upstream`. Raises `AttemptFailed` when a clock runs out meanwhile."""
+        self._resume()
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        try:
+            return await upstream
+        except asyncio.CancelledError:
+            # The task may have been cancelled by others too (the caller went away): then that wins.
+            if self._expired is None or task.uncancel() > 0:
+                raise
+            raise AttemptFailed(self._expired, _MESSAGES[self._expired].format(self._bound(self._expired))) from None
+        finally:
+            self._task = None
+            self._left_at = self._clock.monotonic()
+
+    def stop(self) -> None:
+        """No clock runs any more."""
+        self._handle.cancel()
+
+    def _resume(self) -> None:
+        if self._content_at is not None and self._left_at is not None:
+            self._content_at += self._clock.monotonic() - self._left_at
+
+    def _bound(self, kind: FailureKind) -> float:
+        return {FailureKind.SILENT: self._clocks.ttft, FailureKind.STALLED: self._clocks.idle}.get(kind, self._clocks.total)
+
+    def _due(self) -> tuple[float, FailureKind]:
+        total = self._started + self._clocks.total, FailureKind.TOO_LONG
+        if self._content_at is None:
+            return min((self._started + self._clocks.ttft, FailureKind.SILENT), total)
+        return min((self._content_at + self._clocks.idle, FailureKind.STALLED), total)
+
+    def _look(self) -> None:
+        now = self._clock.monotonic()
+        if not self._slow_told and self._content_at is None and now >= self._started + (self._clocks.slow_after or 0.0):
+            self._slow_told = True
+            self._on_slow()
+        due, kind = self._due()
+        if now >= due and self._task is not None:
+            self._expired = kind
+            self._task.cancel()
+            return
+        self._handle = self._loop.call_later(max(due - now, _BUSY_CHECK), self._look)

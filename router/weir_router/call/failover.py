@@ -1,0 +1,272 @@
+"""The only retry loop: candidates in, a committed attempt out. Called by `serve.story` once per request.
+
+1. Take the next candidate that may still help: a grant's limit, a concurrency slot and a half-open probe are taken here.
+2. Try it until its commit point, within what is left of the policy's deadline.
+3. On failure let `MEANING` say what is next: another candidate, the same one as asked, a larger context, or the caller's answer.
+4. Out of candidates, attempts, deadline or retry budget: one error that names who failed and what was tried.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from weir_router.admit.limits import Limiter, Permit
+from weir_router.admit.retry_budget import RetryBudget
+from weir_router.call.ask import Ask
+from weir_router.call.attempt import Attempt
+from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
+from weir_router.call.transport import Transport
+from weir_router.choose.choose import Candidate, Choice
+from weir_router.clock import Clock
+from weir_router.contract import Backend, Failover, Secrets
+from weir_router.contract import Transport as Mode
+from weir_router.errors import (
+    AttemptFailed,
+    AttemptRecord,
+    CredentialsExhausted,
+    DeadlineExceeded,
+    FailureKind,
+    NoCapableModel,
+    RateLimited,
+    Unavailable,
+    UpstreamRefused,
+    WeirError,
+)
+from weir_router.health.board import Board, Guard
+
+SOONEST_RETRY = 1.0
+"""Seconds of Retry-After when nothing says when a backend is back: long enough not to be a busy loop."""
+
+
+class Next(Enum):
+    """What a failed attempt means for the request."""
+
+    ELSEWHERE = "another candidate; never the same one again in this request"
+    ONCE_MORE = "another candidate; the same one once more when there is no other"
+    AS_ASKED = "the same candidate without what Weir added"
+    LARGER = "only a candidate with a larger context"
+    ANSWER = "the caller's own fault: answer at once"
+
+
+MEANING: dict[FailureKind, Next] = {
+    FailureKind.CALLER: Next.ANSWER,
+    FailureKind.CONTENT_FILTER: Next.ANSWER,
+    FailureKind.CONTEXT_LENGTH: Next.LARGER,
+    FailureKind.ADDED: Next.AS_ASKED,
+    FailureKind.CREDENTIAL: Next.ELSEWHERE,
+    FailureKind.CREDIT: Next.ELSEWHERE,
+    FailureKind.MODEL: Next.ELSEWHERE,
+    FailureKind.RATE_LIMIT: Next.ELSEWHERE,
+    FailureKind.OVERLOAD: Next.ELSEWHERE,
+    FailureKind.SERVER: Next.ONCE_MORE,
+    FailureKind.CONNECT: Next.ELSEWHERE,
+    FailureKind.RESET: Next.ONCE_MORE,
+    FailureKind.SILENT: Next.ELSEWHERE,  # one TTFT deadline is all that a silent upstream may cost
+    FailureKind.STALLED: Next.ELSEWHERE,
+    FailureKind.TOO_LONG: Next.ELSEWHERE,
+    FailureKind.MALFORMED: Next.ONCE_MORE,
+    FailureKind.TRUNCATED: Next.ONCE_MORE,
+}
+
+OURS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
+"""Failures for which our account with the upstream is to blame, and not its health."""
+
+
+class Tools(NamedTuple):
+    """What the loop works with; one set per router."""
+
+    board: Board
+    limiter: Limiter
+    budget: RetryBudget
+    transport: Transport
+    clock: Clock
+
+
+class Journey:
+    """One request on its way through the candidates. `trail` grows with every try, whoever looks at it."""
+
+    def __init__(
+        self, tools: Tools, ask: Ask, choice: Choice, *, bounds: Failover, secrets: Secrets, prompt_tokens: int, as_asked: set[str]
+    ) -> None:
+        self.trail: list[AttemptRecord] = []
+        self.spent: list[Attempt] = []  # failed attempts whose tokens were paid for all the same
+        self._tools = tools
+        self._ask = ask
+        self._choice = choice
+        self._bounds = bounds
+        self._secrets = secrets
+        self._prompt_tokens = prompt_tokens
+        self._as_asked = as_asked  # backends known to refuse what Weir adds; shared by all requests
+        self._deadline = tools.clock.monotonic() + bounds.deadline
+        self._queue = deque(choice.candidates)
+        self._repeated: set[str] = set()
+        self._failures: list[AttemptFailed] = []
+        self._limited: RateLimited | None = None
+        self._refused: BaseException | None = None
+        self._larger_than = 0
+
+    async def commit(self) -> Attempt:
+        """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
+        self._tools.budget.request()
+        while self._queue:
+            candidate = self._queue.popleft()
+            if not self._fits(candidate):
+                continue
+            if self.trail and (reason := self._must_stop()):
+                raise self._exhausted(reason)
+            taken = self._take(candidate)
+            if taken is None:
+                continue
+            if (attempt := await self._try(candidate, *taken)) is not None:
+                return attempt
+        raise self._exhausted("no candidate is left")
+
+    def _must_stop(self) -> str | None:
+        # Sending the same request again without what Weir added is a correction, and not another try.
+        tries = sum(record.outcome != FailureKind.ADDED for record in self.trail)
+        if tries >= self._bounds.attempts:
+            return f"{self._bounds.attempts} attempts were made"
+        if self._tools.clock.monotonic() >= self._deadline:
+            return f"{self._bounds.deadline:g} s have passed"
+        if not self._tools.budget.take():
+            return "the router's retry budget is used up"
+        return None
+
+    def _fits(self, candidate: Candidate) -> bool:
+        limits = candidate.backend.limits
+        return self._larger_than == 0 or limits.context_tokens is None or limits.context_tokens > self._larger_than
+
+    def _take(self, candidate: Candidate) -> tuple[Guard, Permit] | None:
+        """What must be atomic: the grant's limits, and the backend's slot or probe."""
+        try:
+            permit = self._tools.limiter.take(candidate.limits)
+        except RateLimited as limited:
+            self._limited = limited
+            return None
+        guard = self._tools.board.begin(candidate.key, self._prompt_tokens)
+        if guard is None:
+            permit.release()
+            return None
+        return guard, permit
+
+    async def _try(self, candidate: Candidate, guard: Guard, permit: Permit) -> Attempt | None:
+        backend = candidate.backend
+        as_asked = candidate.key in self._as_asked
+        streamed = self._ask.stream or (not as_asked and self._ask.streamable and backend.transport is Mode.STREAMED)
+        attempt = Attempt(
+            self._ask,
+            candidate,
+            guard=guard,
+            permit=permit,
+            clocks=self._clocks(candidate, streamed=streamed),
+            transport=self._tools.transport,
+            clock=self._tools.clock,
+            prompt_tokens=self._prompt_tokens,
+        )
+        credential = None if backend.credential is None else self._secrets.credentials[backend.credential]
+        try:
+            await attempt.start(credential, streamed=streamed, as_asked=as_asked)
+        except AttemptFailed as failure:
+            self._failed(attempt, failure)
+            return None
+        except WeirError as refused:  # the request cannot be put into this backend's dialect
+            self._refused = refused
+            return None
+        except BaseException:
+            self.trail.append(attempt.record(cancelled=True))
+            self.spent.append(attempt)
+            raise
+        self.trail.append(attempt.record())
+        return attempt
+
+    def _failed(self, attempt: Attempt, failure: AttemptFailed) -> None:
+        candidate = attempt.candidate
+        self.trail.append(attempt.record(failure))
+        self.spent.append(attempt)
+        self._failures.append(failure)
+        match MEANING[failure.kind]:
+            case Next.ANSWER:
+                raise self._refusal(failure)
+            case Next.AS_ASKED if candidate.key not in self._as_asked:
+                self._as_asked.add(candidate.key)
+                self._queue.appendleft(candidate)
+            case Next.AS_ASKED:
+                raise self._refusal(failure)
+            case Next.LARGER:
+                self._larger_than = max(self._larger_than, candidate.backend.limits.context_tokens or 0, 1)
+                if not any(self._fits(other) for other in self._queue):
+                    raise self._refusal(failure)
+            case Next.ONCE_MORE if candidate.key not in self._repeated:
+                self._repeated.add(candidate.key)
+                self._queue.append(candidate)
+            case _:
+                pass
+
+    def _clocks(self, candidate: Candidate, *, streamed: bool) -> Clocks:
+        board, timeouts = self._tools.board, candidate.backend.timeouts
+        left = max(0.0, self._deadline - self._tools.clock.monotonic())
+        total = timeouts.total or TOTAL_TIMEOUT
+        if streamed:
+            ttft = min(left, board.ttft_deadline(candidate.key, self._prompt_tokens))
+            slow_after = board.slow_after(candidate.key, self._prompt_tokens)
+        else:  # a whole answer comes when it is finished: nothing can be said about its first token
+            ttft, slow_after = min(left, total), None
+        return Clocks(timeouts.connect or CONNECT_TIMEOUT, ttft, slow_after, timeouts.idle or IDLE_TIMEOUT, total)
+
+    def _refusal(self, failure: AttemptFailed) -> UpstreamRefused:
+        return UpstreamRefused(
+            failure.message, status=failure.status or 400, code=failure.code, kind=failure.type, param=failure.param, trail=self.trail
+        )
+
+    def _exhausted(self, reason: str) -> WeirError:
+        """The one error for a request that nobody could serve."""
+        if not self.trail:
+            if self._limited is not None:
+                return self._limited
+            if isinstance(self._refused, WeirError):
+                return self._refused
+            if self._choice.unable is not None:
+                return NoCapableModel(self._choice.unable)
+        tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in self.trail) or self._skipped()
+        if self._failures and all(failure.kind in OURS for failure in self._failures) and self._only_credentials():
+            return CredentialsExhausted(f"Every backend refuses the platform's credentials ({tried}).", trail=self.trail)
+        if not self._failures and self._only_credentials() and self._choice.skipped:
+            return CredentialsExhausted(f"Every backend is out for its credentials ({tried}).", trail=self.trail)
+        if self._tools.clock.monotonic() >= self._deadline:
+            return DeadlineExceeded(f"No content within {self._bounds.deadline:g} s ({tried}).", trail=self.trail)
+        return Unavailable(f"No backend could answer: {reason} ({tried}).", retry_after=self._soonest(), trail=self.trail)
+
+    def _skipped(self) -> str:
+        return "; ".join(f"{s.tier}/{s.backend}: {s.reason}" for s in self._choice.skipped) or "no backend is available"
+
+    def _views(self) -> list[str]:
+        keys = {candidate.key for candidate in self._choice.candidates}
+        return [*keys, *(f"{s.tier}/{s.backend}" for s in self._choice.skipped if f"{s.tier}/{s.backend}" in self._tools.board.view())]
+
+    def _only_credentials(self) -> bool:
+        """Whether everything that could serve this request is out for our credentials' sake."""
+        view = self._tools.board.view()
+        return all(view[key].credential_out for key in self._views() if key in view)
+
+    def _soonest(self) -> float:
+        """Seconds until the first of the candidates may be back."""
+        now, view = self._tools.clock.monotonic(), self._tools.board.view()
+        waits = [view[key].available_at - now for key in self._views() if key in view and not view[key].credential_out]
+        return max(SOONEST_RETRY, min((wait for wait in waits if wait > 0), default=SOONEST_RETRY))
+
+
+def cannot_serve(ask: Ask, untranslatable: Callable[..., str | None]) -> Callable[[Backend], str | None]:
+    """A pure hook for `choose`: why a backend of another dialect cannot serve this request."""
+    reasons: dict[str, str | None] = {}
+
+    def reason(backend: Backend) -> str | None:
+        if backend.provider is ask.dialect:
+            return None
+        if backend.provider not in reasons:
+            reasons[backend.provider] = untranslatable(ask, backend.provider)
+        return reasons[backend.provider]
+
+    return reason

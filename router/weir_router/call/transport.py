@@ -1,0 +1,131 @@
+"""Bytes to an upstream and back over aiohttp's client. Used by `call.attempt`; knows HTTP, and nothing of LLMs.
+
+Redirects are not followed (a credential must not wander to another host), cookies are not kept, proxies of the environment
+are honoured.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Protocol
+
+import aiohttp
+
+from weir_router.__about__ import __version__
+from weir_router.errors import AttemptFailed, FailureKind
+
+MAX_WHOLE_ANSWER = 64 * 1024 * 1024
+"""Bytes of an unstreamed answer: far above any model's output, images as base64 included; bounds memory."""
+
+KEEP_ALIVE = 15.0
+"""Seconds an idle connection is kept: below the 20 s and more of common servers, so that they rarely close it under us."""
+
+READ_BUFFER = 64 * 1024
+"""Bytes read ahead per connection before the upstream is paused."""
+
+
+class Response(Protocol):
+    """An answer whose headers have come."""
+
+    status: int
+    headers: Mapping[str, str]  # case-insensitive
+
+    async def read(self) -> bytes:
+        """The next bytes as they come; empty at the end. Raises `AttemptFailed` when the connection breaks."""
+
+    async def read_all(self) -> bytes:
+        """The rest of the body, bounded by `MAX_WHOLE_ANSWER`."""
+
+    def ended(self) -> bool:
+        """Whether the whole body has come, so that the connection can be used again."""
+
+    def release(self) -> None:
+        """Gives the connection back, or closes it when the body has not ended."""
+
+
+class Transport(Protocol):
+    """Sends one request."""
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+        """Raises `AttemptFailed` with `CONNECT` or `RESET`; times after the connection are the caller's to keep."""
+
+
+def _failed(kind: FailureKind, what: str, error: BaseException) -> AttemptFailed:
+    return AttemptFailed(kind, f"{what}: {error or type(error).__name__}")
+
+
+def _translated(error: Exception) -> AttemptFailed:
+    """The one table from the client library's exceptions to ours."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return _failed(FailureKind.CONNECT, "TLS failed", error)
+        case aiohttp.ConnectionTimeoutError():
+            return AttemptFailed(FailureKind.CONNECT, "no connection within the connect timeout")
+        case aiohttp.ClientConnectorError() | aiohttp.InvalidURL():
+            return _failed(FailureKind.CONNECT, "cannot connect", error)
+        case aiohttp.ClientResponseError():
+            return AttemptFailed(FailureKind.MALFORMED, f"not an HTTP answer: {error.message}")
+        case _:
+            return _failed(FailureKind.RESET, "the connection broke", error)
+
+
+_CLIENT_ERRORS = (aiohttp.ClientError, OSError)
+
+
+class _AiohttpResponse:
+    """`Response` over aiohttp's."""
+
+    __slots__ = ("_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers = response.headers
+
+    async def read(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except _CLIENT_ERRORS as error:
+            raise _translated(error) from error
+
+    async def read_all(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while part := await self.read():
+            size += len(part)
+            if size > MAX_WHOLE_ANSWER:
+                raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    def ended(self) -> bool:
+        return self._response.content.at_eof()
+
+    def release(self) -> None:
+        self._response.release()
+
+
+class AiohttpTransport:
+    """`Transport` over one `aiohttp.ClientSession`; made inside the running loop, closed with `close`."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"user-agent": f"weir/{__version__}", "accept-encoding": "identity"},
+            read_bufsize=READ_BUFFER,
+            trust_env=True,
+        )
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        try:
+            response = await self._session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout)
+        except _CLIENT_ERRORS as error:
+            raise _translated(error) from error
+        return _AiohttpResponse(response)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._session.close()

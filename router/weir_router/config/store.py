@@ -1,0 +1,71 @@
+"""Where the router's config lives: swapped whole, the last good one kept. Fed by a config source, read by everyone.
+
+What listens is told after the swap, in the order of its subscription, and must not fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from weir_router.contract import API_VERSION, CompiledConfig, Secrets
+
+Listener = Callable[[CompiledConfig, Secrets], None]
+
+
+class ConfigRejected(Exception):
+    """A config that this router must not run; the last good one stays."""
+
+
+def decode(data: bytes) -> CompiledConfig:
+    """A config from its JSON. Raises `ConfigRejected` for another major version, or for what is not a config."""
+    try:
+        version = msgspec.json.decode(data, type=_Version).api_version
+        check_version(version)
+        return msgspec.json.decode(data, type=CompiledConfig)
+    except msgspec.MsgspecError as error:
+        raise ConfigRejected(f"not a config: {error}") from error
+
+
+def check_version(version: str) -> None:
+    """Raises `ConfigRejected` unless this router understands configs of `version`."""
+    if version != API_VERSION:
+        raise ConfigRejected(f"config version {version!r} is not understood by this router, which reads {API_VERSION!r}; upgrade the router")
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    api_version: str = "missing"
+
+
+class ConfigStore:
+    """Holds the config in use. Not thread-safe: used from the event loop only."""
+
+    def __init__(self) -> None:
+        self.config: CompiledConfig | None = None
+        self.secrets = Secrets()
+        self.rejected: str | None = None
+        self._listeners: list[Listener] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        """`listener` is called after every swap."""
+        self._listeners.append(listener)
+
+    def apply(self, config: CompiledConfig, secrets: Secrets) -> None:
+        """Swaps config and secrets at once. Raises `ConfigRejected`, and remembers why, when it must not be run."""
+        try:
+            check_version(config.api_version)
+            self._check_credentials(config, secrets)
+        except ConfigRejected as error:
+            self.rejected = str(error)
+            raise
+        self.config, self.secrets, self.rejected = config, secrets, None
+        for listener in self._listeners:
+            listener(config, secrets)
+
+    @staticmethod
+    def _check_credentials(config: CompiledConfig, secrets: Secrets) -> None:
+        for key, tier in config.tiers.items():
+            for backend in tier.backends:
+                if backend.credential is not None and backend.credential not in secrets.credentials:
+                    raise ConfigRejected(f"the credential of backend {backend.name!r} in tier {key!r} has not arrived")

@@ -1,0 +1,284 @@
+"""The request's story, read top to bottom: identify, read, classify, choose, admit, call, relay, record.
+
+Holds what one router needs to serve (`Gateway`); HTTP routes to it are made in `app`. Before the first byte has gone out an
+error becomes an HTTP answer; after it, the last event of the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets as entropy
+from collections.abc import Mapping
+
+import msgspec
+from aiohttp import web
+
+from weir_router.admit.limits import Limiter
+from weir_router.admit.retry_budget import RetryBudget
+from weir_router.call.ask import Ask
+from weir_router.call.attempt import Attempt
+from weir_router.call.failover import Journey, Tools, cannot_serve
+from weir_router.call.providers.translate import untranslatable
+from weir_router.call.transport import Transport
+from weir_router.choose.choose import Choice, RouteRequest, choose
+from weir_router.choose.policy import PolicyIndex, find_policy, models_for
+from weir_router.classify.classifier import applied, classify
+from weir_router.clock import Clock
+from weir_router.config.store import ConfigStore
+from weir_router.contract import CallerKind, CompiledConfig, Dialect, Limit, Policy, PromptLogging, Secrets, Tier
+from weir_router.errors import (
+    AttemptFailed,
+    InternalError,
+    NotConfigured,
+    PolicyNotReady,
+    RateLimited,
+    RequestTooLarge,
+    StreamBroken,
+    UnknownModel,
+    WeirError,
+)
+from weir_router.health.board import Board
+from weir_router.identify.caller import Caller
+from weir_router.identify.keys import identify
+from weir_router.record.events import RequestRecord
+from weir_router.record.recorder import Recorder
+from weir_router.serve import dialects, errors, models
+
+logger = logging.getLogger("weir.router")
+
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
+"""Bytes of a request body that any policy may accept: Anthropic's own limit, the largest of the providers'."""
+
+MAX_FEATURE_LENGTH = 64
+"""Characters kept of `x-weir-feature`, a client's free claim that becomes a metric label."""
+
+_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
+_JSON = "application/json"
+
+
+class Gateway:
+    """Everything that serving needs, wired by `app`."""
+
+    def __init__(self, store: ConfigStore, board: Board, transport: Transport, recorder: Recorder, clock: Clock, rng: random.Random) -> None:
+        self.limiter = Limiter(clock)
+        self._store = store
+        self._board = board
+        self._recorder = recorder
+        self._clock = clock
+        self._rng = rng
+        self._tools = Tools(board, self.limiter, RetryBudget(clock), transport, clock)
+        self._index = PolicyIndex(CompiledConfig())
+        self._as_asked: set[str] = set()
+        store.subscribe(self._configured)
+
+    def _configured(self, config: CompiledConfig, _: Secrets) -> None:
+        self._index = PolicyIndex(config)
+        self._as_asked.clear()  # a changed account or model may accept now what it refused
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        """`GET /v1/models`, and `GET /v1/models/{id}`."""
+        dialect = dialect_of(request.headers)
+        request_id = new_request_id()
+        try:
+            names = models_for(self._index, self._identify(request.headers))
+            wanted = request.match_info.get("id")
+            if wanted is None:
+                return _json(200, msgspec.json.encode(models.listing(names, dialect)), {})
+            if wanted not in names:
+                raise UnknownModel(f"You may not ask for a model {wanted!r}; see GET /v1/models.")
+            return _json(200, msgspec.json.encode(models.model(wanted, dialect)), {})
+        except WeirError as error:
+            return error_response(error, dialect, request_id)
+
+    async def complete(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+        """`POST /v1/chat/completions` and `POST /v1/messages`."""
+        record = RequestRecord(id=new_request_id(), path=request.path)
+        arrived = self._clock.monotonic()
+        self._recorder.started()
+        try:
+            return await self._complete(request, dialect, record, arrived)
+        except WeirError as error:
+            self._blame(record, error)
+            return error_response(error, dialect, record.id, _headers(record))
+        except asyncio.CancelledError:
+            record.outcome = "cancelled"
+            raise
+        except Exception as bug:
+            logger.exception("request %s failed by a bug of Weir", record.id)
+            error = InternalError(f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}.")
+            self._blame(record, error)
+            return error_response(error, dialect, record.id)
+        finally:
+            record.seconds = self._clock.monotonic() - arrived
+            self._recorder.ended(record)
+
+    async def _complete(self, request: web.Request, dialect: Dialect, record: RequestRecord, arrived: float) -> web.StreamResponse:
+        caller = self._identify(request.headers)
+        record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
+        body = await _body(request)
+        ask = dialects.read(dialect, body, request.headers)
+        policy = self._policy(caller, ask, len(body), record)
+        with self.limiter.take(_caller_limits(policy, caller)):
+            choice, prompt_tokens = self._choose(ask, policy, caller, request.headers, record)
+            journey = Journey(
+                self._tools, ask, choice, bounds=policy.failover, secrets=self._store.secrets, prompt_tokens=prompt_tokens, as_asked=self._as_asked
+            )
+            attempt: Attempt | None = None
+            try:
+                attempt = await journey.commit()
+                record.ttft = self._clock.monotonic() - arrived
+                return await self._relay(request, dialect, ask, attempt, journey, record)
+            finally:
+                record.attempts = journey.trail
+                self._recorder.account(record, [*journey.spent, *([attempt] if attempt else [])], self._baseline(policy))
+
+    def _identify(self, headers: Mapping[str, str]) -> Caller:
+        config = self._store.config
+        if config is None:
+            raise NotConfigured("This router has no config yet; it is waiting for the operator.", retry_after=2.0)
+        return identify(headers, self._store.secrets, config.anonymous_namespace)
+
+    def _policy(self, caller: Caller, ask: Ask, size: int, record: RequestRecord) -> Policy:
+        record.model, record.stream = ask.model, ask.stream
+        policy = find_policy(self._index, caller, ask.model)
+        if policy is None:
+            names = ", ".join(models_for(self._index, caller)) or "none: no RoutingPolicy names you as a caller"
+            raise UnknownModel(f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {ask.model!r}. Models you may ask for: {names}.")
+        record.policy = policy.key
+        if policy.not_ready is not None:
+            raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
+        if policy.max_request_bytes is not None and size > policy.max_request_bytes:
+            raise RequestTooLarge(f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.max_request_bytes}.")
+        return policy
+
+    def _choose(self, ask: Ask, policy: Policy, caller: Caller, headers: Mapping[str, str], record: RequestRecord) -> tuple[Choice, int]:
+        classification = classify(ask.prompt)
+        features = classification.features
+        complexity, reason = applied(classification, policy.min_confidence)
+        feature = headers.get("x-weir-feature", "")[:MAX_FEATURE_LENGTH] or None
+        config = self._store.config
+        assert config is not None
+        request = RouteRequest(
+            caller=caller,
+            classification=classification,
+            complexity=complexity,
+            prompt_tokens=features.tokens,
+            max_output=ask.prompt.max_output,
+            needs=ask.prompt.needs,
+            headers=headers,
+            feature=feature,
+            unable=cannot_serve(ask, untranslatable),
+        )
+        choice = choose(policy, config.tiers, request, self._board.view(), self._clock.monotonic(), self._clock.wall(), self._rng)
+        record.complexity, record.probability, record.reason = complexity.value, round(classification.probability, 3), reason
+        record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
+        if policy.prompt_logging is not PromptLogging.NONE:
+            record.prompt_tokens = features.tokens
+            record.features = {name: value for name, value in msgspec.structs.asdict(features).items() if value}
+        if policy.prompt_logging is PromptLogging.FULL:
+            record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
+        return choice, features.tokens
+
+    async def _relay(
+        self, request: web.Request, dialect: Dialect, ask: Ask, attempt: Attempt, journey: Journey, record: RequestRecord
+    ) -> web.StreamResponse:
+        record.tier, record.backend, record.status = attempt.candidate.tier, attempt.candidate.backend.name, 200
+        record.attempts = journey.trail
+        headers = {**attempt.headers, **_headers(record)}
+        if not ask.stream:
+            record.outcome = "ok"
+            return _json(200, attempt.body, headers)
+        response = web.StreamResponse(headers={**_STREAM_HEADERS, **headers})
+        try:
+            await response.prepare(request)
+            await response.write(attempt.body)
+            while (data := await attempt.next()) is not None:
+                await response.write(data)
+            await response.write_eof()
+            record.outcome = "ok"
+        except AttemptFailed as failure:
+            await self._break(response, dialect, failure, attempt, journey, record)
+        except ConnectionError:  # the caller went away
+            record.outcome = "cancelled"
+        finally:
+            if not attempt.done and record.outcome != "broken":
+                attempt.cancel()
+                journey.trail[-1] = attempt.record(cancelled=True)
+            elif attempt.done:
+                journey.trail[-1] = attempt.record()
+        return response
+
+    async def _break(
+        self, response: web.StreamResponse, dialect: Dialect, failure: AttemptFailed, attempt: Attempt, journey: Journey, record: RequestRecord
+    ) -> None:
+        """Content has gone out: nothing can be taken back, so the stream ends in an error event and never in a clean close."""
+        journey.trail[-1] = attempt.record(failure)
+        sent = attempt.usage.output if attempt.usage else 0
+        error = StreamBroken(f"The upstream's stream broke after about {sent} tokens: {failure.message}.", trail=journey.trail)
+        self._blame(record, error)
+        record.outcome = "broken"
+        try:
+            await response.write(errors.event(error, dialect, record.id))
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the caller went away too
+
+    @staticmethod
+    def _blame(record: RequestRecord, error: WeirError) -> None:
+        record.status, record.error, record.error_source, record.error_message = error.status, error.code, error.source.value, error.message
+        record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
+
+    def _baseline(self, policy: Policy) -> Tier | None:
+        config = self._store.config
+        return config.tiers.get(policy.baseline.tier) if config is not None and policy.baseline is not None else None
+
+
+def new_request_id() -> str:
+    """An id for the log and the caller; 64 random bits."""
+    return f"weir-{entropy.token_hex(8)}"
+
+
+def dialect_of(headers: Mapping[str, str]) -> Dialect:
+    """The dialect of a caller whose path does not tell."""
+    return Dialect.ANTHROPIC if "anthropic-version" in headers else Dialect.OPENAI
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise RequestTooLarge(f"The request is larger than {MAX_REQUEST_BYTES} bytes, the router's limit.") from None
+
+
+def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
+    """The policy's limits count per caller."""
+    if policy.limits is None:
+        return ()
+    kind = "anonymous" if caller.kind is CallerKind.ANONYMOUS else caller.kind.value
+    return (msgspec.structs.replace(policy.limits, key=f"{policy.limits.key}/{kind}/{caller.namespace}/{caller.name}"),)
+
+
+def _headers(record: RequestRecord) -> dict[str, str]:
+    """What the caller may know about the way its request took."""
+    values = {
+        "x-weir-request-id": record.id,
+        "x-weir-policy": record.policy,
+        "x-weir-route": record.route,
+        "x-weir-tier": record.tier,
+        "x-weir-backend": record.backend,
+        "x-weir-complexity": record.complexity,
+        "x-weir-reason": record.reason,
+        "x-weir-attempts": str(len(record.attempts)) if record.attempts else None,
+    }
+    return {name: value.encode("ascii", "replace").decode() for name, value in values.items() if value}
+
+
+def _json(status: int, body: bytes, headers: dict[str, str]) -> web.Response:
+    return web.Response(status=status, body=body, headers={**headers, "content-type": _JSON})
+
+
+def error_response(error: WeirError, dialect: Dialect, request_id: str, headers: Mapping[str, str] = {}) -> web.Response:
+    """An error as an HTTP answer."""
+    return _json(error.status, errors.body(error, dialect, request_id), {**headers, "x-weir-request-id": request_id, **errors.headers(error)})
