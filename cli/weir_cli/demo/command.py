@@ -1,0 +1,189 @@
+"""`weir demo`: the whole of Weir on one machine in half a minute, and a model that dies half-way."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+from rich.live import Live
+from weir_router.app import Router
+from weir_router.contract import CompiledConfig
+
+from weir_cli.demo.prompts import Shot, shots
+from weir_cli.demo.screen import screen
+from weir_cli.demo.tally import Tally
+from weir_cli.output import Exit, Format, console, errors, fail, print_json
+from weir_cli.sim import Fault, SimulatorThread
+from weir_cli.sim.fleet import FLEET
+from weir_cli.workspace import Workspace, open_workspace
+
+RATE = 8.0  # requests per second: enough to fill the picture, little enough for a laptop
+DIES_AT = 0.4  # share of the duration at which the busiest model dies ...
+RETURNS_AT = 0.7  # ... and at which it is back
+REFRESH = 8  # pictures per second
+SIM_IN_MANIFESTS = "http://127.0.0.1:9100"
+NAMESPACE = "team-a"  # whose caller the demo is, as the quickstart's policy has it
+
+
+def quickstart() -> Path:
+    """The example manifests: inside an installed wheel, or in a checkout."""
+    packaged = Path(__file__).parent / "quickstart"
+    return packaged if packaged.exists() else Path(__file__).parents[3] / "examples" / "quickstart"
+
+
+def demo(
+    duration: Annotated[float, typer.Option(help="Seconds of traffic.", min=5.0, max=600.0)] = 30.0,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep the gateway up afterwards, and print what to try.")] = False,
+    listen: Annotated[str, typer.Option(help="Where callers connect with --serve; without it a free port is taken.")] = "127.0.0.1:8080",
+    svg: Annotated[Path | None, typer.Option(help="Write the last picture as an SVG.")] = None,
+    seed: Annotated[int, typer.Option(help="Which mixture of prompts.")] = 1,
+    output: Annotated[Format, typer.Option("--output", "-o", help="json prints the summary for machines.")] = Format.TABLE,
+) -> None:
+    """Four tiers of simulated models, the router, and a mixed stream of prompts; half-way a model dies.
+
+    Shows live where requests go, their time to first token, failovers, and dollars spent against all-premium. Ends by itself;
+    exit code 1 if any request went unanswered.
+    """
+    workspace = open_workspace(quickstart(), namespace=NAMESPACE, environ=os.environ)
+    if workspace.errors:
+        raise fail(f"the example manifests in {quickstart()} do not compile: {workspace.errors[0].message}")
+    with SimulatorThread(FLEET) as simulator:
+        config = _pointed_at(workspace.config, simulator.url)
+        run = _Run(config, workspace, simulator, duration, seed, quiet=output is Format.JSON)
+        host, _, port = listen.rpartition(":")
+        tally = uvloop.run(run.play(host if serve else "127.0.0.1", int(port) if serve else 0, serve=serve, svg=svg))
+    if output is Format.JSON:
+        print_json(run.summary(tally))
+    raise typer.Exit(Exit.PROBLEMS if tally.unanswered else Exit.OK)
+
+
+def _pointed_at(config: CompiledConfig, url: str) -> CompiledConfig:
+    """The manifests' config with the simulator at the port that it got."""
+    replace = msgspec.structs.replace
+    tiers = {
+        key: replace(tier, backends=tuple(replace(backend, base_url=backend.base_url.replace(SIM_IN_MANIFESTS, url)) for backend in tier.backends))
+        for key, tier in config.tiers.items()
+    }
+    return replace(config, tiers=tiers, anonymous_namespace=NAMESPACE)
+
+
+class _Run:
+    """One run of the demo."""
+
+    def __init__(self, config: CompiledConfig, workspace: Workspace, simulator: SimulatorThread, duration: float, seed: int, *, quiet: bool) -> None:
+        self._config = config
+        self._workspace = workspace
+        self._simulator = simulator
+        self._duration = duration
+        self._rng = random.Random(seed)
+        self._quiet = quiet
+        self._events: list[str] = []
+        self._killed: str | None = None
+
+    async def play(self, host: str, port: int, *, serve: bool, svg: Path | None) -> Tally:
+        """The traffic, the picture, and what comes after."""
+        router = Router(host=host, port=port, admin_port=9090 if serve else 0, rng=self._rng, grace=5.0)
+        with Tally() as tally:
+            async with router:
+                router.store.apply(self._config, self._workspace.secrets)
+                out = Console(quiet=True) if self._quiet else console
+                started = time.monotonic()
+
+                def picture() -> object:
+                    return screen(self._config, tally, router.board.view(), elapsed=time.monotonic() - started, duration=self._duration, events=self._events)
+
+                with Live(get_renderable=picture, console=out, refresh_per_second=REFRESH, transient=True):  # type: ignore[arg-type]
+                    await self._traffic(router, tally)
+                out.print(picture())
+                if svg is not None:
+                    _write_svg(picture(), svg)
+                if serve:
+                    await _serve(router)
+        return tally
+
+    async def _traffic(self, router: Router, tally: Tally) -> None:
+        """Open loop: the next request does not wait for the last one's answer."""
+        timeout = aiohttp.ClientTimeout(total=120)
+        async with aiohttp.ClientSession(router.url, timeout=timeout) as session, asyncio.TaskGroup() as group:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            for number, shot in zip(itertools.count(), self._shots(), strict=False):
+                at = number / RATE
+                if at >= self._duration:
+                    break
+                await asyncio.sleep(start + at - loop.time())
+                self._stage(at, tally)
+                group.create_task(self._send(session, shot))
+
+    def _shots(self) -> Iterator[Shot]:
+        return shots(self._rng)
+
+    def _stage(self, at: float, tally: Tally) -> None:
+        if self._killed is None and at >= self._duration * DIES_AT:
+            key = max(tally.places, key=lambda key: tally.places[key].answered)
+            tier, _, name = key.rpartition("/")
+            model = next(b.model for b in self._config.tiers[tier].backends if b.name == name)
+            self._simulator.fault(model, Fault("refuse"))
+            self._killed = model
+            self._events.append(f"{at:4.1f} s  {key}, the busiest, dies: every connection to it is cut")
+        elif self._killed and at >= self._duration * RETURNS_AT:
+            self._simulator.clear(self._killed)
+            self._events.append(f"{at:4.1f} s  {self._killed} is back; its breaker lets a probe through when its pause is over")
+            self._killed = ""
+
+    async def _send(self, session: aiohttp.ClientSession, shot: Shot) -> None:
+        try:
+            async with session.post(shot.path, json=shot.body, headers={"x-weir-feature": "demo"}) as response:
+                await response.read()
+                if response.status != 200:
+                    self._events.append(f"       HTTP {response.status}: {(await response.text())[:120]}")
+        except aiohttp.ClientError as error:
+            self._events.append(f"       {error}")
+
+    def summary(self, tally: Tally) -> dict[str, object]:
+        """What happened, for machines."""
+        places = {key: {"answered": place.answered, "failed": place.failed, "dollars": place.dollars} for key, place in tally.places.items()}
+        return {
+            "answered": tally.answered,
+            "unanswered": tally.unanswered,
+            "failovers": tally.failovers,
+            "dollars": tally.dollars,
+            "allPremiumDollars": tally.baseline_dollars,
+            "backends": places,
+            "events": self._events,
+        }
+
+
+def _write_svg(picture: object, path: Path) -> None:
+    recorder = Console(record=True, width=110, file=open(os.devnull, "w"))  # noqa: SIM115 (closed with the process)
+    recorder.print(picture)
+    recorder.save_svg(str(path), title="weir demo")
+    errors.print(f"Wrote {path}.", highlight=False)
+
+
+async def _serve(router: Router) -> None:
+    console.print(
+        f"""The gateway is up; Ctrl-C ends it. Metrics and state: {router.admin_url}/metrics, {router.admin_url}/state
+
+curl {router.url}/v1/chat/completions -H 'content-type: application/json' \\
+  -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is 2 + 2?"}}]}}'
+
+from openai import OpenAI
+client = OpenAI(base_url="{router.url}/v1", api_key="unused")
+print(client.chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Prove it."}}]).choices[0].message.content)""",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    await asyncio.Event().wait()

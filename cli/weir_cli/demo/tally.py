@@ -1,0 +1,71 @@
+"""What the demo has seen, read from the router's own request log: nothing here that a user could not read too."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+import msgspec
+from weir_router.record.log import logger
+
+
+class Place:
+    """What went to one backend."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.failed = 0
+        self.ttfts: list[float] = []
+        self.dollars = 0.0
+
+
+class Tally(logging.Handler):
+    """Counts the lines of `weir.request`; attach with `with Tally() as tally`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered = 0
+        self.unanswered = 0
+        self.failovers = 0
+        self.dollars = 0.0
+        self.baseline_dollars = 0.0
+        self.classes: Counter[str] = Counter()
+        self.places: dict[str, Place] = {}
+        self.catalogue: set[str] = set()
+
+    def __enter__(self) -> Tally:
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logger.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Counts one request."""
+        self._count(msgspec.json.decode(record.getMessage()))
+
+    def place(self, tier: str, backend: str) -> Place:
+        """The counts of one backend."""
+        return self.places.setdefault(f"{tier}/{backend}", Place())
+
+    def _count(self, line: dict[str, Any]) -> None:
+        good = line.get("outcome") == "ok"
+        self.answered += good
+        self.unanswered += not good
+        self.classes[line.get("complexity", "?")] += 1
+        attempts = line.get("attempts", [])
+        self.failovers += good and len(attempts) > 1
+        for attempt in attempts:
+            place = self.place(attempt["tier"], attempt["backend"])
+            if attempt["outcome"] == "ok":
+                place.answered += 1
+                place.dollars += line.get("dollars", 0.0)
+                if attempt.get("ttft") is not None:
+                    place.ttfts.append(attempt["ttft"])
+            else:
+                place.failed += 1
+        self.dollars += line.get("dollars", 0.0)
+        self.baseline_dollars += line.get("baseline_dollars", 0.0)

@@ -1,0 +1,120 @@
+"""`weir up`: compile a directory, run the router on it, and compile again on every save."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+import uvloop
+import watchfiles
+from weir_router.app import Router
+from weir_router.config.store import ConfigRejected
+
+from weir_cli.output import Exit, errors, fail
+from weir_cli.workspace import Workspace, open_workspace, print_problems, summary
+
+RELOAD_DEBOUNCE = 100
+"""Milliseconds of quiet after a save before compiling: editors write in several steps."""
+
+
+def address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` as a pair. Raises `typer.BadParameter`."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT, e.g. 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def up(
+    directory: Annotated[Path, typer.Argument(help="Directory (or file) of manifests: ModelTier, RoutingPolicy, Secret.")],
+    listen: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1:8080",
+    admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "127.0.0.1:9090",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Whose callers unauthenticated ones are, and the namespace of objects that name none.")] = "default",
+    require_keys: Annotated[bool, typer.Option("--require-keys", help="Refuse callers without a key made by `weir key create`.")] = False,
+    class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
+    log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
+) -> None:
+    """Runs the router on a directory of manifests, and reloads it on every save.
+
+    \b
+    weir up examples/quickstart
+    curl http://127.0.0.1:8080/v1/models
+
+    The same files that `kubectl apply -f` sends. Secrets that are not in the directory may come from the environment.
+    Exit code 1: nothing in the directory can be served; 2: wrong arguments, or an address that is in use.
+    """
+    host, port = address(listen)
+    admin_host, admin_port = address(admin)
+    workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
+    print_problems(errors, workspace.problems, workspace.notices)
+    if not workspace.config.policies:
+        raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
+    _log_to_stdout(log)
+    router = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port)
+    session = Session(directory, namespace, class_name, anonymous=not require_keys)
+    try:
+        uvloop.run(session.run(router, workspace))
+    except OSError as error:
+        raise fail(f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin.") from error
+
+
+class Session:
+    """One run of `weir up`."""
+
+    def __init__(self, directory: Path, namespace: str, class_name: str, *, anonymous: bool) -> None:
+        self._directory = directory
+        self._namespace = namespace
+        self._class_name = class_name
+        self._anonymous = anonymous
+        self._revision = 1
+
+    async def run(self, router: Router, workspace: Workspace) -> None:
+        """Serves until SIGTERM or Ctrl-C; answers that are under way are finished."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        self._apply(router, workspace)
+        async with router:
+            errors.print(summary(workspace.config))
+            errors.print(f"Serving callers on [bold]{router.url}[/], metrics and state on [bold]{router.admin_url}[/]. Ctrl-C ends it.", highlight=False)
+            async for _ in watchfiles.awatch(self._directory, stop_event=stopped, debounce=RELOAD_DEBOUNCE, rust_timeout=500):
+                self._reload(router)
+
+    def _reload(self, router: Router) -> None:
+        self._revision += 1
+        try:
+            workspace = open_workspace(self._directory, namespace=self._namespace, class_name=self._class_name, revision=self._revision)
+        except typer.Exit:
+            return  # the directory is gone for the moment; what runs goes on
+        print_problems(errors, workspace.problems, workspace.notices)
+        if workspace.unreadable:
+            errors.print("[red]Not reloaded:[/] a file cannot be read; the last good config goes on.", highlight=False)
+            return
+        self._apply(router, workspace)
+        errors.print(f"Reloaded: revision {self._revision}, {len(workspace.config.policies)} policies.", highlight=False)
+
+    def _apply(self, router: Router, workspace: Workspace) -> None:
+        config = msgspec.structs.replace(workspace.config, anonymous_namespace=self._namespace if self._anonymous else None)
+        try:
+            router.store.apply(config, workspace.secrets)
+        except ConfigRejected as error:
+            errors.print(f"[red]Not applied:[/] {error}; the last good config goes on.", highlight=False)
+
+
+def _log_to_stdout(enabled: bool) -> None:
+    requests = logging.getLogger("weir.request")
+    requests.propagate = False
+    if enabled:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        requests.addHandler(handler)
+        requests.setLevel(logging.INFO)
+    logging.basicConfig(stream=sys.stderr, level=os.environ.get("WEIR_LOG_LEVEL", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
