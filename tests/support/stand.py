@@ -1,0 +1,116 @@
+"""A simulator, a router in front of it, and the config between them: what the router's tests stand on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from weir_cli.sim import SimModel, Simulator
+from weir_router.app import Router
+from weir_router.clock import Clock
+from weir_router.contract import (
+    Backend,
+    CallerKey,
+    CallerRule,
+    CompiledConfig,
+    Dialect,
+    Price,
+    Policy,
+    Route,
+    Secrets,
+    Tier,
+    TierRef,
+)
+from weir_router.identify.keys import fingerprint
+
+KEY = "weir_test-key-of-the-caller"
+UPSTREAM_KEY = "sk-upstream-0123456789"
+NAMESPACE = "team-a"
+
+
+class Lines(logging.Handler):
+    """The request log, decoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(msgspec.json.decode(record.getMessage()))
+
+
+class Stand:
+    """What a test gets."""
+
+    def __init__(self, sim: Simulator, router: Router, config: CompiledConfig, secrets: Secrets, log: Lines) -> None:
+        self.sim = sim
+        self.router = router
+        self.config = config
+        self.secrets = secrets
+        self.log = log
+
+    @property
+    def url(self) -> str:
+        """Where callers connect."""
+        return self.router.url
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last line of the request log."""
+        return self.log.lines[-1]
+
+    def apply(self, config: CompiledConfig) -> None:
+        """Swaps the config."""
+        self.config = config
+        self.router.store.apply(config, self.secrets)
+
+
+def backend(sim: Simulator, model: SimModel, **changes: Any) -> Backend:
+    """A backend for a simulated model, named like it."""
+    base = sim.url + ("/v1" if model.dialect is Dialect.OPENAI else "")
+    defaults: dict[str, Any] = {"credential": "upstream", "price": Price(input=1.0, output=2.0)}
+    return Backend(name=model.name, provider=model.dialect, base_url=base, model=model.name, **{**defaults, **changes})
+
+
+def config_for(tiers: Sequence[Sequence[Backend]], **policy: Any) -> CompiledConfig:
+    """One policy over tiers t0, t1, ... in order; `policy` overrides its fields."""
+    compiled = {f"llm/t{number}": Tier(namespace="llm", name=f"t{number}", backends=tuple(backends)) for number, backends in enumerate(tiers)}
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "name": "assistants",
+        "models": ("auto",),
+        "callers": (CallerRule(namespaces=frozenset({NAMESPACE})),),
+        "routes": (Route(name="all", tiers=tuple(TierRef(tier=key) for key in compiled)),),
+    }
+    return CompiledConfig(revision=1, tiers=compiled, policies=(Policy(**{**defaults, **policy}),))
+
+
+@contextlib.asynccontextmanager
+async def stand(
+    *tiers: Sequence[SimModel],
+    changes: dict[str, dict[str, Any]] | None = None,
+    clock: Clock | None = None,
+    seed: int = 0,
+    **policy: Any,
+) -> AsyncIterator[Stand]:
+    """A router over one tier per sequence of models; `changes` overrides backends' fields by model name."""
+    models = [model for tier in tiers for model in tier]
+    log = Lines()
+    logger = logging.getLogger("weir.request")
+    logger.addHandler(log)
+    logger.setLevel(logging.INFO)
+    secrets = Secrets(
+        credentials={"upstream": UPSTREAM_KEY}, caller_keys={fingerprint(KEY): CallerKey(namespace=NAMESPACE, name="tester", user_tier="paid")}
+    )
+    try:
+        async with Simulator(models) as sim, Router(port=0, admin_port=0, clock=clock, rng=random.Random(seed), grace=1.0) as router:
+            config = config_for([[backend(sim, model, **(changes or {}).get(model.name, {})) for model in tier] for tier in tiers], **policy)
+            result = Stand(sim, router, config, secrets, log)
+            result.apply(config)
+            yield result
+    finally:
+        logger.removeHandler(log)
