@@ -301,7 +301,7 @@ class BackendReport(_Wire):
     failures: int = 0
 
 
-class RouterReport(_Wire):
+class RouterReport(_Wire, kw_only=True):
     """What a router tells the operator with each poll."""
 
     api_version: str = API_VERSION
