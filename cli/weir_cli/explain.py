@@ -10,13 +10,16 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.table import Table
+from weir_router.choose.choose import Choice, RouteRequest, choose
+from weir_router.choose.policy import PolicyIndex, find_policy, models_for
+from weir_router.classify.classifier import applied, classify
+
+from weir_cli.output import Exit, Format, console, fail, print_json
+from weir_cli.workspace import open_workspace
 from weir_operator.catalogue import Catalogue
 from weir_router.call.ask import Ask
 from weir_router.call.failover import cannot_serve
 from weir_router.call.providers.translate import untranslatable
-from weir_router.choose.choose import Choice, RouteRequest, choose
-from weir_router.choose.policy import PolicyIndex, find_policy, models_for
-from weir_router.classify.classifier import applied, classify
 from weir_router.clock import SystemClock
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
 from weir_router.errors import BadRequest
@@ -24,40 +27,52 @@ from weir_router.health.board import Board
 from weir_router.identify.caller import Caller
 from weir_router.serve import dialects
 
-from weir_cli.output import Exit, Format, console, fail, print_json
-from weir_cli.workspace import open_workspace
-
 
 def explain(
     directory: Annotated[Path, typer.Argument(help="Directory (or file) of manifests.")],
     prompt: Annotated[str | None, typer.Argument(help="The prompt, or use --request.")] = None,
     request: Annotated[Path | None, typer.Option(help="A whole request body (JSON) instead of a prompt.")] = None,
     dialect: Annotated[Dialect, typer.Option(help="Dialect of the request.")] = Dialect.OPENAI,
-    model: Annotated[str | None, typer.Option(help="Model name to ask for; default: the first that the caller may ask for.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model name to ask for; default: the first that the caller may ask for.")
+    ] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the caller.")] = "default",
     caller: Annotated[str, typer.Option(help="Name of the caller: its key's Secret or ServiceAccount.")] = "anonymous",
     user_tier: Annotated[str | None, typer.Option(help="The caller's user tier.")] = None,
     feature: Annotated[str | None, typer.Option(help="What the client sends as x-weir-feature.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="Request header NAME:VALUE; may be repeated.")] = None,
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
-    output: Annotated[Format, typer.Option("--output", "-o", help="table for people, json for machines.")] = Format.TABLE,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="table for people, json for machines.")
+    ] = Format.TABLE,
 ) -> None:
-    """Shows features, class, route and candidates of a prompt, each with its reason and price. Every backend counts as healthy.
+    """Shows features, class, route and candidates of a prompt, each with its reason and price. Every backend counts
+    as healthy.
 
     \b
     weir explain examples/quickstart "Hi, can you prove Fermat's theorem?"
     """
     workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
     config = workspace.config
-    who = Caller(namespace=namespace, name=caller, kind=CallerKind.ANONYMOUS if caller == "anonymous" else CallerKind.API_KEY, user_tier=user_tier)
+    who = Caller(
+        namespace=namespace,
+        name=caller,
+        kind=CallerKind.ANONYMOUS if caller == "anonymous" else CallerKind.API_KEY,
+        user_tier=user_tier,
+    )
     index = PolicyIndex(config)
     names = models_for(index, who)
     if not names:
-        raise fail(f"no RoutingPolicy in {directory} lets {namespace}/{caller} ask for anything; try --namespace.", Exit.PROBLEMS)
+        raise fail(
+            f"no RoutingPolicy in {directory} lets {namespace}/{caller} ask for anything; try --namespace.",
+            Exit.PROBLEMS,
+        )
     ask = _ask(prompt, request, dialect, model or names[0])
     policy = find_policy(index, who, ask.model)
     if policy is None:
-        raise fail(f"{namespace}/{caller} may not ask for {ask.model!r}; it may ask for {', '.join(names)}.", Exit.PROBLEMS)
+        raise fail(
+            f"{namespace}/{caller} may not ask for {ask.model!r}; it may ask for {', '.join(names)}.", Exit.PROBLEMS
+        )
     if policy.not_ready is not None:
         raise fail(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}", Exit.PROBLEMS)
     headers = dict(_header(text) for text in header or [])
@@ -84,14 +99,18 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
         except OSError as error:
             raise fail(f"cannot read {request}: {error.strerror}") from error
     else:
-        body = msgspec.json.encode({"model": model, "max_tokens": 1024, "messages": [{"role": "user", "content": prompt}]})
+        body = msgspec.json.encode(
+            {"model": model, "max_tokens": 1024, "messages": [{"role": "user", "content": prompt}]}
+        )
     try:
         return dialects.read(dialect, body, {})
     except BadRequest as error:
         raise fail(error.message, Exit.PROBLEMS) from error
 
 
-def _story(config: CompiledConfig, policy: Policy, who: Caller, ask: Ask, headers: dict[str, str], feature: str | None) -> dict[str, Any]:
+def _story(
+    config: CompiledConfig, policy: Policy, who: Caller, ask: Ask, headers: dict[str, str], feature: str | None
+) -> dict[str, Any]:
     clock, rng = SystemClock(), random.Random(0)
     board = Board(clock, rng)
     board.configure(config)
@@ -125,7 +144,16 @@ def _story(config: CompiledConfig, policy: Policy, who: Caller, ask: Ask, header
 
 
 def _places(choice: Choice) -> dict[str, Any]:
-    candidates = [{"tier": c.tier, "backend": c.backend.name, "model": c.backend.model, "price": _price(c.backend), "reason": c.reason} for c in choice.candidates]
+    candidates = [
+        {
+            "tier": c.tier,
+            "backend": c.backend.name,
+            "model": c.backend.model,
+            "price": _price(c.backend),
+            "reason": c.reason,
+        }
+        for c in choice.candidates
+    ]
     skipped = [{"tier": s.tier, "backend": s.backend, "reason": s.reason} for s in choice.skipped]
     return {"candidates": candidates, "skipped": skipped, "unable": choice.unable}
 
@@ -137,15 +165,31 @@ def _price(backend: Backend) -> dict[str, Any] | None:
 
 def _print(story: dict[str, Any]) -> None:
     console.print(f"policy [bold]{story['policy']}[/], model {story['model']!r}, mode {story['mode']}", highlight=False)
-    console.print(f"class [bold]{story['complexity']}[/] with probability {story['probability']}: {story['reason']}", highlight=False)
-    console.print("features " + ", ".join(f"{name}={value}" for name, value in story["features"].items()), highlight=False)
+    console.print(
+        f"class [bold]{story['complexity']}[/] with probability {story['probability']}: {story['reason']}",
+        highlight=False,
+    )
+    console.print(
+        "features " + ", ".join(f"{name}={value}" for name, value in story["features"].items()), highlight=False
+    )
     console.print(f"route [bold]{story['route']}[/]: {story['routeReason']}", highlight=False)
-    table = Table(title=f"Candidates, first choice first (US dollars per million tokens; catalogue of {story['catalogueDate']})", title_justify="left")
+    table = Table(
+        title=f"Candidates, first choice first (US dollars per million tokens; catalogue of {story['catalogueDate']})",
+        title_justify="left",
+    )
     for column in ("", "tier", "backend", "model", "input", "output", "reason"):
         table.add_column(column, overflow="fold")
     for number, candidate in enumerate(story["candidates"], 1):
         price = candidate["price"] or {"input": "?", "output": "?"}
-        table.add_row(str(number), candidate["tier"], candidate["backend"], candidate["model"], str(price["input"]), str(price["output"]), candidate["reason"])
+        table.add_row(
+            str(number),
+            candidate["tier"],
+            candidate["backend"],
+            candidate["model"],
+            str(price["input"]),
+            str(price["output"]),
+            candidate["reason"],
+        )
     for skipped in story["skipped"]:
         table.add_row("–", skipped["tier"], skipped["backend"], "", "", "", f"[dim]skipped: {skipped['reason']}[/]")
     console.print(table)

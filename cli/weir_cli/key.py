@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 import yaml
-from weir_router.identify.keys import KEY_PREFIX, fingerprint
 
 from weir_cli.output import Format, errors, print_json
+from weir_router.identify.keys import KEY_PREFIX, fingerprint
 
 KEY_BYTES = 24
 """192 random bits: no search finds a key, so a plain SHA-256 of it is safe to store."""
@@ -22,15 +22,27 @@ def key_secret(name: str, namespace: str, key: str, user_tier: str | None) -> di
     metadata: dict[str, object] = {"name": name, "namespace": namespace, "labels": {"weir.dev/api-key": "true"}}
     if user_tier is not None:
         metadata["annotations"] = {"weir.dev/user-tier": user_tier}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": {"sha256": fingerprint(key)}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": "Opaque",
+        "stringData": {"sha256": fingerprint(key)},
+    }
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Name of the Secret, and of the caller in logs and metrics.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Whose caller it is: the namespace of the Secret.")] = "default",
-    user_tier: Annotated[str | None, typer.Option(help="What `when.userTiers` of a route matches, e.g. free or paid.")] = None,
-    output: Annotated[Format | None, typer.Option("--output", "-o", help="json prints key and Secret together.")] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Whose caller it is: the namespace of the Secret.")
+    ] = "default",
+    user_tier: Annotated[
+        str | None, typer.Option(help="What `when.userTiers` of a route matches, e.g. free or paid.")
+    ] = None,
+    output: Annotated[
+        Format | None, typer.Option("--output", "-o", help="json prints key and Secret together.")
+    ] = None,
 ) -> None:
     """Makes a key. The Secret goes to stdout, the key itself to stderr, once: nothing can show it again.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from weir_router.__about__ import __version__
 
 from weir_cli import key
 from weir_cli.catalogue_command import catalogue
@@ -15,6 +14,7 @@ from weir_cli.import_litellm import litellm
 from weir_cli.sim.command import sim
 from weir_cli.up import up
 from weir_cli.validate import validate
+from weir_router.__about__ import __version__
 
 app = typer.Typer(
     name="weir",
@@ -40,7 +40,11 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")] = False) -> None:
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """Options of every command."""
 
 

@@ -1,4 +1,6 @@
-"""What every command prints with: tables for people on a terminal, JSON for machines, and exit codes that mean something."""
+"""What every command prints with: tables for people on a terminal, JSON for machines, and exit codes that mean
+something.
+"""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ import msgspec
 import typer
 import uvloop
 import watchfiles
-from weir_router.app import Router
-from weir_router.config.store import ConfigRejected
 
 from weir_cli.output import Exit, errors, fail
 from weir_cli.workspace import Workspace, open_workspace, print_problems, summary
+from weir_router.app import Router
+from weir_router.config.store import ConfigRejected
 
 RELOAD_DEBOUNCE = 100
 """Milliseconds of quiet after a save before compiling: editors write in several steps."""
@@ -33,11 +33,22 @@ def address(text: str) -> tuple[str, int]:
 
 
 def up(
-    directory: Annotated[Path, typer.Argument(help="Directory (or file) of manifests: ModelTier, RoutingPolicy, Secret.")],
+    directory: Annotated[
+        Path, typer.Argument(help="Directory (or file) of manifests: ModelTier, RoutingPolicy, Secret.")
+    ],
     listen: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1:8080",
     admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "127.0.0.1:9090",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Whose callers unauthenticated ones are, and the namespace of objects that name none.")] = "default",
-    require_keys: Annotated[bool, typer.Option("--require-keys", help="Refuse callers without a key made by `weir key create`.")] = False,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Whose callers unauthenticated ones are, and the namespace of objects that name none.",
+        ),
+    ] = "default",
+    require_keys: Annotated[
+        bool, typer.Option("--require-keys", help="Refuse callers without a key made by `weir key create`.")
+    ] = False,
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
 ) -> None:
@@ -62,7 +73,9 @@ def up(
     try:
         uvloop.run(session.run(router, workspace))
     except OSError as error:
-        raise fail(f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin.") from error
+        raise fail(
+            f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
+        ) from error
 
 
 class Session:
@@ -84,14 +97,22 @@ class Session:
         self._apply(router, workspace)
         async with router:
             errors.print(summary(workspace.config))
-            errors.print(f"Serving callers on [bold]{router.url}[/], metrics and state on [bold]{router.admin_url}[/]. Ctrl-C ends it.", highlight=False)
-            async for _ in watchfiles.awatch(self._directory, stop_event=stopped, debounce=RELOAD_DEBOUNCE, rust_timeout=500):
+            errors.print(
+                f"Serving callers on [bold]{router.url}[/], metrics and state on "
+                f"[bold]{router.admin_url}[/]. Ctrl-C ends it.",
+                highlight=False,
+            )
+            async for _ in watchfiles.awatch(
+                self._directory, stop_event=stopped, debounce=RELOAD_DEBOUNCE, rust_timeout=500
+            ):
                 self._reload(router)
 
     def _reload(self, router: Router) -> None:
         self._revision += 1
         try:
-            workspace = open_workspace(self._directory, namespace=self._namespace, class_name=self._class_name, revision=self._revision)
+            workspace = open_workspace(
+                self._directory, namespace=self._namespace, class_name=self._class_name, revision=self._revision
+            )
         except typer.Exit:
             return  # the directory is gone for the moment; what runs goes on
         print_problems(errors, workspace.problems, workspace.notices)
@@ -99,10 +120,14 @@ class Session:
             errors.print("[red]Not reloaded:[/] a file cannot be read; the last good config goes on.", highlight=False)
             return
         self._apply(router, workspace)
-        errors.print(f"Reloaded: revision {self._revision}, {len(workspace.config.policies)} policies.", highlight=False)
+        errors.print(
+            f"Reloaded: revision {self._revision}, {len(workspace.config.policies)} policies.", highlight=False
+        )
 
     def _apply(self, router: Router, workspace: Workspace) -> None:
-        config = msgspec.structs.replace(workspace.config, anonymous_namespace=self._namespace if self._anonymous else None)
+        config = msgspec.structs.replace(
+            workspace.config, anonymous_namespace=self._namespace if self._anonymous else None
+        )
         try:
             router.store.apply(config, workspace.secrets)
         except ConfigRejected as error:
@@ -117,4 +142,8 @@ def _log_to_stdout(enabled: bool) -> None:
         handler.setFormatter(logging.Formatter("%(message)s"))
         requests.addHandler(handler)
         requests.setLevel(logging.INFO)
-    logging.basicConfig(stream=sys.stderr, level=os.environ.get("WEIR_LOG_LEVEL", "WARNING"), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=os.environ.get("WEIR_LOG_LEVEL", "WARNING"),
+        format="%(levelname)s %(name)s: %(message)s",
+    )

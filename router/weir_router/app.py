@@ -96,8 +96,8 @@ async def _unknown_paths(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
         wrong: WeirError = BadRequest(
-            f"Weir does not serve {request.method} {request.path}. It serves POST /v1/chat/completions (OpenAI), POST /v1/messages (Anthropic) "
-            "and GET /v1/models: an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
+            f"Weir does not serve {request.method} {request.path}. It serves POST /v1/chat/completions "
+            "(OpenAI), POST /v1/messages (Anthropic) and GET /v1/models: an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
         )
         wrong.status, wrong.code = error.status, "unknown_path"
         return story.error_response(wrong, story.dialect_of(request.headers), story.new_request_id())

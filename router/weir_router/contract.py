@@ -1,9 +1,9 @@
 """What the compiler hands to the router (`CompiledConfig`, `Secrets`) and what the router reports back.
 
-Written by `weir_operator.compile`, read by `weir_router.config`. Frozen and versioned: unknown fields are ignored (an older
-router reads a newer operator's config), an unknown major version is refused. Durations are float seconds, prices float US
-dollars per million tokens. Secrets never stand in `CompiledConfig`; they travel in `Secrets`, keyed by a hash of their value.
-A golden JSON per version lives in `tests/contract/`.
+Written by `weir_operator.compile`, read by `weir_router.config`. Frozen and versioned: unknown fields are ignored (an
+older router reads a newer operator's config), an unknown major version is refused. Durations are float seconds,
+prices float US dollars per million tokens. Secrets never stand in `CompiledConfig`; they travel in `Secrets`, keyed
+by a hash of their value. A golden JSON per version lives in `tests/contract/`.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
 """Every way a request can fail, and what it means for whoever must act next.
 
-    WeirError                 ends a request; `serve.errors` turns it into HTTP or an SSE event, in either dialect
-    ├── BadRequest            400  the caller's mistake, found by the router
-    ├── Unauthenticated       401  no key or token that we know
-    ├── UnknownModel          404  no policy of this caller names the model
-    ├── RequestTooLarge       413
-    ├── RateLimited           429  a limit of a policy, or of a tier's grant
-    ├── NoCapableModel        400  nothing on the route offers what the request needs
-    ├── PolicyNotReady        503  the policy has no route that works
-    ├── NotConfigured         503  the router has no config yet
-    ├── UpstreamRefused            the upstream says it is the caller's fault: its status, type and message
-    ├── Unavailable           503  every candidate is out
-    ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
-    ├── DeadlineExceeded      504  no content within the policy's deadline
-    ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
-    └── InternalError         500  a bug of ours
+WeirError                 ends a request; `serve.errors` turns it into HTTP or an SSE event, in either dialect
+├── BadRequest            400  the caller's mistake, found by the router
+├── Unauthenticated       401  no key or token that we know
+├── UnknownModel          404  no policy of this caller names the model
+├── RequestTooLarge       413
+├── RateLimited           429  a limit of a policy, or of a tier's grant
+├── NoCapableModel        400  nothing on the route offers what the request needs
+├── PolicyNotReady        503  the policy has no route that works
+├── NotConfigured         503  the router has no config yet
+├── UpstreamRefused            the upstream says it is the caller's fault: its status, type and message
+├── Unavailable           503  every candidate is out
+├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
+├── DeadlineExceeded      504  no content within the policy's deadline
+├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
+└── InternalError         500  a bug of ours
 
-    AttemptFailed             one try failed; caught by `call.failover`, never reaches a caller
+AttemptFailed             one try failed; caught by `call.failover`, never reaches a caller
 """
 
 from __future__ import annotations
@@ -64,7 +64,12 @@ class WeirError(Exception):
     kind: ClassVar[str] = "api_error"  # the Anthropic dialect's error type; OpenAI's is derived from it
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, trail: Sequence[AttemptRecord] = (), param: str | None = None
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        trail: Sequence[AttemptRecord] = (),
+        param: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -127,7 +132,14 @@ class UpstreamRefused(WeirError):
     source, kind = Source.UPSTREAM, "invalid_request_error"
 
     def __init__(
-        self, message: str, *, status: int, code: str | None, kind: str | None = None, param: str | None = None, trail: Sequence[AttemptRecord] = ()
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None,
+        kind: str | None = None,
+        param: str | None = None,
+        trail: Sequence[AttemptRecord] = (),
     ) -> None:
         super().__init__(message, trail=trail, param=param)
         self.status = status

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
+
 from weir_cli.sim import SimModel, Simulator
 from weir_router.app import Router
 from weir_router.clock import Clock
@@ -18,8 +19,8 @@ from weir_router.contract import (
     CallerRule,
     CompiledConfig,
     Dialect,
-    Price,
     Policy,
+    Price,
     Route,
     Secrets,
     Tier,
@@ -78,7 +79,10 @@ def backend(sim: Simulator, model: SimModel, **changes: Any) -> Backend:
 
 def config_for(tiers: Sequence[Sequence[Backend]], **policy: Any) -> CompiledConfig:
     """One policy over tiers t0, t1, ... in order; `policy` overrides its fields."""
-    compiled = {f"llm/t{number}": Tier(namespace="llm", name=f"t{number}", backends=tuple(backends)) for number, backends in enumerate(tiers)}
+    compiled = {
+        f"llm/t{number}": Tier(namespace="llm", name=f"t{number}", backends=tuple(backends))
+        for number, backends in enumerate(tiers)
+    }
     defaults: dict[str, Any] = {
         "namespace": NAMESPACE,
         "name": "assistants",
@@ -104,11 +108,18 @@ async def stand(
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     secrets = Secrets(
-        credentials={"upstream": UPSTREAM_KEY}, caller_keys={fingerprint(KEY): CallerKey(namespace=NAMESPACE, name="tester", user_tier="paid")}
+        credentials={"upstream": UPSTREAM_KEY},
+        caller_keys={fingerprint(KEY): CallerKey(namespace=NAMESPACE, name="tester", user_tier="paid")},
     )
     try:
-        async with Simulator(models) as sim, Router(port=0, admin_port=0, clock=clock, rng=random.Random(seed), grace=1.0) as router:
-            config = config_for([[backend(sim, model, **(changes or {}).get(model.name, {})) for model in tier] for tier in tiers], **policy)
+        async with (
+            Simulator(models) as sim,
+            Router(port=0, admin_port=0, clock=clock, rng=random.Random(seed), grace=1.0) as router,
+        ):
+            config = config_for(
+                [[backend(sim, model, **(changes or {}).get(model.name, {})) for model in tier] for tier in tiers],
+                **policy,
+            )
             result = Stand(sim, router, config, secrets, log)
             result.apply(config)
             yield result

@@ -17,16 +17,16 @@ import typer
 import uvloop
 from rich.console import Console
 from rich.live import Live
-from weir_router.app import Router
-from weir_router.contract import CompiledConfig
 
 from weir_cli.demo.prompts import Shot, shots
 from weir_cli.demo.screen import screen
 from weir_cli.demo.tally import Tally
 from weir_cli.output import Exit, Format, console, errors, fail, print_json
-from weir_cli.sim import Fault, SimulatorThread
+from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
 from weir_cli.workspace import Workspace, open_workspace
+from weir_router.app import Router
+from weir_router.contract import CompiledConfig
 
 RATE = 8.0  # requests per second: enough to fill the picture, little enough for a laptop
 DIES_AT = 0.4  # share of the duration at which the busiest model dies ...
@@ -34,6 +34,15 @@ RETURNS_AT = 0.7  # ... and at which it is back
 REFRESH = 8  # pictures per second
 SIM_IN_MANIFESTS = "http://127.0.0.1:9100"
 NAMESPACE = "team-a"  # whose caller the demo is, as the quickstart's policy has it
+
+TRY = """The gateway is up; Ctrl-C ends it. Metrics and state: {admin}/metrics, {admin}/state
+
+curl {url}/v1/chat/completions -H 'content-type: application/json' \\
+  -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is 2 + 2?"}}]}}'
+
+from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key="unused")
+print(client.chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Hi!"}}]))"""
 
 
 def quickstart() -> Path:
@@ -44,16 +53,22 @@ def quickstart() -> Path:
 
 def demo(
     duration: Annotated[float, typer.Option(help="Seconds of traffic.", min=5.0, max=600.0)] = 30.0,
-    serve: Annotated[bool, typer.Option("--serve", help="Keep the gateway up afterwards, and print what to try.")] = False,
-    listen: Annotated[str, typer.Option(help="Where callers connect with --serve; without it a free port is taken.")] = "127.0.0.1:8080",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep the gateway up afterwards, and print what to try.")
+    ] = False,
+    listen: Annotated[
+        str, typer.Option(help="Where callers connect with --serve; without it a free port is taken.")
+    ] = "127.0.0.1:8080",
     svg: Annotated[Path | None, typer.Option(help="Write the last picture as an SVG.")] = None,
     seed: Annotated[int, typer.Option(help="Which mixture of prompts.")] = 1,
-    output: Annotated[Format, typer.Option("--output", "-o", help="json prints the summary for machines.")] = Format.TABLE,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="json prints the summary for machines.")
+    ] = Format.TABLE,
 ) -> None:
     """Four tiers of simulated models, the router, and a mixed stream of prompts; half-way a model dies.
 
-    Shows live where requests go, their time to first token, failovers, and dollars spent against all-premium. Ends by itself;
-    exit code 1 if any request went unanswered.
+    Shows live where requests go, their time to first token, failovers, and dollars spent against all-premium. Ends by
+    itself; exit code 1 if any request went unanswered.
     """
     workspace = open_workspace(quickstart(), namespace=NAMESPACE, environ=os.environ)
     if workspace.errors:
@@ -72,7 +87,12 @@ def _pointed_at(config: CompiledConfig, url: str) -> CompiledConfig:
     """The manifests' config with the simulator at the port that it got."""
     replace = msgspec.structs.replace
     tiers = {
-        key: replace(tier, backends=tuple(replace(backend, base_url=backend.base_url.replace(SIM_IN_MANIFESTS, url)) for backend in tier.backends))
+        key: replace(
+            tier,
+            backends=tuple(
+                replace(backend, base_url=backend.base_url.replace(SIM_IN_MANIFESTS, url)) for backend in tier.backends
+            ),
+        )
         for key, tier in config.tiers.items()
     }
     return replace(config, tiers=tiers, anonymous_namespace=NAMESPACE)
@@ -81,7 +101,16 @@ def _pointed_at(config: CompiledConfig, url: str) -> CompiledConfig:
 class _Run:
     """One run of the demo."""
 
-    def __init__(self, config: CompiledConfig, workspace: Workspace, simulator: SimulatorThread, duration: float, seed: int, *, quiet: bool) -> None:
+    def __init__(
+        self,
+        config: CompiledConfig,
+        workspace: Workspace,
+        simulator: SimulatorThread,
+        duration: float,
+        seed: int,
+        *,
+        quiet: bool,
+    ) -> None:
         self._config = config
         self._workspace = workspace
         self._simulator = simulator
@@ -101,7 +130,14 @@ class _Run:
                 started = time.monotonic()
 
                 def picture() -> object:
-                    return screen(self._config, tally, router.board.view(), elapsed=time.monotonic() - started, duration=self._duration, events=self._events)
+                    return screen(
+                        self._config,
+                        tally,
+                        router.board.view(),
+                        elapsed=time.monotonic() - started,
+                        duration=self._duration,
+                        events=self._events,
+                    )
 
                 with Live(get_renderable=picture, console=out, refresh_per_second=REFRESH, transient=True):  # type: ignore[arg-type]
                     await self._traffic(router, tally)
@@ -134,12 +170,14 @@ class _Run:
             key = max(tally.places, key=lambda key: tally.places[key].answered)
             tier, _, name = key.rpartition("/")
             model = next(b.model for b in self._config.tiers[tier].backends if b.name == name)
-            self._simulator.fault(model, Fault("refuse"))
+            self._simulator.fault(model, Fault(FaultKind.REFUSE))
             self._killed = model
             self._events.append(f"{at:4.1f} s  {key}, the busiest, dies: every connection to it is cut")
         elif self._killed and at >= self._duration * RETURNS_AT:
             self._simulator.clear(self._killed)
-            self._events.append(f"{at:4.1f} s  {self._killed} is back; its breaker lets a probe through when its pause is over")
+            self._events.append(
+                f"{at:4.1f} s  {self._killed} is back; its breaker lets a probe through when its pause is over"
+            )
             self._killed = ""
 
     async def _send(self, session: aiohttp.ClientSession, shot: Shot) -> None:
@@ -153,7 +191,10 @@ class _Run:
 
     def summary(self, tally: Tally) -> dict[str, object]:
         """What happened, for machines."""
-        places = {key: {"answered": place.answered, "failed": place.failed, "dollars": place.dollars} for key, place in tally.places.items()}
+        places = {
+            key: {"answered": place.answered, "failed": place.failed, "dollars": place.dollars}
+            for key, place in tally.places.items()
+        }
         return {
             "answered": tally.answered,
             "unanswered": tally.unanswered,
@@ -173,17 +214,6 @@ def _write_svg(picture: object, path: Path) -> None:
 
 
 async def _serve(router: Router) -> None:
-    console.print(
-        f"""The gateway is up; Ctrl-C ends it. Metrics and state: {router.admin_url}/metrics, {router.admin_url}/state
-
-curl {router.url}/v1/chat/completions -H 'content-type: application/json' \\
-  -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is 2 + 2?"}}]}}'
-
-from openai import OpenAI
-client = OpenAI(base_url="{router.url}/v1", api_key="unused")
-print(client.chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Prove it."}}]).choices[0].message.content)""",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    text = TRY.format(url=router.url, admin=router.admin_url)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     await asyncio.Event().wait()

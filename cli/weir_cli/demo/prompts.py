@@ -21,17 +21,23 @@ MIDDLING = (
     "Summarise the trade-offs between a message queue and a webhook for order events, in five bullet points.",
     "Write a Python function that parses ISO 8601 durations and add three unit tests for it.",
     "Compare PostgreSQL and DynamoDB for a shopping cart; list the cases in which each one wins.",
-    "Draft an incident report: the cache was flushed at 14:02, latency doubled, recovered at 14:40. Keep it under 200 words.",
-    "Explain why this SQL is slow and how to fix it: SELECT * FROM orders WHERE date(created_at) = '2026-11-22'",
+    "Draft an incident report: the cache was flushed at 14:02, latency doubled, recovered at 14:40. Keep it "
+    "under 200 words.",
+    "Explain why this SQL is slow and how to fix it: SELECT * FROM orders WHERE date(created) = '2026-11-22'",
 )
 
 HARD = (
-    "Hi, can you prove Fermat's little theorem step by step, and then show why the converse fails? Give a counterexample.",
-    "Derive the closed form of the sum of k^3 for k from 1 to n by induction, then prove that it is always a perfect square.",
-    "Design a rate limiter for 40 regions: at most 1 % error, no single point of failure, and it must survive a partition. "
+    "Hi, can you prove Fermat's little theorem step by step, and then show why the converse fails? Give a "
+    "counterexample.",
+    "Derive the closed form of the sum of k^3 for k from 1 to n by induction, then prove that it is always a "
+    "perfect square.",
+    "Design a rate limiter for 40 regions: at most 1 % error, no single point of failure, and it must "
+    "survive a partition. "
     "Analyse the failure modes, compare at least two algorithms, and justify each choice.",
-    "This code deadlocks about once a day. Explain every interleaving that can lead to it, then rewrite it without locks:\n"
-    "```python\nasync def move(a, b, n):\n    async with a.lock:\n        async with b.lock:\n            a.balance -= n\n            b.balance += n\n```",
+    "This code deadlocks about once a day. Explain every interleaving that can lead to it, then rewrite it "
+    "without locks:\n"
+    "```python\nasync def move(a, b, n):\n    async with a.lock:\n        async with b.lock:\n            "
+    "a.balance -= n\n            b.balance += n\n```",
 )
 
 MIX = ((EASY, 0.55), (MIDDLING, 0.3), (HARD, 0.15))

@@ -10,17 +10,23 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
-from weir_router.contract import CompiledConfig
-from weir_router.health.board import BackendView
 
 from weir_cli.demo.tally import Place, Tally
+from weir_router.contract import CompiledConfig
+from weir_router.health.board import BackendView
 
 _COLOURS = {"closed": "green", "open": "red", "half-open": "yellow", "ejected": "red"}
 _BAR = 18  # characters
 
 
 def screen(
-    config: CompiledConfig, tally: Tally, view: Mapping[str, BackendView], *, elapsed: float, duration: float, events: Sequence[str]
+    config: CompiledConfig,
+    tally: Tally,
+    view: Mapping[str, BackendView],
+    *,
+    elapsed: float,
+    duration: float,
+    events: Sequence[str],
 ) -> RenderableType:
     """The whole picture."""
     bar = ProgressBar(total=duration, completed=min(elapsed, duration), width=40)
@@ -38,10 +44,20 @@ def _classes(tally: Tally) -> str:
 
 def _places(config: CompiledConfig, tally: Tally, view: Mapping[str, BackendView]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1))
-    for name, justify in (("tier", "left"), ("backend", "left"), ("breaker", "left"), ("answered", "left"), ("failed", "right"), ("TTFT p50", "right"), ("spent", "right")):
+    for name, justify in (
+        ("tier", "left"),
+        ("backend", "left"),
+        ("breaker", "left"),
+        ("answered", "left"),
+        ("failed", "right"),
+        ("TTFT p50", "right"),
+        ("spent", "right"),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     most = max((place.answered for place in tally.places.values()), default=0) or 1
-    tiers = sorted(config.tiers.items(), key=lambda item: min((b.price.output for b in item[1].backends if b.price), default=0.0))
+    tiers = sorted(
+        config.tiers.items(), key=lambda item: min((b.price.output for b in item[1].backends if b.price), default=0.0)
+    )
     for key, tier in tiers:
         for number, backend in enumerate(tier.backends):
             place = tally.places.get(f"{key}/{backend.name}", Place())
@@ -61,11 +77,10 @@ def _places(config: CompiledConfig, tally: Tally, view: Mapping[str, BackendView
 def _money(tally: Tally) -> Text:
     total = tally.answered + tally.unanswered
     share = 1 - tally.dollars / tally.baseline_dollars if tally.baseline_dollars else 0.0
-    text = Text.assemble(
+    return Text.assemble(
         (f"{tally.answered} of {total} answered", "bold green" if not tally.unanswered else "bold red"),
         f", {tally.failovers} by failing over.  Spent ",
         (f"${tally.dollars:.4f}", "bold"),
         f"; all-premium ${tally.baseline_dollars:.4f}: ",
         (f"{share:.0%} saved", "bold green"),
     )
-    return text

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+
 from weir_router.record.log import logger
 
 

@@ -20,5 +20,7 @@ class Ask(msgspec.Struct, frozen=True):
     raw: dict[str, msgspec.Raw]  # the same top level undecoded: what a same-dialect upstream gets without loss
     prompt: Prompt
     include_usage: bool = True  # OpenAI streams: stream_options.include_usage; otherwise always
-    streamable: bool = True  # a plain answer can be put together from a stream without loss (n == 1, no logprobs, no audio)
+    streamable: bool = (
+        True  # a plain answer can be put together from a stream without loss (n == 1, no logprobs, no audio)
+    )
     headers: dict[str, str] = {}  # those of the caller that a same-dialect upstream should see (anthropic-beta ...)

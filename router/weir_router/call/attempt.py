@@ -1,9 +1,9 @@
 """One try at one backend: from the request to the last byte, under its clocks. Used by `call.failover` and `serve`.
 
-`start` returns at the commit point: for a streaming caller at the first content, for a plain one when the whole answer is
-there. Everything before it raises `AttemptFailed` and nothing has reached the caller. After it `next` hands out the rest.
-Exactly one outcome reaches the guard of `health`, when the stream ends and not before: a stall after the first token must not
-hide behind an early success.
+`start` returns at the commit point: for a streaming caller at the first content, for a plain one when the whole
+answer is there. Everything before it raises `AttemptFailed` and nothing has reached the caller. After it `next` hands
+out the rest. Exactly one outcome reaches the guard of `health`, when the stream ends and not before: a stall after
+the first token must not hide behind an early success.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ DRAIN_TIMEOUT = 1.0
 """Seconds for the end of the body after the dialect's own end of stream, so that the connection can be used again."""
 
 PASSED_HEADERS = ("x-request-id", "request-id", "openai-processing-ms", "openai-version")
-"""Answer headers that the SDKs show to people; quotas and cookies of the platform's own account are not the caller's business."""
+"""Answer headers that the SDKs show to people; quotas and cookies of the platform's own account are not the caller's
+business.
+"""
 
 _decode = msgspec.json.Decoder().decode
 _drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
@@ -120,7 +122,14 @@ class Attempt:
             outcome = "cancelled" if cancelled else "ok"
             return AttemptRecord(self.candidate.tier, backend, outcome, self.seconds, status=200, ttft=self.ttft)
         return AttemptRecord(
-            self.candidate.tier, backend, failure.kind.value, self.seconds, failure.status, failure.code or failure.type, failure.message, self.ttft
+            self.candidate.tier,
+            backend,
+            failure.kind.value,
+            self.seconds,
+            failure.status,
+            failure.code or failure.type,
+            failure.message,
+            self.ttft,
         )
 
     async def _send(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
@@ -128,7 +137,9 @@ class Attempt:
         outgoing = self._provider.prepare(self._ask, backend, credential, stream=streamed, as_asked=as_asked)
         self.added = outgoing.added
         waits_for = self._watchdog.waits_for
-        post = self._transport.post(backend.base_url + outgoing.path, outgoing.headers, outgoing.body, self._clocks.connect)
+        post = self._transport.post(
+            backend.base_url + outgoing.path, outgoing.headers, outgoing.body, self._clocks.connect
+        )
         self._response = response = await waits_for(post)
         self.headers = {name: response.headers[name] for name in PASSED_HEADERS if name in response.headers}
         if response.status != 200:

@@ -1,7 +1,8 @@
 """The clocks of one attempt: silence before the first content, a stall between contents, and the whole.
 
-`Watchdog` is one timer per attempt that re-arms itself lazily, so a chunk costs an assignment and not a timer. It counts only
-time in which the attempt waits for the upstream: a slow reader on the caller's side is not the upstream's stall.
+`Watchdog` is one timer per attempt that re-arms itself lazily, so a chunk costs an assignment and not a timer. It
+counts only time in which the attempt waits for the upstream: a slow reader on the caller's side is not the upstream's
+stall.
 """
 
 from __future__ import annotations
@@ -46,7 +47,19 @@ class Clocks(NamedTuple):
 class Watchdog:
     """Ends an attempt whose clocks run out while it waits for the upstream."""
 
-    __slots__ = ("_clock", "_clocks", "_content_at", "_expired", "_handle", "_left_at", "_loop", "_on_slow", "_slow_told", "_started", "_task")
+    __slots__ = (
+        "_clock",
+        "_clocks",
+        "_content_at",
+        "_expired",
+        "_handle",
+        "_left_at",
+        "_loop",
+        "_on_slow",
+        "_slow_told",
+        "_started",
+        "_task",
+    )
 
     def __init__(self, clock: Clock, clocks: Clocks, on_slow: Callable[[], None]) -> None:
         self._clock = clock
@@ -94,7 +107,9 @@ class Watchdog:
             self._content_at += self._clock.monotonic() - self._left_at
 
     def _bound(self, kind: FailureKind) -> float:
-        return {FailureKind.SILENT: self._clocks.ttft, FailureKind.STALLED: self._clocks.idle}.get(kind, self._clocks.total)
+        return {FailureKind.SILENT: self._clocks.ttft, FailureKind.STALLED: self._clocks.idle}.get(
+            kind, self._clocks.total
+        )
 
     def _due(self) -> tuple[float, FailureKind]:
         total = self._started + self._clocks.total, FailureKind.TOO_LONG

@@ -1,8 +1,10 @@
 """The only retry loop: candidates in, a committed attempt out. Called by `serve.story` once per request.
 
-1. Take the next candidate that may still help: a grant's limit, a concurrency slot and a half-open probe are taken here.
+1. Take the next candidate that may still help: a grant's limit, a concurrency slot and a half-open probe are taken
+   here.
 2. Try it until its commit point, within what is left of the policy's deadline.
-3. On failure let `MEANING` say what is next: another candidate, the same one as asked, a larger context, or the caller's answer.
+3. On failure let `MEANING` say what is next: another candidate, the same one as asked, a larger context, or the
+   caller's answer.
 4. Out of candidates, attempts, deadline or retry budget: one error that names who failed and what was tried.
 """
 
@@ -89,7 +91,15 @@ class Journey:
     """One request on its way through the candidates. `trail` grows with every try, whoever looks at it."""
 
     def __init__(
-        self, tools: Tools, ask: Ask, choice: Choice, *, bounds: Failover, secrets: Secrets, prompt_tokens: int, as_asked: set[str]
+        self,
+        tools: Tools,
+        ask: Ask,
+        choice: Choice,
+        *,
+        bounds: Failover,
+        secrets: Secrets,
+        prompt_tokens: int,
+        as_asked: set[str],
     ) -> None:
         self.trail: list[AttemptRecord] = []
         self.spent: list[Attempt] = []  # failed attempts whose tokens were paid for all the same
@@ -218,7 +228,12 @@ class Journey:
 
     def _refusal(self, failure: AttemptFailed) -> UpstreamRefused:
         return UpstreamRefused(
-            failure.message, status=failure.status or 400, code=failure.code, kind=failure.type, param=failure.param, trail=self.trail
+            failure.message,
+            status=failure.status or 400,
+            code=failure.code,
+            kind=failure.type,
+            param=failure.param,
+            trail=self.trail,
         )
 
     def _exhausted(self, reason: str) -> WeirError:
@@ -232,19 +247,30 @@ class Journey:
                 return NoCapableModel(self._choice.unable)
         tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in self.trail) or self._skipped()
         if self._failures and all(failure.kind in OURS for failure in self._failures) and self._only_credentials():
-            return CredentialsExhausted(f"Every backend refuses the platform's credentials ({tried}).", trail=self.trail)
+            return CredentialsExhausted(
+                f"Every backend refuses the platform's credentials ({tried}).", trail=self.trail
+            )
         if not self._failures and self._only_credentials() and self._choice.skipped:
             return CredentialsExhausted(f"Every backend is out for its credentials ({tried}).", trail=self.trail)
         if self._tools.clock.monotonic() >= self._deadline:
             return DeadlineExceeded(f"No content within {self._bounds.deadline:g} s ({tried}).", trail=self.trail)
-        return Unavailable(f"No backend could answer: {reason} ({tried}).", retry_after=self._soonest(), trail=self.trail)
+        return Unavailable(
+            f"No backend could answer: {reason} ({tried}).", retry_after=self._soonest(), trail=self.trail
+        )
 
     def _skipped(self) -> str:
         return "; ".join(f"{s.tier}/{s.backend}: {s.reason}" for s in self._choice.skipped) or "no backend is available"
 
     def _views(self) -> list[str]:
         keys = {candidate.key for candidate in self._choice.candidates}
-        return [*keys, *(f"{s.tier}/{s.backend}" for s in self._choice.skipped if f"{s.tier}/{s.backend}" in self._tools.board.view())]
+        return [
+            *keys,
+            *(
+                f"{s.tier}/{s.backend}"
+                for s in self._choice.skipped
+                if f"{s.tier}/{s.backend}" in self._tools.board.view()
+            ),
+        ]
 
     def _only_credentials(self) -> bool:
         """Whether everything that could serve this request is out for our credentials' sake."""

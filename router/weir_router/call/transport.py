@@ -1,7 +1,7 @@
 """Bytes to an upstream and back over aiohttp's client. Used by `call.attempt`; knows HTTP, and nothing of LLMs.
 
-Redirects are not followed (a credential must not wander to another host), cookies are not kept, proxies of the environment
-are honoured.
+Redirects are not followed (a credential must not wander to another host), cookies are not kept, proxies of the
+environment are honoured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ MAX_WHOLE_ANSWER = 64 * 1024 * 1024
 """Bytes of an unstreamed answer: far above any model's output, images as base64 included; bounds memory."""
 
 KEEP_ALIVE = 15.0
-"""Seconds an idle connection is kept: below the 20 s and more of common servers, so that they rarely close it under us."""
+"""Seconds an idle connection is kept: below the 20 s and more of common servers, so that they rarely close it under
+us.
+"""
 
 READ_BUFFER = 64 * 1024
 """Bytes read ahead per connection before the upstream is paused."""

@@ -31,7 +31,10 @@ def decode(data: bytes) -> CompiledConfig:
 def check_version(version: str) -> None:
     """Raises `ConfigRejected` unless this router understands configs of `version`."""
     if version != API_VERSION:
-        raise ConfigRejected(f"config version {version!r} is not understood by this router, which reads {API_VERSION!r}; upgrade the router")
+        raise ConfigRejected(
+            f"config version {version!r} is not understood by this router, which reads "
+            f"{API_VERSION!r}; upgrade the router"
+        )
 
 
 class _Version(msgspec.Struct, rename="camel"):

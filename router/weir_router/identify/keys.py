@@ -37,8 +37,9 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
 def identify(headers: Mapping[str, str], secrets: Secrets, anonymous_namespace: str | None) -> Caller:
     """The caller behind `headers` (lower-case names).
 
-    Raises `Unauthenticated` for a key that is not known, for a ServiceAccount token, and for no key where anonymous callers
-    are not allowed. Every SDK sends some key: where anonymous callers are allowed one that is not Weir's is ignored.
+    Raises `Unauthenticated` for a key that is not known, for a ServiceAccount token, and for no key where anonymous
+    callers are not allowed. Every SDK sends some key: where anonymous callers are allowed one that is not Weir's is
+    ignored.
     """
     key = presented_key(headers)
     if key is not None and key.startswith(KEY_PREFIX):
@@ -50,9 +51,16 @@ def identify(headers: Mapping[str, str], secrets: Secrets, anonymous_namespace: 
             )
         return Caller(namespace=known.namespace, name=known.name, kind=CallerKind.API_KEY, user_tier=known.user_tier)
     if key is not None and key.startswith("eyJ") and key.count(".") == 2:
-        raise Unauthenticated("ServiceAccount tokens are not accepted by this router; use a key made by `weir key create`.")
+        raise Unauthenticated(
+            "ServiceAccount tokens are not accepted by this router; use a key made by `weir key create`."
+        )
     if anonymous_namespace is not None:
         return Caller(namespace=anonymous_namespace, name="anonymous", kind=CallerKind.ANONYMOUS, user_tier=None)
     if key is None:
-        raise Unauthenticated("No API key: send one made by `weir key create` as `Authorization: Bearer` or `x-api-key`.")
-    raise Unauthenticated("This is not a Weir API key (they begin with `weir_`). A provider's own key is not used here; see `weir key create`.")
+        raise Unauthenticated(
+            "No API key: send one made by `weir key create` as `Authorization: Bearer` or `x-api-key`."
+        )
+    raise Unauthenticated(
+        "This is not a Weir API key (they begin with `weir_`). "
+        "A provider's own key is not used here; see `weir key create`."
+    )

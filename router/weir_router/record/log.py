@@ -1,4 +1,6 @@
-"""One structured line per request on the logger `weir.request`. Never a secret; a prompt only under `promptLogging: Full`."""
+"""One structured line per request on the logger `weir.request`. Never a secret; a prompt only under `promptLogging:
+Full`.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Prometheus metrics with bounded label cardinality, under Weir's names and OpenTelemetry's `gen_ai` names.
 
-Labels come from config (bounded by it), but for the feature, which is the client's own claim: after `MAX_FEATURES` different
-ones the rest count as "other". Label children are looked up once and kept: prometheus-client's `labels()` costs more than the
-increment.
+Labels come from config (bounded by it), but for the feature, which is the client's own claim: after `MAX_FEATURES`
+different ones the rest count as "other". Label children are looked up once and kept: prometheus-client's `labels()`
+costs more than the increment.
 """
 
 from __future__ import annotations
@@ -67,30 +67,80 @@ class Metrics:
         def gauge(name: str, text: str, labels: tuple[str, ...]) -> _Family:
             return _Family(Gauge(name, text, labels, registry=self.registry))
 
-        self.requests = counter("weir_requests", "Requests by where they went and how they ended.", (*REQUEST_LABELS, "outcome"))
-        self.tokens = counter("weir_tokens", "Tokens by type: input, cached_input, cache_write, output, reasoning.", (*REQUEST_LABELS, "type"))
-        self.cost = counter("weir_cost_dollars", "US dollars spent, failed and cancelled answers included.", REQUEST_LABELS)
-        self.baseline = counter("weir_baseline_cost_dollars", "US dollars that the same tokens cost at the policy's baseline tier.", REQUEST_LABELS)
-        self.saved = gauge("weir_saved_dollars", "US dollars saved against the baseline since start; negative where routing cost more.", REQUEST_LABELS)
-        self.per_success = gauge("weir_cost_per_successful_request_dollars", "US dollars spent per successful request since start.", ("policy",))
-        self.ttft = histogram("weir_time_to_first_token_seconds", "Arrival to first content, failovers included.", ("policy", "tier", "backend"), TTFT_BUCKETS)
-        self.duration = histogram("weir_request_duration_seconds", "Arrival to last byte (time to last token).", ("policy", "tier", "backend"), DURATION_BUCKETS)
-        self.rate = histogram("weir_output_tokens_per_second", "Output tokens per second after the first.", ("policy", "tier", "backend"), RATE_BUCKETS)
+        self.requests = counter(
+            "weir_requests", "Requests by where they went and how they ended.", (*REQUEST_LABELS, "outcome")
+        )
+        self.tokens = counter(
+            "weir_tokens",
+            "Tokens by type: input, cached_input, cache_write, output, reasoning.",
+            (*REQUEST_LABELS, "type"),
+        )
+        self.cost = counter(
+            "weir_cost_dollars", "US dollars spent, failed and cancelled answers included.", REQUEST_LABELS
+        )
+        self.baseline = counter(
+            "weir_baseline_cost_dollars",
+            "US dollars that the same tokens cost at the policy's baseline tier.",
+            REQUEST_LABELS,
+        )
+        self.saved = gauge(
+            "weir_saved_dollars",
+            "US dollars saved against the baseline since start; negative where routing cost more.",
+            REQUEST_LABELS,
+        )
+        self.per_success = gauge(
+            "weir_cost_per_successful_request_dollars",
+            "US dollars spent per successful request since start.",
+            ("policy",),
+        )
+        self.ttft = histogram(
+            "weir_time_to_first_token_seconds",
+            "Arrival to first content, failovers included.",
+            ("policy", "tier", "backend"),
+            TTFT_BUCKETS,
+        )
+        self.duration = histogram(
+            "weir_request_duration_seconds",
+            "Arrival to last byte (time to last token).",
+            ("policy", "tier", "backend"),
+            DURATION_BUCKETS,
+        )
+        self.rate = histogram(
+            "weir_output_tokens_per_second",
+            "Output tokens per second after the first.",
+            ("policy", "tier", "backend"),
+            RATE_BUCKETS,
+        )
         self.attempts = counter("weir_attempts", "Tries at backends, by outcome.", ("tier", "backend", "outcome"))
-        self.classifications = counter("weir_classifications", "Prompts by class, after minConfidence.", ("policy", "complexity"))
+        self.classifications = counter(
+            "weir_classifications", "Prompts by class, after minConfidence.", ("policy", "complexity")
+        )
         self.errors = counter("weir_errors", "Errors answered, by who failed.", ("policy", "source", "code"))
-        self.breaker = gauge("weir_breaker_state", "1 for the state that a backend's breaker is in.", ("backend", "state"))
+        self.breaker = gauge(
+            "weir_breaker_state", "1 for the state that a backend's breaker is in.", ("backend", "state")
+        )
         self.transitions = counter("weir_breaker_transitions", "Changes of a breaker's state.", ("backend", "state"))
         self.in_flight = Gauge("weir_requests_in_flight", "Requests being served.", registry=self.registry)
         self.revision = Gauge("weir_config_revision", "Revision of the config in use.", registry=self.registry)
         self.rejected = Gauge("weir_config_rejected", "1 while a newer config is refused.", registry=self.registry)
         self.otel_duration = histogram(
-            "gen_ai_client_operation_duration_seconds", "OpenTelemetry: duration of a GenAI operation.", ("gen_ai_operation_name", "gen_ai_request_model"), DURATION_BUCKETS
+            "gen_ai_client_operation_duration_seconds",
+            "OpenTelemetry: duration of a GenAI operation.",
+            ("gen_ai_operation_name", "gen_ai_request_model"),
+            DURATION_BUCKETS,
         )
         self.otel_tokens = histogram(
-            "gen_ai_client_token_usage", "OpenTelemetry: tokens used.", ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"), TOKEN_BUCKETS
+            "gen_ai_client_token_usage",
+            "OpenTelemetry: tokens used.",
+            ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
+            TOKEN_BUCKETS,
         )
-        self.otel_ttft = histogram("gen_ai_server_time_to_first_token_seconds", "OpenTelemetry: time to the first token.", ("gen_ai_request_model",), TTFT_BUCKETS)
+        self.otel_ttft = histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "OpenTelemetry: time to the first token.",
+            ("gen_ai_request_model",),
+            TTFT_BUCKETS,
+        )
         self._spent: dict[str, list[float]] = {}
 
     def observe(self, record: RequestRecord) -> None:

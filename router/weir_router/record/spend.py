@@ -18,7 +18,9 @@ def dollars(usage: Usage, price: Price) -> float:
 
 
 def baseline_dollars(usage: Usage, tier: Tier | None) -> float | None:
-    """The same tokens at the cheapest priced backend of the baseline tier: the careful claim. None: nothing to compare with."""
+    """The same tokens at the cheapest priced backend of the baseline tier: the careful claim. None: nothing to
+    compare with.
+    """
     if tier is None:
         return None
     costs = [dollars(usage, backend.price) for backend in tier.backends if backend.price is not None]

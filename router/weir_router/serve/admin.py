@@ -24,7 +24,10 @@ class Admin:
     async def metrics(self, _: web.Request) -> web.Response:
         """Prometheus text format."""
         self._metrics.rejected.set(self._store.rejected is not None)
-        return web.Response(body=generate_latest(self._metrics.registry), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=generate_latest(self._metrics.registry),
+            headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
 
     async def healthz(self, _: web.Request) -> web.Response:
         """Alive: the loop answers."""
@@ -33,7 +36,11 @@ class Admin:
     async def readyz(self, _: web.Request) -> web.Response:
         """Ready once a config runs; says which revision, and why a newer one was refused."""
         config = self._store.config
-        body = {"ready": config is not None, "revision": config.revision if config else None, "rejected": self._store.rejected}
+        body = {
+            "ready": config is not None,
+            "revision": config.revision if config else None,
+            "rejected": self._store.rejected,
+        }
         return web.json_response(body, status=200 if config else 503)
 
     async def state(self, _: web.Request) -> web.Response:

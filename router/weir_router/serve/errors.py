@@ -1,7 +1,7 @@
 """From an error to what the caller sees: one table per dialect, as an HTTP answer or as the last event of a stream.
 
-The SDKs retry by themselves, which would multiply Weir's own attempts: every error says `x-should-retry`, true only where
-waiting `Retry-After` can help.
+The SDKs retry by themselves, which would multiply Weir's own attempts: every error says `x-should-retry`, true only
+where waiting `Retry-After` can help.
 """
 
 from __future__ import annotations

@@ -22,5 +22,10 @@ def listing(names: Sequence[str], dialect: Dialect) -> dict[str, Any]:
     """The whole list, unpaged: a policy has few names."""
     data = [model(name, dialect) for name in names]
     if dialect is Dialect.ANTHROPIC:
-        return {"data": data, "has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+        return {
+            "data": data,
+            "has_more": False,
+            "first_id": names[0] if names else None,
+            "last_id": names[-1] if names else None,
+        }
     return {"object": "list", "data": data}

@@ -1,7 +1,7 @@
 """The request's story, read top to bottom: identify, read, classify, choose, admit, call, relay, record.
 
-Holds what one router needs to serve (`Gateway`); HTTP routes to it are made in `app`. Before the first byte has gone out an
-error becomes an HTTP answer; after it, the last event of the stream.
+Holds what one router needs to serve (`Gateway`); HTTP routes to it are made in `app`. Before the first byte has gone
+out an error becomes an HTTP answer; after it, the last event of the stream.
 """
 
 from __future__ import annotations
@@ -54,14 +54,26 @@ MAX_REQUEST_BYTES = 32 * 1024 * 1024
 MAX_FEATURE_LENGTH = 64
 """Characters kept of `x-weir-feature`, a client's free claim that becomes a metric label."""
 
-_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
+_STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 _JSON = "application/json"
 
 
 class Gateway:
     """Everything that serving needs, wired by `app`."""
 
-    def __init__(self, store: ConfigStore, board: Board, transport: Transport, recorder: Recorder, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        store: ConfigStore,
+        board: Board,
+        transport: Transport,
+        recorder: Recorder,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
         self.limiter = Limiter(clock)
         self._store = store
         self._board = board
@@ -107,14 +119,18 @@ class Gateway:
             raise
         except Exception as bug:
             logger.exception("request %s failed by a bug of Weir", record.id)
-            error = InternalError(f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}.")
+            error = InternalError(
+                f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}."
+            )
             self._blame(record, error)
             return error_response(error, dialect, record.id)
         finally:
             record.seconds = self._clock.monotonic() - arrived
             self._recorder.ended(record)
 
-    async def _complete(self, request: web.Request, dialect: Dialect, record: RequestRecord, arrived: float) -> web.StreamResponse:
+    async def _complete(
+        self, request: web.Request, dialect: Dialect, record: RequestRecord, arrived: float
+    ) -> web.StreamResponse:
         caller = self._identify(request.headers)
         record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
         body = await _body(request)
@@ -123,7 +139,13 @@ class Gateway:
         with self.limiter.take(_caller_limits(policy, caller)):
             choice, prompt_tokens = self._choose(ask, policy, caller, request.headers, record)
             journey = Journey(
-                self._tools, ask, choice, bounds=policy.failover, secrets=self._store.secrets, prompt_tokens=prompt_tokens, as_asked=self._as_asked
+                self._tools,
+                ask,
+                choice,
+                bounds=policy.failover,
+                secrets=self._store.secrets,
+                prompt_tokens=prompt_tokens,
+                as_asked=self._as_asked,
             )
             attempt: Attempt | None = None
             try:
@@ -132,7 +154,9 @@ class Gateway:
                 return await self._relay(request, dialect, ask, attempt, journey, record)
             finally:
                 record.attempts = journey.trail
-                self._recorder.account(record, [*journey.spent, *([attempt] if attempt else [])], self._baseline(policy))
+                self._recorder.account(
+                    record, [*journey.spent, *([attempt] if attempt else [])], self._baseline(policy)
+                )
 
     def _identify(self, headers: Mapping[str, str]) -> Caller:
         config = self._store.config
@@ -145,15 +169,22 @@ class Gateway:
         policy = find_policy(self._index, caller, ask.model)
         if policy is None:
             names = ", ".join(models_for(self._index, caller)) or "none: no RoutingPolicy names you as a caller"
-            raise UnknownModel(f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {ask.model!r}. Models you may ask for: {names}.")
+            raise UnknownModel(
+                f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {ask.model!r}. "
+                f"Models you may ask for: {names}."
+            )
         record.policy = policy.key
         if policy.not_ready is not None:
             raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
         if policy.max_request_bytes is not None and size > policy.max_request_bytes:
-            raise RequestTooLarge(f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.max_request_bytes}.")
+            raise RequestTooLarge(
+                f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.max_request_bytes}."
+            )
         return policy
 
-    def _choose(self, ask: Ask, policy: Policy, caller: Caller, headers: Mapping[str, str], record: RequestRecord) -> tuple[Choice, int]:
+    def _choose(
+        self, ask: Ask, policy: Policy, caller: Caller, headers: Mapping[str, str], record: RequestRecord
+    ) -> tuple[Choice, int]:
         classification = classify(ask.prompt)
         features = classification.features
         complexity, reason = applied(classification, policy.min_confidence)
@@ -171,8 +202,14 @@ class Gateway:
             feature=feature,
             unable=cannot_serve(ask, untranslatable),
         )
-        choice = choose(policy, config.tiers, request, self._board.view(), self._clock.monotonic(), self._clock.wall(), self._rng)
-        record.complexity, record.probability, record.reason = complexity.value, round(classification.probability, 3), reason
+        choice = choose(
+            policy, config.tiers, request, self._board.view(), self._clock.monotonic(), self._clock.wall(), self._rng
+        )
+        record.complexity, record.probability, record.reason = (
+            complexity.value,
+            round(classification.probability, 3),
+            reason,
+        )
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
         if policy.prompt_logging is not PromptLogging.NONE:
             record.prompt_tokens = features.tokens
@@ -182,7 +219,13 @@ class Gateway:
         return choice, features.tokens
 
     async def _relay(
-        self, request: web.Request, dialect: Dialect, ask: Ask, attempt: Attempt, journey: Journey, record: RequestRecord
+        self,
+        request: web.Request,
+        dialect: Dialect,
+        ask: Ask,
+        attempt: Attempt,
+        journey: Journey,
+        record: RequestRecord,
     ) -> web.StreamResponse:
         record.tier, record.backend, record.status = attempt.candidate.tier, attempt.candidate.backend.name, 200
         record.attempts = journey.trail
@@ -211,12 +254,22 @@ class Gateway:
         return response
 
     async def _break(
-        self, response: web.StreamResponse, dialect: Dialect, failure: AttemptFailed, attempt: Attempt, journey: Journey, record: RequestRecord
+        self,
+        response: web.StreamResponse,
+        dialect: Dialect,
+        failure: AttemptFailed,
+        attempt: Attempt,
+        journey: Journey,
+        record: RequestRecord,
     ) -> None:
-        """Content has gone out: nothing can be taken back, so the stream ends in an error event and never in a clean close."""
+        """Content has gone out: nothing can be taken back, so the stream ends in an error event and never in a clean
+        close.
+        """
         journey.trail[-1] = attempt.record(failure)
         sent = attempt.usage.output if attempt.usage else 0
-        error = StreamBroken(f"The upstream's stream broke after about {sent} tokens: {failure.message}.", trail=journey.trail)
+        error = StreamBroken(
+            f"The upstream's stream broke after about {sent} tokens: {failure.message}.", trail=journey.trail
+        )
         self._blame(record, error)
         record.outcome = "broken"
         try:
@@ -227,7 +280,12 @@ class Gateway:
 
     @staticmethod
     def _blame(record: RequestRecord, error: WeirError) -> None:
-        record.status, record.error, record.error_source, record.error_message = error.status, error.code, error.source.value, error.message
+        record.status, record.error, record.error_source, record.error_message = (
+            error.status,
+            error.code,
+            error.source.value,
+            error.message,
+        )
         record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
 
     def _baseline(self, policy: Policy) -> Tier | None:
@@ -279,6 +337,12 @@ def _json(status: int, body: bytes, headers: dict[str, str]) -> web.Response:
     return web.Response(status=status, body=body, headers={**headers, "content-type": _JSON})
 
 
-def error_response(error: WeirError, dialect: Dialect, request_id: str, headers: Mapping[str, str] = {}) -> web.Response:
+def error_response(
+    error: WeirError, dialect: Dialect, request_id: str, headers: Mapping[str, str] = {}
+) -> web.Response:
     """An error as an HTTP answer."""
-    return _json(error.status, errors.body(error, dialect, request_id), {**headers, "x-weir-request-id": request_id, **errors.headers(error)})
+    return _json(
+        error.status,
+        errors.body(error, dialect, request_id),
+        {**headers, "x-weir-request-id": request_id, **errors.headers(error)},
+    )

@@ -1,0 +1,209 @@
+"""The processes of the benchmark, each pinned to a core: the simulator, nginx, and Weir. Started and ended here, by
+their ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+PROXY_CORE = "0"
+LOAD_CORE = "1"
+START_TIMEOUT = 20.0  # seconds until a process must listen
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """A process with its children, and the CPU that they used."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], port: int) -> None:
+        self.port = port
+        self._popen = popen
+
+    def cpu(self) -> float:
+        """CPU seconds of the process and its children so far."""
+        return sum(_cpu_seconds(pid) for pid in _family(self._popen.pid))
+
+    def memory(self) -> int:
+        """Resident bytes of the process and its children."""
+        return sum(_resident(pid) for pid in _family(self._popen.pid))
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._popen.poll() is None
+
+    def stop(self) -> None:
+        """SIGTERM, and waits."""
+        self._popen.send_signal(signal.SIGTERM)
+        try:
+            self._popen.wait(10)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+def _family(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid, *(grandchild for child in children for grandchild in _family(int(child)))]
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], port: int, core: str, log: Path) -> Iterator[Process]:
+    """`command` pinned to `core`, from the moment it listens on `port`. Raises `RuntimeError` with its log if it
+    never does.
+    """
+    with log.open("wb") as output:
+        popen = subprocess.Popen(["taskset", "-c", core, *command], stdout=subprocess.DEVNULL, stderr=output)
+        process = Process(popen, port)
+        try:
+            _await_port(process, log)
+            yield process
+        finally:
+            process.stop()
+
+
+def _await_port(process: Process, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", process.port)) == 0:
+                return
+        if not process.alive():
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"it does not listen on port {process.port}:\n{log.read_text()[-2000:]}")
+
+
+MODELS = {
+    "models": [
+        {"name": "bench-plain", "answer_tokens": 24},
+        {"name": "bench-stream", "answer_tokens": 100, "tokens_per_second": 50},
+    ]
+}
+"""About 330 bytes of plain answer; streams of 100 chunks, one every 20 ms."""
+
+
+def simulator(folder: Path) -> contextlib.AbstractContextManager[Process]:
+    """The upstream of every proxy."""
+    models = folder / "models.yaml"
+    models.write_text(yaml.safe_dump(MODELS))
+    port = free_port()
+    command = [sys.executable, "-m", "weir_cli", "sim", str(models), "--listen", f"127.0.0.1:{port}"]
+    return running(command, port, LOAD_CORE, folder / "sim.log")
+
+
+def nginx(folder: Path, upstream: int) -> contextlib.AbstractContextManager[Process]:
+    """A plain reverse proxy with keep-alive and without buffering: the yardstick."""
+    binary = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not Path(binary).exists():
+        raise RuntimeError(
+            "nginx is not installed; it is the benchmark's yardstick. On Debian: apt-get install nginx-light"
+        )
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  keepalive_requests 1000000;
+  upstream sim {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000; }}
+  server {{ listen 127.0.0.1:{port} backlog=1024;
+    location / {{ proxy_pass http://sim; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+    }} }}
+}}
+"""
+    )
+    return running([binary, "-c", str(config), "-p", str(folder)], port, PROXY_CORE, folder / "nginx.log")
+
+
+def weir(folder: Path, upstream: int, key_hash: str) -> contextlib.AbstractContextManager[Process]:
+    """The router with everything on: key, classification, breaker, limits, metrics and a log line per request."""
+    manifests = folder / "manifests"
+    manifests.mkdir(exist_ok=True)
+    (manifests / "all.yaml").write_text(yaml.safe_dump_all(_manifests(upstream, key_hash)))
+    port = free_port()
+    command = [sys.executable, "-m", "weir_cli", "up", str(manifests), "--require-keys"]
+    command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
+    return running(command, port, PROXY_CORE, folder / "weir.log")
+
+
+def _manifests(upstream: int, key_hash: str) -> list[dict[str, object]]:
+    def tier(name: str, transport: str, *models: str) -> dict[str, object]:
+        backends = [
+            {
+                "name": model,
+                "provider": "OpenAI",
+                "baseURL": f"http://127.0.0.1:{upstream}/v1",
+                "model": model,
+                "transport": transport,
+            }
+            | {"price": {"input": "0.1", "output": "0.4"}, "limits": {"contextTokens": 128000}}
+            for model in models
+        ]
+        metadata = {"name": name, "namespace": "default"}
+        return {
+            "apiVersion": "weir.dev/v1alpha1",
+            "kind": "ModelTier",
+            "metadata": metadata,
+            "spec": {"backends": backends},
+        }
+
+    def policy(model: str, tier: str) -> dict[str, object]:
+        spec = {
+            "models": [{"name": model}],
+            "baseline": {"name": tier},
+            "limits": {"requestsPerMinute": 10_000_000, "inFlight": 100_000},
+            "routes": [
+                {"name": "complex", "when": {"complexity": ["Complex"]}, "tiers": [{"name": tier}]},
+                {"name": "all", "tiers": [{"name": tier}]},
+            ],
+        }
+        return {
+            "apiVersion": "weir.dev/v1alpha1",
+            "kind": "RoutingPolicy",
+            "metadata": {"name": f"p-{model}", "namespace": "default"},
+            "spec": spec,
+        }
+
+    metadata = {"name": "bench", "namespace": "default", "labels": {"weir.dev/api-key": "true"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"sha256": key_hash}}
+    return [
+        secret,
+        tier("as-asked", "AsAsked", "bench-plain"),
+        tier("streamed", "Streamed", "bench-plain"),
+        tier("streams", "Streamed", "bench-stream"),
+        policy("as-asked", "as-asked"),
+        policy("streamed", "streamed"),
+        policy("streams", "streams"),
+    ]
