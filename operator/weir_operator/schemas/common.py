@@ -1,0 +1,296 @@
+"""What both kinds share: scalars, references, namespaces and labels, limits, conditions, and what a kind is.
+
+Used by the kinds' modules, the compiler (`seconds`, `Namespaces`) and `crdgen` (`Kind`). Nothing here knows a cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from weir_operator.schemas.rules import SET, Model, Rule
+
+GROUP = "weir.dev"
+VERSION = "v1alpha1"
+DEFAULT_CLASS = "weir"  # the class of an installation that nobody named otherwise
+
+# Bounds. The API server prices CEL rules by them and refuses what could be unbounded.
+MAX_NAME = 63  # DNS label
+MAX_OBJECT_NAME = 253  # DNS subdomain
+MAX_TEXT = 253  # model names, header values, label values outside of Kubernetes' own use
+MAX_NAMES = 64  # entries of a list of names
+MAX_RULES = 16  # grants of a tier, callers of a policy
+MAX_LABELS = 16
+MAX_KEY = 317  # a label's key: prefix 253, slash, name 63
+MAX_RATE = 10_000_000  # requests per minute, in flight; above it a limit limits nothing
+MAX_MESSAGE = 32_768  # what Kubernetes allows in a condition
+
+INT32: dict[str, Any] = {"format": "int32"}
+INT64: dict[str, Any] = {"format": "int64"}
+
+DURATION = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"  # Gateway API's duration (GEP-2257)
+MONEY = r"^[0-9]{1,6}(\.[0-9]{1,9})?$"
+_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def seconds(duration: str) -> float:
+    """`1m30s` or `800ms` in seconds; expects what the pattern `DURATION` lets through."""
+    return sum(float(amount) * _SECONDS[unit] for amount, unit in re.findall(r"([0-9]+)(ms|h|m|s)", duration))
+
+
+def timestamp(text: str) -> float:
+    """An RFC 3339 time in seconds since the epoch; raises `ValueError` for one that no calendar has."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _is_time(text: str) -> bool:
+    try:
+        timestamp(text)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=_LABEL)]
+"""A DNS label: names of list items, namespaces, classes."""
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=MAX_OBJECT_NAME, pattern=_SUBDOMAIN)]
+"""A DNS subdomain: names of Kubernetes objects."""
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+
+Token = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=r"^[!-~]+$")]
+"""Printable ASCII without spaces: model names, keys of a Secret, parameter names."""
+
+Duration = Annotated[
+    str,
+    Field(max_length=24, pattern=DURATION),
+    Rule("duration(self) > duration('0s')", "must be longer than zero", lambda text: seconds(text) > 0),
+]
+"""`800ms`, `90s`, `1m30s`."""
+
+Money = Annotated[str, Field(max_length=16, pattern=MONEY)]
+"""US dollars as a decimal string; floats do not survive every YAML tool."""
+
+Timestamp = Annotated[
+    str,
+    Field(max_length=40, pattern=_TIMESTAMP, json_schema_extra={"format": "date-time"}),
+    Rule(None, "is no time that a calendar has", _is_time),
+]
+
+Labels = Annotated[
+    dict[str, Annotated[str, Field(max_length=MAX_NAME)]],
+    Field(max_length=MAX_LABELS),
+    Rule(
+        f"self.all(key, size(key) > 0 && size(key) <= {MAX_KEY})",
+        f"a label's key has 1 to {MAX_KEY} characters",
+        lambda labels: all(0 < len(key) <= MAX_KEY for key in labels),
+    ),
+]
+
+Rate = Annotated[int, Field(strict=True, ge=1, le=MAX_RATE, json_schema_extra=INT32)]
+
+Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, json_schema_extra=INT32)]  # tokens per second
+ClassName = Annotated[Name, Rule("self == oldSelf", "className is immutable", None)]
+
+
+class Named(Model):
+    """Something that is known by its name."""
+
+    name: ObjectName
+    """Its name."""
+
+
+class TierReference(Model):
+    """A ModelTier."""
+
+    name: ObjectName
+    """Name of the ModelTier."""
+    namespace: Name | None = None
+    """Namespace of the ModelTier; default: the policy's own. Elsewhere, the tier must grant it."""
+
+
+class From(StrEnum):
+    """How namespaces are chosen."""
+
+    SAME = "Same"
+    ALL = "All"
+    SELECTOR = "Selector"
+    NAMES = "Names"
+
+
+class Operator(StrEnum):
+    """As in Kubernetes' label selectors."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+LabelKey = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
+LabelValue = Annotated[str, Field(max_length=MAX_NAME)]
+
+
+class Expression(Model):
+    """One requirement on a namespace's labels."""
+
+    key: LabelKey
+    """The label's key."""
+    operator: Operator
+    """How the label is compared with `values`."""
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=MAX_NAMES), SET] | None = None
+    """For `In` and `NotIn`."""
+
+    RULES: ClassVar = (
+        Rule(
+            "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            "values are needed for In and NotIn, and only there",
+            lambda it: (it.operator in (Operator.IN, Operator.NOT_IN)) == bool(it.values),
+        ),
+    )
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """Whether `labels` meet this requirement."""
+        value, values = labels.get(self.key), self.values or ()
+        match self.operator:
+            case Operator.IN:
+                return value in values
+            case Operator.NOT_IN:
+                return value not in values  # also where there is no such label, as in Kubernetes
+            case Operator.EXISTS:
+                return value is not None
+            case Operator.DOES_NOT_EXIST:
+                return value is None
+
+
+class Selector(Model):
+    """Namespaces by their labels; everything stated must hold, and an empty selector selects all."""
+
+    match_labels: Labels | None = None
+    """Labels that a namespace must carry."""
+    match_expressions: Annotated[tuple[Expression, ...], Field(max_length=MAX_RULES)] | None = None
+    """Further requirements on a namespace's labels."""
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """Whether a namespace with `labels` is selected."""
+        stated = (self.match_labels or {}).items()
+        return stated <= labels.items() and all(it.matches(labels) for it in self.match_expressions or ())
+
+
+class Namespaces(Model):
+    """Which namespaces."""
+
+    from_: From = Field(default=From.SAME, alias="from")
+    """`Same`: the namespace of this object. `All`: every one. `Selector`: by labels. `Names`: as listed."""
+    names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
+    """With `from: Names`."""
+    selector: Selector | None = None
+    """With `from: Selector`."""
+
+    RULES: ClassVar = (
+        Rule(
+            "(self.from == 'Names') == has(self.names)",
+            "names are needed with from: Names, and only there",
+            lambda it: (it.from_ is From.NAMES) == (it.names is not None),
+        ),
+        Rule(
+            "(self.from == 'Selector') == has(self.selector)",
+            "selector is needed with from: Selector, and only there",
+            lambda it: (it.from_ is From.SELECTOR) == (it.selector is not None),
+        ),
+    )
+
+
+class RateLimits(Model):
+    """How much, counted by each router for itself."""
+
+    requests_per_minute: Rate | None = None
+    """Requests per minute; more are answered 429 with Retry-After."""
+    in_flight: Rate | None = None
+    """Requests at the same time; more are answered 429 with Retry-After."""
+
+
+class Objectives(Model):
+    """What is expected of a backend. One that misses it is ranked behind those that keep theirs."""
+
+    ttft: Duration | None = None
+    """Time to the first content."""
+    tokens_per_second: Speed | None = None
+    """Output speed after the first content."""
+
+
+class ConditionStatus(StrEnum):
+    """Status of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+Generation = Annotated[int, Field(ge=0, json_schema_extra=INT64)]
+
+
+class Condition(Model):
+    """A standard Kubernetes condition."""
+
+    type: Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
+    """What is judged."""
+    status: ConditionStatus
+    """The judgement."""
+    observed_generation: Generation | None = None
+    """The generation that was judged."""
+    last_transition_time: Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+    """When the status last changed."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    """Why, in one CamelCase word."""
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)]
+    """Why, and what to do, for people."""
+
+
+_BY_TYPE: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=8, json_schema_extra=_BY_TYPE)]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `kubectl get`. Priority 1 shows with `-o wide` only."""
+
+    name: str
+    path: str
+    type: str = "string"
+    description: str = ""
+    priority: int = 0
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """As `additionalPrinterColumns` wants it."""
+        column = {"name": self.name, "type": self.type, "jsonPath": self.path, "description": self.description}
+        return column | ({"priority": self.priority} if self.priority else {})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind: its names, its schemas, its columns."""
+
+    kind: str
+    plural: str
+    short_name: str
+    description: str
+    spec: type[Model]
+    status: type[Model]
+    columns: tuple[Column, ...]
+
+    @property
+    def file_name(self) -> str:
+        """`weir.dev_modeltiers.yaml`, as controller-gen names such files."""
+        return f"{GROUP}_{self.plural}.yaml"

@@ -1,0 +1,264 @@
+"""ModelTier: models that are equally good for routing, with what they cost, can do and are expected to keep.
+
+Read by the compiler and `crdgen`. Prices and capabilities of well-known models are not here but in the catalogue.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from weir_operator.schemas.common import (
+    DEFAULT_CLASS,
+    INT32,
+    MAX_LABELS,
+    MAX_NAMES,
+    MAX_RULES,
+    ClassName,
+    Column,
+    Conditions,
+    Duration,
+    Generation,
+    Kind,
+    Labels,
+    Money,
+    Name,
+    Namespaces,
+    Objectives,
+    ObjectName,
+    Rate,
+    RateLimits,
+    Token,
+)
+from weir_operator.schemas.rules import MAP, SET, Model, Rule
+from weir_router.contract import BackendState, Capability, Dialect, Selection, Transport
+
+DEFAULT_BASE_URL = {Dialect.OPENAI: "https://api.openai.com/v1", Dialect.ANTHROPIC: "https://api.anthropic.com"}
+"""Where a provider lives when `baseURL` says nothing; OpenAI's SDK and Anthropic's have the same defaults."""
+
+MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
+MAX_TOKENS = 100_000_000  # ten times the largest context known; a typo above it is caught
+MAX_URL = 1024
+# No user info, query or fragment: a key in a URL ends up in logs.
+_BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$"
+
+BaseURL = Annotated[str, Field(min_length=8, max_length=MAX_URL, pattern=_BASE_URL)]
+Tokens = Annotated[int, Field(strict=True, ge=1, le=MAX_TOKENS, json_schema_extra=INT32)]
+
+
+class Grant(Model):
+    """Leave for policies of some namespaces to route here."""
+
+    namespaces: Namespaces = Namespaces()
+    """Whose policies; default: this namespace."""
+    limits: RateLimits | None = None
+    """For each granted namespace by itself. Where several grants match a namespace, all their limits hold."""
+
+
+class CredentialType(StrEnum):
+    """How a backend is told who calls."""
+
+    API_KEY = "APIKey"
+
+
+class SecretReference(Model):
+    """A key of a Secret of this namespace."""
+
+    name: ObjectName
+    """Name of the Secret. It consents by the label `weir.dev/credential: "true"`."""
+    key: Token
+    """Key within the Secret's data."""
+
+
+class Price(Model):
+    """US dollars per million tokens."""
+
+    input: Money | None = None
+    """Prompt tokens."""
+    cached_input: Money | None = None
+    """Prompt tokens that the provider's prompt cache had; default: as `input`."""
+    cache_write: Money | None = None
+    """Prompt tokens written into the provider's prompt cache; default: as `input`."""
+    output: Money | None = None
+    """Completion tokens, reasoning included."""
+
+
+class BackendLimits(Model):
+    """Sizes."""
+
+    context_tokens: Tokens | None = None
+    """What fits into the model, prompt and completion together."""
+    effective_context_tokens: Tokens | None = None
+    """Up to where the model is known to be good; requests are routed by this one. Default: `contextTokens`."""
+    output_tokens: Tokens | None = None
+    """The longest completion; a larger `max_tokens` is cut to it."""
+    concurrency: Rate | None = None
+    """Requests in flight, of all routers together."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.effectiveContextTokens) || !has(self.contextTokens)"
+            " || self.effectiveContextTokens <= self.contextTokens",
+            "effectiveContextTokens cannot exceed contextTokens",
+            lambda it: (it.effective_context_tokens or 0) <= (it.context_tokens or MAX_TOKENS),
+        ),
+    )
+
+
+class Timeouts(Model):
+    """Clocks of one attempt. What is not set has the router's default."""
+
+    connect: Duration | None = None
+    """Until the connection stands, TLS included."""
+    ttft: Duration | None = None
+    """Until the first content; past it the next candidate is tried."""
+    idle: Duration | None = None
+    """Between two pieces of a stream."""
+    total: Duration | None = None
+    """Of the whole answer."""
+
+
+class Parameters(Model):
+    """How requests are made to fit the model. What is set here replaces what the catalogue says of a known model."""
+
+    drop: Annotated[tuple[Token, ...], Field(max_length=MAX_NAMES), SET] | None = None
+    """Top-level request fields that the model refuses."""
+    rename: (
+        Annotated[
+            dict[str, Token],
+            Field(max_length=MAX_LABELS),
+            Rule(
+                "self.all(key, size(key) > 0 && size(key) <= 253)",
+                "a parameter's name has 1 to 253 characters",
+                lambda renames: all(0 < len(key) <= 253 for key in renames),
+            ),
+        ]
+        | None
+    ) = None
+    """Top-level request fields under another name, e.g. `max_tokens: max_completion_tokens`."""
+
+
+class Credentials(Model):
+    """What Weir shows to the backend. It never reaches a caller, and a caller's key never reaches the backend."""
+
+    type: CredentialType = CredentialType.API_KEY
+    """`APIKey`: a key in a Secret, sent as the provider wants it."""
+    secret_ref: SecretReference | None = None
+    """Where the key is."""
+
+    RULES: ClassVar = (
+        Rule(
+            "self.type != 'APIKey' || has(self.secretRef)",
+            "secretRef is required for type APIKey",
+            lambda it: it.type is not CredentialType.API_KEY or it.secret_ref is not None,
+        ),
+    )
+
+
+class Backend(Model):
+    """One model at one place, with one credential."""
+
+    name: Name
+    """Name of the backend, unique in the tier; metrics and `x-weir-backend` say it."""
+    provider: Dialect
+    """The wire dialect; with `baseURL` any server that speaks it."""
+    model: Token
+    """The model's name at the provider."""
+    base_url: BaseURL | None = Field(default=None, alias="baseURL")
+    """Where the API is, http or https; OpenAI's ends in `/v1`, Anthropic's does not. Default: the provider's own.
+    Link-local, metadata and API-server addresses are refused."""
+    credentials: Credentials | None = None
+    """The key to use; none for a server that wants none."""
+    price: Price | None = None
+    """Default, figure by figure: the dated catalogue. Without a price a backend is usable, but last in cost order."""
+    limits: BackendLimits | None = None
+    """Default, figure by figure: the catalogue."""
+    capabilities: Annotated[tuple[Capability, ...], Field(max_length=len(Capability)), SET] | None = None
+    """What requests may ask of it. Default: the catalogue; a model unknown there is taken to offer everything."""
+    objectives: Objectives | None = None
+    """Overrides the tier's, figure by figure."""
+    timeouts: Timeouts | None = None
+    """Overrides the tier's, clock by clock."""
+    parameters: Parameters | None = None
+    """How request parameters are made to fit the model."""
+    labels: Labels | None = None
+    """What a route's `require` looks at, e.g. `region: eu-west-1`."""
+    state: BackendState = BackendState.ACTIVE
+    """`Draining` finishes what runs and takes nothing new; `Disabled` is out."""
+    weight: Annotated[int, Field(strict=True, ge=1, le=1000, json_schema_extra=INT32)] | None = None
+    """Share of the first choices, for `selection: Weighted`; default 1."""
+    transport: Transport = Transport.STREAMED
+    """`Streamed` asks for a stream even where the caller did not, so that silence is seen early; `AsAsked` does not."""
+
+
+def _weights_count(spec: ModelTierSpec) -> bool:
+    return spec.selection is Selection.WEIGHTED or all(backend.weight is None for backend in spec.backends)
+
+
+class ModelTierSpec(Model):
+    """What the platform team says."""
+
+    class_name: ClassName = DEFAULT_CLASS
+    """Which installation serves this object; immutable."""
+    grants: Annotated[tuple[Grant, ...], Field(max_length=MAX_RULES)] = (Grant(),)
+    """Who may route here; default: policies of this namespace. An empty list grants nobody."""
+    selection: Selection = Selection.CHEAPEST
+    """How healthy backends that fit are ordered: `Cheapest` (equals share by latency), `LeastLatency`, `Weighted`."""
+    objectives: Objectives | None = None
+    """What is expected of every backend of this tier."""
+    timeouts: Timeouts | None = None
+    """Clocks for every backend of this tier."""
+    backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=MAX_BACKENDS), MAP]
+    """The models; their order means nothing."""
+
+    RULES: ClassVar = (
+        Rule(
+            "self.selection == 'Weighted' || self.backends.all(backend, !has(backend.weight))",
+            "weight means something only with selection: Weighted",
+            _weights_count,
+        ),
+    )
+
+
+class BackendStatus(Model):
+    """What the routers see of one backend."""
+
+    name: Name
+    """Name of the backend."""
+    state: Annotated[str, Field(max_length=MAX_NAMES)]
+    """`Healthy`, `Degraded` (some routers leave it alone), `Unhealthy` (all do), `Draining`, `Disabled`, `Unknown`."""
+    reason: Annotated[str, Field(max_length=1024)] | None = None
+    """Why it is in this state."""
+
+
+class ModelTierStatus(Model):
+    """What Weir saw."""
+
+    observed_generation: Generation | None = None
+    """The generation that this status is about."""
+    conditions: Conditions | None = None
+    """`Accepted`, `ResolvedRefs`, `Priced`, `Ready`, `Programmed`."""
+    backends_ready: Annotated[str, Field(max_length=16)] | None = None
+    """Backends that can be used, of all: `2/3`."""
+    backends: Annotated[tuple[BackendStatus, ...], Field(max_length=MAX_BACKENDS), MAP] | None = None
+    """State by backend."""
+
+
+MODEL_TIER = Kind(
+    kind="ModelTier",
+    plural="modeltiers",
+    short_name="mt",
+    description="Models that are equally good for routing: what they cost, what they can do, who may route to them.",
+    spec=ModelTierSpec,
+    status=ModelTierStatus,
+    columns=(
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether requests can be served."),
+        Column("Backends", ".status.backendsReady", description="Usable backends, of all."),
+        Column("Selection", ".spec.selection", description="How backends are ordered."),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', description="Why it is ready or not."),
+        Column("Age", ".metadata.creationTimestamp", type="date", description="When it was created."),
+        Column("Message", '.status.conditions[?(@.type=="Ready")].message', description="What to do.", priority=1),
+    ),
+)

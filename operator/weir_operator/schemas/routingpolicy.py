@@ -1,0 +1,261 @@
+"""RoutingPolicy: who may ask for what by which name, and which tiers answer it in which order.
+
+Read by the compiler and `crdgen`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from weir_operator.schemas.common import (
+    DEFAULT_CLASS,
+    INT32,
+    MAX_NAMES,
+    MAX_RULES,
+    ClassName,
+    Column,
+    Conditions,
+    Duration,
+    Generation,
+    Kind,
+    Labels,
+    Name,
+    Named,
+    Namespaces,
+    RateLimits,
+    Text,
+    TierReference,
+    Timestamp,
+    Token,
+)
+from weir_operator.schemas.modeltier import Tokens
+from weir_operator.schemas.rules import MAP, SET, Model, Rule
+from weir_router.contract import Capability, Complexity, Mode, PromptLogging
+
+DEFAULT_ATTEMPTS = 3  # with the first: two other models see nearly every outage; more only adds waiting
+MAX_ATTEMPTS = 10
+DEFAULT_DEADLINE = "90s"  # well under the SDKs' own 600 s; above any healthy time to first token
+DEFAULT_MIN_CONFIDENCE = "0.8"  # a class raised in vain costs cents, one too low costs the answer
+MAX_ROUTES = 32
+MAX_TIERS = 16  # of one route
+MAX_MODELS = 64
+MAX_REQUEST_BYTES = 268_435_456  # 256 MiB: more than any provider takes
+
+Confidence = Annotated[str, Field(max_length=8, pattern=r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$")]
+HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, Field(min_length=1, max_length=253)]
+Attempts = Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS, json_schema_extra=INT32)]
+RequestBytes = Annotated[int, Field(strict=True, ge=1024, le=MAX_REQUEST_BYTES, json_schema_extra=INT32)]
+NamedList = Annotated[tuple[Named, ...], Field(min_length=1, max_length=MAX_NAMES), MAP]
+
+
+class ModelName(Model):
+    """A name that callers put into `model`."""
+
+    name: Token
+    """The name; any text that callers agree on, e.g. `auto` or the name of a real model."""
+
+
+class CallerRule(Model):
+    """Which callers. Everything that is stated must hold."""
+
+    namespaces: Namespaces = Namespaces()
+    """Their namespaces; default: the policy's own."""
+    service_accounts: NamedList | None = None
+    """Only these ServiceAccounts."""
+    api_keys: NamedList | None = None
+    """Only the holders of these keys, by the name of the key's Secret."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.serviceAccounts) || !has(self.apiKeys)",
+            "a caller proves itself in one way: put serviceAccounts and apiKeys into two items",
+            lambda it: it.service_accounts is None or it.api_keys is None,
+        ),
+    )
+
+
+class PromptTokens(Model):
+    """Estimated size of a prompt, both ends included."""
+
+    min: Tokens | None = None
+    """At least."""
+    max: Tokens | None = None
+    """At most."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.min) || !has(self.max) || self.min <= self.max",
+            "min cannot exceed max",
+            lambda it: it.min is None or it.max is None or it.min <= it.max,
+        ),
+    )
+
+
+class HeaderMatch(Model):
+    """A request header. With neither `exact` nor `prefix` it only has to be there."""
+
+    name: HeaderName
+    """The header's name; case means nothing."""
+    exact: HeaderValue | None = None
+    """Its whole value."""
+    prefix: HeaderValue | None = None
+    """How its value begins."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.exact) || !has(self.prefix)",
+            "give exact or prefix, not both",
+            lambda it: it.exact is None or it.prefix is None,
+        ),
+    )
+
+
+class Requirement(Model):
+    """What a backend must carry to be a candidate."""
+
+    labels: Annotated[Labels, Field(min_length=1)]
+    """Labels of the backend, all of them."""
+
+
+class When(Model):
+    """Conditions on a request, all of which must hold; and with `require` one on its candidates."""
+
+    complexity: Annotated[tuple[Complexity, ...], Field(min_length=1, max_length=len(Complexity)), SET] | None = None
+    """Classes of prompts, any of them."""
+    prompt_tokens: PromptTokens | None = None
+    """Estimated size of the prompt."""
+    capabilities: Annotated[tuple[Capability, ...], Field(min_length=1, max_length=len(Capability)), SET] | None = None
+    """What the request needs, at least."""
+    headers: Annotated[tuple[HeaderMatch, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
+    """Request headers, all of them."""
+    callers: Annotated[tuple[CallerRule, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
+    """Callers, any of them."""
+    user_tiers: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
+    """The caller's user tier, any of them; it comes from an annotation of the key's Secret or the ServiceAccount."""
+    features: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
+    """What the client claims in `x-weir-feature`, any of them. It labels; it never authorises."""
+    require: Requirement | None = None
+    """No condition on the request, but on its candidates: it restricts first choices and fallbacks alike (residency).
+    A route with it never gives way to a later one because its tiers are gone."""
+
+
+class Route(Model):
+    """Where requests of one sort go."""
+
+    name: Name
+    """Name of the route, unique in the policy; metrics and `x-weir-route` say it."""
+    when: When | None = None
+    """Which requests; default: all."""
+    tiers: Annotated[tuple[TierReference, ...], Field(min_length=1, max_length=MAX_TIERS)]
+    """Tiers, first choice first: this order is the escalation order."""
+
+
+class Classifier(Model):
+    """How prompts are classified."""
+
+    min_confidence: Confidence = DEFAULT_MIN_CONFIDENCE
+    """Below this probability the class is raised one step before routes are matched; `0` never raises."""
+
+
+class Failover(Model):
+    """Bounds of one request's story."""
+
+    attempts: Attempts = DEFAULT_ATTEMPTS
+    """Tries, with the first."""
+    deadline: Duration = DEFAULT_DEADLINE
+    """Time to the first content over all tries; it does not bound the stream."""
+
+
+class Override(Model):
+    """Break-glass: everything goes to one tier until a moment."""
+
+    tier: TierReference
+    """The tier. `require` of routes and what a request needs still hold."""
+    until: Timestamp
+    """When it ends by itself, as RFC 3339: an override that nobody remembers is worse than the outage."""
+
+
+class CallerLimits(RateLimits):
+    """What each caller may use."""
+
+    request_bytes: RequestBytes | None = None
+    """Size of one request's body; a larger one is answered 413."""
+
+
+def _route_names_differ(routes: tuple[Route, ...]) -> bool:
+    return len({route.name for route in routes}) == len(routes)
+
+
+class RoutingPolicySpec(Model):
+    """What the team says."""
+
+    class_name: ClassName = DEFAULT_CLASS
+    """Which installation serves this object; immutable."""
+    mode: Mode = Mode.ENFORCE
+    """`Observe` classifies, decides and records, but sends to the baseline."""
+    baseline: TierReference | None = None
+    """What savings are measured against, and what answers in `mode: Observe`."""
+    models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=MAX_MODELS), MAP]
+    """What callers ask for by name."""
+    callers: Annotated[tuple[CallerRule, ...], Field(min_length=1, max_length=MAX_RULES)] = (CallerRule(),)
+    """Who may use this policy, any of them; default: this namespace. A namespace's own policy wins for its callers."""
+    classifier: Classifier = Classifier()
+    """How prompts are classified."""
+    routes: Annotated[
+        tuple[Route, ...],
+        Field(min_length=1, max_length=MAX_ROUTES),
+        Rule(
+            "self.all(route, self.exists_one(other, other.name == route.name))",
+            "names of routes must differ",
+            _route_names_differ,
+        ),
+    ]
+    """In order; the first that matches decides."""
+    failover: Failover = Failover()
+    """Bounds of one request's story."""
+    override: Override | None = None
+    """Break-glass; normally absent."""
+    limits: CallerLimits | None = None
+    """For each caller by itself. Limits of grants hold as well."""
+    prompt_logging: PromptLogging = PromptLogging.METADATA
+    """What of a prompt the request log may hold: nothing, its figures, or (`Full`) its text."""
+
+
+class RoutingPolicyStatus(Model):
+    """What Weir saw."""
+
+    observed_generation: Generation | None = None
+    """The generation that this status is about."""
+    conditions: Conditions | None = None
+    """`Accepted`, `ResolvedRefs`, `Conflicted`, `Ready`, `Programmed`."""
+    routes_ready: Annotated[str, Field(max_length=16)] | None = None
+    """Routes that can be used, of all: `2/2`."""
+    tiers_ready: Annotated[str, Field(max_length=16)] | None = None
+    """References to tiers that resolve, of all: `4/4`."""
+
+
+def _ready(part: str) -> str:
+    return f'.status.conditions[?(@.type=="Ready")].{part}'
+
+
+ROUTING_POLICY = Kind(
+    kind="RoutingPolicy",
+    plural="routingpolicies",
+    short_name="rp",
+    description="Which callers may ask for which model names, and which tiers answer them in which order.",
+    spec=RoutingPolicySpec,
+    status=RoutingPolicyStatus,
+    columns=(
+        Column("Ready", _ready("status"), description="Whether requests can be served."),
+        Column("Mode", ".spec.mode", description="Whether it routes or only watches."),
+        Column("Model", ".spec.models[0].name", description="The first name that callers ask for."),
+        Column("Routes", ".status.routesReady", description="Usable routes, of all."),
+        Column("Reason", _ready("reason"), description="Why it is ready or not."),
+        Column("Age", ".metadata.creationTimestamp", type="date", description="When it was created."),
+        Column("Override", ".spec.override.until", description="Until when break-glass holds.", priority=1),
+        Column("Message", _ready("message"), description="What to do.", priority=1),
+    ),
+)
