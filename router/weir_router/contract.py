@@ -97,7 +97,7 @@ class _Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defa
     """Base of everything in the contract: frozen, camelCase on the wire, unknown fields ignored."""
 
 
-class Price(_Wire):
+class Price(_Wire, frozen=True):
     """US dollars per million tokens, and where the figures come from."""
 
     input: float
@@ -107,14 +107,14 @@ class Price(_Wire):
     source: str = "spec"  # "spec" or "catalogue YYYY-MM-DD"
 
 
-class Objectives(_Wire):
+class Objectives(_Wire, frozen=True):
     """What a backend is expected to keep. None: not stated."""
 
     ttft: float | None = None  # seconds to the first content
     tokens_per_second: float | None = None
 
 
-class Timeouts(_Wire):
+class Timeouts(_Wire, frozen=True):
     """Clocks per attempt, in seconds. None: the router's default (`weir_router.call.clocks`)."""
 
     connect: float | None = None
@@ -123,7 +123,7 @@ class Timeouts(_Wire):
     total: float | None = None
 
 
-class BackendLimits(_Wire):
+class BackendLimits(_Wire, frozen=True):
     """Sizes in tokens. `concurrency` counts requests in flight over all routers together."""
 
     context_tokens: int | None = None
@@ -132,14 +132,14 @@ class BackendLimits(_Wire):
     concurrency: int | None = None
 
 
-class Parameters(_Wire):
+class Parameters(_Wire, frozen=True):
     """How request parameters are made to fit the model."""
 
     drop: tuple[str, ...] = ()  # top-level fields that the model refuses
     rename: dict[str, str] = {}  # e.g. max_tokens -> max_completion_tokens
 
 
-class Backend(_Wire):
+class Backend(_Wire, frozen=True):
     """One model at one place, with one credential."""
 
     name: str
@@ -159,7 +159,7 @@ class Backend(_Wire):
     transport: Transport = Transport.STREAMED
 
 
-class Tier(_Wire):
+class Tier(_Wire, frozen=True):
     """A compiled ModelTier. Its key in `CompiledConfig.tiers` is "namespace/name"."""
 
     namespace: str
@@ -168,7 +168,7 @@ class Tier(_Wire):
     backends: tuple[Backend, ...] = ()
 
 
-class Limit(_Wire):
+class Limit(_Wire, frozen=True):
     """A rate or concurrency limit; what shares `key` shares the count."""
 
     key: str
@@ -176,14 +176,14 @@ class Limit(_Wire):
     in_flight: int | None = None
 
 
-class TierRef(_Wire):
+class TierRef(_Wire, frozen=True):
     """A tier that a policy may use, with the limits of the grant that lets it."""
 
     tier: str  # "namespace/name"
     limits: tuple[Limit, ...] = ()
 
 
-class CallerRule(_Wire):
+class CallerRule(_Wire, frozen=True):
     """Which callers; every field that is set must match, an unset one matches all."""
 
     namespaces: frozenset[str] | None = None  # None: every namespace
@@ -191,7 +191,7 @@ class CallerRule(_Wire):
     api_keys: frozenset[str] | None = None  # names of key Secrets
 
 
-class HeaderMatch(_Wire):
+class HeaderMatch(_Wire, frozen=True):
     """A request header; exactly one of `exact` and `prefix`, or neither for presence."""
 
     name: str  # lower case
@@ -199,7 +199,7 @@ class HeaderMatch(_Wire):
     prefix: str | None = None
 
 
-class When(_Wire):
+class When(_Wire, frozen=True):
     """Conditions of a route, all of which must hold; an empty one holds always."""
 
     complexity: frozenset[Complexity] = frozenset()
@@ -212,7 +212,7 @@ class When(_Wire):
     features: frozenset[str] = frozenset()
 
 
-class Route(_Wire):
+class Route(_Wire, frozen=True):
     """First match wins. `require` holds for every candidate, first choices and fallbacks alike (residency)."""
 
     name: str
@@ -221,21 +221,21 @@ class Route(_Wire):
     require: dict[str, str] = {}  # labels that a backend must carry
 
 
-class Failover(_Wire):
+class Failover(_Wire, frozen=True):
     """Bounds of one request's story."""
 
     attempts: int = 3  # with the first
     deadline: float = 90.0  # seconds to the first content, not the stream
 
 
-class Override(_Wire):
+class Override(_Wire, frozen=True):
     """Break-glass: everything goes to one tier until a moment."""
 
     tier: TierRef
     until: float  # seconds since the epoch
 
 
-class Policy(_Wire):
+class Policy(_Wire, frozen=True):
     """A compiled RoutingPolicy. Not `ready`: its callers get 503 policy_not_ready with `not_ready`."""
 
     namespace: str
@@ -260,7 +260,7 @@ class Policy(_Wire):
         return f"{self.namespace}/{self.name}"
 
 
-class CompiledConfig(_Wire):
+class CompiledConfig(_Wire, frozen=True):
     """Everything a router needs to know, but for secrets."""
 
     api_version: str = API_VERSION
@@ -274,7 +274,7 @@ class CompiledConfig(_Wire):
     catalogue_date: str | None = None
 
 
-class CallerKey(_Wire):
+class CallerKey(_Wire, frozen=True):
     """Whose API key it is; stored under the key's SHA-256."""
 
     namespace: str
@@ -282,7 +282,7 @@ class CallerKey(_Wire):
     user_tier: str | None = None
 
 
-class Secrets(_Wire):
+class Secrets(_Wire, frozen=True):
     """What must never be logged, nor stand in a ConfigMap or a status."""
 
     credentials: dict[str, str] = {}  # hash of the value -> value
@@ -293,7 +293,7 @@ class Secrets(_Wire):
         return f"Secrets({len(self.credentials)} credentials, {len(self.caller_keys)} caller keys)"
 
 
-class BackendReport(_Wire):
+class BackendReport(_Wire, frozen=True):
     """What one router sees of one backend."""
 
     state: str
@@ -301,7 +301,7 @@ class BackendReport(_Wire):
     failures: int = 0
 
 
-class RouterReport(_Wire, kw_only=True):
+class RouterReport(_Wire, frozen=True, kw_only=True):
     """What a router tells the operator with each poll."""
 
     api_version: str = API_VERSION

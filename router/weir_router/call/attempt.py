@@ -11,14 +11,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
-
 from weir_router.admit.limits import Permit
 from weir_router.call.ask import Ask
 from weir_router.call.clocks import Clocks, Watchdog
 from weir_router.call.providers import provider_for
-from weir_router.call.providers.base import Signal
-from weir_router.call.providers.sse import Splitter
+from weir_router.call.providers.base import Event, Signal
+from weir_router.call.providers.sse import Splitter, decode, is_done, loads
 from weir_router.call.transport import Response, Transport
 from weir_router.choose.choose import Candidate
 from weir_router.clock import Clock
@@ -35,7 +33,6 @@ PASSED_HEADERS = ("x-request-id", "request-id", "openai-processing-ms", "openai-
 business.
 """
 
-_decode = msgspec.json.Decoder().decode
 _drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
 
 
@@ -59,7 +56,8 @@ class Attempt:
         self.body = b""  # what the caller gets at the commit point
         self.headers: dict[str, str] = {}  # of the upstream's answer, for the caller
         self.usage: Usage | None = None
-        self.ttft: float | None = None
+        self.content_at: float | None = None  # monotonic
+        self.ttft: float | None = None  # seconds
         self.seconds = 0.0
         self.added: frozenset[str] = frozenset()
         self._ask = ask
@@ -153,20 +151,20 @@ class Attempt:
     async def _take_whole(self, response: Response) -> None:
         raw = await self._watchdog.waits_for(response.read_all())
         try:
-            payload = _decode(raw)
-        except (msgspec.DecodeError, RecursionError) as error:
+            payload = loads(raw)
+        except ValueError as error:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is not JSON: {error}") from error
         whole = self._provider.read_whole(payload)
         if self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
-        self.body = self._provider.render_whole(self._ask, raw, payload)
+        self.body = self._provider.render_whole(self._ask, raw, payload, created=int(self._clock.wall()))
         self.usage = whole.usage
         self._succeed()
 
     async def _open_stream(self) -> None:
         self._splitter = Splitter()
         self._reader = self._provider.reader()
-        self._renderer = self._provider.renderer(self._ask, self.candidate.backend)
+        self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
         head: list[bytes] = []
         committed = False
         while not (self.done or (committed and self._ask.stream)):
@@ -186,7 +184,7 @@ class Attempt:
         finished = False
         try:
             for event in events:
-                payload, signal = self._understand(event.data)
+                payload, signal = self._understand(event)
                 out.append(self._renderer.feed(event, payload, signal))
                 if signal & Signal.DONE:
                     finished = True
@@ -204,17 +202,14 @@ class Attempt:
             self._succeed()
         return out[0] if len(out) == 1 else b"".join(out)
 
-    def _understand(self, data: bytes) -> tuple[dict[str, Any] | None, Signal]:
-        if not data:
+    def _understand(self, event: Event) -> tuple[dict[str, Any] | None, Signal]:
+        payload = decode(event)
+        if payload is not None:
+            return payload, self._reader.read(payload)
+        if not is_done(event):
             return None, Signal.NONE
-        if data == b"[DONE]":
-            self._check_end()
-            return None, Signal.DONE
-        try:
-            payload = _decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise AttemptFailed(FailureKind.MALFORMED, f"an event is not JSON: {error}") from error
-        return payload, self._reader.read(payload)
+        self._check_end()
+        return None, Signal.DONE
 
     def _check_end(self) -> None:
         if self._reader.stop_reason is None:
@@ -222,8 +217,9 @@ class Attempt:
 
     def _content(self) -> None:
         self._watchdog.content()
-        if self.ttft is None:
-            self.ttft = self._clock.monotonic() - self._started
+        if self.content_at is None:
+            self.content_at = self._clock.monotonic()
+            self.ttft = self.content_at - self._started
             self._guard.first_content()
 
     def _succeed(self) -> None:

@@ -38,6 +38,7 @@ from weir_router.errors import (
     WeirError,
 )
 from weir_router.health.board import Board, Guard
+from weir_router.health.view import BackendView
 
 SOONEST_RETRY = 1.0
 """Seconds of Retry-After when nothing says when a backend is back: long enough not to be a busy loop."""
@@ -95,7 +96,6 @@ class Journey:
         tools: Tools,
         ask: Ask,
         choice: Choice,
-        *,
         bounds: Failover,
         secrets: Secrets,
         prompt_tokens: int,
@@ -156,7 +156,7 @@ class Journey:
         except RateLimited as limited:
             self._limited = limited
             return None
-        guard = self._tools.board.begin(candidate.key, self._prompt_tokens)
+        guard = self._tools.board.begin(candidate.key, self._prompt_tokens, panic=self._choice.panic)
         if guard is None:
             permit.release()
             return None
@@ -261,26 +261,22 @@ class Journey:
     def _skipped(self) -> str:
         return "; ".join(f"{s.tier}/{s.backend}: {s.reason}" for s in self._choice.skipped) or "no backend is available"
 
-    def _views(self) -> list[str]:
-        keys = {candidate.key for candidate in self._choice.candidates}
-        return [
-            *keys,
-            *(
-                f"{s.tier}/{s.backend}"
-                for s in self._choice.skipped
-                if f"{s.tier}/{s.backend}" in self._tools.board.view()
-            ),
-        ]
+    def _views(self) -> list[BackendView]:
+        """The health, as it is now, of everything that could serve this request."""
+        view = self._tools.board.view()
+        keys = [candidate.key for candidate in self._choice.candidates]
+        keys += [skip.key for skip in self._choice.skipped if not skip.unfit]
+        return [view[key] for key in keys if key in view]
 
     def _only_credentials(self) -> bool:
         """Whether everything that could serve this request is out for our credentials' sake."""
-        view = self._tools.board.view()
-        return all(view[key].credential_out for key in self._views() if key in view)
+        views = self._views()
+        return bool(views) and all(view.credential_out for view in views)
 
     def _soonest(self) -> float:
-        """Seconds until the first of the candidates may be back."""
-        now, view = self._tools.clock.monotonic(), self._tools.board.view()
-        waits = [view[key].available_at - now for key in self._views() if key in view and not view[key].credential_out]
+        """Seconds until the first of them may be back."""
+        now = self._tools.clock.monotonic()
+        waits = [view.available_at - now for view in self._views() if not view.credential_out]
         return max(SOONEST_RETRY, min((wait for wait in waits if wait > 0), default=SOONEST_RETRY))
 
 

@@ -31,7 +31,10 @@ class Response(Protocol):
     """An answer whose headers have come."""
 
     status: int
-    headers: Mapping[str, str]  # case-insensitive
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Case-insensitive."""
 
     async def read(self) -> bytes:
         """The next bytes as they come; empty at the end. Raises `AttemptFailed` when the connection breaks."""
@@ -83,7 +86,7 @@ class _AiohttpResponse:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers = response.headers
+        self.headers: Mapping[str, str] = response.headers
 
     async def read(self) -> bytes:
         try:

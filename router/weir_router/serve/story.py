@@ -119,11 +119,11 @@ class Gateway:
             raise
         except Exception as bug:
             logger.exception("request %s failed by a bug of Weir", record.id)
-            error = InternalError(
+            internal = InternalError(
                 f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}."
             )
-            self._blame(record, error)
-            return error_response(error, dialect, record.id)
+            self._blame(record, internal)
+            return error_response(internal, dialect, record.id)
         finally:
             record.seconds = self._clock.monotonic() - arrived
             self._recorder.ended(record)
@@ -136,27 +136,34 @@ class Gateway:
         body = await _body(request)
         ask = dialects.read(dialect, body, request.headers)
         policy = self._policy(caller, ask, len(body), record)
-        with self.limiter.take(_caller_limits(policy, caller)):
+        permit = self.limiter.take(_caller_limits(policy, caller))
+        try:
             choice, prompt_tokens = self._choose(ask, policy, caller, request.headers, record)
-            journey = Journey(
-                self._tools,
-                ask,
-                choice,
-                bounds=policy.failover,
-                secrets=self._store.secrets,
-                prompt_tokens=prompt_tokens,
-                as_asked=self._as_asked,
-            )
-            attempt: Attempt | None = None
-            try:
-                attempt = await journey.commit()
-                record.ttft = self._clock.monotonic() - arrived
-                return await self._relay(request, dialect, ask, attempt, journey, record)
-            finally:
-                record.attempts = journey.trail
-                self._recorder.account(
-                    record, [*journey.spent, *([attempt] if attempt else [])], self._baseline(policy)
-                )
+            secrets = self._store.secrets
+            journey = Journey(self._tools, ask, choice, policy.failover, secrets, prompt_tokens, self._as_asked)
+            return await self._travel(request, dialect, ask, policy, journey, record, arrived)
+        finally:
+            permit.release()
+
+    async def _travel(
+        self,
+        request: web.Request,
+        dialect: Dialect,
+        ask: Ask,
+        policy: Policy,
+        journey: Journey,
+        record: RequestRecord,
+        arrived: float,
+    ) -> web.StreamResponse:
+        record.attempts = journey.trail
+        attempts = journey.spent
+        try:
+            attempt = await journey.commit()
+            attempts = [*attempts, attempt]
+            record.ttft = None if attempt.content_at is None else attempt.content_at - arrived
+            return await self._relay(request, dialect, ask, attempt, journey, record)
+        finally:
+            self._recorder.account(record, attempts, self._baseline(policy))
 
     def _identify(self, headers: Mapping[str, str]) -> Caller:
         config = self._store.config
@@ -228,7 +235,6 @@ class Gateway:
         record: RequestRecord,
     ) -> web.StreamResponse:
         record.tier, record.backend, record.status = attempt.candidate.tier, attempt.candidate.backend.name, 200
-        record.attempts = journey.trail
         headers = {**attempt.headers, **_headers(record)}
         if not ask.stream:
             record.outcome = "ok"
