@@ -1,0 +1,123 @@
+"""Asks built by hand, streams as the attempt feeds them, and the real SDKs as judges of what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import anthropic
+import httpx2
+import msgspec
+import openai
+import pydantic
+import pytest
+from anthropic.types.message_create_params import MessageCreateParamsNonStreaming as AnthropicRequest
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as OpenAIRequest
+from weir_router.call.ask import Ask
+from weir_router.call.providers import translate
+from weir_router.call.providers.base import Event, Signal
+from weir_router.classify.prompt import Prompt
+from weir_router.contract import Dialect
+
+AskMaker = Callable[..., Ask]
+Payload = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def openai_ask() -> AskMaker:
+    """An OpenAI caller's ask; without messages it says hello."""
+
+    def make(*, include_usage: bool = True, **body: Any) -> Ask:
+        body = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}], **body}
+        return Ask(Dialect.OPENAI, "auto", True, body, {}, Prompt(()), include_usage)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def anthropic_ask() -> AskMaker:
+    """An Anthropic caller's ask; without messages it says hello."""
+
+    def make(**body: Any) -> Ask:
+        body = {"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}], **body}
+        return Ask(Dialect.ANTHROPIC, "auto", True, body, {}, Prompt(()))
+
+    return make
+
+
+_REQUESTS = {
+    Dialect.ANTHROPIC: pydantic.TypeAdapter(AnthropicRequest),
+    Dialect.OPENAI: pydantic.TypeAdapter(OpenAIRequest),
+}
+
+
+def _read_out(value: Any) -> Any:
+    """Reads pydantic's lazy iterables to their ends, which is what validates them."""
+    if isinstance(value, dict):
+        return {key: _read_out(item) for key, item in value.items()}
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return [_read_out(item) for item in value]
+
+
+def translated(ask: Ask) -> Payload:
+    """The request in the other dialect, proven to be one by the types of that dialect's SDK."""
+    to = Dialect.OPENAI if ask.dialect is Dialect.ANTHROPIC else Dialect.ANTHROPIC
+    out = translate.request(ask, to)
+    _read_out(_REQUESTS[to].validate_python(out))
+    return out
+
+
+def rendered(ask: Ask, payloads: Iterable[Payload | None]) -> bytes:
+    """What the caller of `ask` gets from these payloads of the other dialect; None stands for `[DONE]`."""
+    renderer = translate.stream(ask.dialect, ask, created=1_700_000_000)
+    out = b""
+    for payload in payloads:
+        data = b"[DONE]" if payload is None else msgspec.json.encode(payload)
+        out += renderer.feed(Event(b"", None, data), payload, Signal.DONE if payload is None else Signal.NONE)
+    return out + renderer.end()
+
+
+def sent(stream: bytes) -> list[Any]:
+    """The decoded `data:` lines of a rendered stream; `[DONE]` as None."""
+    lines = [line[6:] for line in stream.split(b"\n") if line.startswith(b"data: ")]
+    return [None if line == b"[DONE]" else msgspec.json.decode(line) for line in lines]
+
+
+def _transport(stream: bytes) -> httpx2.MockTransport:
+    answer = lambda _: httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
+    return httpx2.MockTransport(answer)
+
+
+def read_by_openai(stream: bytes) -> Payload:
+    """The whole completion that the openai SDK puts together from a stream."""
+    with (
+        httpx2.Client(transport=_transport(stream)) as http,
+        openai.OpenAI(api_key="x", base_url="http://test/v1", http_client=http) as client,
+        client.chat.completions.stream(model="auto", messages=[]) as events,
+    ):
+        return events.get_final_completion().to_dict()
+
+
+def read_by_anthropic(stream: bytes) -> Payload:
+    """The whole message that the anthropic SDK puts together from a stream."""
+    with (
+        httpx2.Client(transport=_transport(stream)) as http,
+        anthropic.Anthropic(api_key="x", base_url="http://test", http_client=http) as client,
+        client.messages.stream(model="auto", max_tokens=1, messages=[]) as events,
+    ):
+        return events.get_final_message().to_dict()
+
+
+@pytest.fixture(scope="session")
+def kit() -> Any:
+    """The helpers above, since test modules here cannot import one another."""
+
+    class Kit:
+        translated = staticmethod(translated)
+        rendered = staticmethod(rendered)
+        sent = staticmethod(sent)
+        read_by_openai = staticmethod(read_by_openai)
+        read_by_anthropic = staticmethod(read_by_anthropic)
+
+    return Kit
