@@ -1,0 +1,208 @@
+"""One entry of `model_list` as one backend of a ModelTier. Used by `convert`; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+
+from weir_cli.import_litellm import traits
+from weir_cli.import_litellm.endpoints import Endpoint, Unsupported, endpoint, split
+from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Findings, Given, mapping, number, slug, text
+from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
+from weir_cli.import_litellm.traits import Defaults
+from weir_operator.schemas.modeltier import DEFAULT_BASE_URL, Backend
+from weir_router.contract import Dialect
+
+DEFAULT_REGION = "us-east-1"  # where an endpoint has one in its name and the config says nothing
+LAST_ORDER = 1_000_000
+
+_CHAT_MODES = ("chat", "responses", None)
+_BASE_URL = re.compile(r"https?://[^\s?#@]+")
+
+_READ = {
+    *("model", "api_key", "api_base", "base_url", "custom_llm_provider", "litellm_credential_name", "api_version"),
+    *("weight", "order", "rpm", "tpm", "timeout", "stream_timeout", "max_parallel_requests", "region_name"),
+    *("additional_drop_params", *traits.PRICES.values()),
+}
+_READ_INFO = {
+    *("id", "mode", "base_model", "max_input_tokens", "max_output_tokens", "max_tokens"),
+    *(*traits.PRICES.values(), *traits.FLAGS),
+}
+
+
+@dataclass(frozen=True)
+class SecretSource:
+    """Where a backend's key comes from: an environment variable, or the config itself."""
+
+    name: str
+    key: str
+    variable: str | None
+    literal: str | None = field(default=None, repr=False)
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """`credentials` of a backend."""
+        return {"type": "APIKey", "secretRef": {"name": self.name, "key": self.key}}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A backend, and what decides where it stands."""
+
+    group: str  # LiteLLM's model_name: what callers ask for
+    order: int  # the lowest is tried first
+    share: Decimal | None  # weight, or what LiteLLM takes for one
+    backend: dict[str, Any]  # without a weight, which depends on the others
+    secret: SecretSource | None
+
+
+def deployment(raw: Any, where: str, defaults: Defaults, findings: Findings) -> Deployment | None:
+    """The backend, or None (with a finding that says why) where Weir cannot have it."""
+    entry = mapping(raw)
+    params = mapping(entry.get("litellm_params"))
+    params = {**defaults.credentials.get(str(params.get("litellm_credential_name")), {}), **params}
+    given = Given(where, params, mapping(entry.get("model_info")), findings)
+    group, model = text(entry.get("model_name")), text(params.get("model"))
+    if group is None or model is None:
+        given.note("", "left out", "it has no model_name or no litellm_params.model", "complete it and import again")
+        return None
+    if refused := _refused(group, model, given.info.get("mode")):
+        given.note("", f"{group} left out", *refused)
+        return None
+    provider, name = split(model, text(params.get("custom_llm_provider")))
+    target = endpoint(provider)
+    if isinstance(target, Unsupported):
+        given.note("litellm_params.model", f"{model} left out", target.why, "name LiteLLM itself as its backend")
+        return None
+    base_url = _base_url(given, target, defaults.environ)
+    made = _assemble(group, name, target, base_url, given, defaults) if base_url else None
+    return made if made and _valid(made, given) else None
+
+
+def _refused(group: str, model: str, mode: Any) -> tuple[str, str] | None:
+    if "*" in group or "*" in model:
+        return "Weir has no wildcard models: every name is listed", "write one entry for each model that is used"
+    if not TOKEN.fullmatch(group):
+        return "a model's name is printable ASCII without spaces", "rename it"
+    if mode not in _CHAT_MODES:
+        return f"mode {mode}: Weir serves chat completions and messages only", "keep it where it is"
+    return None
+
+
+def _assemble(group: str, model: str, target: Endpoint, base_url: str, given: Given, defaults: Defaults) -> Deployment:
+    about = traits.known(given, target, model, base_url)
+    secret = _secret(given, target, base_url)
+    region = slug(text(given.params.get("region_name")) or "")
+    backend = {
+        "name": slug(f"{target.name}-{model.rsplit('/', 1)[-1]}"),
+        "provider": target.dialect.value,
+        "baseURL": None if base_url == DEFAULT_BASE_URL[target.dialect] else base_url,
+        "model": model,
+        "credentials": secret.reference if secret else None,
+        "price": traits.price(given, about),
+        "limits": traits.limits(given, about),
+        "capabilities": traits.capabilities(given, about),
+        "parameters": traits.parameters(given, about),
+        "timeouts": traits.timeouts(given, defaults),
+        "labels": {"region": region} if region else None,
+    }
+    stated = {name: value for name, value in backend.items() if value}
+    _note_the_rest(given)
+    order = int(min(number(given.params.get("order")) or 0, LAST_ORDER))
+    return Deployment(group, order, _share(given), stated, secret)
+
+
+def _valid(made: Deployment, given: Given) -> bool:
+    """The schema has the last word: what it refuses must not take the good ones down with it."""
+    try:
+        Backend.model_validate(made.backend)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        path = ".".join(str(step) for step in first["loc"])
+        given.note("", f"{made.group} left out", f"{path}: {first['msg']}", "correct it and import again")
+        return False
+    return True
+
+
+def _base_url(given: Given, target: Endpoint, environ: Mapping[str, str]) -> str | None:
+    setting = "api_base" if given.params.get("api_base") else "base_url"
+    place = f"litellm_params.{setting}"
+    stated = given.params.get(setting)
+    if isinstance(stated, str) and stated.startswith(ENVIRONMENT):
+        variable = stated.removeprefix(ENVIRONMENT)
+        stated = environ.get(variable)
+        if not stated:
+            given.note(place, "left out", f"${variable}, its address, is not set here", "set it and import again")
+            return None
+        given.note(place, f"${variable} filled in", "a baseURL is not read from the environment", "edit it by hand")
+    if not stated:
+        return _default_url(given, target)
+    url = str(stated).rstrip("/").removesuffix("/chat/completions").removesuffix("/v1/messages")
+    if target.dialect is Dialect.ANTHROPIC:
+        url = url.removesuffix("/v1")
+    if not _BASE_URL.fullmatch(url):
+        given.note(place, "left out", "it is no plain http or https URL", "correct it and import again")
+        return None
+    return url if url.endswith(target.suffix) else url + target.suffix
+
+
+def _default_url(given: Given, target: Endpoint) -> str | None:
+    if target.base_url is None:
+        given.note("litellm_params.api_base", "left out", f"{target.name} needs an api_base", "add it and import again")
+        return None
+    return target.base_url.replace("{region}", slug(text(given.params.get("aws_region_name")) or DEFAULT_REGION))
+
+
+def _secret(given: Given, target: Endpoint, base_url: str) -> SecretSource | None:
+    stated, place = given.params.get("api_key"), "litellm_params.api_key"
+    if isinstance(stated, str) and stated.startswith(ENVIRONMENT):
+        return from_variable(stated.removeprefix(ENVIRONMENT))
+    if isinstance(stated, str) and stated:
+        given.note(place, "a key in clear text", "a manifest holds no keys", "keep it in a Secret, out of the config")
+        return SecretSource(slug(f"{target.name}-{given.where}"), "api-key", None, stated)
+    if stated:
+        given.note(place, "key left out", "it is not a text", "make a Secret and name it in credentials.secretRef")
+        return None
+    if target.key_variable is None:
+        return None
+    if "api_base" in given.params and target.base_url not in (None, base_url):
+        why = f"LiteLLM would send ${target.key_variable} to this address"
+        given.note(place, "no credentials", why, "name a Secret in credentials.secretRef if that is wanted")
+        return None
+    return from_variable(target.key_variable)
+
+
+def from_variable(variable: str) -> SecretSource:
+    """`OPENAI_API_KEY` becomes key `api-key` of Secret `openai`: joined, the two spell the variable again."""
+    for ending in ("_API_KEY", "_KEY", "_TOKEN"):
+        if variable.endswith(ending) and slug(variable.removesuffix(ending)):
+            return SecretSource(slug(variable.removesuffix(ending)), slug(ending), variable)
+    return SecretSource(slug(variable) or "credential", "api-key", variable)
+
+
+def _share(given: Given) -> Decimal | None:
+    for setting in ("rpm", "tpm"):
+        if given.params.get(setting) is not None:
+            given.note(
+                f"litellm_params.{setting}",
+                f"{setting} counts as a weight only",
+                "a backend has no rate limit; Weir fails over when the provider answers 429",
+                "limit callers by a grant's requestsPerMinute, or the backend by limits.concurrency",
+            )
+    shares = (number(given.params.get(setting)) for setting in ("weight", "rpm", "tpm"))
+    return next((share for share in shares if share is not None), None)
+
+
+def _note_the_rest(given: Given) -> None:
+    if given.params.get("api_version") is not None:
+        why = "Azure's /openai/v1 endpoint takes no version"
+        given.note("litellm_params.api_version", "left out", why, "check that the resource serves /openai/v1")
+    for setting in sorted(given.params.keys() - _READ):
+        given.note(f"litellm_params.{setting}", setting, *DEPLOYMENT.about(setting))
+    for setting in sorted(given.info.keys() - _READ_INFO):
+        given.note(f"model_info.{setting}", setting, *INFO.about(setting))

@@ -1,0 +1,136 @@
+"""What a deployment costs, holds, can do, refuses and how long it may take. Used by `backend`; pure.
+
+What the catalogue finds by the backend's model name is not written down: the compiler fills it in, and a newer catalogue
+then is a newer price. Only where the name hides the model (Azure's deployments, with `base_model`) is it copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from weir_cli.catalogue_command import prices
+from weir_cli.import_litellm.endpoints import Endpoint
+from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Given, duration, number, text, whole
+from weir_operator.catalogue import Catalogue, Entry
+from weir_operator.schemas.common import MAX_NAMES
+from weir_operator.schemas.modeltier import MAX_TOKENS
+from weir_router.contract import Capability
+
+MAX_CONCURRENCY = 1_000_000  # the schema's bound
+
+PRICES = {
+    "input": "input_cost_per_token",
+    "cachedInput": "cache_read_input_token_cost",
+    "cacheWrite": "cache_creation_input_token_cost",
+    "output": "output_cost_per_token",
+}
+FLAGS = {
+    "supports_function_calling": Capability.TOOLS,
+    "supports_response_schema": Capability.JSON_SCHEMA,
+    "supports_vision": Capability.VISION,
+    "supports_audio_input": Capability.AUDIO,
+    "supports_pdf_input": Capability.DOCUMENTS,
+    "supports_reasoning": Capability.REASONING,
+}
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds for every deployment that does not say otherwise."""
+
+    timeout: Any = None
+    stream_timeout: Any = None
+    credentials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # credential_list by name
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+class Known(NamedTuple):
+    """What the catalogue says about a deployment's model."""
+
+    entry: Entry | None
+    hidden: bool  # the compiler will not find it by the backend's own model name
+
+
+def known(given: Given, target: Endpoint, model: str, base_url: str) -> Known:
+    """Looks the model up by `base_model`, else by its own name at its own address."""
+    catalogue, base = Catalogue.load(), text(given.info.get("base_model"))
+    own = catalogue.find(target.dialect, model, base_url)
+    if base is None:
+        return Known(own, hidden=False)
+    entry = catalogue.find(target.dialect, base.removeprefix("azure/"))
+    return Known(entry, hidden=entry is not None and (own is None or own.model != entry.model))
+
+
+def price(given: Given, about: Known) -> dict[str, str]:
+    """US dollars per million tokens, as stated per token; figures that nobody stated are left out."""
+    stated = {ours: number(given.params.get(theirs, given.info.get(theirs))) for ours, theirs in PRICES.items()}
+    copied = prices(about.entry) if about.entry and about.hidden else {}
+    if copied:
+        given.note(
+            "model_info.base_model",
+            f"what the catalogue of {Catalogue.load().date} says is written into the manifest",
+            "the name of a deployment tells nothing about its model",
+            "update price, limits and parameters when they move",
+        )
+    return copied | {name: _per_million(figure) for name, figure in stated.items() if figure is not None}
+
+
+def _per_million(per_token: Decimal) -> str:
+    figure = f"{(per_token * 1_000_000).quantize(Decimal('0.000001')):f}"
+    return figure.rstrip("0").rstrip(".")
+
+
+def limits(given: Given, about: Known) -> dict[str, int]:
+    """Sizes in tokens, and requests in flight."""
+    copied = about.entry.limits if about.entry and about.hidden else None
+    answer = whole(given.info.get("max_output_tokens")) or whole(given.info.get("max_tokens"))
+    stated = {
+        "contextTokens": whole(given.info.get("max_input_tokens")) or (copied and copied.context_tokens),
+        "outputTokens": answer or (copied and copied.output_tokens),
+        "concurrency": whole(given.params.get("max_parallel_requests")),
+    }
+    most = {"concurrency": MAX_CONCURRENCY}
+    return {name: min(value, most.get(name, MAX_TOKENS)) for name, value in stated.items() if value}
+
+
+def capabilities(given: Given, about: Known) -> list[str]:
+    """Only where the config says something, or the name hides the model: otherwise the catalogue decides.
+
+    LiteLLM sends everything to a model that it does not know, so such a model has all that is not denied.
+    """
+    flags = {ability: given.info[flag] for flag, ability in FLAGS.items() if isinstance(given.info.get(flag), bool)}
+    if not flags and not about.hidden:
+        return []
+    able = set(about.entry.capabilities if about.entry else Capability) | {it for it, has in flags.items() if has}
+    return sorted(it.value for it in able if flags.get(it, True))
+
+
+def parameters(given: Given, about: Known) -> dict[str, Any]:
+    """A backend's own parameters replace the catalogue's, so the catalogue's are written beside the additions."""
+    extra = given.params.get("additional_drop_params")
+    named = [it for it in extra if isinstance(it, str) and TOKEN.fullmatch(it)] if isinstance(extra, list) else []
+    if not named and not about.hidden:
+        return {}
+    drop = list(dict.fromkeys([*(about.entry.parameters.drop if about.entry else ()), *named]))[:MAX_NAMES]
+    rename = dict(about.entry.parameters.rename) if about.entry else {}
+    return {key: value for key, value in (("drop", drop), ("rename", rename)) if value}
+
+
+def timeouts(given: Given, defaults: Defaults) -> dict[str, str]:
+    """`timeout` bounds the whole answer; `stream_timeout` the wait for each piece of it, the first included."""
+    clocks: dict[str, str] = {}
+    for setting, names in (("timeout", ("total",)), ("stream_timeout", ("ttft", "idle"))):
+        value = given.params.get(setting, getattr(defaults, setting))
+        if isinstance(value, str) and value.startswith(ENVIRONMENT):
+            value = defaults.environ.get(value.removeprefix(ENVIRONMENT))
+        length = duration(value)
+        if length is not None:
+            clocks |= dict.fromkeys(names, length)
+        elif given.params.get(setting) is not None:
+            given.note(
+                f"litellm_params.{setting}", "left out", "it is no number of seconds", "set the backend's timeouts"
+            )
+    return clocks
