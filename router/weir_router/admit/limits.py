@@ -1,0 +1,107 @@
+"""Rate and concurrency limits of policies and grants, local to one router. Used by `serve` and `call.failover`.
+
+A limit of N requests per minute is a token bucket: it refills evenly, and lets a burst of ten seconds' worth through,
+or of ten requests where that is more (but never more than N). So a limit of 5 behaves as people expect, five at once,
+and one of 3,000 does not let 3,000 arrive in the same second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from weir_router.clock import Clock
+from weir_router.contract import Limit
+from weir_router.errors import RateLimited
+
+BURST_SECONDS = 10.0
+"""A burst may be this many seconds' worth of the rate."""
+BURST_FLOOR = 10.0
+"""Requests that any limit lets through at once, if it allows as many a minute."""
+IN_FLIGHT_RETRY_AFTER = 1.0
+"""Seconds; when a request in flight will end is not known, so the shortest wait that clients honour."""
+IDLE_SECONDS = 60.0
+"""A key unused for this long is dropped: by then every bucket is full again, so nothing is forgotten."""
+
+
+class _Count:
+    """The state behind one key."""
+
+    __slots__ = ("at", "in_flight", "tokens")
+
+    def __init__(self, now: float, tokens: float) -> None:
+        self.at = now
+        self.tokens = tokens
+        self.in_flight = 0
+
+
+class Permit:
+    """What one request has taken; give it back with `release` when the request has ended."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self, counts: list[_Count]) -> None:
+        self._counts = counts
+
+    def release(self) -> None:
+        """Ends the request's share of every in-flight count. Calling it again changes nothing."""
+        for count in self._counts:
+            count.in_flight -= 1
+        self._counts = []
+
+
+class Limiter:
+    """All counts of this router, by `Limit.key`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts: dict[str, _Count] = {}
+        self._swept = clock.monotonic()
+
+    def __len__(self) -> int:
+        """Keys in memory."""
+        return len(self._counts)
+
+    def take(self, limits: Iterable[Limit]) -> Permit:
+        """Takes one request from every limit, or from none. Raises `RateLimited`, which names the limit."""
+        now = self._clock.monotonic()
+        self._sweep(now)
+        # One count per key, also where a policy and a grant name the same one.
+        taken = [(limit, self._count(limit, now)) for limit in {limit.key: limit for limit in limits}.values()]
+        for limit, count in taken:
+            _check(limit, count)
+        for limit, count in taken:
+            count.in_flight += 1
+            if limit.requests_per_minute is not None:
+                count.tokens -= 1
+        return Permit([count for _, count in taken])
+
+    def _count(self, limit: Limit, now: float) -> _Count:
+        """The count of a limit, refilled; by the limit as it is now, which a new config may have changed."""
+        per_minute = limit.requests_per_minute or 0
+        burst = _burst(per_minute)
+        count = self._counts.get(limit.key)
+        if count is None:
+            count = self._counts[limit.key] = _Count(now, burst)
+        count.tokens = min(burst, count.tokens + (now - count.at) * per_minute / 60)
+        count.at = now
+        return count
+
+    def _sweep(self, now: float) -> None:
+        if now - self._swept < IDLE_SECONDS:
+            return
+        self._swept = now
+        self._counts = {k: c for k, c in self._counts.items() if c.in_flight or now - c.at < IDLE_SECONDS}
+
+
+def _burst(per_minute: int) -> float:
+    return max(per_minute * BURST_SECONDS / 60, min(per_minute, BURST_FLOOR))
+
+
+def _check(limit: Limit, count: _Count) -> None:
+    if limit.in_flight is not None and count.in_flight >= limit.in_flight:
+        message = f"Limit {limit.key}: {limit.in_flight} requests are in flight. Retry when one of them has ended."
+        raise RateLimited(message, retry_after=IN_FLIGHT_RETRY_AFTER)
+    per_minute = limit.requests_per_minute
+    if per_minute is not None and count.tokens < 1:
+        wait = (1 - count.tokens) * 60 / per_minute if per_minute else IDLE_SECONDS
+        raise RateLimited(f"Limit {limit.key}: {per_minute} requests per minute are used up.", retry_after=wait)

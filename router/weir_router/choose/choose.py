@@ -1,0 +1,182 @@
+"""The decision: from a policy and a request to the backends to try, in order, each with its reason. Called by `serve`.
+
+Pure: health comes as a view, time as two numbers, chance as a `random.Random`. It takes nothing: a half-open probe or
+a concurrency slot may be gone by the time `call.failover` asks for it, and then the next candidate is tried.
+
+When nothing is available the choice is empty and the request fails fast with the soonest Retry-After: sending it to a
+backend that is known to refuse only makes the caller wait for the same answer. Two kinds of backend are tried after
+all ("panic"): one whose breaker opened for slowness alone, since slow beats nothing; and a half-open one that is
+already giving content to its probe, since turning everyone away while it answers would prolong the outage by three
+streams.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from weir_router.choose.fit import beyond_effective, unfit
+from weir_router.choose.rank import Option, order_backends, order_tiers
+from weir_router.choose.route import match_route
+from weir_router.choose.types import Candidate, Choice, RouteRequest, Skipped
+from weir_router.contract import BackendState, Mode, Policy, Route, Tier, TierRef
+from weir_router.health.view import BackendView, Snapshot
+
+__all__ = ["Candidate", "Choice", "RouteRequest", "Skipped", "choose"]
+
+UNKNOWN = Snapshot()
+"""Stands for a backend that the view does not hold (`weir explain` has no router): taken to be well."""
+REASONS_SHOWN = 5
+"""Backends named in `Choice.unable`, which ends up in an error message."""
+
+
+def choose(
+    policy: Policy,
+    tiers: Mapping[str, Tier],
+    request: RouteRequest,
+    view: Mapping[str, BackendView],
+    now: float,
+    wall: float,
+    draw: random.Random,
+) -> Choice:
+    """Orders the candidates. `now` is monotonic, `wall` since the epoch, both in seconds."""
+    features = request.classification.features
+    route = match_route(
+        policy, request.caller, request.complexity, features, request.needs, request.headers, request.feature
+    )
+    refs, reason = _destination(policy, route, request, wall)
+    require = route.require if route is not None else {}
+    plan = _Plan(tiers, request, require, view, now, draw)
+    candidates, skipped, panic = plan.order(refs)
+    observed: Sequence[Candidate] = ()
+    if route is not None and policy.mode is Mode.OBSERVE:
+        observed = plan.order(route.tiers)[0]
+    return Choice(
+        route=None if route is None else route.name,
+        candidates=candidates,
+        skipped=skipped,
+        reason=reason,
+        complexity=request.complexity,
+        unable=_unable(reason, refs, candidates, skipped),
+        panic=panic,
+        observed_tier=observed[0].tier if observed else None,
+    )
+
+
+def _destination(
+    policy: Policy, route: Route | None, request: RouteRequest, wall: float
+) -> tuple[tuple[TierRef, ...], str]:
+    """The tiers to use, and why these."""
+    override = policy.override
+    if override is not None and wall < override.until:
+        until = datetime.fromtimestamp(override.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return (override.tier,), f"override: everything goes to {override.tier.tier} until {until}"
+    if policy.mode is Mode.OBSERVE and policy.baseline is not None:
+        matched = "no route" if route is None else f"route {route.name}"
+        return (policy.baseline,), f"observe: {matched} matches, sent to the baseline {policy.baseline.tier}"
+    if route is None:
+        size = f"{request.complexity.value}, {request.classification.features.tokens} prompt tokens"
+        return (), f"no route of {policy.key} matches this request ({size})"
+    return route.tiers, f"route {route.name} is the first that matches"
+
+
+def _unable(
+    reason: str, refs: Sequence[TierRef], candidates: Sequence[Candidate], skipped: Sequence[Skipped]
+) -> str | None:
+    """Why no backend could ever serve: only if each is unfit, since a draining or failing one may come back."""
+    if not refs:
+        return reason
+    if candidates or not skipped or not all(skip.unfit for skip in skipped):
+        return None
+    shown = "; ".join(f"{skip.tier}/{skip.backend}: {skip.reason}" for skip in skipped[:REASONS_SHOWN])
+    rest = len(skipped) - REASONS_SHOWN
+    return shown + (f"; and {rest} more" if rest > 0 else "")
+
+
+class _Plan:
+    """One request's way from tiers to candidates."""
+
+    def __init__(
+        self,
+        tiers: Mapping[str, Tier],
+        request: RouteRequest,
+        require: Mapping[str, str],
+        view: Mapping[str, BackendView],
+        now: float,
+        draw: random.Random,
+    ) -> None:
+        self._tiers = tiers
+        self._request = request
+        self._require = require
+        self._view = view
+        self._now = now
+        self._draw = draw
+
+    def order(self, refs: Sequence[TierRef]) -> tuple[tuple[Candidate, ...], tuple[Skipped, ...], bool]:
+        """`(candidates, skipped, panic)` of these tiers."""
+        skipped: list[Skipped] = []
+        fitting = self._effective(self._fitting(refs, skipped), skipped)
+        ready = [option for option in fitting if option.view.available_at <= self._now]
+        panic = not ready and any(option.view.last_resort for option in fitting)
+        if panic:
+            ready = [
+                option.noted("last resort: nothing else is available") for option in fitting if option.view.last_resort
+            ]
+        taken = {option.key for option in ready}
+        skipped += [self._unavailable(option) for option in fitting if option.key not in taken]
+        return tuple(map(_candidate, self._ranked(ready))), tuple(skipped), panic
+
+    def _fitting(self, refs: Sequence[TierRef], skipped: list[Skipped]) -> list[Option]:
+        """The backends that could serve, in the tiers' order; the others go to `skipped`."""
+        fitting = []
+        for ref in refs:
+            tier = self._tiers.get(ref.tier)
+            if tier is None:
+                skipped.append(Skipped(ref.tier, "", "the tier is not in the config"))
+                continue
+            for backend in tier.backends:
+                key = f"{ref.tier}/{backend.name}"
+                if (reason := unfit(backend, self._request, self._require)) is not None:
+                    skipped.append(Skipped(ref.tier, backend.name, reason, key, unfit=True))
+                elif backend.state is not BackendState.ACTIVE:
+                    skipped.append(Skipped(ref.tier, backend.name, f"state {backend.state.value}", key))
+                else:
+                    fitting.append(Option(ref, backend, key, self._view.get(key, UNKNOWN)))
+        return fitting
+
+    def _effective(self, fitting: list[Option], skipped: list[Skipped]) -> list[Option]:
+        """Those within their effective context; all of them, with a note, where nothing else is left."""
+        beyond = {option.key: why for option in fitting if (why := beyond_effective(option.backend, self._request))}
+        if len(beyond) == len(fitting):
+            return [option.noted(f"{beyond[option.key]}, as on the whole route") for option in fitting]
+        skipped += [
+            Skipped(option.ref.tier, option.backend.name, beyond[option.key], option.key, unfit=True)
+            for option in fitting
+            if option.key in beyond
+        ]
+        return [option for option in fitting if option.key not in beyond]
+
+    def _ranked(self, ready: list[Option]) -> list[Option]:
+        by_tier: dict[str, list[Option]] = {}
+        for option in ready:
+            by_tier.setdefault(option.ref.tier, []).append(option)
+        return [
+            option
+            for options in order_tiers(list(by_tier.values()))
+            for option in order_backends(self._tiers[options[0].ref.tier].selection, options, self._request, self._draw)
+        ]
+
+    def _unavailable(self, option: Option) -> Skipped:
+        view = option.view
+        wait = max(view.available_at - self._now, 0.0)
+        reason = f"{view.state} because of {view.reason}, available in {wait:.1f} s"
+        at, out = view.available_at, view.credential_out
+        return Skipped(option.ref.tier, option.backend.name, reason, option.key, available_at=at, credential_out=out)
+
+
+def _candidate(option: Option) -> Candidate:
+    notes = option.notes
+    if option.view.state == "half-open":
+        notes = (*notes, "probe of a half-open breaker")
+    return Candidate(option.ref.tier, option.backend, option.key, option.ref.limits, "; ".join(notes))

@@ -1,0 +1,60 @@
+"""Whether a backend can serve a request at all, healthy or not: a list of named rules. Pure; used by `choose.choose`.
+
+Each rule gives the reason why not, or None. Where a rule has nothing to go by (capabilities or context unknown), the
+backend fits: the upstream's own refusal is the better judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from weir_router.choose.types import RouteRequest
+from weir_router.contract import Backend
+
+Rule = Callable[[Backend, RouteRequest, Mapping[str, str]], str | None]
+
+
+def lacks_label(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+    """The route's `require.labels` (residency) must all be there, with their values."""
+    for name, value in require.items():
+        if backend.labels.get(name) != value:
+            return f"label {name}={value} is required, it has {backend.labels.get(name, 'none')}"
+    return None
+
+
+def lacks_capability(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+    """What the request needs must be offered."""
+    missing = request.needs - backend.capabilities if backend.capabilities is not None else frozenset()
+    return f"does not offer {', '.join(sorted(missing))}" if missing else None
+
+
+def context_too_small(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+    """Prompt and asked-for output must fit; an output above the model's own limit is cut to it before sending."""
+    limits = backend.limits
+    if limits.context_tokens is None:
+        return None
+    output = min(request.max_output or 0, limits.output_tokens or request.max_output or 0)
+    asked = request.prompt_tokens + output
+    return f"{asked} tokens exceed its context of {limits.context_tokens}" if asked > limits.context_tokens else None
+
+
+def refused_by_hook(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+    """The caller of `choose` may know more, e.g. that the request cannot be translated."""
+    return request.unable(backend) if request.unable is not None else None
+
+
+RULES: tuple[Rule, ...] = (lacks_label, lacks_capability, context_too_small, refused_by_hook)
+"""In the order of telling: where a label is missing, nothing else matters."""
+
+
+def unfit(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+    """Why the backend can never serve this request, by the first rule that says so."""
+    return next((reason for rule in RULES if (reason := rule(backend, request, require)) is not None), None)
+
+
+def beyond_effective(backend: Backend, request: RouteRequest) -> str | None:
+    """Why the prompt is longer than the model is known to be good for. Not a rule: it gives way when all fail it."""
+    effective = backend.limits.effective_context_tokens
+    if effective is None or request.prompt_tokens <= effective:
+        return None
+    return f"{request.prompt_tokens} prompt tokens exceed its effective context of {effective}"

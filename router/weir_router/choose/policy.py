@@ -1,0 +1,43 @@
+"""Which policy serves a caller who asks for a model. Pure; called once per request by `serve`.
+
+A policy of the caller's own namespace wins over one from elsewhere that names the caller; between equals the older,
+then by namespace/name. A policy that is not ready claims all the same: falling through to another namespace's policy
+would silently change who pays and what is allowed.
+"""
+
+from __future__ import annotations
+
+from weir_router.choose.callers import named
+from weir_router.contract import CompiledConfig, Policy
+from weir_router.identify.caller import Caller
+
+
+class PolicyIndex:
+    """The policies of one config by model name, each list in order of precedence."""
+
+    def __init__(self, config: CompiledConfig) -> None:
+        self._by_model: dict[str, list[Policy]] = {}
+        for policy in sorted(config.policies, key=lambda p: (p.created, p.key)):
+            for model in policy.models:
+                self._by_model.setdefault(model, []).append(policy)
+
+    @property
+    def models(self) -> list[str]:
+        """Every model name that any policy serves, sorted."""
+        return sorted(self._by_model)
+
+    def serving(self, model: str) -> list[Policy]:
+        """The policies that serve `model`, older first."""
+        return self._by_model.get(model, [])
+
+
+def find_policy(index: PolicyIndex, caller: Caller, model: str) -> Policy | None:
+    """The policy that serves `caller` for `model`; None: no policy names both."""
+    claims = [policy for policy in index.serving(model) if named(policy.callers, caller)]
+    own = [policy for policy in claims if policy.namespace == caller.namespace]
+    return next(iter(own or claims), None)
+
+
+def models_for(index: PolicyIndex, caller: Caller) -> list[str]:
+    """The model names that `caller` may ask for, sorted."""
+    return [model for model in index.models if find_policy(index, caller, model) is not None]

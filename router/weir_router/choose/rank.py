@@ -1,0 +1,118 @@
+"""The order of a tier's backends, and of the tiers. Pure but for the random draw it is handed; used by `choose.choose`.
+
+Objectives come first in every selection: a backend that misses its own, or is at its concurrency limit, stands behind
+those that do not. Then `selection` decides. Where it leaves equals, they share by power of two choices on the score:
+the better of two drawn at random, which spreads load without sending everyone to the single best.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from weir_router.choose.types import RouteRequest
+from weir_router.contract import Backend, Selection, TierRef
+from weir_router.health.view import BackendView
+
+EXPECTED_OUTPUT = 256
+"""Output tokens assumed in the cost order, unless the caller asked for fewer: a chat answer's usual length."""
+
+
+class Option(NamedTuple):
+    """A backend that fits, on its way to becoming a candidate."""
+
+    ref: TierRef
+    backend: Backend
+    key: str
+    view: BackendView
+    notes: tuple[str, ...] = ()  # for the candidate's reason
+
+    def noted(self, note: str) -> Option:
+        """The same with one more note."""
+        return self._replace(notes=(*self.notes, note))
+
+
+def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
+    """US dollars that this request will cost there, about; None: price unknown."""
+    if backend.price is None:
+        return None
+    output = EXPECTED_OUTPUT if request.max_output is None else min(request.max_output, EXPECTED_OUTPUT)
+    return (request.prompt_tokens * backend.price.input + output * backend.price.output) / 1e6
+
+
+def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
+    """The route's order, but a tier in which no backend keeps its objectives stands behind those in which one does."""
+    keeping = [any(map(_in_front, options)) for options in tiers]
+    if not any(keeping):
+        return list(tiers)
+    note = "tier passed over: no available backend keeps its objectives"
+    front = [options for options, keeps in zip(tiers, keeping, strict=True) if keeps]
+    # A tier that is last anyway is not passed over for anyone.
+    last = max(i for i, keeps in enumerate(keeping) if keeps)
+    behind = [
+        [option.noted(note) for option in options] if i < last else options
+        for i, (options, keeps) in enumerate(zip(tiers, keeping, strict=True))
+        if not keeps
+    ]
+    return front + behind
+
+
+def order_backends(
+    selection: Selection, options: Iterable[Option], request: RouteRequest, draw: random.Random
+) -> list[Option]:
+    """One tier's backends in the order of trying, each with the note that says why."""
+    front: list[Option] = []
+    behind: list[Option] = []
+    for option in options:
+        (front if _in_front(option) else behind).append(option)
+    order = _SELECTIONS[selection]
+    return order(front, request, draw) + [_why_behind(option) for option in order(behind, request, draw)]
+
+
+def _in_front(option: Option) -> bool:
+    return option.view.keeps_objectives and not option.view.saturated
+
+
+def _why_behind(option: Option) -> Option:
+    return option.noted("at its concurrency limit" if option.view.saturated else "misses its objectives")
+
+
+def _cheapest(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
+    by_cost: dict[float, list[Option]] = {}
+    for option in options:
+        cost = expected_cost(option.backend, request)
+        note = "price unknown: last in cost order" if cost is None else f"costs about ${cost:.6f}"
+        by_cost.setdefault(math.inf if cost is None else cost, []).append(option.noted(note))
+    return [option for cost in sorted(by_cost) for option in _two_choices(by_cost[cost], draw)]
+
+
+def _least_latency(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
+    return [option.noted(f"latency score {option.view.score:.2f}") for option in _two_choices(options, draw)]
+
+
+def _weighted(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
+    # An exponential variable per backend with its weight as rate: sorting them draws without replacement by weight.
+    def arrival(option: Option) -> float:
+        weight = option.backend.weight
+        return draw.expovariate(weight) if weight > 0 else math.inf
+
+    drawn = sorted(((arrival(option), i) for i, option in enumerate(options)))
+    return [options[i].noted(f"weight {options[i].backend.weight}") for _, i in drawn]
+
+
+def _two_choices(options: list[Option], draw: random.Random) -> list[Option]:
+    """Repeatedly the better of two drawn at random."""
+    left, order = list(options), []
+    while len(left) > 1:
+        best = min(draw.sample(range(len(left)), 2), key=lambda i: left[i].view.score)
+        order.append(left.pop(best))
+    return order + left
+
+
+_SELECTIONS: dict[Selection, Callable[[list[Option], RouteRequest, random.Random], list[Option]]] = {
+    Selection.CHEAPEST: _cheapest,
+    Selection.LEAST_LATENCY: _least_latency,
+    Selection.WEIGHTED: _weighted,
+}

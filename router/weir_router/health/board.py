@@ -1,0 +1,111 @@
+"""The health of every backend: what `choose` reads, and where `call` takes a guard per attempt.
+
+Synchronous and single-threaded: a call either happens or not, which makes `begin` atomic on the event loop. It does
+no I/O and emits no metrics; `record` hears of state changes through `on_state` and reads the views.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from weir_router.clock import Clock
+from weir_router.contract import Backend, CompiledConfig
+from weir_router.health import latency
+from weir_router.health.guard import Guard
+from weir_router.health.latency import Pool, size_class
+from weir_router.health.place import Entry, Place
+from weir_router.health.view import BackendView
+
+__all__ = ["BackendView", "Board", "Guard", "backend_key"]
+
+
+def backend_key(tier: str, backend: Backend) -> str:
+    """`namespace/tier/backend`: the key of a backend on the board, for a tier's "namespace/name"."""
+    return f"{tier}/{backend.name}"
+
+
+class Board:
+    """All backends of the present config. `on_state` gets a backend's key, its old and its new state."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        rng: random.Random,
+        on_state: Callable[[str, str, str], None] = lambda key, old, new: None,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._on_state = on_state
+        self._entries: dict[str, Entry] = {}
+        self._pools: dict[str, Pool] = {}
+        self._places: dict[tuple[str, ...], Place] = {}
+
+    def configure(self, config: CompiledConfig) -> None:
+        """Takes a new config. Places and pools that it still names keep what is known of them; the rest is forgotten.
+
+        Guards that are out on a forgotten place end there, without effect on the new one.
+        """
+        old_places, old_pools, old_entries = self._places, self._pools, self._entries
+        self._places, self._pools, self._entries = {}, {}, {}
+        for place in old_places.values():
+            place.entries = []
+        for tier_key, tier in config.tiers.items():
+            pool = self._pools[tier_key] = old_pools.get(tier_key) or Pool()
+            for backend in tier.backends:
+                place = self._place(backend, old_places)
+                key = backend_key(tier_key, backend)
+                share = _share(backend, config.routers)
+                entry = self._entries[key] = Entry(key, backend, place, pool, share, self._clock)
+                entry.missing = _still_missing(old_entries.get(key), entry)
+                place.entries.append(entry)
+
+    def view(self) -> Mapping[str, BackendView]:
+        """Every backend's live view, by key. Read-only; fetch it anew per request, since `configure` replaces it."""
+        return MappingProxyType(self._entries)
+
+    def begin(self, key: str, prompt_tokens: int, *, panic: bool = False) -> Guard | None:
+        """Takes the backend for one attempt: pending from now until the guard ends. None: not available after all.
+
+        `panic`: `choose` found nothing available, so a last resort is taken too (`Choice.panic`).
+        """
+        entry = self._entries.get(key)
+        if entry is None or not entry.takes_new:
+            return None
+        ticket = entry.place.breaker.acquire(panic=panic)
+        if ticket is None:
+            return None
+        return Guard(self._clock, entry, ticket, prompt_tokens, self.slow_after(key, prompt_tokens))
+
+    def ttft_deadline(self, key: str, prompt_tokens: int) -> float:
+        """Seconds that an attempt may take to its first content. Raises KeyError for an unknown backend."""
+        entry = self._entries[key]
+        pool = entry.pool.ttft[size_class(prompt_tokens)]
+        return latency.ttft_deadline(entry.backend, pool, self._clock.monotonic(), prompt_tokens)
+
+    def slow_after(self, key: str, prompt_tokens: int) -> float | None:
+        """Seconds after which an attempt without content is slow; None: not known. Raises KeyError as above."""
+        entry, size = self._entries[key], size_class(prompt_tokens)
+        now = self._clock.monotonic()
+        return latency.slow_after(entry.backend, entry.pool.ttft[size], entry.place.by_size[size], now)
+
+    def _place(self, backend: Backend, old: Mapping[tuple[str, ...], Place]) -> Place:
+        identity = (backend.provider.value, backend.base_url, backend.model, backend.credential or "")
+        place = self._places.get(identity) or old.get(identity) or Place(self._clock, self._rng, self._on_state)
+        self._places[identity] = place
+        return place
+
+
+def _share(backend: Backend, routers: int) -> int | None:
+    """This router's part of a concurrency "of all routers together", rounded up so that each has at least one."""
+    concurrency = backend.limits.concurrency
+    return None if concurrency is None else max(1, math.ceil(concurrency / max(1, routers)))
+
+
+def _still_missing(old: Entry | None, new: Entry) -> bool:
+    """A verdict on objectives outlives a reload that changes neither them nor the place."""
+    if old is None or old.place is not new.place or old.backend.objectives != new.backend.objectives:
+        return False
+    return old.missing

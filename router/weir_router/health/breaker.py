@@ -1,0 +1,301 @@
+"""The circuit breaker of one backend with one credential. Held by `health.place`; takes a clock and a random source.
+
+Why two signals. The count of five consecutive hard failures is fast in a black-out; the ratio, half bad of at least ten
+in ten seconds, sees a brown-out in which successes keep breaking the count.
+
+What "consecutive" means. Attempts are numbered as they start, and a success only ends the streak of failures that
+started *before* it: a stream that began in good times and ends well during an outage says nothing about the outage.
+A success is recorded when the stream ends, because a stall comes after the first token. But failures that come *before*
+any content are also refuted by first content of a later attempt: failures are reported in milliseconds and completed
+streams after seconds, so at 200 requests per second even 2 % of quick errors would look like an unbroken streak.
+
+Recovery. Open 5, 10, then 20 s, each ±20 % so that routers do not return in step; Retry-After overrides. Then
+half-open: one probe at a time, whose slot is free again after a deadline even if the probe never reports; three clean
+completed streams close it, one bad one opens it for the next period. A refusal of our credential or of the model ejects
+for 60 s whatever the counts say, and returns through the same probes.
+
+The state changes when an attempt is taken or reported, never by a timer; what a reader sees is computed from the clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from enum import StrEnum
+
+from weir_router.clock import Clock
+from weir_router.errors import FailureKind
+from weir_router.health.window import Outcome, Window
+
+CONSECUTIVE = 5
+"""Hard failures in a row that open (Envoy's `consecutive_5xx`, linkerd)."""
+RATIO = 0.5
+"""Share of bad outcomes that opens. resilience4j's default, and low enough for a pool of two."""
+RATIO_MINIMUM = 10
+"""Outcomes in the window before the ratio is believed."""
+OPEN_FIRST, OPEN_LAST = 5.0, 20.0
+"""Seconds; doubled with each failed probe. Short, since a probe costs one failover at most."""
+OPEN_JITTER = 0.2
+RETRY_AFTER_CAP = 300.0
+"""Seconds; an upstream that asks for more is probed anyway (linkerd)."""
+EJECT_SECONDS = 60.0
+"""How long a credential refusal keeps a backend out; it rarely clears sooner, and a config change ends it at once."""
+PROBE_DEADLINE = 30.0
+"""Seconds after which the slot of a silent probe is free again: the cap of the TTFT deadline of ordinary models."""
+PROBES_TO_CLOSE = 3
+"""Clean completed streams that close a half-open breaker."""
+SLOW = "slow"
+"""The reason of a breaker that opened for slowness, beside the values of `FailureKind`."""
+
+CREDENTIAL_KINDS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
+"""Our key, our credit, our choice of model: retrying the same place cannot help."""
+NEUTRAL_KINDS = frozenset(
+    {FailureKind.CALLER, FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH, FailureKind.ADDED}
+)
+"""The upstream answered, about the request: neither good nor bad."""
+
+
+class State(StrEnum):
+    """What a breaker does with the next attempt."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+    EJECTED = "ejected"
+
+
+class Ticket:
+    """One attempt, as the breaker knows it. Taken with `Breaker.acquire`, handed back with every report."""
+
+    __slots__ = ("content", "epoch", "number", "probe", "slow")
+
+    def __init__(self, number: int, epoch: int, probe: bool) -> None:
+        self.number = number  # in the order of starting
+        self.epoch = epoch  # of the state in which it started
+        self.probe = probe
+        self.content = False  # first content has been seen
+        self.slow = False  # counted as bad for slowness
+
+
+class Breaker:
+    """Closed, open, half-open or ejected; see the module's docstring. `on_change` gets the old and the new state."""
+
+    def __init__(
+        self, clock: Clock, rng: random.Random, on_change: Callable[[State, State], None] = lambda old, new: None
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._on_change = on_change
+        self._window = Window(clock)
+        self._state = State.CLOSED
+        self._reason: str | None = None
+        self._epoch = 0
+        self._started = 0
+        self._until = 0.0  # end of OPEN or EJECTED
+        self._paused_until = 0.0  # a Retry-After, in any state
+        self._strikes = 0  # openings since it was last closed
+        self._streak: dict[int, bool] = {}  # hard failures in a row: number -> whether content had come
+        self._content_number = 0  # latest started attempt that gave content
+        self._success_number = 0  # latest started attempt that completed
+        self._probe: Ticket | None = None
+        self._probe_deadline = 0.0
+        self._clean = 0  # probes completed in this half-open
+        self._recovering = False  # a probe of this half-open has given content
+        self.closed_at: float | None = None  # when it last returned from half-open
+
+    # What readers see
+
+    @property
+    def state(self) -> State:
+        """The state as of now: an open or ejected breaker whose time is over is half-open, though nobody probed yet."""
+        return State.HALF_OPEN if self._state in _TIMED and self._now() >= self._until else self._state
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not closed, or paused: a `FailureKind` value or `SLOW`. None: all well."""
+        return None if self._state is State.CLOSED and not self._paused else self._reason
+
+    @property
+    def available_at(self) -> float:
+        """The monotonic moment from which `acquire` may succeed; 0 when it may now."""
+        now = self._now()
+        at = self._paused_until
+        if self._state in _TIMED:
+            at = max(at, self._until)
+        elif self._probe is not None:
+            at = max(at, self._probe_deadline)
+        return at if at > now else 0.0
+
+    @property
+    def credential_out(self) -> bool:
+        """Whether our credential or model name was refused and no probe has got through to closing since."""
+        return self._state is not State.CLOSED and self._reason in CREDENTIAL_KINDS
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether `acquire(panic=True)` succeeds: merely slow, or half-open and a probe is already giving content."""
+        if self._paused:
+            return False
+        if self._state is State.HALF_OPEN:
+            return self._recovering
+        return self._state is State.OPEN and self._reason == SLOW
+
+    # What attempts report
+
+    def acquire(self, *, panic: bool = False) -> Ticket | None:
+        """A ticket for one attempt, or None. `panic`: nothing else is available, so take a `last_resort` too."""
+        if self.available_at:
+            return self._ticket(probe=self._state is State.HALF_OPEN) if panic and self.last_resort else None
+        if self._state in _TIMED:
+            self._change(State.HALF_OPEN, self._reason)
+        if self._state is State.CLOSED:
+            return self._ticket(probe=False)
+        self._probe = self._ticket(probe=True)
+        self._probe_deadline = self._now() + PROBE_DEADLINE
+        return self._probe
+
+    def content(self, ticket: Ticket) -> None:
+        """The first content has come. Refutes earlier failures of the kind that bring none; not a success yet."""
+        ticket.content = True
+        if not self._counts(ticket):
+            return
+        self._recovering = ticket.probe
+        if not ticket.slow:
+            self._window.add(Outcome.CONTENT)
+        self._content_number = max(self._content_number, ticket.number)
+        self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}
+
+    def slow(self, ticket: Ticket) -> None:
+        """Counts one bad outcome now, in place of the one at the attempt's end.
+
+        While an attempt is silent it counts in the streak as well, so that a black hole is noticed before its deadline;
+        its first content takes that back.
+        """
+        if ticket.slow:
+            return
+        ticket.slow = True
+        if not self._counts(ticket):
+            return
+        if ticket.probe:
+            self._open(SLOW)
+            return
+        self._count_bad(ticket)
+        if not ticket.content:
+            self._extend_streak(ticket)
+        self._judge(SLOW)
+
+    def good(self, ticket: Ticket) -> None:
+        """The stream completed. Good news never opens a breaker, so the ratio is not judged here."""
+        if not self._counts(ticket):
+            return
+        if ticket.probe:
+            self._clean += 1
+            self._give_back(ticket)
+            if self._clean >= PROBES_TO_CLOSE:
+                self._close()
+            return
+        if not ticket.slow:
+            self._window.add(Outcome.COMPLETED)
+        self._content_number = max(self._content_number, ticket.number)
+        self._success_number = max(self._success_number, ticket.number)
+        self._streak = {n: late for n, late in self._streak.items() if n > ticket.number}
+
+    def failed(self, ticket: Ticket, kind: FailureKind, retry_after: float | None = None) -> None:
+        """The attempt failed; `retry_after` in seconds as the upstream said."""
+        if kind in NEUTRAL_KINDS:
+            self._streak.pop(ticket.number, None)  # slow perhaps, but it did answer
+            self._give_back(ticket)
+        elif kind in CREDENTIAL_KINDS:
+            self._eject(ticket, kind)
+        else:
+            self._pause(kind, retry_after)
+            self._bad(ticket, kind)
+
+    def cancelled(self, ticket: Ticket) -> None:
+        """The client went away: says nothing, and frees a probe's slot. What `slow` counted stays counted."""
+        self._give_back(ticket)
+
+    # Inside
+
+    @property
+    def _paused(self) -> bool:
+        return self._now() < self._paused_until
+
+    def _now(self) -> float:
+        return self._clock.monotonic()
+
+    def _ticket(self, *, probe: bool) -> Ticket:
+        self._started += 1
+        return Ticket(self._started, self._epoch, probe)
+
+    def _counts(self, ticket: Ticket) -> bool:
+        """An attempt from before the present state describes the past, and while open there is nothing to decide."""
+        return ticket.epoch == self._epoch and self._state not in _TIMED
+
+    def _bad(self, ticket: Ticket, kind: FailureKind) -> None:
+        if not self._counts(ticket):
+            if self._state is State.OPEN and self._reason == SLOW:
+                self._reason = kind  # not merely slow, so no longer a last resort
+            return
+        if ticket.probe:
+            self._open(kind)
+            return
+        if not ticket.slow:
+            self._count_bad(ticket)
+        # A 429 is about our rate, not the backend's health: one busy minute must not open five times as fast.
+        if kind is not FailureKind.RATE_LIMIT:
+            self._extend_streak(ticket)
+        self._judge(kind)
+
+    def _count_bad(self, ticket: Ticket) -> None:
+        self._window.add(Outcome.BROKEN if ticket.content else Outcome.BAD)
+
+    def _extend_streak(self, ticket: Ticket) -> None:
+        if ticket.number > (self._success_number if ticket.content else self._content_number):
+            self._streak[ticket.number] = ticket.content
+
+    def _judge(self, reason: str) -> None:
+        total, bad = self._window.counts()
+        if len(self._streak) >= CONSECUTIVE or (total >= RATIO_MINIMUM and bad >= RATIO * total):
+            self._open(reason)
+
+    def _pause(self, kind: FailureKind, retry_after: float | None) -> None:
+        if retry_after is None or retry_after <= 0:
+            return
+        self._paused_until = max(self._paused_until, self._now() + min(retry_after, RETRY_AFTER_CAP))
+        if self._state is State.CLOSED:
+            self._reason = kind
+
+    def _open(self, reason: str) -> None:
+        period = min(OPEN_FIRST * 2 ** min(self._strikes, 10), OPEN_LAST)
+        period *= 1 - OPEN_JITTER + 2 * OPEN_JITTER * self._rng.random()
+        self._strikes += 1
+        self._until = self._paused_until if self._paused else self._now() + period
+        self._change(State.OPEN, reason)
+
+    def _eject(self, ticket: Ticket, kind: FailureKind) -> None:
+        stale = ticket.epoch != self._epoch
+        if self._state is State.EJECTED or (stale and self._state is State.CLOSED):
+            return
+        self._until = self._now() + EJECT_SECONDS
+        self._change(State.EJECTED, kind)
+
+    def _close(self) -> None:
+        self._strikes = 0
+        self.closed_at = self._now()
+        self._change(State.CLOSED, None)
+
+    def _give_back(self, ticket: Ticket) -> None:
+        if self._probe is ticket:
+            self._probe = None
+
+    def _change(self, new: State, reason: str | None) -> None:
+        old, self._state, self._reason = self._state, new, reason
+        self._epoch += 1
+        self._probe, self._clean, self._recovering = None, 0, False
+        self._streak = {}
+        self._window.clear()
+        self._on_change(old, new)
+
+
+_TIMED = (State.OPEN, State.EJECTED)

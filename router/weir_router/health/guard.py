@@ -1,0 +1,107 @@
+"""What one attempt reports to health. Handed out by `Board.begin`, used by `call.attempt`; ends exactly once.
+
+An attempt stays pending until its stream has ended, and success is recorded then: a stall comes after the first
+token.
+"""
+
+from __future__ import annotations
+
+from weir_router.clock import Clock
+from weir_router.errors import FailureKind
+from weir_router.health.breaker import CREDENTIAL_KINDS, NEUTRAL_KINDS, RETRY_AFTER_CAP, Ticket
+from weir_router.health.latency import POOL_SAMPLES, failure_cost, size_class
+from weir_router.health.place import Entry
+
+SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
+"""A stream shorter than this says nothing about tokens per second."""
+CRAWL_SECONDS = 5.0
+"""Seconds of streaming before its speed can count as bad."""
+CRAWL_SHARE = 0.1
+"""Of the pool's median tokens per second: slower is bad. No idle timer sees a stream of one token a second."""
+
+
+class Guard:
+    """One attempt. Any end after the first is ignored, so a `finally` may call `cancelled` whatever happened."""
+
+    __slots__ = ("_clock", "_content_at", "_ended", "_entry", "_expected", "_size", "_start", "_ticket", "slow_after")
+
+    def __init__(
+        self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int, slow_after: float | None
+    ) -> None:
+        self._clock = clock
+        self._entry = entry
+        self._ticket = ticket
+        self._size = size_class(prompt_tokens)
+        self._start = clock.monotonic()
+        self._expected = entry.pool.expected_ttft(self._start, prompt_tokens)
+        self._content_at: float | None = None
+        self._ended = False
+        self.slow_after = slow_after  # seconds; when `slow` is due
+        entry.place.pending += 1
+
+    def first_content(self) -> None:
+        """The first content has come: the TTFT is taken now. Later calls change nothing."""
+        if self._ended or self._content_at is not None:
+            return
+        now = self._content_at = self._clock.monotonic()
+        ttft, place = now - self._start, self._entry.place
+        place.breaker.content(self._ticket)
+        if self.slow_after is not None and ttft > self.slow_after:
+            place.breaker.slow(self._ticket)
+        place.cost.observe(now, ttft / self._expected)
+        place.ttft.observe(now, ttft)
+        for samples in (place.recent, place.by_size[self._size], self._entry.pool.ttft[self._size]):
+            samples.add(now, ttft)
+        place.judge_objectives()
+
+    def slow(self) -> None:
+        """No content after `slow_after` seconds: counts one bad at once, while the attempt goes on."""
+        if self._ended or self._content_at is not None:
+            return
+        now = self._clock.monotonic()
+        self._entry.place.cost.observe(now, (now - self._start) / self._expected)
+        self._entry.place.breaker.slow(self._ticket)
+
+    def succeeded(self, output_tokens: int) -> None:
+        """The stream completed, with a stop reason."""
+        if not self._end():
+            return
+        breaker = self._entry.place.breaker
+        if self._crawled(output_tokens):
+            breaker.slow(self._ticket)
+        breaker.good(self._ticket)
+
+    def failed(self, kind: FailureKind, retry_after: float | None = None) -> None:
+        """The attempt failed; `retry_after` in seconds as the upstream said, uncapped."""
+        if not self._end():
+            return
+        place = self._entry.place
+        if kind not in NEUTRAL_KINDS and kind not in CREDENTIAL_KINDS:
+            place.cost.observe(self._clock.monotonic(), failure_cost(self._expected, retry_after, RETRY_AFTER_CAP))
+        place.breaker.failed(self._ticket, kind, retry_after)
+
+    def cancelled(self) -> None:
+        """The client went away, or the attempt was never sent: neutral."""
+        if self._end():
+            self._entry.place.breaker.cancelled(self._ticket)
+
+    def _end(self) -> bool:
+        """Whether this is the first end."""
+        if self._ended:
+            return False
+        self._ended = True
+        self._entry.place.pending -= 1
+        return True
+
+    def _crawled(self, output_tokens: int) -> bool:
+        """Takes the stream's speed as a sample, and says whether it was far below the pool's."""
+        now = self._clock.monotonic()
+        seconds = 0.0 if self._content_at is None else now - self._content_at
+        if seconds < SPEED_SECONDS or output_tokens < SPEED_TOKENS:
+            return False
+        speed, pool = output_tokens / seconds, self._entry.pool.speed
+        median = pool.quantile(now, 0.5, POOL_SAMPLES)
+        pool.add(now, speed)
+        self._entry.place.speed.observe(now, speed)
+        self._entry.place.judge_objectives()
+        return seconds >= CRAWL_SECONDS and median is not None and speed < CRAWL_SHARE * median

@@ -1,0 +1,170 @@
+"""How fast a backend is and should be: averages, quantiles, and the deadlines that follow. Used within `health`.
+
+Everything takes `now` (monotonic seconds) instead of a clock, and keeps bounded memory.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+
+from weir_router.contract import Backend, Capability
+
+SIZE_BOUNDS = (1_000, 4_000, 16_000, 64_000)
+"""Upper bounds of the prompt-size classes in tokens; TTFT grows with the prompt, so only like is compared with like."""
+SIZE_CLASSES = len(SIZE_BOUNDS) + 1
+
+DECAY = 10.0
+"""Seconds over which an average forgets (linkerd's and Finagle's peak-EWMA)."""
+NORMAL = 1.0
+"""The cost of a backend that nothing is known of: exactly what is expected (linkerd's default RTT, 1 s)."""
+FAILURE_COST = 5.0
+"""A failure counts as a latency of 5 s, or five times what is expected where that is more (linkerd's penalty)."""
+
+RECENT_SAMPLES = 128
+"""Enough for a p95 of six samples' weight; a list insert of this length costs less than a microsecond."""
+RECENT_SECONDS = 300.0
+"""Older samples are dropped, so that a model whose normal has changed is not held to its past for ever."""
+POOL_SAMPLES = 20
+"""Samples of a pool and size class before its quantiles are believed."""
+OWN_SAMPLES = 5
+"""Samples of a backend and size class before its own median serves as its baseline."""
+
+SLOW_OBJECTIVE = 2.0
+"""First content later than this many times the TTFT objective counts as bad."""
+SLOW_MEDIAN = 4.0
+"""The same, against the median where no objective is set."""
+SLOW_FLOOR = 1.0
+"""Seconds; against a median nothing faster is called slow: 4 x 20 ms is noise, not sickness."""
+
+DEADLINE_FLOOR = 2.0
+"""Seconds; no deadline for the first content is shorter unless the backend's `timeouts.ttft` says so."""
+DEADLINE_CAP, DEADLINE_CAP_REASONING = 30.0, 60.0
+"""Seconds; reasoning models think before the first token: 30 s opens breakers on healthy ones."""
+DEADLINE_P95 = 3.0
+DEADLINE_OBJECTIVE = 5.0
+"""Without samples: this many times the objective. Generous, since an objective is a wish and a deadline cuts."""
+DEADLINE_COLD = 10.0
+"""Seconds, with neither samples nor objective: a black hole is noticed in time. Not for long prompts, nor reasoning."""
+COLD_LONG_PROMPT = 16_000
+"""Prompt tokens beyond which prefill alone may take longer than `DEADLINE_COLD`."""
+
+
+def size_class(prompt_tokens: int) -> int:
+    """The prompt-size class, 0 (at most 1,000 tokens) to 4 (more than 64,000)."""
+    return bisect_left(SIZE_BOUNDS, prompt_tokens)
+
+
+class PeakEwma:
+    """Cost relative to what is expected: a peak replaces at once, and fades within seconds.
+
+    Bad news fades towards `NORMAL` and not to zero: a backend left alone for a minute must not look so cheap that all
+    traffic falls on it before its first answer is in.
+    """
+
+    def __init__(self) -> None:
+        self._value = NORMAL
+        self._at = -math.inf
+
+    def read(self, now: float) -> float:
+        """The cost as of `now`."""
+        if self._value <= NORMAL:
+            return self._value
+        return NORMAL + (self._value - NORMAL) * math.exp((self._at - now) / DECAY)
+
+    def observe(self, now: float, value: float) -> None:
+        """Takes a sample."""
+        current = self.read(now)
+        weight = math.exp((self._at - now) / DECAY)
+        self._value = value if value > current else current * weight + value * (1 - weight)
+        self._at = now
+
+
+class Ewma:
+    """An average that forgets over `DECAY` seconds, however many samples come."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.samples = 0
+        self.at = -math.inf
+
+    def observe(self, now: float, value: float) -> None:
+        """Takes a sample."""
+        weight = math.exp((self.at - now) / DECAY)
+        # Samples of the same instant still have to count for something.
+        share = max(1 - weight, 1 / RECENT_SAMPLES)
+        self.value = value if self.value is None else self.value + (value - self.value) * share
+        self.samples += 1
+        self.at = now
+
+
+class Recent:
+    """The last samples, at most `RECENT_SAMPLES` and none older than `RECENT_SECONDS`, kept sorted."""
+
+    def __init__(self) -> None:
+        self._order: deque[tuple[float, float]] = deque()  # (moment, value)
+        self._sorted: list[float] = []
+
+    def add(self, now: float, value: float) -> None:
+        """Takes a sample."""
+        if len(self._order) == RECENT_SAMPLES:
+            self._drop()
+        self._order.append((now, value))
+        insort(self._sorted, value)
+
+    def quantile(self, now: float, q: float, minimum: int = 1) -> float | None:
+        """The `q` quantile (nearest rank); None with fewer than `minimum` samples."""
+        while self._order and self._order[0][0] < now - RECENT_SECONDS:
+            self._drop()
+        count = len(self._sorted)
+        return self._sorted[max(math.ceil(q * count) - 1, 0)] if count >= max(minimum, 1) else None
+
+    def _drop(self) -> None:
+        _, value = self._order.popleft()
+        del self._sorted[bisect_left(self._sorted, value)]
+
+
+class Pool:
+    """What a tier's backends have shown together: the measure against which each is judged."""
+
+    def __init__(self) -> None:
+        self.ttft = [Recent() for _ in range(SIZE_CLASSES)]
+        self.speed = Recent()  # tokens per second
+
+    def expected_ttft(self, now: float, prompt_tokens: int) -> float:
+        """Seconds that are normal for such a prompt here; `NORMAL` while too little is known."""
+        return self.ttft[size_class(prompt_tokens)].quantile(now, 0.5, POOL_SAMPLES) or NORMAL
+
+
+def failure_cost(expected: float, retry_after: float | None, cap: float) -> float:
+    """What a failure is worth in `PeakEwma`: 5 s, or the Retry-After up to `cap`; seconds or multiples, the larger."""
+    seconds = min(retry_after, cap) if retry_after and retry_after > 0 else FAILURE_COST
+    return max(seconds, seconds / expected)
+
+
+def slow_after(backend: Backend, pool: Recent, own: Recent, now: float) -> float | None:
+    """Seconds after which missing content counts as bad; None while nothing says what is normal.
+
+    `pool` and `own` hold samples of the prompt's size class: of the tier, and of the backend alone.
+    """
+    if backend.objectives.ttft is not None:
+        return SLOW_OBJECTIVE * backend.objectives.ttft
+    median = pool.quantile(now, 0.5, POOL_SAMPLES)
+    if median is None:
+        median = own.quantile(now, 0.5, OWN_SAMPLES)
+    return None if median is None else max(SLOW_FLOOR, SLOW_MEDIAN * median)
+
+
+def ttft_deadline(backend: Backend, pool: Recent, now: float, prompt_tokens: int) -> float:
+    """Seconds that an attempt may take to its first content. `pool`: the tier's samples of the prompt's size class."""
+    if backend.timeouts.ttft is not None:
+        return backend.timeouts.ttft
+    reasoning = Capability.REASONING in (backend.capabilities or ())
+    cap = DEADLINE_CAP_REASONING if reasoning else DEADLINE_CAP
+    p95 = pool.quantile(now, 0.95, POOL_SAMPLES)
+    if p95 is not None:
+        return min(cap, max(DEADLINE_FLOOR, DEADLINE_P95 * p95))
+    if backend.objectives.ttft is not None:
+        return min(cap, max(DEADLINE_FLOOR, DEADLINE_OBJECTIVE * backend.objectives.ttft))
+    return cap if reasoning or prompt_tokens > COLD_LONG_PROMPT else DEADLINE_COLD

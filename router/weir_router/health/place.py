@@ -1,0 +1,133 @@
+"""What is known of one place (server, model and credential), and of one backend entry of a tier that points to it.
+
+Used by `health.board` and `health.guard`. Two tiers that list the same place share its breaker, its pending count and
+its speed: an outage or a revoked key is of the place, not of the tier.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from weir_router.clock import Clock
+from weir_router.contract import Backend, BackendState
+from weir_router.health.breaker import Breaker, State
+from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent
+from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
+
+RETURN_COST = 5.0
+"""Factor on the score of a backend that has just returned (agentgateway's `restore_health` 0.2, inverted)."""
+RETURN_SECONDS = 10.0
+"""The factor falls evenly to 1 over this time."""
+
+
+class Place:
+    """Shared by all backends with the same provider, base URL, model and credential."""
+
+    def __init__(self, clock: Clock, rng: random.Random, on_state: Callable[[str, str, str], None]) -> None:
+        self._clock = clock
+        self._on_state = on_state
+        self.breaker = Breaker(clock, rng, self._changed)
+        self.entries: list[Entry] = []  # of the present config
+        self.pending = 0
+        self.cost = PeakEwma()
+        self.ttft = Ewma()
+        self.speed = Ewma()  # tokens per second
+        self.recent = Recent()  # TTFT of every size, for people
+        self.by_size = [Recent() for _ in range(SIZE_CLASSES)]  # TTFT, as the backend's own baseline
+
+    def score(self, now: float) -> float:
+        """Cost of one more request: penalised peak-EWMA times the queue it would join."""
+        return self.cost.read(now) * (self.pending + 1) * self._return_factor(now)
+
+    def judge_objectives(self) -> None:
+        """Renews every entry's verdict after a sample; each entry may have objectives of its own."""
+        ttft = self.ttft.value if self.ttft.samples >= SAMPLES else None
+        speed = self.speed.value if self.speed.samples >= SAMPLES else None
+        for entry in self.entries:
+            entry.missing = misses(entry.missing, entry.backend.objectives, ttft, speed)
+
+    def _return_factor(self, now: float) -> float:
+        closed_at = self.breaker.closed_at
+        if closed_at is None:
+            return 1.0
+        left = max(0.0, 1 - (now - closed_at) / RETURN_SECONDS)
+        return 1 + (RETURN_COST - 1) * left
+
+    def _changed(self, old: State, new: State) -> None:
+        for entry in self.entries:
+            self._on_state(entry.key, old.value, new.value)
+
+
+class Entry:
+    """One backend of one tier. Also its live `BackendView`."""
+
+    def __init__(self, key: str, backend: Backend, place: Place, pool: Pool, share: int | None, clock: Clock) -> None:
+        self.key = key
+        self.backend = backend
+        self.place = place
+        self.pool = pool
+        self.share = share  # of limits.concurrency, for this router
+        self.missing = False  # its objectives
+        self._clock = clock
+
+    @property
+    def takes_new(self) -> bool:
+        """Active, and below its share of the concurrency."""
+        return self.backend.state is BackendState.ACTIVE and not self.saturated
+
+    @property
+    def state(self) -> str:
+        return self.place.breaker.state.value
+
+    @property
+    def reason(self) -> str | None:
+        reason = self.place.breaker.reason
+        return None if reason is None else str(reason)
+
+    @property
+    def available_at(self) -> float:
+        return self.place.breaker.available_at
+
+    @property
+    def last_resort(self) -> bool:
+        return self.place.breaker.last_resort
+
+    @property
+    def credential_out(self) -> bool:
+        return self.place.breaker.credential_out
+
+    @property
+    def pending(self) -> int:
+        return self.place.pending
+
+    @property
+    def saturated(self) -> bool:
+        return self.share is not None and self.place.pending >= self.share
+
+    @property
+    def score(self) -> float:
+        return self.place.score(self._clock.monotonic())
+
+    @property
+    def keeps_objectives(self) -> bool:
+        if not self.missing:
+            return True
+        idle = self._clock.monotonic() - max(self.place.ttft.at, self.place.speed.at)
+        return self.place.pending == 0 and idle >= TRIAL_AFTER
+
+    @property
+    def ttft(self) -> float | None:
+        return self.place.ttft.value
+
+    @property
+    def ttft_p50(self) -> float | None:
+        return self.place.recent.quantile(self._clock.monotonic(), 0.5)
+
+    @property
+    def ttft_p95(self) -> float | None:
+        return self.place.recent.quantile(self._clock.monotonic(), 0.95)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        return self.place.speed.value

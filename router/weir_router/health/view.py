@@ -1,0 +1,81 @@
+"""What `choose`, `record` and the admin port may know of a backend. No logic: `health.board` fills it in."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+
+class BackendView(Protocol):
+    """One backend's health, read live: two readings of one view may differ."""
+
+    @property
+    def state(self) -> str:
+        """`closed`, `open`, `half-open` or `ejected`."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not closed, or paused by a Retry-After: a `FailureKind` value or `slow`."""
+
+    @property
+    def available_at(self) -> float:
+        """Monotonic moment from which an attempt may be taken; 0: now."""
+
+    @property
+    def last_resort(self) -> bool:
+        """Not available, but better than nothing: `Board.begin(..., panic=True)` takes it."""
+
+    @property
+    def credential_out(self) -> bool:
+        """It refused our credential, our credit or the model, and has not come back since."""
+
+    @property
+    def pending(self) -> int:
+        """Attempts that have not ended, over all tiers that share this backend and credential."""
+
+    @property
+    def saturated(self) -> bool:
+        """At this router's share of `limits.concurrency`."""
+
+    @property
+    def score(self) -> float:
+        """Expected cost of one more request here: lower is better."""
+
+    @property
+    def keeps_objectives(self) -> bool:
+        """True while unknown."""
+
+    @property
+    def ttft(self) -> float | None:
+        """Average seconds to the first content."""
+
+    @property
+    def ttft_p50(self) -> float | None:
+        """Median of recent attempts, in seconds."""
+
+    @property
+    def ttft_p95(self) -> float | None:
+        """95th percentile of recent attempts, in seconds."""
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Average output speed after the first content."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A `BackendView` at one moment. As built by default: a backend of which nothing is known, taken to be well."""
+
+    state: str = "closed"
+    reason: str | None = None
+    available_at: float = 0.0
+    last_resort: bool = False
+    credential_out: bool = False
+    pending: int = 0
+    saturated: bool = False
+    score: float = 1.0
+    keeps_objectives: bool = True
+    ttft: float | None = None
+    ttft_p50: float | None = None
+    ttft_p95: float | None = None
+    tokens_per_second: float | None = None

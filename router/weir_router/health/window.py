@@ -1,0 +1,59 @@
+"""Exact counts of what attempts showed over the last ten seconds. Used by `health.breaker` alone.
+
+Counts in buckets rather than an average weighted by time: an average hides a tight burst of failures.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from weir_router.clock import Clock
+
+BUCKETS = 10
+"""Ten buckets of one second: what happened is forgotten after 9 to 10 s (linkerd's ratio window)."""
+BUCKET_SECONDS = 1.0
+
+
+class Outcome(IntEnum):
+    """What an attempt showed. One that goes well shows `CONTENT` and later `COMPLETED`."""
+
+    CONTENT = 0  # first content in time
+    COMPLETED = 1
+    BAD = 2  # failed or slow before any content
+    BROKEN = 3  # failed or slow after it
+
+
+class Window:
+    """A ring of buckets that forgets as time passes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tick = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._buckets = [[0] * len(Outcome) for _ in range(BUCKETS)]
+
+    def add(self, outcome: Outcome) -> None:
+        """Counts one outcome, now."""
+        self._bucket()[outcome] += 1
+
+    def counts(self) -> tuple[int, int]:
+        """`(total, bad)` of the window that ends now.
+
+        An attempt counts as good while it gives content and has not broken, though its stream may go on: failures are
+        known in milliseconds and completions after many seconds, so counting completions alone would make a few quick
+        failures look like all there is. In a steady state both ways of counting give the same.
+        """
+        self._bucket()
+        content, completed, bad, broken = (sum(counts) for counts in zip(*self._buckets, strict=True))
+        return bad + broken + max(completed, content - broken), bad + broken
+
+    def _bucket(self) -> list[int]:
+        """The current bucket, after emptying those that time has passed."""
+        tick = int(self._clock.monotonic() / BUCKET_SECONDS)
+        for passed in range(min(tick - self._tick, BUCKETS)):
+            self._buckets[(tick - passed) % BUCKETS] = [0] * len(Outcome)
+        self._tick = tick
+        return self._buckets[tick % BUCKETS]

@@ -1,0 +1,21 @@
+"""Who asks. Made by the rest of `identify` from a token, a key or the anonymous default; read by `choose` and `record`.
+
+It carries no secret, and no right either: what a caller may do stands in the policies.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from weir_router.contract import CallerKind
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """One proven identity: a ServiceAccount, the Secret of an API key, or the anonymous caller of a namespace."""
+
+    namespace: str
+    name: str
+    kind: CallerKind
+    user_tier: str | None = (
+        None  # from the annotation on the ServiceAccount or the key's Secret, never the client's claim
+    )

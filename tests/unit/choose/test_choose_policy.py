@@ -1,0 +1,81 @@
+"""Which policy serves a caller and a model."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from weir_router.choose.policy import PolicyIndex, find_policy, models_for
+from weir_router.contract import CallerKind, CallerRule, CompiledConfig, Policy
+from weir_router.identify.caller import Caller
+
+ANYONE = (CallerRule(),)
+
+
+def policy(namespace: str, name: str = "p", callers: tuple[CallerRule, ...] = ANYONE, **fields: Any) -> Policy:
+    models = fields.pop("models", ("auto",))
+    return Policy(namespace=namespace, name=name, models=models, callers=callers, **fields)
+
+
+def find(caller: Caller, *policies: Policy, model: str = "auto") -> str | None:
+    found = find_policy(PolicyIndex(CompiledConfig(policies=policies)), caller, model)
+    return None if found is None else found.key
+
+
+def test_the_callers_own_namespace_wins_over_an_older_one(caller: Caller) -> None:
+    assert find(caller, policy("aaa", created=1), policy("team-a", created=2)) == "team-a/p"
+
+
+def test_between_equals_the_older_wins(caller: Caller) -> None:
+    assert find(caller, policy("team-a", "a", created=2), policy("team-a", "b", created=1)) == "team-a/b"
+
+
+def test_at_the_same_age_namespace_and_name_decide(caller: Caller) -> None:
+    policies = [policy("x", "b"), policy("x", "a"), policy("w", "z")]
+    assert {find(caller, *order) for order in itertools.permutations(policies)} == {"w/z"}
+
+
+def test_an_own_policy_that_does_not_name_the_caller_does_not_claim(caller: Caller) -> None:
+    own = policy("team-a", callers=(CallerRule(api_keys=frozenset({"other"})),))
+    assert find(caller, own, policy("x")) == "x/p"
+
+
+def test_a_policy_that_is_not_ready_claims_all_the_same(caller: Caller) -> None:
+    assert find(caller, policy("team-a", not_ready="no route works"), policy("x")) == "team-a/p"
+
+
+def test_no_policy_for_the_model(caller: Caller) -> None:
+    assert find(caller, policy("team-a"), model="gpt-4o") is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        (CallerRule(), True),
+        (CallerRule(namespaces=frozenset({"team-a", "b"})), True),
+        (CallerRule(namespaces=frozenset({"b"})), False),
+        (CallerRule(api_keys=frozenset({"bot"})), True),
+        (CallerRule(service_accounts=frozenset({"bot"})), False),  # the name is right, the kind is not
+        (CallerRule(namespaces=frozenset({"b"}), api_keys=frozenset({"bot"})), False),
+    ],
+)
+def test_every_field_of_a_rule_must_match(caller: Caller, rule: CallerRule, named: bool) -> None:
+    assert (find(caller, policy("x", callers=(rule,))) is not None) is named
+
+
+def test_a_service_account_is_named_by_its_name() -> None:
+    account = Caller("team-a", "bot", CallerKind.SERVICE_ACCOUNT)
+    assert find(account, policy("x", callers=(CallerRule(service_accounts=frozenset({"bot"})),))) == "x/p"
+
+
+def test_any_rule_suffices(caller: Caller) -> None:
+    rules = (CallerRule(namespaces=frozenset({"b"})), CallerRule(namespaces=frozenset({"team-a"})))
+    assert find(caller, policy("x", callers=rules)) == "x/p"
+
+
+def test_models_are_those_that_some_policy_serves_to_the_caller(caller: Caller) -> None:
+    closed = (CallerRule(namespaces=frozenset({"b"})),)
+    policies = (policy("x", models=("b", "a")), policy("y", models=("secret", "a"), callers=closed))
+    assert models_for(PolicyIndex(CompiledConfig(policies=policies)), caller) == ["a", "b"]

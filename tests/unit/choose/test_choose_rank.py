@@ -1,0 +1,111 @@
+"""The order within a tier."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weir_router.choose.rank import Option, expected_cost, order_backends
+from weir_router.choose.types import RouteRequest
+from weir_router.classify.prompt import Classification, Features
+from weir_router.contract import Backend, CallerKind, Complexity, Dialect, Price, Selection, TierRef
+from weir_router.health.view import Snapshot
+from weir_router.identify.caller import Caller
+
+Make = Callable[..., Any]
+REF = TierRef(tier="llm/t")
+CHEAPEST, LATENCY, WEIGHTED = Selection.CHEAPEST, Selection.LEAST_LATENCY, Selection.WEIGHTED
+WELL = Snapshot()
+
+
+def option(backend: Backend, view: Snapshot = WELL) -> Option:
+    return Option(REF, backend, f"llm/t/{backend.name}", view)
+
+
+def names(selection: Selection, request: RouteRequest, *options: Option, seed: int = 1) -> str:
+    return "".join(o.backend.name for o in order_backends(selection, options, request, random.Random(seed)))
+
+
+@pytest.mark.parametrize(("max_output", "cost"), [(None, 612.0), (4_096, 612.0), (10, 120.0)])
+def test_the_cost_assumes_256_output_tokens_at_most(request_of: Make, max_output: int | None, cost: float) -> None:
+    priced = Backend(name="a", provider=Dialect.OPENAI, base_url="", model="m", price=Price(input=1, output=2))
+    assert expected_cost(priced, request_of(100, max_output=max_output)) == pytest.approx(cost / 1e6)
+
+
+def test_cheapest_goes_by_price_and_unknown_prices_last(backend: Make, request_of: Make) -> None:
+    options = [option(backend("u", price=None)), option(backend("b", 2)), option(backend("a", 1))]
+    assert names(CHEAPEST, request_of(), *options) == "abu"
+
+
+def test_missing_objectives_or_a_full_backend_stand_behind_whatever_they_cost(backend: Make, request_of: Make) -> None:
+    slow = option(backend("s", 1), Snapshot(keeps_objectives=False))
+    full = option(backend("f", 2), Snapshot(saturated=True))
+    assert names(CHEAPEST, request_of(), slow, full, option(backend("d", 9))) == "dsf"
+
+
+def test_equal_prices_share_by_score(backend: Make, request_of: Make) -> None:
+    """Of two the better always; of three the worst never, and the best not always, or it would be flooded."""
+    two = [option(backend("a"), Snapshot(score=9)), option(backend("b"), Snapshot(score=1))]
+    assert {names(CHEAPEST, request_of(), *two, seed=s) for s in range(20)} == {"ba"}
+    three = [*two, option(backend("c"), Snapshot(score=2))]
+    first = Counter(names(CHEAPEST, request_of(), *three, seed=s)[0] for s in range(200))
+    assert first["a"] == 0
+    assert first["b"] > first["c"] > 20
+
+
+def test_least_latency_ignores_the_price(backend: Make, request_of: Make) -> None:
+    dear = option(backend("d", 9), Snapshot(score=1))
+    assert names(LATENCY, request_of(), option(backend("c", 1), Snapshot(score=2)), dear) == "dc"
+
+
+def test_weights_decide_how_often_a_backend_is_first(backend: Make, request_of: Make) -> None:
+    options = [option(backend("a", weight=3)), option(backend("b", weight=1)), option(backend("z", weight=0))]
+    orders = Counter(names(WEIGHTED, request_of(), *options, seed=s) for s in range(400))
+    assert set(orders) == {"abz", "baz"}
+    assert 260 < orders["abz"] < 340
+
+
+def test_each_says_why_it_stands_where_it_does(backend: Make, request_of: Make) -> None:
+    full = option(backend("f", None), Snapshot(saturated=True))
+    slow = option(backend("s", 1), Snapshot(keeps_objectives=False))
+    ordered = order_backends(CHEAPEST, [full, slow, option(backend("a", 1))], request_of(), random.Random(1))
+    assert [o.notes for o in ordered] == [
+        ("costs about $0.000356",),
+        ("costs about $0.000356", "misses its objectives"),
+        ("price unknown: last in cost order", "at its concurrency limit"),
+    ]
+    noted = order_backends(LATENCY, [option(backend(), Snapshot(score=1.5))], request_of(), random.Random(1))
+    assert noted[0].notes == ("latency score 1.50",)
+
+
+VIEWS = st.builds(Snapshot, score=st.floats(0, 1e6), keeps_objectives=st.booleans(), saturated=st.booleans())
+PRICES = st.sampled_from([None, 0.0, 1.0, 2.0])
+SEEN = Classification(Complexity.SIMPLE, 1.0, "", Features(tokens=10, words=1, turns=1))
+REQUEST = RouteRequest(
+    caller=Caller("n", "c", CallerKind.ANONYMOUS),
+    classification=SEEN,
+    complexity=Complexity.SIMPLE,
+    prompt_tokens=10,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(PRICES, VIEWS), max_size=5), st.sampled_from(Selection), st.integers(0, 9))
+def test_ordering_loses_and_invents_nobody(
+    drawn: list[tuple[float | None, Snapshot]], selection: Selection, seed: int
+) -> None:
+    options = []
+    for i, (price, view) in enumerate(drawn):
+        tariff = None if price is None else Price(input=price, output=price)
+        backend = Backend(name=str(i), provider=Dialect.OPENAI, base_url="", model="m", price=tariff)
+        options.append(option(backend, view))
+    ordered = order_backends(selection, options, REQUEST, random.Random(seed))
+    assert sorted(o.key for o in ordered) == [o.key for o in options]
+    behind = [not o.view.keeps_objectives or o.view.saturated for o in ordered]
+    assert behind == sorted(behind)

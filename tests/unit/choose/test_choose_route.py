@@ -1,0 +1,75 @@
+"""Which route a request takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from weir_router.choose.route import match_route
+from weir_router.classify.prompt import Features
+from weir_router.contract import CallerRule, Capability, Complexity, HeaderMatch, Policy, Route, When
+from weir_router.identify.caller import Caller
+
+VISION, TOOLS = Capability.VISION, Capability.TOOLS
+
+
+@pytest.fixture
+def matches(caller: Caller, policy_of: Callable[..., Policy]) -> Callable[..., bool]:
+    def run(when: When, **given: Any) -> bool:
+        policy = policy_of("t", route={"when": when})
+        features = Features(tokens=given.get("tokens", 100), words=1, turns=1)
+        needs = given.get("needs", frozenset({TOOLS, VISION}))
+        headers = given.get("headers", {"x-team": "search-eu"})
+        return (
+            match_route(policy, caller, Complexity.SIMPLE, features, needs, headers, given.get("feature")) is not None
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        (When(), True),
+        (When(complexity=frozenset({Complexity.SIMPLE, Complexity.MODERATE})), True),
+        (When(complexity=frozenset({Complexity.COMPLEX})), False),
+        (When(max_prompt_tokens=100), True),
+        (When(max_prompt_tokens=99), False),
+        (When(min_prompt_tokens=100), True),
+        (When(min_prompt_tokens=101), False),
+        (When(min_prompt_tokens=50, max_prompt_tokens=99), False),
+        (When(capabilities=frozenset({VISION})), True),
+        (When(capabilities=frozenset({VISION, Capability.AUDIO})), False),
+        (When(headers=(HeaderMatch(name="x-team"),)), True),
+        (When(headers=(HeaderMatch(name="x-team", exact="search-eu"),)), True),
+        (When(headers=(HeaderMatch(name="x-team", exact="search"),)), False),
+        (When(headers=(HeaderMatch(name="x-team", prefix="search"),)), True),
+        (When(headers=(HeaderMatch(name="x-team", prefix="eu"),)), False),
+        (When(headers=(HeaderMatch(name="x-other"),)), False),
+        (When(headers=(HeaderMatch(name="x-team"), HeaderMatch(name="x-other"))), False),
+        (When(callers=(CallerRule(namespaces=frozenset({"team-a"})),)), True),
+        (When(callers=(CallerRule(namespaces=frozenset({"team-b"})),)), False),
+        (When(user_tiers=frozenset({"gold"})), True),
+        (When(user_tiers=frozenset({"silver"})), False),
+        (When(features=frozenset({"summaries"})), False),
+        (When(user_tiers=frozenset({"gold"}), max_prompt_tokens=1), False),
+    ],
+)
+def test_every_condition_must_hold(matches: Callable[..., bool], when: When, expected: bool) -> None:
+    assert matches(when) is expected
+
+
+def test_a_feature_is_matched_by_the_clients_claim(matches: Callable[..., bool]) -> None:
+    assert matches(When(features=frozenset({"summaries"})), feature="summaries")
+
+
+def test_the_first_route_that_matches_wins(caller: Caller, policy_of: Callable[..., Policy]) -> None:
+    names = ("never", "first", "second")
+    whens = (When(max_prompt_tokens=1), When(), When())
+    policy = policy_of(routes=tuple(Route(name=n, tiers=(), when=w) for n, w in zip(names, whens, strict=True)))
+    features = Features(tokens=100, words=1, turns=1)
+    route = match_route(policy, caller, Complexity.SIMPLE, features, frozenset(), {}, None)
+    assert route is not None
+    assert route.name == "first"

@@ -1,0 +1,419 @@
+"""The breaker's rules, one by one, in virtual time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from weir_router.clock import ManualClock
+from weir_router.errors import FailureKind
+from weir_router.health.breaker import CREDENTIAL_KINDS, NEUTRAL_KINDS, Breaker, Ticket
+
+HARD = sorted(set(FailureKind) - CREDENTIAL_KINDS - NEUTRAL_KINDS - {FailureKind.RATE_LIMIT})
+
+
+def take(breaker: Breaker, *, panic: bool = False) -> Ticket:
+    ticket = breaker.acquire(panic=panic)
+    assert ticket is not None
+    return ticket
+
+
+def fail(breaker: Breaker, times: int = 1, kind: FailureKind = FailureKind.SERVER) -> None:
+    for _ in range(times):
+        breaker.failed(take(breaker), kind)
+
+
+def succeed(breaker: Breaker, times: int = 1) -> None:
+    for _ in range(times):
+        ticket = take(breaker)
+        breaker.content(ticket)
+        breaker.good(ticket)
+
+
+def half_opened(breaker: Breaker, clock: ManualClock) -> Breaker:
+    fail(breaker, 5)
+    clock.advance(5)
+    return breaker
+
+
+# Opening
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_five_hard_failures_in_a_row_open(breaker: Breaker, kind: FailureKind) -> None:
+    fail(breaker, 4, kind)
+    assert (breaker.state, breaker.reason) == ("closed", None)
+    fail(breaker, 1, kind)
+    assert (breaker.state, breaker.reason) == ("open", kind)
+    assert breaker.acquire() is None
+
+
+def test_a_success_between_ends_the_streak(breaker: Breaker) -> None:
+    for _ in range(2):
+        succeed(breaker, 5)
+        fail(breaker, 4)
+    assert breaker.state == "closed"
+
+
+def test_half_bad_of_ten_open(breaker: Breaker) -> None:
+    for _ in range(4):
+        succeed(breaker)
+        fail(breaker)
+    succeed(breaker)
+    assert breaker.state == "closed"
+    fail(breaker)
+    assert breaker.state == "open"
+
+
+def test_half_bad_of_nine_do_not_open(breaker: Breaker) -> None:
+    succeed(breaker, 4)
+    fail(breaker, 3)
+    succeed(breaker)
+    fail(breaker, 1)
+    assert breaker.state == "closed"
+
+
+def test_bad_outcomes_spread_over_a_minute_do_not_open(breaker: Breaker, clock: ManualClock) -> None:
+    for _ in range(15):
+        fail(breaker)
+        succeed(breaker)
+        clock.advance(4)
+    assert breaker.state == "closed"
+
+
+def test_a_429_counts_in_the_ratio_but_not_in_the_streak(breaker: Breaker) -> None:
+    fail(breaker, 9, FailureKind.RATE_LIMIT)
+    assert breaker.state == "closed"
+    fail(breaker, 1, FailureKind.RATE_LIMIT)
+    assert (breaker.state, breaker.reason) == ("open", "rate_limit")
+
+
+@pytest.mark.parametrize("kind", sorted(NEUTRAL_KINDS))
+def test_what_is_about_the_request_counts_as_nothing(breaker: Breaker, kind: FailureKind) -> None:
+    fail(breaker, 4)
+    fail(breaker, 20, kind)
+    assert breaker.state == "closed"
+    fail(breaker, 1)
+    assert breaker.state == "open"
+
+
+def test_a_cancelled_attempt_counts_as_nothing(breaker: Breaker) -> None:
+    for _ in range(20):
+        breaker.cancelled(take(breaker))
+    assert breaker.state == "closed"
+
+
+# The traps
+
+
+def test_trap_success_at_the_first_token_would_hide_stalls(breaker: Breaker) -> None:
+    """Every attempt gives content and then stalls: the content must not end the streak."""
+    for _ in range(5):
+        ticket = take(breaker)
+        breaker.content(ticket)
+        breaker.failed(ticket, FailureKind.STALLED)
+    assert breaker.state == "open"
+
+
+def test_trap_a_late_success_from_before_the_fault_does_not_end_the_streak(breaker: Breaker) -> None:
+    old = take(breaker)
+    fail(breaker, 4)
+    breaker.content(old)
+    breaker.good(old)
+    fail(breaker, 1)
+    assert breaker.state == "open"
+
+
+def test_trap_a_probe_that_never_returns_frees_its_slot(breaker: Breaker, clock: ManualClock) -> None:
+    half_opened(breaker, clock)
+    take(breaker)
+    assert breaker.acquire() is None
+    clock.advance(30)
+    assert breaker.acquire() is not None
+
+
+def test_trap_a_cancelled_silent_attempt_stays_counted(breaker: Breaker) -> None:
+    """Whoever wins a race cancels the loser; its slowness has to be heard all the same."""
+    for _ in range(5):
+        ticket = take(breaker)
+        breaker.slow(ticket)
+        breaker.cancelled(ticket)
+    assert (breaker.state, breaker.reason) == ("open", "slow")
+
+
+def test_quick_failures_among_long_good_streams_do_not_open(breaker: Breaker) -> None:
+    """At a high rate successes end long after the failures around them; their first content speaks for them."""
+    for _ in range(40):
+        fail(breaker)
+        for _ in range(2):
+            breaker.content(take(breaker))
+    assert breaker.state == "closed"
+
+
+def test_stalls_of_half_the_streams_open(breaker: Breaker, clock: ManualClock) -> None:
+    """Though every stream, stalled or not, has shown content before."""
+    streams = [take(breaker) for _ in range(10)]
+    for stream in streams:
+        breaker.content(stream)
+    clock.advance(5)
+    for good, stalled in zip(streams[::2], streams[1::2], strict=True):
+        breaker.good(good)
+        breaker.failed(stalled, FailureKind.STALLED)
+    assert breaker.state == "open"
+
+
+def test_a_failure_that_started_before_a_success_is_not_in_the_streak(breaker: Breaker) -> None:
+    silent = [take(breaker) for _ in range(5)]
+    succeed(breaker, 6)
+    for ticket in silent:
+        breaker.failed(ticket, FailureKind.SILENT)
+    assert breaker.state == "closed"
+
+
+# Slowness
+
+
+def test_silent_attempts_open_before_their_deadline(breaker: Breaker) -> None:
+    for _ in range(5):
+        breaker.slow(take(breaker))
+    assert (breaker.state, breaker.reason) == ("open", "slow")
+
+
+def test_slow_content_counts_in_the_ratio_only(breaker: Breaker) -> None:
+    for _ in range(9):
+        ticket = take(breaker)
+        breaker.slow(ticket)
+        breaker.content(ticket)
+    assert breaker.state == "closed"
+    breaker.slow(take(breaker))
+    assert breaker.state == "open"
+
+
+def test_slow_and_failed_count_once(breaker: Breaker) -> None:
+    for _ in range(4):
+        ticket = take(breaker)
+        breaker.slow(ticket)
+        breaker.slow(ticket)
+        breaker.failed(ticket, FailureKind.SILENT)
+    assert breaker.state == "closed"
+    assert breaker._window.counts() == (4, 4)
+
+
+def test_a_slow_success_is_not_good_as_well(breaker: Breaker) -> None:
+    ticket = take(breaker)
+    breaker.slow(ticket)
+    breaker.content(ticket)
+    breaker.good(ticket)
+    assert breaker._window.counts() == (1, 1)
+
+
+def test_a_slow_refusal_is_an_answer(breaker: Breaker) -> None:
+    for _ in range(9):
+        ticket = take(breaker)
+        breaker.slow(ticket)
+        breaker.failed(ticket, FailureKind.CALLER)
+    assert breaker.state == "closed"
+
+
+# Periods
+
+
+def test_periods_double_to_twenty_seconds(breaker: Breaker, clock: ManualClock) -> None:
+    fail(breaker, 5)
+    for period in (5, 10, 20, 20):
+        assert breaker.available_at == clock.monotonic() + period
+        clock.advance(period)
+        fail(breaker)
+
+
+def test_jitter_is_a_fifth_at_most(clock: ManualClock) -> None:
+    periods = []
+    for seed in range(30):
+        breaker = Breaker(clock, random.Random(seed))
+        fail(breaker, 5)
+        periods.append(breaker.available_at - clock.monotonic())
+    assert 4 <= min(periods) < 4.5
+    assert 5.5 < max(periods) <= 6
+
+
+def test_closing_resets_the_period(breaker: Breaker, clock: ManualClock) -> None:
+    half_opened(breaker, clock)
+    fail(breaker)
+    clock.advance(10)
+    succeed(breaker, 3)
+    fail(breaker, 5)
+    assert breaker.available_at == clock.monotonic() + 5
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(2.0, 2.0), (60.0, 60.0), (4_000.0, 300.0)])
+def test_retry_after_overrides_the_period(breaker: Breaker, clock: ManualClock, asked: float, waits: float) -> None:
+    fail(breaker, 4)
+    breaker.failed(take(breaker), FailureKind.OVERLOAD, asked)
+    assert breaker.state == "open"
+    assert breaker.available_at == clock.monotonic() + waits
+    clock.advance(waits)
+    assert breaker.state == "half-open"
+
+
+def test_a_single_429_with_retry_after_pauses_without_opening(breaker: Breaker, clock: ManualClock) -> None:
+    breaker.failed(take(breaker), FailureKind.RATE_LIMIT, 7)
+    assert (breaker.state, breaker.reason, breaker.available_at) == ("closed", "rate_limit", clock.monotonic() + 7)
+    assert breaker.acquire(panic=True) is None
+    clock.advance(7)
+    assert (breaker.reason, breaker.available_at) == (None, 0)
+    succeed(breaker)
+
+
+@pytest.mark.parametrize("nothing", [None, 0.0, -3.0])
+def test_no_retry_after_does_not_pause(breaker: Breaker, nothing: float | None) -> None:
+    breaker.failed(take(breaker), FailureKind.RATE_LIMIT, nothing)
+    assert breaker.available_at == 0
+
+
+def test_a_late_429_prolongs_an_open_period(breaker: Breaker, clock: ManualClock) -> None:
+    late = take(breaker)
+    fail(breaker, 5)
+    breaker.failed(late, FailureKind.RATE_LIMIT, 100)
+    assert (breaker.reason, breaker.available_at) == ("server", clock.monotonic() + 100)
+
+
+# Half-open
+
+
+def test_one_probe_at_a_time(breaker: Breaker, clock: ManualClock) -> None:
+    half_opened(breaker, clock)
+    assert breaker.state == "half-open"
+    probe = take(breaker)
+    assert breaker.acquire() is None
+    assert breaker.available_at == clock.monotonic() + 30
+    breaker.content(probe)
+    breaker.good(probe)
+    assert breaker.acquire() is not None
+
+
+def test_three_clean_streams_close(breaker: Breaker, clock: ManualClock, changes: list[tuple[str, ...]]) -> None:
+    half_opened(breaker, clock)
+    succeed(breaker, 2)
+    assert breaker.state == "half-open"
+    succeed(breaker)
+    assert (breaker.state, breaker.reason, breaker.closed_at) == ("closed", None, clock.monotonic())
+    assert changes == [("closed", "open"), ("open", "half-open"), ("half-open", "closed")]
+
+
+@pytest.mark.parametrize("kind", [FailureKind.RATE_LIMIT, FailureKind.SERVER])
+def test_a_failed_probe_opens_again(breaker: Breaker, clock: ManualClock, kind: FailureKind) -> None:
+    half_opened(breaker, clock)
+    succeed(breaker, 2)
+    fail(breaker, 1, kind)
+    assert (breaker.state, breaker.reason) == ("open", kind)
+
+
+def test_a_slow_probe_opens_again(breaker: Breaker, clock: ManualClock) -> None:
+    half_opened(breaker, clock)
+    breaker.slow(take(breaker))
+    assert (breaker.state, breaker.reason) == ("open", "slow")
+
+
+def test_a_probe_about_the_request_gives_its_slot_back(breaker: Breaker, clock: ManualClock) -> None:
+    half_opened(breaker, clock)
+    fail(breaker, 1, FailureKind.CALLER)
+    breaker.cancelled(take(breaker))
+    assert breaker.state == "half-open"
+    assert breaker.acquire() is not None
+
+
+def test_what_started_before_the_fault_does_not_touch_the_probing(breaker: Breaker, clock: ManualClock) -> None:
+    old = [take(breaker) for _ in range(4)]
+    half_opened(breaker, clock)
+    take(breaker)
+    breaker.content(old[0])
+    breaker.good(old[0])
+    breaker.slow(old[1])
+    breaker.failed(old[2], FailureKind.RESET)
+    breaker.cancelled(old[3])
+    assert (breaker.state, breaker.last_resort) == ("half-open", False)
+    assert breaker.acquire() is None
+
+
+# Credentials
+
+
+@pytest.mark.parametrize("kind", sorted(CREDENTIAL_KINDS))
+def test_a_refused_credential_is_out_for_a_minute(breaker: Breaker, clock: ManualClock, kind: FailureKind) -> None:
+    fail(breaker, 1, kind)
+    assert (breaker.state, breaker.reason, breaker.credential_out) == ("ejected", kind, True)
+    clock.advance(59.9)
+    assert breaker.acquire() is None
+    clock.advance(0.1)
+    assert (breaker.state, breaker.credential_out) == ("half-open", True)
+    succeed(breaker, 3)
+    assert (breaker.state, breaker.credential_out) == ("closed", False)
+
+
+def test_a_probe_with_the_same_refusal_is_out_for_another_minute(breaker: Breaker, clock: ManualClock) -> None:
+    fail(breaker, 1, FailureKind.CREDIT)
+    clock.advance(60)
+    fail(breaker, 1, FailureKind.CREDIT)
+    assert breaker.available_at == clock.monotonic() + 60
+
+
+def test_refusals_of_attempts_under_way_do_not_prolong_the_minute(breaker: Breaker, clock: ManualClock) -> None:
+    late = take(breaker)
+    fail(breaker, 1, FailureKind.CREDENTIAL)
+    clock.advance(30)
+    breaker.failed(late, FailureKind.CREDENTIAL)
+    assert breaker.available_at == clock.monotonic() + 30
+
+
+def test_a_refusal_from_before_the_return_is_old_news(breaker: Breaker, clock: ManualClock) -> None:
+    late = take(breaker)
+    half_opened(breaker, clock)
+    succeed(breaker, 3)
+    breaker.failed(late, FailureKind.CREDENTIAL)
+    assert breaker.state == "closed"
+
+
+def test_a_refusal_while_open_ejects(breaker: Breaker) -> None:
+    late = take(breaker)
+    fail(breaker, 5)
+    breaker.failed(late, FailureKind.CREDENTIAL)
+    assert breaker.state == "ejected"
+
+
+# Last resorts
+
+
+def test_open_for_faults_is_no_last_resort(breaker: Breaker) -> None:
+    fail(breaker, 5)
+    assert not breaker.last_resort
+    assert breaker.acquire(panic=True) is None
+
+
+def test_open_for_slowness_alone_is_a_last_resort(breaker: Breaker) -> None:
+    for _ in range(5):
+        breaker.slow(take(breaker))
+    assert breaker.last_resort
+    breaker.good(take(breaker, panic=True))
+    assert breaker.state == "open"
+
+
+def test_a_failure_ends_the_last_resort(breaker: Breaker) -> None:
+    tickets = [take(breaker) for _ in range(5)]
+    for ticket in tickets:
+        breaker.slow(ticket)
+    breaker.failed(tickets[0], FailureKind.SILENT)
+    assert (breaker.reason, breaker.last_resort) == ("silent", False)
+
+
+def test_half_open_is_a_last_resort_once_its_probe_gives_content(breaker: Breaker, clock: ManualClock) -> None:
+    half_opened(breaker, clock)
+    probe = take(breaker)
+    assert breaker.acquire(panic=True) is None
+    breaker.content(probe)
+    assert breaker.last_resort
+    second = take(breaker, panic=True)
+    breaker.good(second)
+    assert breaker.acquire() is None, "the probe still holds its slot"
+    breaker.failed(take(breaker, panic=True), FailureKind.RESET)
+    assert breaker.state == "open"

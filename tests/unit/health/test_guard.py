@@ -1,0 +1,160 @@
+"""What one attempt reports, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from weir_router.clock import ManualClock
+from weir_router.contract import Backend, Objectives
+from weir_router.errors import FailureKind
+from weir_router.health.board import Board, Guard
+
+A = "llm/t/a"
+
+
+@pytest.fixture
+def board(configured: Callable[..., Board], backend: Callable[..., Backend]) -> Board:
+    return configured(backend(objectives=Objectives(ttft=1.0)), backend("b"))
+
+
+def begin(board: Board, key: str = A) -> Guard:
+    guard = board.begin(key, 10)
+    assert guard is not None
+    return guard
+
+
+def stream(board: Board, clock: ManualClock, seconds: float, tokens: int, key: str = A) -> None:
+    guard = begin(board, key)
+    guard.first_content()
+    clock.advance(seconds)
+    guard.succeeded(tokens)
+
+
+def test_ttft_is_taken_at_the_first_content_only(board: Board, clock: ManualClock) -> None:
+    guard = begin(board)
+    clock.advance(0.5)
+    guard.first_content()
+    clock.advance(9)
+    guard.first_content()
+    view = board.view()[A]
+    assert (view.ttft, view.ttft_p50, view.ttft_p95) == (0.5, 0.5, 0.5)
+
+
+def test_pending_lasts_until_the_stream_ends(board: Board) -> None:
+    guard = begin(board)
+    guard.first_content()
+    assert board.view()[A].pending == 1
+    guard.succeeded(10)
+    assert board.view()[A].pending == 0
+
+
+def test_only_the_first_end_counts(board: Board) -> None:
+    guard = begin(board)
+    guard.cancelled()
+    for _ in range(5):
+        guard.failed(FailureKind.RESET)
+        guard.succeeded(10)
+        guard.first_content()
+        guard.slow()
+    view = board.view()[A]
+    assert (view.pending, view.state, view.ttft, view.score) == (0, "closed", None, 1)
+
+
+def test_five_silent_attempts_open_before_any_deadline(board: Board, clock: ManualClock) -> None:
+    guards = [begin(board) for _ in range(5)]
+    clock.advance(2)
+    for guard in guards:
+        assert guard.slow_after == 2
+        guard.slow()
+    assert (board.view()[A].state, board.view()[A].reason) == ("open", "slow")
+
+
+def test_slow_makes_the_score_worse_at_once(board: Board, clock: ManualClock) -> None:
+    guard = begin(board)
+    clock.advance(2)
+    guard.slow()
+    assert board.view()[A].score == 4
+
+
+def test_slow_after_content_is_ignored(board: Board) -> None:
+    for _ in range(10):
+        guard = begin(board)
+        guard.first_content()
+        guard.slow()
+    assert board.view()[A].state == "closed"
+
+
+def test_late_content_counts_as_slow_without_a_timer(board: Board, clock: ManualClock) -> None:
+    guards = [begin(board) for _ in range(10)]
+    clock.advance(2.1)
+    for guard in guards:
+        guard.first_content()
+    assert (board.view()[A].state, board.view()[A].reason) == ("open", "slow")
+
+
+def test_tokens_per_second_are_those_after_the_first_content(board: Board, clock: ManualClock) -> None:
+    guard = begin(board)
+    clock.advance(0.9)
+    guard.first_content()
+    clock.advance(2)
+    guard.succeeded(100)
+    assert board.view()[A].tokens_per_second == pytest.approx(50)
+
+
+@pytest.mark.parametrize(("seconds", "tokens"), [(0.1, 100), (2.0, 7)])
+def test_a_short_stream_says_nothing_about_speed(board: Board, clock: ManualClock, seconds: float, tokens: int) -> None:
+    stream(board, clock, seconds, tokens)
+    assert board.view()[A].tokens_per_second is None
+
+
+def test_a_whole_answer_says_nothing_about_speed(board: Board, clock: ManualClock) -> None:
+    guard = begin(board)
+    clock.advance(5)
+    guard.succeeded(100)
+    assert (board.view()[A].ttft, board.view()[A].tokens_per_second) == (None, None)
+
+
+def test_streams_far_below_the_pools_speed_count_as_bad(board: Board, clock: ManualClock) -> None:
+    for _ in range(20):
+        stream(board, clock, 1, 50, "llm/t/b")
+    for guard in [begin(board) for _ in range(10)]:
+        guard.first_content()
+        clock.advance(0.01)
+    guards = [begin(board) for _ in range(10)]
+    for guard in guards:
+        guard.first_content()
+    clock.advance(10)
+    for guard in guards:
+        guard.succeeded(40)
+    assert (board.view()[A].state, board.view()[A].reason) == ("open", "slow")
+
+
+def test_a_slow_stream_of_under_five_seconds_is_not_judged(board: Board, clock: ManualClock) -> None:
+    for _ in range(20):
+        stream(board, clock, 1, 500, "llm/t/b")
+    for _ in range(10):
+        stream(board, clock, 4, 8)
+    assert board.view()[A].state == "closed"
+
+
+def test_a_missed_speed_objective_ranks_behind(
+    configured: Callable[..., Board], backend: Callable[..., Backend], clock: ManualClock
+) -> None:
+    board = configured(backend(objectives=Objectives(tokens_per_second=30)))
+    for _ in range(5):
+        stream(board, clock, 2, 20)
+    assert not board.view()[A].keeps_objectives
+
+
+def test_what_is_about_the_request_or_the_key_does_not_touch_the_score(board: Board) -> None:
+    begin(board).failed(FailureKind.CALLER)
+    begin(board).failed(FailureKind.CREDENTIAL)
+    assert board.view()[A].score == 1
+
+
+def test_a_429_weighs_its_retry_after(board: Board, clock: ManualClock) -> None:
+    begin(board).failed(FailureKind.RATE_LIMIT, 60)
+    view = board.view()[A]
+    assert (view.score, view.available_at) == (60, clock.monotonic() + 60)
