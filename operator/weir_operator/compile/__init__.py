@@ -1,0 +1,136 @@
+"""The compiler: what was observed in, what routers need out, with everything that is wrong. PURE.
+
+Called by `weir up`, `weir validate`, `weir explain`; the same compiler will serve a cluster. It reads no file, no
+clock, no environment. The order:
+
+1. each ModelTier of our class by itself: a backend that cannot be used removes itself;
+2. each RoutingPolicy against those tiers: an invalid reference removes itself, a route without tiers removes itself,
+   and a policy without routes stays, not ready, so that its callers never fall through to another namespace's policy;
+3. policies against each other.
+
+An object that cannot be read, or that a bug of ours trips over, is one problem; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile.keys import caller_keys
+from weir_operator.compile.overlap import Conflict, conflicts, precedence
+from weir_operator.compile.report import Report
+from weir_operator.compile.routing import Surroundings, compile_policy, unreadable_policy
+from weir_operator.compile.tiers import CompiledTier, compile_tier
+from weir_operator.observed import Manifest, ObjectName, Observed
+from weir_operator.problems import ConditionType, Problem, Reason, Severity
+from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
+from weir_operator.schemas.common import DEFAULT_CLASS
+from weir_router.contract import CompiledConfig, Policy, Secrets
+
+__all__ = ["Compiled", "compile_config"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What `compile_config` makes."""
+
+    config: CompiledConfig
+    secrets: Secrets
+    problems: tuple[Problem, ...]
+
+
+def compile_config(observed: Observed, *, catalogue: Catalogue, revision: int = 0, now: float) -> Compiled:
+    """Compiles everything of `observed.class_name`; `now` is in seconds since the epoch. Never raises."""
+    tiers: dict[str, CompiledTier] = {}
+    policies: dict[ObjectName, Policy] = {}
+    problems: list[Problem] = []
+    for manifest in _ours(observed.tiers, observed.class_name):
+        tier, found = _guarded(manifest, lambda report: _tier(report, observed, catalogue))
+        problems += found
+        if tier is not None:
+            tiers[tier.key] = tier
+    around = Surroundings(tiers, observed, now)
+    for manifest in _ours(observed.policies, observed.class_name):
+        policy, found = _guarded(manifest, lambda report: _policy(report, around))
+        problems += found
+        policy = policy or unreadable_policy(manifest, observed)
+        if policy is not None:
+            policies[manifest.key] = policy
+    manifests = {it.key: it for it in observed.policies}
+    problems += [_conflict(it, manifests, local=observed.local) for it in conflicts(policies.values())]
+    keys, found = caller_keys(observed)
+    credentials = {digest: value for tier in tiers.values() for digest, value in tier.credentials.items()}
+    config = CompiledConfig(
+        revision=revision,
+        class_name=observed.class_name,
+        tiers={key: tiers[key].tier for key in sorted(tiers)},
+        policies=tuple(sorted(policies.values(), key=precedence)),
+        generations=_generations(observed, tiers, policies),
+        catalogue_date=catalogue.date,
+    )
+    return Compiled(config, Secrets(credentials=credentials, caller_keys=keys), (*problems, *found))
+
+
+def _ours(manifests: Iterable[Manifest], class_name: str) -> list[Manifest]:
+    return sorted((it for it in manifests if _class_of(it.spec) == class_name), key=lambda it: it.key)
+
+
+def _class_of(spec: Any) -> str:
+    stated = spec.get("className") if isinstance(spec, dict) else None
+    # What cannot be read is ours, so that somebody hears of it.
+    return stated if isinstance(stated, str) else DEFAULT_CLASS
+
+
+def _tier(report: Report, observed: Observed, catalogue: Catalogue) -> CompiledTier | None:
+    spec = report.parse(ModelTierSpec)
+    return compile_tier(spec, report, observed, catalogue) if spec else None
+
+
+def _policy(report: Report, around: Surroundings) -> Policy | None:
+    spec = report.parse(RoutingPolicySpec)
+    return compile_policy(spec, report, around) if spec else None
+
+
+def _guarded(manifest: Manifest, work: Callable[[Report], T | None]) -> tuple[T | None, list[Problem]]:
+    report = Report(manifest)
+    try:
+        return work(report), report.problems
+    except Exception as error:  # whatever it is, it is about this object, and the others must go on
+        # Only the type: the message may quote the object.
+        message = f"the compiler failed with {type(error).__name__}; this is a bug of Weir"
+        action = "Report it with this object, without its secrets."
+        report.note("", ConditionType.ACCEPTED, Reason.COMPILER_BUG, message, action, Severity.ERROR)
+        return None, report.problems
+
+
+def _conflict(conflict: Conflict, manifests: Mapping[ObjectName, Manifest], *, local: bool) -> Problem:
+    loser = manifests[ObjectName(conflict.policy.namespace, conflict.policy.name)]
+    winner = manifests[ObjectName(conflict.winner.namespace, conflict.winner.name)]
+    if local:
+        place = winner.where("metadata.name")
+        why = f"{f' ({place})' if place else ''}; nothing has an age in a directory, so that one goes first by its name"
+    else:
+        why = ", which is older or comes first by its name and goes first"
+    return Problem(
+        object=loser.id,
+        field="spec.models",
+        condition=ConditionType.CONFLICTED,
+        reason=Reason.CONFLICTED,
+        message=f"has callers of model '{conflict.model}' in common with {winner.id}{why}",
+        action="Let the two differ in models or callers, or remove one.",
+        severity=Severity.ERROR if local else Severity.WARNING,
+        where=loser.where("spec.models"),
+    )
+
+
+def _generations(
+    observed: Observed, tiers: Mapping[str, CompiledTier], policies: Mapping[ObjectName, Policy]
+) -> dict[str, int]:
+    used = [it for it in observed.tiers if str(it.key) in tiers] + [
+        it for it in observed.policies if it.key in policies
+    ]
+    return {it.id: it.generation for it in sorted(used, key=lambda it: it.id)}

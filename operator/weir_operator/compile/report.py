@@ -1,0 +1,86 @@
+"""Collects problems of one object while it is compiled, and turns what pydantic says into words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from weir_operator.observed import Manifest
+from weir_operator.policies import Finding
+from weir_operator.problems import ConditionType, Problem, Reason, Severity
+from weir_operator.schemas.rules import Model
+
+M = TypeVar("M", bound=Model)
+
+MAX_ERRORS = 20
+"""Of one spec; the first few say what is wrong, the hundredth only hides them."""
+
+
+class Report:
+    """The problems of one object."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.problems: list[Problem] = []
+
+    def add(self, path: str, found: Iterable[Finding]) -> None:
+        """Notes findings about the field at `path`."""
+        for finding in found:
+            field = path + finding.field
+            self.note(
+                field, finding.condition, finding.reason, finding.message, finding.action, finding.verdict.severity
+            )
+
+    def note(
+        self, field: str, condition: ConditionType, reason: Reason, message: str, action: str, severity: Severity
+    ) -> None:
+        """Notes one problem."""
+        where = self.manifest.where(field)
+        self.problems.append(Problem(self.manifest.id, field, condition, reason, message, action, severity, where))
+
+    def parse(self, model: type[M]) -> M | None:
+        """The object's spec, or None with a problem for each thing that is wrong with it."""
+        try:
+            return model.model_validate(self.manifest.spec)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False)[:MAX_ERRORS]:
+                message, action = _in_words(detail, model)
+                field = _path(detail["loc"])
+                self.note(field, ConditionType.ACCEPTED, Reason.INVALID_SPEC, message, action, Severity.ERROR)
+            return None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return "spec" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+
+
+def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
+    name = str(detail["loc"][-1]) if detail["loc"] else "spec"
+    match detail["type"]:
+        case "extra_forbidden":
+            near = get_close_matches(name, field_names(model), n=1)
+            return f"there is no field '{name}' here", f"Did you mean '{near[0]}'?" if near else "Remove it."
+        case "missing":
+            return f"'{name}' is required", f"Add '{name}'."
+        case "string_type" if isinstance(detail["input"], int | float):
+            return "must be a string", 'Write it in quotes, e.g. "0.15".'
+        case "string_pattern_mismatch":
+            return f"does not have the form {detail['ctx']['pattern']}", f"Correct '{name}'."
+        case "model_type" | "model_attributes_type":
+            return "must be an object with fields", f"Correct '{name}'."
+        case _:
+            message = detail["msg"]
+            return message[0].lower() + message[1:], f"Correct '{name}'."
+
+
+@cache
+def field_names(model: type[Model]) -> tuple[str, ...]:
+    """Every field name of a kind, for suggestions."""
+    schema: dict[str, Any] = model.model_json_schema(by_alias=True)
+    shapes = [schema, *schema.get("$defs", {}).values()]
+    return tuple(sorted({name for shape in shapes for name in shape.get("properties", ())}))

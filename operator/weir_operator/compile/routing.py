@@ -1,0 +1,196 @@
+"""RoutingPolicy → `contract.Policy`. Pure; called by `compile_config` per policy, after the tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from weir_operator.compile.callers import caller_rules, limit
+from weir_operator.compile.overlap import covers
+from weir_operator.compile.report import Report
+from weir_operator.compile.tiers import CompiledTier
+from weir_operator.observed import Manifest, Observed
+from weir_operator.policies import (
+    POLICY_CHECKS,
+    REFERENCE_CHECKS,
+    ROUTE_CHECKS,
+    PolicyFacts,
+    ReferenceFacts,
+    RouteFacts,
+    Verdict,
+    findings,
+    removed,
+)
+from weir_operator.schemas import routingpolicy as schema
+from weir_operator.schemas.common import From, TierReference, seconds, timestamp
+from weir_operator.schemas.rules import Model
+from weir_router import contract
+
+M = TypeVar("M", bound=Model)
+
+INVALID = "its spec is not valid"
+"""What callers of a policy that cannot be read are told; its owner is told more."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a policy is compiled against."""
+
+    tiers: Mapping[str, CompiledTier]
+    observed: Observed
+    now: float  # seconds since the epoch
+
+
+def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surroundings) -> contract.Policy:
+    """The policy with what of it can be used; what is wrong goes to `report`."""
+    manifest, observed = report.manifest, around.observed
+    references = _References(report, around)
+    routes = _routes(spec, references)
+    baseline = references.resolve(spec.baseline, "spec.baseline", Verdict.WARN)
+    until = timestamp(spec.override.until) if spec.override else None
+    override = None
+    if spec.override and until is not None and until > around.now:
+        tier = references.resolve(spec.override.tier, "spec.override.tier")
+        override = contract.Override(tier=tier, until=until) if tier else None
+    facts = PolicyFacts(
+        mode=spec.mode,
+        routes=routes,
+        has_baseline=baseline is not None,
+        selects_unknown=_selects_unknown(spec, observed),
+        overridden=override is not None,
+        override_until=until,
+        now=around.now,
+    )
+    found = findings(POLICY_CHECKS, facts)
+    report.add("spec", found)
+    limits = spec.limits
+    return contract.Policy(
+        namespace=manifest.namespace,
+        name=manifest.name,
+        models=tuple(model.name for model in spec.models),
+        callers=caller_rules(spec.callers, manifest.namespace, observed.namespaces),
+        routes=routes,
+        not_ready=next((it.message for it in found if it.verdict is Verdict.REMOVE), None),
+        created=manifest.created,
+        mode=spec.mode,
+        baseline=baseline,
+        min_confidence=float(spec.classifier.min_confidence),
+        failover=contract.Failover(attempts=spec.failover.attempts, deadline=seconds(spec.failover.deadline)),
+        override=override,
+        limits=limit(f"policy/{manifest.key}", limits),
+        max_request_bytes=limits.request_bytes if limits else None,
+        prompt_logging=spec.prompt_logging,
+    )
+
+
+class _References:
+    """Resolves references to tiers from one policy's namespace."""
+
+    def __init__(self, report: Report, around: Surroundings) -> None:
+        self.namespace = report.manifest.namespace
+        self.report = report
+        self.around = around
+
+    def resolve(
+        self,
+        reference: TierReference | None,
+        path: str,
+        worst: Verdict | None = None,
+        seen: frozenset[str] = frozenset(),
+    ) -> contract.TierRef | None:
+        """The tier with the limits of its grants; None where it cannot be used, which is then reported."""
+        if reference is None:
+            return None
+        key = f"{reference.namespace or self.namespace}/{reference.name}"
+        tier = self.around.tiers.get(key)
+        limits = tier.limits_for(self.namespace) if tier else None
+        ready = tier is not None and bool(tier.tier.backends)
+        facts = ReferenceFacts(key, self.namespace, granted=limits is not None, ready=ready, repeated=key in seen)
+        found = findings(REFERENCE_CHECKS, facts)
+        self.report.add(path, [it._replace(verdict=worst) for it in found] if worst else found)
+        return contract.TierRef(tier=key, limits=limits or ()) if not found else None
+
+
+def _routes(spec: schema.RoutingPolicySpec, references: _References) -> tuple[contract.Route, ...]:
+    tiers = {key: it.tier for key, it in references.around.tiers.items()}
+    kept: list[contract.Route] = []
+    for number, stated in enumerate(spec.routes):
+        path = f"spec.routes[{number}]"
+        route = _route(stated, path, references)
+        shadow = next((earlier.name for earlier in kept if covers(earlier.when, route.when)), None)
+        found = findings(ROUTE_CHECKS, RouteFacts(route, tiers, shadow))
+        references.report.add(path, found)
+        if not removed(found):
+            kept.append(route)
+    return tuple(kept)
+
+
+def _route(stated: schema.Route, path: str, references: _References) -> contract.Route:
+    tiers: list[contract.TierRef] = []
+    for number, reference in enumerate(stated.tiers):
+        seen = frozenset(it.tier for it in tiers)
+        tier = references.resolve(reference, f"{path}.tiers[{number}]", seen=seen)
+        if tier is not None:
+            tiers.append(tier)
+    when = stated.when or schema.When()
+    require = dict(when.require.labels) if when.require else {}
+    return contract.Route(name=stated.name, tiers=tuple(tiers), when=_when(when, references), require=require)
+
+
+def _when(stated: schema.When, references: _References) -> contract.When:
+    tokens = stated.prompt_tokens or schema.PromptTokens()
+    known = references.around.observed.namespaces
+    return contract.When(
+        complexity=frozenset(stated.complexity or ()),
+        min_prompt_tokens=tokens.min,
+        max_prompt_tokens=tokens.max,
+        capabilities=frozenset(stated.capabilities or ()),
+        headers=tuple(
+            contract.HeaderMatch(name=header.name.lower(), exact=header.exact, prefix=header.prefix)
+            for header in stated.headers or ()
+        ),
+        callers=caller_rules(stated.callers or (), references.namespace, known),
+        user_tiers=frozenset(stated.user_tiers or ()),
+        features=frozenset(stated.features or ()),
+    )
+
+
+def _selects_unknown(spec: schema.RoutingPolicySpec, observed: Observed) -> bool:
+    rules = [*spec.callers, *(rule for route in spec.routes if route.when for rule in route.when.callers or ())]
+    return observed.namespaces is None and any(rule.namespaces.from_ is From.SELECTOR for rule in rules)
+
+
+def unreadable_policy(manifest: Manifest, observed: Observed) -> contract.Policy | None:
+    """A policy that cannot be used still claims the callers and models that can be read from it, and refuses them.
+
+    Otherwise they would fall through to another namespace's policy. None where no model can be read.
+    """
+    models = tuple(dict.fromkeys(it.name for it in _readable(schema.ModelName, manifest.spec, "models") if it))
+    if not models:
+        return None
+    rules = _readable(schema.CallerRule, manifest.spec, "callers")
+    # Where a rule cannot be read its own namespace is claimed: that is what most rules mean.
+    readable = [rule or schema.CallerRule() for rule in rules] or [schema.CallerRule()]
+    return contract.Policy(
+        namespace=manifest.namespace,
+        name=manifest.name,
+        models=models,
+        callers=caller_rules(readable, manifest.namespace, observed.namespaces),
+        not_ready=INVALID,
+        created=manifest.created,
+    )
+
+
+def _readable(model: type[M], spec: Any, field: str) -> list[M | None]:
+    items = spec.get(field) if isinstance(spec, dict) else None
+    return [_or_none(model, item) for item in items] if isinstance(items, list) else []
+
+
+def _or_none(model: type[M], item: Any) -> M | None:
+    try:
+        return model.model_validate(item)
+    except ValidationError:
+        return None

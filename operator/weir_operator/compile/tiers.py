@@ -1,0 +1,186 @@
+"""ModelTier → `contract.Tier`, its grants, and the credentials it uses. Pure; called by `compile_config` per tier."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from weir_operator.catalogue import Catalogue, Entry
+from weir_operator.compile.callers import limit, resolve
+from weir_operator.compile.report import Report
+from weir_operator.observed import ObjectName, Observed, SecretKey
+from weir_operator.policies import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts, findings, removed
+from weir_operator.schemas import modeltier as schema
+from weir_operator.schemas.common import From, Objectives, RateLimits, seconds
+from weir_router import contract
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A grant with its namespaces resolved; None: all."""
+
+    namespaces: frozenset[str] | None
+    limits: RateLimits | None
+
+
+@dataclass(frozen=True)
+class CompiledTier:
+    """A tier, who may route to it, and what it needs to be called."""
+
+    tier: contract.Tier
+    grants: tuple[Grant, ...]
+    credentials: Mapping[str, str] = field(repr=False)  # hash -> value
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.tier.namespace}/{self.tier.name}"
+
+    def limits_for(self, namespace: str) -> tuple[contract.Limit, ...] | None:
+        """The limits of every grant that lets `namespace` in; None: none does."""
+        matching = [
+            (number, grant)
+            for number, grant in enumerate(self.grants)
+            if grant.namespaces is None or namespace in grant.namespaces
+        ]
+        if not matching:
+            return None
+        limits = (limit(f"grant/{self.key}/{number}/{namespace}", grant.limits) for number, grant in matching)
+        return tuple(it for it in limits if it is not None)
+
+
+def compile_tier(spec: schema.ModelTierSpec, report: Report, observed: Observed, catalogue: Catalogue) -> CompiledTier:
+    """The tier with the backends that can be used; what is wrong goes to `report`."""
+    manifest = report.manifest
+    backends: list[contract.Backend] = []
+    credentials: dict[str, str] = {}
+    for number, stated in enumerate(spec.backends):
+        known = catalogue.find(stated.provider, stated.model, stated.base_url)
+        facts = _facts(stated, manifest.namespace, observed, known)
+        found = findings(BACKEND_CHECKS, facts)
+        report.add(f"spec.backends[{number}]", found)
+        if removed(found):
+            continue
+        credential = None
+        if facts.value is not None:
+            credential = f"sha256:{hashlib.sha256(facts.value.encode()).hexdigest()}"
+            credentials[credential] = facts.value
+        backends.append(_backend(stated, spec, facts, credential, known))
+    tier = contract.Tier(
+        namespace=manifest.namespace, name=manifest.name, selection=spec.selection, backends=tuple(backends)
+    )
+    unknown = observed.namespaces is None and any(it.namespaces.from_ is From.SELECTOR for it in spec.grants)
+    report.add("spec", findings(TIER_CHECKS, TierFacts(tier, unknown)))
+    grants = (
+        Grant(resolve(grant.namespaces, manifest.namespace, observed.namespaces), grant.limits) for grant in spec.grants
+    )
+    return CompiledTier(tier, tuple(grants), credentials)
+
+
+def _facts(stated: schema.Backend, namespace: str, observed: Observed, known: Entry | None) -> BackendFacts:
+    reference = stated.credentials.secret_ref if stated.credentials else None
+    secret, value = None, None
+    if reference is not None:
+        secret = observed.secrets.get(ObjectName(namespace, reference.name))
+        if secret is None:
+            value = observed.environment.get(SecretKey(namespace, reference.name, reference.key))
+        elif reference.key in secret.data:
+            # `echo key | base64` leaves a line end that no header could carry.
+            value = secret.data[reference.key].decode("utf-8", "replace").rstrip("\r\n")
+    base_url = stated.base_url or schema.DEFAULT_BASE_URL[stated.provider]
+    price = _price(stated.price or schema.Price(), known)
+    return BackendFacts(namespace, base_url.rstrip("/"), stated.model, price, reference, secret, value)
+
+
+def _backend(
+    stated: schema.Backend,
+    spec: schema.ModelTierSpec,
+    facts: BackendFacts,
+    credential: str | None,
+    known: Entry | None,
+) -> contract.Backend:
+    capabilities = known.capabilities if known else None
+    return contract.Backend(
+        name=stated.name,
+        provider=stated.provider,
+        base_url=facts.base_url,
+        model=stated.model,
+        credential=credential,
+        price=facts.price,
+        limits=_limits(stated.limits or schema.BackendLimits(), known),
+        capabilities=frozenset(stated.capabilities) if stated.capabilities is not None else capabilities,
+        objectives=_objectives(stated.objectives or Objectives(), spec.objectives or Objectives()),
+        timeouts=_timeouts(stated.timeouts or schema.Timeouts(), spec.timeouts or schema.Timeouts()),
+        parameters=_parameters(stated.parameters or schema.Parameters(), known),
+        labels=dict(stated.labels or {}),
+        state=stated.state,
+        weight=stated.weight or 1,
+        transport=stated.transport,
+    )
+
+
+def _either(first: T | None, second: T | None) -> T | None:
+    return second if first is None else first
+
+
+def _price(stated: schema.Price, known: Entry | None) -> contract.Price | None:
+    """Figure by figure; without both input and output there is no price."""
+    ours = {name: None if text is None else float(text) for name, text in stated}
+    theirs = msgspec.structs.asdict(known.price) if known else {}
+    both: dict[str, float | None] = {name: _either(figure, theirs.get(name)) for name, figure in ours.items()}
+    if both["input"] is None or both["output"] is None:
+        return None
+    borrowed = any(both[name] is not None and ours[name] is None for name in ours)
+    own = any(figure is not None for figure in ours.values())
+    return contract.Price(
+        input=both["input"],
+        output=both["output"],
+        cached_input=both["cached_input"],
+        cache_write=both["cache_write"],
+        source=" and ".join(["spec"] * own + [theirs.get("source", "")] * borrowed),
+    )
+
+
+def _limits(stated: schema.BackendLimits, known: Entry | None) -> contract.BackendLimits:
+    theirs = known.limits if known else contract.BackendLimits()
+    return contract.BackendLimits(
+        context_tokens=_either(stated.context_tokens, theirs.context_tokens),
+        effective_context_tokens=_either(stated.effective_context_tokens, theirs.effective_context_tokens),
+        output_tokens=_either(stated.output_tokens, theirs.output_tokens),
+        concurrency=_either(stated.concurrency, theirs.concurrency),
+    )
+
+
+def _objectives(own: Objectives, tier: Objectives) -> contract.Objectives:
+    speed = _either(own.tokens_per_second, tier.tokens_per_second)
+    return contract.Objectives(
+        ttft=_clock(own.ttft, tier.ttft), tokens_per_second=None if speed is None else float(speed)
+    )
+
+
+def _timeouts(own: schema.Timeouts, tier: schema.Timeouts) -> contract.Timeouts:
+    return contract.Timeouts(
+        connect=_clock(own.connect, tier.connect),
+        ttft=_clock(own.ttft, tier.ttft),
+        idle=_clock(own.idle, tier.idle),
+        total=_clock(own.total, tier.total),
+    )
+
+
+def _clock(own: str | None, tier: str | None) -> float | None:
+    text = _either(own, tier)
+    return None if text is None else seconds(text)
+
+
+def _parameters(stated: schema.Parameters, known: Entry | None) -> contract.Parameters:
+    theirs = known.parameters if known else contract.Parameters()
+    return contract.Parameters(
+        drop=theirs.drop if stated.drop is None else stated.drop,
+        rename=theirs.rename if stated.rename is None else stated.rename,
+    )

@@ -1,0 +1,92 @@
+"""What was found, in a directory or in a cluster: the only input of the compiler.
+
+Made by `weir_operator.manifests` and by tests. Nothing is judged here: specs are as people wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+CREDENTIAL_LABEL = "weir.dev/credential"
+"""With the value "true", a Secret consents to be sent to the backends that name it."""
+
+API_KEY_LABEL = "weir.dev/api-key"
+"""With the value "true", a Secret holds the SHA-256 of a caller's API key."""
+
+API_KEY_HASH = "sha256"
+"""Key of the hash in such a Secret's data."""
+
+USER_TIER_ANNOTATION = "weir.dev/user-tier"
+"""The user tier of the caller whose key it is."""
+
+
+class ObjectName(NamedTuple):
+    """Where an object of a known kind is."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class SecretKey(NamedTuple):
+    """One value of one Secret."""
+
+    namespace: str
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One ModelTier or RoutingPolicy, unvalidated."""
+
+    kind: str
+    namespace: str
+    name: str
+    spec: Any  # as written; anything that JSON can say
+    generation: int = 0
+    created: float = 0.0  # seconds since the epoch; 0 in a directory, where nothing has an age
+    lines: Mapping[str, str] = field(default_factory=dict, repr=False)  # field path -> "file:line"
+
+    @property
+    def key(self) -> ObjectName:
+        """`namespace/name`."""
+        return ObjectName(self.namespace, self.name)
+
+    @property
+    def id(self) -> str:
+        """`Kind/namespace/name`."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+    def where(self, path: str) -> str | None:
+        """`file:line` of a field, or of the nearest one around it that was written; None outside of files."""
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path)
+
+
+@dataclass(frozen=True)
+class SecretData:
+    """A Secret. Its values never show."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    where: str | None = None  # "file:line"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything the compiler looks at."""
+
+    tiers: tuple[Manifest, ...] = ()
+    policies: tuple[Manifest, ...] = ()
+    namespaces: Mapping[str, Mapping[str, str]] | None = None  # name -> labels; None: unknown, which is not empty
+    secrets: Mapping[ObjectName, SecretData] = field(default_factory=dict)
+    environment: Mapping[SecretKey, str] = field(default_factory=dict, repr=False)  # for Secrets that are not there
+    class_name: str = "weir"
+    local: bool = False  # a directory: nothing has an age, so a conflict is an error
