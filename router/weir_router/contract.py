@@ -260,7 +260,7 @@ class Policy(_Wire, frozen=True):
         return f"{self.namespace}/{self.name}"
 
 
-class CompiledConfig(_Wire, frozen=True):
+class CompiledConfig(_Wire, frozen=True, omit_defaults=False):  # apiVersion must always be said
     """Everything a router needs to know, but for secrets."""
 
     api_version: str = API_VERSION
@@ -301,7 +301,7 @@ class BackendReport(_Wire, frozen=True):
     failures: int = 0
 
 
-class RouterReport(_Wire, frozen=True, kw_only=True):
+class RouterReport(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     """What a router tells the operator with each poll."""
 
     api_version: str = API_VERSION

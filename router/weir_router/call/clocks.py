@@ -76,10 +76,14 @@ class Watchdog:
 
     def _first_look(self) -> float:
         slow = self._clocks.slow_after
-        return self._clocks.ttft if slow is None else min(slow, self._clocks.ttft)
+        first = min(self._clocks.ttft, self._clocks.total)
+        return first if slow is None else min(slow, first)
 
     def content(self) -> None:
         """Content has come: the idle clock starts again."""
+        if self._content_at is None:  # the timer was set for the first content, and idle may be due earlier
+            self._handle.cancel()
+            self._handle = self._loop.call_later(min(self._clocks.idle, self._clocks.total), self._look)
         self._content_at = self._clock.monotonic()
 
     async def waits_for(self, upstream: Awaitable[T]) -> T:

@@ -1,0 +1,87 @@
+"""The clocks of one attempt, with small real times: they interrupt a real wait."""
+
+import asyncio
+
+import pytest
+
+from weir_router.call.clocks import Clocks, Watchdog
+from weir_router.clock import SystemClock
+from weir_router.errors import AttemptFailed, FailureKind
+
+LONG = 60.0
+
+
+def watchdog(on_slow=lambda: None, *, ttft=LONG, slow_after=None, idle=LONG, total=LONG):
+    return Watchdog(SystemClock(), Clocks(LONG, ttft, slow_after, idle, total), on_slow)
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+async def test_silence_ends_the_attempt_at_the_ttft_deadline():
+    with pytest.raises(AttemptFailed) as caught:
+        await watchdog(ttft=0.02).waits_for(forever())
+    assert caught.value.kind is FailureKind.SILENT
+    assert "0.0 s" in caught.value.message
+
+
+async def test_a_stall_after_content_ends_it_at_the_idle_timeout():
+    dog = watchdog(ttft=0.02, idle=0.05)
+    dog.content()
+    with pytest.raises(AttemptFailed) as caught:
+        await dog.waits_for(forever())
+    assert caught.value.kind is FailureKind.STALLED
+
+
+async def test_the_whole_is_bounded_even_while_content_comes():
+    dog = watchdog(total=0.1, idle=1.0)
+    with pytest.raises(AttemptFailed) as caught:
+        while True:
+            await dog.waits_for(asyncio.sleep(0.01))
+            dog.content()
+    assert caught.value.kind is FailureKind.TOO_LONG
+
+
+async def test_a_slow_reader_downstream_is_not_the_upstreams_stall():
+    """Time between waits does not count: the router was writing to the caller."""
+    dog = watchdog(idle=0.1)
+    dog.content()
+    await dog.waits_for(asyncio.sleep(0))
+    await asyncio.sleep(0.25)
+    assert await dog.waits_for(asyncio.sleep(0.02, "content")) == "content"
+    dog.stop()
+
+
+async def test_slowness_is_told_once_while_the_attempt_goes_on():
+    told = []
+    dog = watchdog(lambda: told.append(1), slow_after=0.02, ttft=0.3)
+    assert await dog.waits_for(asyncio.sleep(0.2, "content")) == "content"
+    assert told == [1]
+    dog.stop()
+
+
+async def test_content_in_time_is_not_slow():
+    told = []
+    dog = watchdog(lambda: told.append(1), slow_after=0.03)
+    dog.content()
+    await dog.waits_for(asyncio.sleep(0.1))
+    assert told == []
+    dog.stop()
+
+
+async def test_cancellation_from_outside_wins_over_an_expired_clock():
+    """The caller went away in the same moment: that must not look like the upstream's fault."""
+    dog = watchdog(ttft=0.02)
+    task = asyncio.create_task(dog.waits_for(forever()))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.02, task.cancel)
+    while not task.done():
+        await asyncio.sleep(0.005)
+    assert task.cancelled() or isinstance(task.exception(), AttemptFailed)
+
+
+async def test_after_stop_nothing_is_interrupted():
+    dog = watchdog(ttft=0.02)
+    dog.stop()
+    assert await dog.waits_for(asyncio.sleep(0.06, "late")) == "late"
