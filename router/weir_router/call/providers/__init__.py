@@ -1,0 +1,14 @@
+"""Wire translation, one module per upstream dialect; `call.attempt` asks here for the one that a backend speaks."""
+
+from __future__ import annotations
+
+from weir_router.call.providers.base import Provider
+from weir_router.contract import Dialect
+
+
+def provider_for(dialect: Dialect) -> Provider:
+    """The module that speaks `dialect` to upstreams."""
+    # Here and not above: the modules import this package's other parts, and so this file, first.
+    from weir_router.call.providers import anthropic, openai
+
+    return openai if dialect is Dialect.OPENAI else anthropic

@@ -1,8 +1,8 @@
 """The shape of a provider: wire translation only, no I/O, no clock.
 
 `call.attempt` is the one caller. For one attempt it asks for an `Outgoing`, sends it, and then either hands the failed
-answer to `failure`, the whole answer to `read_whole`, or each event of the stream to a `Reader` (what does it mean?) and to
-a `Renderer` (what does the caller get?).
+answer to `failure`, the whole answer to `read_whole`, or each event of the stream to a `Reader` (what does it mean?) and
+to a `Renderer` (what does the caller get?).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Renderer(Protocol):
     """Turns one upstream stream into what the caller gets."""
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
-        """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]`, comments and pings without data."""
+        """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]` and events without data."""
 
     def end(self) -> bytes:
         """What completes the answer: the rest of a stream, or the whole body for a plain caller."""
@@ -75,24 +75,29 @@ class Whole(NamedTuple):
 class Provider(Protocol):
     """One upstream dialect; a module satisfies it."""
 
-    def prepare(self, ask: Ask, backend: Backend, credential: str | None, *, stream: bool, as_asked: bool = False) -> Outgoing:
+    def prepare(
+        self, ask: Ask, backend: Backend, credential: str | None, *, stream: bool, as_asked: bool = False
+    ) -> Outgoing:
         """The upstream request; translated when the dialects differ; parameters made to fit the backend's model.
 
-        `stream`: ask the upstream for a stream, with usage. `as_asked`: the upstream refused something that Weir added, so
-        nothing is: the caller's own `stream`, no `stream_options` (renames that the model demands stay).
+        `stream`: ask the upstream for a stream, with usage. `as_asked`: the upstream refused something that Weir added,
+        so nothing is: the caller's own `stream`, no `stream_options` (renames that the model demands stay).
         """
 
     def reader(self) -> Reader:
         """A fresh reader for one stream."""
 
-    def renderer(self, ask: Ask, backend: Backend) -> Renderer:
-        """What the caller gets from a stream: relayed, translated, or (plain caller) put together."""
+    def renderer(self, ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
+        """What the caller gets from a stream: relayed, translated, or (plain caller) put together.
+
+        `created`: seconds since the epoch, for OpenAI answers made from another dialect, which carries no time.
+        """
 
     def read_whole(self, payload: Any) -> Whole:
         """Understands a whole answer. Raises `AttemptFailed` for an error inside a 200 or a malformed body."""
 
-    def render_whole(self, ask: Ask, raw: bytes, payload: dict[str, Any]) -> bytes:
-        """The body for a plain caller: `raw` when the dialects agree, else translated."""
+    def render_whole(self, ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+        """The body for a plain caller: `raw` when the dialects agree, else translated; `created` as for `renderer`."""
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes, added: frozenset[str]) -> AttemptFailed:
         """Classifies an error answer by type, code, param and message before status."""

@@ -1,0 +1,84 @@
+"""Puts an Anthropic stream together into the answer that the same request would have got without a stream.
+
+Used through `relay.Assembled`. Blocks start with everything but what streams in deltas, so unknown kinds of blocks
+survive; of an unknown delta, texts are joined and of anything else the last value stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir_router.call.providers import sse
+
+_NOT_IN_ANSWERS = frozenset({"type", "delta", "usage"})
+
+
+class AnthropicAssembler:
+    """One answer."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._texts: dict[int, dict[str, list[str]]] = {}
+
+    def feed(self, payload: dict[str, Any]) -> None:
+        """Adds an event."""
+        match payload.get("type"):
+            case "message_start":
+                self._message = dict(payload["message"])
+                self._add_usage(self._message.get("usage"))
+            case "content_block_start":
+                self._blocks[payload["index"]] = dict(payload["content_block"])
+                self._texts[payload["index"]] = {}
+            case "content_block_delta":
+                self._add_delta(payload["index"], payload["delta"])
+            case "message_delta":
+                self._message.update({k: v for k, v in payload.items() if k not in _NOT_IN_ANSWERS})
+                self._message.update(payload.get("delta") or {})
+                self._add_usage(payload.get("usage"))
+
+    def answer(self) -> dict[str, Any]:
+        """The whole answer."""
+        content = [self._block(index) for index in sorted(self._blocks)]
+        answer = {**self._message, "content": [*(self._message.get("content") or ()), *content]}
+        if self._usage:
+            answer["usage"] = self._usage
+        return answer
+
+    def _add_usage(self, usage: dict[str, Any] | None) -> None:
+        """Counts are of the whole answer so far: the last one that is given stands."""
+        for name, value in (usage or {}).items():
+            if value is not None or name not in self._usage:
+                self._usage[name] = value
+
+    def _add_delta(self, index: int, delta: dict[str, Any]) -> None:
+        block, texts = self._blocks[index], self._texts[index]
+        for name, value in delta.items():
+            if name == "type":
+                continue
+            if name == "citation":
+                block["citations"] = [*(block.get("citations") or ()), value]
+            elif isinstance(value, str):
+                texts.setdefault(name, []).append(value)
+            else:
+                block[name] = value
+
+    def _block(self, index: int) -> dict[str, Any]:
+        block = self._blocks[index]
+        texts = {name: "".join(pieces) for name, pieces in self._texts[index].items()}
+        arguments = texts.pop("partial_json", "")
+        for name, text in texts.items():
+            start = block.get(name)
+            block[name] = start + text if isinstance(start, str) else text
+        if arguments:
+            block["input"] = _input(arguments, block.get("input"))
+        return block
+
+
+def _input(arguments: str, start: Any) -> Any:
+    """A tool's input. Cut off by `max_tokens` it is no JSON, and the block keeps what it started with."""
+    try:
+        return sse.loads(arguments.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return {} if start is None else start

@@ -1,0 +1,133 @@
+"""Puts an OpenAI stream together into the answer that the same request would have got without a stream.
+
+Used through `relay.Assembled`. Fields that nobody knows yet survive: texts are joined, lists of indexed objects merged
+by their index, other lists appended, objects merged, and of anything else the last value stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_REPLACED = frozenset({"role", "type", "id", "format", "index", "status", "mime_type"})
+"""Texts inside a delta that name something; providers repeat them, so they are never joined."""
+
+_NOT_IN_ANSWERS = frozenset({"choices", "object", "obfuscation"})
+"""Top-level fields of a chunk that a whole answer has not, or has in its own way."""
+
+
+class OpenAIAssembler:
+    """One answer."""
+
+    def __init__(self) -> None:
+        self._top: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self._deltas: dict[int, dict[str, Any]] = {}
+
+    def feed(self, payload: dict[str, Any]) -> None:
+        """Adds a chunk."""
+        _keep_last(self._top, payload, _NOT_IN_ANSWERS)
+        for choice in payload.get("choices") or ():
+            index = choice.get("index") or 0
+            _merge_choice(self._choices.setdefault(index, {}), choice)
+            delta = choice.get("delta")
+            if delta:
+                _merge(self._deltas.setdefault(index, {}), delta)
+
+    def answer(self) -> dict[str, Any]:
+        """The whole answer."""
+        choices = [self._choice(index) for index in sorted(self._choices)]
+        answer = {"object": "chat.completion", **self._top, "choices": choices}
+        # Last, as providers write it; and nothing at all where they sent none.
+        usage = answer.pop("usage", None)
+        return answer if usage is None else {**answer, "usage": usage}
+
+    def _choice(self, index: int) -> dict[str, Any]:
+        message = _joined({"role": "assistant", "content": None, **self._deltas.get(index, {})})
+        if "refusal" in message:
+            # OpenAI's own shape: plain answers always have the list, streams only where something is in it.
+            message.setdefault("annotations", [])
+        for call in message.get("tool_calls") or ():
+            call.pop("index", None)
+            if "function" in call:
+                call.setdefault("type", "function")
+        return {"index": index, "message": message, "finish_reason": None, **_joined(self._choices[index])}
+
+
+class _Texts(list[str]):
+    """A text still in pieces: joining at each delta would cost the square of the answer's length."""
+
+
+def _keep_last(into: dict[str, Any], fields: dict[str, Any], without: frozenset[str]) -> None:
+    """The last value that says something; Azure's first chunk has an empty id and model."""
+    for name, value in fields.items():
+        if name not in without and (name not in into or (value is not None and value != "")):
+            into[name] = value
+
+
+def _merge_choice(into: dict[str, Any], choice: dict[str, Any]) -> None:
+    for name, value in choice.items():
+        if name in ("delta", "index"):
+            continue
+        if isinstance(value, dict | list):  # logprobs, content filter results
+            _merge(into, {name: value})
+        elif value is not None or name not in into:
+            into[name] = value
+
+
+def _merge(into: dict[str, Any], delta: dict[str, Any]) -> None:
+    for name, value in delta.items():
+        known = into.get(name)
+        if value is None:
+            into.setdefault(name, None)
+        elif isinstance(value, str):
+            _merge_text(into, name, known, value)
+        elif isinstance(value, list):
+            into[name] = _merged_list(known if isinstance(known, list) else [], value)
+        elif isinstance(value, dict):
+            into[name] = known if isinstance(known, dict) else {}
+            _merge(into[name], value)
+        else:
+            into[name] = value
+
+
+def _merge_text(into: dict[str, Any], name: str, known: Any, value: str) -> None:
+    if name in _REPLACED:
+        if value or known is None:
+            into[name] = value
+    elif not isinstance(known, _Texts):
+        into[name] = _Texts((value,))
+    elif name != "name" or "".join(known) != value:  # some repeat a function's name in each delta
+        known.append(value)
+
+
+def _merged_list(known: list[Any], added: list[Any]) -> list[Any]:
+    for item in added:
+        if not isinstance(item, dict):
+            known.append(item)
+            continue
+        target = _same_item(known, item)
+        if target is None:
+            target = {}
+            known.append(target)
+        _merge(target, item)
+    return known
+
+
+def _same_item(known: list[Any], item: dict[str, Any]) -> dict[str, Any] | None:
+    """The item that this one continues: of the same index, or for tool calls without an index the last one."""
+    index = item.get("index")
+    if isinstance(index, int):
+        return next((each for each in known if isinstance(each, dict) and each.get("index") == index), None)
+    if "function" in item and not item.get("id") and known and isinstance(known[-1], dict):
+        return known[-1]
+    return None
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, _Texts):
+        return "".join(value)
+    if isinstance(value, dict):
+        return {name: _joined(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_joined(item) for item in value]
+    return value

@@ -1,0 +1,259 @@
+"""Error answers of upstreams to `AttemptFailed`: what both dialects share. Used by `openai` and `anthropic` here.
+
+A provider's table (`errors_openai`, `errors_anthropic`) is read top to bottom and the first rule that fits wins; where
+none fits, what Weir added is looked for, then the status decides. Status comes last because providers use it loosely: a
+spend cap is a 429, an empty account a 400, moderation a 403, and an error inside a stream has no status at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from weir_router.call.providers import retry_after, sse
+from weir_router.errors import AttemptFailed, FailureKind
+
+MAX_MESSAGE = 2_000
+"""Characters of an upstream's message that are kept: enough for any provider's, while some echo the request."""
+
+MAX_PLAIN_TEXT = 300
+"""Characters of a body that is no JSON and still taken for a message; longer ones are pages, not messages."""
+
+MAX_PARSED_BYTES = 1024 * 1024
+"""Bytes of an error body that are parsed; no provider's error is longer."""
+
+
+class Said(NamedTuple):
+    """What an upstream said about its failure."""
+
+    status: int | None  # None: inside a stream or a 200, and not derivable
+    type: str | None
+    code: str | None
+    param: str | None
+    message: str
+
+
+class Rule(NamedTuple):
+    """Fits when every field that is set fits; `names` are matched against both code and type.
+
+    A message puts a backend out (see `_PUTS_OUT`) only by the upstream's own words: providers quote the caller's
+    values, and a request with `"tool_choice": "insufficient credits"` must not take a backend away from everybody.
+    """
+
+    kind: FailureKind
+    names: frozenset[str] = frozenset()
+    message: re.Pattern[str] | None = None
+    statuses: frozenset[int] = frozenset()
+
+    def fits(self, said: Said) -> bool:
+        """Whether this rule speaks about that failure."""
+        if self.names and said.code not in self.names and said.type not in self.names:
+            return False
+        if self.statuses and said.status not in self.statuses:
+            return False
+        if self.message is None:
+            return True
+        if self.kind not in _PUTS_OUT or _by_status(said.status) in _PUTS_OUT:
+            return self.message.search(said.message) is not None
+        about_the_request = said.param is not None and said.param != "model"
+        return not about_the_request and self.message.search(_QUOTED.sub("", said.message)) is not None
+
+
+_PUTS_OUT = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
+# From the first quote to the last, since the caller's value may hold quotes; not the apostrophe of "don't".
+_QUOTED = re.compile(r"(?<!\w)'.*'(?!\w)|\".*\"|`.*`", re.DOTALL)
+
+
+def phrases(*alternatives: str) -> re.Pattern[str]:
+    """A pattern for any of these regular expressions, in any case."""
+    return re.compile("|".join(alternatives), re.IGNORECASE)
+
+
+class Table(NamedTuple):
+    """One provider's knowledge."""
+
+    rules: tuple[Rule, ...]
+    statuses: dict[str, int]  # error type -> the HTTP status that goes with it, for errors that came without one
+
+
+BY_STATUS: dict[int, FailureKind] = {
+    401: FailureKind.CREDENTIAL,
+    402: FailureKind.CREDIT,
+    403: FailureKind.CREDENTIAL,
+    404: FailureKind.MODEL,
+    405: FailureKind.MODEL,  # the base URL is wrong: out until the config changes, like a model that is not there
+    408: FailureKind.SERVER,
+    409: FailureKind.SERVER,  # a conflict between the upstream's own parts; the SDKs retry it too
+    410: FailureKind.MODEL,
+    425: FailureKind.SERVER,
+    429: FailureKind.RATE_LIMIT,
+    498: FailureKind.OVERLOAD,  # Groq: no flex capacity
+    499: FailureKind.SERVER,
+    503: FailureKind.OVERLOAD,
+    529: FailureKind.OVERLOAD,
+}
+"""Where only the status speaks. Other 4xx are the caller's, 3xx a wrong base URL, everything else the server's."""
+
+
+def from_answer(
+    table: Table, status: int, headers: Mapping[str, str], body: bytes, added: frozenset[str]
+) -> AttemptFailed:
+    """Classifies an HTTP error answer, whatever its body."""
+    said = _read_body(status, body, headers.get("content-type", ""))
+    failed = _classified(table, said, added)
+    failed.retry_after = retry_after.seconds(headers, limited=failed.kind is FailureKind.RATE_LIMIT)
+    return failed
+
+
+def from_payload(table: Table, payload: dict[str, Any]) -> AttemptFailed:
+    """Classifies an error event of a stream, or an error inside a 200; added parameters were accepted by then."""
+    said = _read_json(payload, None)
+    if said.status is None:
+        name = said.type if said.type in table.statuses else said.code
+        said = said._replace(status=table.statuses.get(name or ""))
+    return _classified(table, said, frozenset())
+
+
+def is_error(payload: dict[str, Any]) -> bool:
+    """Whether a decoded answer or event is an error: `{"error": ...}`, or vLLM's older `{"object": "error"}`."""
+    return bool(payload.get("error")) or payload.get("object") == "error"
+
+
+def malformed(what: str) -> AttemptFailed:
+    """The failure for an answer that is not what its dialect says."""
+    return AttemptFailed(FailureKind.MALFORMED, f"The upstream sent {what}.")
+
+
+def _classified(table: Table, said: Said, added: frozenset[str]) -> AttemptFailed:
+    rule = next((rule for rule in table.rules if rule.fits(said)), None)
+    if rule is not None:
+        kind = rule.kind
+    elif said.status in (400, 422) and _is_about(said, added):
+        kind = FailureKind.ADDED
+    else:
+        kind = _by_status(said.status)
+    status = said.status
+    if kind in (FailureKind.CALLER, FailureKind.CONTENT_FILTER) and status in (None, 401, 403):
+        status = 400  # the caller reads a 401 or 403 as being about its own key
+    return AttemptFailed(kind, redacted(said.message), status=status, code=said.code, type=said.type, param=said.param)
+
+
+def _by_status(status: int | None) -> FailureKind:
+    if status is None:
+        return FailureKind.SERVER
+    if status in BY_STATUS:
+        return BY_STATUS[status]
+    if 300 <= status < 400:
+        return FailureKind.MODEL
+    return FailureKind.CALLER if 400 <= status < 500 else FailureKind.SERVER
+
+
+def _is_about(said: Said, added: frozenset[str]) -> bool:
+    """Whether the error is about a top-level parameter that Weir added: by `param`, else by its name in the message."""
+    if said.param:
+        return re.split(r"[.\[]", said.param, maxsplit=1)[0] in added
+    return any(_mentions(said.message, name) for name in added)
+
+
+def _mentions(message: str, name: str) -> bool:
+    # "stream" alone is an everyday word, and a prefix of stream_options: it must be quoted, or stand as a field does.
+    if re.search(rf"['\"`]{name}['\"`]|(^|[.,;:\s]){name}: ", message):
+        return True
+    if name == "stream":
+        return re.search(r"\bstreaming\b|\bto stream\b", message, re.IGNORECASE) is not None
+    return re.search(rf"\b{name}\b", message) is not None
+
+
+def _read_body(status: int, body: bytes, content_type: str) -> Said:
+    try:
+        payload = sse.loads(body[:MAX_PARSED_BYTES]) if body.strip() else None
+    except ValueError:
+        payload = None
+    if isinstance(payload, list) and payload:  # Gemini's OpenAI-compatible endpoint wraps its error in a list
+        payload = payload[0]
+    if isinstance(payload, dict):
+        return _read_json(payload, status)
+    text = " ".join(body[: MAX_PLAIN_TEXT * 4].decode("utf-8", "replace").split())
+    if not text:
+        return Said(status, None, None, None, f"HTTP {status} without a body")
+    if len(text) > MAX_PLAIN_TEXT or text.startswith("<"):
+        return Said(status, None, None, None, f"HTTP {status} with {len(body)} bytes of {content_type or 'some type'}")
+    return Said(status, None, None, None, text)
+
+
+def _read_json(payload: dict[str, Any], status: int | None) -> Said:
+    """An error in any of the shapes that OpenAI- and Anthropic-compatible servers use."""
+    error = payload.get("error")
+    fields = error if isinstance(error, dict) else payload
+    message = _first_text(fields, "message", "msg", "detail", "error_description", "error")
+    code = fields.get("code")
+    if status is None:
+        status = _status_in(code) or _status_in(fields.get("status")) or _status_in(fields.get("status_code"))
+    return Said(
+        status,
+        _text(fields.get("type")),
+        _text(code) or _text(fields.get("status")),
+        _text(fields.get("param")),
+        _with_metadata(message or f"HTTP {status}" if status else message or "no message", fields),
+    )
+
+
+def _with_metadata(message: str, fields: dict[str, Any]) -> str:
+    """The message, bounded; OpenRouter's "Provider returned error" says the rest in `metadata.raw`."""
+    metadata = fields.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    return (f"{message}: {raw}" if isinstance(raw, str) and raw else message)[:MAX_MESSAGE]
+
+
+def _status_in(value: object) -> int | None:
+    """A status that stands in the body: vLLM and OpenRouter send it as `code`."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+        value = int(value)
+    if isinstance(value, int) and 400 <= value < 600:
+        return value
+    return None
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value[:MAX_PLAIN_TEXT] or None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1_000_000:
+        return str(value)
+    return None
+
+
+def _first_text(fields: dict[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, list) and value:  # FastAPI's 422
+            return "; ".join(_detail(item) for item in value[:5])
+    return None
+
+
+def _detail(item: object) -> str:
+    if not isinstance(item, dict):
+        return str(item)[:MAX_PLAIN_TEXT]
+    place = item.get("loc")
+    where = ".".join(str(step) for step in place) if isinstance(place, list) else ""
+    return f"{where}: {item.get('msg')}"[:MAX_PLAIN_TEXT]
+
+
+_SECRETS = re.compile(
+    r"""
+    (?P<lead>(?:api[\s_-]?key|token|credentials?)\b(?:\s+(?:provided|is))?\s*[:=]\s*["'`]?|bearer\s+)
+    (?P<value>[^\s"'`,;]{4,})
+    | \b(?:sk|pk|rk|key|gsk|xai|hf|r8|weir|pplx|fw|nvapi|csk|tgp)[-_][\w*.+/=-]{6,}
+    | \bAIza[\w*-]{10,}
+    | \bAKIA[A-Z0-9*]{8,}
+    | \beyJ[\w*-]{8,}(?:\.[\w*-]+)*
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def redacted(message: str) -> str:
+    """An upstream's message without anything that looks like a key: providers quote the one they refuse."""
+    return _SECRETS.sub(lambda found: f"{found.group('lead') or ''}[redacted]", message)

@@ -1,0 +1,76 @@
+"""Makes a request's parameters fit the model that gets it. Used by `openai` and `anthropic` here; pure.
+
+Three steps, on the upstream's own field names: rename, drop, clamp. A caller who wrote for one model is so served by
+the next one too, instead of seeing its 400.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from weir_router.classify.prompt import Prompt
+from weir_router.contract import Backend
+
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
+"""Fields that bound the answer; the dialects share the first."""
+
+CHARACTERS_PER_TOKEN = 3.0
+"""Fewer than the usual four: to count too many only shortens the longest answers a little, too few is a refusal."""
+
+TOKENS_PER_IMAGE = 1_500
+"""About what a full-size image costs with both providers."""
+
+MIN_THINKING_BUDGET = 1_024
+"""Anthropic's smallest `thinking.budget_tokens`; it must also stay below `max_tokens`."""
+
+
+def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt) -> None:
+    """Changes the top level of an upstream request in place; values may be decoded or `msgspec.Raw`."""
+    for name, demanded in backend.parameters.rename.items():
+        if name in fields:
+            value = fields.pop(name)
+            fields.setdefault(demanded, value)
+    for name in backend.parameters.drop:
+        fields.pop(name, None)
+    limit = _output_limit(backend, prompt)
+    if limit is not None:
+        _clamp(fields, limit)
+
+
+def _output_limit(backend: Backend, prompt: Prompt) -> int | None:
+    """Tokens that the answer may have; None: no limit is known."""
+    limits = [backend.limits.output_tokens] if backend.limits.output_tokens else []
+    # Counting the prompt is worth it only where the caller's own limit could collide with the context.
+    if backend.limits.context_tokens and prompt.max_output:
+        left = backend.limits.context_tokens - _prompt_tokens(prompt)
+        if left > 0:  # otherwise the prompt itself is too long, which the upstream says best
+            limits.append(left)
+    return min(limits, default=None)
+
+
+def _prompt_tokens(prompt: Prompt) -> int:
+    characters = sum(len(turn.text) for turn in prompt.turns) + prompt.extra_chars
+    return int(characters / CHARACTERS_PER_TOKEN) + prompt.images * TOKENS_PER_IMAGE
+
+
+def _clamp(fields: dict[str, Any], limit: int) -> None:
+    for name in OUTPUT_LIMITS:
+        asked = _decoded(fields.get(name))
+        if type(asked) is int and asked > limit:
+            fields[name] = limit
+            _shrink_thinking(fields, limit)
+
+
+def _shrink_thinking(fields: dict[str, Any], limit: int) -> None:
+    thinking = _decoded(fields.get("thinking"))
+    if not isinstance(thinking, dict):
+        return
+    budget = thinking.get("budget_tokens")
+    if type(budget) is int and budget >= limit > MIN_THINKING_BUDGET:
+        fields["thinking"] = {**thinking, "budget_tokens": max(limit // 2, MIN_THINKING_BUDGET)}
+
+
+def _decoded(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value

@@ -1,0 +1,227 @@
+"""OpenAI chat completions as an upstream, as every compatible server speaks it.
+
+Satisfies `base.Provider`; used by `call.attempt`. No I/O, and nothing of failover: see `failures` for what errors mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from weir_router.call.ask import Ask
+from weir_router.call.providers import failures, translate
+from weir_router.call.providers.assemble_openai import OpenAIAssembler
+from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
+from weir_router.call.providers.errors_openai import TABLE
+from weir_router.call.providers.fit import fit
+from weir_router.call.providers.outgoing import body_of, count
+from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay, encode
+from weir_router.contract import Backend, Dialect
+from weir_router.errors import AttemptFailed, FailureKind
+from weir_router.record.events import Usage
+
+PATH = "/chat/completions"
+DONE_EVENT = b"data: [DONE]\n\n"
+
+_CONTENT_FIELDS = (
+    "refusal",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "tool_calls",
+    "function_call",
+    "audio",
+    "images",
+)
+"""Of a delta, besides `content`: any of them, not empty, is the commit point."""
+
+_FAILED_REASONS = {
+    "error": FailureKind.SERVER,  # OpenRouter
+    "insufficient_system_resource": FailureKind.OVERLOAD,  # DeepSeek
+}
+"""Finish reasons that say that the answer broke off, not that it ended."""
+
+# Bound once: an IntFlag's members and operators are slow, and `read` runs for every chunk.
+_NONE, _CONTENT, _STOP, _HIDE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.HIDE
+_CONTENT_AND_STOP = Signal.CONTENT | Signal.STOP
+
+
+def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool, as_asked: bool = False) -> Outgoing:
+    """See `base.Provider`. Raises `BadRequest` for what the dialect cannot say."""
+    same = ask.dialect is Dialect.OPENAI
+    fields: dict[str, Any] = dict(ask.raw) if same else translate.request(ask, Dialect.OPENAI)
+    stream = ask.stream if as_asked else stream
+    added: set[str] = set()
+    if stream != ask.stream or not same:
+        fields["stream"] = stream
+        added |= {"stream"} if stream and not ask.stream else set()
+    if stream and not as_asked:
+        added |= _ask_for_usage(fields, ask.body.get("stream_options") if same else None)
+    elif not stream and ask.stream:
+        fields.pop("stream_options", None)  # refused without a stream
+    fields["model"] = backend.model
+    fit(fields, backend, ask.prompt)
+    headers = {"content-type": "application/json", **(ask.headers if same else {})}
+    if credential is not None:
+        headers["authorization"] = f"Bearer {credential}"
+    return Outgoing(PATH, headers, body_of(fields), frozenset(added & fields.keys()))
+
+
+def _ask_for_usage(fields: dict[str, Any], asked: Any) -> set[str]:
+    """Usage at the end of a stream, whoever wants it: without it nothing can be accounted for."""
+    options = asked if isinstance(asked, dict) else {}
+    if options.get("include_usage") is True:
+        return set()
+    fields["stream_options"] = {**options, "include_usage": True}
+    return {"stream_options"}
+
+
+def reader() -> Reader:
+    """See `base.Provider`."""
+    return OpenAIReader()
+
+
+class OpenAIReader:
+    """Reads one stream."""
+
+    __slots__ = ("_finished", "_seen", "content_events", "stop_reason", "usage")
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.stop_reason: str | None = None  # once every choice that was seen has its own
+        self.content_events = 0
+        self._seen: set[int] = set()
+        self._finished: set[int] = set()
+
+    def read(self, payload: dict[str, Any]) -> Signal:
+        """See `base.Reader`."""
+        try:
+            choices = payload.get("choices")
+            if payload.get("error") or not choices:
+                return self._without_choices(payload)
+            content = stop = False
+            for choice in choices:
+                delta = choice.get("delta")
+                if delta and _carries_content(delta):
+                    content = True
+                index = choice.get("index")
+                if index not in self._seen:
+                    self._seen.add(index)
+                    self.stop_reason = None
+                if choice.get("finish_reason"):
+                    stop = self._finish(choice, index)
+            if payload.get("usage") is not None:
+                self.usage = usage_of(payload) or self.usage
+        except (TypeError, AttributeError, KeyError):
+            raise failures.malformed("a chunk that is not what the dialect says") from None
+        if content:
+            self.content_events += 1
+            return _CONTENT_AND_STOP if stop else _CONTENT
+        return _STOP if stop else _NONE
+
+    def _without_choices(self, payload: dict[str, Any]) -> Signal:
+        if failures.is_error(payload):
+            raise failures.from_payload(TABLE, payload)
+        if payload.get("choices") not in (None, []):
+            raise failures.malformed("`choices` that are no list")
+        usage = usage_of(payload)
+        if usage is None:
+            return _NONE  # Azure's prompt filter results, and pings
+        self.usage = usage
+        return _HIDE
+
+    def _finish(self, choice: dict[str, Any], index: int) -> bool:
+        reason = _finish_reason(choice)
+        self._finished.add(index)
+        if self._finished < self._seen:
+            return False
+        self.stop_reason = reason
+        return True
+
+
+def _carries_content(delta: dict[str, Any]) -> bool:
+    content = delta.get("content")
+    if content:
+        if type(content) is not str and type(content) is not list:
+            raise failures.malformed("content that is no text")
+        return True
+    if len(delta) == 1:  # {"content": ""}, or the role alone
+        return any(delta.get(name) for name in _CONTENT_FIELDS) if content is None else False
+    return any(delta.get(name) for name in _CONTENT_FIELDS)
+
+
+def _finish_reason(choice: dict[str, Any]) -> str | None:
+    reason = choice.get("finish_reason")
+    if reason is not None and not isinstance(reason, str):
+        raise failures.malformed("a finish reason that is no text")
+    if failures.is_error(choice):
+        raise failures.from_payload(TABLE, choice)
+    if reason in _FAILED_REASONS:
+        raise AttemptFailed(
+            _FAILED_REASONS[reason], f"The upstream ended its answer with the reason {reason!r}.", code=reason
+        )
+    return reason or None
+
+
+def usage_of(payload: dict[str, Any]) -> Usage | None:
+    """The answer's `usage`, in the variants of OpenAI, DeepSeek, xAI, OpenRouter and vLLM; None where there is none."""
+    usage = payload.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt_details = _object(usage, "prompt_tokens_details")
+    given, output = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+    reasoning = count(_object(usage, "completion_tokens_details"), "reasoning_tokens")
+    if reasoning and count(usage, "total_tokens") == given + output + reasoning:
+        output += reasoning  # xAI counts them apart
+    return Usage(
+        input=given,
+        cached_input=count(prompt_details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens"),
+        cache_write=count(prompt_details, "cache_write_tokens"),
+        output=output,
+        reasoning=reasoning,
+    )
+
+
+def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def renderer(ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
+    """See `base.Provider`."""
+    if ask.dialect is not Dialect.OPENAI:
+        if ask.stream:
+            return translate.stream(ask.dialect, ask, created=created)
+        return Assembled(OpenAIAssembler(), partial(translate.response, to=ask.dialect, ask=ask, created=created))
+    if not ask.stream:
+        return Assembled(OpenAIAssembler())
+    return Relay(DONE_EVENT) if ask.include_usage else UsageHidingRelay(DONE_EVENT)
+
+
+def read_whole(payload: Any) -> Whole:
+    """See `base.Provider`."""
+    if not isinstance(payload, dict):
+        raise failures.malformed("an answer that is not a JSON object")
+    if failures.is_error(payload):
+        raise failures.from_payload(TABLE, payload)
+    choices = payload.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise failures.malformed("an answer without choices")
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+            raise failures.malformed("a choice without a message")
+    reasons = [_finish_reason(choice) for choice in choices]
+    return Whole(usage_of(payload), reasons[0])
+
+
+def render_whole(ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+    """See `base.Provider`."""
+    if ask.dialect is Dialect.OPENAI:
+        return raw
+    return encode(translate.response(payload, ask.dialect, ask, created=created))
+
+
+def failure(status: int, headers: Mapping[str, str], body: bytes, added: frozenset[str]) -> AttemptFailed:
+    """See `base.Provider`."""
+    return failures.from_answer(TABLE, status, headers, body, added)

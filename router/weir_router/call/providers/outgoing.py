@@ -1,0 +1,27 @@
+"""Small things that both providers need: a request body as bytes, and counts out of foreign JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from weir_router.errors import BadRequest
+
+_encode = msgspec.json.Encoder().encode
+
+
+def body_of(fields: dict[str, Any]) -> bytes:
+    """The upstream request's body; `msgspec.Raw` values go byte for byte. Raises `BadRequest` for too deep nesting."""
+    try:
+        return _encode(fields)
+    except RecursionError:  # deeper than the stack that is left here, though it could be read
+        raise BadRequest("The request is nested too deeply to be sent on.") from None
+
+
+def count(fields: dict[str, Any], name: str) -> int:
+    """A number of tokens; 0 for anything that is none, since a slip in accounting is no reason to fail an answer."""
+    value = fields.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value > 0 else 0

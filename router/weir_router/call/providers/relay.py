@@ -1,0 +1,108 @@
+"""Renderers: the same dialect relayed byte for byte, and answers put together for plain callers.
+
+Made by `openai` and `anthropic` here. What turns one dialect's stream into the other's is `translate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from weir_router.call.providers.base import Event, Signal
+from weir_router.call.providers.failures import malformed
+
+_encode = msgspec.json.Encoder().encode
+_NO_USAGE = b',"usage":null'
+
+# An IntFlag's members and operators are slow, and `feed` runs for every chunk: nearly all of them are plain content.
+_CONTENT, _DONE, _HIDE = Signal.CONTENT, Signal.DONE, Signal.HIDE
+
+
+class Relay:
+    """Hands each event on as it came. `last` is sent at the end where the upstream left out the dialect's own."""
+
+    def __init__(self, last: bytes) -> None:
+        self._last = last
+
+    def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
+        if signal is not _CONTENT and signal & _DONE:
+            self._last = b""
+        return event.raw
+
+    def end(self) -> bytes:
+        return self._last
+
+
+class UsageHidingRelay(Relay):
+    """A relay for a caller who did not ask for the usage that Weir made the upstream send."""
+
+    def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
+        raw = event.raw
+        if signal is not _CONTENT:
+            super().feed(event, payload, signal)
+            if signal & _HIDE:
+                return b""
+        if payload is None or "usage" not in payload:
+            return raw
+        if payload["usage"] is None and _NO_USAGE in raw:
+            # OpenAI puts it into every chunk. Unescaped quotes: this cannot be part of a text.
+            return raw.replace(_NO_USAGE, b"", 1)
+        shown = {name: value for name, value in payload.items() if name != "usage"}
+        name = b"" if event.name is None else b"event: %b\n" % event.name.encode()
+        return b"%bdata: %b\n\n" % (name, encode(shown))
+
+
+class Assembler(Protocol):
+    """Puts one dialect's stream together; see `assemble_openai` and `assemble_anthropic`."""
+
+    def feed(self, payload: dict[str, Any]) -> None:
+        """Adds an event. May raise TypeError, ValueError, KeyError, AttributeError for a malformed one."""
+
+    def answer(self) -> dict[str, Any]:
+        """What the upstream would have answered without a stream."""
+
+
+class Assembled:
+    """The renderer for a plain caller. `translate` turns the whole answer into the caller's dialect."""
+
+    def __init__(
+        self, assembler: Assembler, translate: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    ) -> None:
+        self._assembler = assembler
+        self._translate = translate
+
+    def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
+        if payload is not None:
+            try:
+                self._assembler.feed(payload)
+            except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
+                raise malformed("an event that does not fit those before it") from None
+        return b""
+
+    def end(self) -> bytes:
+        try:
+            answer = self._assembler.answer()
+            return encode(self._translate(answer) if self._translate else answer)
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
+            raise malformed("a stream that makes no whole answer") from None
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes, also of text in which the upstream left half a surrogate pair."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(_whole_characters(value))
+
+
+def _whole_characters(value: Any) -> Any:
+    """Surrogate pairs joined (an emoji may have come in two events), lone halves replaced."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,192 @@
+"""Server-sent events: bytes to events, and an event's data to JSON. Called by `call.attempt` for every chunk.
+
+The hot path of the router, so the two shapes that providers send (`data: {...}` alone, or after `event: name`) are cut
+out without looking at each line; anything else takes the general parser. No I/O, and no meaning: see `Reader`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+import msgspec
+
+from weir_router.call.providers.base import Event
+from weir_router.errors import AttemptFailed, FailureKind
+
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+"""Bytes of an event that has not ended yet: room for an image in base64, and an end for a peer that never ends one."""
+
+DONE = b"[DONE]"
+"""What the OpenAI dialect sends in place of JSON when a stream is over."""
+
+_BOM = b"\xef\xbb\xbf"
+_OPENING_BRACE = ord("{")
+# Atomic groups: \r\n is one line end and must never be taken for two.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+_decode = msgspec.json.Decoder().decode
+_new = tuple.__new__  # Event(...) goes through a Python-level __new__, at three times the cost
+
+
+class Splitter:
+    """Cuts one stream into events. The events' `raw` and then `rest` joined are the bytes as they came."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._limit = max_event_bytes
+        self._rest = bytearray()
+        self._any_line_end = False  # a \r was seen: from then on the slower search
+
+    @property
+    def rest(self) -> bytes:
+        """Bytes that are no event yet; not empty at the end of a stream means that an event was cut off."""
+        return bytes(self._rest)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Raises `AttemptFailed` (malformed) for an event without end."""
+        if not self._any_line_end and b"\r" in data:
+            self._any_line_end = True
+        rest = self._rest
+        if rest:
+            scanned = len(rest) - 3  # a blank line of two \r\n may be split after its third byte
+            rest += data
+            if not self._has_blank_line(max(scanned, 0)) and rest[0] not in b"\r\n":
+                self._check_size()
+                return []
+            data = bytes(rest)
+            rest.clear()
+        events: list[Event] = []
+        start = self._cut_any(data, events) if self._any_line_end else _cut(data, events)
+        if start < len(data):
+            rest += data[start:]
+            self._check_size()
+        return events
+
+    def finish(self) -> list[Event]:
+        """At the end of a stream: the last event where only its blank line is missing, completed with one.
+
+        Some servers leave it out after `data: [DONE]`. An event whose JSON is cut off stays in `rest`.
+        """
+        last = bytes(self._rest)
+        event = _parse(last + b"\n\n")
+        if not last.strip() or not (event.data == DONE or _is_json(event.data)):
+            return []
+        self._rest.clear()
+        return [event]
+
+    def _has_blank_line(self, scanned: int) -> bool:
+        if self._any_line_end:
+            return _BLANK_LINE.search(self._rest, scanned) is not None
+        return self._rest.find(b"\n\n", scanned) >= 0
+
+    def _check_size(self) -> None:
+        if len(self._rest) > self._limit:
+            raise AttemptFailed(
+                FailureKind.MALFORMED, f"The upstream sent {len(self._rest)} bytes without completing an event."
+            )
+
+    @staticmethod
+    def _cut_any(data: bytes, events: list[Event]) -> int:
+        """As `_cut`, for any mixture of line ends."""
+        start = 0
+        while start < len(data):
+            blank = _LINE_END.match(data, start) or _BLANK_LINE.search(data, start)
+            if blank is None:
+                break
+            raw = data[start : blank.end()]
+            events.append(_parse(raw))
+            start = blank.end()
+        return start
+
+
+def _cut(data: bytes, events: list[Event]) -> int:
+    """Appends the events that are complete in `data`, all of whose lines end in \\n; returns where the rest starts."""
+    start = 0
+    find = data.find
+    while True:
+        line = find(b"\n", start)
+        if line == start:  # a blank line of its own is an event, too
+            end = start - 1
+        elif line < 0 or (end := find(b"\n\n", line)) < 0:
+            return start
+        raw = data[start : end + 2]
+        if line == end and data.startswith(b"data: ", start):
+            events.append(_new(Event, (raw, None, data[start + 6 : end])))
+        elif data.startswith(b"event: ", start) and _one_data_line(data, line, end):
+            name = data[start + 7 : line].decode("utf-8", "replace")
+            events.append(_new(Event, (raw, name, data[line + 7 : end])))
+        else:
+            events.append(_parse(raw))
+        start = end + 2
+
+
+def _one_data_line(data: bytes, line: int, end: int) -> bool:
+    return line < end and data.startswith(b"data: ", line + 1) and data.find(b"\n", line + 1, end) < 0
+
+
+def _parse(raw: bytes) -> Event:
+    """Any event, as the HTML standard says; `id` and `retry` mean nothing here, comments are kept in `raw` only."""
+    name: str | None = None
+    data: list[bytes] = []
+    for line in _LINE_END.split(raw.removeprefix(_BOM)):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace")
+    return Event(raw, name, b"\n".join(data))
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def decode(event: Event) -> dict[str, Any] | None:
+    """The event's payload; None for `[DONE]`, comments and events without data. Raises `AttemptFailed` (malformed)."""
+    data = event.data
+    if not data or (data[0] != _OPENING_BRACE and is_done(event)):
+        return None
+    try:
+        payload = loads(data)
+    except ValueError as error:
+        raise AttemptFailed(FailureKind.MALFORMED, f"The upstream sent an event that is not JSON: {error}") from None
+    if type(payload) is not dict:
+        raise AttemptFailed(FailureKind.MALFORMED, "The upstream sent an event that is not a JSON object.")
+    return payload
+
+
+def is_done(event: Event) -> bool:
+    """Whether it is OpenAI's `[DONE]`, for which `decode` gives None."""
+    return event.data.strip() == DONE
+
+
+def loads(data: bytes) -> Any:
+    """JSON from an upstream. Raises ValueError and nothing else.
+
+    What msgspec refuses gets a second chance, because SDKs read it: half a surrogate pair, where a server cut an emoji
+    in two, and numbers beyond a float's range.
+    """
+    try:
+        return _decode(data)
+    except ValueError:
+        return _loads_leniently(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _loads_leniently(data: bytes) -> Any:
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,159 @@
+"""A request body as JSON, and its fields with their types checked; used by both dialects.
+
+Checks only what Weir itself reads: everything else is the upstream's to judge. Every failure is a `BadRequest` that
+says what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from weir_router.errors import BadRequest
+
+_decode = msgspec.json.Decoder().decode
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+_TYPE_NAMES: dict[type, str] = {
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def parse(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
+    """The body decoded, and its top level undecoded."""
+    try:
+        decoded = _decode(body)
+        if not isinstance(decoded, dict):
+            raise BadRequest(f"The request body must be a JSON object, not {type_name(decoded)}.")
+        return decoded, _decode_raw(body)
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply to be read. Send a flatter JSON object.") from None
+    except ValueError as error:  # msgspec's errors, and invalid UTF-8
+        raise BadRequest(f"The request body cannot be read as JSON: {_explain(error, body)}") from None
+
+
+def _explain(error: ValueError, body: bytes) -> str:
+    if not body.strip():
+        return "it is empty. Send a JSON object."
+    if isinstance(error, UnicodeDecodeError):
+        return f"a string in it is not valid UTF-8 ({error.reason}). Encode the body as UTF-8."
+    reason = str(error).removeprefix("JSON is malformed: ")
+    if "surrogate" in reason or (b"\\ud" in body.lower() and "truncated" in reason):
+        # Typical of text cut in the middle of an emoji; worth naming, since the position alone does not explain it.
+        return f"{reason}. A \\ud800-\\udfff escape must come in a pair; send whole Unicode characters."
+    if "truncated" in reason:
+        return f"it ends too early, after {len(body)} bytes. Send the whole body and its true Content-Length."
+    return f"{reason}. Send a valid JSON object."
+
+
+def type_name(value: object) -> str:
+    """The JSON type of a value, with its article."""
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
+
+
+def wrong_type(where: str, expected: str, value: object) -> BadRequest:
+    """The error for a field of the wrong type."""
+    return BadRequest(f"`{where}` must be {expected}, not {type_name(value)}.", param=where)
+
+
+def missing(where: str, remedy: str) -> BadRequest:
+    """The error for a required field that is absent or null."""
+    return BadRequest(f"`{where}` is required. {remedy}", param=where)
+
+
+def model(fields: dict[str, Any]) -> str:
+    """The model's name."""
+    value = fields.get("model")
+    if value is None:
+        raise missing("model", 'Name a model, e.g. "model": "auto"; GET /v1/models lists those that you may use.')
+    if not isinstance(value, str):
+        raise wrong_type("model", "a string", value)
+    if not value.strip():
+        raise BadRequest("`model` is empty. GET /v1/models lists the models that you may use.", param="model")
+    return value
+
+
+def messages(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages: at least one, each an object with a role. Unknown roles pass."""
+    value = fields.get("messages")
+    if value is None:
+        raise missing("messages", 'Send at least one, e.g. [{"role": "user", "content": "Hello"}].')
+    if not isinstance(value, list):
+        raise wrong_type("messages", "a list", value)
+    if not value:
+        raise BadRequest(
+            '`messages` is empty. Send at least one, e.g. {"role": "user", "content": "Hello"}.', param="messages"
+        )
+    for index, message in enumerate(value):
+        if not isinstance(message, dict):
+            raise wrong_type(f"messages[{index}]", "an object with `role` and `content`", message)
+        if not isinstance(message.get("role"), str):
+            raise wrong_type(f"messages[{index}].role", "a string such as user or assistant", message.get("role"))
+    return value
+
+
+def flag(fields: dict[str, Any], name: str) -> bool:
+    """An optional boolean; absent and null are false."""
+    value = fields.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise wrong_type(name, "true or false", value)
+
+
+def whole_number(fields: dict[str, Any], name: str) -> int | None:
+    """An optional number of tokens, not negative."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise wrong_type(name, "a whole number of tokens", value)
+    if value < 0:
+        raise BadRequest(f"`{name}` must not be negative.", param=name)
+    return value
+
+
+def optional_list(fields: dict[str, Any], name: str) -> list[Any]:
+    """An optional list; absent and null are empty."""
+    value = fields.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise wrong_type(name, "a list", value)
+    return value
+
+
+def optional_object(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """An optional object; absent and null are empty."""
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise wrong_type(name, "an object", value)
+    return value
+
+
+def parts(content: object, where: str) -> list[dict[str, Any]]:
+    """Message content as a list of parts: a string is one text part, null is none."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if content is None:
+        return []
+    if not isinstance(content, list):
+        raise wrong_type(where, "a string or a list of parts", content)
+    for index, part in enumerate(content):
+        if not isinstance(part, dict):
+            raise wrong_type(f"{where}[{index}]", 'an object such as {"type": "text", "text": "..."}', part)
+    return content
+
+
+def passed_on(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    """The caller's headers that an upstream of the same dialect should see."""
+    return {name: value for name in names if (value := headers.get(name)) is not None}

@@ -1,0 +1,90 @@
+"""OpenAI chat completions: body and headers to `Ask`. Called by `serve.dialects`; changes nothing, sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from weir_router.call.ask import Ask
+from weir_router.contract import Dialect
+from weir_router.serve.dialects import body as read_body
+from weir_router.serve.dialects.tally import Tally, extra_chars, text_of
+
+PASSED_HEADERS = ("openai-organization", "openai-project", "openai-beta", "x-request-id", "x-client-request-id")
+"""Same-dialect extras that change or trace the answer. Never credentials; never an idempotency key, which our own
+attempts would repeat with another body."""
+
+_ROLES = {"developer": "system", "function": "tool"}
+_NOT_DEMANDING = frozenset({None, "none", "minimal"})
+
+
+def read(body: bytes, headers: Mapping[str, str]) -> Ask:
+    """Understands `POST /v1/chat/completions`. Unknown fields and roles are kept. Raises `errors.BadRequest`."""
+    fields, raw = read_body.parse(body)
+    model = read_body.model(fields)
+    tally = Tally()
+    for index, message in enumerate(read_body.messages(fields)):
+        _read_message(tally, message, f"messages[{index}]")
+    stream = read_body.flag(fields, "stream")
+    audio_out = "audio" in read_body.optional_list(fields, "modalities")
+    tally.audio += audio_out
+    usage_wanted = read_body.optional_object(fields, "stream_options").get("include_usage") is True
+    prompt = tally.prompt(
+        tools=len(read_body.optional_list(fields, "tools")) + len(read_body.optional_list(fields, "functions")),
+        schema=_schema(fields),
+        reasoning=_reasoning(fields),
+        max_output=_max_output(fields),
+        extra=extra_chars(raw, "tools", "functions", "response_format"),
+    )
+    return Ask(
+        dialect=Dialect.OPENAI,
+        model=model,
+        stream=stream,
+        body=fields,
+        raw=raw,
+        prompt=prompt,
+        include_usage=usage_wanted or not stream,
+        streamable=not audio_out and _streamable(fields),
+        headers=read_body.passed_on(headers, PASSED_HEADERS),
+    )
+
+
+def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
+    role = _ROLES.get(message["role"], message["role"])
+    texts = []
+    for part in read_body.parts(message.get("content"), f"{where}.content"):
+        match part.get("type"):
+            case "image_url" | "input_image" | "image":
+                tally.images += 1
+            case "input_audio":
+                tally.audio += 1
+            case "file" | "input_file" | "document":
+                tally.documents += 1
+            case _ if (text := text_of(part)) is not None:
+                texts.append(text)
+    tally.tool_results += role == "tool"
+    tally.turn(role, texts)
+
+
+def _schema(fields: dict[str, Any]) -> bool:
+    return read_body.optional_object(fields, "response_format").get("type") == "json_schema"
+
+
+def _reasoning(fields: dict[str, Any]) -> bool:
+    effort = fields.get("reasoning_effort")
+    if effort is not None and not isinstance(effort, str):
+        raise read_body.wrong_type("reasoning_effort", "a string", effort)
+    return effort not in _NOT_DEMANDING
+
+
+def _max_output(fields: dict[str, Any]) -> int | None:
+    limits = [read_body.whole_number(fields, name) for name in ("max_completion_tokens", "max_tokens")]
+    return next((limit for limit in limits if limit is not None), None)
+
+
+def _streamable(fields: dict[str, Any]) -> bool:
+    """Whether a plain answer can be put together from a stream without loss; what looks odd goes as asked."""
+    one_choice = fields.get("n") in (None, 1)
+    return (
+        one_choice and not fields.get("logprobs") and fields.get("top_logprobs") is None and fields.get("audio") is None
+    )

@@ -1,0 +1,58 @@
+"""Counts what a request's messages hold, while a dialect walks through them; ends as a `Prompt`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from weir_router.classify.prompt import Prompt, Turn
+from weir_router.contract import Capability
+
+
+class Tally:
+    """Filled by one dialect for one request."""
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+        self.tool_results = 0
+        self.images = 0
+        self.documents = 0
+        self.audio = 0
+
+    def turn(self, role: str, texts: list[str]) -> None:
+        """Adds a message."""
+        self.turns.append(Turn(role, texts[0] if len(texts) == 1 else "\n".join(texts)))
+
+    def prompt(self, *, tools: int, schema: bool, reasoning: bool, max_output: int | None, extra: int) -> Prompt:
+        """The whole request as the classifier sees it; `extra`: see `extra_chars`."""
+        needed = {
+            Capability.TOOLS: tools > 0,
+            Capability.JSON_SCHEMA: schema,
+            Capability.VISION: self.images > 0,
+            Capability.AUDIO: self.audio > 0,
+            Capability.DOCUMENTS: self.documents > 0,
+            Capability.REASONING: reasoning,
+        }
+        return Prompt(
+            turns=tuple(self.turns),
+            tools=tools,
+            tool_results=self.tool_results,
+            images=self.images,
+            documents=self.documents,
+            schema=schema,
+            needs=frozenset(capability for capability, needs in needed.items() if needs),
+            max_output=max_output,
+            extra_chars=extra,
+        )
+
+
+def extra_chars(raw: dict[str, msgspec.Raw], *names: str) -> int:
+    """Characters of fields that the model reads beside the messages: tools, and the answer's schema."""
+    return sum(len(memoryview(raw[name])) for name in names if name in raw)
+
+
+def text_of(part: dict[str, Any]) -> str | None:
+    """The part's text where it has one; text of another type is the upstream's to refuse."""
+    text = part.get("text")
+    return text if isinstance(text, str) else None

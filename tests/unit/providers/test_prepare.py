@@ -1,0 +1,180 @@
+"""Upstream requests: what the caller wrote goes out byte for byte, but for what Weir adds, renames, drops or clamps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from weir_router.call.ask import Ask
+from weir_router.call.providers import anthropic, openai
+from weir_router.call.providers.base import Outgoing
+from weir_router.call.providers.fit import fit
+from weir_router.classify.prompt import Prompt, Turn
+from weir_router.contract import Backend, BackendLimits, Dialect, Parameters
+from weir_router.serve.dialects import read
+
+HELLO = b'[ {"role":"user", "content":"Hi \\u00e9"} ]'
+
+
+def backend(dialect: Dialect = Dialect.OPENAI, **more: Any) -> Backend:
+    return Backend(name="b", provider=dialect, base_url="http://127.0.0.1/v1", model="real-model", **more)
+
+
+def openai_ask(more: bytes = b"", headers: dict[str, str] | None = None) -> Ask:
+    return read(Dialect.OPENAI, b'{"model":"auto","messages":%b%b}' % (HELLO, more), headers or {})
+
+
+def anthropic_ask(more: bytes = b"", headers: dict[str, str] | None = None) -> Ask:
+    return read(Dialect.ANTHROPIC, b'{"model":"auto","max_tokens":50,"messages":%b%b}' % (HELLO, more), headers or {})
+
+
+def sent(outgoing: Outgoing) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(outgoing.body)
+    return fields
+
+
+def test_only_the_model_is_replaced() -> None:
+    outgoing = openai.prepare(openai_ask(b',"new":{"a" : 1.00}'), backend(), "sk-1", stream=False)
+    assert outgoing.body == b'{"model":"real-model","messages":%b,"new":{"a" : 1.00}}' % HELLO
+    assert outgoing.added == frozenset()
+
+
+def test_openai_path_and_headers() -> None:
+    ask = openai_ask(headers={"authorization": "Bearer weir_caller", "openai-beta": "x"})
+    outgoing = openai.prepare(ask, backend(), "sk-1", stream=False)
+    assert outgoing.path == "/chat/completions"
+    assert outgoing.headers == {"content-type": "application/json", "authorization": "Bearer sk-1", "openai-beta": "x"}
+
+
+def test_anthropic_path_and_headers() -> None:
+    outgoing = anthropic.prepare(anthropic_ask(headers={"x-api-key": "weir_caller"}), backend(), "sk-1", stream=False)
+    assert outgoing.path == "/v1/messages"
+    assert outgoing.headers == {
+        "content-type": "application/json",
+        "anthropic-version": anthropic.DEFAULT_VERSION,
+        "x-api-key": "sk-1",
+    }
+
+
+def test_the_callers_anthropic_version_wins() -> None:
+    ask = anthropic_ask(headers={"anthropic-version": "2099-01-01", "anthropic-beta": "b"})
+    headers = anthropic.prepare(ask, backend(), None, stream=False).headers
+    assert (headers["anthropic-version"], headers["anthropic-beta"]) == ("2099-01-01", "b")
+
+
+@pytest.mark.parametrize("provider", [openai, anthropic])
+def test_without_a_credential_none_is_sent(provider: Any) -> None:
+    ask = openai_ask() if provider is openai else anthropic_ask()
+    assert not provider.prepare(ask, backend(), None, stream=False).headers.keys() & {"authorization", "x-api-key"}
+
+
+def test_openai_stream_for_a_plain_caller() -> None:
+    outgoing = openai.prepare(openai_ask(), backend(), None, stream=True)
+    assert sent(outgoing)["stream"] is True
+    assert sent(outgoing)["stream_options"] == {"include_usage": True}
+    assert outgoing.added == {"stream", "stream_options"}
+
+
+def test_openai_stream_options_of_the_caller_stay() -> None:
+    ask = openai_ask(b',"stream":true,"stream_options":{"include_obfuscation":false}')
+    outgoing = openai.prepare(ask, backend(), None, stream=True)
+    assert sent(outgoing)["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+    assert outgoing.added == {"stream_options"}
+
+
+def test_openai_nothing_is_added_where_the_caller_asked_for_it() -> None:
+    ask = openai_ask(b',"stream":true,"stream_options":{"include_usage":true}')
+    assert openai.prepare(ask, backend(), None, stream=True).added == frozenset()
+
+
+def test_openai_as_asked_adds_nothing() -> None:
+    assert sent(openai.prepare(openai_ask(), backend(), None, stream=True, as_asked=True)).keys() == {
+        "model",
+        "messages",
+    }
+    streaming = openai.prepare(openai_ask(b',"stream":true'), backend(), None, stream=True, as_asked=True)
+    assert sent(streaming).keys() == {"model", "messages", "stream"}
+    assert streaming.added == frozenset()
+
+
+def test_openai_stream_taken_back_takes_its_options_along() -> None:
+    ask = openai_ask(b',"stream":true,"stream_options":{"include_usage":true}')
+    fields = sent(openai.prepare(ask, backend(), None, stream=False))
+    assert fields["stream"] is False
+    assert "stream_options" not in fields
+
+
+def test_anthropic_stream_for_a_plain_caller() -> None:
+    outgoing = anthropic.prepare(anthropic_ask(), backend(), None, stream=True)
+    assert sent(outgoing)["stream"] is True
+    assert outgoing.added == {"stream"}
+    as_asked = anthropic.prepare(anthropic_ask(), backend(), None, stream=True, as_asked=True)
+    assert "stream" not in sent(as_asked)
+
+
+def test_what_the_model_refuses_is_dropped_even_where_weir_added_it() -> None:
+    drops = backend(parameters=Parameters(drop=("stream_options", "new")))
+    outgoing = openai.prepare(openai_ask(b',"new":1'), drops, None, stream=True)
+    assert sent(outgoing).keys() == {"model", "messages", "stream"}
+    assert outgoing.added == {"stream"}
+
+
+def test_translated_requests_carry_the_credential_of_their_upstream() -> None:
+    outgoing = anthropic.prepare(
+        openai_ask(headers={"openai-beta": "x"}), backend(Dialect.ANTHROPIC), "sk-1", stream=True
+    )
+    assert outgoing.headers["x-api-key"] == "sk-1"
+    assert "openai-beta" not in outgoing.headers
+    assert (sent(outgoing)["model"], sent(outgoing)["stream"]) == ("real-model", True)
+
+
+def test_translated_requests_to_openai_ask_for_usage() -> None:
+    outgoing = openai.prepare(anthropic_ask(b',"stream":true'), backend(), None, stream=True)
+    assert sent(outgoing)["stream_options"] == {"include_usage": True}
+    assert outgoing.added == {"stream_options"}
+
+
+PROMPT = Prompt(turns=(Turn("user", "x" * 3000),), max_output=9000)  # a thousand tokens by our count
+
+
+def fitted(fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+    fit(fields, backend(**more), PROMPT)
+    return fields
+
+
+def test_a_field_is_renamed() -> None:
+    renames = Parameters(rename={"max_tokens": "max_completion_tokens"})
+    assert fitted({"max_tokens": 5}, parameters=renames) == {"max_completion_tokens": 5}
+    assert fitted({"max_tokens": 5, "max_completion_tokens": 6}, parameters=renames) == {"max_completion_tokens": 6}
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_answer_is_clamped_to_what_the_model_can_write(name: str) -> None:
+    assert fitted({name: 9000}, limits=BackendLimits(output_tokens=4096)) == {name: 4096}
+    assert fitted({name: 100}, limits=BackendLimits(output_tokens=4096)) == {name: 100}
+
+
+def test_the_answer_is_clamped_to_what_is_left_of_the_context() -> None:
+    assert fitted({"max_tokens": 9000}, limits=BackendLimits(context_tokens=8000)) == {"max_tokens": 7000}
+
+
+def test_a_prompt_that_fills_the_context_is_the_upstreams_to_refuse() -> None:
+    assert fitted({"max_tokens": 9000}, limits=BackendLimits(context_tokens=900)) == {"max_tokens": 9000}
+
+
+@pytest.mark.parametrize("value", [None, "9000", 9e9, True, [9000]])
+def test_what_is_no_number_is_left_to_the_upstream(value: Any) -> None:
+    assert fitted({"max_tokens": value}, limits=BackendLimits(output_tokens=10)) == {"max_tokens": value}
+
+
+def test_the_thinking_budget_stays_below_a_clamped_answer() -> None:
+    fields = {"max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 8000}}
+    found = fitted(fields, limits=BackendLimits(output_tokens=4096))
+    assert found["thinking"] == {"type": "enabled", "budget_tokens": 2048}
+
+
+def test_raw_values_are_clamped_too() -> None:
+    limited = backend(Dialect.ANTHROPIC, limits=BackendLimits(output_tokens=10))
+    assert sent(anthropic.prepare(anthropic_ask(), limited, None, stream=False))["max_tokens"] == 10
