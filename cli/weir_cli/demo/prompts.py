@@ -40,8 +40,9 @@ HARD = (
     "a.balance -= n\n            b.balance += n\n```",
 )
 
-MIX = ((EASY, 0.55), (MIDDLING, 0.3), (HARD, 0.15))
-"""Prompts and their share: most traffic of an assistant is easy."""
+GROUPS = (EASY, MIDDLING, HARD)
+SHARES = (0.55, 0.3, 0.15)
+"""Most traffic of an assistant is easy."""
 
 
 class Shot(NamedTuple):
@@ -53,9 +54,8 @@ class Shot(NamedTuple):
 
 def shots(rng: random.Random) -> Iterator[Shot]:
     """An endless mixture: two thirds in the OpenAI dialect, and two thirds streamed."""
-    groups, weights = zip(*MIX, strict=True)
     while True:
-        text = rng.choice(rng.choices(groups, weights)[0])
+        text = rng.choice(rng.choices(GROUPS, SHARES)[0])
         body = {"model": "auto", "stream": rng.random() < 0.66, "messages": [{"role": "user", "content": text}]}
         if rng.random() < 0.66:
             yield Shot("/v1/chat/completions", body)
