@@ -25,6 +25,7 @@ class Prompt(msgspec.Struct, frozen=True):
     schema: bool = False  # the answer must follow a JSON schema
     needs: frozenset[Capability] = frozenset()  # what a model must offer to answer at all
     max_output: int | None = None  # tokens; None: the model's own limit
+    extra_chars: int = 0  # of tool schemas and of the answer's schema; 0: not measured, tools count by number
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -34,7 +35,7 @@ class Features(msgspec.Struct, frozen=True):
     words: int  # of the last user turn
     turns: int
     question_words: int = 0
-    reasoning_words: int = 0  # prove, derive, explain why, step by step, compare ...
+    reasoning_words: int = 0  # analyse, evaluate, justify, design, step by step ...
     logic_words: int = 0  # if, unless, therefore, either ... or
     constraint_words: int = 0  # must, exactly, at most, without ...
     code: int = 0  # signs of code: fences, keywords, stack traces
@@ -43,6 +44,14 @@ class Features(msgspec.Struct, frozen=True):
     images: int = 0
     documents: int = 0
     schema: bool = False
+    proof_words: int = 0  # prove, derive, refute, counterexample ...
+    work_words: int = 0  # explain, compare, write, summarise ...
+    items: int = 0  # lines that open like an item of a list
+    tool_results: int = 0
+    earlier: int = 0  # signs of difficulty in the user turn before the last
+    last_tokens: int = 0  # of `tokens`: the last user turn
+    unseen: int = 0  # characters of the last user turn that were not looked at
+    pleasantry: bool = False  # the last user turn only greets or thanks
 
 
 class Classification(msgspec.Struct, frozen=True):

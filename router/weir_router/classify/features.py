@@ -1,0 +1,123 @@
+"""Prompt → `Features`: counts of words and signs, without any judgement; `classify.classifier` weighs them.
+
+Of the last user turn only the first 2,200 and the last 800 characters are read, of the user turn before it the first
+600: regexes over long text are what breaks a millisecond. What is not read can only raise the class: `unseen` and
+`last_tokens` grow with it, every weight is positive, and head and tail are counted apart, so that nothing between them
+changes what is counted in them. The system prompt is counted in `tokens` and not read: it is the same for all requests
+of an application and would put all of them into one class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from weir_router.classify import tokens
+from weir_router.classify.prompt import Features, Prompt, Turn
+from weir_router.classify.words import CJK, PLEASANTRIES, PLEASANTRY_FILLERS, SIGNS, Sign
+
+HEAD = 2_200
+"""Characters read at the start of the last user turn: instructions stand first or last."""
+
+TAIL = 800
+"""Characters read at its end."""
+
+EARLIER = 600
+"""Characters read of the user turn before: what "yes, do that" leans on."""
+
+CHARS_PER_WORD = 6
+"""English with the space; for words of the text that is not read."""
+
+PLEASANTRY_CHARS = 80
+"""A longer turn is not a greeting, and is not searched for one."""
+
+_TOKEN = re.compile(r"[^\W\d_]+|```|=>|->|[=!<>:+-]=|&&|\|\||::|</|\(\)|[{};`=^\\<>∀∃∈∉∑∏∫√∞≤≥≠≈≡→⇒⇔∂∇⊂⊆∪∩]")
+_CJK_RUN = re.compile("[\u3040-\u30ff\u3400-\u9fff]+")
+_ITEM_STARTS = ("\n- ", "\n* ", "\n• ", *(f"\n{digit}" for digit in range(1, 10)))
+_SYMBOLS = (Sign.CODE_SYMBOL, Sign.MATHS_SYMBOL)
+_DIFFICULT = (Sign.PROOF, Sign.REASONING, Sign.WORK, Sign.CONSTRAINT, Sign.CODE, Sign.MATHS)
+_NOTHING = Turn(role="user", text="")
+
+
+class _Reading(NamedTuple):
+    signs: Counter[Sign]
+    words: int
+
+
+def extract(prompt: Prompt) -> Features:
+    """Everything that is measured on `prompt`. Pure; a millisecond at most, whatever the size."""
+    sizes = [tokens.of_text(turn.text) for turn in prompt.turns]
+    index, last, before = _last_turns(prompt.turns)
+    text = last.text
+    unseen = max(0, len(text) - HEAD - TAIL)
+    read = [_read(text[:HEAD]), _read(text[HEAD + unseen :])] if len(text) > HEAD else [_read(text)]
+    signs = read[0].signs if len(read) == 1 else read[0].signs + read[1].signs
+    return Features(
+        tokens=sum(sizes) + tokens.overhead(prompt),
+        words=sum(part.words for part in read) + unseen // CHARS_PER_WORD,
+        turns=sum(turn.role != "system" for turn in prompt.turns),
+        question_words=signs[Sign.QUESTION],
+        reasoning_words=signs[Sign.REASONING],
+        logic_words=signs[Sign.LOGIC],
+        constraint_words=signs[Sign.CONSTRAINT],
+        code=signs[Sign.CODE] + signs[Sign.CODE_SYMBOL],
+        maths=signs[Sign.MATHS] + signs[Sign.MATHS_SYMBOL],
+        tools=prompt.tools,
+        images=prompt.images,
+        documents=prompt.documents,
+        schema=prompt.schema,
+        proof_words=signs[Sign.PROOF],
+        work_words=signs[Sign.WORK],
+        items=_items(text[:HEAD]) + _items(text[HEAD + unseen :]),
+        tool_results=prompt.tool_results,
+        earlier=_difficulty(before.text[:EARLIER]),
+        last_tokens=sizes[index] if sizes else 0,
+        unseen=unseen,
+        pleasantry=_is_pleasantry(text),
+    )
+
+
+def _last_turns(turns: tuple[Turn, ...]) -> tuple[int, Turn, Turn]:
+    """The last user turn with text and the one before it; without any, the very last turn of whatever role."""
+    spoken = []
+    for index in range(len(turns) - 1, -1, -1):
+        turn = turns[index]
+        if turn.role == "user" and turn.text and not turn.text.isspace():
+            spoken.append(index)
+            if len(spoken) == 2:
+                return spoken[0], turns[spoken[0]], turns[index]
+    if spoken:
+        return spoken[0], turns[spoken[0]], _NOTHING
+    return (len(turns) - 1, turns[-1], _NOTHING) if turns else (0, _NOTHING, _NOTHING)
+
+
+def _read(part: str) -> _Reading:
+    found = _TOKEN.findall(part.lower())
+    signs: Counter[Sign] = Counter(filter(None, map(SIGNS.get, found)))
+    words = len(found) - sum(signs[symbol] for symbol in _SYMBOLS)
+    if part.isascii():
+        return _Reading(signs, words)
+    # Chinese and Japanese: a run without spaces is many words, about two characters each.
+    runs = _CJK_RUN.findall(part)
+    if runs:
+        words += sum(map(len, runs)) // 2
+        for phrase, sign in CJK.items():
+            signs[sign] += part.count(phrase)
+    return _Reading(signs, words)
+
+
+def _difficulty(text: str) -> int:
+    signs = _read(text).signs
+    return sum(signs[sign] for sign in _DIFFICULT)
+
+
+def _items(part: str) -> int:
+    return sum(map(part.count, _ITEM_STARTS))
+
+
+def _is_pleasantry(text: str) -> bool:
+    if len(text) > PLEASANTRY_CHARS:
+        return False
+    words = {token.lower() for token in re.findall(r"\w+", text)}
+    return not words.isdisjoint(PLEASANTRIES) and words <= (PLEASANTRIES | PLEASANTRY_FILLERS)

@@ -1,0 +1,52 @@
+"""How many tokens a prompt is, roughly and fast; used for `promptTokens`, context limits and prices before the answer.
+
+Called once per request by `classify.features`, and by whoever needs a size without features. It does not tokenise: each
+model has its own tokeniser, and none counts a megabyte within a millisecond. Expect ±25 % on prose and code, more on
+rare scripts and random strings.
+"""
+
+from __future__ import annotations
+
+from weir_router.classify.prompt import Prompt
+
+BYTES_PER_TOKEN = 4
+"""English is about 4 bytes a token. In UTF-8 the same figure gives 0.75 a character for Chinese and 0.5 for Cyrillic,
+near enough to what current tokenisers make of them."""
+
+TURN_TOKENS = 4
+"""The chat template's marks and role around each message."""
+
+TOOL_TOKENS = 120
+"""A tool with a name, a sentence and three parameters; used when the dialect did not measure `Prompt.extra_chars`."""
+
+IMAGE_TOKENS = 800
+"""A 1024 x 1024 image in full detail: 765 at OpenAI, about 1,400 at Anthropic; a small or low-detail one is 85."""
+
+DOCUMENT_TOKENS = 5_000
+"""Two or three pages of PDF, each as text and as image. The size in pages is not known before the upstream reads it."""
+
+_CHUNK = 65_536  # encoding in pieces avoids a megabyte-sized allocation, which costs more than the encoding
+
+
+def of_text(text: str) -> int:
+    """Tokens of `text`, rounded up. Never falls when text is added."""
+    return -(-_utf8_length(text) // BYTES_PER_TOKEN)
+
+
+def overhead(prompt: Prompt) -> int:
+    """Tokens of everything but the turns' text: templates, tools, images, documents."""
+    tools = -(-prompt.extra_chars // BYTES_PER_TOKEN) if prompt.extra_chars else prompt.tools * TOOL_TOKENS
+    media = prompt.images * IMAGE_TOKENS + prompt.documents * DOCUMENT_TOKENS
+    return len(prompt.turns) * TURN_TOKENS + tools + media
+
+
+def estimate(prompt: Prompt) -> int:
+    """Prompt tokens over all turns, tools, images and documents."""
+    return sum([of_text(turn.text) for turn in prompt.turns]) + overhead(prompt)
+
+
+def _utf8_length(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    # surrogatepass: JSON may carry lone surrogates, and a size is no place to fail.
+    return sum(len(text[i : i + _CHUNK].encode("utf-8", "surrogatepass")) for i in range(0, len(text), _CHUNK))
