@@ -6,8 +6,9 @@ in ten seconds, sees a brown-out in which successes keep breaking the count.
 What "consecutive" means. Attempts are numbered as they start, and a success only ends the streak of failures that
 started *before* it: a stream that began in good times and ends well during an outage says nothing about the outage.
 A success is recorded when the stream ends, because a stall comes after the first token. But failures that come *before*
-any content are also refuted by first content of a later attempt: failures are reported in milliseconds and completed
-streams after seconds, so at 200 requests per second even 2 % of quick errors would look like an unbroken streak.
+any content are also refuted by first content of a later attempt, and the five must lie within ten attempts: failures
+are reported in milliseconds, first content in hundreds, completed streams after seconds, so at 200 requests per second
+even 2 % of quick errors would look like an unbroken streak.
 
 Recovery. Open 5, 10, then 20 s, each ±20 % so that routers do not return in step; Retry-After overrides. Then
 half-open: one probe at a time, whose slot is free again after a deadline even if the probe never reports; three clean
@@ -29,6 +30,9 @@ from weir_router.health.window import Outcome, Window
 
 CONSECUTIVE = 5
 """Hard failures in a row that open (Envoy's `consecutive_5xx`, linkerd)."""
+STREAK_SPAN = 10
+"""Attempts, in the order of starting, within which they must lie: those between them are still under way, and when most
+are, five quick failures say little. Twice `CONSECUTIVE`, so that the same half must have failed as for the ratio."""
 RATIO = 0.5
 """Share of bad outcomes that opens. resilience4j's default, and low enough for a pool of two."""
 RATIO_MINIMUM = 10
@@ -143,9 +147,13 @@ class Breaker:
     # What attempts report
 
     def acquire(self, *, panic: bool = False) -> Ticket | None:
-        """A ticket for one attempt, or None. `panic`: nothing else is available, so take a `last_resort` too."""
+        """A ticket for one attempt, or None. `panic`: nothing else is available, so take a `last_resort` too.
+
+        What is taken in panic is no probe: while half-open it is judged by the rules of the closed state, or one stray
+        error among a hundred requests would open again what three probes have nearly closed.
+        """
         if self.available_at:
-            return self._ticket(probe=self._state is State.HALF_OPEN) if panic and self.last_resort else None
+            return self._ticket(probe=False) if panic and self.last_resort else None
         if self._state in _TIMED:
             self._change(State.HALF_OPEN, self._reason)
         if self._state is State.CLOSED:
@@ -159,7 +167,7 @@ class Breaker:
         ticket.content = True
         if not self._counts(ticket):
             return
-        self._recovering = ticket.probe
+        self._recovering |= ticket.probe
         if not ticket.slow:
             self._window.add(Outcome.CONTENT)
         self._content_number = max(self._content_number, ticket.number)
@@ -253,10 +261,13 @@ class Breaker:
     def _extend_streak(self, ticket: Ticket) -> None:
         if ticket.number > (self._success_number if ticket.content else self._content_number):
             self._streak[ticket.number] = ticket.content
+        if len(self._streak) > CONSECUTIVE:
+            del self._streak[min(self._streak)]
 
     def _judge(self, reason: str) -> None:
         total, bad = self._window.counts()
-        if len(self._streak) >= CONSECUTIVE or (total >= RATIO_MINIMUM and bad >= RATIO * total):
+        streak = len(self._streak) == CONSECUTIVE and max(self._streak) - min(self._streak) < STREAK_SPAN
+        if streak or (total >= RATIO_MINIMUM and bad >= RATIO * total):
             self._open(reason)
 
     def _pause(self, kind: FailureKind, retry_after: float | None) -> None:

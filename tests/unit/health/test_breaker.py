@@ -92,7 +92,7 @@ def test_a_429_counts_in_the_ratio_but_not_in_the_streak(breaker: Breaker) -> No
 @pytest.mark.parametrize("kind", sorted(NEUTRAL_KINDS))
 def test_what_is_about_the_request_counts_as_nothing(breaker: Breaker, kind: FailureKind) -> None:
     fail(breaker, 4)
-    fail(breaker, 20, kind)
+    fail(breaker, 5, kind)
     assert breaker.state == "closed"
     fail(breaker, 1)
     assert breaker.state == "open"
@@ -149,6 +149,27 @@ def test_quick_failures_among_long_good_streams_do_not_open(breaker: Breaker) ->
         for _ in range(2):
             breaker.content(take(breaker))
     assert breaker.state == "closed"
+
+
+@pytest.mark.parametrize(("between", "state"), [(1, "open"), (2, "closed")])
+def test_five_failures_must_lie_within_ten_attempts(breaker: Breaker, between: int, state: str) -> None:
+    """Those in between are under way: at a high rate five quick failures come before any of them has spoken."""
+    fail(breaker)
+    for _ in range(4):
+        for _ in range(between):
+            take(breaker)
+        fail(breaker)
+    assert breaker.state == state
+
+
+def test_an_older_failure_does_not_stand_in_the_way_of_five_new_ones(breaker: Breaker) -> None:
+    fail(breaker)
+    for _ in range(10):
+        take(breaker)
+    fail(breaker, 4)
+    assert breaker.state == "closed"
+    fail(breaker)
+    assert breaker.state == "open"
 
 
 def test_stalls_of_half_the_streams_open(breaker: Breaker, clock: ManualClock) -> None:
@@ -412,8 +433,14 @@ def test_half_open_is_a_last_resort_once_its_probe_gives_content(breaker: Breake
     assert breaker.acquire(panic=True) is None
     breaker.content(probe)
     assert breaker.last_resort
-    second = take(breaker, panic=True)
-    breaker.good(second)
+    breaker.good(take(breaker, panic=True))
     assert breaker.acquire() is None, "the probe still holds its slot"
+
+
+def test_in_panic_one_failure_does_not_open_again_but_five_do(breaker: Breaker, clock: ManualClock) -> None:
+    breaker.content(take(half_opened(breaker, clock)))
+    for _ in range(4):
+        breaker.failed(take(breaker, panic=True), FailureKind.RESET)
+    assert breaker.state == "half-open"
     breaker.failed(take(breaker, panic=True), FailureKind.RESET)
     assert breaker.state == "open"
