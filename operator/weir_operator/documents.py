@@ -1,7 +1,7 @@
 """YAML text → plain JSON-like values, with the line of every field and an error for what Kubernetes would not take.
 
-Called by `weir_operator.manifests`. It knows nothing of Kubernetes but its YAML: timestamps are strings, keys are strings,
-a key stands once. Pure: text in, documents out.
+Called by `weir_operator.manifests`. It knows nothing of Kubernetes but its YAML: timestamps are strings, keys are
+strings, a key stands once. Pure: text in, documents out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -18,6 +18,9 @@ MAX_NODES = 200_000
 
 MAX_DEPTH = 100
 """The API server's limit is 10,000, but nobody indents that far, and Python's stack would not."""
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def documents(text: str) -> Iterator[Document | Fault]:
         loader = _Loader(text)
         budget = _Budget()
         while loader.check_node():
-            document = _document(loader, loader.get_node(), budget)
+            document = _document(loader, cast(yaml.Node, loader.get_node()), budget)
             if document.value is not None:
                 yield document
     except _UnusableError as error:
@@ -110,22 +113,33 @@ class _Walk:
         return self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
+        merges = [item for key, item in node.value if key.tag == _MERGE]
+        result = self._merged(merges, path, depth)
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, item in node.value:
+            if key.tag == _MERGE:
+                continue
             name = self._key(key)
             if name in seen:
-                self.document.faults.append(
-                    Fault(key.start_mark.line + 1, f"the key '{name}' stands here twice", False)
-                )
+                line, message = key.start_mark.line + 1, f"the key '{name}' stands here twice"
+                self.document.faults.append(Fault(line, message, fatal=False))
             seen.add(name)
-        self.loader.flatten_mapping(node)  # `<<: *defaults`
-        result: dict[str, Any] = {}
-        for key, item in node.value:
-            name = self._key(key)
             inner = f"{path}.{name}" if path else name
             # The key's line: a long value may begin on the next.
             self.document.lines[inner] = key.start_mark.line + 1
             result[name] = self.value(item, inner, depth + 1)
+        return result
+
+    def _merged(self, sources: list[yaml.Node], path: str, depth: int) -> dict[str, Any]:
+        """`<<: *defaults`, done here since PyYAML's own has no bound on what merges of merges grow into."""
+        result: dict[str, Any] = {}
+        for source in sources:
+            parts = source.value if isinstance(source, yaml.SequenceNode) else [source]
+            for part in reversed(parts):  # the first one wins
+                value = self.value(part, path, depth + 1)
+                if not isinstance(value, dict):
+                    raise _UnusableError(part, "only objects can be merged with <<")
+                result |= value
         return result
 
     def _key(self, node: yaml.Node) -> str:

@@ -32,14 +32,23 @@ def from_environment(
     """Values for the Secrets that are not there, and a notice for each."""
     values: dict[SecretKey, str] = {}
     notices: list[str] = []
+    providers: dict[SecretKey, set[str | None]] = {}
     for key, provider in _wanted(tiers):
-        names = [variable(key), *([CONVENTIONAL[provider]] if provider else [])]
-        found = next((name for name in names if environ.get(name)), None)
-        if key in values or ObjectName(key.namespace, key.name) in secrets or found is None:
+        providers.setdefault(key, set()).add(provider)
+    for key, used_by in providers.items():
+        if ObjectName(key.namespace, key.name) in secrets:
             continue
-        values[key] = environ[found].rstrip("\r\n")
-        notices.append(f"Secret {key.namespace}/{key.name} is not here; its key '{key.key}' comes from ${found}")
+        found = next((name for name in _candidates(key, used_by) if environ.get(name)), None)
+        if found is not None:
+            values[key] = environ[found].rstrip("\r\n")
+            notices.append(f"Secret {key.namespace}/{key.name} is not here; its key '{key.key}' comes from ${found}")
     return values, notices
+
+
+def _candidates(key: SecretKey, providers: set[str | None]) -> list[str]:
+    # One backend that is elsewhere, and the key must be named in full: it goes to all of them.
+    only = next(iter(providers)) if len(providers) == 1 else None
+    return [variable(key), *([CONVENTIONAL[only]] if only else [])]
 
 
 def _wanted(tiers: Iterable[Manifest]) -> Iterator[tuple[SecretKey, str | None]]:

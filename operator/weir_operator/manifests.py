@@ -1,7 +1,7 @@
 """A directory (or file) of manifests → `Observed`, with file and line of everything that is wrong.
 
-Called by `weir up`, `weir validate` and `weir explain`. It reads the same files that `kubectl apply -f` sends. Specs are not
-judged here: the compiler does that, for a directory as for a cluster.
+Called by `weir up`, `weir validate` and `weir explain`. It reads the same files that `kubectl apply -f` sends. Specs
+are not judged here: the compiler does that, for a directory as for a cluster.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Loaded:
 def load(
     path: Path, *, namespace: str = "default", class_name: str = "weir", environ: Mapping[str, str] | None = None
 ) -> Loaded:
-    """Reads `path`; objects that name no namespace are of `namespace`. Raises nothing: what cannot be read is a problem.
+    """Reads `path`; objects that name no namespace are of `namespace`. Raises nothing: what is wrong is a problem.
 
     A Secret that is named but not there is looked up in `environ` (see `weir_operator.environment`).
     """
@@ -120,8 +120,9 @@ class _Reader:
 
     def known_namespaces(self) -> dict[str, dict[str, str]]:
         """Those with a manifest, and those that objects are in: a directory has no others."""
-        named = [key.namespace for key in (*self.tiers, *self.policies, *self.secrets)]
-        return dict.fromkeys([self.namespace, *named], {}) | self.namespaces
+        named = (key.namespace for key in (*self.tiers, *self.policies, *self.secrets))
+        unlabelled: dict[str, dict[str, str]] = {name: {} for name in (self.namespace, *named)}
+        return unlabelled | self.namespaces
 
     def _fault(self, shown: str, fault: Fault) -> None:
         reason = Reason.YAML_INVALID if fault.fatal else Reason.DUPLICATE_KEY
