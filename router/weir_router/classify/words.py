@@ -99,13 +99,13 @@ debe deben exactamente solo máximo mínimo nunca siempre incluir evitar
 """
 
 _CODE = """
-python javascript typescript java rust golang kotlin swift php ruby bash shell powershell sql html css regex json
-yaml xml def elif lambda const async await println printf struct enum void null nullptr boolean traceback exception
-exceptions typeerror valueerror segfault stacktrace undefined function functions func method methods variable variables
-parameter class classes module modules parser compiler compile algorithm algorithms script scripts query queries
-schema database api apis endpoint webhook backend frontend framework docker dockerfile kubernetes helm flask django react numpy pandas
-unit unittest pytest test tests mutex thread threads deadlock deadlocks goroutine goroutines atomic queue cache lock
-commit repository repo bug bugs code coding
+python javascript typescript java rust golang kotlin swift php ruby bash shell powershell sql html css regex json yaml
+xml def elif lambda const async await println printf struct enum void null nullptr boolean traceback exception
+exceptions typeerror valueerror segfault stacktrace undefined function functions func method methods variable
+variables parameter class classes module modules parser compiler compile algorithm algorithms script scripts query
+queries schema database api apis endpoint webhook backend frontend framework docker dockerfile kubernetes helm flask
+django react numpy pandas unit unittest pytest test tests mutex thread threads deadlock deadlocks goroutine goroutines
+atomic queue cache lock commit repository repo bug bugs code coding
 funktion klasse fehler fonction funcion función clase código функция функцию код
 """
 
