@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from weir_router.call.providers.base import Outgoing
 from weir_router.call.providers.fit import fit
 from weir_router.classify.prompt import Prompt, Turn
 from weir_router.contract import Backend, BackendLimits, Dialect, Parameters
+from weir_router.errors import BadRequest
 from weir_router.serve.dialects import read
 
 HELLO = b'[ {"role":"user", "content":"Hi \\u00e9"} ]'
@@ -136,7 +138,18 @@ def test_translated_requests_to_openai_ask_for_usage() -> None:
     assert outgoing.added == {"stream_options"}
 
 
-PROMPT = Prompt(turns=(Turn("user", "x" * 3000),), max_output=9000)  # a thousand tokens by our count
+def test_a_request_too_deep_to_be_translated_is_the_callers_fault() -> None:
+    deep = b',"tools":[{"type":"function","function":{"name":"f","parameters":%b{}%b}}]' % (b'{"a":' * 800, b"}" * 800)
+    with pytest.raises(BadRequest):
+        at_depth(300, lambda: anthropic.prepare(openai_ask(deep), backend(Dialect.ANTHROPIC), None, stream=False))
+
+
+def at_depth(frames: int, act: Callable[[], object]) -> object:
+    """Runs `act` deep in the stack, as a request is handled deeper than it was read."""
+    return act() if frames == 0 else at_depth(frames - 1, act)
+
+
+PROMPT = Prompt(turns=(Turn("user", "x" * 2984),), max_output=9000)  # 750 tokens by our count, so at most a thousand
 
 
 def fitted(fields: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -161,7 +174,7 @@ def test_the_answer_is_clamped_to_what_is_left_of_the_context() -> None:
 
 
 def test_a_prompt_that_fills_the_context_is_the_upstreams_to_refuse() -> None:
-    assert fitted({"max_tokens": 9000}, limits=BackendLimits(context_tokens=900)) == {"max_tokens": 9000}
+    assert fitted({"max_tokens": 9000}, limits=BackendLimits(context_tokens=1000)) == {"max_tokens": 9000}
 
 
 @pytest.mark.parametrize("value", [None, "9000", 9e9, True, [9000]])

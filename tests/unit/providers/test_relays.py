@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir_router.call.ask import Ask
 from weir_router.call.providers import anthropic, openai, sse
+from weir_router.call.providers.base import Signal
 from weir_router.call.providers.relay import encode
 from weir_router.contract import Backend, Dialect
 from weir_router.errors import AttemptFailed, FailureKind
@@ -19,15 +21,22 @@ from weir_router.serve.dialects import read
 BACKEND = Backend(name="b", provider=Dialect.OPENAI, base_url="http://127.0.0.1/v1", model="m")
 
 
+def ask_of(dialect: Dialect, **fields: Any) -> Ask:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], **fields}
+    return read(dialect, json.dumps(body).encode(), {})
+
+
 def render(provider: Any, stream: bytes, /, **fields: Any) -> bytes:
     """The stream as a caller of the same dialect gets it who asked with these fields."""
-    dialect = Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC
-    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], **fields}
-    renderer = provider.renderer(read(dialect, json.dumps(body).encode(), {}), BACKEND)
+    return render_for(Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC, provider, stream, **fields)
+
+
+def render_for(caller: Dialect, provider: Any, stream: bytes, /, **fields: Any) -> bytes:
+    renderer = provider.renderer(ask_of(caller, **fields), BACKEND, created=7)
     reader, out = provider.reader(), []
     for event in sse.Splitter().feed(stream):
         payload = sse.decode(event)
-        signal = provider.Signal.DONE if sse.is_done(event) else provider.Signal.NONE
+        signal = Signal.DONE if sse.is_done(event) else Signal.NONE
         out.append(renderer.feed(event, payload, signal if payload is None else reader.read(payload)))
     return b"".join([*out, renderer.end()])
 
@@ -308,6 +317,46 @@ def test_a_delta_without_its_block_is_malformed() -> None:
     with pytest.raises(AttemptFailed) as caught:
         content_of({"type": "content_block_delta", "index": 3, "delta": {"type": "text_delta", "text": "x"}})
     assert caught.value.kind is FailureKind.MALFORMED
+
+
+ANSWERS = [
+    (openai, Dialect.ANTHROPIC, chunks(delta(content="Hello"), delta("stop"))),
+    (
+        anthropic,
+        Dialect.OPENAI,
+        messages(
+            {"type": "message_start", "message": START},
+            *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"}),
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+            {"type": "message_stop"},
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("provider", "caller", "stream"), ANSWERS)
+def test_a_plain_caller_of_the_other_dialect_gets_the_whole_answer(
+    provider: Any, caller: Dialect, stream: bytes
+) -> None:
+    answer = json.loads(render_for(caller, provider, stream))
+    kind = {"type": "message"} if caller is Dialect.ANTHROPIC else {"object": "chat.completion", "created": 7}
+    assert kind.items() <= answer.items()
+    assert "Hello" in json.dumps(answer)
+
+
+@pytest.mark.parametrize(("provider", "caller", "stream"), ANSWERS)
+def test_a_streaming_caller_of_the_other_dialect_gets_its_stream(provider: Any, caller: Dialect, stream: bytes) -> None:
+    found = render_for(caller, provider, stream, stream=True)
+    assert b"Hello" in found
+    assert (b"message_stop" if caller is Dialect.ANTHROPIC else b"data: [DONE]") in found
+
+
+@pytest.mark.parametrize(("provider", "caller", "stream"), ANSWERS)
+def test_a_whole_answer_is_translated_only_for_the_other_dialect(provider: Any, caller: Dialect, stream: bytes) -> None:
+    own = Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC
+    raw = render_for(own, provider, stream)
+    assert provider.render_whole(ask_of(own), raw, json.loads(raw)) is raw
+    assert b"Hello" in provider.render_whole(ask_of(caller), raw, json.loads(raw))
 
 
 JSON = st.recursive(

@@ -1,8 +1,8 @@
 """The shape of a provider: wire translation only, no I/O, no clock.
 
 `call.attempt` is the one caller. For one attempt it asks for an `Outgoing`, sends it, and then either hands the failed
-answer to `failure`, the whole answer to `read_whole`, or each event of the stream to a `Reader` (what does it mean?) and
-to a `Renderer` (what does the caller get?).
+answer to `failure`, the whole answer to `read_whole`, or each event of the stream to a `Reader` (what does it mean?)
+and to a `Renderer` (what does the caller get?).
 """
 
 from __future__ import annotations

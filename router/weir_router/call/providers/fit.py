@@ -6,21 +6,21 @@ the next one too, instead of seeing its 400.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
+from weir_router.classify import tokens
 from weir_router.classify.prompt import Prompt
 from weir_router.contract import Backend
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 """Fields that bound the answer; the dialects share the first."""
 
-CHARACTERS_PER_TOKEN = 3.0
-"""Fewer than the usual four: to count too many only shortens the longest answers a little, too few is a refusal."""
-
-TOKENS_PER_IMAGE = 1_500
-"""About what a full-size image costs with both providers."""
+PROMPT_MARGIN = 4 / 3
+"""On the estimate, which may be a quarter too low: a count too high only shortens the longest answers, one too low is a
+refusal."""
 
 MIN_THINKING_BUDGET = 1_024
 """Anthropic's smallest `thinking.budget_tokens`; it must also stay below `max_tokens`."""
@@ -44,15 +44,10 @@ def _output_limit(backend: Backend, prompt: Prompt) -> int | None:
     limits = [backend.limits.output_tokens] if backend.limits.output_tokens else []
     # Counting the prompt is worth it only where the caller's own limit could collide with the context.
     if backend.limits.context_tokens and prompt.max_output:
-        left = backend.limits.context_tokens - _prompt_tokens(prompt)
+        left = backend.limits.context_tokens - math.ceil(tokens.estimate(prompt) * PROMPT_MARGIN)
         if left > 0:  # otherwise the prompt itself is too long, which the upstream says best
             limits.append(left)
     return min(limits, default=None)
-
-
-def _prompt_tokens(prompt: Prompt) -> int:
-    characters = sum(len(turn.text) for turn in prompt.turns) + prompt.extra_chars
-    return int(characters / CHARACTERS_PER_TOKEN) + prompt.images * TOKENS_PER_IMAGE
 
 
 def _clamp(fields: dict[str, Any], limit: int) -> None:
