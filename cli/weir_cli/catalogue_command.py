@@ -55,12 +55,10 @@ def table(entries: Sequence[Entry], known: Catalogue) -> Table:
     """A row per model; the title carries the date and the source, because prices go stale."""
     shown = f"{len(entries)} of {len(known.entries)} models"
     title = f"Catalogue of {known.date}: {shown}, US dollars per million tokens\n[dim]{known.source}[/]"
-    listing = Table(title=title, title_justify="left")
-    listing.add_column("vendor and model", overflow="fold")
+    listing = Table(title=title, title_justify="left", show_lines=True)
+    listing.add_column("vendor/model, what it can and what it refuses", overflow="fold")
     for heading in ("input", "cached", "output", "context", "answer"):
         listing.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("can", "refuses"):
-        listing.add_column(heading, overflow="fold")
     for entry in entries:
         listing.add_row(*_row(entry))
     return listing
@@ -101,18 +99,20 @@ def _stated(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    stated = prices(entry)
-    limits = entry.limits
-    return (
-        f"[dim]{entry.vendor}[/]\n{entry.model}",
-        stated["input"],
-        stated.get("cachedInput", "–"),
-        stated["output"],
-        _count(limits.context_tokens),
-        _count(limits.output_tokens),
+    stated, limits = prices(entry), entry.limits
+    tokens = (_count(limits.context_tokens), _count(limits.output_tokens))
+    return (_described(entry), stated["input"], stated.get("cachedInput", "–"), stated["output"], *tokens)
+
+
+def _described(entry: Entry) -> str:
+    """Name, abilities and refusals below each other: beside each other they fit into no terminal."""
+    renamed = (f"{old} (takes {new})" for old, new in entry.parameters.rename.items())
+    refused = ", ".join((*entry.parameters.drop, *renamed))
+    lines = [
+        f"[bold]{entry.vendor}/{entry.model}[/]",
         ", ".join(ability.value for ability in sorted(entry.capabilities)),
-        ", ".join((*entry.parameters.drop, *(f"{old} (takes {new})" for old, new in entry.parameters.rename.items()))),
-    )
+    ]
+    return "\n".join([*lines, *([f"[dim]refuses {refused}[/]"] if refused else [])])
 
 
 def _count(tokens: int | None) -> str:

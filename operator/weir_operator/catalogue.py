@@ -49,7 +49,10 @@ class Vendor:
 
     def owns(self, base_url: str) -> bool:
         """Whether the base URL is one of this vendor's."""
-        host = urlsplit(base_url).hostname or ""
+        try:
+            host = urlsplit(base_url).hostname or ""
+        except ValueError:  # an address in brackets that is none
+            return False
         return any(fnmatchcase(host, pattern) for pattern in self.hosts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,8 +20,10 @@ from weir_router.contract import Dialect
 
 DEFAULT_REGION = "us-east-1"  # where an endpoint has one in its name and the config says nothing
 LAST_ORDER = 1_000_000
+SECRET_KEY = "api-key"
 
 _CHAT_MODES = ("chat", "responses", None)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _BASE_URL = re.compile(r"https?://[^\s?#@]+")
 
 _READ = {
@@ -44,6 +46,10 @@ class SecretSource:
     variable: str | None
     literal: str | None = field(default=None, repr=False)
 
+    def named(self, name: str) -> SecretSource:
+        """The same key in a Secret of another name."""
+        return replace(self, name=name)
+
     @property
     def reference(self) -> dict[str, Any]:
         """`credentials` of a backend."""
@@ -59,6 +65,10 @@ class Deployment:
     share: Decimal | None  # weight, or what LiteLLM takes for one
     backend: dict[str, Any]  # without a weight, which depends on the others
     secret: SecretSource | None
+
+    def with_secret(self, secret: SecretSource) -> Deployment:
+        """The same backend with another reference."""
+        return replace(self, secret=secret, backend=self.backend | {"credentials": secret.reference})
 
 
 def deployment(raw: Any, where: str, defaults: Defaults, findings: Findings) -> Deployment | None:
@@ -161,10 +171,10 @@ def _default_url(given: Given, target: Endpoint) -> str | None:
 def _secret(given: Given, target: Endpoint, base_url: str) -> SecretSource | None:
     stated, place = given.params.get("api_key"), "litellm_params.api_key"
     if isinstance(stated, str) and stated.startswith(ENVIRONMENT):
-        return from_variable(stated.removeprefix(ENVIRONMENT))
+        return from_variable(given, stated.removeprefix(ENVIRONMENT))
     if isinstance(stated, str) and stated:
         given.note(place, "a key in clear text", "a manifest holds no keys", "keep it in a Secret, out of the config")
-        return SecretSource(slug(f"{target.name}-{given.where}"), "api-key", None, stated)
+        return SecretSource(slug(f"{target.name}-{given.where}"), SECRET_KEY, None, stated)
     if stated:
         given.note(place, "key left out", "it is not a text", "make a Secret and name it in credentials.secretRef")
         return None
@@ -174,15 +184,16 @@ def _secret(given: Given, target: Endpoint, base_url: str) -> SecretSource | Non
         why = f"LiteLLM would send ${target.key_variable} to this address"
         given.note(place, "no credentials", why, "name a Secret in credentials.secretRef if that is wanted")
         return None
-    return from_variable(target.key_variable)
+    return from_variable(given, target.key_variable)
 
 
-def from_variable(variable: str) -> SecretSource:
-    """`OPENAI_API_KEY` becomes key `api-key` of Secret `openai`: joined, the two spell the variable again."""
-    for ending in ("_API_KEY", "_KEY", "_TOKEN"):
-        if variable.endswith(ending) and slug(variable.removesuffix(ending)):
-            return SecretSource(slug(variable.removesuffix(ending)), slug(ending), variable)
-    return SecretSource(slug(variable) or "credential", "api-key", variable)
+def from_variable(given: Given, variable: str) -> SecretSource | None:
+    """`OPENAI_API_KEY` is key `api-key` of Secret `openai`; other names are the Secret's as a whole."""
+    if not _VARIABLE.fullmatch(variable):
+        why = "it names no environment variable"
+        given.note("litellm_params.api_key", "key left out", why, "make a Secret and name it in credentials.secretRef")
+        return None
+    return SecretSource(slug(variable.removesuffix("_API_KEY")) or "key", SECRET_KEY, variable)
 
 
 def _share(given: Given) -> Decimal | None:

@@ -19,6 +19,8 @@ from weir_cli.import_litellm.backend import SecretSource
 from weir_cli.import_litellm.convert import Imported, NotLiteLLM, convert
 from weir_cli.import_litellm.findings import Finding
 from weir_cli.output import errors, fail
+from weir_operator.environment import variable
+from weir_operator.observed import SecretKey
 
 STDOUT = "-"
 PRIVATE = 0o600
@@ -43,19 +45,7 @@ def litellm(
     """
     imported = _convert(config, namespace)
     if output == STDOUT:
-        typer.echo(
-            render(
-                [*imported.manifests, *(secret(it, namespace, shown=False) for it in imported.secrets if it.literal)],
-                imported.secrets,
-            ).rstrip()
-        )
-        literal = sum(it.literal is not None for it in imported.secrets)
-        if literal:
-            errors.print(
-                f"Not printed: {literal} of the config's own keys. Write to a directory, or fill in the Secrets.",
-                highlight=False,
-                soft_wrap=True,
-            )
+        _print(imported, namespace)
     else:
         _write(imported, Path(output), namespace, force=force)
     report(imported.unsupported)
@@ -68,18 +58,26 @@ def _convert(config: Path, namespace: str | None) -> Imported:
         # The problem and the place, not the text around it: that may hold a key.
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise fail(f"{config}{line}: no YAML: {error.problem}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise fail(f"{config} cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}") from None
     except NotLiteLLM as error:
         raise fail(f"{config}: {error}. Give the file that LiteLLM is started with (--config).") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # ValueError: no UTF-8, no such date
+        raise fail(f"{config} cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}") from None
+
+
+def _print(imported: Imported, namespace: str | None) -> None:
+    literal = [secret(it, namespace, shown=False) for it in imported.secrets if it.literal]
+    typer.echo(render([*imported.manifests, *literal], instructions(imported.secrets, namespace)).rstrip())
+    if literal:
+        message = f"Not printed: {len(literal)} of the config's own keys. Write to a directory, or fill in the Secrets."
+        errors.print(message, highlight=False, soft_wrap=True)
 
 
 def _write(imported: Imported, directory: Path, namespace: str | None, *, force: bool) -> None:
     by_kind = {name: [it for it in imported.manifests if it["kind"] == kind] for kind, name in _FILES.items()}
-    texts = {name: render(manifests, ()) for name, manifests in by_kind.items() if manifests}
+    texts = {name: render(manifests) for name, manifests in by_kind.items() if manifests}
     if imported.secrets:
         literal = [secret(it, namespace, shown=True) for it in imported.secrets if it.literal]
-        texts[_SECRETS] = render(literal, imported.secrets)
+        texts[_SECRETS] = render(literal, instructions(imported.secrets, namespace))
     try:
         directory.mkdir(parents=True, exist_ok=True)
         in_the_way = [name for name in texts if (directory / name).exists()]
@@ -121,17 +119,26 @@ def secret(source: SecretSource, namespace: str | None, *, shown: bool) -> dict[
     }
 
 
-def render(manifests: Sequence[dict[str, Any]], secrets: Sequence[SecretSource]) -> str:
-    """Manifests as YAML documents, with a comment that tells which keys the environment has to bring."""
-    variables = [it for it in secrets if it.variable]
-    comment = "".join(
-        f'#   Secret {it.name}, key {it.key}, label weir.dev/credential: "true"   from ${it.variable}\n'
-        for it in variables
-    )
-    heading = f"# Keys that stay in the environment. In a cluster, make a Secret of each:\n{comment}" if comment else ""
+def render(manifests: Sequence[dict[str, Any]], heading: str = "") -> str:
+    """Manifests as YAML documents under a comment."""
     return heading + "---\n".join(
         yaml.safe_dump(it, sort_keys=False, allow_unicode=True, width=120) for it in manifests
     )
+
+
+def instructions(secrets: Sequence[SecretSource], namespace: str | None) -> str:
+    """A comment that tells how the keys get out of the environment into Weir; empty where none is there."""
+    needed = [(it, SecretKey(namespace or "default", it.name, it.key)) for it in secrets if it.variable]
+    if not needed:
+        return ""
+    where = f" -n {namespace}" if namespace else ""
+    lines = ["The keys stay in the environment. weir up takes them from there:", ""]
+    lines += [f'    export {variable(key)}="${it.variable}"' for it, key in needed]
+    lines += ["", "In a cluster they are Secrets that consent to be sent to a backend:", ""]
+    for it, _ in needed:
+        lines.append(f'    kubectl create secret generic{where} {it.name} --from-literal={it.key}="${it.variable}"')
+        lines.append(f"    kubectl label secret{where} {it.name} weir.dev/credential=true")
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "---\n"
 
 
 def report(findings: Sequence[Finding]) -> None:

@@ -15,7 +15,7 @@ from math import gcd, lcm
 from typing import Any
 
 from weir_cli.import_litellm.backend import Deployment, SecretSource, deployment
-from weir_cli.import_litellm.findings import Finding, Findings, mapping, number, slug, unique
+from weir_cli.import_litellm.findings import TOKEN, Finding, Findings, mapping, number, slug, text, unique
 from weir_cli.import_litellm.settings import note_unsupported
 from weir_cli.import_litellm.traits import Defaults
 from weir_operator.schemas.modeltier import MAX_BACKENDS
@@ -66,18 +66,33 @@ def convert(config: Any, *, namespace: str | None = None, environ: Mapping[str, 
     stated = _Settings(mapping(config), findings)
     defaults = Defaults(stated.timeout, stated.stream_timeout, _credentials(config), environ or {})
     found = (deployment(raw, f"model_list[{at}]", defaults, findings) for at, raw in enumerate(config["model_list"]))
+    secrets: dict[str, SecretSource] = {}
     groups: dict[str, list[Deployment]] = {}
     for it in found:
         if it is not None:
-            groups.setdefault(it.group, []).append(it)
+            groups.setdefault(it.group, []).append(_settled(it, secrets))
     tiers, names = _tiers(groups, stated.selection, findings)
     policies = _policies(groups, names, stated, findings)
     note_unsupported(mapping(config), findings)
     manifests = [*tiers, *policies]
     for manifest in manifests:
         manifest["metadata"] |= {"namespace": namespace} if namespace else {}
-    secrets = {(it.secret.name, it.secret.key): it.secret for members in groups.values() for it in members if it.secret}
     return Imported(manifests, tuple(secrets.values()), findings)
+
+
+def _settled(made: Deployment, secrets: dict[str, SecretSource]) -> Deployment:
+    """Two keys never share a Secret's name, or one provider would get the other's."""
+    if made.secret is None:
+        return made
+    source = made.secret.named(next((it.name for it in secrets.values() if _same_key(it, made.secret)), ""))
+    if not source.name:
+        source = source.named(unique(made.secret.name, set(secrets)))
+    secrets[source.name] = source
+    return made.with_secret(source)
+
+
+def _same_key(one: SecretSource, other: SecretSource) -> bool:
+    return (one.variable, one.literal) == (other.variable, other.literal)
 
 
 class _Settings:
@@ -97,20 +112,15 @@ class _Settings:
         self.aliases = {**mapping(module.get("model_alias_map")), **mapping(router.get("model_group_alias"))}
         self.selection = self._selection(router.get("routing_strategy", DEFAULT_STRATEGY))
 
-    def _selection(self, strategy: Any) -> Selection:
-        where = "router_settings.routing_strategy"
+    def _selection(self, stated: Any) -> Selection:
+        strategy, where = str(stated), "router_settings.routing_strategy"
         if strategy not in _SELECTIONS:
-            self.findings.note(
-                where,
-                "unknown strategy",
-                "Weir selects Cheapest, LeastLatency or Weighted",
-                "set selection of the tiers; it is Cheapest now",
-            )
+            why = "Weir selects Cheapest, LeastLatency or Weighted"
+            self.findings.note(where, "unknown strategy", why, "set selection of the tiers; it is Cheapest now")
         elif strategy in _APPROXIMATE:
-            self.findings.note(
-                where, str(strategy), _APPROXIMATE[strategy], "set selection of the tiers if another suits better"
-            )
-        return _SELECTIONS.get(strategy, Selection.CHEAPEST) if isinstance(strategy, str) else Selection.CHEAPEST
+            instead = "set selection of the tiers if another suits better"
+            self.findings.note(where, strategy, _APPROXIMATE[strategy], instead)
+        return _SELECTIONS.get(strategy, Selection.CHEAPEST)
 
     def _lists(self, router: dict[str, Any], module: dict[str, Any], name: str) -> dict[str, list[str]]:
         """`[{group: [fallback, ...]}, ...]` as one mapping."""
@@ -235,23 +245,14 @@ def _aliases(groups: Mapping[str, Any], stated: _Settings, findings: Findings) -
     """Other names of each group."""
     aliases: dict[str, list[str]] = {}
     for alias, target in stated.aliases.items():
-        group, where = mapping(target).get("model", target), f"router_settings.model_group_alias.{alias}"
-        if (
-            group not in groups
-            or alias in groups
-            or not all("!" <= character <= "~" for character in alias)
-            or not 0 < len(alias) <= 253
-        ):
-            findings.note(
-                where,
-                "left out",
-                "it stands for no imported model group, or is one itself",
-                "correct it and import again",
-            )
+        group, where = text(mapping(target).get("model", target)), f"router_settings.model_group_alias.{alias}"
+        if group is None or group not in groups or alias in groups or not TOKEN.fullmatch(alias):
+            why = "it stands for no imported model group, or is one itself"
+            findings.note(where, "left out", why, "correct it and import again")
             continue
         if mapping(target).get("hidden"):
             findings.note(where, "not hidden", "GET /v1/models lists every name that a caller may ask for", "nothing")
-        aliases.setdefault(str(group), []).append(alias)
+        aliases.setdefault(group, []).append(alias)
     return aliases
 
 

@@ -138,7 +138,10 @@ ROUTER = Reasons(
         "optional_pre_call_checks": ("Weir always checks context, capabilities and limits before a call", "nothing"),
         "retry_after": ("Weir waits for nobody: the next candidate is asked at once", "nothing"),
         "routing_strategy_args": ("a tier's selection has no arguments", "nothing"),
-        "num_retries": _RETRIES,
+        "max_fallbacks": (
+            "attempts of the whole chain are bounded, not fallbacks",
+            "set failover.attempts of the policy",
+        ),
         "disable_cooldowns": _BREAKER,
         "enable_tag_filtering": _TAGS,
         "polling_interval": ("Weir has no queue", "limit with inFlight of a grant"),
@@ -214,7 +217,6 @@ _CARRIED = {
         "num_retries",
         "timeout",
         "stream_timeout",
-        "max_fallbacks",
     },
     "litellm_settings": {
         "fallbacks",

@@ -1,7 +1,8 @@
 """What a deployment costs, holds, can do, refuses and how long it may take. Used by `backend`; pure.
 
-What the catalogue finds by the backend's model name is not written down: the compiler fills it in, and a newer catalogue
-then is a newer price. Only where the name hides the model (Azure's deployments, with `base_model`) is it copied.
+What the catalogue finds by the backend's model name is not written down: the compiler fills it in, and a newer
+catalogue then is a newer price. Only where the name hides the model (Azure's deployments, with `base_model`) is it
+copied.
 """
 
 from __future__ import annotations
