@@ -207,7 +207,7 @@ class _Run:
 
 
 def _write_svg(picture: object, path: Path) -> None:
-    recorder = Console(record=True, width=110, file=open(os.devnull, "w"))  # noqa: SIM115 (closed with the process)
+    recorder = Console(record=True, width=88, file=open(os.devnull, "w"))  # noqa: SIM115 (closed with the process)
     recorder.print(picture)
     recorder.save_svg(str(path), title="weir demo")
     errors.print(f"Wrote {path}.", highlight=False)

@@ -16,7 +16,7 @@ from weir_router.contract import CompiledConfig
 from weir_router.health.board import BackendView
 
 _COLOURS = {"closed": "green", "open": "red", "half-open": "yellow", "ejected": "red"}
-_BAR = 18  # characters
+_BAR = 8  # characters: the table fits a terminal of 80
 
 
 def screen(
@@ -29,9 +29,9 @@ def screen(
     events: Sequence[str],
 ) -> RenderableType:
     """The whole picture."""
-    bar = ProgressBar(total=duration, completed=min(elapsed, duration), width=40)
+    bar = ProgressBar(total=duration, completed=min(elapsed, duration), width=24)
     head = Table.grid(padding=(0, 2))
-    head.add_row(bar, f"{min(elapsed, duration):.0f} of {duration:.0f} s", _classes(tally))
+    head.add_row(bar, f"{min(elapsed, duration):.0f}/{duration:.0f} s", _classes(tally))
     body: list[RenderableType] = [head, Text(), _places(config, tally, view), Text(), _money(tally)]
     if events:
         body += [Text(), *(Text(f"  {event}") for event in events[-6:])]
@@ -43,7 +43,7 @@ def _classes(tally: Tally) -> str:
 
 
 def _places(config: CompiledConfig, tally: Tally, view: Mapping[str, BackendView]) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 1))
+    table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
     for name, justify in (
         ("tier", "left"),
         ("backend", "left"),
@@ -53,10 +53,10 @@ def _places(config: CompiledConfig, tally: Tally, view: Mapping[str, BackendView
         ("TTFT p50", "right"),
         ("spent", "right"),
     ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     most = max((place.answered for place in tally.places.values()), default=0) or 1
     tiers = sorted(
-        config.tiers.items(), key=lambda item: min((b.price.output for b in item[1].backends if b.price), default=0.0)
+        config.tiers.items(), key=lambda item: max((b.price.output for b in item[1].backends if b.price), default=0.0)
     )
     for key, tier in tiers:
         for number, backend in enumerate(tier.backends):
