@@ -1,0 +1,81 @@
+"""The built wheel in a clean virtual environment, as a user gets it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The clean environment downloads its packages, and a slow index is not the wheel's fault.
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this tree."""
+    out = tmp_path_factory.mktemp("wheel")
+    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT))
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment in which there is the wheel with its extra `cli`, and nothing else."""
+    folder = tmp_path_factory.mktemp("clean")
+    venv.create(folder, with_pip=True)
+    _run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"weir[cli] @ {wheel.as_uri()}")
+    return folder / "bin"
+
+
+def _run(*command: str) -> str:
+    """What `command` prints, run where no folder lends it our sources; a failure fails the test with its words."""
+    result = subprocess.run(command, capture_output=True, text=True, cwd="/", env=_environment(), check=False)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
+    return result.stdout
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def test_the_wheel_holds_the_three_packages_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"weir_router", "weir_operator", "weir_cli"}
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    """Data files too: the catalogue is one."""
+    packages = [ROOT / "router" / "weir_router", ROOT / "operator" / "weir_operator", ROOT / "cli" / "weir_cli"]
+    files = [(package, file) for package in packages for file in package.rglob("*") if file.is_file()]
+    sources = {str(file.relative_to(package.parent)) for package, file in files if "__pycache__" not in file.parts}
+    assert sources <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_weir_says_its_version(installed: Path) -> None:
+    version = (ROOT / "router" / "weir_router" / "__about__.py").read_text().split('"')[-2]
+    assert version in _run(str(installed / "weir"), "--version")
+
+
+def test_weir_help_lists_the_commands(installed: Path) -> None:
+    text = _run(str(installed / "weir"), "--help")
+    assert {"up", "validate", "explain", "demo", "sim", "catalogue"} <= set(text.split())
+
+
+def test_python_dash_m_weir_cli_is_the_same_program(installed: Path) -> None:
+    assert _run(str(installed / "python"), "-m", "weir_cli", "--version") == _run(str(installed / "weir"), "--version")
+
+
+def test_the_router_is_imported_without_the_operators_libraries(installed: Path) -> None:
+    program = (
+        "import sys, weir_router.app; print(sorted({'kopf', 'kubernetes', 'pydantic', 'yaml'} & sys.modules.keys()))"
+    )
+    assert _run(str(installed / "python"), "-c", program).strip() == "[]"
