@@ -1,0 +1,44 @@
+# Everything starts from a bare machine with Python 3.11+: what is missing is set up first, said aloud, and kept.
+# ARGS go to the command: make test ARGS="tests/unit -k breaker", make demo ARGS=--serve
+
+BIN := .venv/bin
+PYTHON_FILES := . hack/pins hack/sizes $(wildcard hack/catalogue)
+
+.DEFAULT_GOAL := help
+.PHONY: demo test check bench crds fmt clean help
+
+demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
+	@$(BIN)/weir demo $(ARGS)
+
+test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd the first time (about 5 minutes)
+	@PYTHON=$(BIN)/python hack/kube/ensure >/dev/null
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv/.ready ## lint, format, types, layers, generated files, and the longest modules and functions
+	@$(BIN)/ruff check $(PYTHON_FILES)
+	@$(BIN)/ruff format --check $(PYTHON_FILES)
+	@$(BIN)/mypy
+	@cd hack/kube && ../../$(BIN)/mypy --strict --config-file= binaries.py apiserver.py
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m weir_operator.crdgen --check crds
+	@$(BIN)/python hack/sizes
+
+bench: .venv/.ready ## the router beside an nginx reverse proxy on the same work, as ratios
+	@$(BIN)/python -m bench $(ARGS)
+
+crds: .venv/.ready ## crds/*.yaml from weir_operator.schemas
+	@$(BIN)/python -m weir_operator.crdgen crds
+
+fmt: .venv/.ready ## format, and fix what the linter can fix
+	@$(BIN)/ruff check --fix $(PYTHON_FILES)
+	@$(BIN)/ruff format $(PYTHON_FILES)
+
+clean: ## remove caches and build outputs (not .venv, nor the Kubernetes binaries in the user's cache)
+	@rm -rf build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find bench cli hack operator router tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.ready: requirements-dev.txt pyproject.toml hack/bootstrap
+	@hack/bootstrap
