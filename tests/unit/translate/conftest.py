@@ -13,6 +13,7 @@ import pydantic
 import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming as AnthropicRequest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as OpenAIRequest
+
 from weir_router.call.ask import Ask
 from weir_router.call.providers import translate
 from weir_router.call.providers.base import Event, Signal
@@ -96,7 +97,8 @@ def read_by_openai(stream: bytes) -> Payload:
         openai.OpenAI(api_key="x", base_url="http://test/v1", http_client=http) as client,
         client.chat.completions.stream(model="auto", messages=[]) as events,
     ):
-        return events.get_final_completion().to_dict()
+        # `get_final_completion` raises for a length or content_filter finish, as it should.
+        return events.until_done().current_completion_snapshot.to_dict()
 
 
 def read_by_anthropic(stream: bytes) -> Payload:

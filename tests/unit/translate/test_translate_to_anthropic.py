@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+
 from weir_router.call.providers import translate
 from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS, MIN_THINKING_BUDGET
 from weir_router.call.providers.translate.to_anthropic import JSON_INSTRUCTION
@@ -279,12 +280,12 @@ def test_no_thinking_where_anthropic_would_refuse_it(openai_ask, kit, body):
 
 def test_a_json_schema_becomes_structured_output_with_closed_objects(openai_ask, kit):
     inner = {"type": "object", "properties": {"type": {"enum": [{"type": "object"}]}}}
-    schema = {"type": "object", "properties": {"a": {"type": "array", "items": inner}}}
+    schema = {"type": "object", "properties": {"a": {"anyOf": [inner, {"type": "null"}]}}}
     shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     out = kit.translated(openai_ask(response_format=shape))["output_config"]["format"]
     assert out["schema"]["additionalProperties"] is False
     closed_inner = {**inner, "additionalProperties": False}
-    assert out["schema"]["properties"]["a"]["items"] == closed_inner
+    assert out["schema"]["properties"]["a"]["anyOf"][0] == closed_inner
     assert "additionalProperties" not in schema
 
 
@@ -321,6 +322,10 @@ USER_PART = lambda part: {"messages": [{"role": "user", "content": [part]}]}
         ),
         ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "assistant", "audio": {"id": "x"}}]}, "messages[0].audio"),
+        ({"messages": [{"role": "system", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "assistant", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]}, "messages[0].tool_calls[0].type"),
+        ({"tool_choice": {"type": "custom", "custom": {"name": "x"}}}, "tool_choice.type"),
     ],
 )
 def test_what_an_anthropic_model_cannot_do_is_refused_by_name(openai_ask, body, param):
