@@ -457,3 +457,11 @@ def test_an_event_nested_without_end_is_malformed(openai_ask):
     feed({"type": "content_block_start", "index": 0, "content_block": use})
     with pytest.raises(AttemptFailed, match="nested"):
         feed({"type": "content_block_stop", "index": 0})
+
+
+def test_usage_that_anthropic_sends_between_counts_without_ending_the_stream(openai_ask, kit):
+    between = {"type": "message_delta", "delta": {}, "usage": {"input_tokens": 50}}
+    payloads = list(events(message(TEXT)))
+    shown = kit.sent(kit.rendered(openai_ask(), [*payloads[:-2], between, *payloads[-2:]]))
+    assert shown[-2]["usage"]["prompt_tokens"] == 50
+    assert [chunk["choices"][0]["finish_reason"] for chunk in shown[:-2]].count("stop") == 1
