@@ -1,0 +1,142 @@
+"""From a request's bytes to an answer that only has to be sent.
+
+`weir_cli.sim.server` asks an `ExchangeBook` once per request. Answers depend on nothing but the body, the models and
+the seed, so those to small bodies are kept: a benchmark that repeats itself costs a look-up. No sockets, no clock, no
+faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from weir_cli.sim import anthropic_wire, openai_wire
+from weir_cli.sim.answer import Answer, Ask, compose
+from weir_cli.sim.frames import Frame, chunked
+from weir_cli.sim.models import SimModel
+from weir_cli.sim.refused import Refused
+from weir_router.contract import Dialect
+
+UNKNOWN = "-"
+"""Under this name stands what was asked of no known model."""
+
+MAX_CHOICES = 128
+"""OpenAI's bound on `n`."""
+
+CACHED_BODY_BYTES = 16_384
+"""Longer bodies are not kept: their answers would crowd out memory for little gain."""
+
+CACHED_EXCHANGES = 512
+"""When full, the cache starts over; a benchmark's prompts are fewer."""
+
+WIRES: dict[Dialect, ModuleType] = {Dialect.OPENAI: openai_wire, Dialect.ANTHROPIC: anthropic_wire}
+
+
+class Exchange:
+    """One model's answer to one body."""
+
+    def __init__(
+        self, dialect: Dialect, name: str, model: SimModel | None, ask: Ask | None, refused: Refused | None, seed: int
+    ) -> None:
+        self.dialect = dialect
+        self.name = name  # of the model; UNKNOWN where there is none
+        self.model = model
+        self.refused = refused
+        self.stream = ask is not None and ask.stream
+        self._ask = ask
+        self._seed = seed
+
+    @cached_property
+    def steps(self) -> int:
+        """Tokens to wait for."""
+        return max(answer.steps for answer in self._answers(exhausted=False))
+
+    @cached_property
+    def body(self) -> bytes:
+        """The whole answer."""
+        return self.whole(exhausted=False)
+
+    @cached_property
+    def frames(self) -> list[Frame]:
+        """The answer as a stream."""
+        return self.parts(exhausted=False)
+
+    @cached_property
+    def wire(self) -> list[bytes]:
+        """The stream as HTTP/1.1 chunks, its end included."""
+        return [*(chunked(frame.data) for frame in self.frames), b"0\r\n\r\n"]
+
+    @cached_property
+    def wire_size(self) -> int:
+        """Bytes of `wire`."""
+        return sum(map(len, self.wire))
+
+    def whole(self, *, exhausted: bool) -> bytes:
+        """The whole answer; `exhausted`: the one without content."""
+        assert self._ask is not None
+        assert self.model is not None
+        answers = self._answers(exhausted=exhausted)
+        if self.dialect is Dialect.ANTHROPIC:
+            return anthropic_wire.render(self._ask, self.model, answers[0])
+        return openai_wire.render(self._ask, self.model, answers)
+
+    def parts(self, *, exhausted: bool) -> list[Frame]:
+        """The stream; `exhausted`: the one without content."""
+        assert self._ask is not None
+        assert self.model is not None
+        answers = self._answers(exhausted=exhausted)
+        if self.dialect is Dialect.ANTHROPIC:
+            return anthropic_wire.stream(self._ask, self.model, answers[0])
+        return openai_wire.stream(self._ask, self.model, answers)
+
+    def _answers(self, *, exhausted: bool) -> list[Answer]:
+        assert self._ask is not None
+        assert self.model is not None
+        n = self._ask.body.get("n") if self.dialect is Dialect.OPENAI else 1
+        count = min(n, MAX_CHOICES) if isinstance(n, int) and n > 1 else 1
+        return [compose(self._ask, self.model, self._seed, choice, exhausted=exhausted) for choice in range(count)]
+
+
+class ExchangeBook:
+    """What each model answers to each body."""
+
+    def __init__(self, models: Iterable[SimModel], seed: int) -> None:
+        self.models = {model.name: model for model in models}
+        self._seed = seed
+        self._kept: dict[Dialect, dict[bytes, Exchange]] = {dialect: {} for dialect in Dialect}
+
+    def look_up(self, dialect: Dialect, body: bytes) -> Exchange:
+        """The exchange that `body` begins at this dialect's endpoint."""
+        kept = self._kept[dialect]
+        exchange = kept.get(body)
+        if exchange is None:
+            exchange = self._make(dialect, body)
+            if len(body) <= CACHED_BODY_BYTES:
+                if len(kept) >= CACHED_EXCHANGES:
+                    kept.clear()
+                kept[body] = exchange
+        return exchange
+
+    def _make(self, dialect: Dialect, raw: bytes) -> Exchange:
+        wire = WIRES[dialect]
+        try:
+            body: dict[str, Any] = _decode(raw)
+        except msgspec.MsgspecError:
+            return Exchange(dialect, UNKNOWN, None, None, wire.unreadable(), self._seed)
+        model = self.models.get(str(body.get("model")))
+        if model is None or model.dialect is not dialect:
+            return Exchange(dialect, UNKNOWN, None, None, wire.unknown_model(str(body.get("model"))), self._seed)
+        try:
+            return Exchange(dialect, model.name, model, wire.parse(body, model), None, self._seed)
+        except Refused as refused:
+            return Exchange(dialect, model.name, model, None, refused, self._seed)
+        except (TypeError, AttributeError, KeyError, ValueError):
+            # A field of a type that no SDK can send: a provider says 400 too, each field in its own words.
+            return Exchange(dialect, model.name, model, None, wire.unreadable(), self._seed)
+
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -1,0 +1,306 @@
+"""Faults: what they are, what each does, and the board on which they are switched on and off.
+
+`weir_cli.sim.server` asks the board once per request; `weir_cli.sim.playback` carries out what the board says. A fault
+holds for requests that start while it is on: one that hangs goes on hanging until its client leaves, as a real one
+would. `HELP` is the table of all faults; `weir sim --help` prints it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from weir_cli.sim.refused import Refused
+from weir_router.contract import Dialect
+
+ANY_MODEL = "*"
+"""Faults under this name hold for every model that has none of its own."""
+
+DEFAULT_AFTER = 3
+"""Content chunks before a stream breaks: past the commit point, well before the end of a default answer."""
+
+
+class FaultKind(StrEnum):
+    """What can go wrong; `HELP` has one line for each."""
+
+    RATE_LIMIT = "rate_limit"
+    INSUFFICIENT_QUOTA = "insufficient_quota"
+    SERVER_ERROR = "server_error"
+    UNAVAILABLE = "unavailable"
+    OVERLOADED = "overloaded"
+    UNAUTHORIZED = "unauthorized"
+    PAYMENT_REQUIRED = "payment_required"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    TIMEOUT = "timeout"
+    BAD_REQUEST = "bad_request"
+    CONTENT_FILTER = "content_filter"
+    CONTEXT_LENGTH = "context_length"
+    STREAM_REFUSED = "stream_refused"
+    STATUS = "status"
+    REFUSE = "refuse"
+    RESET = "reset"
+    SILENCE = "silence"
+    SLOW_FIRST_TOKEN = "slow_first_token"
+    STALL = "stall"
+    CUT = "cut"
+    ENDS_EARLY = "ends_early"
+    MALFORMED = "malformed"
+    NO_DONE = "no_done"
+    NO_FINISH = "no_finish"
+    DRIP = "drip"
+    BYTE_DRIP = "byte_drip"
+    ERROR_EVENT = "error_event"
+    ERROR_BODY = "error_body"
+    STREAM_IGNORED = "stream_ignored"
+    EMPTY_LENGTH = "empty_length"
+    PINGS = "pings"
+
+
+HELP: dict[FaultKind, str] = {
+    FaultKind.RATE_LIMIT: "429; Retry-After only when `retry_after` is set",
+    FaultKind.INSUFFICIENT_QUOTA: "spend cap: OpenAI 429 insufficient_quota; Anthropic 400 'credit balance is too low'",
+    FaultKind.SERVER_ERROR: "500",
+    FaultKind.UNAVAILABLE: "503; Retry-After only when `retry_after` is set",
+    FaultKind.OVERLOADED: "529, Anthropic's overloaded_error",
+    FaultKind.UNAUTHORIZED: "401 invalid key",
+    FaultKind.PAYMENT_REQUIRED: "402",
+    FaultKind.FORBIDDEN: "403 the key may not use this model",
+    FaultKind.NOT_FOUND: "404 no such model",
+    FaultKind.TIMEOUT: "408",
+    FaultKind.BAD_REQUEST: "400; `body` replaces the provider's own",
+    FaultKind.CONTENT_FILTER: "400 blocked by the provider's moderation",
+    FaultKind.CONTEXT_LENGTH: "400 the prompt is too long, whatever its length",
+    FaultKind.STREAM_REFUSED: "400 with param `stream` for requests that ask for a stream; others are answered",
+    FaultKind.STATUS: "any `status` with any `body` and `headers` (text bodies go out as HTML, as proxies send them)",
+    FaultKind.REFUSE: "connection aborted (RST) as soon as the request is read, with no byte of an answer",
+    FaultKind.RESET: "RST: before the answer, or after `after` content chunks (plain: half-way through the body)",
+    FaultKind.SILENCE: "accepts and never answers, not even headers",
+    FaultKind.SLOW_FIRST_TOKEN: "time to first token x `factor` + `seconds`",
+    FaultKind.STALL: "nothing more after `after` content chunks (plain: half-way through the body)",
+    FaultKind.CUT: "TCP closed cleanly after `after` content chunks, without HTTP's end (plain: half-way)",
+    FaultKind.ENDS_EARLY: "clean HTTP end after `after` content chunks, no finish reason or [DONE]; plain stays whole",
+    FaultKind.MALFORMED: "content chunk number `after` is broken JSON, the rest is fine (plain: half of the JSON)",
+    FaultKind.NO_DONE: "finish reason sent, but no [DONE] or message_stop; plain answers stay whole",
+    FaultKind.NO_FINISH: "[DONE] or message_stop sent, but no finish reason; plain answers stay whole",
+    FaultKind.DRIP: "one token every `seconds` (plain: as late as the last token)",
+    FaultKind.BYTE_DRIP: "one byte every `seconds`, headers excepted",
+    FaultKind.ERROR_EVENT: "error event in a 200 stream after `after` content chunks (plain: as error_body)",
+    FaultKind.ERROR_BODY: "status 200 whose JSON body is an error, stream asked or not",
+    FaultKind.STREAM_IGNORED: "a plain answer although a stream was asked",
+    FaultKind.EMPTY_LENGTH: "no content, finish reason length, as when reasoning used up the limit",
+    FaultKind.PINGS: "only comments (OpenAI) or pings (Anthropic), one every `seconds`, forever (plain: line feeds)",
+}
+"""One line for each fault."""
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A fault to switch on. A field that a kind does not mention in `HELP` has no effect on it."""
+
+    kind: FaultKind
+    probability: float = 1.0  # of each request, drawn from the simulator's seed
+    count: int | None = None  # holds for the next so many requests; None: until cleared
+    lasts: float | None = None  # seconds from being switched on; None: until cleared
+    after: int | None = None  # content chunks; None: reset and error_event 0, all others DEFAULT_AFTER
+    seconds: float = 0.0
+    factor: float = 1.0
+    retry_after: str | float | None = None  # seconds or an HTTP date, as the header says it
+    status: int | None = None
+    body: Any = None
+    headers: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError("probability lies between 0 and 1")
+        if self.kind is FaultKind.STATUS and self.status is None:
+            raise ValueError("a fault of kind status needs a `status`")
+
+
+class _Armed:
+    """A fault on the board with what is left of it."""
+
+    def __init__(self, fault: Fault, now: float) -> None:
+        self.fault = fault
+        self._left = fault.count
+        self._end = None if fault.lasts is None else now + fault.lasts
+
+    def over(self, now: float) -> bool:
+        return self._left == 0 or (self._end is not None and now >= self._end)
+
+    def taken(self) -> Fault:
+        if self._left is not None:
+            self._left -= 1
+        return self.fault
+
+
+class FaultBoard:
+    """Which faults are on. Not thread-safe: used from the simulator's own loop."""
+
+    def __init__(self, seed: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._random = random.Random(f"faults {seed}")
+        self._now = now
+        self._armed: dict[str, list[_Armed]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything is on at all; the fast path asks only this."""
+        return bool(self._armed)
+
+    def set(self, model: str, *faults: Fault) -> None:
+        """Replaces what is on for `model` (`ANY_MODEL`: for all without their own). The first that holds wins."""
+        self._armed[model] = [_Armed(fault, self._now()) for fault in faults]
+        self._tidy()
+
+    def clear(self, model: str | None = None) -> None:
+        """Switches off `model`'s faults, or all of them."""
+        if model is None:
+            self._armed.clear()
+        else:
+            self._armed.pop(model, None)
+
+    def get(self, model: str) -> list[Fault]:
+        """What is on under exactly this name."""
+        self._tidy()
+        return [armed.fault for armed in self._armed.get(model, ())]
+
+    def take(self, model: str) -> Fault | None:
+        """The fault for the next request to `model`, counted down; None: none."""
+        self._tidy()
+        for armed in self._armed.get(model) or self._armed.get(ANY_MODEL) or []:
+            if armed.fault.probability >= 1 or self._random.random() < armed.fault.probability:
+                return armed.taken()
+        return None
+
+    def _tidy(self) -> None:
+        now = self._now()
+        left = {model: [a for a in armed if not a.over(now)] for model, armed in self._armed.items()}
+        self._armed = {model: armed for model, armed in left.items() if armed}
+
+
+def refusal(fault: Fault, dialect: Dialect, model: str, *, stream: bool) -> Refused | None:
+    """The HTTP error that this fault stands for, in the provider's own words; None: it is not of that sort."""
+    if fault.kind is FaultKind.STREAM_REFUSED and not stream:
+        return None
+    if fault.kind is FaultKind.STATUS:
+        refused = Refused(fault.status or 500, "api_error", "Something went wrong.")
+    elif row := _ERRORS.get(fault.kind):
+        refused = row[dialect is Dialect.ANTHROPIC].about(model)
+    else:
+        return None
+    headers = dict(fault.headers)
+    if fault.retry_after is not None:
+        headers["retry-after"] = fault.retry_after if isinstance(fault.retry_after, str) else f"{fault.retry_after:g}"
+    return refused.but(status=fault.status, headers=headers, body=fault.body)
+
+
+def error_in_200(dialect: Dialect) -> Refused:
+    """What stands in an error event, and in a 200 whose body is an error."""
+    return _ERRORS[FaultKind.OVERLOADED if dialect is Dialect.ANTHROPIC else FaultKind.SERVER_ERROR][
+        dialect is Dialect.ANTHROPIC
+    ]
+
+
+_INVALID = "invalid_request_error"
+
+_ERRORS: dict[FaultKind, tuple[Refused, Refused]] = {
+    FaultKind.RATE_LIMIT: (
+        Refused(
+            429,
+            "requests",
+            "Rate limit reached for {model} on requests per min (RPM): Limit 500, Used 500, Requested 1.",
+            code="rate_limit_exceeded",
+        ),
+        Refused(
+            429,
+            "rate_limit_error",
+            "This request would exceed your organization's rate limit of 500 requests per minute.",
+        ),
+    ),
+    FaultKind.INSUFFICIENT_QUOTA: (
+        Refused(
+            429,
+            "insufficient_quota",
+            "You exceeded your current quota, please check your plan and billing details.",
+            code="insufficient_quota",
+        ),
+        Refused(
+            400,
+            _INVALID,
+            "Your credit balance is too low to access the Anthropic API. "
+            "Please go to Plans & Billing to upgrade or purchase credits.",
+        ),
+    ),
+    FaultKind.SERVER_ERROR: (
+        Refused(500, "server_error", "The server had an error while processing your request. Sorry about that!"),
+        Refused(500, "api_error", "Internal server error"),
+    ),
+    FaultKind.UNAVAILABLE: (
+        Refused(503, "server_error", "The engine is currently overloaded, please try again later."),
+        Refused(503, "api_error", "Service unavailable"),
+    ),
+    FaultKind.OVERLOADED: (
+        Refused(529, "overloaded_error", "Overloaded", code="overloaded"),
+        Refused(529, "overloaded_error", "Overloaded"),
+    ),
+    FaultKind.UNAUTHORIZED: (
+        Refused(401, _INVALID, "Incorrect API key provided: ****.", code="invalid_api_key"),
+        Refused(401, "authentication_error", "invalid x-api-key"),
+    ),
+    FaultKind.PAYMENT_REQUIRED: (
+        Refused(402, "unknown_error", "Insufficient Balance", code=_INVALID),
+        Refused(402, "billing_error", "There is an issue with your billing or payment information."),
+    ),
+    FaultKind.FORBIDDEN: (
+        Refused(403, _INVALID, "Project `proj_sim` does not have access to model `{model}`", code="model_not_found"),
+        Refused(403, "permission_error", "Your API key does not have permission to use the specified resource."),
+    ),
+    FaultKind.NOT_FOUND: (
+        Refused(
+            404, _INVALID, "The model `{model}` does not exist or you do not have access to it.", code="model_not_found"
+        ),
+        Refused(404, "not_found_error", "model: {model}"),
+    ),
+    FaultKind.TIMEOUT: (
+        Refused(408, "timeout", "Request timed out.", code="timeout"),
+        Refused(408, "timeout_error", "Request timed out."),
+    ),
+    FaultKind.BAD_REQUEST: (
+        Refused(400, _INVALID, "Invalid value for 'messages'.", param="messages", code="invalid_value"),
+        Refused(400, _INVALID, "messages: Input should be a valid list"),
+    ),
+    FaultKind.CONTENT_FILTER: (
+        Refused(
+            400,
+            _INVALID,
+            "Your request was rejected as a result of our safety system.",
+            code="content_policy_violation",
+        ),
+        Refused(400, _INVALID, "Output blocked by content filtering policy"),
+    ),
+    FaultKind.CONTEXT_LENGTH: (
+        Refused(
+            400,
+            _INVALID,
+            "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. "
+            "Please reduce the length of the messages.",
+            param="messages",
+            code="context_length_exceeded",
+        ),
+        Refused(400, _INVALID, "prompt is too long: 208310 tokens > 200000 maximum"),
+    ),
+    FaultKind.STREAM_REFUSED: (
+        Refused(
+            400,
+            _INVALID,
+            "Your organization must be verified to stream this model.",
+            param="stream",
+            code="unsupported_value",
+        ),
+        Refused(400, _INVALID, "stream: streaming is not supported for this model"),
+    ),
+}
+"""Each HTTP fault as OpenAI and as Anthropic say it."""

@@ -1,0 +1,242 @@
+"""The simulator itself: models behind a port.
+
+Used by tests, the demo and `weir sim`. It puts the parts together and answers whatever needs no time on the spot;
+`weir_cli.sim.playback` does the rest. One event loop, no threads (`weir_cli.sim.thread` has one), nothing but loopback
+unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from weir_cli.sim import anthropic_wire, openai_wire
+from weir_cli.sim.connection import EVENT_STREAM, JSON, Connection, head_of
+from weir_cli.sim.control import PREFIX, ControlError, control
+from weir_cli.sim.exchange import UNKNOWN, WIRES, Exchange, ExchangeBook
+from weir_cli.sim.faults import ANY_MODEL, Fault, FaultBoard, refusal
+from weir_cli.sim.frames import as_json
+from weir_cli.sim.http1 import Request
+from weir_cli.sim.models import SimModel
+from weir_cli.sim.playback import Pace, Playback
+from weir_cli.sim.refused import Refused
+from weir_cli.sim.stats import Book, ModelStats, Seen
+from weir_router.contract import Dialect
+
+AT_ONCE_BYTES = 49_152
+"""A stream up to this size is written in one go: it fits under asyncio's high-water mark of 64 KiB."""
+
+BACKLOG = 1024
+"""A benchmark opens hundreds of connections at once; with the usual 100 some wait a second for a second SYN."""
+
+_DIALECTS = {openai_wire.PATH: Dialect.OPENAI, anthropic_wire.PATH: Dialect.ANTHROPIC}
+_MODELS_PATH = "/v1/models"
+
+
+class Simulator:
+    """Fake models on a port: `async with Simulator([SimModel("m")]) as sim: ... sim.url`."""
+
+    def __init__(self, models: Iterable[SimModel], host: str = "127.0.0.1", port: int = 0, seed: int = 0) -> None:
+        self._exchanges = ExchangeBook(models, seed)
+        self._names = frozenset({*self._exchanges.models, ANY_MODEL})
+        self._host = host
+        self._port = port
+        self._board = FaultBoard(seed)
+        self._rng = random.Random(f"pace {seed}")
+        self._book = Book()
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._count = 0
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.accept_connections()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.refuse_connections()
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`, without a trailing slash. OpenAI's base URL is this and `/v1`."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def models(self) -> tuple[SimModel, ...]:
+        """Every model, in the order given."""
+        return tuple(self._exchanges.models.values())
+
+    def fault(self, model: str, *faults: Fault) -> None:
+        """Switches faults on for `model`, in place of those that were on; `"*"`: for every model without its own.
+
+        Raises `KeyError` for an unknown model.
+        """
+        if model not in self._names:
+            raise KeyError(model)
+        self._board.set(model, *faults)
+
+    def clear(self, model: str | None = None) -> None:
+        """Switches faults off, for all models or one. What hangs goes on hanging."""
+        self._board.clear(model)
+
+    def reset(self) -> None:
+        """Faults off, counts to zero, requests forgotten."""
+        self._board.clear()
+        self._book.reset()
+
+    @property
+    def stats(self) -> dict[str, ModelStats]:
+        """A copy of the counts by model: every model's, and "-" once an unknown one was asked for."""
+        return {**{name: ModelStats() for name in self._exchanges.models}, **self._book.snapshot()}
+
+    def requests(self, model: str) -> list[Seen]:
+        """The last requests to `model` ("-": to unknown ones), oldest first."""
+        return self._book.seen(model)
+
+    async def until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
+        """Waits until `condition` (of `stats`, `requests`) holds. Raises `TimeoutError`."""
+        if not condition():
+            waiter = (condition, asyncio.get_running_loop().create_future())
+            self._waiters.append(waiter)
+            try:
+                await asyncio.wait_for(waiter[1], timeout)
+            finally:
+                self._waiters.remove(waiter)
+
+    async def refuse_connections(self) -> None:
+        """Closes the port and every connection (RST): from now on the kernel refuses. Keeps the port's number."""
+        if self._server is not None:
+            self._server.close()
+            open_now, self._connections = self._connections, set()
+            for connection in open_now:
+                connection.abort()
+            await self._server.wait_closed()
+            self._server = None
+
+    async def accept_connections(self) -> None:
+        """Opens the port, or opens it again. Raises `OSError` when it is taken."""
+        if self._server is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._connect, self._host, self._port, backlog=BACKLOG)
+            self._port = self._server.sockets[0].getsockname()[1]
+
+    def _connect(self) -> Connection:
+        return Connection(self._handle, self._opened)
+
+    def _opened(self, connection: Connection, is_open: bool) -> None:
+        if is_open:
+            self._connections.add(connection)
+        else:
+            self._connections.discard(connection)
+
+    def _handle(self, out: Connection, request: Request) -> None:
+        dialect = _DIALECTS.get(request.path)
+        if dialect is not None and request.method == "POST":
+            self._serve(out, request, dialect)
+        elif request.path.startswith(PREFIX):
+            self._control(out, request)
+        elif request.path == _MODELS_PATH and request.method == "GET":
+            self._list(out, request)
+        else:
+            dialect = _dialect_of(request)
+            kind = "not_found_error" if dialect is Dialect.ANTHROPIC else "invalid_request_error"
+            self._refuse(out, dialect, Refused(404, kind, f"Invalid URL ({request.method} {request.path})"))
+        if self._waiters:
+            self._wake()
+
+    def _serve(self, out: Connection, request: Request, dialect: Dialect) -> None:
+        exchange = self._exchanges.look_up(dialect, request.body)
+        model, stats = exchange.model, self._book.note(exchange.name, request)
+        refused = exchange.refused or _wrong_credentials(model, dialect, request)
+        fault = self._board.take(exchange.name) if self._board and refused is None else None
+        if fault is not None:
+            stats.faulted += 1
+            refused = refusal(fault, dialect, exchange.name, stream=exchange.stream)
+        if refused is not None or model is None:
+            stats.refused += 1
+            self._refuse(out, dialect, refused or WIRES[dialect].unknown_model(UNKNOWN))
+        elif fault is None and model.instant and self._at_once(out, request, exchange):
+            stats.answered += 1
+        else:
+            play = Playback(out, exchange, fault, Pace(model, fault, self._rng), self._request_id())
+            stats.in_flight += 1
+            out.run(play.run()).add_done_callback(partial(self._played, stats, fault is None))
+
+    def _at_once(self, out: Connection, request: Request, exchange: Exchange) -> bool:
+        """The fast path: no task, no clock, bytes that were made before. False: too large a stream for it."""
+        write, header = out.transport.write, WIRES[exchange.dialect].REQUEST_ID_HEADER
+        if not exchange.stream:
+            write(head_of(200, JSON, {header: self._request_id()}, len(exchange.body)) + exchange.body)
+            return True
+        if exchange.wire_size > AT_ONCE_BYTES or not request.chunks:
+            return False
+        write(head_of(200, EVENT_STREAM, {header: self._request_id(), "cache-control": "no-cache"}, None))
+        for chunk in exchange.wire:
+            write(chunk)
+        return True
+
+    def _played(self, stats: ModelStats, clean: bool, task: asyncio.Task[None]) -> None:
+        # In a callback, because a task that is cancelled before its first step runs no line of its own.
+        stats.in_flight -= 1
+        if task.cancelled():
+            stats.cancelled += 1
+        elif task.exception() is None:
+            stats.answered += clean
+        if self._waiters:
+            self._wake()
+
+    def _list(self, out: Connection, request: Request) -> None:
+        dialect = _dialect_of(request)
+        wire, given = WIRES[dialect], _given_key(request)
+        models = [m for m in self.models if m.dialect is dialect]
+        visible = [m for m in models if m.key is None or m.key == given]
+        if models and not visible:
+            self._refuse(out, dialect, wire.wrong_key(given))
+        else:
+            out.whole(200, JSON, {wire.REQUEST_ID_HEADER: self._request_id()}, wire.listing(visible))
+
+    def _control(self, out: Connection, request: Request) -> None:
+        try:
+            out.whole(200, JSON, {}, control(request, self._board, self._book, self._names))
+        except ControlError as error:
+            out.whole(error.status, JSON, {}, as_json({"error": error.message}))
+
+    def _refuse(self, out: Connection, dialect: Dialect, refused: Refused) -> None:
+        request_id = self._request_id()
+        body, content_type = refused.render(dialect, request_id)
+        out.whole(refused.status, content_type, {WIRES[dialect].REQUEST_ID_HEADER: request_id, **refused.headers}, body)
+
+    def _request_id(self) -> str:
+        self._count += 1
+        return f"req_{self._count:012x}"
+
+    def _wake(self) -> None:
+        for condition, future in self._waiters:
+            if not future.done() and condition():
+                future.set_result(None)
+
+
+def _dialect_of(request: Request) -> Dialect:
+    return Dialect.OPENAI if request.header(b"anthropic-version") is None else Dialect.ANTHROPIC
+
+
+def _given_key(request: Request) -> str | None:
+    bearer = request.header(b"authorization")
+    return request.header(b"x-api-key") or (bearer.removeprefix("Bearer ") if bearer else None)
+
+
+def _wrong_credentials(model: SimModel | None, dialect: Dialect, request: Request) -> Refused | None:
+    if dialect is Dialect.ANTHROPIC and request.header(b"anthropic-version") is None:
+        return anthropic_wire.no_version()
+    if model is None or model.key is None:
+        return None
+    given = _given_key(request)
+    refused: Refused = WIRES[dialect].wrong_key(given)
+    return None if given == model.key else refused
