@@ -17,7 +17,7 @@ from typing import Any
 
 from weir_operator.documents import Document, Fault, documents
 from weir_operator.environment import from_environment
-from weir_operator.observed import Manifest, ObjectName, Observed, SecretData
+from weir_operator.observed import Manifest, ObjectName, Observed, SecretData, nearest
 from weir_operator.problems import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import GROUP, KINDS, VERSION
 
@@ -81,8 +81,7 @@ class _Object:
     prefix: str = ""  # "items[3]." within a List
 
     def where(self, path: str = "") -> str:
-        line = self.lines.get(self.prefix + path) or self.lines.get(self.prefix.rstrip(".")) or 1
-        return f"{self.file}:{line}"
+        return f"{self.file}:{nearest(self.lines, self.prefix + path)}"
 
     @property
     def field_lines(self) -> dict[str, str]:

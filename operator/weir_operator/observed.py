@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 CREDENTIAL_LABEL = "weir.dev/credential"
 """With the value "true", a Secret consents to be sent to the backends that name it."""
@@ -20,6 +22,13 @@ API_KEY_HASH = "sha256"
 
 USER_TIER_ANNOTATION = "weir.dev/user-tier"
 """The user tier of the caller whose key it is."""
+
+
+def nearest(lines: Mapping[str, T], path: str) -> T | None:
+    """What `lines` has for a field's path, or for the nearest one around it."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path)
 
 
 class ObjectName(NamedTuple):
@@ -64,9 +73,7 @@ class Manifest:
 
     def where(self, path: str) -> str | None:
         """`file:line` of a field, or of the nearest one around it that was written; None outside of files."""
-        while path and path not in self.lines:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return self.lines.get(path)
+        return nearest(self.lines, path)
 
 
 @dataclass(frozen=True)

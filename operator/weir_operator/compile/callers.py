@@ -21,7 +21,7 @@ def resolve(namespaces: Namespaces, own: str, known: Mapping[str, Mapping[str, s
             return None
         case From.NAMES:
             return frozenset(namespaces.names or ())
-        case From.SELECTOR:
+        case _:  # Selector
             selector = namespaces.selector
             labelled = ((name, {NAME_LABEL: name, **labels}) for name, labels in (known or {}).items())
             return frozenset(name for name, labels in labelled if selector is not None and selector.matches(labels))

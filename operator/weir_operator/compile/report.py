@@ -13,7 +13,22 @@ from pydantic_core import ErrorDetails
 from weir_operator.observed import Manifest
 from weir_operator.policies import Finding
 from weir_operator.problems import ConditionType, Problem, Reason, Severity
+from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN, DURATION, MONEY, TIMESTAMP, TOKEN
+from weir_operator.schemas.modeltier import BASE_URL
+from weir_operator.schemas.routingpolicy import CONFIDENCE
 from weir_operator.schemas.rules import Model
+
+FORMS = {
+    DURATION: "a duration such as 800ms, 90s or 1m30s",
+    MONEY: 'an amount in US dollars such as "0.15"',
+    TIMESTAMP: "a time such as 2026-12-01T00:00:00Z",
+    DNS_LABEL: "a name of lower-case letters, digits and '-'",
+    DNS_SUBDOMAIN: "a name of lower-case letters, digits, '-' and '.'",
+    BASE_URL: "an http or https URL without user, query or fragment",
+    CONFIDENCE: 'a probability such as "0.8"',
+    TOKEN: "printable ASCII without spaces",
+}
+"""What the patterns of the schemas mean, for people."""
 
 M = TypeVar("M", bound=Model)
 
@@ -48,11 +63,17 @@ class Report:
         try:
             return model.model_validate(self.manifest.spec)
         except ValidationError as error:
-            for detail in error.errors(include_url=False)[:MAX_ERRORS]:
+            for detail in _telling(error.errors(include_url=False))[:MAX_ERRORS]:
                 message, action = _in_words(detail, model)
                 field = _path(detail["loc"])
                 self.note(field, ConditionType.ACCEPTED, Reason.INVALID_SPEC, message, action, Severity.ERROR)
             return None
+
+
+def _telling(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without "too short" of a list whose items are wrong: pydantic does not count those."""
+    inner = {detail["loc"][: len(detail["loc"]) - cut] for detail in details for cut in range(1, len(detail["loc"]))}
+    return [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in inner]
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -70,7 +91,11 @@ def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
         case "string_type" if isinstance(detail["input"], int | float):
             return "must be a string", 'Write it in quotes, e.g. "0.15".'
         case "string_pattern_mismatch":
-            return f"does not have the form {detail['ctx']['pattern']}", f"Correct '{name}'."
+            pattern = detail["ctx"]["pattern"]
+            return f"is not {FORMS.get(pattern, f'of the form {pattern}')}", f"Correct '{name}'."
+        case "too_short" | "too_long":
+            bound, count = ("at least", "min_length") if detail["type"] == "too_short" else ("at most", "max_length")
+            return f"must have {bound} {detail['ctx'][count]} entries", f"Correct '{name}'."
         case "model_type" | "model_attributes_type":
             return "must be an object with fields", f"Correct '{name}'."
         case _:

@@ -35,9 +35,10 @@ INT64: dict[str, Any] = {"format": "int64"}
 
 DURATION = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"  # Gateway API's duration (GEP-2257)
 MONEY = r"^[0-9]{1,6}(\.[0-9]{1,9})?$"
-_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+TOKEN = r"^[!-~]+$"
 
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -60,15 +61,15 @@ def _is_time(text: str) -> bool:
     return True
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=_LABEL)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=DNS_LABEL)]
 """A DNS label: names of list items, namespaces, classes."""
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=MAX_OBJECT_NAME, pattern=_SUBDOMAIN)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=MAX_OBJECT_NAME, pattern=DNS_SUBDOMAIN)]
 """A DNS subdomain: names of Kubernetes objects."""
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 
-Token = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=r"^[!-~]+$")]
+Token = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=TOKEN)]
 """Printable ASCII without spaces: model names, keys of a Secret, parameter names."""
 
 Duration = Annotated[
@@ -83,7 +84,7 @@ Money = Annotated[str, Field(max_length=16, pattern=MONEY)]
 
 Timestamp = Annotated[
     str,
-    Field(max_length=40, pattern=_TIMESTAMP, json_schema_extra={"format": "date-time"}),
+    Field(max_length=40, pattern=TIMESTAMP, json_schema_extra={"format": "date-time"}),
     Rule(None, "is no time that a calendar has", _is_time),
 ]
 
@@ -169,7 +170,7 @@ class Expression(Model):
                 return value not in values  # also where there is no such label, as in Kubernetes
             case Operator.EXISTS:
                 return value is not None
-            case Operator.DOES_NOT_EXIST:
+            case _:  # DoesNotExist
                 return value is None
 
 

@@ -42,9 +42,9 @@ MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CE
 MAX_TOKENS = 100_000_000  # ten times the largest context known; a typo above it is caught
 MAX_URL = 1024
 # No user info, query or fragment: a key in a URL ends up in logs.
-_BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$"
+BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$"
 
-BaseURL = Annotated[str, Field(min_length=8, max_length=MAX_URL, pattern=_BASE_URL)]
+BaseURL = Annotated[str, Field(min_length=8, max_length=MAX_URL, pattern=BASE_URL)]
 Tokens = Annotated[int, Field(strict=True, ge=1, le=MAX_TOKENS, json_schema_extra=INT32)]
 
 

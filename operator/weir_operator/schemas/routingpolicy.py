@@ -43,7 +43,9 @@ MAX_TIERS = 16  # of one route
 MAX_MODELS = 64
 MAX_REQUEST_BYTES = 268_435_456  # 256 MiB: more than any provider takes
 
-Confidence = Annotated[str, Field(max_length=8, pattern=r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$")]
+CONFIDENCE = r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"
+
+Confidence = Annotated[str, Field(max_length=8, pattern=CONFIDENCE)]
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, Field(min_length=1, max_length=253)]
 Attempts = Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS, json_schema_extra=INT32)]
@@ -81,9 +83,9 @@ class PromptTokens(Model):
     """Estimated size of a prompt, both ends included."""
 
     min: Tokens | None = None
-    """At least."""
+    """At least so many."""
     max: Tokens | None = None
-    """At most."""
+    """At most so many."""
 
     RULES: ClassVar = (
         Rule(

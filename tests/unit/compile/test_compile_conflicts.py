@@ -1,0 +1,133 @@
+"""Who is after the same requests: policies for callers, routes for prompts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from weir_operator.compile import compile_config
+from weir_operator.compile.overlap import covers
+from weir_operator.problems import Reason, Severity
+from weir_router.contract import CallerRule, Capability, Complexity, HeaderMatch, When
+
+ALL = "callers: [{namespaces: {from: All}}]"
+
+
+def named(*namespaces: str, more: str = "") -> str:
+    return f"callers: [{{namespaces: {{from: Names, names: [{', '.join(namespaces)}]}}{more}}}]"
+
+
+KEY_K = named("c", more=", apiKeys: [{name: k}]")
+KEY_L = named("c", more=", apiKeys: [{name: l}]")
+ACCOUNT_K = named("c", more=", serviceAccounts: [{name: k}]")
+
+
+def conflicting(result) -> list[str]:
+    return [problem.object for problem in result.problems if problem.reason is Reason.CONFLICTED]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "conflict"),
+    [
+        (("a", ""), ("a", ""), True),
+        (("a", ""), ("b", ""), False),
+        (("a", ""), ("b", ALL), False),  # at home a namespace's own policy wins: no competition
+        (("a", ALL), ("b", ALL), True),
+        (("a", ALL), ("b", named("a", "b")), False),
+        (("a", ALL), ("b", named("a", "c")), True),
+        (("a", named("b")), ("b", named("a")), False),
+        (("a", named("c")), ("b", ALL), True),
+        (("a", named("c")), ("b", named("c")), True),
+        (("a", named("c")), ("b", named("d")), False),
+        (("a", ALL), ("a", named("c")), True),
+        (("a", KEY_K), ("b", KEY_L), False),
+        (("a", KEY_K), ("b", KEY_K), True),
+        (
+            ("a", KEY_K),
+            ("b", ACCOUNT_K),
+            False,
+        ),
+        (
+            ("a", ACCOUNT_K),
+            ("b", KEY_K),
+            False,
+        ),
+        (("a", KEY_K), ("b", named("c")), True),
+        (("a", "models: [{name: x}]"), ("a", "models: [{name: y}]"), False),
+        (("a", "models: [{name: x}, {name: z}]"), ("a", "models: [{name: y}, {name: z}]"), True),
+    ],
+)
+def test_two_policies_compete_for_the_same_callers_and_model(compiled, policy, one, other, conflict):
+    text = policy("one", one[0], one[1]) + policy("two", other[0], other[1])
+    assert bool(conflicting(compiled(text))) is conflict
+
+
+def test_in_a_directory_a_conflict_is_an_error_that_names_both(compiled, policy):
+    (problem,) = [it for it in compiled(policy("one") + policy("two")).problems if it.reason is Reason.CONFLICTED]
+    assert (problem.object, problem.severity) == ("RoutingPolicy/default/two", Severity.ERROR)
+    assert "RoutingPolicy/default/one (all.yaml:5)" in problem.message
+    assert problem.where == "all.yaml:16"
+
+
+def test_in_a_cluster_the_older_one_goes_first(observe, catalogue, policy):
+    observed = observe(policy("one") + policy("two"), local=False)
+    ages = {"one": 200.0, "two": 100.0}
+    aged = replace(observed, policies=tuple(replace(it, created=ages[it.name], lines={}) for it in observed.policies))
+    result = compile_config(aged, catalogue=catalogue, now=300.0)
+    assert [it.name for it in result.config.policies] == ["two", "one"]
+    (problem,) = [it for it in result.problems if it.reason is Reason.CONFLICTED]
+    assert (problem.object, problem.severity) == ("RoutingPolicy/default/one", Severity.WARNING)
+
+
+def test_where_nothing_is_known_of_lines_the_winner_is_still_named(observe, catalogue, policy):
+    observed = observe(policy("one") + policy("two"))
+    bare = replace(observed, policies=tuple(replace(it, lines={}) for it in observed.policies))
+    (problem,) = [
+        it for it in compile_config(bare, catalogue=catalogue, now=0.0).problems if it.reason is Reason.CONFLICTED
+    ]
+    assert (problem.where, "RoutingPolicy/default/one;" in problem.message) == (None, True)
+
+
+SIMPLE, COMPLEX = frozenset({Complexity.SIMPLE}), frozenset({Complexity.COMPLEX})
+TOOLS = frozenset({Capability.TOOLS})
+RESEARCH = CallerRule(namespaces=frozenset({"research"}))
+KEY = CallerRule(namespaces=frozenset({"research"}), api_keys=frozenset({"k"}))
+
+
+def header(**value: str) -> When:
+    return When(headers=(HeaderMatch(name="a", **value),))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "covered"),
+    [
+        (When(), When(complexity=SIMPLE), True),
+        (When(complexity=SIMPLE), When(), False),
+        (When(complexity=frozenset(Complexity)), When(), True),
+        (When(complexity=SIMPLE | COMPLEX), When(complexity=SIMPLE), True),
+        (When(complexity=SIMPLE), When(complexity=COMPLEX), False),
+        (When(min_prompt_tokens=5), When(min_prompt_tokens=9), True),
+        (When(min_prompt_tokens=5), When(), False),
+        (When(max_prompt_tokens=9), When(max_prompt_tokens=5), True),
+        (When(max_prompt_tokens=9), When(), False),
+        (When(capabilities=TOOLS), When(capabilities=frozenset(Capability)), True),
+        (When(capabilities=TOOLS), When(), False),
+        (header(), header(exact="x"), True),
+        (header(exact="x"), header(exact="x"), True),
+        (header(exact="x"), header(prefix="x"), False),
+        (header(prefix="x"), header(exact="xy"), True),
+        (header(prefix="xy"), header(prefix="x"), False),
+        (header(prefix="x"), header(), False),
+        (header(), When(headers=(HeaderMatch(name="b"),)), False),
+        (When(callers=(RESEARCH,)), When(callers=(KEY,)), True),
+        (When(callers=(KEY,)), When(callers=(RESEARCH,)), False),
+        (When(callers=(CallerRule(),)), When(callers=(RESEARCH,)), True),
+        (When(callers=(RESEARCH,)), When(callers=(CallerRule(),)), False),
+        (When(callers=(RESEARCH,)), When(), False),
+        (When(user_tiers=frozenset({"a"})), When(user_tiers=frozenset({"a", "b"})), False),
+        (When(features=frozenset({"a", "b"})), When(features=frozenset({"a"})), True),
+    ],
+)
+def test_a_route_is_covered_when_every_request_of_it_is_taken_before(earlier, later, covered):
+    assert covers(earlier, later) is covered

@@ -1,0 +1,152 @@
+"""What the schemas refuse without a cluster: the same things, with the same words, as the CRDs' rules do in one."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from weir_operator.crdgen import structural
+from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
+from weir_operator.schemas.common import seconds, timestamp
+
+BACKEND = {"name": "a", "provider": "OpenAI", "model": "m"}
+TIER = {"backends": [BACKEND]}
+ROUTE = {"name": "r", "tiers": [{"name": "t"}]}
+POLICY = {"models": [{"name": "auto"}], "routes": [ROUTE]}
+
+
+def tier(**changes: Any) -> dict[str, Any]:
+    return {"backends": [BACKEND | changes]}
+
+
+def when(**conditions: Any) -> dict[str, Any]:
+    return POLICY | {"routes": [ROUTE | {"when": conditions}]}
+
+
+REFUSED = [
+    (ModelTierSpec, tier(weight=3), "weight means something only with selection: Weighted"),
+    (
+        ModelTierSpec,
+        tier(limits={"contextTokens": 5, "effectiveContextTokens": 6}),
+        "effectiveContextTokens cannot exceed contextTokens",
+    ),
+    (ModelTierSpec, tier(credentials={}), "secretRef is required for type APIKey"),
+    (ModelTierSpec, tier(labels={"": "x"}), "a label's key has 1 to 317 characters"),
+    (ModelTierSpec, tier(parameters={"rename": {"": "x"}}), "a parameter's name has 1 to 253 characters"),
+    (ModelTierSpec, tier(timeouts={"ttft": "0s"}), "must be longer than zero"),
+    (
+        ModelTierSpec,
+        TIER | {"grants": [{"namespaces": {"from": "Names"}}]},
+        "names are needed with from: Names, and only there",
+    ),
+    (
+        ModelTierSpec,
+        TIER | {"grants": [{"namespaces": {"names": ["a"]}}]},
+        "names are needed with from: Names, and only there",
+    ),
+    (
+        ModelTierSpec,
+        TIER | {"grants": [{"namespaces": {"from": "Selector"}}]},
+        "selector is needed with from: Selector, and only there",
+    ),
+    (
+        ModelTierSpec,
+        TIER
+        | {
+            "grants": [
+                {"namespaces": {"from": "Selector", "selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}
+            ]
+        },
+        "values are needed for In and NotIn, and only there",
+    ),
+    (RoutingPolicySpec, when(promptTokens={"min": 3, "max": 2}), "min cannot exceed max"),
+    (RoutingPolicySpec, when(headers=[{"name": "a", "exact": "b", "prefix": "c"}]), "give exact or prefix, not both"),
+    (
+        RoutingPolicySpec,
+        POLICY | {"callers": [{"serviceAccounts": [{"name": "a"}], "apiKeys": [{"name": "b"}]}]},
+        "a caller proves itself in one way: put serviceAccounts and apiKeys into two items",
+    ),
+    (RoutingPolicySpec, POLICY | {"routes": [ROUTE, ROUTE]}, "names of routes must differ"),
+]
+
+
+@pytest.mark.parametrize(("model", "spec", "message"), REFUSED, ids=[message for *_, message in REFUSED])
+def test_what_a_rule_says_is_refused(model, spec, message):
+    with pytest.raises(ValidationError) as raised:
+        model.model_validate(spec)
+    # pydantic calls a list too short, too, once an item of it is wrong.
+    assert [error["msg"] for error in raised.value.errors() if error["type"] != "too_short"] == [message]
+
+
+def _messages(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return {message for item in schema for message in _messages(item)}
+    if not isinstance(schema, dict):
+        return set()
+    own = {rule["message"] for rule in schema.get("x-kubernetes-validations", ())}
+    return own | {message for value in schema.values() for message in _messages(value)}
+
+
+def test_every_rule_of_the_crds_is_refused_here_too():
+    """But for what compares with the stored object: a directory stores none."""
+    in_crds = _messages(structural(ModelTierSpec)) | _messages(structural(RoutingPolicySpec))
+    assert in_crds - {"className is immutable"} == {message for *_, message in REFUSED}
+
+
+@pytest.mark.parametrize(
+    ("model", "spec"),
+    [
+        (ModelTierSpec, tier(baseURL="ftp://host")),
+        (ModelTierSpec, tier(baseURL="https://key@host/v1")),
+        (ModelTierSpec, tier(baseURL="https://host/v1?key=x")),
+        (ModelTierSpec, tier(price={"input": "1,5"})),
+        (ModelTierSpec, tier(price={"input": 1.5})),
+        (ModelTierSpec, tier(base_url="https://host")),
+        (ModelTierSpec, tier(limits={"contextTokens": "5"})),
+        (ModelTierSpec, tier(limits={"contextTokens": True})),
+        (ModelTierSpec, tier(timeouts={"ttft": "5"})),
+        (ModelTierSpec, tier(capabilities=["tools"])),
+        (ModelTierSpec, tier(capabilities=["Tools", "Tools"])),
+        (ModelTierSpec, {"backends": []}),
+        (ModelTierSpec, {"backends": [BACKEND, BACKEND]}),
+        (RoutingPolicySpec, POLICY | {"failover": {"attempts": 11}}),
+        (RoutingPolicySpec, POLICY | {"classifier": {"minConfidence": "1.5"}}),
+        (RoutingPolicySpec, POLICY | {"callers": []}),
+        (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}}}),
+        (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}, "until": "2026-13-01T00:00:00Z"}}),
+        (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}, "until": "tomorrow"}}),
+        (RoutingPolicySpec, when(require={"labels": {}})),
+    ],
+)
+def test_what_the_shape_does_not_allow_is_refused(model, spec):
+    with pytest.raises(ValidationError):
+        model.model_validate(spec)
+
+
+def test_the_base_of_these_cases_is_accepted():
+    ModelTierSpec.model_validate(TIER)
+    RoutingPolicySpec.model_validate(POLICY)
+
+
+def test_a_field_with_nothing_after_it_is_absent():
+    """As the API server prunes nulls before it applies defaults."""
+    spec = RoutingPolicySpec.model_validate(POLICY | {"mode": None, "override": None, "failover": None})
+    assert (spec.mode, spec.override, spec.failover.attempts) == ("Enforce", None, 3)
+
+
+def test_specs_do_not_change():
+    spec = ModelTierSpec.model_validate(copy.deepcopy(TIER))
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.backends = ()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("800ms", 0.8), ("90s", 90.0), ("1m30s", 90.0), ("2h", 7200.0)])
+def test_durations_are_seconds(text, expected):
+    assert seconds(text) == pytest.approx(expected)
+
+
+def test_times_have_a_zone():
+    assert timestamp("1970-01-01T01:00:00+01:00") == timestamp("1970-01-01T00:00:00Z") == 0.0
