@@ -51,8 +51,10 @@ class ConfigStore:
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
-        """`listener` is called after every swap."""
+        """`listener` is called after every swap, and at once where there is a config already."""
         self._listeners.append(listener)
+        if self.config is not None:
+            listener(self.config, self.secrets)
 
     def apply(self, config: CompiledConfig, secrets: Secrets) -> None:
         """Swaps config and secrets at once. Raises `ConfigRejected`, and remembers why, when it must not be run."""

@@ -17,6 +17,13 @@ def test_listeners_hear_of_a_swap():
     assert heard == [(7, Secrets())]
 
 
+def test_a_late_listener_hears_of_the_config_that_is_there():
+    store, heard = ConfigStore(), []
+    store.apply(CompiledConfig(revision=7), Secrets())
+    store.subscribe(lambda config, secrets: heard.append(config.revision))
+    assert heard == [7]
+
+
 def test_a_config_whose_credential_has_not_arrived_is_refused_and_the_last_good_one_kept():
     store = ConfigStore()
     store.apply(CompiledConfig(revision=1), Secrets())
