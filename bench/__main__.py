@@ -85,7 +85,7 @@ def _turns(requests: int, connections: int, streams: int) -> list[tuple[str, str
     return [
         *(("plain", name, plain("bench-plain")) for name in ("direct", "nginx")),
         ("plain", "weir", plain("as-asked")),
-        ("plain, streamed upstream", "weir", plain("streamed")),
+        ("plain, streamed", "weir", plain("streamed")),
         *(("streams", name, stream("bench-stream")) for name in ("direct", "nginx")),
         ("streams", "weir", stream("streams")),
     ]
@@ -116,11 +116,11 @@ def _median(rounds: list[dict[str, float]], key: str) -> float:
 
 def _table(measured: dict[tuple[str, str], list[dict[str, float]]]) -> Table:
     table = Table(
-        title="One core per proxy; medians over rounds, [lowest … highest]; CPU per request or per chunk",
+        title="One core per proxy; medians over rounds, lowest … highest; CPU per request or per chunk",
         title_justify="left",
     )
-    for column in ("work", "proxy", "per second", "CPU µs", "× nginx", "p50 ms", "p99 ms", "gap p99 ms", "failed"):
-        table.add_column(column, justify="left" if column in ("work", "proxy") else "right")
+    for column in ("work", "proxy", "/s", "CPU µs", "× nginx", "p50 ms", "p99 ms", "gap p99", "failed"):
+        table.add_column(column, justify="left" if column in ("work", "proxy") else "right", no_wrap=True)
     for (work, name), rounds in measured.items():
         yardstick = measured[work.split(",")[0], "nginx"]
         cpu = [figures["cpu_us"] for figures in rounds]
@@ -128,7 +128,7 @@ def _table(measured: dict[tuple[str, str], list[dict[str, float]]]) -> Table:
             work,
             name,
             f"{_median(rounds, 'per_second'):.0f}",
-            "–" if name == "direct" else f"{_median(rounds, 'cpu_us'):.1f} [{min(cpu):.1f} … {max(cpu):.1f}]",
+            "–" if name == "direct" else f"{_median(rounds, 'cpu_us'):.1f} ({min(cpu):.0f}…{max(cpu):.0f})",
             "–" if name == "direct" else f"{_median(rounds, 'cpu_us') / _median(yardstick, 'cpu_us'):.1f}",
             f"{_median(rounds, 'p50_ms'):.2f}",
             f"{_median(rounds, 'p99_ms'):.2f}",

@@ -58,7 +58,7 @@ def choose(
         skipped=skipped,
         reason=reason,
         complexity=request.complexity,
-        unable=_unable(reason, refs, candidates, skipped),
+        unable=reason if route is None and not refs else _unable(candidates, skipped),
         panic=panic,
         observed_tier=observed[0].tier if observed else None,
     )
@@ -78,15 +78,13 @@ def _destination(
     if route is None:
         size = f"{request.complexity.value}, {request.classification.features.tokens} prompt tokens"
         return (), f"no route of {policy.key} matches this request ({size})"
+    if not route.tiers:  # kept by the compiler for its `require`: falling to a later route would break residency
+        return (), f"route {route.name} matches, and none of its tiers can be used; see the conditions of {policy.key}"
     return route.tiers, f"route {route.name} is the first that matches"
 
 
-def _unable(
-    reason: str, refs: Sequence[TierRef], candidates: Sequence[Candidate], skipped: Sequence[Skipped]
-) -> str | None:
+def _unable(candidates: Sequence[Candidate], skipped: Sequence[Skipped]) -> str | None:
     """Why no backend could ever serve: only if each is unfit, since a draining or failing one may come back."""
-    if not refs:
-        return reason
     if candidates or not skipped or not all(skip.unfit for skip in skipped):
         return None
     shown = "; ".join(f"{skip.tier}/{skip.backend}: {skip.reason}" for skip in skipped[:REASONS_SHOWN])
