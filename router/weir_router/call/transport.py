@@ -9,8 +9,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from typing import Protocol
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
+from yarl import URL
 
 from weir_router.__about__ import __version__
 from weir_router.errors import AttemptFailed, FailureKind
@@ -120,16 +122,28 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"user-agent": f"weir/{__version__}", "accept-encoding": "identity"},
             read_bufsize=READ_BUFFER,
-            trust_env=True,
         )
+        self._routes: dict[str, tuple[URL, str | None]] = {}  # as many as the config has backends' paths
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         try:
-            response = await self._session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout)
+            target, proxy = self._routes.get(url) or self._route(url)
+            response = await self._session.post(
+                target, data=body, headers=headers, allow_redirects=False, timeout=timeout, proxy=proxy
+            )
         except _CLIENT_ERRORS as error:
             raise _translated(error) from error
         return _AiohttpResponse(response)
+
+    def _route(self, url: str) -> tuple[URL, str | None]:
+        """Parsed once per URL. Not by aiohttp's `trust_env`: that reads ~/.netrc in a thread for every request, and
+        would send what stands there to upstreams."""
+        target = URL(url)
+        host = target.host or ""
+        proxy = None if proxy_bypass_environment(host) else getproxies_environment().get(target.scheme)
+        route = self._routes[url] = target, proxy
+        return route
 
     async def close(self) -> None:
         """Closes every connection."""

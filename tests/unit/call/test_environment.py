@@ -1,0 +1,65 @@
+"""What the transport takes from its environment: proxies, and nothing else."""
+
+import asyncio
+import contextlib
+
+import pytest
+from weir_router.call.transport import AiohttpTransport
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+@contextlib.asynccontextmanager
+async def listener():
+    """A server that keeps the head of each request."""
+    heads = []
+
+    async def answer(reader, writer):
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
+        writer.write(ANSWER)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], heads
+
+
+@pytest.fixture
+async def transport():
+    transport = AiohttpTransport()
+    yield transport
+    await transport.close()
+
+
+async def post(transport, url):
+    response = await transport.post(url, {"authorization": "Bearer sk-x"}, b"{}", 2.0)
+    body = await response.read_all()
+    response.release()
+    return body
+
+
+async def test_a_proxy_of_the_environment_is_used(transport, monkeypatch):
+    async with listener() as (port, heads):
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        assert await post(transport, "http://upstream.invalid/v1/x") == b"ok"
+    assert heads[0].startswith("post http://upstream.invalid/v1/x ")
+
+
+async def test_hosts_in_no_proxy_are_reached_directly(transport, monkeypatch):
+    async with listener() as (port, heads):
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert await post(transport, f"http://127.0.0.1:{port}/v1/x") == b"ok"
+    assert heads[0].startswith("post /v1/x ")
+
+
+async def test_a_netrc_file_never_speaks_for_a_backend(transport, monkeypatch, tmp_path):
+    """aiohttp's `trust_env` would read it for each request, and send its password to the upstream."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login user password leaked\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with listener() as (port, heads):
+        await post(transport, f"http://127.0.0.1:{port}/v1/x")
+    assert "authorization: bearer sk-x" in heads[0]
+    assert "basic" not in heads[0]
