@@ -52,7 +52,7 @@ def quickstart() -> Path:
 
 
 def demo(
-    duration: Annotated[float, typer.Option(help="Seconds of traffic.", min=5.0, max=600.0)] = 30.0,
+    duration: Annotated[float, typer.Option(help="Seconds of traffic.", min=5.0, max=600.0, envvar="WEIR_DEMO_DURATION")] = 30.0,
     serve: Annotated[
         bool, typer.Option("--serve", help="Keep the gateway up afterwards, and print what to try.")
     ] = False,
