@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from weir_router.admit.limits import Permit
 from weir_router.call.ask import Ask
 from weir_router.call.clocks import Clocks, Watchdog
@@ -27,6 +29,9 @@ from weir_router.record.events import Usage
 
 DRAIN_TIMEOUT = 1.0
 """Seconds for the end of the body after the dialect's own end of stream, so that the connection can be used again."""
+
+SHORTEST_SECRET = 8
+"""Characters; what is shorter is a stand-in such as "EMPTY" or "none", and taking it out would garble messages."""
 
 PASSED_HEADERS = ("x-request-id", "request-id", "openai-processing-ms", "openai-version")
 """Answer headers that the SDKs show to people; quotas and cookies of the platform's own account are not the caller's
@@ -73,6 +78,7 @@ class Attempt:
         self._response: Response | None = None
         self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._open = True
+        self._credential: str | None = None
 
     @property
     def backend(self) -> Backend:
@@ -81,6 +87,7 @@ class Attempt:
 
     async def start(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
         """Runs to the commit point. `as_asked`: add nothing to the caller's request. Raises `AttemptFailed`."""
+        self._credential = credential
         try:
             await self._send(credential, streamed=streamed, as_asked=as_asked)
         except AttemptFailed as failure:
@@ -235,16 +242,19 @@ class Attempt:
             self._close()
             self._guard.failed(failure.kind, failure.retry_after)
 
+        _conceal(failure, self._credential)
     def _counted(self) -> Usage | None:
         """What the upstream counted; where it did not, an estimate, since tokens that came were paid for."""
         reader = getattr(self, "_reader", None)
         if reader is None:
             return self.usage
-        if reader.usage is not None:
-            return reader.usage  # type: ignore[no-any-return]
-        if not reader.content_events:
-            return None
-        return Usage(input=self._prompt_tokens, output=reader.content_events, estimated=True)
+        usage: Usage | None = reader.usage
+        contents: int = reader.content_events
+        if usage is None:
+            return Usage(input=self._prompt_tokens, output=contents, estimated=True) if contents else None
+        if reader.stop_reason is None and contents > usage.output:  # Anthropic's first event counts one token
+            return msgspec.structs.replace(usage, output=contents, estimated=True)
+        return usage
 
     def _close(self) -> None:
         self._open = False
@@ -266,6 +276,16 @@ async def _drain(response: Response) -> None:
     try:
         async with asyncio.timeout(DRAIN_TIMEOUT):
             while await response.read():
+def _conceal(failure: AttemptFailed, credential: str | None) -> None:
+    """Takes the key that was sent out of what the upstream said: `failures.redacted` knows only what looks like one."""
+    if credential is None or len(credential) < SHORTEST_SECRET:
+        return
+    for name in ("message", "code", "type", "param"):
+        if (text := getattr(failure, name)) and credential in text:
+            setattr(failure, name, text.replace(credential, "[redacted]"))
+    failure.args = (failure.message,)  # what a traceback shows
+
+
                 pass
     except (AttemptFailed, TimeoutError):
         pass  # the connection is closed instead: nothing was lost

@@ -20,7 +20,8 @@ _BEARER = "bearer "
 
 def fingerprint(key: str) -> str:
     """Hex SHA-256 of an API key: what is stored of it. Plain SHA-256 is enough for ≥ 128 random bits."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    # surrogateescape: a header may hold bytes that are not UTF-8, and such a key is unknown rather than a crash.
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:

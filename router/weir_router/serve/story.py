@@ -195,7 +195,7 @@ class Gateway:
         classification = classify(ask.prompt)
         features = classification.features
         complexity, reason = applied(classification, policy.min_confidence)
-        feature = headers.get("x-weir-feature", "")[:MAX_FEATURE_LENGTH] or None
+        feature = _feature(headers)
         config = self._store.config
         assert config is not None
         request = RouteRequest(
@@ -329,6 +329,12 @@ def _headers(record: RequestRecord) -> dict[str, str]:
     values = {
         "x-weir-request-id": record.id,
         "x-weir-policy": record.policy,
+def _feature(headers: Mapping[str, str]) -> str | None:
+    """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
+    claim = headers.get("x-weir-feature", "")[:MAX_FEATURE_LENGTH]
+    return claim.encode("utf-8", "replace").decode() or None
+
+
         "x-weir-route": record.route,
         "x-weir-tier": record.tier,
         "x-weir-backend": record.backend,

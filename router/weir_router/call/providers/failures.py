@@ -203,7 +203,12 @@ def _with_metadata(message: str, fields: dict[str, Any]) -> str:
     """The message, bounded; OpenRouter's "Provider returned error" says the rest in `metadata.raw`."""
     metadata = fields.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    return (f"{message}: {raw}" if isinstance(raw, str) and raw else message)[:MAX_MESSAGE]
+    return _writable((f"{message}: {raw}" if isinstance(raw, str) and raw else message)[:MAX_MESSAGE])
+
+
+def _writable(text: str) -> str:
+    """`text` without halves of surrogate pairs, which JSON can say and neither an answer nor a log line can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _status_in(value: object) -> int | None:
@@ -217,7 +222,7 @@ def _status_in(value: object) -> int | None:
 
 def _text(value: object) -> str | None:
     if isinstance(value, str):
-        return value[:MAX_PLAIN_TEXT] or None
+        return _writable(value[:MAX_PLAIN_TEXT]) or None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1_000_000:
         return str(value)
     return None
