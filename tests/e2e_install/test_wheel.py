@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -79,3 +80,9 @@ def test_the_router_is_imported_without_the_operators_libraries(installed: Path)
         "import sys, weir_router.app; print(sorted({'kopf', 'kubernetes', 'pydantic', 'yaml'} & sys.modules.keys()))"
     )
     assert _run(str(installed / "python"), "-c", program).strip() == "[]"
+
+
+def test_the_installed_demo_runs_without_a_checkout_and_answers_everything(installed: Path) -> None:
+    summary = json.loads(_run(str(installed / "weir"), "demo", "--duration", "5", "--output", "json"))
+    assert summary["answered"] > 0
+    assert summary["unanswered"] == 0
