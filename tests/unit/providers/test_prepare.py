@@ -191,3 +191,32 @@ def test_the_thinking_budget_stays_below_a_clamped_answer() -> None:
 def test_raw_values_are_clamped_too() -> None:
     limited = backend(Dialect.ANTHROPIC, limits=BackendLimits(output_tokens=10))
     assert sent(anthropic.prepare(anthropic_ask(), limited, None, stream=False))["max_tokens"] == 10
+
+
+def conversation(*blocks: dict[str, Any]) -> Ask:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": list(blocks)}]
+    turns.append({"role": "user", "content": "And?"})
+    return read(Dialect.ANTHROPIC, json.dumps({"model": "auto", "max_tokens": 9, "messages": turns}).encode(), {})
+
+
+BORROWED = {"type": "thinking", "thinking": "hm", "signature": ""}
+SIGNED = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+TEXT = {"type": "text", "text": "Hello"}
+
+
+def test_thinking_that_another_dialects_model_did_is_not_sent_to_anthropic() -> None:
+    """A caller's SDK sends back what `translate` showed it; Anthropic refuses what it did not sign."""
+    ask = conversation(BORROWED, TEXT)
+    outgoing = anthropic.prepare(ask, backend(Dialect.ANTHROPIC), None, stream=True)
+    assert sent(outgoing)["messages"][1]["content"] == [TEXT]
+    assert ask.body["messages"][1]["content"] == [BORROWED, TEXT]
+
+
+def test_a_turn_of_nothing_but_borrowed_thinking_is_left_out() -> None:
+    outgoing = anthropic.prepare(conversation(BORROWED), backend(Dialect.ANTHROPIC), None, stream=True)
+    assert [turn["role"] for turn in sent(outgoing)["messages"]] == ["user", "user"]
+
+
+def test_signed_thinking_goes_back_to_who_signed_it() -> None:
+    outgoing = anthropic.prepare(conversation(SIGNED, TEXT), backend(Dialect.ANTHROPIC), None, stream=True)
+    assert sent(outgoing)["messages"][1]["content"] == [SIGNED, TEXT]

@@ -38,6 +38,8 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
     stream = ask.stream if as_asked else stream
     if stream != ask.stream or not same:
         fields["stream"] = stream
+    if same and (messages := _without_borrowed_thinking(ask.body["messages"])) is not None:
+        fields["messages"] = messages
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
     headers = {
@@ -49,6 +51,28 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
         headers["x-api-key"] = credential
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
     return Outgoing(PATH, headers, body_of(fields), added & fields.keys())
+
+
+def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:
+    """The conversation without thinking that another dialect's model did; None: there is none of it.
+
+    `translate` shows such thinking to an Anthropic caller with an empty signature. The caller's SDK sends it back with
+    the next turn, perhaps to another model, and Anthropic refuses a thinking block that it did not sign.
+    """
+
+    def borrowed(block: Any) -> bool:
+        return isinstance(block, dict) and block.get("type") == "thinking" and block.get("signature") == ""
+
+    result, found = [], False
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list) and any(map(borrowed, content)):
+            found = True
+            kept = [block for block in content if not borrowed(block)]
+            message = {**message, "content": kept} if kept else None
+        if message is not None:
+            result.append(message)
+    return result if found else None
 
 
 def reader() -> Reader:
