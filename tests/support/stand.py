@@ -74,7 +74,8 @@ def backend(sim: Simulator, model: SimModel, **changes: Any) -> Backend:
     """A backend for a simulated model, named like it."""
     base = sim.url + ("/v1" if model.dialect is Dialect.OPENAI else "")
     defaults: dict[str, Any] = {"credential": "upstream", "price": Price(input=1.0, output=2.0)}
-    return Backend(name=model.name, provider=model.dialect, base_url=base, model=model.name, **{**defaults, **changes})
+    defaults |= {"name": model.name, "provider": model.dialect, "base_url": base, "model": model.name}
+    return Backend(**{**defaults, **changes})
 
 
 def config_for(tiers: Sequence[Sequence[Backend]], **policy: Any) -> CompiledConfig:

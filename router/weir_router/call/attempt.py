@@ -184,7 +184,12 @@ class Attempt:
     async def _pull(self) -> bytes:
         """One read from the upstream, turned into bytes for the caller."""
         assert self._response is not None
-        data = await self._watchdog.waits_for(self._response.read())
+        try:
+            data = await self._watchdog.waits_for(self._response.read())
+        except AttemptFailed:
+            if self._reader.stop_reason is None:
+                raise
+            data = b""  # the answer is whole: all that is missing is how it ends
         events = self._splitter.feed(data) if data else self._splitter.finish()
         contents = self._reader.content_events
         out: list[bytes] = []
@@ -234,15 +239,15 @@ class Attempt:
             self.usage = self._counted()
         self.done = True
         self._close()
-        self._guard.succeeded(self.usage.output if self.usage else 0)
+        self._guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up)
 
     def _end(self, failure: AttemptFailed) -> None:
+        _conceal(failure, self._credential)
         if self._open:
             self.usage = self._counted()
             self._close()
             self._guard.failed(failure.kind, failure.retry_after)
 
-        _conceal(failure, self._credential)
     def _counted(self) -> Usage | None:
         """What the upstream counted; where it did not, an estimate, since tokens that came were paid for."""
         reader = getattr(self, "_reader", None)
@@ -271,11 +276,6 @@ class Attempt:
             self._response.release()
 
 
-async def _drain(response: Response) -> None:
-    """Waits for the end of a body of which nothing more is expected, so that its connection can be used again."""
-    try:
-        async with asyncio.timeout(DRAIN_TIMEOUT):
-            while await response.read():
 def _conceal(failure: AttemptFailed, credential: str | None) -> None:
     """Takes the key that was sent out of what the upstream said: `failures.redacted` knows only what looks like one."""
     if credential is None or len(credential) < SHORTEST_SECRET:
@@ -286,6 +286,11 @@ def _conceal(failure: AttemptFailed, credential: str | None) -> None:
     failure.args = (failure.message,)  # what a traceback shows
 
 
+async def _drain(response: Response) -> None:
+    """Waits for the end of a body of which nothing more is expected, so that its connection can be used again."""
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            while await response.read():
                 pass
     except (AttemptFailed, TimeoutError):
         pass  # the connection is closed instead: nothing was lost

@@ -17,8 +17,10 @@ from weir_router.errors import AttemptFailed, FailureKind
 CONNECT_TIMEOUT = 2.0
 """Seconds to a TCP and TLS connection. A healthy handshake across an ocean takes under one (resilience B2)."""
 
-IDLE_TIMEOUT = 10.0
-"""Seconds between two contents. Twice Envoy AI Gateway's example, since reasoning models pause (resilience B2)."""
+IDLE_TIMEOUT = 8.0
+"""Seconds between two contents. Well above Envoy AI Gateway's example of 5, since reasoning models pause; below 10, so
+that a backend whose streams all stall is left alone within those.
+"""
 
 TOTAL_TIMEOUT = 600.0
 """Seconds for a whole attempt: the SDKs' own default timeout."""
@@ -59,6 +61,7 @@ class Watchdog:
         "_slow_told",
         "_started",
         "_task",
+        "held_up",
     )
 
     def __init__(self, clock: Clock, clocks: Clocks, on_slow: Callable[[], None]) -> None:
@@ -70,6 +73,7 @@ class Watchdog:
         self._content_at: float | None = None
         self._left_at: float | None = None
         self._expired: FailureKind | None = None
+        self.held_up = 0.0  # seconds since the first content in which nobody waited for the upstream
         self._task: asyncio.Task[object] | None = None
         self._loop = asyncio.get_running_loop()
         self._handle = self._loop.call_later(self._first_look(), self._look)
@@ -108,7 +112,9 @@ class Watchdog:
 
     def _resume(self) -> None:
         if self._content_at is not None and self._left_at is not None:
-            self._content_at += self._clock.monotonic() - self._left_at
+            away = self._clock.monotonic() - self._left_at
+            self._content_at += away
+            self.held_up += away
 
     def _bound(self, kind: FailureKind) -> float:
         return {FailureKind.SILENT: self._clocks.ttft, FailureKind.STALLED: self._clocks.idle}.get(

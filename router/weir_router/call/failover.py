@@ -125,25 +125,39 @@ class Journey:
             candidate = self._queue.popleft()
             if not self._fits(candidate):
                 continue
-            if self.trail and (reason := self._must_stop()):
+            costs = self._costs_budget(candidate)
+            if self.trail and (reason := self._must_stop(costs)):
                 raise self._exhausted(reason)
             taken = self._take(candidate)
             if taken is None:
                 continue
+            if costs:
+                self._tools.budget.take()
             if (attempt := await self._try(candidate, *taken)) is not None:
                 return attempt
         raise self._exhausted("no candidate is left")
 
-    def _must_stop(self) -> str | None:
+    def _must_stop(self, costs: bool) -> str | None:
         # Sending the same request again without what Weir added is a correction, and not another try.
         tries = sum(record.outcome != FailureKind.ADDED for record in self.trail)
         if tries >= self._bounds.attempts:
             return f"{self._bounds.attempts} attempts were made"
         if self._tools.clock.monotonic() >= self._deadline:
             return f"{self._bounds.deadline:g} s have passed"
-        if not self._tools.budget.take():
+        if costs and self._tools.budget.tokens < 1:
             return "the router's retry budget is used up"
         return None
+
+    def _costs_budget(self, candidate: Candidate) -> bool:
+        """Whether this try multiplies load where it hurts.
+
+        Moving to a healthy backend does not, however many requests move there at once when another goes black: it would
+        get them anyway as soon as the other's breaker opens. Should it fall ill from them, further ones cost again.
+        """
+        if not self._failures or self._failures[-1].kind is FailureKind.ADDED:
+            return False
+        view = self._tools.board.view().get(candidate.key)
+        return candidate.key in self._repeated or view is None or not view.healthy
 
     def _fits(self, candidate: Candidate) -> bool:
         limits = candidate.backend.limits
@@ -156,7 +170,9 @@ class Journey:
         except RateLimited as limited:
             self._limited = limited
             return None
-        guard = self._tools.board.begin(candidate.key, self._prompt_tokens, panic=self._choice.panic)
+        guard = self._tools.board.begin(
+            candidate.key, self._prompt_tokens, panic=self._choice.panic, backend=candidate.backend
+        )
         if guard is None:
             permit.release()
             return None
@@ -180,7 +196,7 @@ class Journey:
         try:
             await attempt.start(credential, streamed=streamed, as_asked=as_asked)
         except AttemptFailed as failure:
-            self._failed(attempt, failure)
+            self._failed(attempt, failure, as_asked=as_asked)
             return None
         except WeirError as refused:  # the request cannot be put into this backend's dialect
             self._refused = refused
@@ -192,7 +208,7 @@ class Journey:
         self.trail.append(attempt.record())
         return attempt
 
-    def _failed(self, attempt: Attempt, failure: AttemptFailed) -> None:
+    def _failed(self, attempt: Attempt, failure: AttemptFailed, *, as_asked: bool) -> None:
         candidate = attempt.candidate
         self.trail.append(attempt.record(failure))
         self.spent.append(attempt)
@@ -200,7 +216,7 @@ class Journey:
         match MEANING[failure.kind]:
             case Next.ANSWER:
                 raise self._refusal(failure)
-            case Next.AS_ASKED if candidate.key not in self._as_asked:
+            case Next.AS_ASKED if not as_asked:  # another request may have found it out meanwhile
                 self._as_asked.add(candidate.key)
                 self._queue.appendleft(candidate)
             case Next.AS_ASKED:
@@ -246,7 +262,8 @@ class Journey:
             if self._choice.unable is not None:
                 return NoCapableModel(self._choice.unable)
         tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in self.trail) or self._skipped()
-        if self._failures and all(failure.kind in OURS for failure in self._failures) and self._only_credentials():
+        kinds = {failure.kind for failure in self._failures} - {FailureKind.ADDED}
+        if kinds and kinds <= OURS and self._only_credentials():
             return CredentialsExhausted(
                 f"Every backend refuses the platform's credentials ({tried}).", trail=self.trail
             )
@@ -259,13 +276,13 @@ class Journey:
         )
 
     def _skipped(self) -> str:
-        return "; ".join(f"{s.tier}/{s.backend}: {s.reason}" for s in self._choice.skipped) or "no backend is available"
+        return "; ".join(f"{s.tier}/{s.backend}: {s.reason}" for s in self._choice.skipped) or self._choice.reason
 
     def _views(self) -> list[BackendView]:
         """The health, as it is now, of everything that could serve this request."""
         view = self._tools.board.view()
         keys = [candidate.key for candidate in self._choice.candidates]
-        keys += [skip.key for skip in self._choice.skipped if not skip.unfit]
+        keys += [skip.key for skip in self._choice.skipped if skip.available_at is not None]
         return [view[key] for key in keys if key in view]
 
     def _only_credentials(self) -> bool:

@@ -66,13 +66,20 @@ class Board:
         """Every backend's live view, by key. Read-only; fetch it anew per request, since `configure` replaces it."""
         return MappingProxyType(self._entries)
 
-    def begin(self, key: str, prompt_tokens: int, *, panic: bool = False) -> Guard | None:
+    def begin(
+        self, key: str, prompt_tokens: int, *, panic: bool = False, backend: Backend | None = None
+    ) -> Guard | None:
         """Takes the backend for one attempt: pending from now until the guard ends. None: not available after all.
+
+        `backend`: as the request knows it. A reload meanwhile may have changed where the key points: what an old
+        credential gets to hear must not put the new one out.
 
         `panic`: `choose` found nothing available, so a last resort is taken too (`Choice.panic`).
         """
         entry = self._entries.get(key)
         if entry is None or not entry.takes_new:
+            return None
+        if backend is not None and _identity(backend) != _identity(entry.backend):
             return None
         ticket = entry.place.breaker.acquire(panic=panic)
         if ticket is None:
@@ -85,17 +92,21 @@ class Board:
         pool = entry.pool.ttft[size_class(prompt_tokens)]
         return latency.ttft_deadline(entry.backend, pool, self._clock.monotonic(), prompt_tokens)
 
-    def slow_after(self, key: str, prompt_tokens: int) -> float | None:
-        """Seconds after which an attempt without content is slow; None: not known. Raises KeyError as above."""
+    def slow_after(self, key: str, prompt_tokens: int) -> float:
+        """Seconds after which an attempt without content is slow. Raises KeyError as above."""
         entry, size = self._entries[key], size_class(prompt_tokens)
         now = self._clock.monotonic()
-        return latency.slow_after(entry.backend, entry.pool.ttft[size], entry.place.by_size[size], now)
+        return latency.slow_after(entry.backend, entry.pool.ttft[size], entry.place.by_size[size], now, prompt_tokens)
 
     def _place(self, backend: Backend, old: Mapping[tuple[str, ...], Place]) -> Place:
-        identity = (backend.provider.value, backend.base_url, backend.model, backend.credential or "")
+        identity = _identity(backend)
         place = self._places.get(identity) or old.get(identity) or Place(self._clock, self._rng, self._on_state)
         self._places[identity] = place
         return place
+
+
+def _identity(backend: Backend) -> tuple[str, ...]:
+    return backend.provider.value, backend.base_url, backend.model, backend.credential or ""
 
 
 def _share(backend: Backend, routers: int) -> int | None:

@@ -37,6 +37,8 @@ RATIO = 0.5
 """Share of bad outcomes that opens. resilience4j's default, and low enough for a pool of two."""
 RATIO_MINIMUM = 10
 """Outcomes in the window before the ratio is believed."""
+HEALTHY_BAD = 0.1
+"""Share of bad outcomes in the window up to which a closed breaker's backend is healthy: no provider is without any."""
 OPEN_FIRST, OPEN_LAST = 5.0, 20.0
 """Seconds; doubled with each failed probe. Short, since a probe costs one failover at most."""
 OPEN_JITTER = 0.2
@@ -134,6 +136,14 @@ class Breaker:
     def credential_out(self) -> bool:
         """Whether our credential or model name was refused and no probe has got through to closing since."""
         return self._state is not State.CLOSED and self._reason in CREDENTIAL_KINDS
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is closed, not paused, and hardly anything in the window is bad."""
+        if self._state is not State.CLOSED or self._paused:
+            return False
+        total, bad = self._window.counts()
+        return bad <= HEALTHY_BAD * total
 
     @property
     def last_resort(self) -> bool:

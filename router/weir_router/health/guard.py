@@ -14,6 +14,10 @@ from weir_router.health.place import Entry
 
 SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
 """A stream shorter than this says nothing about tokens per second."""
+HELD_UP_SHARE = 0.2
+"""Of a stream's time: with more of it spent in waiting for the caller, its speed is the caller's. The rest of the time
+says nothing either, since the upstream went on and filled the buffers.
+"""
 CRAWL_SECONDS = 5.0
 """Seconds of streaming before its speed can count as bad."""
 CRAWL_SHARE = 0.1
@@ -62,12 +66,12 @@ class Guard:
         self._entry.place.cost.observe(now, (now - self._start) / self._expected)
         self._entry.place.breaker.slow(self._ticket)
 
-    def succeeded(self, output_tokens: int) -> None:
-        """The stream completed, with a stop reason."""
+    def succeeded(self, output_tokens: int, held_up: float = 0.0) -> None:
+        """The stream completed, with a stop reason. `held_up`: seconds in which nobody read from the upstream."""
         if not self._end():
             return
         breaker = self._entry.place.breaker
-        if self._crawled(output_tokens):
+        if self._crawled(output_tokens, held_up):
             breaker.slow(self._ticket)
         breaker.good(self._ticket)
 
@@ -93,11 +97,11 @@ class Guard:
         self._entry.place.pending -= 1
         return True
 
-    def _crawled(self, output_tokens: int) -> bool:
+    def _crawled(self, output_tokens: int, held_up: float) -> bool:
         """Takes the stream's speed as a sample, and says whether it was far below the pool's."""
         now = self._clock.monotonic()
         seconds = 0.0 if self._content_at is None else now - self._content_at
-        if seconds < SPEED_SECONDS or output_tokens < SPEED_TOKENS:
+        if seconds < SPEED_SECONDS or output_tokens < SPEED_TOKENS or held_up > HELD_UP_SHARE * seconds:
             return False
         speed, pool = output_tokens / seconds, self._entry.pool.speed
         median = pool.quantile(now, 0.5, POOL_SAMPLES)

@@ -38,6 +38,11 @@ SLOW_MEDIAN = 4.0
 SLOW_FLOOR = 1.0
 """Seconds; against a median nothing faster is called slow: 4 x 20 ms is noise, not sickness."""
 
+SLOW_COLD, SLOW_DEADLINE = 5.0, 0.5
+"""Where nothing says what is normal: this share of the deadline, but not less than so many seconds. A router that starts
+into a black-out leaves the backend alone within ten seconds; a healthy one that is slow stays a last resort meanwhile.
+"""
+
 DEADLINE_FLOOR = 2.0
 """Seconds; no deadline for the first content is shorter unless the backend's `timeouts.ttft` says so."""
 DEADLINE_CAP, DEADLINE_CAP_REASONING = 30.0, 60.0
@@ -143,8 +148,8 @@ def failure_cost(expected: float, retry_after: float | None, cap: float) -> floa
     return max(seconds, seconds / expected)
 
 
-def slow_after(backend: Backend, pool: Recent, own: Recent, now: float) -> float | None:
-    """Seconds after which missing content counts as bad; None while nothing says what is normal.
+def slow_after(backend: Backend, pool: Recent, own: Recent, now: float, prompt_tokens: int) -> float:
+    """Seconds after which missing content counts as bad.
 
     `pool` and `own` hold samples of the prompt's size class: of the tier, and of the backend alone.
     """
@@ -153,7 +158,9 @@ def slow_after(backend: Backend, pool: Recent, own: Recent, now: float) -> float
     median = pool.quantile(now, 0.5, POOL_SAMPLES)
     if median is None:
         median = own.quantile(now, 0.5, OWN_SAMPLES)
-    return None if median is None else max(SLOW_FLOOR, SLOW_MEDIAN * median)
+    if median is not None:
+        return max(SLOW_FLOOR, SLOW_MEDIAN * median)
+    return max(SLOW_COLD, SLOW_DEADLINE * ttft_deadline(backend, pool, now, prompt_tokens))
 
 
 def ttft_deadline(backend: Backend, pool: Recent, now: float, prompt_tokens: int) -> float:

@@ -98,6 +98,10 @@ class Entry:
         return self.place.breaker.credential_out
 
     @property
+    def healthy(self) -> bool:
+        return self.place.breaker.healthy
+
+    @property
     def pending(self) -> int:
         return self.place.pending
 

@@ -31,6 +31,10 @@ class BackendView(Protocol):
         """It refused our credential, our credit or the model, and has not come back since."""
 
     @property
+    def healthy(self) -> bool:
+        """Closed, and hardly any of its recent attempts were bad: it can take over what others fail at."""
+
+    @property
     def pending(self) -> int:
         """Attempts that have not ended, over all tiers that share this backend and credential."""
 
@@ -71,6 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     available_at: float = 0.0
     last_resort: bool = False
     credential_out: bool = False
+    healthy: bool = True
     pending: int = 0
     saturated: bool = False
     score: float = 1.0

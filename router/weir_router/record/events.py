@@ -23,7 +23,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     id: str
     path: str
-    outcome: str = "error"  # ok, error, refused, limited, broken, cancelled
+    outcome: str = ""  # set before it is recorded, and so never left out of the log line: ok, error, refused, limited, broken, cancelled
     status: int = 0  # HTTP status sent to the caller
     error: str | None = None  # WeirError.code
     error_source: str | None = None

@@ -132,12 +132,12 @@ def test_deadline_and_slowness_follow_the_tiers_samples(
     configured: MakeBoard, backend: MakeBackend, clock: ManualClock
 ) -> None:
     board = configured(backend("a"), backend("b"))
-    assert (board.ttft_deadline(B, 10), board.slow_after(B, 10)) == (10, None)
+    assert (board.ttft_deadline(B, 10), board.slow_after(B, 10)) == (10, 5)
     for _ in range(20):
         answer(board, clock, ttft=1.0)
     assert board.ttft_deadline(B, 10) == pytest.approx(3)
     assert board.slow_after(B, 10) == pytest.approx(4)
-    assert board.slow_after(B, 5_000) is None
+    assert board.slow_after(B, 5_000) == 5
 
 
 def test_the_score_grows_with_pending_and_failures(configured: MakeBoard, backend: MakeBackend) -> None:
@@ -218,3 +218,25 @@ def test_panic_takes_a_last_resort(configured: MakeBoard, backend: MakeBackend) 
     assert board.begin(A, 10) is None
     assert board.view()[A].last_resort
     assert board.begin(A, 10, panic=True) is not None
+
+
+def test_a_backend_is_healthy_while_hardly_anything_is_bad(
+    configured: MakeBoard, backend: MakeBackend, clock: ManualClock
+) -> None:
+    board = configured(backend("a"), backend("b"))
+    assert board.view()[B].healthy
+    for _ in range(9):
+        answer(board, clock, ttft=0.1, key=B)
+    begin(board, B).failed(FailureKind.SERVER)
+    assert board.view()[B].healthy
+    begin(board, B).failed(FailureKind.SERVER)
+    assert not board.view()[B].healthy
+
+
+def test_an_old_request_does_not_take_the_place_that_a_reload_has_put_there(
+    configured: MakeBoard, backend: MakeBackend
+) -> None:
+    old = backend("a", credential="revoked")
+    board = configured(backend("a", credential="fresh"))
+    assert board.begin(A, 10, backend=old) is None
+    assert board.begin(A, 10, backend=backend("a", credential="fresh", weight=7)) is not None

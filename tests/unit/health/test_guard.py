@@ -158,3 +158,11 @@ def test_a_429_weighs_its_retry_after(board: Board, clock: ManualClock) -> None:
     begin(board).failed(FailureKind.RATE_LIMIT, 60)
     view = board.view()[A]
     assert (view.score, view.available_at) == (60, clock.monotonic() + 60)
+
+
+def test_a_stream_that_waited_for_its_caller_says_nothing_about_speed(board: Board, clock: ManualClock) -> None:
+    guard = begin(board)
+    guard.first_content()
+    clock.advance(10.0)
+    guard.succeeded(20, held_up=9.0)
+    assert board.view()[A].tokens_per_second is None

@@ -114,23 +114,27 @@ MakeBackend = Callable[..., Backend]
 
 def test_slow_is_twice_the_objective(backend: MakeBackend) -> None:
     strict = backend(objectives=Objectives(ttft=0.3))
-    assert slow_after(strict, recent(*[9.0] * 50), recent(), 0) == 0.6
+    assert slow_after(strict, recent(*[9.0] * 50), recent(), 0, 10) == 0.6
 
 
 def test_slow_is_four_times_the_tiers_median(backend: MakeBackend) -> None:
-    assert slow_after(backend(), recent(*[0.5] * 20), recent(*[3.0] * 20), 0) == 2
+    assert slow_after(backend(), recent(*[0.5] * 20), recent(*[3.0] * 20), 0, 10) == 2
 
 
 def test_slow_falls_back_to_the_backends_own_baseline(backend: MakeBackend) -> None:
-    assert slow_after(backend(), recent(*[0.5] * 19), recent(*[3.0] * 5), 0) == 12
+    assert slow_after(backend(), recent(*[0.5] * 19), recent(*[3.0] * 5), 0, 10) == 12
 
 
 def test_slow_is_never_below_a_second_by_a_median(backend: MakeBackend) -> None:
-    assert slow_after(backend(), recent(*[0.02] * 20), recent(), 0) == 1
+    assert slow_after(backend(), recent(*[0.02] * 20), recent(), 0, 10) == 1
 
 
-def test_slow_is_unknown_without_samples(backend: MakeBackend) -> None:
-    assert slow_after(backend(), recent(), recent(*[0.5] * 4), 0) is None
+def test_slow_without_samples_is_half_the_deadline_but_not_below_five_seconds(backend: MakeBackend) -> None:
+    thinker = backend(capabilities=frozenset({Capability.REASONING}))
+    assert slow_after(backend(), recent(), recent(*[0.5] * 4), 0, 10) == 5
+    assert slow_after(backend(timeouts=Timeouts(ttft=2.0)), recent(), recent(), 0, 10) == 5
+    assert slow_after(backend(timeouts=Timeouts(ttft=40.0)), recent(), recent(), 0, 10) == 20
+    assert slow_after(thinker, recent(), recent(), 0, 10) == 30
 
 
 def test_an_explicit_deadline_holds_whatever_was_measured(backend: MakeBackend) -> None:
