@@ -324,17 +324,17 @@ def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
     return (msgspec.structs.replace(policy.limits, key=f"{policy.limits.key}/{kind}/{caller.namespace}/{caller.name}"),)
 
 
-def _headers(record: RequestRecord) -> dict[str, str]:
-    """What the caller may know about the way its request took."""
-    values = {
-        "x-weir-request-id": record.id,
-        "x-weir-policy": record.policy,
 def _feature(headers: Mapping[str, str]) -> str | None:
     """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
     claim = headers.get("x-weir-feature", "")[:MAX_FEATURE_LENGTH]
     return claim.encode("utf-8", "replace").decode() or None
 
 
+def _headers(record: RequestRecord) -> dict[str, str]:
+    """What the caller may know about the way its request took."""
+    values = {
+        "x-weir-request-id": record.id,
+        "x-weir-policy": record.policy,
         "x-weir-route": record.route,
         "x-weir-tier": record.tier,
         "x-weir-backend": record.backend,
