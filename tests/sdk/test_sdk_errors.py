@@ -302,3 +302,14 @@ async def test_bodies_that_are_no_json_are_refused_with_a_message(dialect: Diale
             assert answer.status_code == 400
             assert answer.json()["error"]["code"] == "invalid_request"
             assert answer.headers["x-should-retry"] == "false"
+
+
+@DIALECTS
+@pytest.mark.parametrize("upstream", Dialect)
+async def test_answers_and_exceptions_have_an_id_to_quote(dialect: Dialect, upstream: Dialect) -> None:
+    async with stand([SimModel("m", upstream)]) as s:
+        answer = await ask(s, dialect)
+        assert answer._request_id.startswith("req_" if upstream is dialect else "weir-")
+        s.sim.fault("m", Fault(FaultKind.BAD_REQUEST))
+        error = await refused("BadRequestError", s, dialect)
+    assert error.request_id == s.last["id"]

@@ -61,6 +61,9 @@ _STREAM_HEADERS = {
 }
 _JSON = "application/json"
 
+_REQUEST_ID = {Dialect.OPENAI: "x-request-id", Dialect.ANTHROPIC: "request-id"}
+"""Where each SDK looks for the id that it shows in answers and exceptions; an upstream's own id goes first."""
+
 
 class Gateway:
     """Everything that serving needs, wired by `app`."""
@@ -235,7 +238,7 @@ class Gateway:
         record: RequestRecord,
     ) -> web.StreamResponse:
         record.tier, record.backend, record.status = attempt.candidate.tier, attempt.candidate.backend.name, 200
-        headers = {**attempt.headers, **_headers(record)}
+        headers = {_REQUEST_ID[dialect]: record.id, **attempt.headers, **_headers(record)}
         if not ask.stream:
             record.outcome = "ok"
             return _json(200, attempt.body, headers)
@@ -356,5 +359,5 @@ def error_response(
     return _json(
         error.status,
         errors.body(error, dialect, request_id),
-        {**headers, "x-weir-request-id": request_id, **errors.headers(error)},
+        {**headers, _REQUEST_ID[dialect]: request_id, "x-weir-request-id": request_id, **errors.headers(error)},
     )
