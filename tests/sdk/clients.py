@@ -8,6 +8,7 @@ equal ids and times.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -46,34 +47,42 @@ OPENAI_TOOLS: Any = [_openai_tool("weather"), _openai_tool("tides")]
 ANTHROPIC_TOOLS: Any = [_anthropic_tool("weather"), _anthropic_tool("tides")]
 
 
+_TLS = ssl.create_default_context()
+"""Shared by all clients, which otherwise load every root certificate anew: that takes longer than most of the tests."""
+
+
 def openai_client(stand: Stand, **options: Any) -> openai.AsyncOpenAI:
     """To Weir, as any application makes it."""
-    return openai.AsyncOpenAI(**{"base_url": f"{stand.url}/v1", "api_key": KEY, **options})
+    http = openai.DefaultAsyncHttpxClient(verify=_TLS)
+    return openai.AsyncOpenAI(**{"base_url": f"{stand.url}/v1", "api_key": KEY, "http_client": http, **options})
 
 
-def openai_sync(stand: Stand, **options: Any) -> openai.OpenAI:
+def openai_sync(stand: Stand) -> openai.OpenAI:
     """As `openai_client`, blocking."""
-    return openai.OpenAI(**{"base_url": f"{stand.url}/v1", "api_key": KEY, **options})
+    return openai.OpenAI(base_url=f"{stand.url}/v1", api_key=KEY, http_client=openai.DefaultHttpxClient(verify=_TLS))
 
 
 def anthropic_client(stand: Stand, **options: Any) -> anthropic.AsyncAnthropic:
     """To Weir, as any application makes it."""
-    return anthropic.AsyncAnthropic(**{"base_url": stand.url, "api_key": KEY, **options})
+    http = anthropic.DefaultAsyncHttpxClient(verify=_TLS)
+    return anthropic.AsyncAnthropic(**{"base_url": stand.url, "api_key": KEY, "http_client": http, **options})
 
 
-def anthropic_sync(stand: Stand, **options: Any) -> anthropic.Anthropic:
+def anthropic_sync(stand: Stand) -> anthropic.Anthropic:
     """As `anthropic_client`, blocking."""
-    return anthropic.Anthropic(**{"base_url": stand.url, "api_key": KEY, **options})
+    return anthropic.Anthropic(base_url=stand.url, api_key=KEY, http_client=anthropic.DefaultHttpxClient(verify=_TLS))
 
 
 def openai_direct(sim: Simulator) -> openai.AsyncOpenAI:
     """To the simulator itself."""
-    return openai.AsyncOpenAI(base_url=f"{sim.url}/v1", api_key="sk-direct")
+    http = openai.DefaultAsyncHttpxClient(verify=_TLS)
+    return openai.AsyncOpenAI(base_url=f"{sim.url}/v1", api_key="sk-direct", http_client=http)
 
 
 def anthropic_direct(sim: Simulator) -> anthropic.AsyncAnthropic:
     """To the simulator itself."""
-    return anthropic.AsyncAnthropic(base_url=sim.url, api_key="sk-direct")
+    http = anthropic.DefaultAsyncHttpxClient(verify=_TLS)
+    return anthropic.AsyncAnthropic(base_url=sim.url, api_key="sk-direct", http_client=http)
 
 
 def told(answer: Any) -> Any:

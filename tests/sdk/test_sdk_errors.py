@@ -296,7 +296,7 @@ async def test_a_retry_that_can_help_is_made_by_the_sdk_and_succeeds(dialect: Di
 async def test_bodies_that_are_no_json_are_refused_with_a_message(dialect: Dialect) -> None:
     path = "/v1/chat/completions" if dialect is OPENAI else "/v1/messages"
     headers = {"x-api-key": "weir_test-key-of-the-caller"}
-    async with stand([SimModel("m")]) as s, httpx2.AsyncClient(base_url=s.url, headers=headers) as http:
+    async with stand([SimModel("m")]) as s, httpx2.AsyncClient(verify=False, base_url=s.url, headers=headers) as http:
         for body in (b"", b"{", b"[]", b'"x"', b"\xff\xfe", b'{"model": "\\ud800"}', b"[" * 100_000):
             answer = await http.post(path, content=body)
             assert answer.status_code == 400

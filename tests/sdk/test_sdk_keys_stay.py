@@ -30,7 +30,7 @@ async def everything_said(s: Stand, dialect: Dialect, *, api_key: str = KEY) -> 
     path = "/v1/chat/completions" if dialect is Dialect.OPENAI else "/v1/messages"
     headers = {"authorization": f"Bearer {api_key}"} if dialect is Dialect.OPENAI else {"x-api-key": api_key}
     seen: list[Any] = []
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=False) as http:
         for stream in (False, True):
             body = {"model": "auto", "messages": HI, "max_tokens": 99, "stream": stream}
             answer = await http.post(s.url + path, json=body, headers=headers)
@@ -147,7 +147,7 @@ async def test_a_backend_without_a_credential_gets_no_key_at_all() -> None:
 async def test_a_header_that_is_not_utf8_harms_neither_the_answer_nor_the_metrics(header: bytes) -> None:
     name, value = header.split(b": ")
     raw = {name: value, b"authorization": f"Bearer {KEY}".encode()}
-    async with stand([SimModel("m")]) as s, httpx2.AsyncClient() as http:
+    async with stand([SimModel("m")]) as s, httpx2.AsyncClient(verify=False) as http:
         body = {"model": "auto", "messages": HI}
         answer = await http.post(f"{s.url}/v1/chat/completions", json=body, headers=raw)
         assert answer.status_code == 200
@@ -156,7 +156,7 @@ async def test_a_header_that_is_not_utf8_harms_neither_the_answer_nor_the_metric
 
 
 async def test_a_key_that_is_not_utf8_is_an_unknown_key() -> None:
-    async with stand([SimModel("m")]) as s, httpx2.AsyncClient() as http:
+    async with stand([SimModel("m")]) as s, httpx2.AsyncClient(verify=False) as http:
         for method, path in (("GET", "/v1/models"), ("POST", "/v1/messages")):
             answer = await http.request(method, s.url + path, headers={b"x-api-key": b"weir_\xff"})
             assert answer.status_code == 401

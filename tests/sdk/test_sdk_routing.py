@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -320,7 +319,7 @@ async def test_dollars_count_every_attempt_that_was_paid_for_and_what_was_saved(
         await lands(s)
         assert s.last["dollars"] == pytest.approx(40e-6)
         assert s.last["baseline_dollars"] == pytest.approx(400e-6)
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(verify=False) as http:
             page = (await http.get(f"{s.router.admin_url}/metrics")).text
     saved = next(line for line in page.splitlines() if line.startswith("weir_saved_dollars{"))
     assert float(saved.rsplit(" ", 1)[1]) == pytest.approx(360e-6)
@@ -335,7 +334,4 @@ async def test_a_client_that_leaves_stops_the_upstream_and_is_counted() -> None:
         await stream.close()
         await s.sim.until(lambda: s.sim.stats["m"].cancelled == 1)
         await s.sim.until(lambda: s.sim.stats["m"].in_flight == 0)
-        async with asyncio.timeout(2):
-            while not s.log.lines:
-                await asyncio.sleep(0.01)
     assert s.last["outcome"] == "cancelled"
