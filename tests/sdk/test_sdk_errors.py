@@ -89,11 +89,14 @@ async def test_a_wrong_base_url_is_a_not_found_error_that_says_which_is_right(di
 
 
 @DIALECTS
-@pytest.mark.parametrize("body", [{"messages": []}, {"messages": [{"content": "x"}]}, {"max_tokens": -1}])
+@pytest.mark.parametrize(
+    "body", [{"messages": []}, {"messages": [{"content": "x"}]}, {"max_tokens": -1}, {"model": "m" * 1000}]
+)
 async def test_a_malformed_request_is_a_bad_request_error(dialect: Dialect, body: dict[str, Any]) -> None:
     async with stand([SimModel("m")]) as s:
         error = await refused("BadRequestError", s, dialect, body=body)
         assert s.sim.stats["m"].requests == 0
+        assert len(str(s.last)) < 2000
     assert code_of(error) == "invalid_request"
 
 

@@ -10,6 +10,7 @@ import msgspec
 import openai
 import pydantic
 import pytest
+from openai.types.chat import ChatCompletion
 
 from sdk import clients
 from sdk.clients import HI, OPENAI_TOOLS, PIXEL, SCHEMA
@@ -49,7 +50,7 @@ def rerouted(s: Stand, *routes: Route, **policy: Any) -> None:
 async def lands(s: Stand, prompt: Any = "hi", headers: dict[str, str] | None = None, **body: Any) -> str:
     """The model that answers an OpenAI SDK's request."""
     async with clients.openai_client(s, max_retries=0) as weir:
-        answer = await weir.chat.completions.create(
+        answer: ChatCompletion = await weir.chat.completions.create(
             model="auto", messages=[{"role": "user", "content": prompt}], extra_headers=headers, **body
         )
     return answer.model

@@ -144,7 +144,7 @@ class Sides(NamedTuple):
 async def sides(dialect: Dialect, transport: Transport) -> AsyncIterator[Sides]:
     """Clients of one dialect for both; every model answers to its own name."""
     models = [msgspec.structs.replace(model, dialect=dialect) for model in MODELS.values()]
-    make = (clients.openai_direct, clients.openai_client)
+    make: tuple[Any, Any] = (clients.openai_direct, clients.openai_client)
     if dialect is Dialect.ANTHROPIC:
         make = (clients.anthropic_direct, clients.anthropic_client)
     async with clients.each_alone(models, transport) as s, make[0](s.sim) as direct, make[1](s) as weir:

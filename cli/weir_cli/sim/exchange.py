@@ -134,7 +134,7 @@ class ExchangeBook:
             return Exchange(dialect, model.name, model, wire.parse(body, model), None, self._seed)
         except Refused as refused:
             return Exchange(dialect, model.name, model, None, refused, self._seed)
-        except (TypeError, AttributeError, KeyError, ValueError):
+        except (TypeError, AttributeError, KeyError, ValueError, RecursionError):
             # A field of a type that no SDK can send: a provider says 400 too, each field in its own words.
             return Exchange(dialect, model.name, model, None, wire.unreadable(), self._seed)
 

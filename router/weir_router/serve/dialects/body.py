@@ -13,6 +13,9 @@ import msgspec
 
 from weir_router.errors import BadRequest
 
+MAX_MODEL_NAME = 256
+"""Characters. The name stands in the request log and in error messages, which a caller must not be able to flood."""
+
 _decode = msgspec.json.Decoder().decode
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -78,6 +81,8 @@ def model(fields: dict[str, Any]) -> str:
         raise wrong_type("model", "a string", value)
     if not value.strip():
         raise BadRequest("`model` is empty. GET /v1/models lists the models that you may use.", param="model")
+    if len(value) > MAX_MODEL_NAME:
+        raise BadRequest(f"`model` is longer than {MAX_MODEL_NAME} characters, which no model's name is.", param="model")
     return value
 
 
