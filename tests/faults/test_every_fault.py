@@ -4,9 +4,9 @@ Nobody may ever see a clean but truncated answer.
 """
 
 import pytest
+
 from support.callers import line_of, settled, shapes_at_once, trail_of
 from support.stand import stand
-
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
 from weir_router.contract import Dialect, Timeouts

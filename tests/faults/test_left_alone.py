@@ -8,9 +8,9 @@ import time
 from typing import NamedTuple
 
 import pytest
+
 from support.callers import load, settled
 from support.stand import stand
-
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
 from weir_router.contract import Objectives, Price

@@ -131,6 +131,7 @@ async def line_of(s: Stand, answer: Answer) -> dict[str, Any]:
     """The request log's line about an answer; it is written once the answer has gone out."""
     async with asyncio.timeout(2):
         while True:
+            line: dict[str, Any]
             for line in reversed(s.log.lines):
                 if line["id"] == answer.headers["x-weir-request-id"]:
                     return line
@@ -145,12 +146,12 @@ async def trail_of(s: Stand, answer: Answer) -> list[tuple[str, str]]:
 async def settled(s: Stand) -> None:
     """Waits until nothing is pending any more. Raises `TimeoutError`: something leaked."""
     async with asyncio.timeout(3):
-        while any(view.pending for view in s.router.board.view().values()) or in_flight(s):
+        while any(view.pending for view in s.router.board.view().values()) or in_flight(s):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 def in_flight(s: Stand) -> float:
     """The gauge of requests being served."""
-    value = s.router.metrics.registry.get_sample_value("weir_requests_in_flight")
+    value: float | None = s.router.metrics.registry.get_sample_value("weir_requests_in_flight")
     assert value is not None
     return value

@@ -6,6 +6,7 @@ environment are honoured.
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import Mapping
 from typing import Protocol
@@ -27,6 +28,9 @@ us.
 
 READ_BUFFER = 64 * 1024
 """Bytes read ahead per connection before the upstream is paused."""
+
+IN_PARTS = 1024 * 1024
+"""Bytes of a request above which it is sent piece by piece: aiohttp warns of larger ones, which hold up the loop."""
 
 
 class Response(Protocol):
@@ -69,8 +73,11 @@ def _translated(error: Exception) -> AttemptFailed:
             return _failed(FailureKind.CONNECT, "TLS failed", error)
         case aiohttp.ConnectionTimeoutError():
             return AttemptFailed(FailureKind.CONNECT, "no connection within the connect timeout")
-        case aiohttp.ClientConnectorError() | aiohttp.InvalidURL():
+        case aiohttp.ClientConnectorError():
             return _failed(FailureKind.CONNECT, "cannot connect", error)
+        case aiohttp.NonHttpUrlClientError() | ValueError():
+            # Its text may quote a header, and with it the credential.
+            return AttemptFailed(FailureKind.CONNECT, f"the URL or a header cannot be sent ({type(error).__name__})")
         case aiohttp.ClientResponseError():
             return AttemptFailed(FailureKind.MALFORMED, f"not an HTTP answer: {error.message}")
         case _:
@@ -126,14 +133,15 @@ class AiohttpTransport:
         self._routes: dict[str, tuple[URL, str | None]] = {}  # as many as the config has backends' paths
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)  # DNS, TCP and TLS together
         try:
             target, proxy = self._routes.get(url) or self._route(url)
+            data = body if len(body) < IN_PARTS else io.BytesIO(body)
             response = await self._session.post(
-                target, data=body, headers=headers, allow_redirects=False, timeout=timeout, proxy=proxy
+                target, data=data, headers=headers, allow_redirects=False, timeout=timeout, proxy=proxy
             )
-        except _CLIENT_ERRORS as error:
-            raise _translated(error) from error
+        except (*_CLIENT_ERRORS, ValueError) as error:
+            raise _translated(error) from None
         return _AiohttpResponse(response)
 
     def _route(self, url: str) -> tuple[URL, str | None]:

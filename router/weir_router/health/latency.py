@@ -39,8 +39,8 @@ SLOW_FLOOR = 1.0
 """Seconds; against a median nothing faster is called slow: 4 x 20 ms is noise, not sickness."""
 
 SLOW_COLD, SLOW_DEADLINE = 5.0, 0.5
-"""Where nothing says what is normal: this share of the deadline, but not less than so many seconds. A router that starts
-into a black-out leaves the backend alone within ten seconds; a healthy one that is slow stays a last resort meanwhile.
+"""Seconds at least, and share of the deadline, where nothing says what is normal. A router that starts into a black-out
+leaves the backend alone within ten seconds; a healthy one that is slow stays a last resort meanwhile.
 """
 
 DEADLINE_FLOOR = 2.0

@@ -1,0 +1,88 @@
+"""A breaker's way back, on a clock that is moved by hand: probes, and then the traffic."""
+
+import asyncio
+
+from support.callers import one, settled, trail_of
+from support.stand import stand
+from weir_cli.sim import SimModel
+from weir_cli.sim.faults import Fault, FaultKind
+from weir_router.clock import ManualClock
+
+A = "llm/t0/a"
+TWO = [SimModel("a")], [SimModel("b")]
+
+
+async def black_out(s):
+    """Five failures open the breaker of `a`; every caller is answered by `b`."""
+    s.sim.fault("a", Fault(FaultKind.SERVER_ERROR))
+    for _ in range(5):
+        assert await trail_of(s, await one(s)) == [("a", "server"), ("b", "ok")]
+    assert s.router.board.view()[A].state == "open"
+
+
+async def test_an_open_breaker_lets_nobody_through():
+    async with stand(*TWO, clock=ManualClock()) as s:
+        await black_out(s)
+        for _ in range(5):
+            assert await trail_of(s, await one(s)) == [("b", "ok")]
+
+
+async def test_traffic_returns_after_three_clean_probes():
+    clock = ManualClock()
+    async with stand(*TWO, clock=clock) as s:
+        await black_out(s)
+        s.sim.clear()
+        clock.advance(7)
+        for state in ("half-open", "half-open", "closed"):
+            assert await trail_of(s, await one(s)) == [("a", "ok")]
+            assert s.router.board.view()[A].state == state
+        assert await trail_of(s, await one(s)) == [("a", "ok")]
+
+
+async def test_a_failed_probe_costs_its_caller_nothing_and_doubles_the_wait():
+    clock = ManualClock()
+    async with stand(*TWO, clock=clock) as s:
+        await black_out(s)
+        clock.advance(7)
+        assert await trail_of(s, await one(s)) == [("a", "server"), ("b", "ok")]
+        view = s.router.board.view()[A]
+        assert view.state == "open"
+        assert 8 <= view.available_at - clock.monotonic() <= 12
+
+
+async def test_one_probe_at_a_time_while_the_others_go_elsewhere():
+    clock = ManualClock()
+    async with stand([SimModel("a", ttft=0.2)], [SimModel("b")], clock=clock) as s:
+        await black_out(s)
+        s.sim.clear()
+        clock.advance(7)
+        answers = await asyncio.gather(*(one(s) for _ in range(6)))
+        trails = await asyncio.gather(*(trail_of(s, answer) for answer in answers))
+        assert sorted(trails) == [[("a", "ok")]] + [[("b", "ok")]] * 5
+
+
+async def test_a_cancelled_probe_gives_its_slot_back():
+    clock = ManualClock()
+    async with stand(*TWO, clock=clock) as s:
+        await black_out(s)
+        s.sim.fault("a", Fault(FaultKind.SILENCE, count=1))
+        clock.advance(7)
+        probe = asyncio.create_task(one(s))
+        await s.sim.until(lambda: s.sim.stats["a"].in_flight == 1)
+        probe.cancel()
+        await s.sim.until(lambda: s.sim.stats["a"].cancelled == 1)
+        await settled(s)
+        assert s.router.board.view()[A].state == "half-open"
+        assert await trail_of(s, await one(s)) == [("a", "ok")]
+
+
+async def test_a_port_that_opens_again_gets_its_traffic_back():
+    clock = ManualClock()
+    async with stand([SimModel("a")], clock=clock) as s:
+        await s.sim.refuse_connections()
+        assert [(await one(s)).status for _ in range(6)] == [503] * 6
+        assert s.router.board.view()[A].state == "open"
+        await s.sim.accept_connections()
+        clock.advance(7)
+        assert [(await one(s)).ended for _ in range(4)] == [True] * 4
+        assert s.router.board.view()[A].state == "closed"
