@@ -15,6 +15,7 @@ from sdk import clients
 from sdk.clients import HI
 from support.stand import Stand, stand
 from weir_cli.sim import Fault, FaultKind, SimModel
+from weir_router.call.attempt import Attempt
 from weir_router.contract import Dialect, Failover, Limit, TierRef, Timeouts
 
 OPENAI, ANTHROPIC = Dialect.OPENAI, Dialect.ANTHROPIC
@@ -316,3 +317,32 @@ async def test_answers_and_exceptions_have_an_id_to_quote(dialect: Dialect, upst
         s.sim.fault("m", Fault(FaultKind.BAD_REQUEST))
         error = await refused("BadRequestError", s, dialect)
     assert error.request_id == s.last["id"]
+
+
+@DIALECTS
+async def test_a_bug_behind_the_first_content_ends_the_stream_in_an_error_too(
+    dialect: Dialect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def buggy(_: Attempt) -> bytes:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Attempt, "next", buggy)
+    async with stand([SimModel("m", tokens_per_second=2000)]) as s:
+        with pytest.raises(named("APIError", dialect), match="ZeroDivisionError"):
+            await ask(s, dialect, stream=True)
+        assert (s.last["outcome"], s.last["error"]) == ("broken", "internal_error")
+        await s.sim.until(lambda: s.sim.stats["m"].in_flight == 0)
+    assert s.last["id"] in caplog.text
+
+
+async def test_a_bug_before_it_is_a_500_that_is_not_retried(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def buggy(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Attempt, "start", buggy)
+    async with stand([SimModel("m")]) as s:
+        error = await refused("InternalServerError", s, OPENAI)
+    assert (error.status_code, code_of(error)) == (500, "internal_error")
+    assert error.request_id in caplog.text

@@ -121,10 +121,7 @@ class Gateway:
             record.outcome = "cancelled"
             raise
         except Exception as bug:
-            logger.exception("request %s failed by a bug of Weir", record.id)
-            internal = InternalError(
-                f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}."
-            )
+            internal = _bug(bug, record)
             self._blame(record, internal)
             return error_response(internal, dialect, record.id)
         finally:
@@ -251,9 +248,16 @@ class Gateway:
             await response.write_eof()
             record.outcome = "ok"
         except AttemptFailed as failure:
-            await self._break(response, dialect, failure, attempt, journey, record)
+            journey.trail[-1] = attempt.record(failure)
+            sent = attempt.usage.output if attempt.usage else 0
+            message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
+            await self._break(response, dialect, StreamBroken(message, trail=journey.trail), record)
         except ConnectionError:  # the caller went away
             record.outcome = "cancelled"
+        except Exception as bug:
+            attempt.cancel()
+            journey.trail[-1] = attempt.record(cancelled=True)
+            await self._break(response, dialect, _bug(bug, record), record)
         finally:
             if not attempt.done and record.outcome != "broken":
                 attempt.cancel()
@@ -263,22 +267,11 @@ class Gateway:
         return response
 
     async def _break(
-        self,
-        response: web.StreamResponse,
-        dialect: Dialect,
-        failure: AttemptFailed,
-        attempt: Attempt,
-        journey: Journey,
-        record: RequestRecord,
+        self, response: web.StreamResponse, dialect: Dialect, error: WeirError, record: RequestRecord
     ) -> None:
         """Content has gone out: nothing can be taken back, so the stream ends in an error event and never in a clean
         close.
         """
-        journey.trail[-1] = attempt.record(failure)
-        sent = attempt.usage.output if attempt.usage else 0
-        error = StreamBroken(
-            f"The upstream's stream broke after about {sent} tokens: {failure.message}.", trail=journey.trail
-        )
         self._blame(record, error)
         record.outcome = "broken"
         try:
@@ -325,6 +318,14 @@ def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
         return ()
     kind = "anonymous" if caller.kind is CallerKind.ANONYMOUS else caller.kind.value
     return (msgspec.structs.replace(policy.limits, key=f"{policy.limits.key}/{kind}/{caller.namespace}/{caller.name}"),)
+
+
+def _bug(bug: Exception, record: RequestRecord) -> InternalError:
+    """Logs what should not happen, and makes it an error that says where to look."""
+    logger.error("request %s failed by a bug of Weir", record.id, exc_info=bug)
+    return InternalError(
+        f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}."
+    )
 
 
 def _feature(headers: Mapping[str, str]) -> str | None:

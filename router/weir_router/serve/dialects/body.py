@@ -82,7 +82,7 @@ def model(fields: dict[str, Any]) -> str:
     if not value.strip():
         raise BadRequest("`model` is empty. GET /v1/models lists the models that you may use.", param="model")
     if len(value) > MAX_MODEL_NAME:
-        raise BadRequest(f"`model` is longer than {MAX_MODEL_NAME} characters, which no model's name is.", param="model")
+        raise BadRequest(f"`model` is longer than {MAX_MODEL_NAME} characters; no model's name is.", param="model")
     return value
 
 
