@@ -19,7 +19,7 @@ from weir_router.call.clocks import Clocks, Watchdog
 from weir_router.call.providers import provider_for
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.sse import Splitter, decode, is_done, loads
-from weir_router.call.transport import Response, Transport
+from weir_router.call.transport import MAX_WHOLE_ANSWER, Response, Transport
 from weir_router.choose.choose import Candidate
 from weir_router.clock import Clock
 from weir_router.contract import Backend
@@ -37,6 +37,9 @@ PASSED_HEADERS = ("x-request-id", "request-id", "openai-processing-ms", "openai-
 """Answer headers that the SDKs show to people; quotas and cookies of the platform's own account are not the caller's
 business.
 """
+
+# An IntFlag's members and operators are slow, and nearly every event of a stream is plain content.
+_CONTENT, _DONE = Signal.CONTENT, Signal.DONE
 
 _drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
 
@@ -79,6 +82,7 @@ class Attempt:
         self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._open = True
         self._credential: str | None = None
+        self._received = 0  # bytes of a stream
 
     @property
     def backend(self) -> Backend:
@@ -190,6 +194,9 @@ class Attempt:
             if self._reader.stop_reason is None:
                 raise
             data = b""  # the answer is whole: all that is missing is how it ends
+        self._received += len(data)
+        if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
+            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
         events = self._splitter.feed(data) if data else self._splitter.finish()
         contents = self._reader.content_events
         out: list[bytes] = []
@@ -198,7 +205,7 @@ class Attempt:
             for event in events:
                 payload, signal = self._understand(event)
                 out.append(self._renderer.feed(event, payload, signal))
-                if signal & Signal.DONE:
+                if signal is not _CONTENT and signal & _DONE:
                     finished = True
                     break
             if not data and not finished:

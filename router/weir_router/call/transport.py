@@ -19,7 +19,9 @@ from weir_router.__about__ import __version__
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_WHOLE_ANSWER = 64 * 1024 * 1024
-"""Bytes of an unstreamed answer: far above any model's output, images as base64 included; bounds memory."""
+"""Bytes of an answer that is held as a whole: far above any model's output, images as base64 included; bounds
+memory.
+"""
 
 KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept: below the 20 s and more of common servers, so that they rarely close it under
