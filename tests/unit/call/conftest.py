@@ -1,0 +1,116 @@
+"""A scripted transport, and journeys over it: no sockets, no simulator."""
+
+import asyncio
+import random
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from weir_router.admit.limits import Limiter
+from weir_router.admit.retry_budget import RetryBudget
+from weir_router.call.failover import Journey, Tools
+from weir_router.choose.choose import Candidate, Choice
+from weir_router.clock import ManualClock
+from weir_router.contract import Backend, CompiledConfig, Complexity, Dialect, Failover, Secrets, Tier
+from weir_router.errors import AttemptFailed
+from weir_router.health.board import Board
+from weir_router.serve import dialects
+
+CONTENT = b'data: {"choices": [{"index": 0, "delta": {"content": "hello"}}]}\n\n'
+STOP = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+class ScriptedResponse:
+    """Hands out its parts; an exception among them is raised, `None` hangs."""
+
+    def __init__(self, parts, status=200, headers=None):
+        self.status = status
+        self.headers = headers or {"content-type": "text/event-stream"}
+        self.released = False
+        self._parts = list(parts)
+
+    async def read(self):
+        part = self._parts.pop(0) if self._parts else b""
+        if part is None:
+            await asyncio.Event().wait()
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+    async def read_all(self):
+        return b"".join([part async for part in self._all()])
+
+    async def _all(self):
+        while part := await self.read():
+            yield part
+
+    def ended(self):
+        return not self._parts
+
+    def release(self):
+        self.released = True
+
+
+class ScriptedTransport:
+    """One answer after another, per host; an exception is raised instead."""
+
+    def __init__(self):
+        self.answers = {}
+        self.sent = []
+
+    async def post(self, url, headers, body, connect_timeout):
+        name = url.split("/")[2]
+        self.sent.append((name, msgspec.json.decode(body)))
+        answer = self.answers[name].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def stream(*parts):
+    return ScriptedResponse(parts or (CONTENT, STOP + DONE))
+
+
+def refused(status, **error):
+    body = msgspec.json.encode({"error": {"message": "no", **error}})
+    return ScriptedResponse([body], status, {"content-type": "application/json"})
+
+
+def fails(kind, **fields):
+    return AttemptFailed(kind, kind.value, **fields)
+
+
+@pytest.fixture
+def ask_for():
+    def make(*, streamed=False, **more):
+        body = {"model": "auto", "stream": streamed, "messages": [{"role": "user", "content": "hi"}], **more}
+        return dialects.read(Dialect.OPENAI, msgspec.json.encode(body), {})
+
+    return make
+
+
+@pytest.fixture
+def world(ask_for):
+    """Backends a, b, c in one tier, in this order; `world.journey()` starts a request over them."""
+    clock = ManualClock()
+    board = Board(clock, random.Random(1))
+    transport = ScriptedTransport()
+    tools = Tools(board, Limiter(clock), RetryBudget(clock), transport, clock)
+    as_asked = set()
+    backends = {n: Backend(name=n, provider=Dialect.OPENAI, base_url=f"http://{n}", model="m") for n in "abc"}
+
+    def journey(*, streamed=False, limits=(), panic=False, skipped=(), bounds=None, **changes):
+        used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
+        board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
+        candidates = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits, "") for n in "abc" if n in transport.answers)
+        choice = Choice(
+            route="r", candidates=candidates, skipped=skipped, reason="", complexity=Complexity.SIMPLE, panic=panic
+        )
+        ask = ask_for(streamed=streamed)
+        return Journey(tools, ask, choice, bounds or Failover(), Secrets(), 10, as_asked)
+
+    return SimpleNamespace(
+        clock=clock, board=board, tools=tools, transport=transport, answers=transport.answers, journey=journey
+    )

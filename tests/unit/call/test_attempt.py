@@ -1,0 +1,107 @@
+"""One try over a scripted transport: the commit point, the end, and what health is told."""
+
+import asyncio
+
+import pytest
+
+from weir_router.errors import AttemptFailed, FailureKind
+
+from .conftest import CONTENT, DONE, STOP, stream
+
+ROLE = b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}\n\n'
+PING = b": ping\n\n"
+USAGE = b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 7}}\n\n'
+
+
+async def begun(world, *parts, streamed=True):
+    world.answers.update(a=[stream(*parts)])
+    response = world.answers["a"][0]
+    return await world.journey(streamed=streamed).commit(), response
+
+
+async def rest(attempt):
+    out = b""
+    while (data := await attempt.next()) is not None:
+        out += data
+    return out
+
+
+async def test_a_streaming_caller_gets_everything_up_to_the_first_content_at_once(world):
+    attempt, _ = await begun(world, PING, ROLE, CONTENT, STOP, DONE)
+    assert attempt.body == PING + ROLE + CONTENT
+    assert not attempt.done
+    assert await rest(attempt) == STOP + DONE
+    assert attempt.done
+
+
+async def test_pending_lasts_until_the_end_of_the_stream(world):
+    attempt, _ = await begun(world, CONTENT, STOP, DONE)
+    assert world.board.view()["t/t/a"].pending == 1
+    await rest(attempt)
+    assert world.board.view()["t/t/a"].pending == 0
+
+
+async def test_a_failure_in_the_same_read_as_content_is_not_committed(world):
+    world.answers.update(a=[stream(CONTENT + b"data: {broken\n\n", b"")], b=[stream()])
+    journey = world.journey(streamed=True)
+    await journey.commit()
+    assert [record.outcome for record in journey.trail] == ["malformed", "ok"]
+
+
+async def test_content_before_a_failure_goes_out_first(world):
+    attempt, response = await begun(world, CONTENT, CONTENT + b"data: {broken\n\n")
+    assert await attempt.next() == CONTENT
+    with pytest.raises(AttemptFailed) as caught:
+        await attempt.next()
+    assert caught.value.kind is FailureKind.MALFORMED
+    assert response.released
+
+
+async def test_a_missing_done_is_added(world):
+    attempt, _ = await begun(world, CONTENT, STOP)
+    assert await rest(attempt) == STOP + DONE
+
+
+async def test_a_break_after_the_stop_reason_loses_nothing(world):
+    attempt, _ = await begun(world, CONTENT, STOP, AttemptFailed(FailureKind.RESET, "gone"))
+    assert await rest(attempt) == STOP + DONE
+    assert world.board.view()["t/t/a"].healthy
+
+
+async def test_a_break_before_it_is_a_failure(world):
+    attempt, _ = await begun(world, CONTENT, CONTENT, AttemptFailed(FailureKind.RESET, "gone"))
+    with pytest.raises(AttemptFailed):
+        await rest(attempt)
+    assert not world.board.view()["t/t/a"].healthy
+
+
+async def test_the_usage_that_weir_asked_for_is_counted_and_not_shown(world):
+    attempt, _ = await begun(world, CONTENT, STOP, USAGE, DONE)
+    assert await rest(attempt) == STOP + DONE
+    assert (attempt.usage.input, attempt.usage.output, attempt.usage.estimated) == (3, 7, False)
+
+
+async def test_cancelling_releases_the_connection_and_blames_nobody(world):
+    attempt, response = await begun(world, CONTENT, None)
+    waiting = asyncio.create_task(attempt.next())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert response.released
+    view = world.board.view()["t/t/a"]
+    assert (view.pending, view.healthy) == (0, True)
+
+
+async def test_cancelling_after_the_end_changes_nothing(world):
+    attempt, _ = await begun(world, CONTENT, STOP, DONE)
+    await rest(attempt)
+    attempt.cancel()
+    assert attempt.record().outcome == "ok"
+    assert world.board.view()["t/t/a"].pending == 0
+
+
+async def test_a_plain_caller_gets_the_whole_answer_put_together(world):
+    attempt, _ = await begun(world, ROLE, CONTENT, CONTENT, STOP, USAGE, DONE, streamed=False)
+    assert attempt.done
+    assert b'"hellohello"' in attempt.body
+    assert b'"completion_tokens":7' in attempt.body

@@ -1,0 +1,169 @@
+"""The retry loop over a scripted transport: what each failure means for the request."""
+
+import time
+
+import pytest
+
+from weir_router.call.failover import MEANING
+from weir_router.contract import BackendLimits, Failover, Limit, Timeouts
+from weir_router.errors import (
+    AttemptFailed,
+    CredentialsExhausted,
+    DeadlineExceeded,
+    FailureKind,
+    RateLimited,
+    Unavailable,
+    UpstreamRefused,
+)
+
+from .conftest import CONTENT, fails, refused, stream
+
+
+def trail(journey):
+    return [(record.backend, record.outcome) for record in journey.trail]
+
+
+def test_every_failure_has_a_meaning():
+    assert set(MEANING) == set(FailureKind)
+
+
+async def test_the_first_candidate_that_answers_is_the_answer(world):
+    world.answers.update(a=[fails(FailureKind.CONNECT)], b=[stream()], c=[])
+    journey = world.journey()
+    attempt = await journey.commit()
+    assert trail(journey) == [("a", "connect"), ("b", "ok")]
+    assert b"hello" in attempt.body
+    assert [a.candidate.backend.name for a in journey.spent] == ["a"]
+
+
+@pytest.mark.parametrize("kind", [FailureKind.SERVER, FailureKind.RESET, FailureKind.MALFORMED, FailureKind.TRUNCATED])
+async def test_what_may_pass_is_tried_once_more_after_the_others(world, kind):
+    world.answers.update(a=[fails(kind), stream()], b=[fails(FailureKind.CONNECT)])
+    journey = world.journey()
+    await journey.commit()
+    assert trail(journey) == [("a", kind), ("b", "connect"), ("a", "ok")]
+
+
+async def test_never_twice_more(world):
+    world.answers.update(a=[fails(FailureKind.RESET)] * 3)
+    journey = world.journey(bounds=Failover(attempts=9))
+    with pytest.raises(Unavailable):
+        await journey.commit()
+    assert trail(journey) == [("a", "reset")] * 2
+
+
+async def test_the_callers_fault_ends_it_in_the_upstreams_words(world):
+    world.answers.update(a=[refused(422, type="invalid_request_error", code="bad_tool", param="tools")], b=[])
+    with pytest.raises(UpstreamRefused) as caught:
+        await world.journey().commit()
+    assert (caught.value.status, caught.value.code, caught.value.param) == (422, "bad_tool", "tools")
+    assert caught.value.retry_after is None
+
+
+async def test_what_weir_added_is_taken_back_and_costs_neither_try_nor_budget(world):
+    world.answers.update(a=[refused(400, param="stream_options"), stream()])
+    while world.tools.budget.take():
+        pass
+    journey = world.journey(streamed=True, bounds=Failover(attempts=1))
+    await journey.commit()
+    assert trail(journey) == [("a", "added"), ("a", "ok")]
+    assert ["stream_options" in body for _, body in world.transport.sent] == [True, False]
+
+
+async def test_an_account_that_is_refused_after_a_correction_is_still_only_the_accounts_fault(world):
+    world.answers.update(a=[refused(400, param="stream_options"), refused(401)])
+    with pytest.raises(CredentialsExhausted):
+        await world.journey(streamed=True).commit()
+
+
+async def test_too_long_a_prompt_goes_past_what_is_not_larger(world):
+    world.answers.update(a=[refused(400, code="context_length_exceeded")], b=[], c=[stream()])
+    sizes = {name: {"limits": BackendLimits(context_tokens=n)} for name, n in {"a": 8, "b": 8, "c": 32}.items()}
+    journey = world.journey(**sizes)
+    await journey.commit()
+    assert trail(journey) == [("a", "context_length"), ("c", "ok")]
+
+
+async def test_an_empty_budget_stops_retries_to_what_is_not_healthy(world):
+    world.answers.update(a=[fails(FailureKind.RESET)], b=[])
+    journey = world.journey()
+    world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
+    while world.tools.budget.take():
+        pass
+    with pytest.raises(Unavailable, match="retry budget"):
+        await journey.commit()
+
+
+async def test_an_empty_budget_does_not_keep_a_request_from_a_healthy_backend(world):
+    world.answers.update(a=[fails(FailureKind.RESET)], b=[stream()])
+    while world.tools.budget.take():
+        pass
+    journey = world.journey()
+    await journey.commit()
+    assert trail(journey) == [("a", "reset"), ("b", "ok")]
+
+
+async def test_a_backend_that_cannot_be_taken_costs_no_budget(world):
+    world.answers.update(a=[fails(FailureKind.RESET)], b=[], c=[stream()])
+    journey = world.journey(b={"limits": BackendLimits(concurrency=1)})
+    held = world.board.begin("t/t/b", 10)
+    before = world.tools.budget.tokens
+    await journey.commit()
+    assert trail(journey) == [("a", "reset"), ("c", "ok")]
+    assert world.tools.budget.tokens >= before
+    held.cancelled()
+
+
+async def test_the_deadline_is_over_before_the_next_try(world):
+    world.answers.update(a=[fails(FailureKind.RESET)], b=[stream()])
+    journey = world.journey(bounds=Failover(deadline=0.0))
+    with pytest.raises(DeadlineExceeded) as caught:
+        await journey.commit()
+    assert [record.backend for record in caught.value.trail] == ["a"]
+
+
+async def test_a_grants_limit_is_the_answer_when_nothing_was_tried(world):
+    world.answers.update(a=[])
+    limit = Limit(key="grant", in_flight=0)
+    with pytest.raises(RateLimited):
+        await world.journey(limits=(limit,)).commit()
+    assert world.board.view()["t/t/a"].pending == 0
+
+
+async def test_an_error_names_everyone_who_was_tried_and_gives_everything_back(world):
+    world.answers.update(a=[fails(FailureKind.CONNECT)], b=[refused(503)], c=[refused(429)])
+    with pytest.raises(Unavailable) as caught:
+        await world.journey().commit()
+    assert caught.value.message.count("t/t/") == 3
+    assert [view.pending for view in world.board.view().values()] == [0, 0, 0]
+
+
+async def test_a_plain_answer_that_breaks_half_way_is_paid_for_and_made_elsewhere(world):
+    world.answers.update(a=[stream(CONTENT, AttemptFailed(FailureKind.RESET, "gone"))], b=[stream()])
+    journey = world.journey()
+    await journey.commit()
+    assert trail(journey) == [("a", "reset"), ("b", "ok")]
+    assert (journey.spent[0].usage.output, journey.spent[0].usage.estimated) == (1, True)
+
+
+async def test_two_that_learn_at_once_that_a_stream_is_refused_are_both_corrected(world):
+    world.answers.update(a=[refused(400, param="stream"), stream()])
+    journey = world.journey()
+    answer = world.answers["a"][0]
+    read = answer.read_all
+
+    async def another_learns_it_meanwhile():
+        journey._as_asked.add("t/t/a")
+        return await read()
+
+    answer.read_all = another_learns_it_meanwhile
+    await journey.commit()
+    assert trail(journey) == [("a", "added"), ("a", "ok")]
+
+
+async def test_the_ttft_deadline_is_what_the_backend_says(world):
+    world.answers.update(a=[stream(None)], b=[stream()])
+    world.clock.monotonic = time.monotonic
+    journey = world.journey(a={"timeouts": Timeouts(ttft=0.05)})
+    await journey.commit()
+    assert trail(journey) == [("a", "silent"), ("b", "ok")]
