@@ -19,6 +19,15 @@ async def client():
     await made.close()
 
 
+async def whole(client, url, headers=None):
+    """One request to its last byte."""
+    response = await client.post(url, headers or {}, b"{}", 1.0)
+    try:
+        return await response.read_all()
+    finally:
+        response.release()
+
+
 @contextlib.asynccontextmanager
 async def serving(*answers):
     """A server that gives one answer per request, on as many connections as are opened."""
@@ -41,9 +50,7 @@ async def serving(*answers):
 async def test_a_connection_is_used_again_and_cookies_are_not_kept(client):
     async with serving(OK, OK) as (url, heard):
         for _ in range(2):
-            response = await client.post(url, {}, b"{}", 1.0)
-            assert await response.read_all() == b"hello"
-            response.release()
+            assert await whole(client, url) == b"hello"
     assert heard[0][0] == heard[1][0]
     assert b"cookie" not in heard[1][1]
 
@@ -54,13 +61,13 @@ async def test_a_connection_left_in_the_middle_of_a_body_is_not_used_again(clien
         first = await client.post(url, {}, b"{}", 1.0)
         assert await first.read() == b"hel"
         first.release()
-        await (await client.post(url, {}, b"{}", 1.0)).read_all()
+        await whole(client, url)
     assert heard[0][0] != heard[1][0]
 
 
 async def test_weir_says_its_name_and_wants_no_compression(client):
     async with serving(OK) as (url, heard):
-        await (await client.post(url, {"x-mine": "yes"}, b"{}", 1.0)).read_all()
+        await whole(client, url, {"x-mine": "yes"})
     assert b"user-agent: weir/" in heard[0][1]
     assert b"accept-encoding: identity" in heard[0][1]
     assert b"x-mine: yes" in heard[0][1]
@@ -77,7 +84,7 @@ async def test_weir_says_its_name_and_wants_no_compression(client):
 async def test_failures_have_names(client, answer, kind):
     async with serving(answer) as (url, _):
         with pytest.raises(AttemptFailed) as caught:
-            await (await client.post(url, {}, b"{}", 1.0)).read_all()
+            await whole(client, url)
         assert caught.value.kind is kind
 
 
@@ -93,4 +100,4 @@ async def test_a_whole_answer_is_bounded(client, monkeypatch):
     monkeypatch.setattr(transport, "MAX_WHOLE_ANSWER", 4)
     async with serving(OK) as (url, _):
         with pytest.raises(AttemptFailed, match="larger than 4 bytes"):
-            await (await client.post(url, {}, b"{}", 1.0)).read_all()
+            await whole(client, url)
