@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from weir_router.contract import PromptLogging
 from weir_router.errors import AttemptRecord
 
 
@@ -23,7 +24,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     id: str
     path: str
-    outcome: str = ""  # set before it is recorded, and so never left out of the log line: ok, error, refused, limited, broken, cancelled
+    outcome: str = ""  # ok, error, refused, limited, broken, cancelled; never left empty, so never out of the line
     status: int = 0  # HTTP status sent to the caller
     error: str | None = None  # WeirError.code
     error_source: str | None = None
@@ -40,6 +41,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str | None = None
     prompt_tokens: int | None = None  # estimated, for routing
     features: dict[str, int | bool] | None = None  # promptLogging Metadata and Full
+    prompt_logging: PromptLogging = PromptLogging.METADATA  # the policy's
     prompt: str | None = None  # promptLogging Full only
     tier: str | None = None
     backend: str | None = None

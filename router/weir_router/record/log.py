@@ -1,5 +1,7 @@
-"""One structured line per request on the logger `weir.request`. Never a secret; a prompt only under `promptLogging:
-Full`.
+"""One structured line per request on the logger `weir.request`. Never a secret; a prompt under `promptLogging: Full` only.
+
+What an upstream said about a failure may quote the prompt ("Invalid value: 'Dear Dr ...'"), so its words are for the
+caller; the line keeps kind, status and code. What Weir itself says about a failure stays.
 """
 
 from __future__ import annotations
@@ -8,14 +10,41 @@ import logging
 
 import msgspec
 
+from weir_router.contract import PromptLogging
+from weir_router.errors import AttemptRecord, FailureKind, Source
 from weir_router.record.events import RequestRecord
 
 logger = logging.getLogger("weir.request")
 
 _encode = msgspec.json.Encoder(order=None).encode
+_OUR_WORDS = frozenset(
+    {
+        FailureKind.CONNECT,
+        FailureKind.RESET,
+        FailureKind.SILENT,
+        FailureKind.STALLED,
+        FailureKind.TOO_LONG,
+        FailureKind.MALFORMED,
+        FailureKind.TRUNCATED,
+    }
+)
+"""Failures that Weir saw, and that no upstream put into words."""
 
 
 def log(record: RequestRecord) -> None:
     """Writes `record` as a JSON line."""
     if logger.isEnabledFor(logging.INFO):
-        logger.info("%s", _encode(record).decode())
+        logger.info("%s", _encode(_printable(record)).decode())
+
+
+def _printable(record: RequestRecord) -> RequestRecord:
+    if record.prompt_logging is PromptLogging.FULL or (record.error is None and len(record.attempts) == 1):
+        return record
+    message = None if record.error_source == Source.UPSTREAM else record.error_message
+    return msgspec.structs.replace(record, error_message=message, attempts=[_unquoted(a) for a in record.attempts])
+
+
+def _unquoted(attempt: AttemptRecord) -> AttemptRecord:
+    if attempt.message is None or attempt.outcome in _OUR_WORDS:
+        return attempt
+    return msgspec.structs.replace(attempt, message=None)

@@ -30,6 +30,7 @@ from weir_router.config.store import ConfigStore
 from weir_router.contract import CallerKind, CompiledConfig, Dialect, Limit, Policy, PromptLogging, Secrets, Tier
 from weir_router.errors import (
     AttemptFailed,
+    BadRequest,
     InternalError,
     NotConfigured,
     PolicyNotReady,
@@ -180,7 +181,7 @@ class Gateway:
                 f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {ask.model!r}. "
                 f"Models you may ask for: {names}."
             )
-        record.policy = policy.key
+        record.policy, record.prompt_logging = policy.key, policy.prompt_logging
         if policy.not_ready is not None:
             raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
         if policy.max_request_bytes is not None and size > policy.max_request_bytes:
@@ -310,6 +311,10 @@ async def _body(request: web.Request) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise RequestTooLarge(f"The request is larger than {MAX_REQUEST_BYTES} bytes, the router's limit.") from None
+    except web.RequestPayloadError:
+        raise BadRequest(
+            "The request body cannot be read: it is not encoded as its Content-Encoding or Transfer-Encoding says."
+        ) from None
 
 
 def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
