@@ -1,4 +1,4 @@
-"""One structured line per request on the logger `weir.request`. Never a secret; a prompt under `promptLogging: Full` only.
+"""One structured line per request on the logger `weir.request`. Never a secret; a prompt only under `Full`.
 
 What an upstream said about a failure may quote the prompt ("Invalid value: 'Dear Dr ...'"), so its words are for the
 caller; the line keeps kind, status and code. What Weir itself says about a failure stays.
