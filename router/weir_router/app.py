@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from functools import partial
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from weir_router.call.transport import AiohttpTransport
@@ -18,6 +20,7 @@ from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
+from weir_router.serve.answers import dialect_of, error_answer, new_request_id
 
 SHUTDOWN_GRACE = 30.0
 """Seconds that open answers may take to end after a SIGTERM; Kubernetes' own default grace period."""
@@ -52,8 +55,12 @@ class Router:
         recorder = Recorder(self.metrics)
         gateway = story.Gateway(self.store, self.board, self._transport, recorder, self._clock, self._rng)
         admin = Admin(self.store, self.board, self.metrics)
-        self.url = await self._serve(_callers_app(gateway), *self._addresses[0])
-        self.admin_url = await self._serve(_admin_app(admin), *self._addresses[1])
+        try:
+            self.url = await self._serve(_callers_app(gateway), *self._addresses[0])
+            self.admin_url = await self._serve(_admin_app(admin), *self._addresses[1])
+        except BaseException:  # mostly an address that is in use
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -63,7 +70,9 @@ class Router:
 
     async def _serve(self, app: web.Application, host: str, port: int) -> str:
         # handler_cancellation: a caller that goes away stops the upstream call.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=self._grace)
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=self._grace, logger=_http_log()
+        )
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, host, port, backlog=1024)
@@ -78,6 +87,18 @@ class Router:
 
     def _state_changed(self, backend: str, _old: str, new: str) -> None:
         self.metrics.breaker_changed(backend, new)
+
+
+def _http_log() -> logging.Logger:
+    """aiohttp's own log without what is no HTTP: it would hold a traceback for each line of a port scanner."""
+    log = logging.getLogger("weir.http")
+    log.addFilter(_not_the_clients_fault)  # adding it twice does nothing
+    return log
+
+
+def _not_the_clients_fault(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def _callers_app(gateway: story.Gateway) -> web.Application:
@@ -97,10 +118,11 @@ async def _unknown_paths(request: web.Request, handler: Handler) -> web.StreamRe
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
         wrong: WeirError = BadRequest(
             f"Weir does not serve {request.method} {request.path}. It serves POST /v1/chat/completions "
-            "(OpenAI), POST /v1/messages (Anthropic) and GET /v1/models: an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
+            "(OpenAI), POST /v1/messages (Anthropic) and GET /v1/models: an OpenAI SDK's base URL ends in /v1, "
+            "an Anthropic SDK's does not."
         )
         wrong.status, wrong.code = error.status, "unknown_path"
-        return story.error_response(wrong, story.dialect_of(request.headers), story.new_request_id())
+        return error_answer(wrong, dialect_of(request.headers), new_request_id())
 
 
 def _admin_app(admin: Admin) -> web.Application:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets as entropy
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -46,6 +46,15 @@ from weir_router.identify.keys import identify
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
 from weir_router.serve import dialects, errors, models
+from weir_router.serve.answers import (
+    REQUEST_ID,
+    STREAM_HEADERS,
+    dialect_of,
+    error_answer,
+    json_answer,
+    new_request_id,
+    way,
+)
 
 logger = logging.getLogger("weir.router")
 
@@ -55,15 +64,14 @@ MAX_REQUEST_BYTES = 32 * 1024 * 1024
 MAX_FEATURE_LENGTH = 64
 """Characters kept of `x-weir-feature`, a client's free claim that becomes a metric label."""
 
-_STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
-_JSON = "application/json"
 
-_REQUEST_ID = {Dialect.OPENAI: "x-request-id", Dialect.ANTHROPIC: "request-id"}
-"""Where each SDK looks for the id that it shows in answers and exceptions; an upstream's own id goes first."""
+class Visit(NamedTuple):
+    """One request while it is served."""
+
+    request: web.Request
+    dialect: Dialect
+    record: RequestRecord
+    arrived: float  # monotonic
 
 
 class Gateway:
@@ -96,75 +104,67 @@ class Gateway:
     async def list_models(self, request: web.Request) -> web.Response:
         """`GET /v1/models`, and `GET /v1/models/{id}`."""
         dialect = dialect_of(request.headers)
-        request_id = new_request_id()
         try:
             names = models_for(self._index, self._identify(request.headers))
             wanted = request.match_info.get("id")
             if wanted is None:
-                return _json(200, msgspec.json.encode(models.listing(names, dialect)), {})
+                return json_answer(200, msgspec.json.encode(models.listing(names, dialect)))
             if wanted not in names:
                 raise UnknownModel(f"You may not ask for a model {wanted!r}; see GET /v1/models.")
-            return _json(200, msgspec.json.encode(models.model(wanted, dialect)), {})
+            return json_answer(200, msgspec.json.encode(models.model(wanted, dialect)))
         except WeirError as error:
-            return error_response(error, dialect, request_id)
+            return error_answer(error, dialect, new_request_id())
 
     async def complete(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         """`POST /v1/chat/completions` and `POST /v1/messages`."""
         record = RequestRecord(id=new_request_id(), path=request.path)
-        arrived = self._clock.monotonic()
+        visit = Visit(request, dialect, record, self._clock.monotonic())
         self._recorder.started()
         try:
-            return await self._complete(request, dialect, record, arrived)
+            return await self._complete(visit)
         except WeirError as error:
-            self._blame(record, error)
-            return error_response(error, dialect, record.id, _headers(record))
+            return _refuse(visit, error)
         except asyncio.CancelledError:
             record.outcome = "cancelled"
             raise
         except Exception as bug:
-            internal = _bug(bug, record)
-            self._blame(record, internal)
-            return error_response(internal, dialect, record.id)
+            return _refuse(visit, _bug(bug, record))
         finally:
-            record.seconds = self._clock.monotonic() - arrived
+            record.seconds = self._clock.monotonic() - visit.arrived
             self._recorder.ended(record)
 
-    async def _complete(
-        self, request: web.Request, dialect: Dialect, record: RequestRecord, arrived: float
-    ) -> web.StreamResponse:
-        caller = self._identify(request.headers)
+    async def _complete(self, visit: Visit) -> web.StreamResponse:
+        headers, record = visit.request.headers, visit.record
+        caller = self._identify(headers)
         record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
-        body = await _body(request)
-        ask = dialects.read(dialect, body, request.headers)
+        body = await _body(visit.request)
+        ask = dialects.read(visit.dialect, body, headers)
         policy = self._policy(caller, ask, len(body), record)
         permit = self.limiter.take(_caller_limits(policy, caller))
         try:
-            choice, prompt_tokens = self._choose(ask, policy, caller, request.headers, record)
+            choice, prompt_tokens = self._choose(ask, policy, caller, headers, record)
             secrets = self._store.secrets
             journey = Journey(self._tools, ask, choice, policy.failover, secrets, prompt_tokens, self._as_asked)
-            return await self._travel(request, dialect, ask, policy, journey, record, arrived)
+            return await self._travel(visit, ask, journey, self._baseline(policy))
         finally:
             permit.release()
 
-    async def _travel(
-        self,
-        request: web.Request,
-        dialect: Dialect,
-        ask: Ask,
-        policy: Policy,
-        journey: Journey,
-        record: RequestRecord,
-        arrived: float,
-    ) -> web.StreamResponse:
+    async def _travel(self, visit: Visit, ask: Ask, journey: Journey, baseline: Tier | None) -> web.StreamResponse:
+        record = visit.record
         record.attempts = journey.trail
         attempts = journey.spent
         try:
             attempt = await journey.commit()
             attempts = [*attempts, attempt]
-            record.ttft = None if attempt.content_at is None else attempt.content_at - arrived
-            return await self._relay(request, dialect, ask, attempt, journey, record)
+            record.tier, record.backend, record.status = attempt.candidate.tier, attempt.backend.name, 200
+            record.ttft = None if attempt.content_at is None else attempt.content_at - visit.arrived
+            headers = {REQUEST_ID[visit.dialect]: record.id, **attempt.headers, **way(record)}
+            if ask.stream:
+                return await _relay(visit, attempt, journey, headers)
+            record.outcome = "ok"
+            return json_answer(200, attempt.body, headers)
         finally:
-            self._recorder.account(record, attempts, self._baseline(policy))
+            self._recorder.account(record, attempts, baseline)
 
     def _identify(self, headers: Mapping[str, str]) -> Caller:
         config = self._store.config
@@ -213,11 +213,8 @@ class Gateway:
         choice = choose(
             policy, config.tiers, request, self._board.view(), self._clock.monotonic(), self._clock.wall(), self._rng
         )
-        record.complexity, record.probability, record.reason = (
-            complexity.value,
-            round(classification.probability, 3),
-            reason,
-        )
+        record.complexity, record.reason = complexity.value, reason
+        record.probability = round(classification.probability, 3)
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
         if policy.prompt_logging is not PromptLogging.NONE:
             record.prompt_tokens = features.tokens
@@ -226,84 +223,62 @@ class Gateway:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
         return choice, features.tokens
 
-    async def _relay(
-        self,
-        request: web.Request,
-        dialect: Dialect,
-        ask: Ask,
-        attempt: Attempt,
-        journey: Journey,
-        record: RequestRecord,
-    ) -> web.StreamResponse:
-        record.tier, record.backend, record.status = attempt.candidate.tier, attempt.candidate.backend.name, 200
-        headers = {_REQUEST_ID[dialect]: record.id, **attempt.headers, **_headers(record)}
-        if not ask.stream:
-            record.outcome = "ok"
-            return _json(200, attempt.body, headers)
-        response = web.StreamResponse(headers={**_STREAM_HEADERS, **headers})
-        try:
-            await response.prepare(request)
-            await response.write(attempt.body)
-            while (data := await attempt.next()) is not None:
-                await response.write(data)
-            await response.write_eof()
-            record.outcome = "ok"
-        except AttemptFailed as failure:
-            journey.trail[-1] = attempt.record(failure)
-            sent = attempt.usage.output if attempt.usage else 0
-            message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
-            await self._break(response, dialect, StreamBroken(message, trail=journey.trail), record)
-        except ConnectionError:  # the caller went away
-            record.outcome = "cancelled"
-        except Exception as bug:
-            attempt.cancel()
-            journey.trail[-1] = attempt.record(cancelled=True)
-            await self._break(response, dialect, _bug(bug, record), record)
-        finally:
-            if not attempt.done and record.outcome != "broken":
-                attempt.cancel()
-                journey.trail[-1] = attempt.record(cancelled=True)
-            elif attempt.done:
-                journey.trail[-1] = attempt.record()
-        return response
-
-    async def _break(
-        self, response: web.StreamResponse, dialect: Dialect, error: WeirError, record: RequestRecord
-    ) -> None:
-        """Content has gone out: nothing can be taken back, so the stream ends in an error event and never in a clean
-        close.
-        """
-        self._blame(record, error)
-        record.outcome = "broken"
-        try:
-            await response.write(errors.event(error, dialect, record.id))
-            await response.write_eof()
-        except ConnectionError:
-            pass  # the caller went away too
-
-    @staticmethod
-    def _blame(record: RequestRecord, error: WeirError) -> None:
-        record.status, record.error, record.error_source, record.error_message = (
-            error.status,
-            error.code,
-            error.source.value,
-            error.message,
-        )
-        record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
-
     def _baseline(self, policy: Policy) -> Tier | None:
         config = self._store.config
         return config.tiers.get(policy.baseline.tier) if config is not None and policy.baseline is not None else None
 
 
-def new_request_id() -> str:
-    """An id for the log and the caller; 64 random bits."""
-    return f"weir-{entropy.token_hex(8)}"
+async def _relay(visit: Visit, attempt: Attempt, journey: Journey, headers: dict[str, str]) -> web.StreamResponse:
+    """The stream, from the commit point to its end, whatever that is."""
+    record = visit.record
+    response = web.StreamResponse(headers={**STREAM_HEADERS, **headers})
+    try:
+        await response.prepare(visit.request)
+        await response.write(attempt.body)
+        while (data := await attempt.next()) is not None:
+            await response.write(data)
+        await response.write_eof()
+        record.outcome = "ok"
+    except AttemptFailed as failure:
+        journey.trail[-1] = attempt.record(failure)
+        sent = attempt.usage.output if attempt.usage else 0
+        message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
+        await _break(visit, response, StreamBroken(message, trail=journey.trail))
+    except ConnectionError:  # the caller went away
+        record.outcome = "cancelled"
+    except Exception as bug:
+        attempt.cancel()
+        journey.trail[-1] = attempt.record(cancelled=True)
+        await _break(visit, response, _bug(bug, record))
+    finally:
+        if not attempt.done and record.outcome != "broken":
+            attempt.cancel()
+            journey.trail[-1] = attempt.record(cancelled=True)
+        elif attempt.done:
+            journey.trail[-1] = attempt.record()
+    return response
 
 
-def dialect_of(headers: Mapping[str, str]) -> Dialect:
-    """The dialect of a caller whose path does not tell."""
-    return Dialect.ANTHROPIC if "anthropic-version" in headers else Dialect.OPENAI
+async def _break(visit: Visit, response: web.StreamResponse, error: WeirError) -> None:
+    """Content has gone out and cannot be taken back: the stream ends in an error event, never in a clean close."""
+    _blame(visit.record, error)
+    visit.record.outcome = "broken"
+    try:
+        await response.write(errors.event(error, visit.dialect, visit.record.id))
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the caller went away too
+
+
+def _refuse(visit: Visit, error: WeirError) -> web.Response:
+    _blame(visit.record, error)
+    return error_answer(error, visit.dialect, visit.record.id, way(visit.record))
+
+
+def _blame(record: RequestRecord, error: WeirError) -> None:
+    record.status, record.error = error.status, error.code
+    record.error_source, record.error_message = error.source.value, error.message
+    record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
 
 
 async def _body(request: web.Request) -> bytes:
@@ -337,33 +312,3 @@ def _feature(headers: Mapping[str, str]) -> str | None:
     """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
     claim = headers.get("x-weir-feature", "")[:MAX_FEATURE_LENGTH]
     return claim.encode("utf-8", "replace").decode() or None
-
-
-def _headers(record: RequestRecord) -> dict[str, str]:
-    """What the caller may know about the way its request took."""
-    values = {
-        "x-weir-request-id": record.id,
-        "x-weir-policy": record.policy,
-        "x-weir-route": record.route,
-        "x-weir-tier": record.tier,
-        "x-weir-backend": record.backend,
-        "x-weir-complexity": record.complexity,
-        "x-weir-reason": record.reason,
-        "x-weir-attempts": str(len(record.attempts)) if record.attempts else None,
-    }
-    return {name: value.encode("ascii", "replace").decode() for name, value in values.items() if value}
-
-
-def _json(status: int, body: bytes, headers: dict[str, str]) -> web.Response:
-    return web.Response(status=status, body=body, headers={**headers, "content-type": _JSON})
-
-
-def error_response(
-    error: WeirError, dialect: Dialect, request_id: str, headers: Mapping[str, str] = {}
-) -> web.Response:
-    """An error as an HTTP answer."""
-    return _json(
-        error.status,
-        errors.body(error, dialect, request_id),
-        {**headers, _REQUEST_ID[dialect]: request_id, "x-weir-request-id": request_id, **errors.headers(error)},
-    )
