@@ -16,14 +16,16 @@ from weir_cli.sim.faults import Fault, FaultKind
 from weir_router.contract import Objectives, Price
 
 A = "llm/t0/a"
-RATE = 25.0
+RATE = 12.0
+UNDER_WAY = 0.3
+"""Seconds for what was sent before the breaker opened to arrive."""
 
 
 class Outcome(NamedTuple):
     seconds: float  # until the breaker let nobody through
     refused: int  # callers with an error before content
     broken: int  # callers whose stream ended in an error event
-    asked_after: int  # requests to the sick backend in the second after that
+    asked_after: int  # requests to the sick backend during a second soon after that
 
 
 async def fall_ill(fault, *, warm=0.0, rate=RATE, one_tier=False, objective=None, changes=None):
@@ -34,14 +36,16 @@ async def fall_ill(fault, *, warm=0.0, rate=RATE, one_tier=False, objective=None
     fields["a"].update(changes or {})
     async with stand(*([[a, b]] if one_tier else [[a], [b]]), changes=fields) as s:
         if warm:
-            assert all(answer.ended for answer in await load(s, RATE, warm))
+            assert all(answer.ended for answer in await load(s, rate, warm))
         s.sim.fault("a", fault)
         start, view, opened = time.monotonic(), s.router.board.view()[A], []
 
         def a_second_after_it_opened() -> bool:
             if not opened and view.state != "closed":
-                opened.extend((time.monotonic(), s.sim.stats["a"].requests))
-            return bool(opened) and time.monotonic() > opened[0] + 1.0
+                opened.append(time.monotonic())
+            if len(opened) == 1 and time.monotonic() > opened[0] + UNDER_WAY:
+                opened.append(s.sim.stats["a"].requests)
+            return len(opened) == 2 and time.monotonic() > opened[0] + UNDER_WAY + 1.0
 
         answers = await load(s, rate, 14.0, stop=a_second_after_it_opened)
         assert opened, "the sick backend still gets everything"
@@ -65,13 +69,17 @@ ERRORS = [
 ]
 
 
+LATE = [Fault(FaultKind.RESET, after=3), Fault(FaultKind.CUT)]
+"""Those that come after content."""
+
+
 @pytest.mark.parametrize("warm", [0.0, 1.5], ids=["cold", "warm"])
 async def test_errors_take_three_seconds_and_cost_no_caller_an_error(warm):
-    outcomes = await asyncio.gather(*(fall_ill(fault, warm=warm, rate=12.0) for fault in ERRORS))
+    outcomes = await asyncio.gather(*(fall_ill(fault, warm=warm) for fault in ERRORS))
     assert [outcome.refused for outcome in outcomes] == [0] * len(ERRORS)
     assert max(outcome.seconds for outcome in outcomes) < 3.0
     assert max(outcome.asked_after for outcome in outcomes) <= 1
-    assert [outcome.broken > 0 for outcome in outcomes] == [fault.after == 3 or fault.kind == "cut" for fault in ERRORS]
+    assert not any(outcome.broken for fault, outcome in zip(ERRORS, outcomes, strict=True) if fault not in LATE)
 
 
 async def test_a_port_that_nobody_listens_on_is_left_alone_at_once():
@@ -81,10 +89,10 @@ async def test_a_port_that_nobody_listens_on_is_left_alone_at_once():
 
 
 SICK = {
-    "429 without Retry-After": {"fault": Fault(FaultKind.RATE_LIMIT), "warm": 2.0, "rate": 40.0},
+    "429 without Retry-After": {"fault": Fault(FaultKind.RATE_LIMIT), "warm": 2.0, "rate": 25.0},
     "silence, cold": {"fault": Fault(FaultKind.SILENCE)},
     "silence, cold, the cheaper of a tier": {"fault": Fault(FaultKind.SILENCE), "one_tier": True},
-    "silence, warm": {"fault": Fault(FaultKind.SILENCE), "warm": 2.0, "rate": 40.0},
+    "silence, warm": {"fault": Fault(FaultKind.SILENCE), "warm": 2.0, "rate": 25.0},
     "silence, objective": {"fault": Fault(FaultKind.SILENCE), "objective": 0.5},
     "slow, cold": {"fault": Fault(FaultKind.SLOW_FIRST_TOKEN, seconds=7.0)},
     "slow, warm": {"fault": Fault(FaultKind.SLOW_FIRST_TOKEN, seconds=3.0), "warm": 2.0},
