@@ -160,6 +160,8 @@ def _check_choice_and_thinking(body: dict[str, Any]) -> None:
     if choice is not None and not isinstance(choice, dict):
         raise Refused(400, _INVALID, "tool_choice: Input should be a valid dictionary")
     budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    if isinstance(budget, int) and budget < 0:
+        raise Refused(400, _INVALID, "thinking.budget_tokens: Input should be greater than or equal to 1024")
     if isinstance(budget, int) and budget >= body["max_tokens"]:
         raise Refused(400, _INVALID, "`max_tokens` must be greater than `thinking.budget_tokens`.")
 

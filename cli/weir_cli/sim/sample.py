@@ -11,6 +11,11 @@ from typing import Any
 MAX_DEPTH = 12
 """Past it a recursive schema's optional parts are left out, and everything else becomes null."""
 
+MAX_LENGTH = 10_000
+"""Characters or items that `minLength` and `minItems` can ask for."""
+
+_NONSENSE = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+
 _FORMATS = {
     "date": "2026-01-01",
     "date-time": "2026-01-01T00:00:00Z",
@@ -23,8 +28,11 @@ _FORMATS = {
 
 
 def sample(schema: Any) -> Any:
-    """A value that satisfies `schema`; always the same one."""
-    return _sample(schema, schema, 0)
+    """A value that satisfies `schema`; always the same one. None for what is no schema."""
+    try:
+        return _sample(schema, schema, 0)
+    except _NONSENSE:
+        return None
 
 
 def _sample(schema: Any, root: Any, depth: int) -> Any:
@@ -55,9 +63,8 @@ def _typed(schema: dict[str, Any], root: Any, depth: int) -> Any:
     if kind == "object":
         return _object(schema, root, depth)
     if kind == "array":
-        return [
-            _sample(schema.get("items", {}), root, depth + 1) for _ in range(max(1, int(schema.get("minItems", 1))))
-        ]
+        count = min(max(1, int(schema.get("minItems", 1))), MAX_LENGTH)
+        return [_sample(schema.get("items", {}), root, depth + 1)] * count
     if kind in ("integer", "number"):
         return _number(schema)
     return {"string": _string(schema), "boolean": True}.get(str(kind))
@@ -72,7 +79,7 @@ def _object(schema: dict[str, Any], root: Any, depth: int) -> dict[str, Any]:
 
 def _string(schema: dict[str, Any]) -> str:
     text = _FORMATS.get(str(schema.get("format")), "sim")
-    text = text.ljust(int(schema.get("minLength", 0)), "m")
+    text = text.ljust(min(int(schema.get("minLength", 0)), MAX_LENGTH), "m")
     return text[: int(schema["maxLength"])] if "maxLength" in schema else text
 
 

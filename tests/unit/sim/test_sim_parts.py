@@ -140,3 +140,13 @@ def test_a_thread_hands_on_what_the_simulator_has() -> None:
         sim.accept_connections()
         sim.reset()
         assert (sim.stats["m"].requests, sim.requests("m"), [m.name for m in sim.models]) == (0, [], ["m"])
+
+
+@pytest.mark.parametrize("properties", ["x", [{}], False, 3])
+def test_the_sample_of_what_is_no_schema_is_nothing(properties: Any) -> None:
+    assert sample({"type": "object", "properties": properties}) is None
+
+
+def test_a_schema_cannot_ask_for_a_sample_of_any_length() -> None:
+    assert len(sample({"type": "string", "minLength": 10**12})) < 100_000
+    assert len(sample({"type": "array", "minItems": 10**12})) < 100_000
