@@ -7,6 +7,7 @@ strings, a key stands once. Pure: text in, documents out.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -21,6 +22,7 @@ MAX_DEPTH = 100
 
 
 _MERGE = "tag:yaml.org,2002:merge"
+_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: an escape can say it, and nothing can print it
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class _Walk:
 
     def _key(self, node: yaml.Node) -> str:
         if isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null":
-            return str(node.value)  # as sigs.k8s.io/yaml does with numbers and booleans
+            return _whole_characters(node)  # also of numbers and booleans, as sigs.k8s.io/yaml has it
         raise _UnusableError(node, "a key must be a string")
 
     def _scalar(self, node: yaml.Node) -> Any:
@@ -157,6 +159,7 @@ class _Walk:
         }.get(node.tag)
         if constructor is None or not isinstance(node, yaml.ScalarNode):
             raise _UnusableError(node, f"values of the type {node.tag.rpartition(':')[2]} have no place in a manifest")
+        _whole_characters(node)
         try:
             value = constructor(node)
         except (ValueError, KeyError, IndexError, yaml.YAMLError) as error:
@@ -164,3 +167,10 @@ class _Walk:
         if isinstance(value, float) and not math.isfinite(value):
             raise _UnusableError(node, "infinity and NaN have no place in a manifest")
         return value
+
+
+def _whole_characters(node: yaml.ScalarNode) -> str:
+    text = str(node.value)
+    if _HALF.search(text):
+        raise _UnusableError(node, "half of a character: an escape \\ud800 to \\udfff is no character of its own")
+    return text

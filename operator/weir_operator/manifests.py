@@ -10,7 +10,7 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from weir_operator.problems import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import GROUP, KINDS, VERSION
 
 SUFFIXES = frozenset({".yaml", ".yml"})
+
+MAX_BYTES = 4 * 1024 * 1024
+"""Of one file: more than twice what etcd takes of one object, and bounds what a wrong file costs."""
+
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 _OUR_KINDS = frozenset(kind.kind for kind in KINDS)
@@ -44,7 +48,7 @@ def load(
     A Secret that is named but not there is looked up in `environ` (see `weir_operator.environment`).
     """
     reader = _Reader(namespace)
-    for file in _files(path):
+    for file in _files(path, reader.closed):
         reader.read(file, str(file.relative_to(path)) if path.is_dir() else file.name)
     values, notices = from_environment(reader.tiers.values(), reader.secrets, environ or {})
     observed = Observed(
@@ -59,16 +63,17 @@ def load(
     return Loaded(observed, tuple(reader.problems), (*reader.notices, *notices))
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path, closed: Callable[[OSError], None]) -> Iterator[Path]:
     """YAML files in a stable order, without hidden ones: editors and mounted ConfigMaps keep copies there."""
-    if path.is_file():
+    if not path.is_dir():
         yield path
         return
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if Path(name).suffix in SUFFIXES and not name.startswith("."):
-                yield Path(folder, name)
+            file = Path(folder, name)
+            if file.suffix in SUFFIXES and not name.startswith(".") and not file.is_fifo():  # that would wait for ever
+                yield file
 
 
 @dataclass
@@ -102,9 +107,20 @@ class _Reader:
     problems: list[Problem] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
+    def closed(self, error: OSError) -> None:
+        """Notes a folder that cannot be listed."""
+        name = str(error.filename)
+        self._problem(name, "", Reason.YAML_INVALID, f"cannot be read: {error.strerror}", "Check the folder.", name)
+
     def read(self, file: Path, shown: str) -> None:
         try:
-            text = file.read_text(encoding="utf-8-sig")
+            with file.open("rb") as source:
+                data = source.read(MAX_BYTES + 1)
+            if len(data) > MAX_BYTES:
+                message = f"is larger than {MAX_BYTES} bytes"
+                self._problem(shown, "", Reason.YAML_INVALID, message, "Split it.", shown)
+                return
+            text = data.decode("utf-8-sig")
         except OSError as error:
             self._problem(shown, "", Reason.YAML_INVALID, f"cannot be read: {error.strerror}", "Check the file.", shown)
             return

@@ -114,3 +114,8 @@ def test_merges_of_merges_do_not_grow_without_bound():
 @given(st.text(alphabet="ab:-[]{}&*!<>|'\"#%@`,? \n\t~1.", max_size=40))
 def test_any_text_is_documents_or_a_fault(text):
     assert all(isinstance(it, Document | Fault) for it in documents(text))
+
+
+@pytest.mark.parametrize("text", ['spec: "\\ud83d"', '"\\udc00": 1', '{a: ["x\\udfffy"]}'])
+def test_half_of_a_character_is_a_fault_since_nothing_could_print_it(text):
+    assert "half of a character" in fault(text).message

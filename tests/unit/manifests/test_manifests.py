@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.manifests import Loaded, load
+from weir_operator.manifests import MAX_BYTES, Loaded, load
 from weir_operator.observed import ObjectName, SecretKey
 from weir_operator.problems import Reason
 
@@ -192,3 +193,14 @@ def test_elsewhere_the_full_name_is_needed(tmp_path):
 def test_the_providers_own_address_may_be_written_out(tmp_path):
     text = TIER.replace("model:", "baseURL: https://api.openai.com/v1/\n    model:")
     assert reading(tmp_path, text, environ={"OPENAI_API_KEY": "sk-2"}).observed.environment == {KEY: "sk-2"}
+
+
+def test_a_file_that_is_too_large_is_not_parsed(tmp_path):
+    loaded = reading(tmp_path, "# " + "é" * MAX_BYTES)
+    assert told(loaded) == [(Reason.YAML_INVALID, "it.yaml")]
+    assert "larger" in loaded.problems[0].message
+
+
+def test_a_pipe_among_the_manifests_is_passed_over(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert len(reading(tmp_path).observed.tiers) == 1
