@@ -30,6 +30,9 @@ def catalogue(
 ) -> None:
     """Lists known models: price, context, what they can do and what they refuse.
 
+    \b
+    weir catalogue "gpt-*"
+
     A backend that states no price, limits, capabilities or parameters gets them from here.
 
     Exit code 0: listed; 1: nothing matches.

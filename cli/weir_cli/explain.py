@@ -9,10 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.markup import escape
 from rich.table import Table
-from weir_router.choose.choose import Choice, RouteRequest, choose
-from weir_router.choose.policy import PolicyIndex, find_policy, models_for
-from weir_router.classify.classifier import applied, classify
 
 from weir_cli.output import Exit, Format, console, fail, print_json
 from weir_cli.workspace import open_workspace
@@ -20,6 +18,9 @@ from weir_operator.catalogue import Catalogue
 from weir_router.call.ask import Ask
 from weir_router.call.failover import cannot_serve
 from weir_router.call.providers.translate import untranslatable
+from weir_router.choose.choose import Choice, RouteRequest, choose
+from weir_router.choose.policy import PolicyIndex, find_policy, models_for
+from weir_router.classify.classifier import applied, classify
 from weir_router.clock import SystemClock
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
 from weir_router.errors import BadRequest
@@ -164,7 +165,8 @@ def _price(backend: Backend) -> dict[str, Any] | None:
 
 
 def _print(story: dict[str, Any]) -> None:
-    console.print(f"policy [bold]{story['policy']}[/], model {story['model']!r}, mode {story['mode']}", highlight=False)
+    story = _escaped(story)
+    console.print(f"policy [bold]{story['policy']}[/], model '{story['model']}', mode {story['mode']}", highlight=False)
     console.print(
         f"class [bold]{story['complexity']}[/] with probability {story['probability']}: {story['reason']}",
         highlight=False,
@@ -195,3 +197,15 @@ def _print(story: dict[str, Any]) -> None:
     console.print(table)
     if story["unable"]:
         console.print(f"[red]Nothing on this route can serve it:[/] {story['unable']}", highlight=False)
+
+
+def _escaped(value: Any) -> Any:
+    """Names out of manifests and requests are no markup."""
+    match value:
+        case str():
+            return escape(value)
+        case list():
+            return [_escaped(item) for item in value]
+        case dict():
+            return {name: _escaped(item) for name, item in value.items()}
+    return value

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Annotated
 
 import typer
 import yaml
 
-from weir_cli.output import Format, errors, print_json
+from weir_cli.output import Format, errors, fail, print_json
+from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN, MAX_OBJECT_NAME
 from weir_router.identify.keys import KEY_PREFIX, fingerprint
 
 KEY_BYTES = 24
@@ -49,7 +51,12 @@ def create(
     \b
     weir key create ci --namespace team-a > manifests/ci-key.yaml
     weir key create ci --namespace team-a | kubectl apply -f -
+
+    Exit code 2: a name that Kubernetes does not take.
     """
+    for what, text, pattern in (("name", name, DNS_SUBDOMAIN), ("namespace", namespace, DNS_LABEL)):
+        if not re.fullmatch(pattern, text) or len(text) > MAX_OBJECT_NAME:
+            raise fail(f"{text!r} is no {what} that Kubernetes takes: lower-case letters, digits and '-'.")
     key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
     secret = key_secret(name, namespace, key, user_tier)
     if output is Format.JSON:

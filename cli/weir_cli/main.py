@@ -19,10 +19,10 @@ from weir_router.__about__ import __version__
 app = typer.Typer(
     name="weir",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",  # keeps the lines of examples apart
     pretty_exceptions_show_locals=False,  # locals may hold secrets
     help="Sends each LLM request to the cheapest model tier that is good enough and healthy.\n\n"
-    "Begin with `weir demo`, then `weir up examples/quickstart` beside `weir sim`.",
+    "Begin with [bold]weir demo[/], then [bold]weir up examples/quickstart[/] beside [bold]weir sim[/].",
 )
 imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
 imports.command("litellm")(litellm)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 console = Console()
 errors = Console(stderr=True)
@@ -37,5 +38,5 @@ def print_json(value: Any) -> None:
 
 def fail(message: str, code: Exit = Exit.USAGE) -> typer.Exit:
     """Prints `message` on stderr; raise what this gives back."""
-    errors.print(f"[red]error:[/] {message}", highlight=False, soft_wrap=True)
+    errors.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(code)

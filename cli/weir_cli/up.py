@@ -13,15 +13,15 @@ from typing import Annotated
 import msgspec
 import typer
 import uvloop
-import watchfiles
+from rich.markup import escape
 
 from weir_cli.output import Exit, errors, fail
+from weir_cli.watch import saves
 from weir_cli.workspace import Workspace, open_workspace, print_problems, summary
 from weir_router.app import Router
 from weir_router.config.store import ConfigRejected
 
-RELOAD_DEBOUNCE = 100
-"""Milliseconds of quiet after a save before compiling: editors write in several steps."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def address(text: str) -> tuple[str, int]:
@@ -87,13 +87,15 @@ class Session:
         self._class_name = class_name
         self._anonymous = anonymous
         self._revision = 1
+        self._seen: Workspace | None = None  # to say nothing where a save changed nothing
 
     async def run(self, router: Router, workspace: Workspace) -> None:
         """Serves until SIGTERM or Ctrl-C; answers that are under way are finished."""
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, stopped.set)
+        self._seen = workspace
         self._apply(router, workspace)
         async with router:
             errors.print(summary(workspace.config))
@@ -101,42 +103,54 @@ class Session:
                 f"Serving callers on [bold]{router.url}[/], metrics and state on "
                 f"[bold]{router.admin_url}[/]. Ctrl-C ends it.",
                 highlight=False,
+                soft_wrap=True,
             )
-            async for _ in watchfiles.awatch(
-                self._directory, stop_event=stopped, debounce=RELOAD_DEBOUNCE, rust_timeout=500
-            ):
-                self._reload(router)
+            async for _ in saves(self._directory, stopped):
+                await self._reload(router)
+            for number in STOP_SIGNALS:
+                loop.add_signal_handler(number, os._exit, 128 + number)  # as a shell counts a process that was killed
+            errors.print("Open answers are finished first; once more ends them.", highlight=False)
 
-    def _reload(self, router: Router) -> None:
-        self._revision += 1
-        try:
-            workspace = open_workspace(
-                self._directory, namespace=self._namespace, class_name=self._class_name, revision=self._revision
-            )
-        except typer.Exit:
-            return  # the directory is gone for the moment; what runs goes on
+    async def _reload(self, router: Router) -> None:
+        if not self._directory.exists():
+            return  # gone for the moment; what runs goes on
+        # In a thread: a thousand manifests take a second, and callers must not wait for it.
+        workspace = await asyncio.to_thread(
+            open_workspace,
+            self._directory,
+            namespace=self._namespace,
+            class_name=self._class_name,
+            revision=self._revision,
+        )
+        if workspace == self._seen:
+            return
+        self._seen = workspace
         print_problems(errors, workspace.problems, workspace.notices)
         if workspace.unreadable:
             errors.print("[red]Not reloaded:[/] a file cannot be read; the last good config goes on.", highlight=False)
             return
-        self._apply(router, workspace)
-        errors.print(
-            f"Reloaded: revision {self._revision}, {len(workspace.config.policies)} policies.", highlight=False
-        )
+        self._revision += 1
+        config = msgspec.structs.replace(workspace.config, revision=self._revision)
+        self._seen = workspace._replace(config=config)
+        if self._apply(router, self._seen):
+            errors.print(f"Reloaded: revision {self._revision}, {len(config.policies)} policies.", highlight=False)
 
-    def _apply(self, router: Router, workspace: Workspace) -> None:
+    def _apply(self, router: Router, workspace: Workspace) -> bool:
         config = msgspec.structs.replace(
             workspace.config, anonymous_namespace=self._namespace if self._anonymous else None
         )
         try:
             router.store.apply(config, workspace.secrets)
         except ConfigRejected as error:
-            errors.print(f"[red]Not applied:[/] {error}; the last good config goes on.", highlight=False)
+            errors.print(f"[red]Not applied:[/] {escape(str(error))}; the last good config goes on.", highlight=False)
+            return False
+        return True
 
 
 def _log_to_stdout(enabled: bool) -> None:
     requests = logging.getLogger("weir.request")
     requests.propagate = False
+    logging.raiseExceptions = False  # a reader of stdout that goes away is no reason to print a traceback per request
     if enabled:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))

@@ -24,6 +24,9 @@ def validate(
 ) -> None:
     """Checks manifests as the operator would, with file and line.
 
+    \b
+    weir validate manifests
+
     Exit code 0: nothing is wrong; 1: there are errors; 2: there is nothing to read.
     """
     workspace = open_workspace(directory, namespace=namespace, class_name=class_name)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
-from weir_operator.compile import compile_config
-from weir_operator.manifests import load
-from weir_operator.problems import Problem, Severity
 
 from weir_cli.output import Exit, fail
 from weir_operator.catalogue import Catalogue
+from weir_operator.compile import compile_config
+from weir_operator.manifests import load
+from weir_operator.problems import Problem, Reason, Severity
 from weir_router.contract import CompiledConfig, Secrets
 
 
@@ -26,7 +27,7 @@ class Workspace(NamedTuple):
     secrets: Secrets
     problems: tuple[Problem, ...]
     notices: tuple[str, ...]
-    unreadable: bool  # a file is not YAML: objects may be missing that were there before
+    unreadable: bool  # a file is not YAML: it may hold objects that were there before
 
     @property
     def errors(self) -> list[Problem]:
@@ -43,7 +44,7 @@ def open_workspace(
     environ: Mapping[str, str] = os.environ,
 ) -> Workspace:
     """Loads and compiles `path`. Raises `typer.Exit` when there is no such directory."""
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises where a parent may not be read
         raise fail(
             f"{path} is not there; give a directory (or a file) of ModelTier and RoutingPolicy manifests.", Exit.USAGE
         )
@@ -54,20 +55,21 @@ def open_workspace(
         compiled.secrets,
         (*loaded.problems, *compiled.problems),
         tuple(loaded.notices),
-        bool(loaded.problems),
+        any(problem.reason is Reason.YAML_INVALID for problem in loaded.problems),
     )
 
 
 def print_problems(console: Console, problems: Sequence[Problem], notices: Sequence[str]) -> None:
     """A block per problem: where, what, and what to do."""
     for notice in notices:
-        console.print(f"[dim]note:[/] {notice}", highlight=False, soft_wrap=True)
+        console.print(f"[dim]note:[/] {escape(notice)}", highlight=False, soft_wrap=True)
     for problem in problems:
         colour = "red" if problem.severity is Severity.ERROR else "yellow"
         where = f"{problem.where}: " if problem.where else ""
         field = f" {problem.field}" if problem.field else ""
         console.print(
-            f"{where}[{colour}]{problem.severity.value.lower()}[/] {problem.object}{field} [dim]({problem.reason})[/]",
+            f"{escape(where)}[{colour}]{problem.severity.value.lower()}[/] {escape(problem.object + field)} "
+            f"[dim]({problem.reason})[/]",
             highlight=False,
             soft_wrap=True,
         )
@@ -83,11 +85,7 @@ def summary(config: CompiledConfig) -> Table:
         table.add_column(column, overflow="fold")
     for policy in config.policies:
         routes = "\n".join(f"{route.name} → {', '.join(ref.tier for ref in route.tiers)}" for route in policy.routes)
-        table.add_row(
-            policy.key,
-            ", ".join(policy.models),
-            policy.mode.value,
-            routes,
-            "yes" if policy.not_ready is None else f"no: {policy.not_ready}",
-        )
+        serves = "yes" if policy.not_ready is None else f"no: {policy.not_ready}"
+        cells = (policy.key, ", ".join(policy.models), policy.mode.value, routes, serves)
+        table.add_row(*map(escape, cells))
     return table

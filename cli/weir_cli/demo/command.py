@@ -24,6 +24,7 @@ from weir_cli.demo.tally import Tally
 from weir_cli.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
+from weir_cli.up import address
 from weir_cli.workspace import Workspace, open_workspace
 from weir_router.app import Router
 from weir_router.contract import CompiledConfig
@@ -52,7 +53,9 @@ def quickstart() -> Path:
 
 
 def demo(
-    duration: Annotated[float, typer.Option(help="Seconds of traffic.", min=5.0, max=600.0, envvar="WEIR_DEMO_DURATION")] = 30.0,
+    duration: Annotated[
+        float, typer.Option(help="Seconds of traffic.", min=5.0, max=600.0, envvar="WEIR_DEMO_DURATION")
+    ] = 30.0,
     serve: Annotated[
         bool, typer.Option("--serve", help="Keep the gateway up afterwards, and print what to try.")
     ] = False,
@@ -67,6 +70,9 @@ def demo(
 ) -> None:
     """Four tiers of simulated models, the router, and a mixed stream of prompts; half-way a model dies.
 
+    \b
+    weir demo --serve
+
     Shows live where requests go, their time to first token, failovers, and dollars spent against all-premium. Ends by
     itself; exit code 1 if any request went unanswered.
     """
@@ -76,8 +82,11 @@ def demo(
     with SimulatorThread(FLEET) as simulator:
         config = _pointed_at(workspace.config, simulator.url)
         run = _Run(config, workspace, simulator, duration, seed, quiet=output is Format.JSON)
-        host, _, port = listen.rpartition(":")
-        tally = uvloop.run(run.play(host if serve else "127.0.0.1", int(port) if serve else 0, serve=serve, svg=svg))
+        host, port = address(listen) if serve else ("127.0.0.1", 0)
+        try:
+            tally = uvloop.run(run.play(host, port, serve=serve, svg=svg))
+        except OSError as error:
+            raise fail(f"{error.strerror or error}; choose another address with --listen.") from error
     if output is Format.JSON:
         print_json(run.summary(tally))
     raise typer.Exit(Exit.PROBLEMS if tally.unanswered else Exit.OK)

@@ -38,6 +38,9 @@ def litellm(
 ) -> None:
     """Turns a LiteLLM config into ModelTiers and RoutingPolicies, and says on stderr what has no equivalent.
 
+    \b
+    weir import litellm config.yaml --output manifests
+
     Keys in the environment stay there. Keys in the config go into secrets.yaml, which only you can read, and never to
     stdout.
 
