@@ -74,6 +74,7 @@ class WeirError(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after
+        self.retry_helps = retry_after is not None and retry_after <= MAX_RETRY_AFTER
         self.trail = tuple(trail)
         self.param = param
 
@@ -148,9 +149,23 @@ class UpstreamRefused(WeirError):
 
 
 class Unavailable(WeirError):
-    """Every candidate is out or failed; `retry_after` is the soonest moment at which one may be back."""
+    """Every candidate is out or failed; `retry_after` is the soonest moment at which one may be back.
+
+    `exhausted`: each was tried just now, so an SDK that retries at once would only repeat Weir's attempts.
+    """
 
     status, code, source, kind = 503, "all_backends_unavailable", Source.UPSTREAM, "overloaded_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        trail: Sequence[AttemptRecord] = (),
+        exhausted: bool = False,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, trail=trail)
+        self.retry_helps = self.retry_helps and not exhausted
 
 
 class CredentialsExhausted(WeirError):

@@ -172,6 +172,7 @@ async def test_nobody_left_is_an_internal_server_error_with_what_was_tried(diale
     assert "llm/t0/m" in str(error)
     assert "llm/t1/a" in str(error)
     assert int(error.response.headers["retry-after"]) >= 1
+    assert error.response.headers["x-should-retry"] == "false"  # all of them were tried just now
 
 
 @DIALECTS

@@ -122,7 +122,7 @@ class Watchdog:
         )
 
     def _due(self) -> tuple[float, FailureKind]:
-        total = self._started + self._clocks.total, FailureKind.TOO_LONG
+        total = self._started + self._clocks.total + self.held_up, FailureKind.TOO_LONG
         if self._content_at is None:
             return min((self._started + self._clocks.ttft, FailureKind.SILENT), total)
         return min((self._content_at + self._clocks.idle, FailureKind.STALLED), total)

@@ -41,7 +41,7 @@ from weir_router.health.board import Board, Guard
 from weir_router.health.view import BackendView
 
 SOONEST_RETRY = 1.0
-"""Seconds of Retry-After when nothing says when a backend is back: long enough not to be a busy loop."""
+"""Seconds of Retry-After at least, also for a backend that is only busy: long enough not to be a busy loop."""
 
 
 class Next(Enum):
@@ -271,30 +271,41 @@ class Journey:
             return CredentialsExhausted(f"Every backend is out for its credentials ({tried}).", trail=self.trail)
         if self._tools.clock.monotonic() >= self._deadline:
             return DeadlineExceeded(f"No content within {self._bounds.deadline:g} s ({tried}).", trail=self.trail)
+        soonest = self._soonest()
         return Unavailable(
-            f"No backend could answer: {reason} ({tried}).", retry_after=self._soonest(), trail=self.trail
+            f"No backend could answer: {reason} ({tried}).",
+            retry_after=SOONEST_RETRY if soonest is None else soonest,
+            trail=self.trail,
+            exhausted=soonest is None,
         )
 
     def _skipped(self) -> str:
         return "; ".join(f"{s.tier}/{s.backend}: {s.reason}" for s in self._choice.skipped) or self._choice.reason
 
-    def _views(self) -> list[BackendView]:
+    def _views(self) -> dict[str, BackendView]:
         """The health, as it is now, of everything that could serve this request."""
         view = self._tools.board.view()
         keys = [candidate.key for candidate in self._choice.candidates]
         keys += [skip.key for skip in self._choice.skipped if skip.available_at is not None]
-        return [view[key] for key in keys if key in view]
+        return {key: view[key] for key in keys if key in view}
 
     def _only_credentials(self) -> bool:
         """Whether everything that could serve this request is out for our credentials' sake."""
-        views = self._views()
+        views = self._views().values()
         return bool(views) and all(view.credential_out for view in views)
 
-    def _soonest(self) -> float:
-        """Seconds until the first of them may be back."""
+    def _soonest(self) -> float | None:
+        """Seconds until the first of them may be back. None: all that is not out was tried just now."""
         now = self._tools.clock.monotonic()
-        waits = [view.available_at - now for view in self._views() if not view.credential_out]
-        return max(SOONEST_RETRY, min((wait for wait in waits if wait > 0), default=SOONEST_RETRY))
+        tried = {attempt.candidate.key for attempt in self.spent}
+        waits = [
+            view.available_at - now
+            for key, view in self._views().items()
+            if not view.credential_out and (view.available_at > now or key not in tried)
+        ]
+        if self._limited is not None and self._limited.retry_after is not None:
+            waits.append(self._limited.retry_after)
+        return max(SOONEST_RETRY, min(waits)) if waits else None
 
 
 def cannot_serve(ask: Ask, untranslatable: Callable[..., str | None]) -> Callable[[Backend], str | None]:

@@ -32,8 +32,7 @@ _encode = msgspec.json.encode
 
 def headers(error: WeirError) -> dict[str, str]:
     """Answer headers that tell an SDK what to do next."""
-    can_help = error.retry_after is not None and error.retry_after <= MAX_RETRY_AFTER
-    result = {"x-should-retry": "true" if can_help else "false", "x-weir-error-source": error.source.value}
+    result = {"x-should-retry": "true" if error.retry_helps else "false", "x-weir-error-source": error.source.value}
     if error.retry_after is not None:
         result["retry-after"] = str(math.ceil(min(error.retry_after, MAX_RETRY_AFTER)))
     return result

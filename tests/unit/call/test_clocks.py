@@ -36,10 +36,14 @@ async def test_a_stall_after_content_ends_it_at_the_idle_timeout():
 
 async def test_the_whole_is_bounded_even_while_content_comes():
     dog = watchdog(total=0.1, idle=1.0)
-    with pytest.raises(AttemptFailed) as caught:
+
+    async def contents():
         while True:
             await dog.waits_for(asyncio.sleep(0.01))
             dog.content()
+
+    with pytest.raises(AttemptFailed) as caught:
+        await contents()
     assert caught.value.kind is FailureKind.TOO_LONG
 
 
@@ -76,9 +80,16 @@ async def test_cancellation_from_outside_wins_over_an_expired_clock():
     task = asyncio.create_task(dog.waits_for(forever()))
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_later(0.02, task.cancel)
-    while not task.done():
-        await asyncio.sleep(0.005)
+    await asyncio.wait([task])
     assert task.cancelled() or isinstance(task.exception(), AttemptFailed)
+
+
+async def test_a_stall_is_seen_although_the_ttft_deadline_lies_later():
+    dog = watchdog(ttft=LONG, idle=0.05)
+    dog.content()
+    with pytest.raises(AttemptFailed) as caught:
+        await dog.waits_for(forever())
+    assert caught.value.kind is FailureKind.STALLED
 
 
 async def test_after_stop_nothing_is_interrupted():

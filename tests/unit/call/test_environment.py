@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+
 from weir_router.call.transport import AiohttpTransport
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
