@@ -22,6 +22,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -116,22 +117,26 @@ def _median(rounds: list[dict[str, float]], key: str) -> float:
 
 def _table(measured: dict[tuple[str, str], list[dict[str, float]]]) -> Table:
     table = Table(
-        title="One core per proxy; medians over rounds, lowest … highest; CPU per request or per chunk",
+        title="Medians over rounds (lowest…highest). CPU in µs per request or per chunk, ×: to nginx; times in ms.\n"
+        "p50, p99: whole answers, or a stream's first chunk; gap: p99 between chunks.",
         title_justify="left",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
     )
-    for column in ("work", "proxy", "/s", "CPU µs", "× nginx", "p50 ms", "p99 ms", "gap p99", "failed"):
+    for column in ("work", "proxy", "per s", "CPU", "×", "p50", "p99", "gap", "failed"):
         table.add_column(column, justify="left" if column in ("work", "proxy") else "right", no_wrap=True)
     for (work, name), rounds in measured.items():
-        yardstick = measured[work.split(",")[0], "nginx"]
+        yardstick = _median(measured[work.split(",")[0], "nginx"], "cpu_us")
         cpu = [figures["cpu_us"] for figures in rounds]
+        middle = _median(rounds, "cpu_us")
         table.add_row(
             work,
             name,
             f"{_median(rounds, 'per_second'):.0f}",
-            "–" if name == "direct" else f"{_median(rounds, 'cpu_us'):.1f} ({min(cpu):.0f}…{max(cpu):.0f})",
-            "–" if name == "direct" else f"{_median(rounds, 'cpu_us') / _median(yardstick, 'cpu_us'):.1f}",
-            f"{_median(rounds, 'p50_ms'):.2f}",
-            f"{_median(rounds, 'p99_ms'):.2f}",
+            "–" if name == "direct" else f"{middle:.1f} ({min(cpu):.0f}…{max(cpu):.0f})",
+            "–" if name == "direct" else f"{middle / yardstick:.1f}",
+            f"{_median(rounds, 'p50_ms'):.1f}",
+            f"{_median(rounds, 'p99_ms'):.1f}",
             f"{_median(rounds, 'gap_p99_ms'):.1f}" if "gap_p99_ms" in rounds[0] else "",
             f"{sum(figures['failed'] for figures in rounds):.0f}",
         )
