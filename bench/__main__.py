@@ -123,7 +123,7 @@ def _table(measured: dict[tuple[str, str], list[dict[str, float]]]) -> Table:
         box=SIMPLE,
         padding=(0, 1, 0, 0),
     )
-    for column in ("work", "proxy", "per s", "CPU", "×", "p50", "p99", "gap", "failed"):
+    for column in ("work", "proxy", "per s", "CPU", "×", "p50", "p99", "gap", "lost"):
         table.add_column(column, justify="left" if column in ("work", "proxy") else "right", no_wrap=True)
     for (work, name), rounds in measured.items():
         yardstick = _median(measured[work.split(",")[0], "nginx"], "cpu_us")

@@ -115,19 +115,23 @@ class Journey:
         self._repeated: set[str] = set()
         self._failures: list[AttemptFailed] = []
         self._limited: RateLimited | None = None
-        self._refused: BaseException | None = None
+        self._refused: WeirError | None = None
         self._larger_than = 0
 
     async def commit(self) -> Attempt:
         """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
         self._tools.budget.request()
+        left = "no candidate is left"
         while self._queue:
             candidate = self._queue.popleft()
             if not self._fits(candidate):
                 continue
-            costs = self._costs_budget(candidate)
-            if self.trail and (reason := self._must_stop(costs)):
+            if self.trail and (reason := self._must_stop()):
                 raise self._exhausted(reason)
+            costs = self._costs_budget(candidate)
+            if costs and self._tools.budget.tokens < 1:  # a later candidate may be healthy, and cost nothing
+                left = "the router's retry budget is used up"
+                continue
             taken = self._take(candidate)
             if taken is None:
                 continue
@@ -135,17 +139,15 @@ class Journey:
                 self._tools.budget.take()
             if (attempt := await self._try(candidate, *taken)) is not None:
                 return attempt
-        raise self._exhausted("no candidate is left")
+        raise self._exhausted(left)
 
-    def _must_stop(self, costs: bool) -> str | None:
+    def _must_stop(self) -> str | None:
         # Sending the same request again without what Weir added is a correction, and not another try.
         tries = sum(record.outcome != FailureKind.ADDED for record in self.trail)
         if tries >= self._bounds.attempts:
             return f"{self._bounds.attempts} attempts were made"
         if self._tools.clock.monotonic() >= self._deadline:
             return f"{self._bounds.deadline:g} s have passed"
-        if costs and self._tools.budget.tokens < 1:
-            return "the router's retry budget is used up"
         return None
 
     def _costs_budget(self, candidate: Candidate) -> bool:
@@ -257,7 +259,7 @@ class Journey:
         if not self.trail:
             if self._limited is not None:
                 return self._limited
-            if isinstance(self._refused, WeirError):
+            if self._refused is not None:
                 return self._refused
             if self._choice.unable is not None:
                 return NoCapableModel(self._choice.unable)

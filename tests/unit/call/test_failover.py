@@ -103,6 +103,16 @@ async def test_an_empty_budget_does_not_keep_a_request_from_a_healthy_backend(wo
     assert trail(journey) == [("a", "reset"), ("b", "ok")]
 
 
+async def test_an_empty_budget_passes_over_the_ill_backend_and_reaches_the_healthy_one(world):
+    world.answers.update(a=[fails(FailureKind.RESET)], b=[], c=[stream()])
+    journey = world.journey(b={}, c={})
+    world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
+    while world.tools.budget.take():
+        pass
+    await journey.commit()
+    assert trail(journey) == [("a", "reset"), ("c", "ok")]
+
+
 async def test_a_backend_that_cannot_be_taken_costs_no_budget(world):
     world.answers.update(a=[fails(FailureKind.RESET)], b=[], c=[stream()])
     journey = world.journey(b={"limits": BackendLimits(concurrency=1)})
