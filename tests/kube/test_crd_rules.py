@@ -96,6 +96,7 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("RoutingPolicy.spec.routes", [], "should have at least 1 items"),
     ("RoutingPolicy.spec.models", [], "should have at least 1 items"),
     ("RoutingPolicy.spec.routes[].tiers", [], "should have at least 1 items"),
+    ("RoutingPolicy.spec.routes[].when.require.labels", {}, "should have at least 1 properties"),
     ("RoutingPolicy.spec.classifier.minConfidence", "1.5", "should match"),
     ("RoutingPolicy.spec.failover.attempts", 0, "greater than or equal to 1"),
     ("RoutingPolicy.spec.failover.attempts", 11, "less than or equal to 10"),

@@ -10,6 +10,9 @@ import pytest
 import yaml
 from apiserver import ApiServer
 
+from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
+from weir_operator.schemas.rules import Model
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 
@@ -74,6 +77,9 @@ spec:
   models: [{name: auto}]
   routes: [{name: all, tiers: [{name: short}]}]
 """
+
+FULL = [(ROOT / "examples" / "full" / name).read_text() for name in ("tiers.yaml", "policy.yaml")]
+MODELS: dict[str, type[Model]] = {"ModelTier": ModelTierSpec, "RoutingPolicy": RoutingPolicySpec}
 
 READY = {
     "observedGeneration": 1,
@@ -161,6 +167,19 @@ def test_a_short_policy_is_filled_in_as_documented(cluster: ApiServer, namespace
         "failover": {"attempts": 3, "deadline": "90s"},
         "promptLogging": "Metadata",
     }
+
+
+@pytest.mark.parametrize(
+    "manifests", [DESIGN, SHORT_TIER, SHORT_POLICY, *FULL], ids=lambda it: it.split("name: ")[1][:12]
+)
+def test_a_directory_is_filled_in_as_the_server_does_it(cluster: ApiServer, namespace: str, manifests: str) -> None:
+    """`weir up` and `kubectl apply` must not differ in what they leave unsaid."""
+    for written in yaml.safe_load_all(manifests):
+        written["metadata"]["namespace"] = namespace
+        answer = cluster.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(written))
+        assert answer.returncode == 0, answer.stderr
+        ours = MODELS[written["kind"]].model_validate(written["spec"])
+        assert json.loads(answer.stdout)["spec"] == ours.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
 def test_an_empty_list_of_grants_stays_empty(cluster: ApiServer, namespace: str) -> None:

@@ -12,6 +12,8 @@ from pydantic import Field
 from weir_operator.schemas.common import (
     DEFAULT_CLASS,
     INT32,
+    LABEL_KEYS,
+    MAX_LABELS,
     MAX_NAMES,
     MAX_RULES,
     ClassName,
@@ -20,7 +22,7 @@ from weir_operator.schemas.common import (
     Duration,
     Generation,
     Kind,
-    Labels,
+    LabelMap,
     Name,
     Named,
     Namespaces,
@@ -118,7 +120,7 @@ class HeaderMatch(Model):
 class Requirement(Model):
     """What a backend must carry to be a candidate."""
 
-    labels: Annotated[Labels, Field(min_length=1)]
+    labels: Annotated[LabelMap, Field(min_length=1, max_length=MAX_LABELS), LABEL_KEYS]
     """Labels of the backend, all of them."""
 
 
