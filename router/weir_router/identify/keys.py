@@ -25,14 +25,14 @@ def fingerprint(key: str) -> str:
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
-    """The key that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in `x-api-key`."""
-    key = headers.get("x-api-key")
-    if key:
-        return key
+    """The key that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in `x-api-key`.
+
+    Anthropic's SDK sends both when its environment holds a key beside the token: then Weir's own counts.
+    """
     authorization = headers.get("authorization", "")
-    if authorization[: len(_BEARER)].lower() == _BEARER:
-        return authorization[len(_BEARER) :].strip() or None
-    return None
+    bearer = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else ""
+    shown = [key for key in (headers.get("x-api-key"), bearer) if key]
+    return next((key for key in shown if key.startswith(KEY_PREFIX)), shown[0] if shown else None)
 
 
 def identify(headers: Mapping[str, str], secrets: Secrets, anonymous_namespace: str | None) -> Caller:

@@ -12,7 +12,14 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 
 
 @pytest.mark.parametrize(
-    "headers", [{"authorization": f"Bearer {KEY}"}, {"authorization": f"bearer  {KEY} "}, {"x-api-key": KEY}]
+    "headers",
+    [
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer  {KEY} "},
+        {"x-api-key": KEY},
+        {"x-api-key": "sk-ant-of-the-environment", "authorization": f"Bearer {KEY}"},
+        {"x-api-key": KEY, "authorization": f"Bearer {TOKEN}"},
+    ],
 )
 def test_a_known_key_names_its_caller_in_either_sdks_header(headers):
     caller = identify(headers, SECRETS, None)
