@@ -111,6 +111,31 @@ def failed(provider: Any, status: int, body: bytes, added: frozenset[str] = NONE
         ),
         (403, b"<html>Forbidden</html>", K.CREDENTIAL),
         (
+            403,
+            b'{"code":"The caller does not have permission to execute the specified operation",'
+            b'"error":"Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"}',
+            K.CONTENT_FILTER,
+        ),
+        (
+            403,
+            b'{"code":"The caller does not have permission to execute the specified operation",'
+            b'"error":"Your newly created team doesn\'t have any credits yet."}',
+            K.CREDIT,
+        ),
+        (404, openai_error("No endpoints found that support tool use. To learn more ...", None, 404), K.CALLER),
+        (404, openai_error("No endpoints found for foo/bar.", None, 404), K.MODEL),
+        (
+            400,
+            b'[{"error":{"code":400,"message":"User location is not supported for the API use.",'
+            b'"status":"FAILED_PRECONDITION"}}]',
+            K.CREDENTIAL,
+        ),
+        (
+            400,
+            openai_error("Organization has been restricted.", "invalid_request_error", "organization_restricted"),
+            K.CREDENTIAL,
+        ),
+        (
             401,
             openai_error(
                 "OpenAI-Organization header should match organization for API key",

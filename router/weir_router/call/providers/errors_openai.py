@@ -33,8 +33,13 @@ TABLE = Table(
                 {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "moderation_blocked"}
             ),
         ),
-        Rule(  # OpenRouter's moderation
-            FailureKind.CONTENT_FILTER, statuses=frozenset({403}), message=phrases(r"moderation", r"\bflagged\b")
+        Rule(  # OpenRouter's moderation, and xAI's
+            FailureKind.CONTENT_FILTER,
+            statuses=frozenset({403}),
+            message=phrases(r"moderation", r"\bflagged\b", r"violates usage guidelines"),
+        ),
+        Rule(  # OpenRouter: the model is there, but not for what this request holds; it stays in for all others
+            FailureKind.CALLER, statuses=frozenset({404}), message=phrases(r"no endpoints found that support")
         ),
         Rule(
             FailureKind.CONTENT_FILTER,
@@ -68,7 +73,7 @@ TABLE = Table(
                 r"requires more credits",
                 r"key limit exceeded",
                 r"(credit|spend\w*|billing) .{0,30}(limit|exhausted|used up)",
-                r"(out of|no) credits",
+                r"(out of|no|have any) credits",
             ),
         ),
         Rule(  # Groq sends it as 413 with type "tokens"
@@ -85,11 +90,18 @@ TABLE = Table(
                     "invalid_authentication",
                     "unsupported_country_region_territory",
                     "ip_not_authorized",
+                    "organization_restricted",
                 }
             ),
         ),
         Rule(  # Gemini's compatible endpoint: 400
-            FailureKind.CREDENTIAL, message=phrases(r"API key (not valid|expired)", r"incorrect API key")
+            FailureKind.CREDENTIAL,
+            message=phrases(
+                r"API key (not valid|expired)",
+                r"incorrect API key",
+                r"user location is not supported",
+                r"enable billing on your project",
+            ),
         ),
         Rule(FailureKind.MODEL, names=frozenset({"model_not_found", "DeploymentNotFound", "model_not_active"})),
         Rule(
