@@ -1,4 +1,4 @@
-"""`weir catalogue`: what the catalogue knows about models. Mounted by `weir_cli.main`; looks nothing up by itself."""
+"""`weir catalogue`: what the catalogue knows about models. Mounted by `weir_cli.app`; looks nothing up by itself."""
 
 from __future__ import annotations
 

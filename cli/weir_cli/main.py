@@ -1,53 +1,15 @@
-"""The `weir` command: mounts its subcommands, holds no logic."""
+"""The console script. Imports nothing but the standard library before it listens to Ctrl-C."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from weir_cli import key
-from weir_cli.catalogue_command import catalogue
-from weir_cli.demo.command import demo
-from weir_cli.explain import explain
-from weir_cli.import_litellm import litellm
-from weir_cli.sim.command import sim
-from weir_cli.up import up
-from weir_cli.validate import validate
-from weir_router.__about__ import __version__
-
-app = typer.Typer(
-    name="weir",
-    no_args_is_help=True,
-    rich_markup_mode="rich",  # keeps the lines of examples apart
-    pretty_exceptions_show_locals=False,  # locals may hold secrets
-    help="Sends each LLM request to the cheapest model tier that is good enough and healthy.\n\n"
-    "Begin with [bold]weir demo[/], then [bold]weir up examples/quickstart[/] beside [bold]weir sim[/].",
-)
-imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
-imports.command("litellm")(litellm)
-
-for command in (up, demo, validate, explain, catalogue, sim):
-    app.command()(command)
-app.add_typer(key.app, name="key")
-app.add_typer(imports, name="import")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"weir {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    """Options of every command."""
+import signal
 
 
 def main() -> None:
-    """The console script."""
+    """Runs `weir`."""
+    # The imports take half a second, in which Ctrl-C would print a traceback out of some library.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from weir_cli.app import app
+
+    signal.signal(signal.SIGINT, handler)
     app()

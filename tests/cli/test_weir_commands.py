@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +15,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from cli.shell import QUICKSTART, ROOT, http, policy, running, save, tier, up, weir
-from weir_cli.main import app
+from cli.shell import QUICKSTART, ROOT, environment, http, policy, running, save, tier, up, weir
+from weir_cli.app import app
 from weir_cli.sim import SimulatorThread
+from weir_cli.sim.fleet import TIERS
 from weir_router.__about__ import __version__
 
 COMMANDS = {
@@ -82,6 +88,15 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(tmp_path: Path) -> No
     assert "[/bold]" in run("validate", folder).stdout
     assert "[/b]" in run("explain", folder, "[/hi]", "--model", "[/b]").stdout
     assert "[/i]" in run("explain", folder, "hi", "--model", "[/i]").stderr
+
+
+@pytest.mark.parametrize("command", [["up", QUICKSTART], ["sim"], ["demo"], ["validate", QUICKSTART]])
+def test_ctrl_c_while_it_starts_leaves_no_traceback(tmp_path: Path, command: list[str | Path]) -> None:
+    """`weir` asserts that there is none; here one of its libraries presses Ctrl-C when it is imported."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    paths = environment()["PYTHONPATH"]
+    done = weir(*command, env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{paths}"})
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 # validate
@@ -325,6 +340,12 @@ def test_in_the_demo_every_request_is_answered_although_a_model_dies(demonstrati
     assert summary["answered"] >= 50
     assert summary["failovers"] >= 1
     assert 0 < summary["dollars"] < summary["allPremiumDollars"]
+    assert any("dies" in event for event in summary["events"])
+
+
+def test_in_the_demo_every_tier_answers(demonstration: tuple[int, Any, Path]) -> None:
+    answered = {key.split("/")[1] for key, place in demonstration[1]["backends"].items() if place["answered"]}
+    assert answered == set(TIERS)
 
 
 def test_the_demo_draws_its_picture(demonstration: tuple[int, Any, Path]) -> None:
@@ -338,7 +359,30 @@ def test_the_demo_without_serve_minds_no_port_that_is_taken(simulator: Simulator
     assert weir("demo", "--duration", "5", "--listen", taken, "-o", "json").returncode == 0
 
 
-def test_the_demo_that_serves_needs_its_port(simulator: SimulatorThread) -> None:
-    done = weir("demo", "--duration", "5", "--serve", "--listen", simulator.url.removeprefix("http://"))
+@pytest.mark.parametrize("option", ["--listen", "--admin"])
+def test_the_demo_that_serves_needs_its_ports(simulator: SimulatorThread, option: str) -> None:
+    other = "--admin" if option == "--listen" else "--listen"
+    addresses = (option, simulator.url.removeprefix("http://"), other, "127.0.0.1:0")
+    done = weir("demo", "--duration", "5", "--serve", *addresses)
     assert done.returncode == 2
-    assert "--listen" in done.stderr
+    assert option in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_interrupted_shows_what_it_has_seen(number: signal.Signals) -> None:
+    with running("demo") as demo:
+        demo.wait_for("requests a second")
+        assert demo.stop(number) == 130
+    assert "answered" in "".join(demo.stdout)
+
+
+def test_what_the_demo_says_to_try_works_until_ctrl_c() -> None:
+    with running("demo", "--duration", "5", "--serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0") as demo:
+        demo.wait_for(r"print\(client.*\)\)\n")
+        _, curl, python = "".join(demo.stdout).partition("The gateway is up")[2].split("\n\n")
+        for command in (["bash", "-c", curl], [sys.executable, "-c", python]):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+            assert re.search("chat.completion|ChatCompletion", done.stdout)
+        # What callers ask for afterwards, right or wrong, changes nothing about the demo's own success.
+        assert http(curl.split()[1], {}).status == 400
+        assert demo.stop(signal.SIGINT) == 0

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import aiohttp
 import msgspec
 import typer
 import uvloop
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from weir_cli.demo.prompts import Shot, shots
@@ -24,7 +23,7 @@ from weir_cli.demo.tally import Tally
 from weir_cli.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
-from weir_cli.up import address
+from weir_cli.up import STOP_SIGNALS, address
 from weir_cli.workspace import Workspace, open_workspace
 from weir_router.app import Router
 from weir_router.contract import CompiledConfig
@@ -33,7 +32,11 @@ RATE = 8.0  # requests per second: enough to fill the picture, little enough for
 DIES_AT = 0.4  # share of the duration at which the busiest model dies ...
 RETURNS_AT = 0.7  # ... and at which it is back
 REFRESH = 8  # pictures per second
+GRACE = 5.0  # seconds for open answers at the end: simulated ones need no more
+SVG_WIDTH = 88  # characters: no event wraps
+INTERRUPTED = 130  # as a shell counts a command that Ctrl-C ended
 SIM_IN_MANIFESTS = "http://127.0.0.1:9100"
+FREE = ("127.0.0.1", 0)
 NAMESPACE = "team-a"  # whose caller the demo is, as the quickstart's policy has it
 
 TRY = """The gateway is up; Ctrl-C ends it. Metrics and state: {admin}/metrics, {admin}/state
@@ -62,6 +65,9 @@ def demo(
     listen: Annotated[
         str, typer.Option(help="Where callers connect with --serve; without it a free port is taken.")
     ] = "127.0.0.1:8080",
+    admin: Annotated[
+        str, typer.Option(help="Where metrics and state are with --serve; without it a free port is taken.")
+    ] = "127.0.0.1:9090",
     svg: Annotated[Path | None, typer.Option(help="Write the last picture as an SVG.")] = None,
     seed: Annotated[int, typer.Option(help="Which mixture of prompts.")] = 1,
     output: Annotated[
@@ -71,25 +77,26 @@ def demo(
     """Four tiers of simulated models, the router, and a mixed stream of prompts; half-way a model dies.
 
     \b
+    weir demo
     weir demo --serve
 
     Shows live where requests go, their time to first token, failovers, and dollars spent against all-premium. Ends by
-    itself; exit code 1 if any request went unanswered.
+    itself; with --serve the gateway then goes on until Ctrl-C.
+
+    Exit code 0: every request was answered; 1: one was not; 2: an address is in use; 130: Ctrl-C before the end.
     """
     workspace = open_workspace(quickstart(), namespace=NAMESPACE, environ=os.environ)
     if workspace.errors:
         raise fail(f"the example manifests in {quickstart()} do not compile: {workspace.errors[0].message}")
     with SimulatorThread(FLEET) as simulator:
         config = _pointed_at(workspace.config, simulator.url)
-        run = _Run(config, workspace, simulator, duration, seed, quiet=output is Format.JSON)
-        host, port = address(listen) if serve else ("127.0.0.1", 0)
+        run = _Run(config, workspace, simulator, duration, seed, as_json=output is Format.JSON)
+        places = (address(listen), address(admin)) if serve else (FREE, FREE)
         try:
-            tally = uvloop.run(run.play(host, port, serve=serve, svg=svg))
+            code = uvloop.run(run.play(*places, serve=serve, svg=svg))
         except OSError as error:
-            raise fail(f"{error.strerror or error}; choose another address with --listen.") from error
-    if output is Format.JSON:
-        print_json(run.summary(tally))
-    raise typer.Exit(Exit.PROBLEMS if tally.unanswered else Exit.OK)
+            raise fail(f"{error.strerror or error}; choose another with --listen, --admin or --svg.") from error
+    raise typer.Exit(code)
 
 
 def _pointed_at(config: CompiledConfig, url: str) -> CompiledConfig:
@@ -118,44 +125,66 @@ class _Run:
         duration: float,
         seed: int,
         *,
-        quiet: bool,
+        as_json: bool,
     ) -> None:
         self._config = config
         self._workspace = workspace
         self._simulator = simulator
         self._duration = duration
         self._rng = random.Random(seed)
-        self._quiet = quiet
+        self._as_json = as_json
+        self._out = errors if as_json else console
         self._events: list[str] = []
         self._killed: str | None = None
 
-    async def play(self, host: str, port: int, *, serve: bool, svg: Path | None) -> Tally:
-        """The traffic, the picture, and what comes after."""
-        router = Router(host=host, port=port, admin_port=9090 if serve else 0, rng=self._rng, grace=5.0)
+    async def play(self, place: tuple[str, int], admin: tuple[str, int], *, serve: bool, svg: Path | None) -> int:
+        """The traffic, the picture, and what comes after. Gives the exit code."""
+        stopped = asyncio.Event()
+        for number in STOP_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        addresses = {"host": place[0], "port": place[1], "admin_host": admin[0], "admin_port": admin[1]}
         with Tally() as tally:
-            async with router:
+            async with Router(**addresses, rng=self._rng, grace=GRACE) as router:  # type: ignore[arg-type]
                 router.store.apply(self._config, self._workspace.secrets)
-                out = Console(quiet=True) if self._quiet else console
-                started = time.monotonic()
-
-                def picture() -> object:
-                    return screen(
-                        self._config,
-                        tally,
-                        router.board.view(),
-                        elapsed=time.monotonic() - started,
-                        duration=self._duration,
-                        events=self._events,
+                whole = await self._show(router, tally, stopped, svg)
+                code = INTERRUPTED if not whole else Exit.PROBLEMS if tally.unanswered else Exit.OK
+                if serve and whole:
+                    self._out.print(
+                        TRY.format(url=router.url, admin=router.admin_url),
+                        highlight=False,
+                        markup=False,
+                        soft_wrap=True,
                     )
+                    await stopped.wait()
+        return code
 
-                with Live(get_renderable=picture, console=out, refresh_per_second=REFRESH, transient=True):  # type: ignore[arg-type]
-                    await self._traffic(router, tally)
-                out.print(picture())
-                if svg is not None:
-                    _write_svg(picture(), svg)
-                if serve:
-                    await _serve(router)
-        return tally
+    async def _show(self, router: Router, tally: Tally, stopped: asyncio.Event, svg: Path | None) -> bool:
+        """The traffic with its picture, and the summary. False: it was interrupted."""
+        started = time.monotonic()
+
+        def picture() -> RenderableType:
+            return screen(
+                self._config,
+                tally,
+                router.board.view(),
+                elapsed=time.monotonic() - started,
+                duration=self._duration,
+                events=self._events,
+            )
+
+        if self._out.is_terminal:
+            with Live(get_renderable=picture, console=self._out, refresh_per_second=REFRESH, transient=True):
+                whole = await _before(stopped, self._traffic(router, tally))
+        else:
+            self._out.print(f"{RATE:g} requests a second for {self._duration:g} s, to simulated models ...")
+            whole = await _before(stopped, self._traffic(router, tally))
+        if self._as_json:
+            print_json(self._summary(tally))
+        else:
+            self._out.print(picture())
+        if svg is not None:
+            _write_svg(picture(), svg)
+        return whole
 
     async def _traffic(self, router: Router, tally: Tally) -> None:
         """Open loop: the next request does not wait for the last one's answer."""
@@ -163,7 +192,7 @@ class _Run:
         async with aiohttp.ClientSession(router.url, timeout=timeout) as session, asyncio.TaskGroup() as group:
             loop = asyncio.get_running_loop()
             start = loop.time()
-            for number, shot in zip(itertools.count(), self._shots(), strict=False):
+            for number, shot in enumerate(shots(self._rng)):
                 at = number / RATE
                 if at >= self._duration:
                     break
@@ -171,22 +200,17 @@ class _Run:
                 self._stage(at, tally)
                 group.create_task(self._send(session, shot))
 
-    def _shots(self) -> Iterator[Shot]:
-        return shots(self._rng)
-
     def _stage(self, at: float, tally: Tally) -> None:
         if self._killed is None and at >= self._duration * DIES_AT:
             key = max(tally.places, key=lambda key: tally.places[key].answered)
             tier, _, name = key.rpartition("/")
             model = next(b.model for b in self._config.tiers[tier].backends if b.name == name)
             self._simulator.fault(model, Fault(FaultKind.REFUSE))
-            self._killed = model
-            self._events.append(f"{at:4.1f} s  {key}, the busiest, dies: every connection to it is cut")
+            self._killed, place = model, key.partition("/")[2]
+            self._tell(f"{at:4.1f} s  {place}, the busiest, dies: its connections are cut")
         elif self._killed and at >= self._duration * RETURNS_AT:
             self._simulator.clear(self._killed)
-            self._events.append(
-                f"{at:4.1f} s  {self._killed} is back; its breaker lets a probe through when its pause is over"
-            )
+            self._tell(f"{at:4.1f} s  {self._killed} is back; its breaker will find out by a probe")
             self._killed = ""
 
     async def _send(self, session: aiohttp.ClientSession, shot: Shot) -> None:
@@ -194,11 +218,17 @@ class _Run:
             async with session.post(shot.path, json=shot.body, headers={"x-weir-feature": "demo"}) as response:
                 await response.read()
                 if response.status != 200:
-                    self._events.append(f"       HTTP {response.status}: {(await response.text())[:120]}")
+                    self._tell(f"       HTTP {response.status}: {(await response.text())[:120]}")
         except aiohttp.ClientError as error:
-            self._events.append(f"       {error}")
+            self._tell(f"       {error}")
 
-    def summary(self, tally: Tally) -> dict[str, object]:
+    def _tell(self, event: str) -> None:
+        """The picture shows it; where there is no terminal, it is a line as it happens."""
+        self._events.append(event)
+        if not self._out.is_terminal:
+            self._out.print(event, highlight=False, markup=False, soft_wrap=True)
+
+    def _summary(self, tally: Tally) -> dict[str, object]:
         """What happened, for machines."""
         places = {
             key: {"answered": place.answered, "failed": place.failed, "dollars": place.dollars}
@@ -215,14 +245,22 @@ class _Run:
         }
 
 
-def _write_svg(picture: object, path: Path) -> None:
-    recorder = Console(record=True, width=88, file=open(os.devnull, "w"))  # noqa: SIM115 (closed with the process)
-    recorder.print(picture)
+async def _before(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether `work` came to its end before `stopped`."""
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, waiting):
+        task.cancel()
+    try:
+        await working
+    except asyncio.CancelledError:
+        return False
+    return True
+
+
+def _write_svg(picture: RenderableType, path: Path) -> None:
+    with open(os.devnull, "w") as nowhere:
+        recorder = Console(record=True, width=SVG_WIDTH, file=nowhere)
+        recorder.print(picture)
     recorder.save_svg(str(path), title="weir demo")
-    errors.print(f"Wrote {path}.", highlight=False)
-
-
-async def _serve(router: Router) -> None:
-    text = TRY.format(url=router.url, admin=router.admin_url)
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-    await asyncio.Event().wait()
+    errors.print(f"Wrote {path}.", highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,6 @@
-"""The demo's mixed stream of prompts: what a team's assistants might be asked in a day, easy and hard."""
+"""The demo's mixed stream of prompts: what a team's assistants might be asked in a day, easy and hard, short and
+long.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,17 @@ HARD = (
     "a.balance -= n\n            b.balance += n\n```",
 )
 
-GROUPS = (EASY, MIDDLING, HARD)
-SHARES = (0.55, 0.3, 0.15)
+_NOTES = (
+    "Anna: sales went up again in Lisbon and in Porto. Ben: two customers called about late parcels, both have got "
+    "them by now. Carla: the new colleague comes in May and sits beside Dan. "
+)
+LONG = tuple(
+    f"{task}\n\n{_NOTES * 50}" for task in ("Summarise these notes.", "Explain to a newcomer what these notes say.")
+)
+"""Too long for small contexts, though no harder than the middling ones."""
+
+GROUPS = (EASY, MIDDLING, LONG, HARD)
+SHARES = (0.5, 0.28, 0.07, 0.15)
 """Most traffic of an assistant is easy."""
 
 

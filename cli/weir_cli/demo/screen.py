@@ -79,7 +79,7 @@ def _money(tally: Tally) -> Text:
     share = 1 - tally.dollars / tally.baseline_dollars if tally.baseline_dollars else 0.0
     return Text.assemble(
         (f"{tally.answered} of {total} answered", "bold green" if not tally.unanswered else "bold red"),
-        f", {tally.failovers} by failing over.  Spent ",
+        f", {tally.failovers} by failing over\nSpent ",
         (f"${tally.dollars:.4f}", "bold"),
         f"; all-premium ${tally.baseline_dollars:.4f}: ",
         (f"{share:.0%} saved", "bold green"),

@@ -33,7 +33,6 @@ class Tally(logging.Handler):
         self.baseline_dollars = 0.0
         self.classes: Counter[str] = Counter()
         self.places: dict[str, Place] = {}
-        self.catalogue: set[str] = set()
 
     def __enter__(self) -> Tally:
         logger.addHandler(self)

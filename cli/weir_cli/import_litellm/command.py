@@ -1,6 +1,6 @@
 """The command `weir import litellm`: reads the config, writes manifests, prints what was not carried over.
 
-Mounted by `weir_cli.main`; decides nothing about the conversion.
+Mounted by `weir_cli.app`; decides nothing about the conversion.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`weir sim`: the simulator on the command line, until SIGTERM or Ctrl-C.
 
-Mounted by `weir_cli.main` as `app.command("sim")(sim)`. Its docstring, which is its help, lists every fault.
+Mounted by `weir_cli.app` as `app.command("sim")(sim)`. Its docstring, which is its help, lists every fault.
 """
 
 from __future__ import annotations
