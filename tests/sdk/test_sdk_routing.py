@@ -157,14 +157,24 @@ async def test_observe_sends_to_the_baseline_and_records_where_it_would_have_gon
     async with stand(*TWO, mode=Mode.OBSERVE, baseline=DEAR) as s:
         assert await lands(s) == "dear"
         assert (s.last["tier"], s.last["observed_tier"], s.last["route"]) == ("llm/t1", "llm/t0", "all")
+        assert s.last["diverted"] == "observe: route all matches, sent to the baseline llm/t1"
 
 
 async def test_an_override_takes_everything_until_its_moment() -> None:
     async with stand(*TWO) as s:
         rerouted(s, override=Override(tier=DEAR, until=time.time() + 60))
         assert await lands(s) == "dear"
+        assert s.last["diverted"].startswith("override: everything goes to llm/t1 until")
         rerouted(s, override=Override(tier=DEAR, until=time.time() - 1))
         assert await lands(s) == "cheap"
+        assert "diverted" not in s.last
+
+
+async def test_an_override_is_told_in_the_answers_headers() -> None:
+    until = time.time() + 60
+    async with stand(*TWO, override=Override(tier=DEAR, until=until)) as s, clients.openai_client(s) as weir:
+        raw = await weir.chat.completions.with_raw_response.create(model="auto", messages=HI)
+    assert raw.headers["x-weir-reason"].startswith("override: everything goes to llm/t1 until")
 
 
 @pytest.mark.parametrize("state", [BackendState.DRAINING, BackendState.DISABLED])

@@ -60,6 +60,7 @@ def choose(
         complexity=request.complexity,
         unable=reason if route is None and not refs else _unable(candidates, skipped),
         panic=panic,
+        diverted=bool(refs) and (route is None or refs is not route.tiers),
         observed_tier=observed[0].tier if observed else None,
     )
 

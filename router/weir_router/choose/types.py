@@ -57,4 +57,5 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     complexity: Complexity
     unable: str | None = None  # why nothing here could ever serve this request: a 400, not a 503
     panic: bool = False  # nothing is available: the candidates are last resorts, for `Board.begin(..., panic=True)`
+    diverted: bool = False  # an override or `mode: Observe` sends it elsewhere than its route says
     observed_tier: str | None = None  # `mode: Observe`: the tier that the route would have used first

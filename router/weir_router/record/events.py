@@ -38,7 +38,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     route: str | None = None
     complexity: str | None = None
     probability: float | None = None
-    reason: str | None = None
+    reason: str | None = None  # of the class; under promptLogging None only the caller sees it
+    diverted: str | None = None  # why it went elsewhere than its route says: an override, or `mode: Observe`
     prompt_tokens: int | None = None  # estimated, for routing
     features: dict[str, int | bool] | None = None  # promptLogging Metadata and Full
     prompt_logging: PromptLogging = PromptLogging.METADATA  # the policy's

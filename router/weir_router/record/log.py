@@ -34,7 +34,13 @@ _OUR_WORDS = frozenset(
 def log(record: RequestRecord) -> None:
     """Writes `record` as a JSON line."""
     if logger.isEnabledFor(logging.INFO):
-        logger.info("%s", _encode(_printable(record)).decode())
+        logger.info("%s", _encode(_printable(_without_figures(record))).decode())
+
+
+def _without_figures(record: RequestRecord) -> RequestRecord:
+    if record.prompt_logging is not PromptLogging.NONE:
+        return record
+    return msgspec.structs.replace(record, reason=None)  # it counts the prompt's words
 
 
 def _printable(record: RequestRecord) -> RequestRecord:

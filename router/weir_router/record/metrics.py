@@ -26,6 +26,7 @@ RATE_BUCKETS = (1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 TOKEN_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
 REQUEST_LABELS = ("namespace", "policy", "route", "tier", "backend", "feature")
+SPEED_LABELS = REQUEST_LABELS[:-1]  # a histogram is a dozen series, and speed is no matter of the client's own claim
 STATES = ("closed", "open", "half-open", "ejected")
 
 
@@ -96,19 +97,19 @@ class Metrics:
         self.ttft = histogram(
             "weir_time_to_first_token_seconds",
             "Arrival to first content, failovers included.",
-            ("policy", "tier", "backend"),
+            SPEED_LABELS,
             TTFT_BUCKETS,
         )
         self.duration = histogram(
             "weir_request_duration_seconds",
             "Arrival to last byte (time to last token).",
-            ("policy", "tier", "backend"),
+            SPEED_LABELS,
             DURATION_BUCKETS,
         )
         self.rate = histogram(
             "weir_output_tokens_per_second",
             "Output tokens per second after the first.",
-            ("policy", "tier", "backend"),
+            SPEED_LABELS,
             RATE_BUCKETS,
         )
         self.attempts = counter("weir_attempts", "Tries at backends, by outcome.", ("tier", "backend", "outcome"))
@@ -155,21 +156,30 @@ class Metrics:
         if record.error is not None:
             self.errors[policy, record.error_source or "", record.error].inc()
         if record.ttft is not None:
-            self.ttft[policy, tier, backend].observe(record.ttft)
+            self.ttft[labels[:-1]].observe(record.ttft)
         if record.outcome == "ok":
-            self.duration[policy, tier, backend].observe(record.seconds)
+            self.duration[labels[:-1]].observe(record.seconds)
         if record.tokens_per_second is not None:
-            self.rate[policy, tier, backend].observe(record.tokens_per_second)
+            self.rate[labels[:-1]].observe(record.tokens_per_second)
+        self._observe_spend(record, labels)
         self._observe_usage(record, labels)
         if record.upstream_model is not None:
             self._observe_otel(record, record.upstream_model)
 
-    def _observe_usage(self, record: RequestRecord, labels: tuple[str, ...]) -> None:
+    def _observe_spend(self, record: RequestRecord, labels: tuple[str, ...]) -> None:
         spent = self._spent.setdefault(labels[1], [0.0, 0.0])
         spent[0] += record.dollars or 0.0
         spent[1] += record.outcome == "ok"
         if spent[1]:
             self.per_success[labels[1],].set(spent[0] / spent[1])
+        if record.dollars is None:
+            return
+        self.cost[labels].inc(record.dollars)
+        if record.baseline_dollars is not None:
+            self.baseline[labels].inc(record.baseline_dollars)
+            self.saved[labels].inc(record.baseline_dollars - record.dollars)
+
+    def _observe_usage(self, record: RequestRecord, labels: tuple[str, ...]) -> None:
         usage = record.usage
         if usage is None:
             return
@@ -177,12 +187,6 @@ class Metrics:
             count = getattr(usage, kind)
             if count:
                 self.tokens[*labels, kind].inc(count)
-        if record.dollars is None:
-            return
-        self.cost[labels].inc(record.dollars)
-        if record.baseline_dollars is not None:
-            self.baseline[labels].inc(record.baseline_dollars)
-            self.saved[labels].inc(record.baseline_dollars - record.dollars)
 
     def _observe_otel(self, record: RequestRecord, model: str) -> None:
         self.otel_duration["chat", model].observe(record.seconds)

@@ -43,7 +43,7 @@ def way(record: RequestRecord) -> dict[str, str]:
         "x-weir-tier": record.tier,
         "x-weir-backend": record.backend,
         "x-weir-complexity": record.complexity,
-        "x-weir-reason": record.reason,
+        "x-weir-reason": "; ".join(filter(None, (record.diverted, record.reason))),
         "x-weir-attempts": str(len(record.attempts)) if record.attempts else None,
     }
     return _SERVER | {name: value.encode("ascii", "replace").decode() for name, value in values.items() if value}

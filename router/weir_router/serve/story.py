@@ -216,6 +216,7 @@ class Gateway:
         record.complexity, record.reason = complexity.value, reason
         record.probability = round(classification.probability, 3)
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
+        record.diverted = choice.reason if choice.diverted else None
         if policy.prompt_logging is not PromptLogging.NONE:
             record.prompt_tokens = features.tokens
             record.features = {name: value for name, value in msgspec.structs.asdict(features).items() if value}

@@ -34,6 +34,12 @@ def test_what_weir_says_about_a_failure_stays(caplog):
     assert logged["attempts"][0]["message"] == "no content within 2.0 s"
 
 
+def test_under_none_the_line_does_not_count_the_prompts_words(caplog):
+    fields = {"complexity": "Simple", "reason": "question words (1), length (about 8 tokens)"}
+    assert "reason" not in line(caplog, prompt_logging=PromptLogging.NONE, **fields)
+    assert line(caplog, **fields)["reason"] == fields["reason"]
+
+
 def test_under_full_everything_is_logged(caplog):
     logged = line(caplog, attempts=[REFUSED], error="x", error_message=QUOTE, prompt_logging=PromptLogging.FULL)
     assert logged["error_message"] == QUOTE

@@ -70,6 +70,20 @@ def test_dollars_per_success_carry_what_failures_cost():
     assert value(metrics, "weir_cost_per_successful_request_dollars", policy="a/p") == pytest.approx(1.5)
 
 
+def test_what_failed_attempts_cost_counts_although_the_last_one_used_nothing():
+    metrics = Metrics()
+    metrics.observe(record(usage=None, outcome="error", dollars=0.5, baseline_dollars=None))
+    assert value(metrics, "weir_cost_dollars_total", **LABELS) == pytest.approx(0.5)
+
+
+def test_speed_is_told_by_all_but_the_feature():
+    metrics = Metrics()
+    metrics.observe(record(feature="chat"))
+    labels = {name: label for name, label in LABELS.items() if name != "feature"}
+    for name in ("time_to_first_token_seconds", "request_duration_seconds", "output_tokens_per_second"):
+        assert value(metrics, f"weir_{name}_count", **labels) == 1
+
+
 def test_features_beyond_the_bound_count_as_other():
     metrics = Metrics()
     for number in range(MAX_FEATURES + 5):
