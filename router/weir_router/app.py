@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from weir_router.call.transport import AiohttpTransport
+from weir_router.call.transport import AutoTransport
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Dialect, Secrets
@@ -51,7 +51,7 @@ class Router:
         self.store.subscribe(self._configured)
 
     async def __aenter__(self) -> Router:
-        self._transport = AiohttpTransport()
+        self._transport = AutoTransport()
         recorder = Recorder(self.metrics)
         gateway = story.Gateway(self.store, self.board, self._transport, recorder, self._clock, self._rng)
         admin = Admin(self.store, self.board, self.metrics)

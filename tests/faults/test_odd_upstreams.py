@@ -10,7 +10,7 @@ import pytest
 from support.callers import one, settled, shapes_at_once, trail_of
 from support.stand import UPSTREAM_KEY, stand
 from weir_cli.sim import SimModel
-from weir_router.call import transport
+from weir_router.call.transport import base
 from weir_router.contract import Dialect, Timeouts
 
 A = "llm/t0/a"
@@ -167,7 +167,7 @@ async def test_a_compressed_answer_is_read_although_none_was_asked_for(stream):
 
 
 async def test_an_answer_beyond_all_bounds_is_given_up(monkeypatch):
-    monkeypatch.setattr(transport, "MAX_WHOLE_ANSWER", 10_000)
+    monkeypatch.setattr(base, "MAX_WHOLE_ANSWER", 10_000)
     bomb = gzip.compress(b" " * 5_000_000 + WHOLE)
     answer = head("content-type: application/json", "content-encoding: gzip", "connection: close") + bomb
     async with says(answer) as (url, _), stand(*TWO, changes={"a": {"base_url": url}}) as s:

@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 
-from weir_router.call.transport import AiohttpTransport
+from weir_router.call.transport import AutoTransport
+from weir_router.call.transport.aiohttp_client import AiohttpTransport
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -26,9 +27,9 @@ async def listener():
         yield server.sockets[0].getsockname()[1], heads
 
 
-@pytest.fixture
-async def transport():
-    transport = AiohttpTransport()
+@pytest.fixture(params=[AiohttpTransport, AutoTransport])
+async def transport(request):
+    transport = request.param()
     yield transport
     await transport.close()
 

@@ -5,16 +5,17 @@ import contextlib
 
 import pytest
 
-from weir_router.call import transport
-from weir_router.call.transport import AiohttpTransport
+from weir_router.call.transport import base
+from weir_router.call.transport.aiohttp_client import AiohttpTransport
+from weir_router.call.transport.pool import Http1Transport
 from weir_router.errors import AttemptFailed, FailureKind
 
 OK = b"HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 5\r\n\r\nhello"
 
 
-@pytest.fixture
-async def client():
-    made = AiohttpTransport()
+@pytest.fixture(params=[AiohttpTransport, Http1Transport])
+async def client(request):
+    made = request.param()
     yield made
     await made.close()
 
@@ -97,7 +98,7 @@ async def test_a_credential_that_cannot_be_sent_is_not_quoted(client):
 
 
 async def test_a_whole_answer_is_bounded(client, monkeypatch):
-    monkeypatch.setattr(transport, "MAX_WHOLE_ANSWER", 4)
+    monkeypatch.setattr(base, "MAX_WHOLE_ANSWER", 4)
     async with serving(OK) as (url, _):
         with pytest.raises(AttemptFailed, match="larger than 4 bytes"):
             await whole(client, url)

@@ -1,0 +1,287 @@
+"""One HTTP/1.1 connection and the answers on it: an asyncio protocol over llhttp, Node's parser. Used by `pool`.
+
+One exchange at a time, no pipelining. The connection is fit for the next one only when the request has gone out as a
+whole, the answer is complete and allows it, and not a byte came behind it: such a byte would become the beginning of
+somebody else's answer. In doubt it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from weir_router.call.transport.base import READ_BUFFER, failed, read_whole
+from weir_router.errors import AttemptFailed, FailureKind
+
+MAX_HEAD = 64 * 1024
+"""Bytes of an answer's headers, interim answers and trailers included. Servers' own limits for requests are 8 to 64
+KiB, and quota and tracing headers of providers come to 4.
+"""
+
+MAX_HEADERS = 256
+"""Headers of one answer, interim answers included."""
+
+IN_PARTS = 64 * 1024
+"""Bytes of a request above which it is sent piece by piece, as fast as the upstream takes it; asyncio's own mark for
+pausing a writer.
+"""
+
+TOO_LARGE = f"the answer's headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
+
+STALE_WITHIN = 1.0
+"""Seconds in which a used connection must break to be told apart from an upstream that thought and then failed: the
+close that crosses our request on its way is seen within a round trip.
+"""
+
+
+class Exchange:
+    """One request's answer as it comes; a `Response` once `begun`."""
+
+    __slots__ = ("_connection", "_waiter", "begun", "broken", "complete", "headers", "held", "parts", "status")
+
+    def __init__(self, connection: Connection) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.begun = False  # the headers have come
+        self.complete = False  # the last byte has come
+        self.broken: AttemptFailed | None = None
+        self.parts: list[bytes] = []  # of the body, not yet read
+        self.held = 0  # bytes in parts
+        self._connection = connection
+        self._waiter: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """Something has changed."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def change(self) -> None:
+        """Waits until something has."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def read(self) -> bytes:
+        while not self.parts:
+            if self.complete:
+                return b""
+            if self.broken is not None:
+                raise self.broken
+            await self.change()
+        parts, self.parts, self.held = self.parts, [], 0
+        self._connection.drained()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def read_all(self) -> bytes:
+        return await read_whole(self)
+
+    def ended(self) -> bool:
+        return self.complete
+
+    def release(self) -> None:
+        self._connection.release(self)
+
+    def framed(self) -> bool:
+        """Whether the answer says where it ends; otherwise it ends with the connection."""
+        return "content-length" in self.headers or self.headers.get("transfer-encoding", "").lower().endswith("chunked")
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `lost` is done when it is closed."""
+
+    def __init__(self, made: Callable[[Connection], None], free: Callable[[Connection], None]) -> None:
+        """`made` is called when it is open, `free` whenever it can take an exchange again."""
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.idle_since = 0.0  # of the loop's time
+        self.stale = False  # it was closed under a request that was most likely never read
+        self._made = made
+        self._free = free
+        self._parser = HttpResponseParser(self)
+        self._exchange: Exchange | None = None
+        self._uses = 0
+        self._heard = False  # in this exchange
+        self._sent = False  # all of the request
+        self._reusable = False
+        self._head_bytes = self._head_count = 0
+        self._apart_from_body = 0  # bytes since the last of a body
+        self._reading = True
+        self._writing = True
+
+    async def exchange(self, head: bytes, body: bytes) -> Exchange:
+        """Sends a request and waits for the answer's headers. Raises `AttemptFailed`; then, and when cancelled, the
+        connection is closed.
+        """
+        self._uses += 1
+        self._heard = self._sent = self._reusable = False
+        self._head_bytes = self._head_count = self._apart_from_body = 0
+        exchange = self._exchange = Exchange(self)
+        started = asyncio.get_running_loop().time()
+        try:
+            await self._send(exchange, head, body)
+            while not exchange.begun:
+                if exchange.broken is not None:
+                    raise exchange.broken
+                await exchange.change()
+        except BaseException:
+            now = asyncio.get_running_loop().time()
+            self.stale = self.closed() and self._uses > 1 and not self._heard and now - started < STALE_WITHIN
+            self.abort()
+            raise
+        return exchange
+
+    def closed(self) -> bool:
+        """Whether it is closed or about to be."""
+        return self.lost.done() or self._transport.is_closing()
+
+    async def _send(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        if len(body) <= IN_PARTS:
+            self._transport.write(b"".join((head, body)))
+        else:
+            self._transport.write(head)
+            rest = memoryview(body)
+            while rest:
+                if exchange.begun or exchange.broken is not None:
+                    return  # it knows enough of the request to answer, or is gone
+                if self._writing:
+                    self._transport.write(rest[:IN_PARTS])
+                    rest = rest[IN_PARTS:]
+                else:
+                    await exchange.change()
+        self._sent = True
+
+    def release(self, exchange: Exchange) -> None:
+        """The end of an exchange: free for the next one, or closed."""
+        if exchange is not self._exchange:
+            return
+        if exchange.complete and self._sent and self._reusable and not self.closed():
+            self._exchange = None
+            self.drained()
+            self._free(self)
+        else:
+            self.abort()
+
+    def drained(self) -> None:
+        """What was held has been read: the upstream may go on."""
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Closes it at once, whatever is still to be sent."""
+        self._exchange = None
+        if not self.lost.done():
+            self._transport.abort()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self._made(self)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:  # nobody asked for anything
+            self._transport.abort()
+            return
+        self._heard = True
+        held = exchange.held
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._reusable = False
+            if not exchange.complete:
+                self._fail(exchange, AttemptFailed(FailureKind.MALFORMED, f"not an HTTP answer: {error}"))
+        if exchange.held > held:
+            self._apart_from_body = 0
+            self._hold_back(exchange)
+        elif not exchange.complete:
+            # Headers, chunk sizes and trailers: the parser keeps what is unfinished of them, however long it gets.
+            self._apart_from_body += len(data)
+            if self._apart_from_body > MAX_HEAD:
+                self._fail(exchange, AttemptFailed(FailureKind.MALFORMED, TOO_LARGE))
+        exchange.wake()
+
+    def eof_received(self) -> bool:
+        self._ended(None)
+        return False  # closes our side too
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended(error)
+        self._exchange = None
+        del self._parser  # it refers back to us: without it nothing waits for the garbage collector
+        self.lost.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._writing = False
+
+    def resume_writing(self) -> None:
+        self._writing = True
+        if self._exchange is not None:
+            self._exchange.wake()
+
+    def _hold_back(self, exchange: Exchange) -> None:
+        if exchange.held > READ_BUFFER and self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _ended(self, error: Exception | None) -> None:
+        self._reusable = False
+        exchange = self._exchange
+        if exchange is None or exchange.complete:
+            return
+        if exchange.begun and error is None and exchange.broken is None and not exchange.framed():
+            exchange.complete = True
+        else:
+            why = ConnectionError("closed by the upstream") if error is None else error
+            self._fail(exchange, failed(FailureKind.RESET, "the connection broke", why))
+        exchange.wake()
+
+    def _fail(self, exchange: Exchange, failure: AttemptFailed) -> None:
+        exchange.broken = exchange.broken or failure
+        self._transport.abort()
+
+    # What the parser calls. What they raise comes out of `feed_data` as one of its own errors.
+
+    def on_message_begin(self) -> None:
+        if self._exchange is None or self._exchange.complete:
+            raise HttpParserError("bytes behind the answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or exchange.begun:
+            return  # a trailer
+        self._head_count += 1
+        self._head_bytes += len(name) + len(value)
+        if self._head_count > MAX_HEADERS or self._head_bytes > MAX_HEAD:
+            raise HttpParserError(TOO_LARGE)
+        exchange.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        status = self._parser.get_status_code()
+        if status < 100:
+            raise HttpParserError("no HTTP status")
+        if status < 200:
+            exchange.headers.clear()  # an interim answer; the final one comes behind it
+        else:
+            exchange.status = status
+            exchange.begun = True
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.begun:
+            exchange.parts.append(body)
+            exchange.held += len(body)
+
+    def on_message_complete(self) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.begun:
+            exchange.complete = True
+            self._reusable = self._parser.should_keep_alive()

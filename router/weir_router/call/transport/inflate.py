@@ -1,0 +1,56 @@
+"""An answer that comes compressed although none was asked for. Used by `pool`.
+
+Only what zlib reads; any other encoding stays as it is, and whoever reads it finds it malformed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+from weir_router.call.transport.base import READ_BUFFER, Response, read_whole
+from weir_router.errors import AttemptFailed, FailureKind
+
+ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+"""Values of `content-encoding` that `Inflated` reads."""
+
+_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
+
+
+class Inflated:
+    """`Response` over a compressed one. What a bomb unfolds to comes in parts, for the reader to bound."""
+
+    __slots__ = ("_inflater", "_response", "headers", "status")
+
+    def __init__(self, response: Response) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
+
+    async def read(self) -> bytes:
+        inflater = self._inflater
+        while not inflater.eof:
+            data = inflater.unconsumed_tail or await self._response.read()
+            if not data and (rest := inflater.flush()):
+                return rest
+            if not data:
+                raise AttemptFailed(FailureKind.RESET, "the compressed answer ends early")
+            try:
+                part = inflater.decompress(data, READ_BUFFER)
+            except zlib.error as error:
+                raise AttemptFailed(FailureKind.MALFORMED, f"the answer cannot be decompressed: {error}") from error
+            if part:
+                return part
+        while await self._response.read():
+            pass  # padding: nothing of the answer, but the connection cannot be used again before it
+        return b""
+
+    async def read_all(self) -> bytes:
+        return await read_whole(self)
+
+    def ended(self) -> bool:
+        return self._response.ended()
+
+    def release(self) -> None:
+        self._response.release()

@@ -1,0 +1,184 @@
+"""`Transport` over our own HTTP/1.1: connects, keeps connections for the next request, closes idle ones. Used by
+`auto`.
+
+With aiohttp's client session a request costs twice as much CPU; this does what an LLM upstream needs, and nothing else.
+
+A connection that was used before may be closed by the upstream while our request is on its way (keep-alive has a
+limit on both sides). When one breaks at once and before any byte of an answer, the request is sent once more, on a
+fresh connection. That is no retry in the sense of `call.failover`: such a request was most likely never read, no answer
+of it has begun, and a fresh connection that breaks in the same way is a failure like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from asyncio import sslproto
+from collections import deque
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from aiohappyeyeballs import start_connection
+from yarl import URL
+
+from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
+from weir_router.call.transport.http1 import Connection
+from weir_router.call.transport.inflate import ENCODINGS, Inflated
+from weir_router.errors import AttemptFailed, FailureKind
+
+HAPPY_EYEBALLS = 0.25
+"""Seconds until the next address is tried beside one that does not answer: RFC 8305's recommendation."""
+
+TLS_BUFFER = 16 * 1024
+"""Bytes of asyncio's buffer per TLS connection, one TLS record. Its own 256 KiB would be most of a stream's memory."""
+
+URLS = 1024
+"""URLs of which the parsed form is kept: far more than a config has; bounds memory over many configs."""
+
+
+class Origin(NamedTuple):
+    """What a connection leads to."""
+
+    secure: bool
+    host: str
+    port: int
+
+
+class Target(NamedTuple):
+    """A URL, parsed."""
+
+    origin: Origin
+    start: str  # of the request: its line and host header
+
+
+@lru_cache(URLS)
+def parsed(url: str) -> Target:
+    """Raises `ValueError` for what is no http or https URL."""
+    it = URL(url)
+    host, port = it.raw_host, it.port
+    if it.scheme not in ("http", "https") or not host or port is None:
+        raise ValueError("not an http or https URL")
+    start = f"POST {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n"
+    return Target(Origin(it.scheme == "https", host.rstrip("."), port), start)
+
+
+def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
+    """A request's head. Raises `ValueError` for a header that would break out of its line."""
+    fields = {**OWN_HEADERS, **headers, "content-length": length}
+    lines = "\r\n".join([f"{name}: {value}" for name, value in fields.items()])
+    if lines.count("\n") != len(fields) - 1 or lines.count("\r") != len(fields) - 1 or "\0" in lines:
+        raise ValueError("a header holds a line break")
+    # A caller's header that is no UTF-8 goes on as the bytes that it came as.
+    return f"{target.start}{lines}\r\n\r\n".encode(errors="surrogateescape")
+
+
+class Http1Transport:
+    """`Transport` with a pool per origin; the connection used last is used next, so that the others may age."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle: dict[Origin, deque[Connection]] = {}  # ascending by when they were used
+        self._open: set[Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._closed = False
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+        try:
+            target = parsed(url)
+            head = rendered(target, headers, len(body))
+        except ValueError as error:
+            raise unsendable(error) from None
+        connection = self._take(target.origin)
+        if connection is not None:
+            try:
+                return _readable(await connection.exchange(head, body))
+            except AttemptFailed:
+                if not connection.stale:
+                    raise
+        connection = await self._connect(target.origin, connect_timeout)
+        return _readable(await connection.exchange(head, body))
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        connections = list(self._open)
+        for connection in connections:
+            connection.abort()
+        await asyncio.gather(*(connection.lost for connection in connections))
+
+    def _take(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin)
+        oldest = self._loop.time() - KEEP_ALIVE
+        while idle:
+            connection = idle.pop()
+            if connection.idle_since >= oldest and not connection.closed():
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self, origin: Origin, timeout: float) -> Connection:
+        """A fresh connection, its name looked up afresh, within `timeout` seconds for all of it."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._opened(origin)
+        except TimeoutError:
+            raise AttemptFailed(FailureKind.CONNECT, "no connection within the connect timeout") from None
+        except ssl.SSLError as error:
+            raise failed(FailureKind.CONNECT, "TLS failed", error) from None
+        except OSError as error:
+            raise failed(FailureKind.CONNECT, "cannot connect", error) from None
+        except ValueError as error:  # a host name that DNS cannot carry
+            raise unsendable(error) from None
+
+    async def _opened(self, origin: Origin) -> Connection:
+        addresses = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS, loop=self._loop)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(self._made, partial(self._free, origin)),
+            sock=sock,
+            ssl=self._context() if origin.secure else None,
+            server_hostname=origin.host if origin.secure else None,
+        )
+        return connection
+
+    def _context(self) -> ssl.SSLContext:
+        """The system's authorities, or those of SSL_CERT_FILE; read once."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+            sslproto.SSLProtocol.max_size = TLS_BUFFER
+        return self._tls
+
+    def _made(self, connection: Connection) -> None:
+        self._open.add(connection)
+        connection.lost.add_done_callback(lambda _: self._open.discard(connection))
+        if self._closed:
+            connection.abort()
+
+    def _free(self, origin: Origin, connection: Connection) -> None:
+        connection.idle_since = self._loop.time()
+        idle = self._idle.get(origin)
+        if idle is None:
+            idle = self._idle[origin] = deque()
+        idle.append(connection)
+        if self._sweeper is None and not self._closed:
+            self._sweeper = self._loop.call_later(KEEP_ALIVE, self._sweep)
+
+    def _sweep(self) -> None:
+        """Closes what has been idle for too long; comes back while anything is idle."""
+        oldest = self._loop.time() - KEEP_ALIVE
+        for origin, idle in list(self._idle.items()):
+            while idle and (idle[0].idle_since <= oldest or idle[0].closed()):
+                idle.popleft().abort()
+            if not idle:
+                del self._idle[origin]
+        self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep) if self._idle else None
+
+
+def _readable(response: Response) -> Response:
+    compressed = response.headers.get("content-encoding", "").lower() in ENCODINGS
+    return Inflated(response) if compressed else response
