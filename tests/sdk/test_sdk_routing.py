@@ -25,6 +25,7 @@ from weir_router.contract import (
     Dialect,
     HeaderMatch,
     Mode,
+    Objectives,
     Override,
     Parameters,
     Policy,
@@ -33,6 +34,7 @@ from weir_router.contract import (
     TierRef,
     When,
 )
+from weir_router.health.objectives import SAMPLES
 
 CHEAP, DEAR = TierRef(tier="llm/t0"), TierRef(tier="llm/t1")
 TWO = [SimModel("cheap")], [SimModel("dear", Dialect.ANTHROPIC)]
@@ -175,6 +177,16 @@ async def test_an_override_is_told_in_the_answers_headers() -> None:
     async with stand(*TWO, override=Override(tier=DEAR, until=until)) as s, clients.openai_client(s) as weir:
         raw = await weir.chat.completions.with_raw_response.create(model="auto", messages=HI)
     assert raw.headers["x-weir-reason"].startswith("override: everything goes to llm/t1 until")
+
+
+async def test_a_tier_that_misses_its_objectives_is_passed_over_once_that_is_known() -> None:
+    tiers = [SimModel("cheap", ttft=0.1)], [SimModel("dear")]
+    changes = {name: {"objectives": Objectives(ttft=0.06)} for name in ("cheap", "dear")}
+    async with stand(*tiers, changes=changes) as s:
+        seen = [await lands(s) for _ in range(SAMPLES + 2)]
+        keeps = {key: view.keeps_objectives for key, view in s.router.board.view().items()}
+    assert seen == ["cheap"] * SAMPLES + ["dear"] * 2
+    assert keeps == {"llm/t0/cheap": False, "llm/t1/dear": True}
 
 
 @pytest.mark.parametrize("state", [BackendState.DRAINING, BackendState.DISABLED])

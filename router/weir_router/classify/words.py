@@ -1,9 +1,9 @@
 """The words and signs that the classifier counts: data only, read by `classify.features`.
 
-English first; German, French, Spanish and Russian get the common words of the same meaning, in the spelling with and
-without their usual endings (no stemmer: a table look-up per word is what keeps this fast). Chinese and Japanese have no
-spaces, so their signs are looked for as substrings. A word stands in exactly one list. A language that is not here is
-judged by length, code, maths symbols, tools and turns alone.
+English first; German, French, Spanish, Italian, Portuguese and Russian get the common words of the same meaning, in the
+spelling with and without their usual endings (no stemmer: a table look-up per word is what keeps this fast). Chinese
+and Japanese have no spaces, so their signs are looked for as substrings. A word stands in exactly one list. A language
+that is not here is judged by length, code, maths symbols, tools and turns alone.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ refute refutes counterexample counterexamples rigorous rigorously converse undec
 beweise beweisen beweis herleiten herleitung widerlege
 démontrer démontrez démontre prouver prouvez prouve dériver déduire démonstration
 demuestra demostrar demuestre demostración derivar deducir
+dimostra dimostrare dimostri dimostrazione dedurre demonstre demonstrar demonstra demonstração deduzir
 докажи докажите доказать доказательство выведи вывести
 """
 
@@ -59,6 +60,8 @@ preuve justifier justifiez étapes étape
 analyser analysez évaluer évaluez concevoir concevez optimiser récurrence stratégie raisonnement
 prueba justifica justificar pasos paso analiza analizar
 evalúa evaluar diseña diseñar optimizar razonamiento estrategia
+analizza analizzare valuta valutare progetta progettare passo strategia
+analise avalie avaliar projete projetar estratégia
 обоснуй обосновать проанализируй анализ оцени спроектируй
 """
 
@@ -75,6 +78,9 @@ explique expliquez expliquer pourquoi différence différences comparez comparer
 avantages inconvénients calculez résumé résous exemple exemples
 explica explicar diferencia diferencias comparar escribe escribir desarrolla calcula resume resuelve
 ventajas desventajas ejemplo ejemplos
+spiega spiegare perché differenza differenze confronta confrontare scrivi scrivere descrivi
+calcola riassumi risolvi esempio
+diferença diferenças porquê escreva escrever descreva calcule resuma resolva exemplo vantagens desvantagens
 объясни объясните объяснить почему разница разницу сравни сравнить опиши напиши напишите рассчитай реши
 """
 
@@ -84,6 +90,7 @@ assumption assumptions suppose given because although however provided implied c
 wenn falls sofern daher deshalb entweder weder sonst angenommen obwohl jedoch dass
 si sauf donc soit sinon supposons parce cependant lorsque alors
 entonces porque aunque excepto supongamos cada
+allora quindi perciò altrimenti supponiamo então portanto senão suponha
 если иначе следовательно либо потому однако каждый
 """
 
@@ -95,6 +102,7 @@ fewer avoid include includes including should cannot below under above between m
 muss müssen darf dürfen höchstens mindestens genau nur ohne niemals immer außer begrenzt
 doit doivent exactement seulement sans jamais toujours inclure éviter moins
 debe deben exactamente solo máximo mínimo nunca siempre incluir evitar
+deve devono esattamente massimo minimo senza almeno evitare devem exatamente sem apenas sempre
 должен должна должны только без максимум минимум никогда всегда
 """
 
@@ -116,8 +124,10 @@ polynomial polynomials logarithm exponent factorial probability variance estimat
 prime primes integer integers irrational rational modulo congruent convergent converges convergence continuous finite
 bounded cauchy metric topology manifold sqrt sin cos tan log triangle angle hypotenuse
 satz gleichung gleichungen ableitung wahrscheinlichkeit primzahlen primzahl wurzel
-théorème équation équations dérivée intégrale probabilité premiers entiers carré irrationnel
-teorema ecuación ecuaciones derivada probabilidad primos enteros conjunto
+théorème théorèmes équation équations dérivée intégrale probabilité premiers entiers carré carrée
+irrationnel irrationnelle racine racines
+teorema teoremas ecuación ecuaciones derivada probabilidad primos enteros conjunto irracional raíz cuadrada
+equazione equazioni derivata probabilità primi interi irrazionale radice equação equações raiz inteiros
 теорема уравнение уравнения производная интеграл вероятность корень иррационален простых
 """
 

@@ -52,6 +52,22 @@ def test_never_calls_a_complex_prompt_simple_or_a_simple_one_complex(verdicts):
     assert pairs[Complexity.SIMPLE, Complexity.COMPLEX] == 0
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Beweise, dass die Wurzel aus zwei irrational ist.",
+        "Démontrez que la racine carrée de 2 est irrationnelle.",
+        "Demuestra que la raíz cuadrada de 2 es irracional.",
+        "Dimostra che la radice quadrata di 2 è irrazionale.",
+        "Demonstre que a raiz quadrada de 2 é irracional.",
+        "Докажи, что корень из двух иррационален.",
+        "证明根号2是无理数。",
+    ],
+)
+def test_a_proof_is_complex_in_every_language_that_the_words_cover(prompt):
+    assert ask(prompt).complexity is Complexity.COMPLEX
+
+
 def test_probabilities_are_calibrated_on_the_authored_set(verdicts):
     judged = [(found.probability, expected is found.complexity) for expected, found in verdicts]
     assert fit.calibration_error(judged) <= 0.10
