@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from weir_cli.catalogue_command import dollars
 from weir_cli.output import Exit, Format, console, fail, print_json
 from weir_cli.workspace import open_workspace
 from weir_operator.catalogue import Catalogue
@@ -47,11 +48,15 @@ def explain(
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
     ] = Format.TABLE,
 ) -> None:
-    """Shows features, class, route and candidates of a prompt, each with its reason and price. Every backend counts
-    as healthy.
+    """Shows class, route and candidates of a prompt, each with its reason and price.
 
     \b
     weir explain examples/quickstart "Hi, can you prove Fermat's theorem?"
+    weir explain examples/full --request body.json --namespace team-a
+
+    Nothing is sent anywhere, and every backend counts as healthy.
+
+    Exit code 0: explained; 1: the caller may not ask for it, or request or policy are broken; 2: wrong arguments.
     """
     workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
     config = workspace.config
@@ -175,28 +180,29 @@ def _print(story: dict[str, Any]) -> None:
         "features " + ", ".join(f"{name}={value}" for name, value in story["features"].items()), highlight=False
     )
     console.print(f"route [bold]{story['route']}[/]: {story['routeReason']}", highlight=False)
-    table = Table(
-        title=f"Candidates, first choice first (US dollars per million tokens; catalogue of {story['catalogueDate']})",
-        title_justify="left",
-    )
-    for column in ("", "tier", "backend", "model", "input", "output", "reason"):
-        table.add_column(column, overflow="fold")
-    for number, candidate in enumerate(story["candidates"], 1):
-        price = candidate["price"] or {"input": "?", "output": "?"}
-        table.add_row(
-            str(number),
-            candidate["tier"],
-            candidate["backend"],
-            candidate["model"],
-            str(price["input"]),
-            str(price["output"]),
-            candidate["reason"],
-        )
-    for skipped in story["skipped"]:
-        table.add_row("–", skipped["tier"], skipped["backend"], "", "", "", f"[dim]skipped: {skipped['reason']}[/]")
-    console.print(table)
+    console.print(_table(story))
     if story["unable"]:
         console.print(f"[red]Nothing on this route can serve it:[/] {story['unable']}", highlight=False)
+
+
+def _table(story: dict[str, Any]) -> Table:
+    """Names and reasons below each other: beside each other they fit into no terminal of 80 columns."""
+    title = f"Candidates, first choice first; US dollars per million tokens\nCatalogue of {story['catalogueDate']}"
+    table = Table(title=title, title_justify="left", show_lines=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("tier / backend, model and reason", overflow="fold")
+    for heading in ("input", "output"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, candidate in enumerate(story["candidates"], 1):
+        price = candidate["price"]
+        named = f"{candidate['tier']} / [bold]{candidate['backend']}[/], {candidate['model']}"
+        priced = "price unknown" if price is None else f"price from {price['source']}"
+        figures = ("?" if price is None else dollars(price[kind]) for kind in ("input", "output"))
+        table.add_row(str(number), f"{named}\n[dim]{candidate['reason']}; {priced}[/]", *figures)
+    for skipped in story["skipped"]:
+        named = f"{skipped['tier']} / {skipped['backend']}"
+        table.add_row("–", f"[dim]{named}\nskipped: {skipped['reason']}[/]", "", "")
+    return table
 
 
 def _escaped(value: Any) -> Any:

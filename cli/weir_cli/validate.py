@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from weir_cli.output import Exit, Format, console, print_json
-from weir_cli.workspace import open_workspace, print_problems, summary
+from weir_cli.workspace import counted, open_workspace, print_problems, summary
 
 
 def validate(
@@ -26,8 +26,11 @@ def validate(
 
     \b
     weir validate manifests
+    weir validate manifests --strict --output json
 
-    Exit code 0: nothing is wrong; 1: there are errors; 2: there is nothing to read.
+    Secrets that are not among them may come from the environment, as for `weir up`.
+
+    Exit code 0: nothing is wrong; 1: there are errors, or with --strict warnings; 2: there is nothing to read.
     """
     workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
     if output is Format.JSON:
@@ -37,15 +40,20 @@ def validate(
                 "problems": workspace.problems,
                 "notices": workspace.notices,
                 "tiers": sorted(workspace.config.tiers),
+                "policies": [policy.key for policy in workspace.config.policies],
             }
         )
     else:
         print_problems(console, workspace.problems, workspace.notices)
         console.print(summary(workspace.config))
-        warnings = len(workspace.problems) - len(workspace.errors)
-        console.print(
-            f"{len(workspace.config.tiers)} tiers, {len(workspace.config.policies)} policies, "
-            f"{len(workspace.errors)} errors, {warnings} warnings"
+        wrong = len(workspace.errors)
+        config = workspace.config
+        counts = (
+            counted(len(config.tiers), "tier"),
+            counted(len(config.policies), "policy", "policies"),
+            counted(wrong, "error"),
+            counted(len(workspace.problems) - wrong, "warning"),
         )
+        console.print(", ".join(counts))
     if workspace.errors or (strict and workspace.problems):
         raise typer.Exit(Exit.PROBLEMS)

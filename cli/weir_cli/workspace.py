@@ -78,6 +78,11 @@ def print_problems(console: Console, problems: Sequence[Problem], notices: Seque
             console.print(f"    → {problem.action}", highlight=False, markup=False, soft_wrap=True)
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 policy`, `2 policies`."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def summary(config: CompiledConfig) -> Table:
     """What will be served: a row per policy."""
     table = Table(title="RoutingPolicies", title_justify="left")

@@ -105,12 +105,13 @@ def test_ctrl_c_while_it_starts_leaves_no_traceback(tmp_path: Path, command: lis
 def test_the_quickstart_is_valid() -> None:
     result = run("validate", QUICKSTART)
     assert result.exit_code == 0
-    assert "4 tiers, 1 policies, 0 errors, 0 warnings" in result.stdout
+    assert "4 tiers, 1 policy, 0 errors, 0 warnings" in result.stdout
     assert facts(run("validate", QUICKSTART, "--output", "json")) == {
         "valid": True,
         "problems": [],
         "notices": [],
         "tiers": ["default/budget", "default/mid-range", "default/premium", "default/ultra-budget"],
+        "policies": ["default/assistants"],
     }
 
 
@@ -193,6 +194,13 @@ def test_explain_shows_people_what_it_tells_machines() -> None:
     for fact in (story["policy"], story["complexity"], story["reason"], story["route"], story["catalogueDate"]):
         assert fact in shown
     assert all(candidate["model"] in shown for candidate in story["candidates"])
+
+
+def test_explain_fits_a_terminal_of_80_columns() -> None:
+    arguments = ["explain", str(ROOT / "examples" / "full"), "Compare the two.", "--namespace", "team-a"]
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, arguments).stdout
+    assert re.search(r"llm/premium / sonnet, claude-sonnet-5 +│ +2 │ +10 │", shown)
+    assert re.search(r"price from spec and catalogue 20\d\d", shown)
 
 
 def test_a_friendly_question_about_a_proof_is_not_simple() -> None:

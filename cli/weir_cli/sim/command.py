@@ -24,6 +24,10 @@ from weir_cli.sim.server import Simulator
 DEFAULT_LISTEN = "127.0.0.1:9100"
 """Beside the router's 8080 and 9090."""
 
+EXAMPLE = """models:
+- {name: quick, ttft: 135ms, tokens_per_second: 75}
+- {name: parrot, dialect: Anthropic, answer: "You said: {prompt}", key: any-secret}"""
+
 EXIT_UNUSABLE = 2
 """The models file or the address cannot be used: the same code as for a wrong option."""
 
@@ -51,8 +55,12 @@ def _help() -> str:
     # \b keeps the lines of a paragraph apart.
     return "\n".join(
         (
-            "Serve simulated OpenAI and Anthropic models with set speed, and faults switched on at run time.",
-            "\nModels have name, dialect, ttft, tokens_per_second, answer, key, refuses, and more: see `SimModel`.",
+            "Serves simulated OpenAI and Anthropic models with set speed, and faults switched on at run time.",
+            "\n\b\nweir sim",
+            "weir sim models.yaml --listen 127.0.0.1:9200",
+            "\nA file of models, for example:\n\n\b",
+            EXAMPLE,
+            f"\nFields of a model: {', '.join(SimModel.__struct_fields__)}.",
             "\nControl endpoints:\n\n\b",
             *endpoints,
             "\nFor example, the next five requests:\n\n\b",
@@ -60,6 +68,7 @@ def _help() -> str:
             """ -d '{"kind": "rate_limit", "count": 5}'""",
             "\nFields of every fault: kind, probability, count (requests), lasts (seconds). Kinds:\n\n\b",
             *faults,
+            "\nExit code 2: the file or the address cannot be used.",
         )
     )
 
