@@ -1,0 +1,233 @@
+"""The docs and the code name the same things and the same numbers."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter
+
+from weir_cli.app import app
+from weir_cli.sim import control
+from weir_cli.sim.faults import HELP
+from weir_cli.sim.models import DEFAULT_ANSWER_TOKENS, DEFAULT_CONTEXT_TOKENS, SimModel
+from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
+from weir_router import errors
+from weir_router.admit import limits, retry_budget
+from weir_router.call import clocks
+from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
+from weir_router.choose import rank
+from weir_router.classify import features, tokens, weights
+from weir_router.health import breaker, guard, latency, objectives, place, window
+from weir_router.record import metrics
+from weir_router.record.events import RequestRecord
+from weir_router.serve import answers, story
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+
+
+def page(name):
+    return (DOCS / f"{name}.md").read_text()
+
+
+def section(name, heading):
+    return page(name).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def rows(text):
+    """Cells of a page's tables, without rules."""
+    lines = [line.strip("| ") for line in text.splitlines() if line.startswith("| ")]
+    return [re.split(r" ?\| ?", line) for line in lines]
+
+
+def names(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def registered():
+    """Labels of every metric, by the name that Prometheus shows."""
+    registry = metrics.Metrics().registry
+    known = registry._collector_to_names
+    return {it._name + "_total" * isinstance(it, Counter): set(it._labelnames) for it in known}
+
+
+def test_the_page_of_metrics_has_every_metric_with_its_labels():
+    told = {
+        name: set(filter(None, labels.split(", ")))
+        for first, labels, *_ in rows(section("observability", "Metrics"))
+        for name in names(first)
+    }
+    assert told == registered()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_page_names_a_metric_or_label_that_is_not_there(path):
+    known = registered()
+    for name, labels in re.findall(r"`(weir_[a-z_]+)(?:\{([^}]*)\})?", path.read_text()):
+        if name in ("weir_router", "weir_operator", "weir_cli"):
+            continue
+        assert name in known, name
+        told = {label.partition("=")[0].strip() for label in labels.split(",")} - {"", "..."}
+        assert told <= known[name], name
+
+
+def every(kind):
+    return {kind, *(each for child in kind.__subclasses__() for each in every(child))}
+
+
+def test_every_error_is_told_with_its_status():
+    told = {name: cells[1] for cells in rows(page("failover")) for name in names(cells[0])}
+    for error in every(errors.WeirError) - {errors.UpstreamRefused}:
+        assert told[error.code] in (str(error.status), "in the stream")
+
+
+def test_every_kind_of_failure_is_told():
+    told = {name for cells in rows(page("failover")) for name in names(cells[0])}
+    assert told >= set(errors.FailureKind)
+
+
+def test_every_outcome_and_breaker_state_is_told():
+    assert {f"`{name}`" for name in ("ok", "refused", "limited", "error", "broken", "cancelled")} <= set(
+        re.findall(r"`\w+`", section("failover", "Metrics"))
+    )
+    assert all(f"`{state}`" in page("circuit-breaker") for state in breaker.State)
+
+
+def test_every_header_of_an_answer_is_told_and_no_other():
+    record = RequestRecord(id="1", path="/")
+    for field in ("policy", "route", "tier", "backend", "complexity", "reason"):
+        setattr(record, field, "x")
+    record.attempts = [errors.AttemptRecord("t", "b", "ok", 0.1)]
+    sent = {name for name in answers.way(record) if name.startswith("x-")}
+    sent |= {"x-weir-error-source", "x-should-retry", *answers.REQUEST_ID.values()}
+    assert set(names(section("observability", "Answer headers"))) - {"request_id"} == sent
+
+
+def percent(share):
+    return f"{share:.0%}".replace("%", " %")
+
+
+KNOBS = [
+    ("failover", "`RoutingPolicy.spec.failover.attempts`", f"{DEFAULT_ATTEMPTS}, "),
+    ("failover", "`RoutingPolicy.spec.failover.deadline`", DEFAULT_DEADLINE),
+    ("failover", "`timeouts.connect`", f"{clocks.CONNECT_TIMEOUT:g}s"),
+    ("failover", "`timeouts.idle`", f"{clocks.IDLE_TIMEOUT:g}s "),
+    ("failover", "`timeouts.total`", f"{clocks.TOTAL_TIMEOUT:g}s"),
+    (
+        "failover",
+        "retry budget",
+        f"{percent(retry_budget.PER_REQUEST)} of requests + {retry_budget.PER_SECOND:g}/s, cap {retry_budget.CAP:g};",
+    ),
+    ("circuit-breaker", "consecutive failures", f"{breaker.CONSECUTIVE}"),
+    ("circuit-breaker", "within attempts", f"{breaker.STREAK_SPAN}"),
+    (
+        "circuit-breaker",
+        "ratio, minimum, window",
+        f"{percent(breaker.RATIO)}, {breaker.RATIO_MINIMUM}, ten buckets of {window.BUCKET_SECONDS:g} s",
+    ),
+    ("circuit-breaker", "slow: objective, median", f"×{latency.SLOW_OBJECTIVE:g}, ×{latency.SLOW_MEDIAN:g}"),
+    ("circuit-breaker", "slow: floor against a median", f"{latency.SLOW_FLOOR:g} s"),
+    ("circuit-breaker", "slow: without samples", f"half of the deadline, at least {latency.SLOW_COLD:g} s"),
+    ("circuit-breaker", "samples: tier, own", f"{latency.POOL_SAMPLES}, {latency.OWN_SAMPLES}"),
+    (
+        "circuit-breaker",
+        "crawl",
+        f"{percent(guard.CRAWL_SHARE)} of the tier's median tokens/s over ≥ {guard.CRAWL_SECONDS:g} s",
+    ),
+    (
+        "circuit-breaker",
+        "open period",
+        f"{breaker.OPEN_FIRST:g} s, ×2, {breaker.OPEN_LAST:g} s, ±{percent(breaker.OPEN_JITTER)}",
+    ),
+    ("circuit-breaker", "Retry-After cap", f"{breaker.RETRY_AFTER_CAP:g} s"),
+    ("circuit-breaker", "probes to close", f"{breaker.PROBES_TO_CLOSE} completed"),
+    ("circuit-breaker", "probe's slot", f"{breaker.PROBE_DEADLINE:g} s"),
+    ("circuit-breaker", "ejection", f"{breaker.EJECT_SECONDS:g} s"),
+    ("circuit-breaker", "return", f"×{place.RETURN_COST:g}, over {place.RETURN_SECONDS:g} s"),
+    ("load-balancing", "expected output", f"{rank.EXPECTED_OUTPUT} tokens"),
+    ("load-balancing", "average forgets over", f"{latency.DECAY:g} s"),
+    ("load-balancing", "a failure's worth", f"{latency.FAILURE_COST:g} s"),
+    (
+        "load-balancing",
+        "objectives: band, samples, trial",
+        f"{percent(objectives.MARGIN - 1)}, {objectives.SAMPLES}, after {objectives.TRIAL_AFTER:g} s",
+    ),
+    ("classification", "`RoutingPolicy.spec.classifier.minConfidence`", f'`"{DEFAULT_MIN_CONFIDENCE}"`'),
+    ("classification", "`features.HEAD`, `TAIL`", f"{features.HEAD:,} and {features.TAIL} characters"),
+    ("classification", "`features.EARLIER`", f"{features.EARLIER} characters"),
+    (
+        "classification",
+        "`weights.MODERATE_FROM`, `COMPLEX_FROM`",
+        f"{weights.MODERATE_FROM} and {weights.COMPLEX_FROM}",
+    ),
+    ("classification", "`weights.TEMPERATURE`", f"{weights.TEMPERATURE}"),
+    (
+        "classification",
+        "`tokens.IMAGE_TOKENS`, `DOCUMENT_TOKENS`, `TOOL_TOKENS`",
+        f"{tokens.IMAGE_TOKENS}, {tokens.DOCUMENT_TOKENS:,}, {tokens.TOOL_TOKENS}",
+    ),
+    ("simulator", "`answer_tokens`", f"{DEFAULT_ANSWER_TOKENS}"),
+    ("simulator", "`context_tokens`", f"{DEFAULT_CONTEXT_TOKENS}"),
+    *(("translation", f"`{name}`", f"{budget:,}") for name, budget in EFFORT_BUDGETS.items()),
+]
+
+
+@pytest.mark.parametrize(("name", "knob", "value"), KNOBS, ids=lambda text: text.strip("`"))
+def test_a_knob_s_default_is_what_its_page_says(name, knob, value):
+    told = [cells[1] for cells in rows(page(name)) if cells[0] == knob]
+    assert any(cell.startswith(value) for cell in told), told
+
+
+SENTENCES = [
+    ("circuit-breaker", f"at least {latency.DEADLINE_FLOOR:g} s, with {latency.POOL_SAMPLES} samples or more"),
+    ("circuit-breaker", "three times the p95" if latency.DEADLINE_P95 == 3 else "?"),
+    ("circuit-breaker", "five times the TTFT objective" if latency.DEADLINE_OBJECTIVE == 5 else "?"),
+    (
+        "circuit-breaker",
+        f"else {latency.DEADLINE_COLD:g} s, or the cap for prompts over {latency.COLD_LONG_PROMPT:,} tokens",
+    ),
+    ("circuit-breaker", f"the cap: {latency.DEADLINE_CAP:g} s, or {latency.DEADLINE_CAP_REASONING:g} s where"),
+    ("circuit-breaker", f"up to {', '.join(f'{bound:,}' for bound in latency.SIZE_BOUNDS)} tokens, and more"),
+    ("circuit-breaker", f"the last {latency.RECENT_SAMPLES} of the last {latency.RECENT_SECONDS / 60:g} min"),
+    (
+        "circuit-breaker",
+        "*half bad of at least ten within 10 s**" if window.BUCKETS == breaker.RATIO_MINIMUM == 10 else "?",
+    ),
+    ("failover", f"`Retry-After` of at most {errors.MAX_RETRY_AFTER:g} s"),
+    ("failover", f"the router's {story.MAX_REQUEST_BYTES >> 20} MiB"),
+    ("limits", f"the router's own bound is {story.MAX_REQUEST_BYTES >> 20} MiB"),
+    ("limits", "ten seconds' worth, or ten requests" if limits.BURST_SECONDS == limits.BURST_FLOOR == 10 else "?"),
+    ("observability", f"after {metrics.MAX_FEATURES}\ndifferent ones the rest count as `other`"),
+    ("observability", f"more than {metrics.MAX_CHILDREN:,} sets of labels"),
+    ("translation", f"{DEFAULT_MAX_TOKENS} (`DEFAULT_MAX_TOKENS`)"),
+]
+
+
+@pytest.mark.parametrize(("name", "sentence"), SENTENCES)
+def test_a_number_in_a_sentence_is_the_code_s(name, sentence):
+    assert sentence in page(name)
+
+
+def test_the_simulator_s_page_has_every_field_fault_and_endpoint():
+    first = [cells[0] for cells in rows(page("simulator"))]
+    told = {name for cell in first for name in names(cell)}
+    assert told >= set(SimModel.__struct_fields__)
+    assert [cells for cells in rows(section("simulator", "Faults")) if cells[0].strip("`") in HELP] == [
+        [f"`{kind}`", text] for kind, text in HELP.items()
+    ]
+    endpoints = re.findall(r"^    (\w+) +(/_sim\S+)", control.__doc__, re.MULTILINE)
+    assert told >= {f"{method} {path}" for method, path in endpoints}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_page_names_a_command_that_is_not_there(path):
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    for command in re.findall(r"(?:^    |`|^)weir ([a-z]+)", path.read_text(), re.MULTILINE):
+        assert command in known
+
+
+def test_every_page_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\((docs/[^)#]+)\)", (ROOT / "README.md").read_text()))
+    assert linked >= {str(path.relative_to(ROOT)) for path in DOCS.rglob("*.md")}
