@@ -101,6 +101,11 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("RoutingPolicy.spec.failover.attempts", 0, "greater than or equal to 1"),
     ("RoutingPolicy.spec.failover.attempts", 11, "less than or equal to 10"),
     ("RoutingPolicy.spec.override", {"tier": {"name": "t"}, "until": "tomorrow"}, "RFC3339|date-time|should match"),
+    (
+        "RoutingPolicy.spec.override",
+        {"tier": {"name": "t"}, "until": "2026-12-01T00:00:00+25:00"},
+        "should match",
+    ),
     ("ModelTier.spec.backends[].provider", "Gemini", "Unsupported value"),
     ("ModelTier.spec.backends[].state", "Sleeping", "Unsupported value"),
     ("ModelTier.spec.backends[].capabilities", ["Telepathy"], "Unsupported value"),

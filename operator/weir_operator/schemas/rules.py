@@ -91,8 +91,12 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _prune_nulls(cls, data: Any) -> Any:
-        # As the API server does for fields that are not nullable: `objectives:` with nothing after it is absent.
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+        # As the API server does for fields that are not nullable: `objectives:` with nothing after it is absent. A
+        # field that nobody knows stays, to be refused.
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Model:

@@ -150,3 +150,8 @@ def test_durations_are_seconds(text, expected):
 
 def test_times_have_a_zone():
     assert timestamp("1970-01-01T01:00:00+01:00") == timestamp("1970-01-01T00:00:00Z") == 0.0
+
+
+def test_a_misspelt_field_is_refused_though_nothing_stands_behind_it():
+    with pytest.raises(ValidationError, match="lables"):
+        ModelTierSpec.model_validate(tier(lables=None))
