@@ -10,8 +10,11 @@ PYTHON_FILES := . hack/pins hack/sizes $(wildcard hack/catalogue)
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
 
+# Tests that are named, and are not those of the CRDs, need no API server.
+KUBE := $(if $(filter tests/%,$(ARGS)),$(findstring tests/kube,$(ARGS)),all)
+
 test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd the first time (about 5 minutes)
-	@PYTHON=$(BIN)/python hack/kube/ensure >/dev/null
+	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure >/dev/null)
 	@$(BIN)/pytest $(ARGS)
 
 check: .venv/.ready ## lint, format, types, layers, generated files, and the longest modules and functions

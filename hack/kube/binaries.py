@@ -89,7 +89,7 @@ def _missing(folder: Path) -> list[str]:
 
 
 def _build_once(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    _writable(folder)
     with _lock(folder.parent / "lock"):
         missing = _missing(folder)  # read again: another process may just have built them
         if missing:
@@ -99,6 +99,19 @@ def _build_once(folder: Path) -> Path:
             for name in missing:
                 _build(go, name, folder)
     return folder
+
+
+def _writable(folder: Path) -> None:
+    """Makes the folder, and sees that its parent takes a file. Raises `NotAvailable`: a home may be read-only."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder.parent / "lock").touch()
+    except OSError as error:
+        raise NotAvailable(
+            f"{folder} cannot be written: {error.strerror}.\n"
+            "What to do: set XDG_CACHE_HOME to a folder that can (and GOCACHE and GOMODCACHE, if Go is to compile),\n"
+            f"or KUBEBUILDER_ASSETS to one that holds {', '.join(BINARIES)} of Kubernetes {KUBERNETES}."
+        ) from error
 
 
 @contextmanager

@@ -10,6 +10,10 @@ from weir_cli.app import app
 from weir_cli.sim import control
 from weir_cli.sim.faults import HELP
 from weir_cli.sim.models import DEFAULT_ANSWER_TOKENS, DEFAULT_CONTEXT_TOKENS, SimModel
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile import compile_config
+from weir_operator.manifests import load
+from weir_operator.problems import Reason
 from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
 from weir_router import errors
 from weir_router.admit import limits, retry_budget
@@ -231,3 +235,20 @@ def test_no_page_names_a_command_that_is_not_there(path):
 def test_every_page_is_reached_from_the_readme():
     linked = set(re.findall(r"\]\((docs/[^)#]+)\)", (ROOT / "README.md").read_text()))
     assert linked >= {str(path.relative_to(ROOT)) for path in DOCS.rglob("*.md")}
+
+
+def manifests():
+    blocks = [block for path in PAGES for block in re.findall(r"```yaml\n(.*?)```", path.read_text(), re.DOTALL)]
+    return [block for block in blocks if block.startswith("apiVersion")]
+
+
+@pytest.mark.parametrize("text", manifests(), ids=lambda text: re.search("kind: (\\w+)", text)[1])
+def test_manifests_in_the_docs_have_no_mistakes(tmp_path, text):
+    (tmp_path / "page.yaml").write_text(text)
+    loaded = load(tmp_path, environ={"OPENAI_API_KEY": "sk-test"})
+    compiled = compile_config(loaded.observed, catalogue=Catalogue.load(), revision=1, now=1_800_000_000.0)
+    assert not loaded.problems
+    assert {problem.reason for problem in compiled.problems} <= {
+        Reason.TIER_NOT_FOUND_OR_NOT_GRANTED
+    }  # not on the page
+    assert compiled.config.policies[0].not_ready is None
