@@ -72,11 +72,11 @@ def up(
     print_problems(errors, workspace.problems, workspace.notices)
     if not workspace.config.policies:
         raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
-    _log_to_stdout(log)
+    log_to_stdout(log)
     router = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port)
     session = Session(directory, namespace, class_name, anonymous=not require_keys)
     try:
-        _calm_collector()
+        calm_collector()
         uvloop.run(session.run(router, workspace))
     except OSError as error:
         raise fail(
@@ -153,7 +153,7 @@ class Session:
         return True
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """Keeps the cyclic collector out of requests' way: what is loaded by now stays, and is not looked at again.
 
     Measured with 32 connections on one core: the slowest hundredth of requests takes half as long.
@@ -163,7 +163,8 @@ def _calm_collector() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
-def _log_to_stdout(enabled: bool) -> None:
+def log_to_stdout(enabled: bool) -> None:
+    """Requests' lines on stdout if `enabled`; everything else that is logged on stderr."""
     requests = logging.getLogger("weir.request")
     requests.propagate = False
     logging.raiseExceptions = False  # a reader of stdout that goes away is no reason to print a traceback per request

@@ -68,6 +68,10 @@ class ConfigStore:
         for listener in self._listeners:
             listener(config, secrets)
 
+    def reject(self, reason: str | None) -> None:
+        """Remembers why a newer config did not get as far as `apply`; None: there is no such config any more."""
+        self.rejected = reason
+
     @staticmethod
     def _check_credentials(config: CompiledConfig, secrets: Secrets) -> None:
         for key, tier in config.tiers.items():

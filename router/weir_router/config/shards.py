@@ -1,0 +1,124 @@
+"""Published files → `CompiledConfig` and `Secrets`. Pure; called by `mounted`, for `store` to apply.
+
+Files are named by the hash of what they hold (see `contract.Index`), so old and new ones may lie side by side, and an
+index is good exactly when everything that it names is there and is what the name says. Anything else is refused whole:
+a config of which a part is older would send requests where nobody wanted them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from weir_router.config.store import ConfigRejected, check_version
+from weir_router.contract import (
+    INDEX_FILE,
+    CallerKey,
+    CompiledConfig,
+    Index,
+    Policy,
+    Secrets,
+    Shard,
+    caller_keys_file,
+    credential_file,
+    digest,
+    shard_file,
+)
+
+T = TypeVar("T")
+
+
+def parse_index(data: bytes) -> Index:
+    """An index from its JSON. Raises `ConfigRejected` for another major version, or for what is not an index."""
+    try:
+        check_version(msgspec.json.decode(data, type=_Version).api_version)
+        return msgspec.json.decode(data, type=Index)
+    except msgspec.MsgspecError as error:
+        raise ConfigRejected(f"{INDEX_FILE} is not an index: {error}") from error
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    api_version: str = "missing"
+
+
+def assemble(index: Index, files: Mapping[str, bytes]) -> tuple[CompiledConfig, Secrets]:
+    """The config that `index` stands for. Raises `ConfigRejected`, naming what is missing or damaged."""
+    source = _Files(index.revision, files)
+    shards = [
+        source.decoded(f"shard {shard}", shard_file(shard, hashed), hashed, Shard)
+        for shard, hashed in sorted(index.shards.items())
+    ]
+    config = CompiledConfig(
+        api_version=index.api_version,
+        revision=index.revision,
+        class_name=index.class_name,
+        tiers=_merged(shard.tiers for shard in shards),
+        policies=tuple(sorted((policy for shard in shards for policy in shard.policies), key=_precedence)),
+        generations=_merged(shard.generations for shard in shards),
+        anonymous_namespace=index.anonymous_namespace,
+        routers=index.routers,
+        catalogue_date=index.catalogue_date,
+    )
+    return config, Secrets(credentials=source.credentials(index), caller_keys=source.caller_keys(index))
+
+
+def _merged(parts: Iterable[dict[str, T]]) -> dict[str, T]:
+    whole = {key: value for part in parts for key, value in part.items()}
+    return {key: whole[key] for key in sorted(whole)}
+
+
+def _precedence(policy: Policy) -> tuple[float, str, str]:
+    return policy.created, policy.namespace, policy.name
+
+
+class _Files:
+    """The files of one revision; what they hold never enters an error."""
+
+    def __init__(self, revision: int, files: Mapping[str, bytes]) -> None:
+        self._revision = revision
+        self._files = files
+
+    def credentials(self, index: Index) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for hashed in index.credentials:
+            name = credential_file(hashed)
+            value = self._file("a credential", name)
+            self._check("a credential", name, value, hashed)
+            found[hashed] = value.decode("utf-8", "replace")  # as the compiler reads it
+        return found
+
+    def caller_keys(self, index: Index) -> dict[str, CallerKey]:
+        if index.caller_keys is None:
+            return {}
+        name = caller_keys_file(index.caller_keys)
+        return self.decoded("the file of callers' keys", name, index.caller_keys, dict[str, CallerKey])
+
+    def decoded(self, what: str, name: str, hashed: str, type_: type[T]) -> T:
+        try:
+            content = gzip.decompress(self._file(what, name))
+        except (OSError, EOFError, zlib.error) as error:
+            raise self._damaged(what, name) from error
+        self._check(what, name, content, hashed)
+        try:
+            return msgspec.json.decode(content, type=type_)
+        except msgspec.MsgspecError as error:
+            raise ConfigRejected(f"{what} of revision {self._revision} cannot be read: {error}") from error
+
+    def _file(self, what: str, name: str) -> bytes:
+        try:
+            return self._files[name]
+        except KeyError:
+            raise ConfigRejected(f"{what} of revision {self._revision} is not there yet: {name}") from None
+
+    def _check(self, what: str, name: str, content: bytes, hashed: str) -> None:
+        if digest(content) != hashed:
+            raise self._damaged(what, name)
+
+    def _damaged(self, what: str, name: str) -> ConfigRejected:
+        return ConfigRejected(
+            f"{what} of revision {self._revision} is damaged: the content of {name} is not what its name says"
+        )

@@ -1,0 +1,96 @@
+"""`weir router` as a process, on what the operator publishes, mounted and swapped as the kubelet does."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cli.shell import Gateway, http, policy, running, save, tier, until, weir
+from support.published import Volume, published
+from weir_cli.sim import SimulatorThread
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile import Compiled, compile_config
+from weir_operator.manifests import load
+from weir_router.contract import CallerKey
+from weir_router.identify.keys import fingerprint
+
+KEY = "weir_of-a-caller"
+UPSTREAM_KEY = "sk-upstream-0123456789"
+
+
+@contextlib.contextmanager
+def serving(directory: Path) -> Iterator[Gateway]:
+    """`weir router` on free ports."""
+    listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    with running("router", "--config-dir", directory, *listen) as command:
+        found = command.wait_for(r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)")
+        yield Gateway(command, found[1], found[2])
+
+
+@pytest.fixture
+def manifests_of(tmp_path: Path, simulator: SimulatorThread):
+    """Compiles a tier with a credential, and a policy for `model`; the caller needs a key."""
+
+    def compiled(model: str) -> Compiled:
+        secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"k": UPSTREAM_KEY}}
+        secret["metadata"] = {"name": "up", "labels": {"weir.dev/credential": "true"}}
+        credentials = {"secretRef": {"name": "up", "key": "k"}}
+        folder = tmp_path / "manifests"
+        save(folder / "all.yaml", tier(simulator.url, credentials=credentials), policy(model=model), secret)
+        result = compile_config(load(folder).observed, catalogue=Catalogue.load(), now=time.time())
+        assert not result.problems
+        keys = {fingerprint(KEY): CallerKey(namespace="default", name="ci")}
+        return Compiled(result.config, msgspec.structs.replace(result.secrets, caller_keys=keys), ())
+
+    return compiled
+
+
+def ready(gateway: Gateway) -> dict[str, object]:
+    found: dict[str, object] = http(f"{gateway.admin}/readyz").json()
+    return found
+
+
+def test_it_answers_from_published_files_and_follows_each_swap(tmp_path: Path, manifests_of):
+    volume = Volume(tmp_path / "config")
+    volume.swap(published(manifests_of("first"), 1).files)
+    second = published(manifests_of("second"), 2)
+    with serving(volume.directory) as gateway:
+        assert ready(gateway) == {"ready": True, "revision": 1, "rejected": None}
+        assert gateway.ask("first", KEY).status == 200
+        assert gateway.ask("first").status == 401
+        volume.swap({name: it for name, it in second.files.items() if not name.startswith("credential.")})
+        until(lambda: "a credential of revision 2 is not there yet" in str(ready(gateway)["rejected"]))
+        assert ready(gateway)["revision"] == 1
+        assert gateway.ask("first", KEY).status == 200
+        volume.swap(second.files)
+        until(lambda: ready(gateway) == {"ready": True, "revision": 2, "rejected": None})
+        assert gateway.ask("second", KEY).status == 200
+        assert gateway.command.stop() == 0
+        assert UPSTREAM_KEY not in gateway.command.said + "".join(gateway.command.stdout)
+
+
+def test_without_config_it_listens_and_says_what_it_waits_for(tmp_path: Path, manifests_of):
+    volume = Volume(tmp_path / "config")
+    with serving(volume.directory) as gateway:
+        answer = http(f"{gateway.admin}/readyz")
+        assert answer.status == 503
+        assert "no index.json" in answer.json()["rejected"]
+        assert gateway.ask("first", KEY).status == 503
+        volume.swap(published(manifests_of("first"), 1).files)
+        until(lambda: http(f"{gateway.admin}/readyz").status == 200)
+        assert gateway.ask("first", KEY).status == 200
+
+
+def test_its_help_has_an_example():
+    assert "weir router --config-dir /etc/weir/config" in weir("router", "--help").stdout
+
+
+def test_an_address_in_use_is_exit_2(tmp_path: Path):
+    with serving(tmp_path) as gateway:
+        taken = gateway.url.removeprefix("http://")
+        assert weir("router", "--config-dir", tmp_path, "--listen", taken, "--admin", "127.0.0.1:0").returncode == 2
