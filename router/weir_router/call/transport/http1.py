@@ -173,8 +173,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Closes it at once, whatever is still to be sent."""
-        self._exchange = None
+        """Closes it at once, whatever is still to be sent; whoever waits for an answer gets a failure."""
         if not self.lost.done():
             self._transport.abort()
 

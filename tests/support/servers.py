@@ -1,0 +1,89 @@
+"""Servers for the transports' tests: what a test wants said on a socket, nginx, and certificates of a private CA."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def one_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head in lower case, and body."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return head, await reader.readexactly(length)
+
+
+@contextlib.asynccontextmanager
+async def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """The base URL of a server that runs `talk` on each connection, and closes it after."""
+
+    async def safely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            await talk(reader, writer)
+        writer.close()
+
+    async with await asyncio.start_server(safely, "127.0.0.1", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"{'https://localhost' if tls else 'http://127.0.0.1'}:{port}"
+
+
+def certificates(folder: Path) -> Path:
+    """`folder` with ca.pem, and server.pem and server.key for localhost signed by it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the openssl command, which makes the certificates, is not installed")
+
+    def make(*arguments: str) -> None:
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        subprocess.run([openssl, "req", "-x509", *key, *arguments], cwd=folder, check=True, capture_output=True)
+
+    make("-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=private CA")
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    make(*signed, *name, "-keyout", "server.key", "-out", "server.pem")
+    return folder
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    """For a server with the certificate of `certificates`."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return context
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, server: str) -> Iterator[None]:
+    """Debian's nginx with `server` as the contents of its only `server` block."""
+    binary = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not Path(binary).exists():
+        pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
+    temporary = "".join(f"{name}_temp_path {folder}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
+    config = folder / "nginx.conf"
+    config.write_text(
+        # One process: workers of a root's nginx run as somebody who may not read `folder`.
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
+        f"events {{}} http {{ access_log off; client_body_temp_path {folder}/body; {temporary} server {{ {server} }} }}"
+    )
+    process = subprocess.Popen([binary, "-p", str(folder), "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)

@@ -1,0 +1,333 @@
+"""Our own HTTP/1.1: when a connection is used again, when a request is sent again, and what it holds in memory."""
+
+import asyncio
+import gzip
+import socket
+
+import pytest
+
+from support.servers import free_port, one_request, talking
+from weir_router.call.transport import http1, pool
+from weir_router.call.transport.pool import Http1Transport
+from weir_router.errors import AttemptFailed, FailureKind
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+
+
+@pytest.fixture
+async def client():
+    made = Http1Transport()
+    yield made
+    await made.close()
+
+
+async def whole(client, url, body=b"{}"):
+    response = await client.post(url, {}, body, 1.0)
+    try:
+        return await response.read_all()
+    finally:
+        response.release()
+
+
+def scripted(*connections):
+    """A server's talk: for each connection, in the order of their coming, what is said to its requests."""
+    left, heard = [list(answers) for answers in connections], []
+
+    async def talk(reader, writer):
+        mine = left.pop(0)
+        number = len(connections) - len(left)
+        for answer in mine:
+            heard.append((number, (await one_request(reader))[1]))
+            writer.write(answer)
+            await writer.drain()
+
+    return talk, heard
+
+
+async def test_a_request_that_crosses_the_close_is_sent_once_more(client):
+    """The upstream reads the second request and closes: to us the same as not having read it."""
+
+    async def talk(reader, writer):
+        heard.append(await one_request(reader))
+        writer.write(OK)
+        if len(heard) == 1:
+            heard.append(await one_request(reader))  # and closes without a word
+
+    heard = []
+    async with talking(talk) as url:
+        assert [await whole(client, url, b) for b in (b"1", b"2")] == [b"hello", b"hello"]
+    assert [body for _, body in heard] == [b"1", b"2", b"2"]
+
+
+async def test_it_is_sent_again_only_once(client):
+    talk, heard = scripted([OK, b""], [b""], [OK])
+    async with talking(talk) as url:
+        await whole(client, url)
+        with pytest.raises(AttemptFailed) as caught:
+            await whole(client, url)
+    assert caught.value.kind is FailureKind.RESET
+    assert [connection for connection, _ in heard] == [1, 1, 2]
+
+
+async def test_on_a_fresh_connection_it_is_never_sent_again(client):
+    talk, heard = scripted([b""], [OK])
+    async with talking(talk) as url:
+        with pytest.raises(AttemptFailed):
+            await whole(client, url)
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("said", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", b"nonsense"])
+async def test_after_a_byte_of_an_answer_it_is_never_sent_again(client, said):
+    talk, heard = scripted([OK, said], [OK])
+    async with talking(talk) as url:
+        await whole(client, url)
+        with pytest.raises(AttemptFailed):
+            await whole(client, url)
+    assert len(heard) == 2
+
+
+async def test_an_upstream_that_thought_and_then_failed_is_not_asked_again(client, monkeypatch):
+    monkeypatch.setattr(http1, "STALE_WITHIN", 0.0)
+    talk, heard = scripted([OK, b""], [OK])
+    async with talking(talk) as url:
+        await whole(client, url)
+        with pytest.raises(AttemptFailed):
+            await whole(client, url)
+    assert len(heard) == 2
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),
+        OK.replace(b"1.1", b"1.0"),
+        OK + b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        OK + b"x",
+    ],
+    ids=["connection: close", "HTTP/1.0", "a second answer", "a byte too many"],
+)
+async def test_a_connection_in_doubt_is_not_used_again(client, last):
+    talk, heard = scripted([last, OK], [OK])
+    async with talking(talk) as url:
+        for _ in range(2):
+            assert await whole(client, url) == b"hello"
+    assert [connection for connection, _ in heard] == [1, 2]
+
+
+@pytest.mark.parametrize("unasked", [b"HTTP/1.1 408 Timeout\r\ncontent-length: 0\r\n\r\n", b"x", b""])
+async def test_an_idle_connection_on_which_something_comes_is_closed(client, unasked):
+    gate, closed = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(OK)
+        await gate.wait()
+        if unasked:
+            writer.write(unasked)
+        else:
+            writer.write_eof()
+        assert await reader.read() == b""
+        closed.set()
+
+    async with talking(talk) as url:
+        await whole(client, url)
+        gate.set()
+        await asyncio.wait_for(closed.wait(), 1.0)
+
+
+async def test_idle_connections_are_closed_after_their_time(client, monkeypatch):
+    monkeypatch.setattr(pool, "KEEP_ALIVE", 0.05)
+    closed = asyncio.Event()
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(OK)
+        assert await reader.read() == b""
+        closed.set()
+
+    async with talking(talk) as url:
+        await whole(client, url)
+        await asyncio.wait_for(closed.wait(), 1.0)
+
+
+async def test_an_answer_that_ends_with_a_half_close_is_whole_and_our_side_closes_too(client):
+    closed = asyncio.Event()
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        writer.write_eof()
+        assert await reader.read() == b""
+        closed.set()
+
+    async with talking(talk) as url:
+        assert await whole(client, url) == b"hello"
+        await asyncio.wait_for(closed.wait(), 1.0)
+
+
+async def test_an_upstream_that_writes_faster_than_it_is_read_has_to_wait(client):
+    size = 50_000_000
+    sent = 0
+
+    async def talk(reader, writer):
+        nonlocal sent
+        await one_request(reader)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode())
+        for _ in range(size // 100_000):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+
+    async with talking(talk) as url:
+        response = await client.post(url, {}, b"{}", 1.0)
+        await asyncio.sleep(0.1)
+        assert response.held < 1_000_000
+        assert sent < size
+        assert len(await response.read_all()) == size
+        response.release()
+
+
+async def test_an_upstream_that_reads_slowly_is_not_written_to_without_end(client):
+    """What it has not taken stays in the caller's body, and not once more in a buffer."""
+    gate = asyncio.Event()
+
+    async def talk(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await gate.wait()
+        await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+        writer.write(OK)
+
+    async with talking(talk) as url:
+        task = asyncio.create_task(whole(client, url, b"x" * 50_000_000))
+        await asyncio.sleep(0.1)
+        (connection,) = client._open
+        assert connection._transport.get_write_buffer_size() < 1_000_000
+        gate.set()
+        assert await task == b"hello"
+
+
+async def test_what_a_compressed_answer_unfolds_to_comes_in_parts(client):
+    bomb = gzip.compress(b" " * 5_000_000)
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(bomb)}\r\n\r\n".encode()
+    talk, _ = scripted([head + bomb])
+    async with talking(talk) as url:
+        response = await client.post(url, {}, b"{}", 1.0)
+        sizes = [len(part) async for part in parts_of(response)]
+        response.release()
+    assert sum(sizes) == 5_000_000
+    assert max(sizes) <= http1.READ_BUFFER
+
+
+async def parts_of(response):
+    while part := await response.read():
+        yield part
+
+
+async def test_a_compressed_answer_that_is_cut_off_is_a_failure(client):
+    talk, _ = scripted([b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(b"hello")[:-4]])
+    async with talking(talk) as url:
+        with pytest.raises(AttemptFailed, match="ends early"):
+            await whole(client, url)
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nx: ", b"a"),
+    ],
+    ids=["interim answers", "headers", "one header"],
+)
+async def test_headers_without_end_are_given_up(client, start, piece):
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(start)
+        while True:
+            writer.write(piece * 1000)
+            await writer.drain()
+
+    async with talking(talk) as url, asyncio.timeout(5):
+        with pytest.raises(AttemptFailed) as caught:
+            await client.post(url, {}, b"{}", 1.0)
+    assert caught.value.kind is FailureKind.MALFORMED
+
+
+async def test_a_trailer_without_end_is_given_up(client):
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: ")
+        while True:
+            writer.write(b"a" * 1000)
+            await writer.drain()
+
+    async with talking(talk) as url, asyncio.timeout(5):
+        with pytest.raises(AttemptFailed, match="headers are larger"):
+            await whole(client, url)
+
+
+async def test_many_small_chunks_are_no_endless_header(client):
+    """Chunk sizes that come in packets of their own must not add up over a long stream."""
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(40):
+            for piece in (b"1", b";" + b"x" * 5000, b"\r\n", b"a\r\n"):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n")
+
+    async with talking(talk) as url:
+        assert await whole(client, url) == b"a" * 40
+
+
+async def test_every_address_of_a_name_is_tried_and_the_name_looked_up_for_each_connection(client, monkeypatch):
+    talk, heard = scripted([OK], [OK])
+    lookups = []
+
+    async def two_addresses(host, port, **_):
+        lookups.append(host)
+        stream = socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, ""
+        return [(*stream, ("127.0.0.1", free_port())), (*stream, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two_addresses)
+    async with talking(talk) as url:
+        for _ in range(2):
+            assert await whole(client, url.replace("127.0.0.1", "upstream.example")) == b"hello"
+            await asyncio.sleep(0.01)  # so that its end is seen
+    assert len(heard) == 2
+    assert lookups == ["upstream.example"] * 2
+
+
+async def test_close_ends_calls_under_way(client):
+    asked = asyncio.Event()
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        asked.set()
+        assert await reader.read() == b""
+
+    async with talking(talk) as url:
+        task = asyncio.create_task(whole(client, url))
+        await asyncio.wait_for(asked.wait(), 1.0)
+        await client.close()
+        with pytest.raises(AttemptFailed):
+            await task
+
+
+async def test_a_header_that_is_no_utf8_goes_on_as_it_came(client):
+    heads = []
+
+    async def talk(reader, writer):
+        heads.append((await one_request(reader))[0])
+        writer.write(OK)
+
+    async with talking(talk) as url:
+        response = await client.post(url, {"openai-beta": "a\udcffb"}, b"{}", 1.0)
+        response.release()
+        with pytest.raises(AttemptFailed, match="cannot be sent"):
+            await client.post(url, {"openai-beta": "\ud800"}, b"{}", 1.0)
+    assert b"openai-beta: a\xffb\r\n" in heads[0]
