@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+import uvloop
 
 from weir_router.admit.limits import Limiter
 from weir_router.admit.retry_budget import RetryBudget
@@ -20,6 +21,11 @@ from weir_router.serve import dialects
 CONTENT = b'data: {"choices": [{"index": 0, "delta": {"content": "hello"}}]}\n\n'
 STOP = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
+
+
+def pytest_asyncio_loop_factories():
+    """Deployments run on uvloop, other programs' tests may not: everything here holds on both."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 class ScriptedResponse:
