@@ -307,6 +307,14 @@ async def test_parameters_are_made_to_fit_whichever_model_takes_over() -> None:
     assert (sent["max_completion_tokens"], sent["top_p"]) == (50, 0.5)
 
 
+async def test_a_smaller_context_takes_over_with_as_much_output_as_it_has_room_for() -> None:
+    changes = {"small": {"limits": BackendLimits(context_tokens=4_000)}}
+    async with stand([SimModel("first")], [SimModel("small", context_tokens=4_000)], changes=changes) as s:
+        s.sim.fault("first", Fault(FaultKind.SERVER_ERROR))
+        assert await lands(s, max_tokens=64_000) == "small"
+        assert 3_900 < s.sim.requests("small")[-1].json()["max_tokens"] < 4_000
+
+
 async def test_parameters_fit_across_dialects_too() -> None:
     limited = {"a": {"limits": BackendLimits(output_tokens=50), "parameters": Parameters(drop=("temperature",))}}
     model = SimModel("a", Dialect.ANTHROPIC, output_tokens=50, refuses=("temperature",))

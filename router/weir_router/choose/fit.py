@@ -11,6 +11,10 @@ from collections.abc import Callable, Mapping
 from weir_router.choose.types import RouteRequest
 from weir_router.contract import Backend
 
+ROOM = 1_024
+"""Tokens of output that must fit behind the prompt, where the caller asks for as many: a page. SDKs and frameworks ask
+for tens of thousands as a matter of course; what does not fit is cut from the request and no reason to refuse it."""
+
 Rule = Callable[[Backend, RouteRequest, Mapping[str, str]], str | None]
 
 
@@ -29,11 +33,11 @@ def lacks_capability(backend: Backend, request: RouteRequest, require: Mapping[s
 
 
 def context_too_small(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
-    """Prompt and asked-for output must fit; an output above the model's own limit is cut to it before sending."""
+    """The prompt must fit, and `ROOM` for the output; more than the model can give is cut off before sending."""
     limits = backend.limits
     if limits.context_tokens is None:
         return None
-    output = min(request.max_output or 0, limits.output_tokens or request.max_output or 0)
+    output = min(request.max_output or 0, limits.output_tokens or ROOM, ROOM)
     asked = request.prompt_tokens + output
     return f"{asked} tokens exceed its context of {limits.context_tokens}" if asked > limits.context_tokens else None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from weir_router.choose.fit import beyond_effective, unfit
+from weir_router.choose.fit import ROOM, beyond_effective, unfit
 from weir_router.choose.types import RouteRequest
 from weir_router.contract import Backend, BackendLimits, Capability
 
@@ -48,6 +48,13 @@ def test_prompt_and_output_must_fit_the_context(
     """An output above the model's own limit is cut to that before it is sent, so only the limit has to fit."""
     small = backend(limits=BackendLimits(context_tokens=1_000, output_tokens=own_limit))
     assert (unfit(small, request_of(900, max_output=max_output), {}) is None) is fits
+
+
+@pytest.mark.parametrize(("prompt", "fits"), [(4_000 - ROOM, True), (4_001 - ROOM, False)])
+def test_of_a_long_output_only_a_page_must_fit(backend: Make, request_of: Make, prompt: int, fits: bool) -> None:
+    """The rest is cut from `max_tokens` before it is sent."""
+    small = backend(limits=BackendLimits(context_tokens=4_000))
+    assert (unfit(small, request_of(prompt, max_output=64_000), {}) is None) is fits
 
 
 def test_the_context_is_named(backend: Make, request_of: Make) -> None:
