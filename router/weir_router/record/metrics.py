@@ -118,9 +118,11 @@ class Metrics:
         )
         self.errors = counter("weir_errors", "Errors answered, by who failed.", ("policy", "source", "code"))
         self.breaker = gauge(
-            "weir_breaker_state", "1 for the state that a backend's breaker is in.", ("backend", "state")
+            "weir_breaker_state", "1 for the state that a backend's breaker is in.", ("tier", "backend", "state")
         )
-        self.transitions = counter("weir_breaker_transitions", "Changes of a breaker's state.", ("backend", "state"))
+        self.transitions = counter(
+            "weir_breaker_transitions", "Changes of a breaker's state.", ("tier", "backend", "state")
+        )
         self.in_flight = Gauge("weir_requests_in_flight", "Requests being served.", registry=self.registry)
         self.revision = Gauge("weir_config_revision", "Revision of the config in use.", registry=self.registry)
         self.rejected = Gauge("weir_config_rejected", "1 while a newer config is refused.", registry=self.registry)
@@ -196,19 +198,21 @@ class Metrics:
             self.otel_tokens["chat", model, "input"].observe(record.usage.input)
             self.otel_tokens["chat", model, "output"].observe(record.usage.output)
 
-    def breaker_changed(self, backend: str, state: str) -> None:
-        """A breaker's state changed; `backend` is "namespace/tier/backend"."""
+    def breaker_changed(self, key: str, state: str) -> None:
+        """A breaker's state changed; `key` is "namespace/tier/backend"."""
+        place = _place(key)
         for name in STATES:
-            self.breaker[backend, name].set(name == state)
-        self.transitions[backend, state].inc()
+            self.breaker[*place, name].set(name == state)
+        self.transitions[*place, state].inc()
 
     def keep_backends(self, keys: set[str]) -> None:
         """Shows a closed breaker for every configured backend, and none for those that are gone."""
-        self.breaker.forget(lambda values: values[0] not in keys)
-        for key in keys:
+        places = set(map(_place, keys))
+        self.breaker.forget(lambda values: values[:2] not in places)
+        for place in places:
             for name in STATES:
-                if (key, name) not in self.breaker._children:
-                    self.breaker[key, name].set(name == "closed")
+                if (*place, name) not in self.breaker._children:
+                    self.breaker[*place, name].set(name == "closed")
 
     def _feature(self, feature: str | None) -> str:
         if not feature:
@@ -218,3 +222,9 @@ class Metrics:
                 return "other"
             self._features.add(feature)
         return feature
+
+
+def _place(key: str) -> tuple[str, str]:
+    """The labels `tier` and `backend`, as all other metrics have them, of a key of the board."""
+    tier, _, backend = key.rpartition("/")
+    return tier, backend

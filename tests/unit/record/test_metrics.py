@@ -96,7 +96,7 @@ def test_a_breaker_is_in_one_state_at_a_time():
     metrics.keep_backends({"llm/t/b"})
     metrics.breaker_changed("llm/t/b", "open")
     states = {
-        s: value(metrics, "weir_breaker_state", backend="llm/t/b", state=s)
+        s: value(metrics, "weir_breaker_state", tier="llm/t", backend="b", state=s)
         for s in ("closed", "open", "half-open", "ejected")
     }
     assert states == {"closed": 0, "open": 1, "half-open": 0, "ejected": 0}
@@ -106,8 +106,8 @@ def test_a_backend_that_is_gone_is_no_longer_shown():
     metrics = Metrics()
     metrics.keep_backends({"llm/t/a", "llm/t/b"})
     metrics.keep_backends({"llm/t/a"})
-    assert value(metrics, "weir_breaker_state", backend="llm/t/b", state="closed") is None
-    assert value(metrics, "weir_breaker_state", backend="llm/t/a", state="closed") == 1
+    assert value(metrics, "weir_breaker_state", tier="llm/t", backend="b", state="closed") is None
+    assert value(metrics, "weir_breaker_state", tier="llm/t", backend="a", state="closed") == 1
 
 
 def test_a_new_config_does_not_close_an_open_breaker_in_the_metrics():
@@ -115,7 +115,7 @@ def test_a_new_config_does_not_close_an_open_breaker_in_the_metrics():
     metrics.keep_backends({"llm/t/a"})
     metrics.breaker_changed("llm/t/a", "open")
     metrics.keep_backends({"llm/t/a", "llm/t/b"})
-    assert value(metrics, "weir_breaker_state", backend="llm/t/a", state="open") == 1
+    assert value(metrics, "weir_breaker_state", tier="llm/t", backend="a", state="open") == 1
 
 
 def test_a_refused_request_without_a_policy_is_counted_too():
