@@ -8,6 +8,7 @@ defaulting, CEL and storage are the real ones.
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 import os
@@ -25,6 +26,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from binaries import NotAvailable, ensure
 
@@ -60,6 +62,7 @@ class ApiServer:
         self.token = secrets.token_urlsafe(32)
         self.state = Path(tempfile.mkdtemp(prefix="weir-kube-"))
         self.kubeconfig = self.state / "kubeconfig"
+        self._etcd_url = ""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -88,6 +91,19 @@ class ApiServer:
         self._end_processes()
         shutil.rmtree(self.state, ignore_errors=True)
 
+    def restart(self) -> None:
+        """Kills kube-apiserver and starts it again: same data, port and credentials. Returns when /readyz says ok."""
+        process = self._processes.pop("kube-apiserver")
+        process.kill()
+        process.wait()
+        self._start_apiserver()
+        self._wait_until_ready()
+
+    def compact(self) -> None:
+        """Makes etcd forget all but the present state of every object, so that older watches cannot be resumed."""
+        revision = self._etcd("kv/range", key=base64.b64encode(b"/").decode())["header"]["revision"]
+        self._etcd("kv/compaction", revision=revision, physical=True)
+
     def kubectl(self, *args: str, input: str | None = None, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Runs kubectl as the administrator and returns what came of it; a failure is not raised."""
         # A cache of its own: discovery is cached by host and port, and another server may have had this port before.
@@ -113,10 +129,20 @@ class ApiServer:
         etcd_port, peer_port, port = _free_ports(3)
         self.url = f"https://127.0.0.1:{port}"
         self._write_credentials()
-        etcd = f"http://127.0.0.1:{etcd_port}"
+        self._etcd_url = f"http://127.0.0.1:{etcd_port}"
         # kube-apiserver waits for etcd by itself, so both start at once.
-        self._spawn("etcd", _etcd_flags(self.state / "etcd", etcd, f"http://127.0.0.1:{peer_port}"))
-        self._spawn("kube-apiserver", _apiserver_flags(self.state, etcd, port))
+        self._spawn("etcd", _etcd_flags(self.state / "etcd", self._etcd_url, f"http://127.0.0.1:{peer_port}"))
+        self._start_apiserver()
+
+    def _start_apiserver(self) -> None:
+        port = int(self.url.rpartition(":")[2])
+        self._spawn("kube-apiserver", _apiserver_flags(self.state, self._etcd_url, port))
+
+    def _etcd(self, method: str, **parameters: object) -> Any:
+        """Calls etcd by its JSON gateway: there is no etcdctl."""
+        request = urllib.request.Request(f"{self._etcd_url}/v3/{method}", data=json.dumps(parameters).encode())
+        with urllib.request.build_opener(_without_proxy()).open(request, timeout=10) as answer:
+            return json.load(answer)
 
     def _write_credentials(self) -> None:
         kubeconfig = {

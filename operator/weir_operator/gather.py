@@ -1,0 +1,126 @@
+"""The cluster → `Observed`, kept up to date by informers. The first step of gather → compile → publish.
+
+Called by the operator's reconciler, which waits a moment after `on_change` (one `kubectl apply` is many changes), and
+then takes `observed()`. Nothing is judged or written here. What is watched, and where:
+
+- ModelTier and RoutingPolicy, in all namespaces or in the given ones;
+- Secrets with one of the two labels by which they consent: no other Secret is ever asked for;
+- Namespaces, for their labels, always of the whole cluster. It is the one kind that an operator may go without.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from kubernetes.client import ApiClient
+
+from weir_operator import kube_objects
+from weir_operator.informers import STOP_SECONDS, WATCH_SECONDS, Source
+from weir_operator.observed import API_KEY_LABEL, CREDENTIAL_LABEL, Manifest, ObjectName, Observed, SecretData
+from weir_operator.schemas import GROUP, MODEL_TIER, ROUTING_POLICY, VERSION
+from weir_operator.schemas.common import Kind
+from weir_operator.unknowns import Resource, Unknown, UnknownReason
+
+__all__ = ["Gatherer", "Unknown", "UnknownReason"]
+
+T = TypeVar("T")
+
+SECRETS = tuple(Resource("Secret", "", "v1", "secrets", f"{label}=true") for label in (CREDENTIAL_LABEL, API_KEY_LABEL))
+NAMESPACES = Resource("Namespace", "", "v1", "namespaces")
+
+
+class Gatherer:
+    """What the cluster holds for Weir, at any moment."""
+
+    def __init__(
+        self,
+        api_client: ApiClient,
+        *,
+        class_name: str,
+        namespaces: Sequence[str] | None,
+        on_change: Callable[[], None],
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
+        """`namespaces`: where objects are looked for; None: everywhere.
+
+        `on_change` is called from threads of the gatherer, several at a time, whenever `observed()` or `unknown()` may
+        give something new, and not when only a status was written. It must be quick and not raise.
+        """
+        self._class_name = class_name
+        scopes = (None,) if namespaces is None else tuple(dict.fromkeys(namespaces))
+
+        def sources(resource: Resource, convert: Callable[[kube_objects.JSON], T]) -> list[Source[T]]:
+            make = functools.partial(Source, api_client, resource, convert=convert, on_change=on_change)
+            return [make(namespace=scope, watch_seconds=watch_seconds) for scope in scopes]
+
+        self._tiers, self._policies = (
+            sources(_resource(kind), functools.partial(kube_objects.manifest, kind.kind))
+            for kind in (MODEL_TIER, ROUTING_POLICY)
+        )
+        self._secrets = [source for resource in SECRETS for source in sources(resource, kube_objects.secret)]
+        self._namespaces: Source[Mapping[str, str]] = Source(
+            api_client, NAMESPACES, None, kube_objects.labels, on_change, watch_seconds=watch_seconds
+        )
+
+    def start(self) -> None:
+        """Starts to list and watch, in threads. Once."""
+        for source in self._sources():
+            source.start()
+
+    def stop(self) -> None:
+        """Ends all watches; `on_change` is called no more. Takes at most `STOP_SECONDS`."""
+        deadline = time.monotonic() + STOP_SECONDS
+        for ending in [source.stop() for source in self._sources()]:
+            ending.join(max(0.0, deadline - time.monotonic()))
+
+    def observed(self) -> Observed | None:
+        """The last known state; None until every kind was listed once, for a part would withdraw the rest.
+
+        Only Namespaces may be missing (`namespaces=None`), if the API server refuses to list them.
+        """
+        tiers, policies, secrets = _merged(self._tiers), _merged(self._policies), _merged(self._secrets)
+        namespaces = self._namespaces.objects()
+        if tiers is None or policies is None or secrets is None or (namespaces is None and not self._may_go_without()):
+            return None
+        return Observed(
+            tiers=_sorted(tiers),
+            policies=_sorted(policies),
+            namespaces=None if namespaces is None else {key.name: labels for key, labels in namespaces.items()},
+            secrets=secrets,
+            class_name=self._class_name,
+        )
+
+    def unknown(self) -> tuple[Unknown, ...]:
+        """The kinds whose last known state may be out of date, or that were never listed, with the reason."""
+        found = (source.unknown for source in self._sources())
+        return tuple(dict.fromkeys(it for it in found if it is not None))
+
+    def _sources(self) -> Iterable[Source[Manifest] | Source[SecretData] | Source[Mapping[str, str]]]:
+        return (*self._tiers, *self._policies, *self._secrets, self._namespaces)
+
+    def _may_go_without(self) -> bool:
+        unknown = self._namespaces.unknown
+        return unknown is not None and unknown.reason is UnknownReason.NAMESPACES_NOT_READABLE
+
+
+def _resource(kind: Kind) -> Resource:
+    return Resource(kind.kind, GROUP, VERSION, kind.plural)
+
+
+def _merged(sources: Iterable[Source[T]]) -> dict[ObjectName, T] | None:
+    """The objects of all sources; None if one of them was never listed."""
+    merged: dict[ObjectName, T] = {}
+    for source in sources:
+        objects = source.objects()
+        if objects is None:
+            return None
+        merged |= objects
+    return merged
+
+
+def _sorted(manifests: Mapping[ObjectName, Manifest]) -> tuple[Manifest, ...]:
+    """In a fixed order, so that the same cluster gives the same input."""
+    return tuple(manifests[name] for name in sorted(manifests))

@@ -1,0 +1,66 @@
+"""An object as the API server sends it (JSON) → what the compiler takes. Pure; called by `weir_operator.gather`.
+
+Nothing is judged: the API server has checked envelopes against the CRDs, and specs are the compiler's. What the
+compiler does not read is dropped here, so that a write of a status or of a foreign annotation is no change.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from weir_operator.observed import Manifest, ObjectName, SecretData
+from weir_operator.schemas import GROUP
+
+JSON = Mapping[str, Any]
+
+OWN_PREFIX = f"{GROUP}/"
+"""Of the labels and annotations that Weir reads."""
+
+
+def key(body: JSON) -> ObjectName:
+    """Where the object is; without a namespace if it is in none, as a Namespace."""
+    metadata = body["metadata"]
+    return ObjectName(metadata.get("namespace", ""), metadata["name"])
+
+
+def manifest(kind: str, body: JSON) -> Manifest:
+    """A ModelTier or RoutingPolicy. `kind` is given: items of a list need not say theirs."""
+    metadata = body["metadata"]
+    return Manifest(
+        kind,
+        *key(body),
+        spec=body.get("spec", {}),
+        generation=metadata.get("generation", 0),
+        created=seconds(metadata.get("creationTimestamp")),
+    )
+
+
+def secret(body: JSON) -> SecretData:
+    """A Secret, its values decoded.
+
+    Of labels and annotations only Weir's own: kubectl keeps a copy of a whole applied Secret, values included, in an
+    annotation, and annotations show in a repr.
+    """
+    metadata = body["metadata"]
+    return SecretData(
+        labels=_own(metadata.get("labels")),
+        annotations=_own(metadata.get("annotations")),
+        data={name: base64.b64decode(text) for name, text in (body.get("data") or {}).items()},
+    )
+
+
+def labels(body: JSON) -> Mapping[str, str]:
+    """All labels of an object."""
+    return dict(body["metadata"].get("labels") or {})
+
+
+def seconds(timestamp: str | None) -> float:
+    """`2026-11-05T09:30:00Z` in seconds since the epoch; 0 for none."""
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+
+
+def _own(texts: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: text for name, text in (texts or {}).items() if name.startswith(OWN_PREFIX)}
