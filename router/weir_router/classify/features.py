@@ -51,7 +51,8 @@ def extract(prompt: Prompt) -> Features:
     index, last, before = _last_turns(prompt.turns)
     text = last.text
     unseen = max(0, len(text) - HEAD - TAIL)
-    read = [_read(text[:HEAD]), _read(text[HEAD + unseen :])] if len(text) > HEAD else [_read(text)]
+    parts = [text[:HEAD], text[HEAD + unseen :]] if len(text) > HEAD else [text]
+    read = [_read(part) for part in parts]
     signs = read[0].signs if len(read) == 1 else read[0].signs + read[1].signs
     return Features(
         tokens=sum(sizes) + tokens.overhead(prompt),
@@ -69,7 +70,7 @@ def extract(prompt: Prompt) -> Features:
         schema=prompt.schema,
         proof_words=signs[Sign.PROOF],
         work_words=signs[Sign.WORK],
-        items=_items(text[:HEAD]) + _items(text[HEAD + unseen :]),
+        items=sum(map(_items, parts)),
         tool_results=prompt.tool_results,
         earlier=_difficulty(before.text[:EARLIER]),
         last_tokens=sizes[index] if sizes else 0,
@@ -108,12 +109,14 @@ def _read(part: str) -> _Reading:
 
 
 def _difficulty(text: str) -> int:
+    if not text:
+        return 0
     signs = _read(text).signs
     return sum(signs[sign] for sign in _DIFFICULT)
 
 
 def _items(part: str) -> int:
-    return sum(map(part.count, _ITEM_STARTS))
+    return sum(map(part.count, _ITEM_STARTS)) if "\n" in part else 0
 
 
 def _is_pleasantry(text: str) -> bool:
