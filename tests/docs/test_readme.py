@@ -39,7 +39,13 @@ def environment():
     taken = [port for port in PORTS if listens(port)]
     assert not taken, f"ports {taken}, which the README names, are in use on this machine; end what listens there"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "WEIR_DEMO_DURATION": "6", "COLUMNS": "100"}
+    # `make test ARGS=-x` hands its ARGS to every make below it, and the README's `make demo` is one.
+    bare = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
+    }
+    return {**bare, "PATH": path, "WEIR_DEMO_DURATION": "6", "COLUMNS": "100"}
 
 
 @pytest.fixture
