@@ -31,7 +31,7 @@ class Option(NamedTuple):
 
     def noted(self, note: str) -> Option:
         """The same with one more note."""
-        return self._replace(notes=(*self.notes, note))
+        return Option(self.ref, self.backend, self.key, self.view, (*self.notes, note))  # `_replace` costs four times
 
 
 def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
@@ -45,7 +45,7 @@ def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
 def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
     """The route's order, but a tier in which no backend keeps its objectives stands behind those in which one does."""
     keeping = [any(map(_in_front, options)) for options in tiers]
-    if not any(keeping):
+    if all(keeping) or not any(keeping):
         return list(tiers)
     note = "tier passed over: no available backend keeps its objectives"
     front = [options for options, keeps in zip(tiers, keeping, strict=True) if keeps]
@@ -68,6 +68,8 @@ def order_backends(
     for option in options:
         (front if _in_front(option) else behind).append(option)
     order = _SELECTIONS[selection]
+    if not behind:
+        return order(front, request, draw)
     return order(front, request, draw) + [_why_behind(option) for option in order(behind, request, draw)]
 
 
