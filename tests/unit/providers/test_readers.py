@@ -343,3 +343,18 @@ def exercise(provider: Any, events: list[Any]) -> None:
         for understand, expected in ((reader.read, Signal), (provider.read_whole, tuple)):
             with contextlib.suppress(AttemptFailed):  # and nothing else may be raised
                 assert isinstance(understand(event), expected)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_whole_answer_of_nothing_without_a_reason_is_no_success(content: str | None) -> None:
+    with pytest.raises(AttemptFailed) as caught:
+        openai.read_whole({"choices": [{"message": {"content": content}, "finish_reason": None}]})
+    assert caught.value.kind is FailureKind.TRUNCATED
+
+
+def test_a_whole_answer_of_nothing_with_a_reason_is_one() -> None:
+    """Reasoning may have used up `max_tokens`."""
+    assert (
+        openai.read_whole({"choices": [{"message": {"content": ""}, "finish_reason": "length"}]}).stop_reason
+        == "length"
+    )

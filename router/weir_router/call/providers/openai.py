@@ -212,6 +212,8 @@ def read_whole(payload: Any) -> Whole:
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
             raise failures.malformed("a choice without a message")
     reasons = [_finish_reason(choice) for choice in choices]
+    if any(not reason and not _carries_content(it["message"]) for reason, it in zip(reasons, choices, strict=True)):
+        raise AttemptFailed(FailureKind.TRUNCATED, "The upstream answered with neither content nor a finish reason.")
     return Whole(usage_of(payload), reasons[0])
 
 
