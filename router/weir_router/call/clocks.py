@@ -93,7 +93,7 @@ class Watchdog:
     async def waits_for(self, upstream: Awaitable[T]) -> T:
         """Awaits `upstream`. Raises `AttemptFailed` when a clock runs out meanwhile."""
         self._resume()
-        self._task = task = asyncio.current_task()
+        self._task = task = asyncio.current_task(self._loop)  # to look for the loop would cost more than the rest
         assert task is not None
         try:
             return await upstream
