@@ -65,3 +65,10 @@ async def test_a_netrc_file_never_speaks_for_a_backend(transport, monkeypatch, t
         await post(transport, f"http://127.0.0.1:{port}/v1/x")
     assert "authorization: bearer sk-x" in heads[0]
     assert "basic" not in heads[0]
+
+
+async def test_a_credential_in_the_url_is_sent_as_basic_authorization(transport):
+    async with listener() as (port, heads):
+        response = await transport.post(f"http://user:pass@127.0.0.1:{port}/v1/x", {}, b"{}", 2.0)
+        response.release()
+    assert "authorization: basic " in heads[0]
