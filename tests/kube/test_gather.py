@@ -12,7 +12,7 @@ import pytest
 from apiserver import ApiServer
 
 from support.kube import Requests, apply, client_of, run, watching
-from weir_operator.gather import UnknownReason
+from weir_operator.gather import Gatherer, UnknownReason
 from weir_operator.observed import ObjectName
 
 VALUE = "sk-never-to-be-shown"
@@ -79,8 +79,8 @@ subjects: [{{kind: ServiceAccount, name: operator, namespace: {namespace}}}]
     return run(server, "create", "token", "operator", "-n", namespace).strip()
 
 
-def reasons(it: object) -> dict[str, UnknownReason]:
-    return {unknown.kind: unknown.reason for unknown in it.unknown()}  # type: ignore[attr-defined]
+def reasons(it: Gatherer) -> dict[str, UnknownReason]:
+    return {unknown.kind: unknown.reason for unknown in it.unknown()}
 
 
 def test_lists_objects_as_the_compiler_takes_them(cluster: ApiServer, namespace: str) -> None:
