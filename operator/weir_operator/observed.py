@@ -81,7 +81,7 @@ class SecretData:
     """A Secret. Its values never show."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict, repr=False)  # kubectl keeps whole objects in one
     data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     where: str | None = None  # "file:line"
 
