@@ -336,3 +336,21 @@ async def test_a_header_that_is_no_utf8_goes_on_as_it_came(client):
         with pytest.raises(AttemptFailed, match="cannot be sent"):
             await client.post(url, {"openai-beta": "\ud800"}, b"{}", 1.0)
     assert b"openai-beta: a\xffb\r\n" in heads[0]
+
+
+async def test_a_call_that_is_cancelled_while_its_connection_is_made_leaves_nothing(client, monkeypatch):
+    made = http1.Connection.connection_made
+
+    def cancelled_now(connection, transport):
+        made(connection, transport)
+        task.cancel()
+
+    monkeypatch.setattr(http1.Connection, "connection_made", cancelled_now)
+    talk, heard = scripted([OK])
+    async with talking(talk) as url:
+        task = asyncio.create_task(whole(client, url))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(client.close(), 1.0)
+    assert not client._open
+    assert not heard

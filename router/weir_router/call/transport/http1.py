@@ -95,12 +95,11 @@ class Exchange:
 class Connection(asyncio.Protocol):
     """One connection. `lost` is done when it is closed."""
 
-    def __init__(self, made: Callable[[Connection], None], free: Callable[[Connection], None]) -> None:
-        """`made` is called when it is open, `free` whenever it can take an exchange again."""
+    def __init__(self, free: Callable[[Connection], None]) -> None:
+        """`free` is called whenever it can take an exchange again."""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.idle_since = 0.0  # of the loop's time
         self.stale = False  # it was closed under a request that was most likely never read
-        self._made = made
         self._free = free
         self._parser = HttpResponseParser(self)
         self._exchange: Exchange | None = None
@@ -181,7 +180,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
-        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange

@@ -138,11 +138,16 @@ class Http1Transport:
         sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS, loop=self._loop)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _, connection = await self._loop.create_connection(
-            lambda: Connection(self._made, partial(self._free, origin)),
+            lambda: Connection(partial(self._free, origin)),
             sock=sock,
             ssl=self._context() if origin.secure else None,
             server_hostname=origin.host if origin.secure else None,
         )
+        # Only now, and not when it was made: uvloop tells nobody of the end of one whose making is cancelled.
+        self._open.add(connection)
+        connection.lost.add_done_callback(lambda _: self._open.discard(connection))
+        if self._closed:
+            connection.abort()
         return connection
 
     def _context(self) -> ssl.SSLContext:
@@ -152,12 +157,6 @@ class Http1Transport:
             self._tls.set_alpn_protocols(["http/1.1"])
             sslproto.SSLProtocol.max_size = TLS_BUFFER
         return self._tls
-
-    def _made(self, connection: Connection) -> None:
-        self._open.add(connection)
-        connection.lost.add_done_callback(lambda _: self._open.discard(connection))
-        if self._closed:
-            connection.abort()
 
     def _free(self, origin: Origin, connection: Connection) -> None:
         connection.idle_since = self._loop.time()
