@@ -1,9 +1,11 @@
-"""`weir router`: the router of a pod, on config that the operator has published and the kubelet mounts."""
+"""`weir router`: the router of a pod, on config that the operator hands out, and that the kubelet mounts."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +15,24 @@ import uvloop
 from weir_cli.output import errors, fail
 from weir_cli.up import STOP_SIGNALS, address, calm_collector, log_to_stdout
 from weir_router.app import Router
+from weir_router.config.longpoll import Access, LongPoll
 from weir_router.config.mounted import MountedConfig
+from weir_router.serve.report import report
 
 
 def router(
     config_dir: Annotated[
         Path, typer.Option("--config-dir", help="Directory where the published ConfigMaps and Secrets are mounted.")
     ],
+    config_server: Annotated[
+        str | None, typer.Option(help="URL of the operator's config server: changes arrive within a second.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="ServiceAccount token for the config server; read for each poll.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Authority of the config server's certificate; default: the system's.")
+    ] = None,
     listen: Annotated[str, typer.Option(help="Where callers connect.")] = "0.0.0.0:8080",
     admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "0.0.0.0:9090",
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
@@ -28,26 +41,42 @@ def router(
 
     \b
     weir router --config-dir /etc/weir/config
+    weir router --config-dir /etc/weir/config --config-server https://weir-operator:8443 --token-file /run/weir/token
     curl http://127.0.0.1:9090/readyz
 
     It listens at once and answers 503 until there is a config. A config that is torn or not understood is refused:
-    the last good one goes on, and /readyz says why. To run a directory of manifests, use weir up.
+    the last good one goes on, and /readyz says why. With --config-server it starts from the directory, follows the
+    server, and goes back to the directory when that has something newer. To run a directory of manifests, use weir up.
     Exit code 2: wrong arguments, or an address that is in use.
     """
+    access = _access(config_server, token_file, ca_file)
     host, port = address(listen)
     admin_host, admin_port = address(admin)
     log_to_stdout(log)
     gateway = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port)
     try:
         calm_collector()
-        uvloop.run(_serve(gateway, MountedConfig(config_dir, gateway.store)))
+        uvloop.run(_serve(gateway, MountedConfig(config_dir, gateway.store), access))
     except OSError as error:
         raise fail(
             f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
         ) from error
 
 
-async def _serve(gateway: Router, mounted: MountedConfig) -> None:
+def _access(url: str | None, token_file: Path | None, ca_file: Path | None) -> Access | None:
+    """How to reach the config server; None: there is none."""
+    if url is None:
+        if token_file or ca_file:
+            raise fail("--token-file and --ca-file are for a config server: add --config-server.")
+        return None
+    if not url.startswith(("http://", "https://")):
+        raise fail(f"{url!r} is not the URL of a config server, such as https://weir-operator:8443.")
+    if token_file is None:
+        raise fail("--config-server needs --token-file: the server asks who is there.")
+    return Access(url, token_file, ca_file)
+
+
+async def _serve(gateway: Router, mounted: MountedConfig, access: Access | None) -> None:
     """Until SIGTERM; answers that are under way are finished."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -60,8 +89,12 @@ async def _serve(gateway: Router, mounted: MountedConfig) -> None:
             highlight=False,
             soft_wrap=True,
         )
-        watching = tasks.create_task(mounted.run())
+        watching = [tasks.create_task(mounted.run())]
+        if access is not None:
+            tell = partial(report, socket.gethostname(), gateway.store, gateway.board)
+            watching.append(tasks.create_task(LongPoll(access, gateway.store, tell).run()))
         await stopped.wait()
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, os._exit, 128 + number)  # as a shell counts a process that was killed

@@ -295,6 +295,18 @@ class Secrets(_Wire, frozen=True):
         return f"Secrets({len(self.credentials)} credentials, {len(self.caller_keys)} caller keys)"
 
 
+class Delivery(_Wire, frozen=True):
+    """What the config server answers to a poll (`POLL_PATH`): all that its caller may see. Its ETag is a hash of
+    everything but the revision, so a router hears only of changes that concern it.
+    """
+
+    config: CompiledConfig
+    secrets: Secrets = Secrets()
+
+
+POLL_PATH = "/v1/poll"
+"""Where routers POST a `RouterReport` to the config server, with `If-None-Match` and `Prefer: wait=<seconds>`."""
+
 INDEX_FILE = "index.json"
 """The one published file with a fixed name; every other is named by the hash of its content."""
 

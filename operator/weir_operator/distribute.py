@@ -1,0 +1,251 @@
+"""The config server: routers poll it, and have a change in well under a second. Run by every replica of the operator.
+
+A poll is a POST, because it carries the router's report; a GET has no body, a header is too small for one, and nothing
+between us may answer from a cache. `If-None-Match` says what the router has, `Prefer: wait=50` how long it waits for
+something else; then it gets 304. Who may see what is `weir_operator.views`, whose token it is `weir_operator.reviews`.
+It decides nothing about status, makes no certificate, and knows no other replica.
+
+A poll that waits is one task at one event, which the next config sets: nothing runs while nothing changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import time
+from asyncio import sslproto
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import hdrs, web
+
+from weir_operator.publication import encoded
+from weir_operator.reviews import ReviewUnavailable, TokenRefused, TokenReviewer
+from weir_operator.views import ServiceAccount, Views
+from weir_router.contract import POLL_PATH, CompiledConfig, Delivery, RouterReport, Secrets, digest
+
+MAX_WAIT = 60.0
+"""Seconds that a poll may wait, whatever it prefers: proxies between us give up after that."""
+
+REPORT_SECONDS = 90.0
+"""That a report counts: a router polls every 50 s, so after that it is gone, or cannot reach us."""
+
+MAX_REPORT_BYTES = 16 * 1024
+"""Of a report: some 150 backends."""
+
+MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
+"""The same for the gateway's routers, which have all backends of the class."""
+
+MAX_REPORTS = 2_000
+"""Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
+
+RETRY_AFTER = "1"
+"""Seconds, for a router that came too early: before the first compile, or to a replica that ends."""
+
+TLS_BUFFER = 16 * 1024
+"""Bytes per TLS connection, the size of a TLS record. asyncio's default of 256 KiB would cost a thousand routers
+280 MB."""
+
+_WAIT = re.compile(r"\bwait=(\d{1,6})\b")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a router has said with its last poll."""
+
+    account: ServiceAccount
+    gateway: bool  # one of the gateway's; any other speaks for its own namespace only
+    report: RouterReport
+    current: bool  # it runs what it should; revisions cannot tell, because not every one concerns every router
+    at: float  # monotonic
+
+
+@dataclass(frozen=True)
+class _View:
+    etag: str
+    body: bytes = field(repr=False)
+
+
+class _Revision:
+    """A config on offer. `over` is set once there is another."""
+
+    def __init__(self, config: CompiledConfig, secrets: Secrets, gateway: ServiceAccount) -> None:
+        self.content = config, secrets
+        self.over = asyncio.Event()
+        self._views = Views(config, secrets, gateway)
+        self._made: dict[str | None, _View] = {}
+
+    def view(self, account: ServiceAccount) -> _View:
+        """Made once for all who share it."""
+        scope = self._views.scope(account)
+        if scope not in self._made:
+            self._made[scope] = _view(*self._views.of(account))
+        return self._made[scope]
+
+
+def _view(config: CompiledConfig, secrets: Secrets) -> _View:
+    # Without the revision: a change of other people's objects must not wake everybody.
+    timeless = Delivery(config=msgspec.structs.replace(config, revision=0), secrets=secrets)
+    return _View(f'"{digest(encoded(timeless))}"', encoded(Delivery(config=config, secrets=secrets)))
+
+
+class ConfigServer:
+    """Hands out what was published last, and keeps what routers report. Used from one event loop."""
+
+    def __init__(
+        self, reviewer: TokenReviewer, gateway: ServiceAccount, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`reviewer` is asked at each poll, so it should remember; `gateway` is who may see everything."""
+        self._reviewer = reviewer
+        self._gateway = gateway
+        self._monotonic = monotonic
+        self._revision: _Revision | None = None
+        self._first = asyncio.Event()  # set with the first config
+        self._ending = False
+        self._reports: dict[tuple[ServiceAccount, str], tuple[str | None, RouterReport, float]] = {}  # oldest first
+        self._per_namespace: Counter[str] = Counter()
+        self.waiting = 0
+        """Polls that wait now."""
+        self.app = web.Application(client_max_size=MAX_GATEWAY_REPORT_BYTES)
+        self.app.router.add_post(POLL_PATH, self._poll)
+        self.app.on_shutdown.append(self._end)
+
+    def publish(self, config: CompiledConfig, secrets: Secrets) -> None:
+        """Offers these from now on, and answers every waiting poll whose view they change."""
+        old = self._revision
+        if old is not None and old.content == (config, secrets):
+            return
+        self._revision = _Revision(config, secrets, self._gateway)
+        self._wake(old)
+
+    @property
+    def reports(self) -> list[Reported]:
+        """The last report of each router that has polled within `REPORT_SECONDS`."""
+        self._forget()
+        return [
+            Reported(account, account == self._gateway, report, self._is_current(account, seen, report), at)
+            for (account, _), (seen, report, at) in self._reports.items()
+        ]
+
+    def _is_current(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> bool:
+        # A view may be costly to make: only for who has one.
+        return (
+            seen is not None
+            and report.rejected is None
+            and self._revision is not None
+            and self._revision.view(account).etag == seen
+        )
+
+    def _wake(self, old: _Revision | None) -> None:
+        self._first.set()
+        if old is not None:
+            old.over.set()
+
+    async def _end(self, _: web.Application) -> None:
+        self._ending = True
+        self._wake(self._revision)
+
+    async def _poll(self, request: web.Request) -> web.Response:
+        account = await self._account(request)
+        report = await self._report(request, account)
+        seen = request.headers.get(hdrs.IF_NONE_MATCH)
+        self._note(account, seen, report)
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(_wait(request)):
+                return await self._news(account, seen)
+        except TimeoutError:
+            return self._nothing_new(seen)
+        finally:
+            self.waiting -= 1
+
+    async def _account(self, request: web.Request) -> ServiceAccount:
+        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise _error(web.HTTPUnauthorized, "a ServiceAccount token is needed: Authorization: Bearer ...")
+        try:
+            return await self._reviewer.review(token.strip())
+        except TokenRefused as error:
+            raise _error(web.HTTPUnauthorized, str(error)) from None
+        except ReviewUnavailable as error:
+            raise _error(web.HTTPServiceUnavailable, str(error)) from None
+
+    async def _report(self, request: web.Request, account: ServiceAccount) -> RouterReport:
+        body = await request.read()
+        limit = MAX_GATEWAY_REPORT_BYTES if account == self._gateway else MAX_REPORT_BYTES
+        if len(body) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, len(body))
+        try:
+            return msgspec.json.decode(body, type=RouterReport)
+        except msgspec.MsgspecError as error:
+            raise _error(web.HTTPBadRequest, f"not a RouterReport: {error}") from None
+
+    def _note(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> None:
+        # By account too: nobody can speak for a router of somebody else.
+        self._forget()
+        key = account, report.router
+        if self._reports.pop(key, None) is None:
+            if self._per_namespace[account.namespace] >= MAX_REPORTS:
+                return
+            self._per_namespace[account.namespace] += 1
+        self._reports[key] = seen, report, self._monotonic()
+
+    def _forget(self) -> None:
+        """Drops reports that count no more."""
+        oldest = self._monotonic() - REPORT_SECONDS
+        while self._reports:
+            key = next(iter(self._reports))
+            if self._reports[key][2] > oldest:
+                return
+            del self._reports[key]
+            self._per_namespace[key[0].namespace] -= 1
+            if not self._per_namespace[key[0].namespace]:
+                del self._per_namespace[key[0].namespace]
+
+    async def _news(self, account: ServiceAccount, seen: str | None) -> web.Response:
+        """As soon as there is something else than `seen`."""
+        while not self._ending:
+            revision = self._revision
+            if revision is None:
+                await self._first.wait()
+                continue
+            view = revision.view(account)
+            if view.etag != seen:
+                return web.Response(body=view.body, content_type="application/json", headers={hdrs.ETAG: view.etag})
+            await revision.over.wait()
+        raise _error(web.HTTPServiceUnavailable, "this replica of the operator ends; ask another")
+
+    def _nothing_new(self, seen: str | None) -> web.Response:
+        if self._revision is None:
+            raise _error(web.HTTPServiceUnavailable, "there is no config yet: the operator still reads the cluster")
+        return web.Response(status=304, headers={hdrs.ETAG: seen or ""})
+
+
+async def listen(server: ConfigServer, host: str, port: int, tls: ssl.SSLContext | None = None) -> web.AppRunner:
+    """Serves until `cleanup` of what it returns, whose `addresses` say where. Raises `OSError`."""
+    sslproto.SSLProtocol.max_size = TLS_BUFFER  # for the process: asyncio has no smaller place to say it
+    # handler_cancellation: the poll of a router that went away ends at once.
+    runner = web.AppRunner(server.app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+def _wait(request: web.Request) -> float:
+    found = _WAIT.search(request.headers.get("Prefer", ""))
+    return min(float(found[1]), MAX_WAIT) if found else 0.0
+
+
+def _error(kind: type[web.HTTPError], message: str) -> web.HTTPError:
+    headers = {hdrs.WWW_AUTHENTICATE: "Bearer"} if kind is web.HTTPUnauthorized else {}
+    if kind is web.HTTPServiceUnavailable:
+        headers[hdrs.RETRY_AFTER] = RETRY_AFTER
+    text = encoded({"error": {"message": message}}).decode()
+    return kind(text=text, content_type="application/json", headers=headers)

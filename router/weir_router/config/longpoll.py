@@ -1,0 +1,219 @@
+"""Config from the operator's config server: a change is here in well under a second. Run by `weir router`.
+
+Each poll says what this router has (`If-None-Match`) and how it fares (a `RouterReport`), and is answered as soon as
+the server has something else. What is refused is remembered in the store, which the next report tells. Without a
+server the last good config goes on, and `mounted` follows what the kubelet brings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+
+from weir_router.clock import Clock, SystemClock
+from weir_router.config.store import ConfigRejected, ConfigStore, check_version
+from weir_router.contract import POLL_PATH, CompiledConfig, Delivery, RouterReport
+
+WAIT = 50
+"""Seconds that a poll waits at the server: below the minute after which many proxies cut what is idle."""
+
+ANSWER_SECONDS = 15.0
+"""Beyond `WAIT`, for the answer to travel: then the connection counts as dead."""
+
+CONNECT_SECONDS = 5.0
+"""To connect: the server is in the same cluster."""
+
+RETRY_FIRST = 0.5
+"""Seconds to the second try, at most; half of it at least, at random, so that a thousand routers spread."""
+
+RETRY_MAX = 10.0
+"""The same after several failures: so long does an operator that is back wait for us."""
+
+OLDER_SECONDS = 30.0
+"""That an older revision than ours is not believed: a replica may lag behind by a moment. After that it counts: the
+operator has lost its count, and we must not stay behind for ever."""
+
+OLDER_PAUSE = 1.0
+"""Seconds until we ask again meanwhile."""
+
+THREAD_BYTES = 256 * 1024
+"""Of an answer; a larger one is decoded in a thread, because callers would wait longer than a millisecond."""
+
+_log = logging.getLogger("weir.config")
+
+
+class PollFailed(Exception):
+    """No config could be had; the message says why, and the next poll may succeed."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the config server is reached."""
+
+    url: str  # without a path
+    token_file: Path  # read for each poll: the kubelet renews it
+    ca_file: Path | None = None  # read for each poll too; None: the system's authorities
+
+
+class LongPoll:
+    """Keeps a `ConfigStore` at what a config server says."""
+
+    def __init__(
+        self,
+        access: Access,
+        store: ConfigStore,
+        report: Callable[[], RouterReport],
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._access = access
+        self._url = access.url.rstrip("/") + POLL_PATH
+        self._store = store
+        self._report = report
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._sleep = sleep
+        self._seen: str | None = None  # ETag of the last answer, applied or refused
+        self._running: CompiledConfig | None = None  # what ran after it
+        self._older_since: float | None = None
+        self._trust: tuple[bytes, ssl.SSLContext] | None = None
+
+    async def run(self) -> None:
+        """Polls until cancelled."""
+        timeout = aiohttp.ClientTimeout(total=WAIT + ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        failures, said = 0, ""
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                try:
+                    await self.poll(session)
+                    if failures:
+                        _log.info("the config server at %s answers again", self._access.url)
+                    failures, said = 0, ""
+                except PollFailed as error:
+                    if str(error) != said:
+                        _log.warning("no config from %s: %s", self._access.url, error)
+                    failures, said = failures + 1, str(error)
+                    await self._sleep(self._pause(failures))
+
+    def _pause(self, failures: int) -> float:
+        longest = min(RETRY_FIRST * 2.0 ** min(failures - 1, 10), RETRY_MAX)
+        return longest * self._rng.uniform(0.5, 1.0)
+
+    async def poll(self, session: aiohttp.ClientSession) -> None:
+        """Waits for one answer, and applies it. Raises `PollFailed`."""
+        try:
+            answer = await self._ask(session)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise PollFailed(_reason(error)) from error
+        except ValueError:  # says what it found, which may be a part of the token
+            raise PollFailed("the token file or the CA file cannot be read as text") from None
+        if answer is None:
+            return
+        etag, body = answer
+        try:
+            delivery = await asyncio.to_thread(decode, body) if len(body) > THREAD_BYTES else decode(body)
+            if self._is_older(delivery.config.revision):
+                await self._sleep(OLDER_PAUSE)
+                return
+            self._store.apply(delivery.config, delivery.secrets)
+            _log.info("revision %d applied from %s", delivery.config.revision, self._access.url)
+        except ConfigRejected as error:
+            _log.warning("config from %s refused: %s", self._access.url, error)
+            self._store.reject(str(error))
+        # Also of what was refused: it would come again at once.
+        self._seen, self._running = etag, self._store.config
+
+    async def _ask(self, session: aiohttp.ClientSession) -> tuple[str, bytes] | None:
+        """The ETag and the body of a new config; None: there is none."""
+        headers = {hdrs.AUTHORIZATION: f"Bearer {self._token()}", "Prefer": f"wait={WAIT}"}
+        if self._seen is not None and not self._another_source_runs():
+            headers[hdrs.IF_NONE_MATCH] = self._seen
+        body = msgspec.json.encode(self._report())
+        async with session.post(
+            self._url, data=body, headers=headers, ssl=self._tls(), allow_redirects=False
+        ) as response:
+            content = await response.read()
+            if response.status == 304:
+                return None
+            etag = response.headers.get(hdrs.ETAG)
+            if response.status != 200 or etag is None:
+                raise PollFailed(f"HTTP {response.status}: {_message(content)}")
+            return etag, content
+
+    def _token(self) -> str:
+        token = self._access.token_file.read_text().strip()
+        if len(token.split()) != 1:
+            raise PollFailed(f"{self._access.token_file} does not hold a token")
+        return token
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        """A new one only when the file has changed: connections stay open as long as it is the same."""
+        if self._access.ca_file is None:
+            return True
+        content = self._access.ca_file.read_bytes()
+        if self._trust is None or self._trust[0] != content:
+            trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with no other authority
+            trust.load_verify_locations(cadata=content.decode())
+            self._trust = content, trust
+        return self._trust[1]
+
+    def _another_source_runs(self) -> bool:
+        """Whether the config in use was mounted: then what we saw last says nothing about what we need."""
+        return self._store.config is not self._running
+
+    def _is_older(self, revision: int) -> bool:
+        """Whether `revision` is older than what runs, and not yet to be believed."""
+        running = self._store.config
+        if running is None or revision >= running.revision:
+            self._older_since = None
+            return False
+        if self._another_source_runs():
+            return True
+        now = self._clock.monotonic()
+        since = self._older_since = now if self._older_since is None else self._older_since
+        if now - since < OLDER_SECONDS:
+            return True
+        _log.warning("revision %d follows %d: the operator has lost its count", revision, running.revision)
+        self._older_since = None
+        return False
+
+
+def decode(data: bytes) -> Delivery:
+    """An answer of the config server. Raises `ConfigRejected`, which holds nothing of it."""
+    try:
+        check_version(msgspec.json.decode(data, type=_Head).config.api_version)
+        return msgspec.json.decode(data, type=Delivery)
+    except msgspec.MsgspecError as error:
+        raise ConfigRejected(f"what the config server sent is not a config: {error}") from error
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    api_version: str = "missing"
+
+
+class _Head(msgspec.Struct):
+    config: _Version
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return f"{type(error).__name__}: {error}"
+
+
+def _message(content: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(content)["error"]["message"])
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        return "no reason was given"

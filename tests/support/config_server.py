@@ -1,0 +1,107 @@
+"""A config server on loopback, with tokens that a dictionary knows, and one caller to poll it by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from weir_operator.compile import Compiled
+from weir_operator.distribute import ConfigServer, listen
+from weir_operator.reviews import TokenRefused, TokenReviewer
+from weir_operator.views import ServiceAccount
+from weir_router.contract import Delivery, RouterReport
+
+GATEWAY = ServiceAccount("weir-system", "weir-router")
+TENANT = ServiceAccount("team-a", "default")
+STRANGER = ServiceAccount("team-b", "default")
+ACCOUNTS = {"gateway": GATEWAY, "tenant": TENANT, "stranger": STRANGER}
+
+
+@dataclass
+class KnownTokens:
+    """A reviewer that counts; `trouble` is raised instead of an answer."""
+
+    accounts: dict[str, ServiceAccount] = field(default_factory=lambda: dict(ACCOUNTS))
+    asked: list[str] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    async def review(self, token: str) -> ServiceAccount:
+        self.asked.append(token)
+        if self.trouble is not None:
+            raise self.trouble
+        if token not in self.accounts:
+            raise TokenRefused("nobody knows this token")
+        return self.accounts[token]
+
+
+@dataclass
+class Polled:
+    """What came of a poll."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def delivery(self) -> Delivery:
+        return msgspec.json.decode(self.body, type=Delivery)
+
+    @property
+    def etag(self) -> str:
+        return self.headers["ETag"]
+
+    @property
+    def message(self) -> str:
+        return str(msgspec.json.decode(self.body)["error"]["message"])
+
+
+class Stand:
+    """A served `ConfigServer`; `now` is its clock."""
+
+    def __init__(self, reviewer: TokenReviewer) -> None:
+        self.now = 0.0
+        self.server = ConfigServer(reviewer, GATEWAY, monotonic=lambda: self.now)
+        self.url = ""
+        self.session: aiohttp.ClientSession
+
+    def publish(self, what: Compiled, revision: int = 1) -> None:
+        self.server.publish(msgspec.structs.replace(what.config, revision=revision), what.secrets)
+
+    async def poll(
+        self, token: str | None = "gateway", seen: str | None = None, wait: int = 0, **options: Any
+    ) -> Polled:
+        headers = {"Prefer": f"wait={wait}"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if seen is not None:
+            headers["If-None-Match"] = seen
+        options.setdefault("data", msgspec.json.encode(RouterReport(router="r")))
+        async with self.session.post(f"{self.url}/v1/poll", headers=headers, **options) as answer:
+            return Polled(answer.status, answer.headers, await answer.read())
+
+    async def until_waiting(self, count: int = 1) -> None:
+        """Until so many polls wait."""
+        async with asyncio.timeout(20):
+            while self.server.waiting != count:  # noqa: ASYNC110 - nobody else needs an event for it
+                await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def serving(reviewer: TokenReviewer | None = None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Stand]:
+    """A stand on a free port."""
+    stand = Stand(reviewer or KnownTokens())
+    runner = await listen(stand.server, "127.0.0.1", 0, tls)
+    stand.url = f"{'https://localhost' if tls else 'http://127.0.0.1'}:{runner.addresses[0][1]}"
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            stand.session = session
+            yield stand
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,198 @@
+"""Who may see what: above all what a tenant must never see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.config_server import GATEWAY, STRANGER, TENANT
+from support.published import compiled, policy
+from weir_operator.compile import Compiled
+from weir_operator.views import ServiceAccount, Views
+from weir_router.contract import (
+    Backend,
+    CallerKey,
+    CallerRule,
+    CompiledConfig,
+    Dialect,
+    Override,
+    Route,
+    Secrets,
+    Tier,
+    TierRef,
+    When,
+    digest,
+)
+
+MINE, SHARED, THEIRS = "sk-of-team-a", "sk-of-the-platform", "sk-of-team-b"
+
+
+def rule(*namespaces: str, **fields: Any) -> CallerRule:
+    return CallerRule(namespaces=frozenset(namespaces), **fields)
+
+
+def route(*tiers: str, **fields: Any) -> Route:
+    return Route(**{"name": "all", "tiers": tuple(TierRef(tier=it) for it in tiers), **fields})
+
+
+def tier(key: str, *values: str | None) -> Tier:
+    namespace, _, name = key.partition("/")
+    backends = tuple(
+        Backend(
+            name=f"b{number}",
+            provider=Dialect.OPENAI,
+            base_url=f"http://{namespace}/v1",
+            model="m",
+            credential=value and digest(value.encode()),
+        )
+        for number, value in enumerate(values)
+    )
+    return Tier(namespace=namespace, name=name, backends=backends)
+
+
+WHOLE = compiled(
+    policy("own", namespace="team-a", callers=(rule("team-a"),), routes=(route("team-a/own", "llm/shared"),)),
+    policy("everyone", namespace="llm", callers=(CallerRule(),), routes=(route("llm/shared"),)),
+    policy("private", namespace="team-b", callers=(rule("team-b"),), routes=(route("team-b/secret"),)),
+    tiers=[tier("team-a/own", MINE), tier("llm/shared", SHARED, None), tier("team-b/secret", THEIRS)],
+    anonymous_namespace="team-b",
+)
+SECRETS = Secrets(
+    credentials={digest(it.encode()): it for it in (MINE, SHARED, THEIRS)},
+    caller_keys={
+        "a" * 64: CallerKey(namespace="team-a", name="ci"),
+        "b" * 64: CallerKey(namespace="team-b", name="ci"),
+    },
+)
+
+
+def seen(account: ServiceAccount, what: Compiled = WHOLE) -> tuple[CompiledConfig, Secrets]:
+    return Views(what.config, SECRETS, GATEWAY).of(account)
+
+
+def text(account: ServiceAccount, what: Compiled = WHOLE) -> str:
+    """Everything that `account` is sent."""
+    return msgspec.json.encode(seen(account, what)).decode()
+
+
+def test_the_gateway_sees_everything():
+    assert seen(GATEWAY) == (WHOLE.config, SECRETS)
+
+
+def test_a_tenant_sees_the_policies_that_name_it_with_their_tiers_in_order():
+    config, _ = seen(TENANT)
+    assert [it.key for it in config.policies] == [it.key for it in WHOLE.config.policies if it.key != "team-b/private"]
+    assert list(config.tiers) == ["llm/shared", "team-a/own"]
+    assert config.generations == {
+        f"{kind}/{key}": 1
+        for kind, keys in (("ModelTier", config.tiers), ("RoutingPolicy", [it.key for it in config.policies]))
+        for key in keys
+    }
+
+
+def test_a_tenant_gets_the_values_and_keys_of_its_namespace_only():
+    _, secrets = seen(TENANT)
+    assert list(secrets.credentials.values()) == [MINE]
+    assert secrets.caller_keys == {"a" * 64: CallerKey(namespace="team-a", name="ci")}
+
+
+def test_a_backend_whose_credential_is_elsewhere_is_left_out_and_one_without_stays():
+    config, _ = seen(TENANT)
+    assert [it.name for it in config.tiers["llm/shared"].backends] == ["b1"]
+    assert [it.name for it in config.tiers["team-a/own"].backends] == ["b0"]
+
+
+@pytest.mark.parametrize("account", [TENANT, STRANGER], ids=str)
+def test_neither_value_nor_hash_nor_key_nor_name_of_others_is_sent(account: ServiceAccount):
+    other, value, key = ("team-b", THEIRS, "b") if account == TENANT else ("team-a", MINE, "a")
+    sent = text(account)
+    for secret in (value, SHARED, digest(value.encode()), digest(SHARED.encode()), key * 64, other):
+        assert secret not in sent, secret
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        ServiceAccount("weir-system", "default"),
+        ServiceAccount("team-a", "weir-router"),
+        ServiceAccount("weir-system", "weir-router2"),
+    ],
+    ids=str,
+)
+def test_who_is_nearly_the_gateway_sees_what_its_namespace_may(account: ServiceAccount):
+    config, secrets = seen(account)
+    assert {it.namespace for it in config.policies} <= {"llm", account.namespace}
+    assert set(secrets.credentials.values()) <= {MINE}
+
+
+def test_a_policy_of_ones_own_namespace_that_names_others_is_not_seen():
+    config, _ = seen(TENANT, compiled(policy(namespace="team-a", callers=(rule("team-b"),))))
+    assert (config.policies, config.tiers) == ((), {})
+
+
+def test_a_policy_that_names_nobody_is_seen_by_nobody():
+    assert seen(TENANT, compiled(policy(callers=())))[0].policies == ()
+
+
+def test_who_else_may_call_is_not_told():
+    what = compiled(policy(callers=(rule("team-b", service_accounts=frozenset({"hidden"})), rule("team-a", "team-c"))))
+    assert seen(TENANT, what)[0].policies[0].callers == (rule("team-a"),)
+    assert "hidden" not in text(TENANT, what)
+
+
+def test_a_route_for_other_callers_goes_and_does_not_become_one_for_all():
+    routes = (
+        route("llm/small", name="theirs", when=When(callers=(rule("team-b"),))),
+        route("llm/small", name="ours", when=When(callers=(rule("team-b", "team-a"),))),
+        route("llm/small", name="all"),
+    )
+    config, _ = seen(TENANT, compiled(policy(routes=routes)))
+    assert [it.name for it in config.policies[0].routes] == ["ours", "all"]
+    assert config.policies[0].routes[0].when.callers == (rule("team-a"),)
+
+
+def test_a_route_without_tiers_stays_because_it_stops_later_ones():
+    routes = (route(name="in-the-eu", require={"region": "eu"}), route("llm/small"))
+    assert seen(TENANT, compiled(policy(routes=routes)))[0].policies[0].routes == routes
+
+
+def test_a_tier_that_only_a_hidden_route_uses_is_hidden():
+    routes = (route("team-b/secret", when=When(callers=(rule("team-b"),))),)
+    what = compiled(policy(routes=routes), tiers=[tier("team-b/secret", THEIRS)])
+    assert seen(TENANT, what)[0].tiers == {}
+
+
+def test_the_tiers_of_baseline_and_override_are_seen():
+    what = compiled(
+        policy(
+            baseline=TierRef(tier="llm/base"),
+            override=Override(tier=TierRef(tier="llm/glass"), until=1.0),
+            routes=(route("llm/gone"),),
+        ),
+        tiers=[tier("llm/base", None), tier("llm/glass", None), tier("llm/unused", None)],
+    )
+    assert list(seen(TENANT, what)[0].tiers) == ["llm/base", "llm/glass"]
+
+
+def test_the_same_value_in_two_namespaces_reaches_who_has_it_by_its_own_tier():
+    what = compiled(
+        policy(routes=(route("llm/shared", "team-a/own"),)),
+        tiers=[tier("team-a/own", SHARED), tier("llm/shared", SHARED)],
+    )
+    config, secrets = seen(TENANT, what)
+    assert list(secrets.credentials.values()) == [SHARED]
+    assert config.tiers["llm/shared"].backends == ()
+    assert seen(STRANGER, what)[1].credentials == {}
+
+
+def test_whose_caller_an_anonymous_one_is_is_told_to_that_namespace():
+    assert seen(TENANT)[0].anonymous_namespace is None
+    assert seen(STRANGER)[0].anonymous_namespace == "team-b"
+
+
+def test_a_namespace_that_nobody_names_sees_what_is_for_all():
+    config, secrets = seen(ServiceAccount("team-z", "default"))
+    assert [it.key for it in config.policies] == ["llm/everyone"]
+    assert secrets == Secrets()
