@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from weir_cli.catalogue_command import dollars
-from weir_cli.output import Exit, Format, console, fail, print_json
-from weir_cli.workspace import open_workspace
+from weir_cli.output import Exit, Format, console, errors, fail, print_json
+from weir_cli.workspace import counted, open_workspace
 from weir_operator.catalogue import Catalogue
 from weir_router.call.ask import Ask
 from weir_router.call.failover import cannot_serve
@@ -60,6 +60,9 @@ def explain(
     """
     workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
     config = workspace.config
+    if workspace.errors:
+        found = f"{counted(len(workspace.errors), 'error')} in {directory}; weir validate tells"
+        errors.print(f"note: {escape(found)}", highlight=False, soft_wrap=True)
     who = Caller(
         namespace=namespace,
         name=caller,

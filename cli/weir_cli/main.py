@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 
 
 def main() -> None:
@@ -12,4 +14,7 @@ def main() -> None:
     from weir_cli.app import app
 
     signal.signal(signal.SIGINT, handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without '→' gets '?'
+            stream.reconfigure(errors="replace")
     app()

@@ -99,6 +99,11 @@ def test_ctrl_c_while_it_starts_leaves_no_traceback(tmp_path: Path, command: lis
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+@pytest.mark.parametrize("command", [["validate", QUICKSTART], ["explain", QUICKSTART, "Grüße 🐟"], ["catalogue"]])
+def test_a_terminal_that_knows_ascii_only_gets_what_it_knows(command: list[str | Path]) -> None:
+    assert weir(*command, env={"PYTHONIOENCODING": "ascii"}).returncode == 0
+
+
 # validate
 
 
@@ -194,6 +199,13 @@ def test_explain_shows_people_what_it_tells_machines() -> None:
     for fact in (story["policy"], story["complexity"], story["reason"], story["route"], story["catalogueDate"]):
         assert fact in shown
     assert all(candidate["model"] in shown for candidate in story["candidates"])
+
+
+def test_explain_says_that_manifests_beside_have_errors(tmp_path: Path) -> None:
+    save(tmp_path / "all.yaml", tier("http://127.0.0.1:9"), tier("http://127.0.0.1:9", "other", tyop=1), policy())
+    result = run("explain", tmp_path, "hi", "-o", "json")
+    assert facts(result)["route"] == "all"
+    assert f"1 error in {tmp_path}; weir validate tells" in result.stderr
 
 
 def test_explain_fits_a_terminal_of_80_columns() -> None:

@@ -198,6 +198,7 @@ SENTENCES = [
         "circuit-breaker",
         "*half bad of at least ten within 10 s**" if window.BUCKETS == breaker.RATIO_MINIMUM == 10 else "?",
     ),
+    ("failover", f"(at most {percent(breaker.HEALTHY_BAD)} bad in its breaker's window)"),
     ("failover", f"`Retry-After` of at most {errors.MAX_RETRY_AFTER:g} s"),
     ("failover", f"the router's {story.MAX_REQUEST_BYTES >> 20} MiB"),
     ("limits", f"the router's own bound is {story.MAX_REQUEST_BYTES >> 20} MiB"),

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
 ELSEWHERE = {"make test", "make check"}  # this very run, and what continuous integration runs beside it
 PORTS = (8080, 9090, 9100)
 START_TIMEOUT = 30.0
@@ -95,18 +96,18 @@ def test_the_commands_of_the_readme_work_in_their_order(environment, background)
             else:
                 outputs.setdefault(command, []).append(run(command, environment))
     asked = next(answers for command, answers in outputs.items() if "Portugal" in command)
-    assert "x-weir-attempts: 1" in asked[0]
+    shown = re.search(r"```\n(HTTP.*?)\.\.\.\n```", README, re.DOTALL)[1].splitlines()
+    assert set(shown) <= set(asked[0].splitlines())
     assert "x-weir-attempts: 2" in asked[1]
-    assert "x-weir-backend: minnow" in asked[0]
 
 
 def test_the_readme_shows_a_working_thing_within_its_first_30_lines():
-    head = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    head = "\n".join(README.splitlines()[:30])
     assert "make demo" in head
     assert "weir up examples/quickstart" in head
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
 def test_every_link_of_the_readme_leads_somewhere(target):
     assert (ROOT / target).exists(), target
 
