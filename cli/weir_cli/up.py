@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from weir_cli.output import Exit, errors, fail
 from weir_cli.watch import saves
-from weir_cli.workspace import Workspace, open_workspace, print_problems, summary
+from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
 from weir_router.app import Router
 from weir_router.config.store import ConfigRejected
 
@@ -139,7 +139,8 @@ class Session:
         config = msgspec.structs.replace(workspace.config, revision=self._revision)
         self._seen = workspace._replace(config=config)
         if self._apply(router, self._seen):
-            errors.print(f"Reloaded: revision {self._revision}, {len(config.policies)} policies.", highlight=False)
+            served = counted(len(config.policies), "policy", "policies")
+            errors.print(f"Reloaded: revision {self._revision}, {served}.", highlight=False)
 
     def _apply(self, router: Router, workspace: Workspace) -> bool:
         config = msgspec.structs.replace(

@@ -86,7 +86,7 @@ def test_a_save_is_served_within_a_second(manifests: Path) -> None:
         assert time.monotonic() - saved < 5  # a second, and what a busy machine adds
         assert gateway.ask("renamed").status == 200
         assert gateway.ask("auto").status == 404
-        gateway.command.wait_for("Reloaded: revision 2, 1 policies")
+        gateway.command.wait_for(r"Reloaded: revision 2, 1 policy\.")
 
 
 def test_an_editor_that_replaces_the_file_is_seen_each_time(manifests: Path) -> None:
