@@ -86,3 +86,12 @@ async def test_strangers_cannot_drive_out_what_is_accepted(cache: Cache, monkeyp
 async def test_no_token_is_kept(cache: Cache):
     await cache.review("tenant")
     assert "tenant" not in repr(vars(cache.reviewer._accepted)).replace(repr(TENANT), "")
+
+
+@pytest.mark.parametrize(
+    "username", ["admin", "", "system:node:a", "system:serviceaccount:team-a", "system:serviceaccount:team-a:"]
+)
+def test_only_a_service_account_is_a_router(username: str):
+    with pytest.raises(TokenRefused, match="not that of a ServiceAccount"):
+        reviews._service_account(username)
+    assert reviews._service_account("system:serviceaccount:team-a:default") == TENANT
