@@ -13,9 +13,6 @@ DEFAULT_MAX_TOKENS = 8192
 """Anthropic requires `max_tokens`, OpenAI does not. 8192 is the smallest output limit among Claude models from 3.5
 on, so no model refuses it; a provider that knows its backend's limit can do better."""
 
-MIN_THINKING_BUDGET = 1024
-"""Tokens; Anthropic refuses a smaller `thinking.budget_tokens`."""
-
 EFFORT_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 20480, "max": 23808}
 """`reasoning_effort` as `thinking.budget_tokens`. The largest plus `DEFAULT_MAX_TOKENS` is 32,000, the output limit of
 Claude Opus 4, the smallest among the models that think."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from weir_router.call.providers.fit import MIN_THINKING_BUDGET
 from weir_router.call.providers.translate.fields import Checked, refusal
 from weir_router.call.providers.translate.schemas import closed
 from weir_router.call.providers.translate.tables import (
     DEFAULT_MAX_TOKENS,
     EFFORT_BUDGETS,
-    MIN_THINKING_BUDGET,
     TIER_TO_ANTHROPIC,
 )
 from weir_router.call.providers.translate.turns import conversation
