@@ -67,7 +67,7 @@ class Attempt:
         self.content_at: float | None = None  # monotonic
         self.ttft: float | None = None  # seconds
         self.seconds = 0.0
-        self.added: frozenset[str] = frozenset()
+        self.failure: AttemptFailed | None = None  # how it ended, if so
         self._ask = ask
         self._provider = provider_for(candidate.backend.provider)
         self._guard = guard
@@ -124,11 +124,11 @@ class Attempt:
             self._guard.cancelled()
             self.usage = self._counted()
 
-    def record(self, failure: AttemptFailed | None = None, *, cancelled: bool = False) -> AttemptRecord:
-        """What happened, for the trail."""
-        backend = self.candidate.backend.name
+    def record(self) -> AttemptRecord:
+        """What has happened so far, for the trail."""
+        backend, failure = self.candidate.backend.name, self.failure
         if failure is None:
-            outcome = "cancelled" if cancelled else "ok"
+            outcome = "ok" if self.done or self._open else "cancelled"
             return AttemptRecord(self.candidate.tier, backend, outcome, self.seconds, status=200, ttft=self.ttft)
         return AttemptRecord(
             self.candidate.tier,
@@ -144,7 +144,6 @@ class Attempt:
     async def _send(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
         backend = self.candidate.backend
         outgoing = self._provider.prepare(self._ask, backend, credential, stream=streamed, as_asked=as_asked)
-        self.added = outgoing.added
         waits_for = self._watchdog.waits_for
         post = self._transport.post(
             backend.base_url + outgoing.path, outgoing.headers, outgoing.body, self._clocks.connect
@@ -250,6 +249,7 @@ class Attempt:
 
     def _end(self, failure: AttemptFailed) -> None:
         _conceal(failure, self._credential)
+        self.failure = failure
         if self._open:
             self.usage = self._counted()
             self._close()

@@ -204,7 +204,7 @@ class Journey:
             self._refused = refused
             return None
         except BaseException:
-            self.trail.append(attempt.record(cancelled=True))
+            self.trail.append(attempt.record())
             self.spent.append(attempt)
             raise
         self.trail.append(attempt.record())
@@ -212,7 +212,7 @@ class Journey:
 
     def _failed(self, attempt: Attempt, failure: AttemptFailed, *, as_asked: bool) -> None:
         candidate = attempt.candidate
-        self.trail.append(attempt.record(failure))
+        self.trail.append(attempt.record())
         self.spent.append(attempt)
         self._failures.append(failure)
         match MEANING[failure.kind]:

@@ -241,7 +241,7 @@ async def _relay(visit: Visit, attempt: Attempt, journey: Journey, headers: dict
         await response.write_eof()
         record.outcome = "ok"
     except AttemptFailed as failure:
-        journey.trail[-1] = attempt.record(failure)
+        journey.trail[-1] = attempt.record()
         sent = attempt.usage.output if attempt.usage else 0
         message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
         await _break(visit, response, StreamBroken(message, trail=journey.trail))
@@ -249,14 +249,10 @@ async def _relay(visit: Visit, attempt: Attempt, journey: Journey, headers: dict
         record.outcome = "cancelled"
     except Exception as bug:
         attempt.cancel()
-        journey.trail[-1] = attempt.record(cancelled=True)
         await _break(visit, response, _bug(bug, record))
     finally:
-        if not attempt.done and record.outcome != "broken":
-            attempt.cancel()
-            journey.trail[-1] = attempt.record(cancelled=True)
-        elif attempt.done:
-            journey.trail[-1] = attempt.record()
+        attempt.cancel()
+        journey.trail[-1] = attempt.record()
     return response
 
 
