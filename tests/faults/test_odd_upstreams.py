@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from support.callers import one, settled, shapes_at_once, trail_of
+from support.servers import deaf_port
 from support.stand import UPSTREAM_KEY, stand
 from weir_cli.sim import SimModel
 from weir_router.call.transport import base
@@ -118,15 +119,8 @@ async def test_what_cannot_be_reached_is_answered_by_the_other(where):
 
 
 async def test_a_host_that_answers_no_handshake_costs_the_connect_timeout():
-    """A listener whose backlog is full drops SYNs, as a firewall does."""
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    with deaf_port() as port:
+        url = f"http://127.0.0.1:{port}/v1"
         timeouts = Timeouts(connect=0.2, ttft=5.0)
         async with stand(*TWO, changes={"a": {"base_url": url, "timeouts": timeouts}}) as s:
             result = await one(s)

@@ -69,6 +69,19 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
+def deaf_port() -> Iterator[int]:
+    """A port whose listener's backlog is full: it drops SYNs, as a firewall does."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
 def nginx(folder: Path, server: str) -> Iterator[None]:
     """Debian's nginx with `server` as the contents of its only `server` block."""
     binary = shutil.which("nginx") or "/usr/sbin/nginx"

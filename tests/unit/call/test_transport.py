@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import gzip
-import socket
 import zlib
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.servers import free_port, one_request, talking
+from support.servers import deaf_port, free_port, one_request, talking
 from weir_router.call.transport import base
 from weir_router.call.transport.aiohttp_client import AiohttpTransport
 from weir_router.call.transport.pool import Http1Transport
@@ -193,15 +192,8 @@ async def test_what_is_no_address_is_a_failure_to_connect(client, url):
 
 
 async def test_a_host_that_answers_no_handshake_costs_the_connect_timeout(client):
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        with pytest.raises(AttemptFailed, match="within the connect timeout") as caught:
-            await client.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, b"{}", 0.1)
+    with deaf_port() as port, pytest.raises(AttemptFailed, match="within the connect timeout") as caught:
+        await client.post(f"http://127.0.0.1:{port}/", {}, b"{}", 0.1)
     assert caught.value.kind is FailureKind.CONNECT
 
 
