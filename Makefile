@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := . hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench crds fmt clean help
+.PHONY: demo test check bench crds pins image fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -32,6 +32,13 @@ bench: .venv/.ready ## the router beside an nginx reverse proxy on the same work
 crds: .venv/.ready ## crds/*.yaml from weir_operator.schemas
 	@$(BIN)/python -m weir_operator.crdgen crds
 
+pins: .venv/.ready ## exact versions and hashes of what is installed and what the image runs on, after a change of pyproject.toml
+	@$(BIN)/python hack/pins > requirements-dev.txt
+	@hack/lock
+
+image: ## the image, with docker, podman or buildah: IMAGE=localhost/weir:dev, BASE=python:3.x-slim
+	@hack/image/build
+
 fmt: .venv/.ready ## format, and fix what the linter can fix
 	@$(BIN)/ruff check --fix $(PYTHON_FILES)
 	@$(BIN)/ruff format $(PYTHON_FILES)
@@ -41,7 +48,7 @@ clean: ## remove caches and build outputs (not .venv, nor the Kubernetes binarie
 	@find bench cli hack operator router tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements-dev.txt pyproject.toml hack/bootstrap
 	@hack/bootstrap

@@ -1,0 +1,63 @@
+"""What the image is made of, as far as it can be seen without building one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+LOCKS = ("requirements.txt", "requirements-build.txt")
+
+
+def locked(name: str) -> dict[str, str]:
+    """Versions by package."""
+    found = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE)
+    return {canonicalize_name(package): version for package, version in found}
+
+
+def runtime() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = [*project["dependencies"], *(it for extra in project["optional-dependencies"].values() for it in extra)]
+    return [it for it in map(Requirement, texts) if it.name != "weir"]
+
+
+@pytest.mark.parametrize("requirement", runtime(), ids=lambda it: it.name)
+def test_what_pyproject_asks_for_is_locked(requirement: Requirement) -> None:
+    """Else pip, which checks hashes, refuses to build the image: run hack/lock."""
+    version = locked("requirements.txt").get(canonicalize_name(requirement.name))
+    assert version is not None
+    assert requirement.specifier.contains(version)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_image_has_the_versions_that_the_tests_ran_on(lock: str) -> None:
+    tested = locked("requirements-dev.txt")
+    differing = {name for name, version in locked(lock).items() if tested.get(name, version) != version}
+    assert not differing
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_comes_with_hashes(lock: str) -> None:
+    entries = re.split(r"^(?=[a-z])", (ROOT / lock).read_text(), flags=re.MULTILINE)[1:]
+    assert entries
+    assert all(" --hash=sha256:" in entry for entry in entries)
+
+
+def test_nothing_of_ours_imports_what_the_image_goes_without() -> None:
+    """The Dockerfile removes kubernetes.aio, a third of the image."""
+    assert "kubernetes/aio" in (ROOT / "Dockerfile").read_text()
+    sources = [path for package in ("router", "operator", "cli") for path in (ROOT / package).rglob("*.py")]
+    users = [path.name for path in sources if re.search(r"kubernetes(\.| import )aio", path.read_text())]
+    assert not users
+
+
+def test_the_context_of_the_build_is_a_list_of_what_is_needed() -> None:
+    """Whatever else lies about in a checkout, kubeconfigs and keys included, reaches no layer."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    assert all(line.startswith("!") for line in lines[1:-1])
