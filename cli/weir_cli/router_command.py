@@ -15,7 +15,8 @@ import uvloop
 from weir_cli.output import errors, fail
 from weir_cli.up import STOP_SIGNALS, address, calm_collector, log_to_stdout
 from weir_router.app import Router
-from weir_router.config.longpoll import Access, LongPoll
+from weir_router.config.access import Access
+from weir_router.config.longpoll import LongPoll
 from weir_router.config.mounted import MountedConfig
 from weir_router.serve.report import report
 
@@ -53,7 +54,7 @@ def router(
     host, port = address(listen)
     admin_host, admin_port = address(admin)
     log_to_stdout(log)
-    gateway = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port)
+    gateway = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port, reviewer=access)
     try:
         calm_collector()
         uvloop.run(_serve(gateway, MountedConfig(config_dir, gateway.store), access))

@@ -127,6 +127,7 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
         revision=revision,
         class_name=config.class_name,
         anonymous_namespace=config.anonymous_namespace,
+        tokens=config.tokens,
         routers=config.routers,
         catalogue_date=config.catalogue_date,
         shards={shard: digest(content) for shard, content in shards.items()},

@@ -12,10 +12,13 @@ from aiohttp.typedefs import Handler
 
 from weir_router.call.transport import AutoTransport
 from weir_router.clock import Clock, SystemClock
+from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Dialect, Secrets
 from weir_router.errors import BadRequest, WeirError
 from weir_router.health.board import Board
+from weir_router.identify.identifier import Identifier
+from weir_router.identify.review_client import ReviewClient
 from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
 from weir_router.serve import story
@@ -39,12 +42,16 @@ class Router:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         grace: float = SHUTDOWN_GRACE,
+        reviewer: Access | None = None,
     ) -> None:
+        """`reviewer` is the config server that is asked about callers' tokens, where the config wants it."""
         self.store = ConfigStore()
         self.metrics = Metrics()
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._grace = grace
+        self._reviewer = reviewer
+        self._review_client: ReviewClient | None = None
         self._addresses = (host, port), (admin_host, admin_port)
         self._runners: list[web.AppRunner] = []
         self.board = Board(self._clock, self._rng, self._state_changed)
@@ -53,7 +60,9 @@ class Router:
     async def __aenter__(self) -> Router:
         self._transport = AutoTransport()
         recorder = Recorder(self.metrics)
-        gateway = story.Gateway(self.store, self.board, self._transport, recorder, self._clock, self._rng)
+        self._review_client = ReviewClient(self._reviewer) if self._reviewer is not None else None
+        identifier = Identifier(self._clock, reviewer=self._review_client)
+        gateway = story.Gateway(self.store, self.board, self._transport, recorder, self._clock, self._rng, identifier)
         admin = Admin(self.store, self.board, self.metrics)
         try:
             self.url = await self._serve(_callers_app(gateway), *self._addresses[0])
@@ -67,6 +76,8 @@ class Router:
         for runner in self._runners:
             await runner.cleanup()
         await self._transport.close()
+        if self._review_client is not None:
+            await self._review_client.close()
 
     async def _serve(self, app: web.Application, host: str, port: int) -> str:
         # handler_cancellation: a caller that goes away stops the upstream call.

@@ -262,6 +262,32 @@ class Policy(_Wire, frozen=True):
         return f"{self.namespace}/{self.name}"
 
 
+TOKEN_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+"""What a cluster may sign ServiceAccount tokens with. Asymmetric ones only: with HS256 or `none` whoever knows the
+public key could make tokens."""
+
+
+class SigningKey(_Wire, frozen=True):
+    """A public key of the cluster, as in its JWKS (RFC 7517). There is no field that a private part could stand in."""
+
+    id: str  # `kid`
+    algorithm: str  # one of TOKEN_ALGORITHMS; a token that names another is refused
+    n: str | None = None  # RSA: modulus and exponent, base64url
+    e: str | None = None
+    crv: str | None = None  # elliptic: curve, and a point on it, base64url
+    x: str | None = None
+    y: str | None = None
+
+
+class TokenTrust(_Wire, frozen=True):
+    """Which ServiceAccount tokens are callers' tokens, and how they are verified."""
+
+    issuer: str  # `iss`, exactly
+    audience: str  # one of `aud`, exactly; never that of the config server
+    keys: tuple[SigningKey, ...] = ()
+    review: bool = False  # ask the API server about each token, too, by the config server (`REVIEW_PATH`)
+
+
 class CompiledConfig(_Wire, frozen=True, omit_defaults=False):  # apiVersion must always be said
     """Everything a router needs to know, but for secrets."""
 
@@ -272,6 +298,7 @@ class CompiledConfig(_Wire, frozen=True, omit_defaults=False):  # apiVersion mus
     policies: tuple[Policy, ...] = ()
     generations: dict[str, int] = {}  # "ModelTier/ns/name" -> metadata.generation of what went in
     anonymous_namespace: str | None = None  # whose caller an unauthenticated one is; None: 401
+    tokens: TokenTrust | None = None  # None: no ServiceAccount token is accepted
     routers: int = 1  # live routers, to share out limits "of all routers together"
     catalogue_date: str | None = None
 
@@ -306,6 +333,26 @@ class Delivery(_Wire, frozen=True):
 
 POLL_PATH = "/v1/poll"
 """Where routers POST a `RouterReport` to the config server, with `If-None-Match` and `Prefer: wait=<seconds>`."""
+
+REVIEW_PATH = "/v1/review"
+"""Where routers POST a `ReviewRequest` to the config server, for a `ReviewAnswer` of the API server."""
+
+
+class ReviewRequest(msgspec.Struct, frozen=True):
+    """A caller's token, which must not show."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return "ReviewRequest(...)"
+
+
+class ReviewAnswer(_Wire, frozen=True):
+    """What the API server says about a token."""
+
+    refused: str | None = None  # why; None: it is good
+
 
 INDEX_FILE = "index.json"
 """The one published file with a fixed name; every other is named by the hash of its content."""
@@ -346,6 +393,7 @@ class Index(_Wire, frozen=True, omit_defaults=False):
     revision: int = 0
     class_name: str = "weir"
     anonymous_namespace: str | None = None
+    tokens: TokenTrust | None = None
     routers: int = 1
     catalogue_date: str | None = None
     shards: dict[str, str] = {}  # "07" -> hash; an empty shard has no file and is left out

@@ -91,6 +91,12 @@ class Unauthenticated(WeirError):
     status, code, source, kind = 401, "unauthenticated", Source.CALLER, "authentication_error"
 
 
+class IdentityUnavailable(WeirError):
+    """Whose token it is cannot be told now; the token may be good."""
+
+    status, code, source, kind = 503, "identity_unavailable", Source.ROUTER, "overloaded_error"
+
+
 class UnknownModel(WeirError):
     """No policy that this caller may use names the model."""
 

@@ -15,7 +15,8 @@ from support.kube import Requests, client_of, run
 from support.published import compiled, policy
 from weir_operator.reviews import CachedReviewer, KubernetesReviewer, ReviewUnavailable, TokenRefused, audience
 from weir_operator.views import ServiceAccount
-from weir_router.config.longpoll import Access, LongPoll
+from weir_router.config.access import Access
+from weir_router.config.longpoll import LongPoll
 from weir_router.config.store import ConfigStore
 from weir_router.contract import RouterReport
 

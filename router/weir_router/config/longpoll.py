@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import msgspec
 from aiohttp import hdrs
 
 from weir_router.clock import Clock, SystemClock
+from weir_router.config.access import CONNECT_SECONDS, Access, BadFile, message_of, reason_of
 from weir_router.config.store import ConfigRejected, ConfigStore, check_version
 from weir_router.contract import POLL_PATH, CompiledConfig, Delivery, RouterReport
 
@@ -28,9 +26,6 @@ WAIT = 50
 
 ANSWER_SECONDS = 15.0
 """Beyond `WAIT`, for the answer to travel: then the connection counts as dead."""
-
-CONNECT_SECONDS = 5.0
-"""To connect: the server is in the same cluster."""
 
 RETRY_FIRST = 0.5
 """Seconds to the second try, at most; half of it at least, at random, so that a thousand routers spread."""
@@ -53,15 +48,6 @@ _log = logging.getLogger("weir.config")
 
 class PollFailed(Exception):
     """No config could be had; the message says why, and the next poll may succeed."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """How the config server is reached."""
-
-    url: str  # without a path
-    token_file: Path  # read for each poll: the kubelet renews it
-    ca_file: Path | None = None  # read for each poll too; None: the system's authorities
 
 
 class LongPoll:
@@ -87,7 +73,6 @@ class LongPoll:
         self._seen: str | None = None  # ETag of the last answer, applied or refused
         self._running: CompiledConfig | None = None  # what ran after it
         self._older_since: float | None = None
-        self._trust: tuple[bytes, ssl.SSLContext] | None = None
 
     async def run(self) -> None:
         """Polls until cancelled."""
@@ -115,9 +100,9 @@ class LongPoll:
         try:
             answer = await self._ask(session)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise PollFailed(_reason(error)) from error
-        except ValueError:  # says what it found, which may be a part of the token
-            raise PollFailed("the token file or the CA file cannot be read as text") from None
+            raise PollFailed(reason_of(error)) from error
+        except BadFile as error:
+            raise PollFailed(str(error)) from None
         if answer is None:
             return
         etag, body = answer
@@ -136,37 +121,20 @@ class LongPoll:
 
     async def _ask(self, session: aiohttp.ClientSession) -> tuple[str, bytes] | None:
         """The ETag and the body of a new config; None: there is none."""
-        headers = {hdrs.AUTHORIZATION: f"Bearer {self._token()}", "Prefer": f"wait={WAIT}"}
+        headers = {**self._access.headers(), "Prefer": f"wait={WAIT}"}
         if self._seen is not None and not self._another_source_runs():
             headers[hdrs.IF_NONE_MATCH] = self._seen
         body = msgspec.json.encode(self._report())
         async with session.post(
-            self._url, data=body, headers=headers, ssl=self._tls(), allow_redirects=False
+            self._url, data=body, headers=headers, ssl=self._access.tls(), allow_redirects=False
         ) as response:
             content = await response.read()
             if response.status == 304:
                 return None
             etag = response.headers.get(hdrs.ETAG)
             if response.status != 200 or etag is None:
-                raise PollFailed(f"HTTP {response.status}: {_message(content)}")
+                raise PollFailed(f"HTTP {response.status}: {message_of(content)}")
             return etag, content
-
-    def _token(self) -> str:
-        token = self._access.token_file.read_text().strip()
-        if len(token.split()) != 1:
-            raise PollFailed(f"{self._access.token_file} does not hold a token")
-        return token
-
-    def _tls(self) -> ssl.SSLContext | bool:
-        """A new one only when the file has changed: connections stay open as long as it is the same."""
-        if self._access.ca_file is None:
-            return True
-        content = self._access.ca_file.read_bytes()
-        if self._trust is None or self._trust[0] != content:
-            trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with no other authority
-            trust.load_verify_locations(cadata=content.decode())
-            self._trust = content, trust
-        return self._trust[1]
 
     def _another_source_runs(self) -> bool:
         """Whether the config in use was mounted: then what we saw last says nothing about what we need."""
@@ -204,16 +172,3 @@ class _Version(msgspec.Struct, rename="camel"):
 
 class _Head(msgspec.Struct):
     config: _Version
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return f"{type(error).__name__}: {error}"
-
-
-def _message(content: bytes) -> str:
-    try:
-        return str(msgspec.json.decode(content)["error"]["message"])
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        return "no reason was given"

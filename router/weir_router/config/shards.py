@@ -60,6 +60,7 @@ def assemble(index: Index, files: Mapping[str, bytes]) -> tuple[CompiledConfig, 
         policies=tuple(sorted((policy for shard in shards for policy in shard.policies), key=_precedence)),
         generations=_merged(shard.generations for shard in shards),
         anonymous_namespace=index.anonymous_namespace,
+        tokens=index.tokens,
         routers=index.routers,
         catalogue_date=index.catalogue_date,
     )

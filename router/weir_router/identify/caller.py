@@ -16,6 +16,5 @@ class Caller(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     kind: CallerKind
-    user_tier: str | None = (
-        None  # from the annotation on the ServiceAccount or the key's Secret, never the client's claim
-    )
+    user_tier: str | None = None  # from the annotation on the key's Secret, never the client's claim
+    pod: str | None = None  # that its token is bound to; for the log, never for a decision

@@ -1,7 +1,4 @@
-"""Who is asking: an API key, or anonymous where the config says so. Called once per request by `serve.story`.
-
-ServiceAccount tokens are recognised, so that their owner gets a message that helps, and not yet verified.
-"""
+"""API keys: what a request shows, and whose key it is. Used by `identify.identifier`."""
 
 from __future__ import annotations
 
@@ -25,43 +22,30 @@ def fingerprint(key: str) -> str:
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
-    """The key that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in `x-api-key`.
+    """The key or token that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in either header.
 
-    Anthropic's SDK sends both when its environment holds a key beside the token: then Weir's own counts.
+    Anthropic's SDK sends both when its environment holds a key beside the token: then Weir's own key counts, then a
+    token, and a provider's key last.
     """
     authorization = headers.get("authorization", "")
     bearer = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else ""
-    shown = [key for key in (headers.get("x-api-key"), bearer) if key]
-    return next((key for key in shown if key.startswith(KEY_PREFIX)), shown[0] if shown else None)
+    own = headers.get("x-api-key", "")
+    if not bearer or not own:
+        return bearer or own or None
+    return min(own, bearer, key=lambda it: 0 if it.startswith(KEY_PREFIX) else 1 if is_token(it) else 2)
 
 
-def identify(headers: Mapping[str, str], secrets: Secrets, anonymous_namespace: str | None) -> Caller:
-    """The caller behind `headers` (lower-case names).
+def is_token(key: str) -> bool:
+    """Whether it has the form of a JWT, as ServiceAccount tokens are: `{"` in base64, and two dots."""
+    return key.startswith("eyJ") and key.count(".") == 2
 
-    Raises `Unauthenticated` for a key that is not known, for a ServiceAccount token, and for no key where anonymous
-    callers are not allowed. Every SDK sends some key: where anonymous callers are allowed one that is not Weir's is
-    ignored.
-    """
-    key = presented_key(headers)
-    if key is not None and key.startswith(KEY_PREFIX):
-        known = secrets.caller_keys.get(fingerprint(key))
-        if known is None:
-            raise Unauthenticated(
-                "This Weir API key is not known. It may have been deleted, or belong to another installation; "
-                "make a new one with `weir key create` and apply its Secret."
-            )
-        return Caller(namespace=known.namespace, name=known.name, kind=CallerKind.API_KEY, user_tier=known.user_tier)
-    if key is not None and key.startswith("eyJ") and key.count(".") == 2:
+
+def key_owner(key: str, secrets: Secrets) -> Caller:
+    """The caller whose API key it is. Raises `Unauthenticated`."""
+    known = secrets.caller_keys.get(fingerprint(key))
+    if known is None:
         raise Unauthenticated(
-            "ServiceAccount tokens are not accepted by this router; use a key made by `weir key create`."
+            "This Weir API key is not known. It may have been deleted, or belong to another installation; "
+            "make a new one with `weir key create` and apply its Secret."
         )
-    if anonymous_namespace is not None:
-        return Caller(namespace=anonymous_namespace, name="anonymous", kind=CallerKind.ANONYMOUS, user_tier=None)
-    if key is None:
-        raise Unauthenticated(
-            "No API key: send one made by `weir key create` as `Authorization: Bearer` or `x-api-key`."
-        )
-    raise Unauthenticated(
-        "This is not a Weir API key (they begin with `weir_`). "
-        "A provider's own key is not used here; see `weir key create`."
-    )
+    return Caller(namespace=known.namespace, name=known.name, kind=CallerKind.API_KEY, user_tier=known.user_tier)

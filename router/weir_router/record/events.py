@@ -31,6 +31,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     error_message: str | None = None
     caller: str | None = None  # namespace/name
     caller_namespace: str = ""
+    caller_pod: str | None = None  # that its token is bound to
     feature: str | None = None
     policy: str | None = None
     model: str | None = None  # as asked

@@ -42,7 +42,7 @@ from weir_router.errors import (
 )
 from weir_router.health.board import Board
 from weir_router.identify.caller import Caller
-from weir_router.identify.keys import identify
+from weir_router.identify.identifier import Identifier
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
 from weir_router.serve import dialects, errors, models
@@ -85,8 +85,10 @@ class Gateway:
         recorder: Recorder,
         clock: Clock,
         rng: random.Random,
+        identifier: Identifier,
     ) -> None:
         self.limiter = Limiter(clock)
+        self._identifier = identifier
         self._store = store
         self._board = board
         self._recorder = recorder
@@ -97,15 +99,16 @@ class Gateway:
         self._as_asked: set[str] = set()
         store.subscribe(self._configured)
 
-    def _configured(self, config: CompiledConfig, _: Secrets) -> None:
+    def _configured(self, config: CompiledConfig, secrets: Secrets) -> None:
         self._index = PolicyIndex(config)
+        self._identifier.configure(config, secrets)
         self._as_asked.clear()  # a changed account or model may accept now what it refused
 
     async def list_models(self, request: web.Request) -> web.Response:
         """`GET /v1/models`, and `GET /v1/models/{id}`."""
         dialect = dialect_of(request.headers)
         try:
-            names = models_for(self._index, self._identify(request.headers))
+            names = models_for(self._index, await self._identify(request.headers))
             wanted = request.match_info.get("id")
             if wanted is None:
                 return json_answer(200, msgspec.json.encode(models.listing(names, dialect)))
@@ -135,8 +138,9 @@ class Gateway:
 
     async def _complete(self, visit: Visit) -> web.StreamResponse:
         headers, record = visit.request.headers, visit.record
-        caller = self._identify(headers)
+        caller = await self._identify(headers)
         record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
+        record.caller_pod = caller.pod
         body = await _body(visit.request)
         ask = dialects.read(visit.dialect, body, headers)
         policy = self._policy(caller, ask, len(body), record)
@@ -166,11 +170,10 @@ class Gateway:
         finally:
             self._recorder.account(record, attempts, baseline)
 
-    def _identify(self, headers: Mapping[str, str]) -> Caller:
-        config = self._store.config
-        if config is None:
+    async def _identify(self, headers: Mapping[str, str]) -> Caller:
+        if self._store.config is None:
             raise NotConfigured("This router has no config yet; it is waiting for the operator.", retry_after=2.0)
-        return identify(headers, self._store.secrets, config.anonymous_namespace)
+        return await self._identifier.identify(headers)
 
     def _policy(self, caller: Caller, ask: Ask, size: int, record: RequestRecord) -> Policy:
         record.model, record.stream = ask.model, ask.stream

@@ -21,7 +21,8 @@ from support.servers import certificates, server_context
 from weir_operator.compile import Compiled
 from weir_router.clock import ManualClock
 from weir_router.config import longpoll as module
-from weir_router.config.longpoll import OLDER_PAUSE, OLDER_SECONDS, RETRY_FIRST, RETRY_MAX, Access, LongPoll, PollFailed
+from weir_router.config.access import Access
+from weir_router.config.longpoll import OLDER_PAUSE, OLDER_SECONDS, RETRY_FIRST, RETRY_MAX, LongPoll, PollFailed
 from weir_router.config.mounted import MountedConfig
 from weir_router.config.store import ConfigStore
 from weir_router.contract import Delivery, RouterReport

@@ -2,13 +2,23 @@
 
 import pytest
 
-from weir_router.contract import CallerKey, CallerKind, Secrets
+from support.tokens import NOW, RSA
+from weir_router.clock import ManualClock
+from weir_router.contract import CallerKey, CallerKind, CompiledConfig, Secrets
 from weir_router.errors import Unauthenticated
-from weir_router.identify.keys import fingerprint, identify, presented_key
+from weir_router.identify.caller import Caller
+from weir_router.identify.identifier import Identifier
+from weir_router.identify.keys import fingerprint, presented_key
 
 KEY = "weir_0123456789abcdef"
 SECRETS = Secrets(caller_keys={fingerprint(KEY): CallerKey(namespace="team-a", name="ci", user_tier="paid")})
-TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
+TOKEN = RSA.token()
+
+
+async def identify(headers: dict[str, str], anonymous: str | None = None) -> Caller:
+    identifier = Identifier(ManualClock(wall=NOW))
+    identifier.configure(CompiledConfig(anonymous_namespace=anonymous), SECRETS)
+    return await identifier.identify(headers)
 
 
 @pytest.mark.parametrize(
@@ -21,8 +31,8 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
         {"x-api-key": KEY, "authorization": f"Bearer {TOKEN}"},
     ],
 )
-def test_a_known_key_names_its_caller_in_either_sdks_header(headers):
-    caller = identify(headers, SECRETS, None)
+async def test_a_known_key_names_its_caller_in_either_sdks_header(headers):
+    caller = await identify(headers)
     assert (caller.namespace, caller.name, caller.kind, caller.user_tier) == (
         "team-a",
         "ci",
@@ -31,34 +41,34 @@ def test_a_known_key_names_its_caller_in_either_sdks_header(headers):
     )
 
 
-def test_an_unknown_weir_key_is_refused_even_where_anonymous_callers_are_allowed():
+async def test_an_unknown_weir_key_is_refused_even_where_anonymous_callers_are_allowed():
     with pytest.raises(Unauthenticated, match="weir key create"):
-        identify({"authorization": "Bearer weir_unknown"}, SECRETS, "team-a")
+        await identify({"authorization": "Bearer weir_unknown"}, "team-a")
 
 
-def test_a_providers_key_is_ignored_where_anonymous_callers_are_allowed():
-    caller = identify({"authorization": "Bearer sk-something"}, SECRETS, "team-b")
+async def test_a_providers_key_is_ignored_where_anonymous_callers_are_allowed():
+    caller = await identify({"authorization": "Bearer sk-something"}, "team-b")
     assert (caller.namespace, caller.kind) == ("team-b", CallerKind.ANONYMOUS)
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Basic abc"}, {"authorization": "Bearer sk-x"}, {"x-api-key": "sk-x"}]
 )
-def test_whoever_shows_no_weir_key_is_refused_where_keys_are_required(headers):
+async def test_whoever_shows_no_weir_key_is_refused_where_keys_are_required(headers):
     with pytest.raises(Unauthenticated):
-        identify(headers, SECRETS, None)
+        await identify(headers)
 
 
 @pytest.mark.parametrize("anonymous", [None, "team-a"])
-def test_a_service_account_token_is_refused_rather_than_taken_for_anonymous(anonymous):
+async def test_a_service_account_token_is_refused_rather_than_taken_for_anonymous(anonymous):
     with pytest.raises(Unauthenticated, match="ServiceAccount"):
-        identify({"authorization": f"Bearer {TOKEN}"}, SECRETS, anonymous)
+        await identify({"authorization": f"Bearer {TOKEN}"}, anonymous)
 
 
-def test_an_error_never_repeats_the_key():
+async def test_an_error_never_repeats_the_key():
     for key in ("weir_secret-value", "sk-secret-value", TOKEN):
         with pytest.raises(Unauthenticated) as caught:
-            identify({"authorization": f"Bearer {key}"}, SECRETS, None)
+            await identify({"authorization": f"Bearer {key}"})
         assert key not in caught.value.message
 
 

@@ -1,0 +1,99 @@
+"""Who is asking: an API key, a ServiceAccount token, or anonymous where that is allowed. One per router, for `serve`.
+
+A token costs a verification once and a dictionary look-up after that: what was found is kept by the token's SHA-256
+until it expires, or until what we trust changes. Other headers than the two of the SDKs say nothing about a caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from weir_router.clock import Clock
+from weir_router.contract import CallerKind, CompiledConfig, Secrets
+from weir_router.errors import Unauthenticated
+from weir_router.identify.caller import Caller
+from weir_router.identify.keys import KEY_PREFIX, is_token, key_owner, presented_key
+from weir_router.identify.reviews import Reviewer, TokenReviews
+from weir_router.identify.tokens import TokenVerifier, Verified
+
+KNOWN_MAX = 10_000
+"""Tokens that are remembered, oldest forgotten first: one per pod that calls, about 500 bytes each."""
+
+
+class Identifier:
+    """Tells who is asking, by the config that was handed over last."""
+
+    def __init__(self, clock: Clock, *, local: Caller | None = None, reviewer: Reviewer | None = None) -> None:
+        """`local` is whose an unauthenticated request is, whatever the config says: a sidecar's pod. `reviewer` asks
+        the API server about tokens, where the config wants it.
+        """
+        self._clock = clock
+        self._local = local
+        self._reviews = TokenReviews(reviewer, clock)
+        self._secrets = Secrets()
+        self._anonymous = local
+        self._verifier: TokenVerifier | None = None
+        self._known: dict[bytes, Verified] = {}
+
+    def configure(self, config: CompiledConfig, secrets: Secrets) -> None:
+        """Goes over to a config. What is remembered stays as long as the same keys are trusted."""
+        self._secrets = secrets
+        self._anonymous = self._local or _anonymous(config.anonymous_namespace)
+        trust = config.tokens
+        if trust != (self._verifier.trust if self._verifier else None):
+            self._verifier = TokenVerifier(trust) if trust is not None else None
+            self._known.clear()
+
+    async def identify(self, headers: Mapping[str, str]) -> Caller:
+        """The caller behind `headers` (lower-case names).
+
+        Raises `Unauthenticated` for a key or token that is not good, and for none where anonymous callers are not
+        allowed; `IdentityUnavailable` if it cannot be told now. Every SDK sends some key: where anonymous callers are
+        allowed one that is neither Weir's nor a token is ignored.
+        """
+        key = presented_key(headers)
+        if key is not None and key.startswith(KEY_PREFIX):
+            return key_owner(key, self._secrets)
+        if key is not None and is_token(key):
+            return await self._token_owner(key)
+        if self._anonymous is not None:
+            return self._anonymous
+        if key is None:
+            raise Unauthenticated(
+                "No key and no token: send a ServiceAccount token, or a key made by `weir key create`, as "
+                "`Authorization: Bearer` or `x-api-key`."
+            )
+        raise Unauthenticated(
+            "This is neither a Weir API key (they begin with `weir_`) nor a ServiceAccount token. "
+            "A provider's own key is not used here; see `weir key create`."
+        )
+
+    async def _token_owner(self, token: str) -> Caller:
+        verifier = self._verifier
+        if verifier is None:
+            raise Unauthenticated(
+                "ServiceAccount tokens are not accepted by this router, which has no keys of a cluster to verify them; "
+                "use a key made by `weir key create`."
+            )
+        hashed = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        verified = self._known.get(hashed)
+        now = self._clock.wall()
+        if verified is None or now >= verified.expires:
+            verified = verifier.verify(token, now)
+            self._remember(hashed, verified)
+        if verifier.trust.review:
+            await self._reviews.check(token, hashed)
+        return verified.caller
+
+    def _remember(self, hashed: bytes, verified: Verified) -> None:
+        self._known.pop(hashed, None)
+        if len(self._known) >= KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[hashed] = verified
+
+
+def _anonymous(namespace: str | None) -> Caller | None:
+    if namespace is None:
+        return None
+    return Caller(namespace=namespace, name="anonymous", kind=CallerKind.ANONYMOUS)
