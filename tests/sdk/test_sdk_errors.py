@@ -324,10 +324,10 @@ async def test_answers_and_exceptions_have_an_id_to_quote(dialect: Dialect, upst
 async def test_a_bug_behind_the_first_content_ends_the_stream_in_an_error_too(
     dialect: Dialect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def buggy(_: Attempt) -> bytes:
+    async def buggy(_: Attempt, sink: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Attempt, "next", buggy)
+    monkeypatch.setattr(Attempt, "relay", buggy)
     async with stand([SimModel("m", tokens_per_second=2000)]) as s:
         with pytest.raises(named("APIError", dialect), match="ZeroDivisionError"):
             await ask(s, dialect, stream=True)

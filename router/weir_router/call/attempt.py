@@ -1,15 +1,16 @@
 """One try at one backend: from the request to the last byte, under its clocks. Used by `call.failover` and `serve`.
 
 `start` returns at the commit point: for a streaming caller at the first content, for a plain one when the whole
-answer is there. Everything before it raises `AttemptFailed` and nothing has reached the caller. After it `next` hands
-out the rest. Exactly one outcome reaches the guard of `health`, when the stream ends and not before: a stall after
+answer is there. Everything before it raises `AttemptFailed` and nothing has reached the caller. After it `relay` writes
+the rest. Exactly one outcome reaches the guard of `health`, when the stream ends and not before: a stall after
 the first token must not hide behind an early success.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,7 +20,7 @@ from weir_router.call.clocks import Clocks, Watchdog
 from weir_router.call.providers import provider_for
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.sse import Splitter, decode, is_done, loads
-from weir_router.call.transport import MAX_WHOLE_ANSWER, Response, Transport
+from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.choose.choose import Candidate
 from weir_router.clock import Clock
 from weir_router.contract import Backend
@@ -42,6 +43,16 @@ business.
 _CONTENT, _DONE = Signal.CONTENT, Signal.DONE
 
 _drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
+
+
+class Sink(Protocol):
+    """Where a stream goes."""
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes; empty ones mean nothing."""
+
+    def on_pressure(self, told: Callable[[bool], None]) -> None:
+        """`told(True)` when it is full, `told(False)` when it is empty again."""
 
 
 class Attempt:
@@ -101,15 +112,24 @@ class Attempt:
             self.cancel()
             raise
 
-    async def next(self) -> bytes | None:
-        """The next bytes for a streaming caller; None at the end. Raises `AttemptFailed` for a broken stream."""
+    async def relay(self, sink: Sink) -> None:
+        """Writes what follows the commit point, each part in the moment in which it comes, to the end of the stream.
+
+        Raises `AttemptFailed` for a stream that breaks.
+        """
+        if self.done:
+            return
+
+        def receive(data: bytes) -> bool:
+            sink.write(self._take(data))
+            return not self.done and self._failure is None
+
+        sink.on_pressure(self._press)
         try:
-            while not self.done:
-                if self._failure is not None:
-                    raise self._failure
-                if data := await self._pull():
-                    return data
-            return None
+            if self._failure is None:
+                await self._flow(receive)
+            if self._failure is not None:
+                raise self._failure
         except AttemptFailed as failure:
             self._end(failure)
             raise
@@ -176,23 +196,33 @@ class Attempt:
         self._reader = self._provider.reader()
         self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
         head: list[bytes] = []
-        committed = False
-        while not (self.done or (committed and self._ask.stream)):
-            head.append(await self._pull())
-            committed = self._reader.content_events > 0 or self._reader.stop_reason is not None
-            if self._failure is not None:
-                raise self._failure
+
+        def receive(data: bytes) -> bool:
+            head.append(self._take(data))
+            committed = self._ask.stream and (self._reader.content_events > 0 or self._reader.stop_reason is not None)
+            return not (self.done or committed or self._failure is not None)
+
+        await self._flow(receive)
+        if self._failure is not None:
+            raise self._failure
         self.body = b"".join(head)
 
-    async def _pull(self) -> bytes:
-        """One read from the upstream, turned into bytes for the caller."""
+    async def _flow(self, receive: Receive) -> None:
         assert self._response is not None
         try:
-            data = await self._watchdog.waits_for(self._response.read())
+            await self._watchdog.waits_for(self._response.each(receive))
         except AttemptFailed:
-            if self._reader.stop_reason is None:
+            if self._reader.stop_reason is None or self._failure is not None:
                 raise
-            data = b""  # the answer is whole: all that is missing is how it ends
+            receive(b"")  # the answer is whole: all that is missing is how it ends
+
+    def _press(self, pressed: bool) -> None:
+        if self._response is not None and self._open:
+            self._response.hold(pressed)
+            self._watchdog.hold(pressed)
+
+    def _take(self, data: bytes) -> bytes:
+        """One part of the upstream's stream, empty at its end, turned into bytes for the caller."""
         self._received += len(data)
         if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")

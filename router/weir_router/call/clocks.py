@@ -55,6 +55,7 @@ class Watchdog:
         "_content_at",
         "_expired",
         "_handle",
+        "_held",
         "_left_at",
         "_loop",
         "_on_slow",
@@ -74,6 +75,7 @@ class Watchdog:
         self._left_at: float | None = None
         self._expired: FailureKind | None = None
         self.held_up = 0.0  # seconds since the first content in which nobody waited for the upstream
+        self._held = False
         self._task: asyncio.Task[object] | None = None
         self._loop = asyncio.get_running_loop()
         self._handle = self._loop.call_later(self._first_look(), self._look)
@@ -106,6 +108,16 @@ class Watchdog:
             self._task = None
             self._left_at = self._clock.monotonic()
 
+    def hold(self, held: bool) -> None:
+        """The caller reads too slowly, and the upstream is not read from: its clocks stand still until it is again."""
+        if held == self._held:
+            return
+        self._held = held
+        if held:
+            self._left_at = self._clock.monotonic()
+        else:
+            self._resume()
+
     def stop(self) -> None:
         """No clock runs any more."""
         self._handle.cancel()
@@ -133,7 +145,7 @@ class Watchdog:
             self._slow_told = True
             self._on_slow()
         due, kind = self._due()
-        if now >= due and self._task is not None:
+        if now >= due and self._task is not None and not self._held:
             self._expired = kind
             self._task.cancel()
             return

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from aiohttp import web
 from prometheus_client import generate_latest
 
 from weir_router.config.store import ConfigStore
 from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
+from weir_router.serve.answers import json_answer
+from weir_router.serve.http import Answer, Request
 
 
 class Admin:
@@ -21,19 +22,18 @@ class Admin:
         self._board = board
         self._metrics = metrics
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    async def metrics(self, _: Request) -> Answer:
         """Prometheus text format."""
         self._metrics.rejected.set(self._store.rejected is not None)
-        return web.Response(
-            body=generate_latest(self._metrics.registry),
-            headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"},
+        return Answer(
+            200, b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n", generate_latest(self._metrics.registry)
         )
 
-    async def healthz(self, _: web.Request) -> web.Response:
+    async def healthz(self, _: Request) -> Answer:
         """Alive: the loop answers."""
-        return web.json_response({"status": "ok"})
+        return json_answer(200, b'{"status":"ok"}')
 
-    async def readyz(self, _: web.Request) -> web.Response:
+    async def readyz(self, _: Request) -> Answer:
         """Ready once a config runs; says which revision, and why a newer one was refused."""
         config = self._store.config
         body = {
@@ -41,9 +41,9 @@ class Admin:
             "revision": config.revision if config else None,
             "rejected": self._store.rejected,
         }
-        return web.json_response(body, status=200 if config else 503)
+        return json_answer(200 if config else 503, msgspec.json.encode(body))
 
-    async def state(self, _: web.Request) -> web.Response:
+    async def state(self, _: Request) -> Answer:
         """What the router believes about every backend, as JSON."""
         config = self._store.config
         body: dict[str, Any] = {
@@ -52,7 +52,7 @@ class Admin:
             "policies": [policy.key for policy in config.policies] if config else [],
             "backends": {key: self._backend(key) for key in self._board.view()},
         }
-        return web.Response(body=msgspec.json.encode(body), headers={"content-type": "application/json"})
+        return json_answer(200, msgspec.json.encode(body))
 
     def _backend(self, key: str) -> dict[str, Any]:
         view = self._board.view()[key]

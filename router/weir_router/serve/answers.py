@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-
-from aiohttp import web
+from types import MappingProxyType
 
 from weir_router.contract import Dialect
 from weir_router.errors import WeirError
 from weir_router.record.events import RequestRecord
 from weir_router.serve import errors
+from weir_router.serve.http import Answer, fields
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -20,8 +20,6 @@ STREAM_HEADERS = {
 
 REQUEST_ID = {Dialect.OPENAI: "x-request-id", Dialect.ANTHROPIC: "request-id"}
 """Where each SDK looks for the id that it shows in answers and exceptions; an upstream's own id goes first."""
-
-_SERVER = {"server": "weir"}  # not which Python and which library it runs on
 
 
 def new_request_id() -> str:
@@ -46,17 +44,17 @@ def way(record: RequestRecord) -> dict[str, str]:
         "x-weir-reason": "; ".join(filter(None, (record.diverted, record.reason))),
         "x-weir-attempts": str(len(record.attempts)) if record.attempts else None,
     }
-    return _SERVER | {name: value.encode("ascii", "replace").decode() for name, value in values.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
-def json_answer(status: int, body: bytes, headers: Mapping[str, str] = _SERVER) -> web.Response:
+def json_answer(status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
     """A whole body."""
-    return web.Response(status=status, body=body, headers={**headers, "content-type": "application/json"})
+    return Answer(status, fields({**headers, "content-type": "application/json"}), body)
 
 
 def error_answer(
-    error: WeirError, dialect: Dialect, request_id: str, headers: Mapping[str, str] = _SERVER
-) -> web.Response:
+    error: WeirError, dialect: Dialect, request_id: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> Answer:
     """An error before the first byte has gone out."""
     ids = {REQUEST_ID[dialect]: request_id, "x-weir-request-id": request_id}
     body = errors.body(error, dialect, request_id)

@@ -11,9 +11,9 @@ import logging
 import random
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import msgspec
-from aiohttp import web
 
 from weir_router.admit.limits import Limiter
 from weir_router.admit.retry_budget import RetryBudget
@@ -30,7 +30,6 @@ from weir_router.config.store import ConfigStore
 from weir_router.contract import CallerKind, CompiledConfig, Dialect, Limit, Policy, PromptLogging, Secrets, Tier
 from weir_router.errors import (
     AttemptFailed,
-    BadRequest,
     InternalError,
     NotConfigured,
     PolicyNotReady,
@@ -55,11 +54,15 @@ from weir_router.serve.answers import (
     new_request_id,
     way,
 )
+from weir_router.serve.http import Answer, Request, Stream, fields
+from weir_router.serve.inflated import inflated
 
 logger = logging.getLogger("weir.router")
 
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 """Bytes of a request body that any policy may accept: Anthropic's own limit, the largest of the providers'."""
+
+MODELS_PATH = "/v1/models"
 
 MAX_FEATURE_LENGTH = 64
 """Characters kept of `x-weir-feature`, a client's free claim that becomes a metric label."""
@@ -68,7 +71,7 @@ MAX_FEATURE_LENGTH = 64
 class Visit(NamedTuple):
     """One request while it is served."""
 
-    request: web.Request
+    request: Request
     dialect: Dialect
     record: RequestRecord
     arrived: float  # monotonic
@@ -104,13 +107,13 @@ class Gateway:
         self._identifier.configure(config, secrets)
         self._as_asked.clear()  # a changed account or model may accept now what it refused
 
-    async def list_models(self, request: web.Request) -> web.Response:
+    async def list_models(self, request: Request) -> Answer:
         """`GET /v1/models`, and `GET /v1/models/{id}`."""
         dialect = dialect_of(request.headers)
         try:
             names = models_for(self._index, await self._identify(request.headers))
-            wanted = request.match_info.get("id")
-            if wanted is None:
+            wanted = unquote(request.path.removeprefix(MODELS_PATH).removeprefix("/"), errors="replace")
+            if not wanted:
                 return json_answer(200, msgspec.json.encode(models.listing(names, dialect)))
             if wanted not in names:
                 raise UnknownModel(f"You may not ask for a model {wanted!r}; see GET /v1/models.")
@@ -118,7 +121,7 @@ class Gateway:
         except WeirError as error:
             return error_answer(error, dialect, new_request_id())
 
-    async def complete(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+    async def complete(self, request: Request, dialect: Dialect) -> Answer | None:
         """`POST /v1/chat/completions` and `POST /v1/messages`."""
         record = RequestRecord(id=new_request_id(), path=request.path)
         visit = Visit(request, dialect, record, self._clock.monotonic())
@@ -136,12 +139,12 @@ class Gateway:
             record.seconds = self._clock.monotonic() - visit.arrived
             self._recorder.ended(record)
 
-    async def _complete(self, visit: Visit) -> web.StreamResponse:
+    async def _complete(self, visit: Visit) -> Answer | None:
         headers, record = visit.request.headers, visit.record
         caller = await self._identify(headers)
         record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
         record.caller_pod = caller.pod
-        body = await _body(visit.request)
+        body = _body(visit.request)
         ask = dialects.read(visit.dialect, body, headers)
         policy = self._policy(caller, ask, len(body), record)
         permit = self.limiter.take(_caller_limits(policy, caller))
@@ -153,7 +156,7 @@ class Gateway:
         finally:
             permit.release()
 
-    async def _travel(self, visit: Visit, ask: Ask, journey: Journey, baseline: Tier | None) -> web.StreamResponse:
+    async def _travel(self, visit: Visit, ask: Ask, journey: Journey, baseline: Tier | None) -> Answer | None:
         record = visit.record
         record.attempts = journey.trail
         attempts = journey.spent
@@ -164,7 +167,8 @@ class Gateway:
             record.ttft = None if attempt.content_at is None else attempt.content_at - visit.arrived
             headers = {REQUEST_ID[visit.dialect]: record.id, **attempt.headers, **way(record)}
             if ask.stream:
-                return await _relay(visit, attempt, journey, headers)
+                await _relay(visit, attempt, journey, headers)
+                return None
             record.outcome = "ok"
             return json_answer(200, attempt.body, headers)
         finally:
@@ -232,45 +236,37 @@ class Gateway:
         return config.tiers.get(policy.baseline.tier) if config is not None and policy.baseline is not None else None
 
 
-async def _relay(visit: Visit, attempt: Attempt, journey: Journey, headers: dict[str, str]) -> web.StreamResponse:
+async def _relay(visit: Visit, attempt: Attempt, journey: Journey, headers: dict[str, str]) -> None:
     """The stream, from the commit point to its end, whatever that is."""
     record = visit.record
-    response = web.StreamResponse(headers={**STREAM_HEADERS, **headers})
     try:
-        await response.prepare(visit.request)
-        await response.write(attempt.body)
-        while (data := await attempt.next()) is not None:
-            await response.write(data)
-        await response.write_eof()
-        record.outcome = "ok"
-    except AttemptFailed as failure:
-        journey.trail[-1] = attempt.record()
-        sent = attempt.usage.output if attempt.usage else 0
-        message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
-        await _break(visit, response, StreamBroken(message, trail=journey.trail))
-    except ConnectionError:  # the caller went away
-        record.outcome = "cancelled"
-    except Exception as bug:
-        attempt.cancel()
-        await _break(visit, response, _bug(bug, record))
+        stream = visit.request.stream(200, fields({**STREAM_HEADERS, **headers}))
+        stream.write(attempt.body)
+        try:
+            await attempt.relay(stream)
+            record.outcome = "ok"
+        except AttemptFailed as failure:
+            journey.trail[-1] = attempt.record()
+            sent = attempt.usage.output if attempt.usage else 0
+            message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
+            _break(visit, stream, StreamBroken(message, trail=journey.trail))
+        except Exception as bug:
+            attempt.cancel()
+            _break(visit, stream, _bug(bug, record))
+        stream.end()
     finally:
         attempt.cancel()
         journey.trail[-1] = attempt.record()
-    return response
 
 
-async def _break(visit: Visit, response: web.StreamResponse, error: WeirError) -> None:
+def _break(visit: Visit, stream: Stream, error: WeirError) -> None:
     """Content has gone out and cannot be taken back: the stream ends in an error event, never in a clean close."""
     _blame(visit.record, error)
     visit.record.outcome = "broken"
-    try:
-        await response.write(errors.event(error, visit.dialect, visit.record.id))
-        await response.write_eof()
-    except ConnectionError:
-        pass  # the caller went away too
+    stream.write(errors.event(error, visit.dialect, visit.record.id))
 
 
-def _refuse(visit: Visit, error: WeirError) -> web.Response:
+def _refuse(visit: Visit, error: WeirError) -> Answer:
     _blame(visit.record, error)
     return error_answer(error, visit.dialect, visit.record.id, way(visit.record))
 
@@ -281,15 +277,14 @@ def _blame(record: RequestRecord, error: WeirError) -> None:
     record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
 
 
-async def _body(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise RequestTooLarge(f"The request is larger than {MAX_REQUEST_BYTES} bytes, the router's limit.") from None
-    except web.RequestPayloadError:
-        raise BadRequest(
-            "The request body cannot be read: it is not encoded as its Content-Encoding or Transfer-Encoding says."
-        ) from None
+def _body(request: Request) -> bytes:
+    """The request's body, unpacked."""
+    body, coding = request.body, request.headers.get("content-encoding")
+    if body is not None and coding is not None:
+        body = inflated(body, coding, MAX_REQUEST_BYTES)
+    if body is None:
+        raise RequestTooLarge(f"The request is larger than {MAX_REQUEST_BYTES} bytes, the router's limit.")
+    return body
 
 
 def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:

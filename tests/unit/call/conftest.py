@@ -11,6 +11,7 @@ import uvloop
 from weir_router.admit.limits import Limiter
 from weir_router.admit.retry_budget import RetryBudget
 from weir_router.call.failover import Journey, Tools
+from weir_router.call.transport.base import Pulled
 from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Complexity, Dialect, Failover, Secrets, Tier
@@ -28,7 +29,7 @@ def pytest_asyncio_loop_factories():
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
-class ScriptedResponse:
+class ScriptedResponse(Pulled):
     """Hands out its parts; an exception among them is raised, `None` hangs."""
 
     def __init__(self, parts, status=200, headers=None):
@@ -57,6 +58,20 @@ class ScriptedResponse:
 
     def release(self):
         self.released = True
+
+
+class Pages:
+    """A sink that keeps what it gets, write by write."""
+
+    def __init__(self):
+        self.written = []
+        self.press = None
+
+    def write(self, data):
+        self.written += [data] if data else []
+
+    def on_pressure(self, told):
+        self.press = told
 
 
 class ScriptedTransport:

@@ -6,7 +6,7 @@ import pytest
 
 from weir_router.errors import AttemptFailed, FailureKind
 
-from .conftest import CONTENT, DONE, STOP, stream
+from .conftest import CONTENT, DONE, STOP, Pages, stream
 
 ROLE = b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}\n\n'
 PING = b": ping\n\n"
@@ -20,10 +20,9 @@ async def begun(world, *parts, streamed=True):
 
 
 async def rest(attempt):
-    out = b""
-    while (data := await attempt.next()) is not None:
-        out += data
-    return out
+    sink = Pages()
+    await attempt.relay(sink)
+    return b"".join(sink.written)
 
 
 async def test_a_streaming_caller_gets_everything_up_to_the_first_content_at_once(world):
@@ -50,9 +49,10 @@ async def test_a_failure_in_the_same_read_as_content_is_not_committed(world):
 
 async def test_content_before_a_failure_goes_out_first(world):
     attempt, response = await begun(world, CONTENT, CONTENT + b"data: {broken\n\n")
-    assert await attempt.next() == CONTENT
+    sink = Pages()
     with pytest.raises(AttemptFailed) as caught:
-        await attempt.next()
+        await attempt.relay(sink)
+    assert sink.written == [CONTENT]
     assert caught.value.kind is FailureKind.MALFORMED
     assert response.released
 
@@ -83,13 +83,32 @@ async def test_the_usage_that_weir_asked_for_is_counted_and_not_shown(world):
 
 async def test_cancelling_releases_the_connection_and_blames_nobody(world):
     attempt, response = await begun(world, CONTENT, None)
-    waiting = asyncio.create_task(attempt.next())
+    waiting = asyncio.create_task(attempt.relay(Pages()))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
     assert response.released
     view = world.board.view()["t/t/a"]
     assert (view.pending, view.healthy) == (0, True)
+
+
+async def test_every_part_is_written_in_the_moment_in_which_it_comes(world):
+    attempt, _ = await begun(world, CONTENT, CONTENT, CONTENT + STOP, DONE)
+    sink = Pages()
+    await attempt.relay(sink)
+    assert sink.written == [CONTENT, CONTENT + STOP, DONE]
+
+
+async def test_a_caller_that_reads_slowly_holds_back_the_upstream(world):
+    attempt, _ = await begun(world, CONTENT, CONTENT, STOP, DONE)
+    sink = Pages()
+    sink.on_pressure = lambda told: told(True) or setattr(sink, "press", told)
+    relaying = asyncio.create_task(attempt.relay(sink))
+    await asyncio.sleep(0)
+    assert sink.written == []
+    sink.press(False)
+    await relaying
+    assert sink.written == [CONTENT, STOP, DONE]
 
 
 async def test_cancelling_after_the_end_changes_nothing(world):

@@ -7,6 +7,6 @@ environment are honoured (`auto` and `aiohttp_client`).
 """
 
 from weir_router.call.transport.auto import AutoTransport
-from weir_router.call.transport.base import MAX_WHOLE_ANSWER, Response, Transport
+from weir_router.call.transport.base import MAX_WHOLE_ANSWER, Receive, Response, Transport
 
-__all__ = ["MAX_WHOLE_ANSWER", "AutoTransport", "Response", "Transport"]
+__all__ = ["MAX_WHOLE_ANSWER", "AutoTransport", "Receive", "Response", "Transport"]

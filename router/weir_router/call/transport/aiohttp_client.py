@@ -13,6 +13,7 @@ from weir_router.call.transport.base import (
     KEEP_ALIVE,
     OWN_HEADERS,
     READ_BUFFER,
+    Pulled,
     Response,
     failed,
     proxy_for,
@@ -45,10 +46,8 @@ def _translated(error: Exception) -> AttemptFailed:
 _CLIENT_ERRORS = (aiohttp.ClientError, OSError)
 
 
-class _AiohttpResponse:
+class _AiohttpResponse(Pulled):
     """`Response` over aiohttp's."""
-
-    __slots__ = ("_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response

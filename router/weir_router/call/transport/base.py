@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -28,6 +29,10 @@ OWN_HEADERS = {"user-agent": f"weir/{__version__}", "accept": "*/*", "accept-enc
 """Sent with every request, unless the request says otherwise."""
 
 
+Receive = Callable[[bytes], bool]
+"""Takes a part of a body as it came, empty at the end; says whether it wants more."""
+
+
 class Response(Protocol):
     """An answer whose headers have come."""
 
@@ -39,6 +44,16 @@ class Response(Protocol):
 
     async def read(self) -> bytes:
         """The next bytes as they come; empty at the end. Raises `AttemptFailed` when the connection breaks."""
+
+    async def each(self, receive: Receive) -> None:
+        """Hands every part to `receive` in the moment in which it comes, until it wants no more or the body has ended.
+
+        Nobody is woken up for a part. May be called again for what is left. Raises as `read` does, and whatever
+        `receive` raises.
+        """
+
+    def hold(self, held: bool) -> None:
+        """Stops and restarts what `each` hands out, and with it the upstream."""
 
     async def read_all(self) -> bytes:
         """The rest of the body, bounded by `MAX_WHOLE_ANSWER`."""
@@ -62,6 +77,33 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Closes every connection."""
+
+
+class Pulled:
+    """`each` and `hold` for a response that can only be read."""
+
+    _free: asyncio.Event | None = None
+
+    async def read(self) -> bytes:
+        """See `Response`."""
+        raise NotImplementedError
+
+    async def each(self, receive: Receive) -> None:
+        """See `Response`."""
+        while True:
+            if self._free is not None:
+                await self._free.wait()
+            part = await self.read()
+            if not receive(part) or not part:
+                return
+
+    def hold(self, held: bool) -> None:
+        """See `Response`."""
+        self._free = self._free or asyncio.Event()
+        if held:
+            self._free.clear()
+        else:
+            self._free.set()
 
 
 async def read_whole(response: Response) -> bytes:

@@ -13,7 +13,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from weir_router.call.transport.base import READ_BUFFER, failed, read_whole
+from weir_router.call.transport.base import READ_BUFFER, Receive, failed, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_HEAD = 64 * 1024
@@ -40,7 +40,9 @@ close that crosses our request on its way is seen within a round trip.
 class Exchange:
     """One request's answer as it comes; a `Response` once `begun`."""
 
-    __slots__ = ("_connection", "_waiter", "begun", "broken", "complete", "headers", "held", "parts", "status")
+    __slots__ = (
+        "_connection", "_receive", "_waiter", "begun", "broken", "complete", "headers", "held", "parts", "status",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
         self.status = 0
@@ -52,10 +54,14 @@ class Exchange:
         self.held = 0  # bytes in parts
         self._connection = connection
         self._waiter: asyncio.Future[None] | None = None
+        self._receive: Receive | None = None
 
     def wake(self) -> None:
         """Something has changed."""
         waiter = self._waiter
+        if self._receive is not None and waiter is not None and not waiter.done():
+            self._hand_out(self._receive, waiter)
+            return
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -77,6 +83,48 @@ class Exchange:
         parts, self.parts, self.held = self.parts, [], 0
         self._connection.drained()
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def each(self, receive: Receive) -> None:
+        if self.parts:
+            self._connection.drained()
+        self._receive = receive
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        try:
+            self._hand_out(receive, waiter)
+            await waiter
+        finally:
+            self._waiter = self._receive = None
+
+    def _hand_out(self, receive: Receive, waiter: asyncio.Future[None]) -> None:
+        """In the transport's own call: a chunk of a stream costs no task's waking up."""
+        try:
+            if self._give(receive):
+                return
+        except BaseException as error:
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(None)
+
+    def _give(self, receive: Receive) -> bool:
+        """Whether more is wanted, and to be expected."""
+        parts = self.parts
+        while parts:
+            self.parts, self.held = [], 0
+            for number, part in enumerate(parts, 1):
+                if not receive(part):
+                    self.parts = parts[number:] + self.parts
+                    self.held = sum(map(len, self.parts))
+                    return False
+            parts = self.parts
+        if self.complete:
+            receive(b"")
+            return False
+        if self.broken is not None:
+            raise self.broken
+        return True
+
+    def hold(self, held: bool) -> None:
+        self._connection.hold(held)
 
     async def read_all(self) -> bytes:
         return await read_whole(self)
@@ -165,6 +213,14 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
+    def hold(self, held: bool) -> None:
+        """Stops the upstream, or lets it go on."""
+        if not held:
+            self.drained()
+        elif self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+
     def drained(self) -> None:
         """What was held has been read: the upstream may go on."""
         if not self._reading:
@@ -196,13 +252,14 @@ class Connection(asyncio.Protocol):
                 self._fail(exchange, AttemptFailed(FailureKind.MALFORMED, f"not an HTTP answer: {error}"))
         if exchange.held > held:
             self._apart_from_body = 0
-            self._hold_back(exchange)
         elif not exchange.complete:
             # Headers, chunk sizes and trailers: the parser keeps what is unfinished of them, however long it gets.
             self._apart_from_body += len(data)
             if self._apart_from_body > MAX_HEAD:
                 self._fail(exchange, AttemptFailed(FailureKind.MALFORMED, TOO_LARGE))
         exchange.wake()
+        if exchange.held > READ_BUFFER:
+            self.hold(True)
 
     def eof_received(self) -> bool:
         self._ended(None)
@@ -221,11 +278,6 @@ class Connection(asyncio.Protocol):
         self._writing = True
         if self._exchange is not None:
             self._exchange.wake()
-
-    def _hold_back(self, exchange: Exchange) -> None:
-        if exchange.held > READ_BUFFER and self._reading and not self._transport.is_closing():
-            self._reading = False
-            self._transport.pause_reading()
 
     def _ended(self, error: Exception | None) -> None:
         self._reusable = False

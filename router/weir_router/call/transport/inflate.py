@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-from weir_router.call.transport.base import READ_BUFFER, Response, read_whole
+from weir_router.call.transport.base import READ_BUFFER, Pulled, Response, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
 
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
@@ -17,10 +17,8 @@ ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
 
-class Inflated:
+class Inflated(Pulled):
     """`Response` over a compressed one. What a bomb unfolds to comes in parts, for the reader to bound."""
-
-    __slots__ = ("_inflater", "_response", "headers", "status")
 
     def __init__(self, response: Response) -> None:
         self.status = response.status

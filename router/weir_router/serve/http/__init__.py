@@ -1,0 +1,11 @@
+"""HTTP/1.1 towards callers: a server of our own over llhttp, Node's parser. Knows nothing of LLMs.
+
+`server` listens, drains and keeps the clocks; `connection` is one caller's connection; `message` is what passes between
+it and a handler. A general web framework costs three times the CPU of what is needed here: two dozen paths, JSON bodies
+that are read whole, and streams that are written as they come.
+"""
+
+from weir_router.serve.http.message import Answer, Handler, Request, Stream, fields
+from weir_router.serve.http.server import Server
+
+__all__ = ["Answer", "Handler", "Request", "Server", "Stream", "fields"]

@@ -1,0 +1,67 @@
+"""What passes between a connection and its handlers: a whole `Request` in, an `Answer` or a `Stream` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, Protocol
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    fields: bytes  # header lines, see `fields`; those that HTTP itself needs are added
+    body: bytes
+
+
+class Stream(Protocol):
+    """An answer that is written as it comes."""
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes at once, as a chunk of their own. Does nothing when the caller is gone: its task is cancelled."""
+
+    def end(self) -> None:
+        """The answer is complete. Without it the connection is closed in the middle, which every client notices."""
+
+    def on_pressure(self, told: Callable[[bool], None]) -> None:
+        """`told(True)` when the caller reads more slowly than is written, `told(False)` when it has caught up."""
+
+
+class Request:
+    """One request, whole. Header names are in lower case; of a name that came several times the first counts."""
+
+    __slots__ = ("_open", "body", "headers", "keep_alive", "method", "path", "too_large", "version")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        version: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        keep_alive: bool,
+        open_stream: Callable[[Request, int, bytes], Stream],
+    ) -> None:
+        self.method = method
+        self.path = path  # as it came, percent signs included, without the query
+        self.version = version  # "1.0" or "1.1"
+        self.headers = headers
+        self.body = body  # None: larger than the server takes, and not kept
+        self.keep_alive = keep_alive  # the caller wants to send more after this
+        self._open = open_stream
+
+    def stream(self, status: int, fields: bytes) -> Stream:
+        """Begins an answer that is written as it comes; the handler then returns None."""
+        return self._open(self, status, fields)
+
+
+Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
+"""Answers a request; None: it has written a stream. Cancelled when the caller goes away."""
+
+
+def fields(pairs: Mapping[str, str]) -> bytes:
+    """Header lines. A line break in a value, which would begin a header of somebody else's choice, becomes a space."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in pairs.items()])
+    if lines.count("\n") != len(pairs) or lines.count("\r") != len(pairs):
+        return fields({name: " ".join(value.splitlines()) for name, value in pairs.items()})
+    return lines.encode("ascii", "replace")

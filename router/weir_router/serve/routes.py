@@ -1,0 +1,67 @@
+"""Which request goes where: method and path to a handler. Made by `app` for each of the two ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from weir_router.contract import Dialect
+from weir_router.errors import BadRequest, WeirError
+from weir_router.serve.answers import dialect_of, error_answer, new_request_id
+from weir_router.serve.http import Answer, Handler, Request
+
+Explain = Callable[[Request, int], Answer]
+"""The answer where nothing is served, from the request and the status: 404, or 405 where another method would do."""
+
+
+class Routes:
+    """A `Handler` over others. A path that ends in `/*` takes everything below."""
+
+    def __init__(self, handlers: Mapping[tuple[str, str], Handler], explain: Explain) -> None:
+        self._explain = explain
+        self._exact = {key: handler for key, handler in handlers.items() if not key[1].endswith("/*")}
+        self._below = [(m, path[:-1], handler) for (m, path), handler in handlers.items() if path.endswith("/*")]
+        self._paths = {path for _, path in self._exact}
+
+    def find(self, method: str, path: str) -> Handler | None:
+        """The handler; None: there is none. HEAD is a GET whose body is left out."""
+        wanted = "GET" if method == "HEAD" else method
+        return self._exact.get((wanted, path)) or next(
+            (
+                handler
+                for m, start, handler in self._below
+                if m == wanted and len(path) > len(start) and path.startswith(start)
+            ),
+            None,
+        )
+
+    async def __call__(self, request: Request) -> Answer | None:
+        handler = self._exact.get((request.method, request.path)) or self.find(request.method, request.path)
+        if handler is None:
+            return self._explain(request, 405 if self._known(request.path) else 404)
+        return await handler(request)
+
+    def _known(self, path: str) -> bool:
+        return path in self._paths or any(path.startswith(start) for _, start, _ in self._below)
+
+
+def unknown_to_callers(request: Request, status: int) -> Answer:
+    """A wrong path gets an answer that the SDKs understand."""
+    error: WeirError = BadRequest(
+        f"Weir does not serve {request.method} {request.path}. It serves POST /v1/chat/completions "
+        "(OpenAI), POST /v1/messages (Anthropic) and GET /v1/models: an OpenAI SDK's base URL ends in /v1, "
+        "an Anthropic SDK's does not."
+    )
+    error.status, error.code = status, "unknown_path"
+    return error_answer(error, dialect_of(request.headers), new_request_id())
+
+
+def unknown_to_admins(request: Request, status: int) -> Answer:
+    """Says what there is."""
+    return Answer(
+        status, b"content-type: text/plain\r\n", b"Weir serves /metrics, /state, /healthz and /readyz here.\n"
+    )
+
+
+def no_http(why: str) -> Answer:
+    """The answer to what is no HTTP."""
+    return error_answer(BadRequest(f"This is not an HTTP/1.1 request: {why}."), Dialect.OPENAI, new_request_id())

@@ -1,0 +1,336 @@
+"""Our own HTTP server, over real sockets and raw bytes: framing, order, clocks, pressure and the end."""
+
+import asyncio
+import contextlib
+import random
+import re
+
+import pytest
+import uvloop
+
+from weir_router.clock import ManualClock
+from weir_router.serve.http import Answer, Server, connection, fields, server
+
+MAX_BODY = 100_000
+GET = b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def pytest_asyncio_loop_factories():
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def post(body=b"hello", *headers, start=b"POST /echo HTTP/1.1"):
+    framing = [] if any(line.lower().startswith(b"transfer-encoding") for line in headers) else [length(body)]
+    return b"\r\n".join([start, b"host: x", *framing, *headers, b"", b""]) + body
+
+
+def length(body):
+    return b"content-length: %d" % len(body)
+
+
+class Site:
+    """A server whose handler echoes; what it saw, and gates to hold it up."""
+
+    def __init__(self):
+        self.requests = []
+        self.cancelled = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.pressure = []
+        self.stream = None
+
+    async def handle(self, request):
+        self.requests.append(request)
+        self.begun.set()
+        if request.body is None:
+            return Answer(413, b"", b"too large")
+        match request.path:
+            case "/held":
+                try:
+                    await self.gate.wait()
+                except asyncio.CancelledError:
+                    self.cancelled.set()
+                    raise
+            case "/stream":
+                self.stream = request.stream(200, b"content-type: text/event-stream\r\n")
+                self.stream.on_pressure(self.pressure.append)
+                self.stream.write(b"one")
+                await self.gate.wait()
+                self.stream.write(b"two")
+                self.stream.end()
+                return None
+            case "/torn":
+                request.stream(200, b"").write(b"one")
+                return None
+            case "/bug":
+                raise ZeroDivisionError
+        return Answer(200, b"x-path: %b\r\n" % request.path.encode(), request.body)
+
+
+@contextlib.asynccontextmanager
+async def serving():
+    site = Site()
+    it = Server(site.handle, lambda why: Answer(400, b"", why.encode()), ManualClock(), max_body=MAX_BODY)
+    site.url = await it.listen("127.0.0.1", 0)
+    site.port = int(site.url.rpartition(":")[2])
+    site.server = it
+    yield site
+    site.gate.set()
+    await it.close(0)
+
+
+@pytest.fixture
+async def site():
+    async with serving() as it:
+        yield it
+
+
+async def talk(site, *parts):
+    """All that comes back until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answer
+
+
+def statuses(wire):
+    return [int(status) for status in re.findall(rb"HTTP/1\.. (\d+) ", wire)]
+
+
+async def test_a_request_is_answered_and_the_connection_kept(site):
+    wire = await talk(site, post() + post(b"bye", b"connection: close"))
+    assert statuses(wire) == [200, 200]
+    assert wire.count(b"connection: close") == 1
+    assert wire.endswith(b"content-length: 3\r\n\r\nbye")
+    assert wire.count(b"date: Fri, 15 Jan 2027 08:00:00 GMT\r\n") == 2
+
+
+async def test_requests_cut_anywhere_are_the_same_requests(site):
+    wire = post(b"a" * 50) + post(b"5\r\nhello\r\n0\r\n\r\n", b"transfer-encoding: chunked") + GET
+    wire += post(b"end", b"connection: close")
+    rng = random.Random(4)
+    for _ in range(25):
+        cuts = sorted(rng.sample(range(1, len(wire)), rng.randint(1, 40)))
+        parts = [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
+        site.requests.clear()
+        assert statuses(await talk(site, *parts)) == [200] * 4
+        assert [request.body for request in site.requests] == [b"a" * 50, b"hello", b"", b"end"]
+
+
+async def test_random_bytes_get_a_400_or_nothing_and_harm_nobody(site):
+    rng = random.Random(5)
+    good = post(b"fine", b"connection: close")
+    for _ in range(150):
+        wire = bytearray(post(b"x" * rng.randint(0, 30)) + good)
+        for _ in range(rng.randint(1, 6)):
+            wire[rng.randrange(len(wire))] = rng.randrange(256)
+        with contextlib.suppress(ConnectionError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+            writer.write(wire)
+            writer.write_eof()
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert set(statuses(answer)) <= {200, 400, 413}
+            writer.close()
+    assert statuses(await talk(site, good)) == [200]
+
+
+async def test_answers_keep_the_order_of_what_was_sent_ahead(site):
+    ahead = post(start=b"POST /held HTTP/1.1") + post(b"2") + post(b"3", b"connection: close")
+    asking = asyncio.create_task(talk(site, ahead))
+    await site.begun.wait()
+    assert len(site.requests) == 1
+    site.gate.set()
+    assert re.findall(rb"\r\n\r\n(hello|2|3)", await asking) == [b"hello", b"2", b"3"]
+
+
+async def test_who_sends_too_much_ahead_is_answered_that_far_and_closed(site):
+    site.gate.set()
+    wire = await talk(site, post(start=b"POST /held HTTP/1.1") + post() * (connection.MAX_AHEAD + 20))
+    assert statuses(wire) == [200] * (connection.MAX_AHEAD + 1)
+
+
+async def test_what_is_no_http_is_refused_after_the_answers_that_are_due(site):
+    assert statuses(await talk(site, post() + b"what?\r\n\r\n")) == [200, 400]
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        post(b"", b"transfer-encoding: chunked", b"content-length: 5"),
+        post(b"", b"content-length: 5", b"content-length: 6"),
+        post(b"", b"x : y"),
+        post(b"", b" folded"),
+        post(b"", b"transfer-encoding: chunked, gzip"),
+        b"GET /" + b"a" * connection.MAX_HEAD + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"a" * connection.MAX_HEAD * 8,
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (connection.MAX_HEADERS + 2),
+    ],
+)
+async def test_what_another_server_could_understand_otherwise_is_refused(site, wire):
+    assert statuses(await talk(site, wire)) == [400]
+    assert site.requests == []
+
+
+async def test_http_1_0_is_answered_in_kind_and_closed(site):
+    wire = await talk(site, post(start=b"POST /echo HTTP/1.0"))
+    assert wire.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert wire.endswith(b"hello")
+
+
+async def test_a_stream_to_http_1_0_is_not_chunked_and_ends_with_the_connection(site):
+    site.gate.set()
+    wire = await talk(site, post(start=b"POST /stream HTTP/1.0"))
+    assert wire.endswith(b"connection: close\r\n\r\nonetwo")
+
+
+async def test_head_gets_no_body(site):
+    wire = await talk(site, b"HEAD /echo HTTP/1.1\r\n\r\n" + post(b"next", b"connection: close"))
+    assert statuses(wire) == [200, 200]
+    assert wire.count(b"\r\n\r\n") == 2
+
+
+async def test_who_waits_for_100_continue_gets_it(site):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(post(b"", b"expect: 100-continue", b"connection: close").replace(length(b""), length(b"later")))
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"later")
+    assert (await reader.read()).endswith(b"later")
+    writer.close()
+
+
+async def test_an_offer_to_upgrade_is_passed_over(site):
+    offer = (
+        b"connection: upgrade, http2-settings",
+        b"upgrade: h2c",
+        b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+    )
+    chunked = post(b"5\r\nthree\r\n0\r\n\r\n", *offer, b"transfer-encoding: chunked")
+    wire = post(b"one", *offer) + post(b"", *offer, start=b"GET /echo HTTP/1.1") + chunked
+    answer = await talk(site, wire + post(b"four", b"connection: close"))
+    assert statuses(answer) == [200] * 4
+    assert [request.body for request in site.requests] == [b"one", b"", b"three", b"four"]
+    assert "http2-settings" in site.requests[0].headers
+
+
+async def test_trailers_are_not_headers(site):
+    body = b"5\r\nhello\r\n0\r\nauthorization: Bearer evil\r\n\r\n"
+    await talk(site, post(body, b"transfer-encoding: chunked", b"connection: close"))
+    assert "authorization" not in site.requests[0].headers
+
+
+async def test_of_a_header_that_comes_twice_the_first_counts(site):
+    await talk(site, post(b"", b"X-Key: one", b"x-key: two", b"connection: close"))
+    assert site.requests[0].headers["x-key"] == "one"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_that_is_too_large_is_refused_before_it_has_come(site, announced):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    if announced:
+        writer.write(post(b"x").replace(length(b"x"), b"content-length: %d" % (MAX_BODY + 1)))
+    else:
+        writer.write(post(b"%x\r\n" % (MAX_BODY + 10) + b"x" * (MAX_BODY + 1), b"transfer-encoding: chunked"))
+    answer = await reader.read()
+    assert statuses(answer) == [413]
+    writer.write(b"x" * 1000)  # it may still be sending, and must be able to read why it should not
+    await writer.drain()
+    writer.close()
+
+
+async def test_a_stream_is_written_chunk_by_chunk(site):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(post(start=b"POST /stream HTTP/1.1"))
+    assert await reader.readuntil(b"3\r\none\r\n")
+    site.gate.set()
+    assert await reader.readuntil(b"0\r\n\r\n") == b"3\r\ntwo\r\n0\r\n\r\n"
+    writer.write(post(b"again", b"connection: close"))
+    assert (await reader.read()).endswith(b"again")
+    writer.close()
+
+
+async def test_a_stream_that_did_not_end_is_torn(site):
+    wire = await talk(site, post(start=b"POST /torn HTTP/1.1"))
+    assert b"0\r\n\r\n" not in wire
+
+
+async def test_a_caller_that_leaves_cancels_its_handler(site):
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(post(start=b"POST /held HTTP/1.1"))
+    await site.begun.wait()
+    writer.transport.abort()
+    await asyncio.wait_for(site.cancelled.wait(), 5)
+
+
+async def test_a_caller_that_does_not_read_is_told_of_and_given_up(site, monkeypatch):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)
+    writer.write(post(start=b"POST /stream HTTP/1.1"))
+    await reader.readuntil(b"one\r\n")
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT", 0.0)
+    writer.transport.pause_reading()
+    while not site.pressure:
+        site.stream.write(b"x" * 100_000)
+        await asyncio.sleep(0)
+    assert site.pressure == [True]
+    await asyncio.wait_for(site.server._all_closed.wait(), 5)  # at the next look at the clocks
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\n", post(b"abc")[:-1], post(b"whole")])
+async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch, sent):
+    monkeypatch.setattr(connection, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(connection, "IDLE_TIMEOUT", 0.05)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.02)
+    async with serving() as site:
+        with contextlib.suppress(ConnectionError):
+            await talk(site, sent)
+        assert not site.server._connections
+
+
+async def test_a_handler_under_way_has_no_clock(monkeypatch):
+    monkeypatch.setattr(connection, "IDLE_TIMEOUT", 0.01)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.01)
+    async with serving() as site:
+        asking = asyncio.create_task(talk(site, post(start=b"POST /held HTTP/1.1")))
+        await site.begun.wait()
+        await asyncio.sleep(0.05)
+        site.gate.set()
+        assert statuses(await asking) == [200]
+
+
+async def test_a_bug_of_a_handler_closes_its_connection_and_is_logged(site, caplog):
+    with contextlib.suppress(ConnectionError):
+        assert await talk(site, post(start=b"POST /bug HTTP/1.1")) == b""
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_closing_finishes_what_is_under_way_and_takes_nothing_new(site):
+    _, idle = await asyncio.open_connection("127.0.0.1", site.port)
+    asking = asyncio.create_task(talk(site, post(start=b"POST /held HTTP/1.1")))
+    await site.begun.wait()
+    closing = asyncio.create_task(site.server.close(10))
+    await asyncio.sleep(0.01)
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", site.port)
+    site.gate.set()
+    answer = await asking
+    assert b"connection: close" in answer
+    await closing
+    assert not site.cancelled.is_set()
+    idle.close()
+
+
+async def test_what_does_not_end_in_time_is_cut_off(site):
+    asking = asyncio.create_task(talk(site, post(start=b"POST /held HTTP/1.1")))
+    await site.begun.wait()
+    await site.server.close(0.01)
+    await asyncio.wait_for(site.cancelled.wait(), 5)
+    with contextlib.suppress(ConnectionError):
+        assert await asking == b""
+
+
+def test_a_value_cannot_begin_a_header_of_its_own():
+    assert fields({"x-a": "1\r\nx-evil: 2", "x-b": "ü"}) == b"x-a: 1 x-evil: 2\r\nx-b: ?\r\n"
