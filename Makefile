@@ -2,10 +2,10 @@
 # ARGS go to the command: make test ARGS="tests/unit -k breaker", make demo ARGS=--serve
 
 BIN := .venv/bin
-PYTHON_FILES := . hack/pins hack/sizes $(wildcard hack/catalogue)
+PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench crds pins image fmt clean help
+.PHONY: demo test check bench crds chart pins image fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -13,8 +13,8 @@ demo: .venv/.ready ## simulated models, the router, a model that dies; ends with
 # Tests that are named, and are not those of the CRDs, need no API server.
 KUBE := $(if $(filter tests/%,$(ARGS)),$(findstring tests/kube,$(ARGS)),all)
 
-test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd the first time (about 5 minutes)
-	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure >/dev/null)
+test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd the first time (about 10 minutes)
+	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure api helm helm3 kubeconform >/dev/null)
 	@$(BIN)/pytest $(ARGS)
 
 check: .venv/.ready ## lint, format, types, layers, generated files, and the longest modules and functions
@@ -24,13 +24,19 @@ check: .venv/.ready ## lint, format, types, layers, generated files, and the lon
 	@cd hack/kube && ../../$(BIN)/mypy --strict --config-file= binaries.py apiserver.py
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m weir_operator.crdgen --check crds
+	@$(BIN)/python hack/chart --check
+	@hack/helm-lint
 	@$(BIN)/python hack/sizes
 
 bench: .venv/.ready ## the router beside an nginx reverse proxy on the same work, as ratios
 	@$(BIN)/python -m bench $(ARGS)
 
-crds: .venv/.ready ## crds/*.yaml from weir_operator.schemas
+crds: .venv/.ready ## crds/*.yaml and the chart's copy from weir_operator.schemas
 	@$(BIN)/python -m weir_operator.crdgen crds
+	@$(BIN)/python hack/chart
+
+chart: .venv/.ready ## the chart's README, schema and CRDs, after a change of its values
+	@$(BIN)/python hack/chart
 
 pins: .venv/.ready ## exact versions and hashes of what is installed and what the image runs on, after a change of pyproject.toml
 	@$(BIN)/python hack/pins > requirements-dev.txt

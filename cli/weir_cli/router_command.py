@@ -14,7 +14,7 @@ import uvloop
 
 from weir_cli.output import errors, fail
 from weir_cli.up import STOP_SIGNALS, address, calm_collector, log_to_stdout
-from weir_router.app import Router
+from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
 from weir_router.config.mounted import MountedConfig
@@ -36,6 +36,9 @@ def router(
     ] = None,
     listen: Annotated[str, typer.Option(help="Where callers connect.")] = "0.0.0.0:8080",
     admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "0.0.0.0:9090",
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that open answers may take to end after SIGTERM.")
+    ] = SHUTDOWN_GRACE,
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
 ) -> None:
     """Runs the router on published config, and goes over to what is mounted next.
@@ -54,7 +57,7 @@ def router(
     host, port = address(listen)
     admin_host, admin_port = address(admin)
     log_to_stdout(log)
-    gateway = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port, reviewer=access)
+    gateway = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port, grace=grace, reviewer=access)
     try:
         calm_collector()
         uvloop.run(_serve(gateway, MountedConfig(config_dir, gateway.store), access))

@@ -1,7 +1,11 @@
-"""Finds etcd, kube-apiserver and kubectl, and builds them from the pinned Go modules where they are nowhere.
+"""Finds the programs of Kubernetes and its tools, and builds them from the pinned Go modules where they are nowhere.
 
-Called by `hack/kube/ensure` (make test, CI) and by `apiserver.py`. It starts nothing: that is `apiserver.py`'s part.
-Only the standard library, because it may run before any virtual environment exists.
+Called by `hack/kube/ensure` (make test, make cluster, CI) and by `apiserver.py`. It starts nothing. Only the standard
+library, because it may run before any virtual environment exists.
+
+- `ensure`: what a test's API server needs. `go.mod` pins it, or $KUBEBUILDER_ASSETS has it.
+- `ensure_cluster`: the rest of a node, from the same modules.
+- `ensure_tool`: programs with a module of their own, one version each.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 KUBERNETES = "v1.36.3"
@@ -24,6 +29,18 @@ KUBERNETES = "v1.36.3"
 
 BINARIES = ("etcd", "kube-apiserver", "kubectl")
 """What a test's API server needs, quickest to build first, so that a broken set-up shows early."""
+
+CLUSTER = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+"""What else a node needs."""
+
+TOOLS = {
+    "helm": "helm.sh/helm/v4/cmd/helm@v4.3.1",
+    "helm3": "helm.sh/helm/v3/cmd/helm@v3.22.0",
+    "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
+    "coredns": "github.com/coredns/coredns@v1.15.0",
+    "metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server@v0.9.0",
+}
+"""Programs by name. Go's checksum database vouches for each version, and the version's own go.mod pins the rest."""
 
 MINIMUM_GO = (1, 26)
 """The `go` line of go.mod."""
@@ -61,16 +78,39 @@ def find() -> Path | None:
     if given := os.environ.get("KUBEBUILDER_ASSETS"):
         return _given(Path(given))
     folder = _cache() / KUBERNETES
-    return None if _missing(folder) else folder
+    return None if _missing(folder, BINARIES) else folder
 
 
 def ensure() -> Path:
     """As `find`, and built where it finds nothing, in minutes, with progress on stderr. Raises `NotAvailable`."""
-    return find() or _build_once(_cache() / KUBERNETES)
+    return find() or _build_once(_cache() / KUBERNETES, BINARIES)
+
+
+def ensure_cluster() -> Path:
+    """The folder that holds `BINARIES` and `CLUSTER`, built where they are missing. Raises `NotAvailable`."""
+    folder = _cache() / KUBERNETES
+    names = (*BINARIES, *CLUSTER)
+    return _build_once(folder, names) if _missing(folder, names) else folder
+
+
+def find_tool(name: str) -> Path | None:
+    """The program `name` of `TOOLS`, if it is built."""
+    path = _cache() / "tools" / _tool_file(name)
+    return path if os.access(path, os.X_OK) else None
+
+
+def ensure_tool(name: str) -> Path:
+    """As `find_tool`, and built where it is missing. Raises `NotAvailable`."""
+    return find_tool(name) or _build_once(_cache() / "tools", (_tool_file(name),)) / _tool_file(name)
+
+
+def _tool_file(name: str) -> str:
+    """With the version, so that a newer pin is another file."""
+    return f"{name}-{TOOLS[name].rpartition('@')[2]}"
 
 
 def _given(folder: Path) -> Path:
-    missing = _missing(folder)
+    missing = _missing(folder, BINARIES)
     if missing:
         # Not passed over in silence: whoever sets it means it, and would wonder which server the tests ran on.
         raise NotAvailable(
@@ -84,17 +124,20 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weir" / "kube"
 
 
-def _missing(folder: Path) -> list[str]:
-    return [name for name in BINARIES if not os.access(folder / name, os.X_OK)]
+def _missing(folder: Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if not os.access(folder / name, os.X_OK)]
 
 
-def _build_once(folder: Path) -> Path:
+def _build_once(folder: Path, names: Iterable[str]) -> Path:
     _writable(folder)
     with _lock(folder.parent / "lock"):
-        missing = _missing(folder)  # read again: another process may just have built them
+        missing = _missing(folder, names)  # read again: another process may just have built them
         if missing:
-            _say(f"Building {', '.join(missing)} of Kubernetes {KUBERNETES} for the tests, once, into {folder}")
-            _say("From nothing that takes about 5 minutes and 3 GB in Go's caches; with warm caches, seconds.")
+            _say(f"Building {', '.join(missing)}, once, into {folder}")
+            _say(
+                "From nothing that takes minutes and gigabytes in Go's caches (kube-apiserver 5 minutes, the rest of a"
+            )
+            _say("node 4, tools 1 to 3 each); with warm caches, seconds.")
             go = _go()
             for name in missing:
                 _build(go, name, folder)
@@ -167,14 +210,25 @@ def _environment() -> dict[str, str]:
 
 
 def _build(go: str, name: str, folder: Path) -> None:
-    package = "./etcd" if name == "etcd" else f"k8s.io/kubernetes/cmd/{name}"
     staged = folder / f".{name}.{os.getpid()}.tmp"
-    command = [go, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", _ldflags(), "-o", str(staged), package]
     try:
-        _run(command, name)
-        staged.rename(folder / name)  # atomic: a binary is there whole or not at all
+        _run(_command(go, name, staged), name, {"GOBIN": str(staged)})
+        # atomic: a binary is there whole or not at all
+        (next(staged.iterdir()) if staged.is_dir() else staged).rename(folder / name)
     finally:
+        if staged.is_dir():
+            shutil.rmtree(staged)
         staged.unlink(missing_ok=True)
+
+
+def _command(go: str, name: str, target: Path) -> list[str]:
+    """What builds a program: into the file `target` or, for a tool, by GOBIN into the folder."""
+    flags = ["-v", "-trimpath", "-buildvcs=false", "-ldflags"]
+    for tool, package in TOOLS.items():
+        if name == _tool_file(tool):
+            return [go, "install", *flags, "-s -w", package]
+    package = "./etcd" if name == "etcd" else f"k8s.io/kubernetes/cmd/{name}"
+    return [go, "build", *flags, _ldflags(), "-o", str(target), package]
 
 
 def _ldflags() -> str:
@@ -183,10 +237,15 @@ def _ldflags() -> str:
     return "-s -w " + " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())
 
 
-def _run(command: list[str], name: str) -> None:
+def _run(command: list[str], name: str, environment: dict[str, str]) -> None:
     """Runs the compiler with progress on stderr: `-v` makes it print a line per module fetched and package compiled."""
     process = subprocess.Popen(
-        command, cwd=SOURCE, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=SOURCE,
+        env=_environment() | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     tail: deque[str] = deque(maxlen=ERROR_LINES)
     counts = {"modules": 0, "packages": 0}
@@ -234,10 +293,19 @@ def _say(text: str, *, same_line: bool = False, end: bool = True) -> None:
     )
 
 
-def main() -> int:
-    """Prints the folder; exit code 1 with the reason on stderr where there is none."""
+def main(names: list[str]) -> int:
+    """Prints where each of `names` is: `api` (the default) and `cluster` are folders, a tool is a file.
+
+    Exit code 1 with the reason on stderr where one is nowhere and cannot be built; 2 for a name that is none.
+    """
+    finders: dict[str, Callable[[], Path]] = {"api": ensure, "cluster": ensure_cluster}
+    finders |= {name: partial(ensure_tool, name) for name in TOOLS}
+    if unknown := [name for name in names if name not in finders]:
+        _say(f"error: {unknown[0]!r} is not one of {', '.join(finders)}.")
+        return 2
     try:
-        print(ensure())
+        for name in names or ["api"]:
+            print(finders[name](), flush=True)
     except NotAvailable as error:
         _say(f"error: {error}")
         return 1
@@ -248,4 +316,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,166 @@
+{{/* The installation: what everything is named after. */}}
+{{- define "weir.installation" -}}
+{{- $name := .Values.fullnameOverride | default .Release.Name -}}
+{{- if not (regexMatch "^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$" $name) -}}
+{{- fail (printf "%q names no installation: at most 50 lower-case letters, digits and dashes. Choose another release name, or set fullnameOverride." $name) -}}
+{{- end -}}
+{{- $name -}}
+{{- end }}
+
+{{- define "weir.operator" -}}{{ include "weir.installation" . }}-operator{{- end }}
+{{- define "weir.gateway" -}}{{ include "weir.installation" . }}-gateway{{- end }}
+{{- define "weir.router" -}}{{ include "weir.installation" . }}-router{{- end }}
+
+{{/* Names of what belongs to no namespace: unique in the cluster, however many installations there are. */}}
+{{- define "weir.clusterName" -}}weir:{{ .Release.Namespace }}:{{ include "weir.installation" . }}{{- end }}
+
+{{- define "weir.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}
+{{- else -}}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What selects pods; takes the root and a component, as a list. Never changes: a Deployment's selector cannot. */}}
+{{- define "weir.selector" -}}
+app.kubernetes.io/name: weir
+app.kubernetes.io/instance: {{ include "weir.installation" (index . 0) }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* metadata of anything but a pod: name (unless it is empty), labels, annotations. Takes a dict: root, name, component, cluster,
+     labels, annotations. */}}
+{{- define "weir.metadata" -}}
+name: {{ .name }}
+{{- if not .cluster }}
+namespace: {{ .root.Release.Namespace }}
+{{- end }}
+labels:
+  helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+  app.kubernetes.io/name: weir
+  app.kubernetes.io/instance: {{ include "weir.installation" .root }}
+  {{- with .component }}
+  app.kubernetes.io/component: {{ . }}
+  {{- end }}
+  app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+  {{- range $key, $value := merge (dict) (.labels | default dict) .root.Values.commonLabels }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- range $key, $value := . }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* metadata of a pod. Takes a dict: root, component, labels, annotations. */}}
+{{- define "weir.podMetadata" -}}
+labels:
+  {{- include "weir.selector" (list .root .component) | nindent 2 }}
+  {{- range $key, $value := merge (dict) .labels .root.Values.commonLabels }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+{{- with merge (dict) .annotations .root.Values.commonAnnotations }}
+annotations:
+  {{- range $key, $value := . }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where pods go. Takes a dict: root, component, of (values of the component). */}}
+{{- define "weir.scheduling" -}}
+{{- with .of.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+topologySpreadConstraints:
+{{- if .of.topologySpreadConstraints }}
+  {{- toYaml .of.topologySpreadConstraints | nindent 2 }}
+{{- else }}
+{{- $root := .root }}{{ $component := .component }}
+{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "weir.selector" (list $root $component) | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "weir.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "weir.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Environment of both: authorities and proxy. */}}
+{{- define "weir.env" -}}
+{{- if or .Values.trust.configMap .Values.trust.existingSecret }}
+- name: SSL_CERT_FILE # besides SSL_CERT_DIR, where the public ones are
+  value: /etc/weir/trust/{{ .Values.trust.key }}
+{{- end }}
+{{- with .Values.proxy }}
+{{- if and .http (not .existingSecret) }}
+- name: HTTP_PROXY
+  value: {{ .http | quote }}
+{{- end }}
+{{- if and .https (not .existingSecret) }}
+- name: HTTPS_PROXY
+  value: {{ .https | quote }}
+{{- end }}
+{{- if or .http .https .existingSecret }}
+- name: NO_PROXY
+  value: {{ list "$(KUBERNETES_SERVICE_HOST)" "localhost" "127.0.0.1" ".svc" ".cluster.local" .noProxy | compact | join "," | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Takes a list: the root and the values of the component. */}}
+{{- define "weir.envFrom" -}}
+{{- with (index . 0).Values.proxy.existingSecret }}
+- secretRef: {name: {{ . }}}
+{{- end }}
+{{- with (index . 1).extraEnvFrom }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "weir.trustVolume" -}}
+{{- with .Values.trust }}
+{{- if .configMap }}
+- name: trust
+  configMap: {name: {{ .configMap }}}
+{{- else if .existingSecret }}
+- name: trust
+  secret: {secretName: {{ .existingSecret }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "weir.trustMount" -}}
+{{- if or .Values.trust.configMap .Values.trust.existingSecret }}
+- {name: trust, mountPath: /etc/weir/trust, readOnly: true}
+{{- end }}
+{{- end }}

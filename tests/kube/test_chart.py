@@ -1,0 +1,235 @@
+"""The Helm chart: rendered by real Helms, accepted by a real API server, and as careful as it says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from apiserver import ApiServer
+from binaries import ensure_tool, find_tool
+
+from support.helm import CHART, ROOT, Helm, Object, only, pods
+from support.kube import run
+
+VALUES = {path.stem: path for path in sorted((ROOT / "tests" / "kube" / "chart").glob("*.yaml"))}
+SETS = {"defaults": [], **{name: ["--values", str(path)] for name, path in VALUES.items()}}
+RELEASES = ("weir", "a", "team-llm-gateway-in-the-second-region-of-productio")
+
+
+@pytest.fixture(scope="session", params=["helm", "helm3"])
+def helm(request: pytest.FixtureRequest) -> Helm:
+    """Each engine that the chart is for."""
+    path = find_tool(request.param)
+    if path is None:
+        pytest.fail(
+            f"No {request.param} yet: run hack/kube/ensure {request.param} once (make test does).", pytrace=False
+        )
+    return Helm(path)
+
+
+@pytest.fixture(scope="session")
+def helm4() -> Helm:
+    """The one engine, where which does not matter."""
+    return Helm(ensure_tool("helm"))
+
+
+@pytest.fixture(scope="session")
+def foreign(apiserver: ApiServer) -> ApiServer:
+    """The API server with the kinds of others."""
+    crds = str(ROOT / "tests" / "kube" / "foreign" / "crds.yaml")
+    run(apiserver, "apply", "--server-side", "-f", crds)
+    run(apiserver, "wait", "--for=condition=Established", "--timeout=20s", "-f", crds)
+    return apiserver
+
+
+@pytest.mark.parametrize(("values", "release"), list(itertools.product(SETS, RELEASES)))
+def test_the_api_server_takes_every_object_without_a_warning(
+    helm: Helm, foreign: ApiServer, namespace: str, values: str, release: str
+) -> None:
+    """Strictly: an unknown field is an error, and a deprecated API a warning."""
+    objects = helm.render(*SETS[values], release=release, namespace=namespace)
+    done = foreign.kubectl(
+        "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", input=yaml.safe_dump_all(objects)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert len(done.stdout.splitlines()) == len(objects)
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_both_helms_render_the_same(values: str) -> None:
+    first, second = (Helm(ensure_tool(name)).render(*SETS[values]) for name in ("helm", "helm3"))
+    assert key_sorted(first) == key_sorted(second)
+
+
+def key_sorted(objects: list[Object]) -> list[Object]:
+    return sorted(objects, key=lambda it: (it["kind"], it["metadata"].get("namespace", ""), it["metadata"]["name"]))
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_pods_run_with_as_few_rights_as_there_can_be(helm4: Helm, values: str) -> None:
+    for pod in pods(helm4.render(*SETS[values])):
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"livenessProbe", "readinessProbe", "resources"} <= container.keys()
+
+
+def test_the_namespace_may_enforce_the_restricted_standard(helm4: Helm, apiserver: ApiServer, namespace: str) -> None:
+    """The API server's own judgement of pods, by admission."""
+    run(apiserver, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    run(apiserver, "create", "serviceaccount", "test", "--namespace", namespace)
+    for number, pod in enumerate(pods(helm4.render(namespace=namespace))):
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{number}"}, "spec": pod}
+        pod["serviceAccountName"] = "test"
+        run(apiserver, "apply", "--namespace", namespace, "--dry-run=server", "-f", "-", input=json.dumps(body))
+
+
+def test_the_gateway_has_no_right_and_no_token_for_the_api_server(helm4: Helm) -> None:
+    objects = helm4.render()
+    bound = {subject["name"] for it in objects if it["kind"].endswith("Binding") for subject in it["subjects"]}
+    assert bound == {"weir-operator"}
+    assert (
+        only(objects, "Deployment", "weir-gateway")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    )
+    assert only(objects, "ServiceAccount", "weir-router")["automountServiceAccountToken"] is False
+
+
+def rules(objects: list[Object], *kinds: str) -> set[tuple[str, str]]:
+    """What bound roles of these kinds allow, as (resource, verb)."""
+    bound = {it["roleRef"]["name"] for it in objects if it["kind"].endswith("Binding")}
+    return {
+        (resource, verb)
+        for it in objects
+        if it["kind"] in kinds and it["metadata"]["name"] in bound
+        for rule in it["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_with_namespaces_only_the_two_reviews_are_asked_of_the_whole_cluster(helm4: Helm) -> None:
+    objects = helm4.render(*SETS["namespaced"])
+    assert rules(objects, "ClusterRole") == {("tokenreviews", "create"), ("subjectaccessreviews", "create")}
+    places = {it["metadata"]["namespace"] for it in objects if it["kind"] == "Role"}
+    assert places == {"llm", "default", "kube-public"}
+    (operator,) = (it for it in pods(objects) if it["serviceAccountName"] == "weir-operator")
+    assert "--namespaces=default,kube-public" in operator["containers"][0]["args"]
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_the_operator_may_write_secrets_and_config_nowhere_but_beside_itself(helm4: Helm, values: str) -> None:
+    objects = helm4.render(*SETS[values])
+    for it in objects:
+        if it["kind"] in ("Role", "ClusterRole") and it["metadata"].get("namespace") != "llm":
+            written = [rule for rule in it["rules"] if {"secrets", "configmaps"} & set(rule["resources"])]
+            assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in written)
+    assert not [verb for _, verb in rules(objects, "Role", "ClusterRole") if "*" in verb]
+
+
+def test_editors_write_policies_and_only_read_tiers(helm4: Helm) -> None:
+    roles = [it for it in helm4.render() if it["kind"] == "ClusterRole"]
+
+    def verbs(aggregate: str, resource: str) -> set[str]:
+        label = f"rbac.authorization.k8s.io/aggregate-to-{aggregate}"
+        chosen = [it for it in roles if it["metadata"]["labels"].get(label) == "true"]
+        return {
+            verb for it in chosen for rule in it["rules"] if resource in rule["resources"] for verb in rule["verbs"]
+        }
+
+    read = {"get", "list", "watch"}
+    assert verbs("view", "routingpolicies") == verbs("view", "modeltiers") == verbs("edit", "modeltiers") == read
+    assert verbs("admin", "modeltiers") == read
+    assert verbs("edit", "routingpolicies") > read | {"create", "update", "patch", "delete"}
+
+
+def test_the_gateway_mounts_what_the_operator_publishes(helm4: Helm) -> None:
+    from weir_operator.publish import Names
+
+    names = Names("weir")
+    pod = only(helm4.render(), "Deployment", "weir-gateway")["spec"]["template"]["spec"]
+    (volume,) = (it for it in pod["volumes"] if it["name"] == "config")
+    sources = [next(iter(it.items())) for it in volume["projected"]["sources"]]
+    kinds = {"configMap": "ConfigMap", "secret": "Secret"}
+    assert {(kinds[kind], source["name"]) for kind, source in sources} == {(it.kind.value, it.name) for it in names.all}
+    assert all(source["optional"] for _, source in sources)
+
+
+def test_callers_are_told_before_a_router_goes_and_open_answers_end(helm4: Helm) -> None:
+    pod = only(helm4.render(), "Deployment", "weir-gateway")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    (grace,) = (int(it.partition("=")[2]) for it in container["args"] if it.startswith("--grace="))
+    assert pod["terminationGracePeriodSeconds"] > pause + grace
+    assert pause > container["readinessProbe"]["periodSeconds"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_crds_are_those_of_the_project_and_stay_if_asked(helm4: Helm, keep: bool) -> None:
+    rendered = [
+        it for it in helm4.render("--set", f"crds.keep={json.dumps(keep)}") if it["kind"] == "CustomResourceDefinition"
+    ]
+    for it in rendered:
+        kept = it["metadata"].get("annotations", {}).pop("helm.sh/resource-policy", None)
+        assert kept == ("keep" if keep else None)
+        if not it["metadata"].get("annotations"):
+            it["metadata"].pop("annotations", None)
+    source = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+    assert key_sorted(rendered) == key_sorted(source)
+
+
+def test_two_installations_share_a_cluster(helm4: Helm) -> None:
+    def cluster_wide(release: str, namespace: str) -> set[tuple[str, str]]:
+        objects = helm4.render("--set", "crds.install=false", release=release, namespace=namespace)
+        return {(it["kind"], it["metadata"]["name"]) for it in objects if "namespace" not in it["metadata"]}
+
+    assert not cluster_wide("weir", "one") & cluster_wide("weir", "two")
+    assert not cluster_wide("weir", "one") & cluster_wide("other", "one")
+
+
+def test_a_single_replica_gets_no_budget_that_would_block_every_drain(helm4: Helm) -> None:
+    budgets = [it for it in helm4.render("--set", "gateway.replicas=1,operator.replicas=1") if "Budget" in it["kind"]]
+    assert budgets == []
+
+
+MISTAKES = [
+    ("gateway.replica=3", "replica"),
+    ("image.pullPolicy=Sometimes", "pullPolicy"),
+    ("image.digest=latest", "digest"),
+    ("gateway.autoscaling.type=VPA", "type"),
+    ("gateway.autoscaling.type=KEDA", "gateway.autoscaling.triggers"),
+    ("fullnameOverride=Not_A_Name", "fullnameOverride"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "named"), MISTAKES, ids=[mistake for mistake, _ in MISTAKES])
+def test_a_mistake_in_the_values_is_named(helm: Helm, mistake: str, named: str) -> None:
+    done = helm.template("weir", "--set", mistake)
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
+def test_a_release_name_that_is_too_long_says_what_to_do(helm4: Helm) -> None:
+    done = helm4.template("a" * 53)
+    assert "set fullnameOverride" in done.stderr
+
+
+def test_what_is_rendered_asks_the_cluster_nothing(helm4: Helm) -> None:
+    """So that `helm template | kubectl apply`, Argo CD and Flux get the same as `helm install`."""
+    assert not [
+        path for path in Path(CHART / "templates").rglob("*") if path.is_file() and "lookup " in path.read_text()
+    ]
+    assert helm4.render() == helm4.render()
