@@ -6,12 +6,19 @@ import io
 import signal
 import sys
 
+IN_PODS = ("router",)
+"""Commands that run beside every application: without the compiler, the demo and the rest they start in half the time
+and take 15 MB less."""
+
 
 def main() -> None:
     """Runs `weir`."""
     # The imports take half a second, in which Ctrl-C would print a traceback out of some library.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from weir_cli.app import app
+    if sys.argv[1:2] and sys.argv[1] in IN_PODS:
+        from weir_cli.pods import app
+    else:
+        from weir_cli.app import app
 
     signal.signal(signal.SIGINT, handler)
     for stream in (sys.stdout, sys.stderr):

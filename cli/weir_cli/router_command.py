@@ -13,7 +13,7 @@ import typer
 import uvloop
 
 from weir_cli.output import errors, fail
-from weir_cli.up import STOP_SIGNALS, address, calm_collector, log_to_stdout
+from weir_cli.process import STOP_SIGNALS, address, calm_collector, log_to_stdout
 from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll

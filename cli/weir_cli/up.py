@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import os
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,24 +13,11 @@ import uvloop
 from rich.markup import escape
 
 from weir_cli.output import Exit, errors, fail
+from weir_cli.process import STOP_SIGNALS, address, calm_collector, log_to_stdout
 from weir_cli.watch import saves
 from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
 from weir_router.app import Router
 from weir_router.config.store import ConfigRejected
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-COLLECTOR_THRESHOLDS = (50_000, 20, 50)
-"""Allocations before a young collection, and collections before an older one: requests free nearly all they make."""
-
-
-def address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` as a pair. Raises `typer.BadParameter`."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise typer.BadParameter(f"{text!r} is not HOST:PORT, e.g. 127.0.0.1:8080")
-    return host.strip("[]"), int(port)
 
 
 def up(
@@ -152,30 +135,3 @@ class Session:
             errors.print(f"[red]Not applied:[/] {escape(str(error))}; the last good config goes on.", highlight=False)
             return False
         return True
-
-
-def calm_collector() -> None:
-    """Keeps the cyclic collector out of requests' way: what is loaded by now stays, and is not looked at again.
-
-    Measured with 32 connections on one core: the slowest hundredth of requests takes half as long.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
-
-
-def log_to_stdout(enabled: bool) -> None:
-    """Requests' lines on stdout if `enabled`; everything else that is logged on stderr."""
-    requests = logging.getLogger("weir.request")
-    requests.propagate = False
-    logging.raiseExceptions = False  # a reader of stdout that goes away is no reason to print a traceback per request
-    if enabled:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        requests.addHandler(handler)
-        requests.setLevel(logging.INFO)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=os.environ.get("WEIR_LOG_LEVEL", "WARNING"),
-        format="%(levelname)s %(name)s: %(message)s",
-    )

@@ -62,6 +62,9 @@ class ApiServer:
         self.token = secrets.token_urlsafe(32)
         self.state = Path(tempfile.mkdtemp(prefix="weir-kube-"))
         self.kubeconfig = self.state / "kubeconfig"
+        self.signing_keys: list[Path] = []
+        """PEM files: the first signs ServiceAccount tokens, all are accepted. Looked at when the server starts; empty:
+        the key of its TLS certificate, which saves us from making one and is good enough for a test."""
         self._etcd_url = ""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -136,7 +139,7 @@ class ApiServer:
 
     def _start_apiserver(self) -> None:
         port = int(self.url.rpartition(":")[2])
-        self._spawn("kube-apiserver", _apiserver_flags(self.state, self._etcd_url, port))
+        self._spawn("kube-apiserver", _apiserver_flags(self.state, self._etcd_url, port, self.signing_keys))
 
     def _etcd(self, method: str, **parameters: object) -> Any:
         """Calls etcd by its JSON gateway: there is no etcdctl."""
@@ -220,17 +223,17 @@ def _etcd_flags(data: Path, client: str, peer: str) -> list[str]:
     ]
 
 
-def _apiserver_flags(state: Path, etcd: str, port: int) -> list[str]:
+def _apiserver_flags(state: Path, etcd: str, port: int, signing_keys: list[Path]) -> list[str]:
     pki = state / "pki"
+    signing_keys = signing_keys or [pki / "apiserver.key"]
     return [
         f"--etcd-servers={etcd}",
         "--bind-address=127.0.0.1",
         "--advertise-address=127.0.0.1",
         f"--secure-port={port}",
         f"--cert-dir={pki}",  # empty: it makes itself a certificate for 127.0.0.1 there
-        # The key made for TLS also signs ServiceAccount tokens, which saves us from making one: good enough for a test.
-        f"--service-account-signing-key-file={pki / 'apiserver.key'}",
-        f"--service-account-key-file={pki / 'apiserver.key'}",
+        f"--service-account-signing-key-file={signing_keys[0]}",
+        *(f"--service-account-key-file={key}" for key in signing_keys),
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--token-auth-file={state / 'tokens.csv'}",
         "--authorization-mode=RBAC",

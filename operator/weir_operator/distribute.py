@@ -25,7 +25,17 @@ from aiohttp import hdrs, web
 from weir_operator.publication import encoded
 from weir_operator.reviews import ReviewUnavailable, TokenRefused, TokenReviewer
 from weir_operator.views import ServiceAccount, Views
-from weir_router.contract import POLL_PATH, CompiledConfig, Delivery, RouterReport, Secrets, digest
+from weir_router.contract import (
+    POLL_PATH,
+    REVIEW_PATH,
+    CompiledConfig,
+    Delivery,
+    ReviewAnswer,
+    ReviewRequest,
+    RouterReport,
+    Secrets,
+    digest,
+)
 
 MAX_WAIT = 60.0
 """Seconds that a poll may wait, whatever it prefers: proxies between us give up after that."""
@@ -96,10 +106,19 @@ class ConfigServer:
     """Hands out what was published last, and keeps what routers report. Used from one event loop."""
 
     def __init__(
-        self, reviewer: TokenReviewer, gateway: ServiceAccount, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        reviewer: TokenReviewer,
+        gateway: ServiceAccount,
+        *,
+        callers: TokenReviewer | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reviewer` is asked at each poll, so it should remember; `gateway` is who may see everything."""
+        """`reviewer` is asked at each poll, so it should remember; `gateway` is who may see everything. `callers` is
+        asked, for routers, about callers' tokens; None: nobody is. It has a queue of its own, so that callers cannot
+        keep routers from their config.
+        """
         self._reviewer = reviewer
+        self._callers = callers
         self._gateway = gateway
         self._monotonic = monotonic
         self._revision: _Revision | None = None
@@ -111,6 +130,7 @@ class ConfigServer:
         """Polls that wait now."""
         self.app = web.Application(client_max_size=MAX_GATEWAY_REPORT_BYTES)
         self.app.router.add_post(POLL_PATH, self._poll)
+        self.app.router.add_post(REVIEW_PATH, self._review)
         self.app.on_shutdown.append(self._end)
 
     def publish(self, config: CompiledConfig, secrets: Secrets) -> None:
@@ -161,6 +181,27 @@ class ConfigServer:
             return self._nothing_new(seen)
         finally:
             self.waiting -= 1
+
+    async def _review(self, request: web.Request) -> web.Response:
+        """What the API server says about a caller's token, for a router: routers have no rights there."""
+        await self._account(request)
+        if self._callers is None:
+            raise _error(web.HTTPServiceUnavailable, "this operator reviews no callers' tokens")
+        body = await request.read()
+        if len(body) > MAX_REPORT_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_REPORT_BYTES, len(body))
+        try:
+            token = msgspec.json.decode(body, type=ReviewRequest).token
+        except msgspec.MsgspecError:  # which may quote the token
+            raise _error(web.HTTPBadRequest, "not a ReviewRequest") from None
+        try:
+            await self._callers.review(token)
+            answer = ReviewAnswer()
+        except TokenRefused as error:
+            answer = ReviewAnswer(refused=str(error))
+        except ReviewUnavailable as error:
+            raise _error(web.HTTPServiceUnavailable, str(error)) from None
+        return web.Response(body=encoded(answer), content_type="application/json")
 
     async def _account(self, request: web.Request) -> ServiceAccount:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")

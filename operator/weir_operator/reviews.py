@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import urllib3
 from kubernetes import client
 
+from weir_operator import trust
 from weir_operator.views import ServiceAccount
 
 REVIEW_SECONDS = 5.0
@@ -65,9 +66,10 @@ def audience(installation: str) -> str:
 class KubernetesReviewer:
     """Asks the API server each time. Needs `create` on `tokenreviews`."""
 
-    def __init__(self, api_client: client.ApiClient, installation: str) -> None:
+    def __init__(self, api_client: client.ApiClient, installation: str, *, callers: bool = False) -> None:
+        """Of routers' tokens, or else of callers'."""
         self._api = client.AuthenticationV1Api(api_client)
-        self._audience = audience(installation)
+        self._audience = trust.audience(installation) if callers else audience(installation)
         self._turn = asyncio.Semaphore(REVIEWS_AT_ONCE)
 
     async def review(self, token: str) -> ServiceAccount:

@@ -27,7 +27,7 @@ from weir_operator.observed import Manifest, ObjectName, Observed
 from weir_operator.problems import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS
-from weir_router.contract import CompiledConfig, Policy, Secrets
+from weir_router.contract import CompiledConfig, Policy, Secrets, TokenTrust
 
 __all__ = ["Compiled", "compile_config"]
 
@@ -43,8 +43,13 @@ class Compiled:
     problems: tuple[Problem, ...]
 
 
-def compile_config(observed: Observed, *, catalogue: Catalogue, revision: int = 0, now: float) -> Compiled:
-    """Compiles everything of `observed.class_name`; `now` is in seconds since the epoch. Never raises."""
+def compile_config(
+    observed: Observed, *, catalogue: Catalogue, revision: int = 0, now: float, tokens: TokenTrust | None = None
+) -> Compiled:
+    """Compiles everything of `observed.class_name`; `now` is in seconds since the epoch. Never raises.
+
+    `tokens` is which ServiceAccount tokens routers accept; None, as on a laptop: none.
+    """
     tiers: dict[str, CompiledTier] = {}
     policies: dict[ObjectName, Policy] = {}
     problems: list[Problem] = []
@@ -71,6 +76,7 @@ def compile_config(observed: Observed, *, catalogue: Catalogue, revision: int = 
         policies=tuple(sorted(policies.values(), key=precedence)),
         generations=_generations(observed, tiers, policies),
         catalogue_date=catalogue.date,
+        tokens=tokens,
     )
     return Compiled(config, Secrets(credentials=credentials, caller_keys=keys), (*problems, *found))
 

@@ -1,0 +1,15 @@
+"""The `weir` command of a pod: the few commands of `main.IN_PODS`, which are in `weir_cli.app` too. Holds no logic."""
+
+from __future__ import annotations
+
+import typer
+
+from weir_cli.router_command import router
+
+app = typer.Typer(name="weir", rich_markup_mode="rich", pretty_exceptions_show_locals=False)
+app.command()(router)
+
+
+@app.callback()
+def alone() -> None:
+    """Keeps the name of a command that is alone."""

@@ -1,0 +1,104 @@
+"""The keys as they are fetched again and again: what is told, and what a failure leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from support.tokens import AUDIENCE, EC, ISSUER, RSA, trust
+from weir_operator.oidc import REFRESH_SECONDS, RETRY_SECONDS, ClusterKeys, FetchFailed
+from weir_operator.trust import Listed
+
+ANSWER = Listed(ISSUER, (RSA.public,))
+
+
+class Cluster:
+    """An API server that answers what it is told to, and the keys that are fetched from it."""
+
+    def __init__(self, answer: Listed | Exception = ANSWER, **options: bool) -> None:
+        self.answer = answer
+        self.changes = 0
+        self.now = 0.0
+        self.slept: asyncio.Queue[float] = asyncio.Queue()
+        self.wake = asyncio.Event()
+        self.keys = ClusterKeys(
+            self._fetch, "weir", self._changed, monotonic=lambda: self.now, sleep=self._sleep, **options
+        )
+
+    def _fetch(self) -> Listed:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.put_nowait(seconds)
+        await self.wake.wait()
+        self.wake.clear()
+
+
+async def test_what_the_api_server_lists_is_trusted_and_told_once():
+    cluster = Cluster()
+    assert cluster.keys.trust is None
+    assert await cluster.keys.refresh()
+    assert await cluster.keys.refresh()
+    assert cluster.keys.trust == trust(RSA)
+    assert cluster.changes == 1
+
+
+async def test_a_rotation_is_told():
+    cluster = Cluster()
+    await cluster.keys.refresh()
+    cluster.answer = Listed(ISSUER, (RSA.public, EC.public))
+    await cluster.keys.refresh()
+    assert cluster.keys.trust == trust(EC, RSA)
+    assert cluster.changes == 2
+
+
+async def test_a_failure_leaves_what_is_known_and_is_said_once(caplog: pytest.LogCaptureFixture):
+    cluster = Cluster()
+    await cluster.keys.refresh()
+    cluster.answer, cluster.now = FetchFailed("GET /x failed: HTTP 500"), 1e6
+    with caplog.at_level(logging.INFO, "weir.identity"):
+        assert not await cluster.keys.refresh()
+        assert not await cluster.keys.refresh()
+        assert cluster.keys.failure == "GET /x failed: HTTP 500"
+        assert cluster.keys.trust == trust(RSA)
+        cluster.answer = ANSWER
+        await cluster.keys.refresh()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "the last known ones stay" in caplog.text
+    assert cluster.keys.failure is None
+
+
+async def test_what_was_published_stays_when_the_api_server_does_not_answer_at_the_start(
+    caplog: pytest.LogCaptureFixture,
+):
+    cluster = Cluster(FetchFailed("no"))
+    cluster.keys.take_over(trust(EC))
+    assert not cluster.keys.asked.is_set()
+    await cluster.keys.refresh()
+    assert cluster.keys.asked.is_set()
+    assert cluster.keys.trust == trust(EC)
+    cluster.keys.take_over(trust(RSA))
+    assert cluster.keys.trust == trust(EC)
+
+
+async def test_review_is_said_to_routers():
+    cluster = Cluster(review=True)
+    await cluster.keys.refresh()
+    assert cluster.keys.trust == trust(RSA, review=True, audience=AUDIENCE)
+
+
+async def test_it_asks_every_minute_and_sooner_after_a_failure():
+    cluster = Cluster()
+    running = asyncio.create_task(cluster.keys.run())
+    assert await cluster.slept.get() == REFRESH_SECONDS
+    cluster.answer = FetchFailed("no")
+    cluster.wake.set()
+    assert await cluster.slept.get() == RETRY_SECONDS
+    running.cancel()
