@@ -36,7 +36,7 @@ class Process:
 
     def memory(self) -> int:
         """Resident bytes of the process and its children."""
-        return sum(_resident(pid) for pid in _family(self._popen.pid))
+        return sum(resident(pid) for pid in _family(self._popen.pid))
 
     def alive(self) -> bool:
         """Whether it still runs."""
@@ -65,7 +65,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -3,7 +3,8 @@
 A poll is a POST, because it carries the router's report; a GET has no body, a header is too small for one, and nothing
 between us may answer from a cache. `If-None-Match` says what the router has, `Prefer: wait=50` how long it waits for
 something else; then it gets 304. Who may see what is `weir_operator.views`, whose token it is `weir_operator.reviews`.
-It decides nothing about status, makes no certificate, and knows no other replica.
+It decides nothing about status and makes no certificate. Other replicas, which only the operator's own ServiceAccount
+can be, tell their routers' reports at `RELAY_PATH` (`weir_operator.relay`).
 
 A poll that waits is one task at one event, which the next config sets: nothing runs while nothing changes.
 """
@@ -15,14 +16,15 @@ import re
 import ssl
 import time
 from asyncio import sslproto
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
 
 from weir_operator.publication import encoded
+from weir_operator.reports import RELAY_PATH, Relay, Reported, Reports
 from weir_operator.reviews import ReviewUnavailable, TokenRefused, TokenReviewer
 from weir_operator.views import ServiceAccount, Views
 from weir_router.contract import (
@@ -40,37 +42,26 @@ from weir_router.contract import (
 MAX_WAIT = 60.0
 """Seconds that a poll may wait, whatever it prefers: proxies between us give up after that."""
 
-REPORT_SECONDS = 90.0
-"""That a report counts: a router polls every 50 s, so after that it is gone, or cannot reach us."""
-
 MAX_REPORT_BYTES = 16 * 1024
 """Of a report: some 150 backends."""
 
 MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
 """The same for the gateway's routers, which have all backends of the class."""
 
-MAX_REPORTS = 2_000
-"""Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
+MAX_RELAY_BYTES = 64 * 1024 * 1024
+"""Of what a follower tells the leader: the reports of some 50,000 sidecars, or of 60 gateway routers with as many
+backends as they may have."""
 
 RETRY_AFTER = "1"
 """Seconds, for a router that came too early: before the first compile, or to a replica that ends."""
 
-TLS_BUFFER = 16 * 1024
-"""Bytes per TLS connection, the size of a TLS record. asyncio's default of 256 KiB would cost a thousand routers
-280 MB."""
+TLS_BUFFER = 4 * 1024
+"""Bytes per TLS connection, enough for a poll. asyncio's default of 256 KiB would cost a thousand routers 280 MB; only
+a report that is larger takes more than one turn to read."""
+
+T = TypeVar("T")
 
 _WAIT = re.compile(r"\bwait=(\d{1,6})\b")
-
-
-@dataclass(frozen=True)
-class Reported:
-    """What a router has said with its last poll."""
-
-    account: ServiceAccount
-    gateway: bool  # one of the gateway's; any other speaks for its own namespace only
-    report: RouterReport
-    current: bool  # it runs what it should; revisions cannot tell, because not every one concerns every router
-    at: float  # monotonic
 
 
 @dataclass(frozen=True)
@@ -111,26 +102,31 @@ class ConfigServer:
         gateway: ServiceAccount,
         *,
         callers: TokenReviewer | None = None,
+        operator: ServiceAccount | None = None,
+        on_report: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`reviewer` is asked at each poll, so it should remember; `gateway` is who may see everything. `callers` is
         asked, for routers, about callers' tokens; None: nobody is. It has a queue of its own, so that callers cannot
-        keep routers from their config.
+        keep routers from their config. `operator` is who may tell of other replicas' routers; `on_report` is called
+        when a router says something new.
         """
         self._reviewer = reviewer
         self._callers = callers
         self._gateway = gateway
-        self._monotonic = monotonic
+        self._operator = operator
+        self._on_report = on_report
         self._revision: _Revision | None = None
         self._first = asyncio.Event()  # set with the first config
         self._ending = False
-        self._reports: dict[tuple[ServiceAccount, str], tuple[str | None, RouterReport, float]] = {}  # oldest first
-        self._per_namespace: Counter[str] = Counter()
+        self.known = Reports(monotonic)
+        """What routers have said, here and at other replicas."""
         self.waiting = 0
         """Polls that wait now."""
         self.app = web.Application(client_max_size=MAX_GATEWAY_REPORT_BYTES)
         self.app.router.add_post(POLL_PATH, self._poll)
         self.app.router.add_post(REVIEW_PATH, self._review)
+        self.app.router.add_post(RELAY_PATH, self._relay)
         self.app.on_shutdown.append(self._end)
 
     def publish(self, config: CompiledConfig, secrets: Secrets) -> None:
@@ -144,10 +140,9 @@ class ConfigServer:
     @property
     def reports(self) -> list[Reported]:
         """The last report of each router that has polled within `REPORT_SECONDS`."""
-        self._forget()
         return [
-            Reported(account, account == self._gateway, report, self._is_current(account, seen, report), at)
-            for (account, _), (seen, report, at) in self._reports.items()
+            Reported(account, account == self._gateway, report, self._is_current(account, seen, report))
+            for (account, _), (seen, report, _) in self.known
         ]
 
     def _is_current(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> bool:
@@ -172,7 +167,8 @@ class ConfigServer:
         account = await self._account(request)
         report = await self._report(request, account)
         seen = request.headers.get(hdrs.IF_NONE_MATCH)
-        self._note(account, seen, report)
+        if self.known.note(account, seen, report):
+            self._on_report()
         self.waiting += 1
         try:
             async with asyncio.timeout(_wait(request)):
@@ -219,32 +215,17 @@ class ConfigServer:
         limit = MAX_GATEWAY_REPORT_BYTES if account == self._gateway else MAX_REPORT_BYTES
         if len(body) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(body))
-        try:
-            return msgspec.json.decode(body, type=RouterReport)
-        except msgspec.MsgspecError as error:
-            raise _error(web.HTTPBadRequest, f"not a RouterReport: {error}") from None
+        return _decoded(body, RouterReport)
 
-    def _note(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> None:
-        # By account too: nobody can speak for a router of somebody else.
-        self._forget()
-        key = account, report.router
-        if self._reports.pop(key, None) is None:
-            if self._per_namespace[account.namespace] >= MAX_REPORTS:
-                return
-            self._per_namespace[account.namespace] += 1
-        self._reports[key] = seen, report, self._monotonic()
-
-    def _forget(self) -> None:
-        """Drops reports that count no more."""
-        oldest = self._monotonic() - REPORT_SECONDS
-        while self._reports:
-            key = next(iter(self._reports))
-            if self._reports[key][2] > oldest:
-                return
-            del self._reports[key]
-            self._per_namespace[key[0].namespace] -= 1
-            if not self._per_namespace[key[0].namespace]:
-                del self._per_namespace[key[0].namespace]
+    async def _relay(self, request: web.Request) -> web.Response:
+        account = await self._account(request)
+        if account != self._operator:
+            raise _error(web.HTTPForbidden, "only the operator's own ServiceAccount tells of other replicas' routers")
+        body = await request.clone(client_max_size=MAX_RELAY_BYTES).read()
+        if not self.known.take(_decoded(body, Relay)):
+            raise _error(web.HTTPConflict, "this replica knows nothing of yours: tell all")
+        self._on_report()
+        return web.Response(status=204)
 
     async def _news(self, account: ServiceAccount, seen: str | None) -> web.Response:
         """As soon as there is something else than `seen`."""
@@ -282,6 +263,13 @@ async def listen(server: ConfigServer, host: str, port: int, tls: ssl.SSLContext
 def _wait(request: web.Request) -> float:
     found = _WAIT.search(request.headers.get("Prefer", ""))
     return min(float(found[1]), MAX_WAIT) if found else 0.0
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise _error(web.HTTPBadRequest, f"not a {kind.__name__}: {error}") from None
 
 
 def _error(kind: type[web.HTTPError], message: str) -> web.HTTPError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from kubernetes.client import ApiClient
@@ -92,6 +92,11 @@ class Gatherer:
             secrets=secrets,
             class_name=self._class_name,
         )
+
+    def manifests(self) -> Iterator[Manifest]:
+        """The ModelTiers and RoutingPolicies that are known, with their statuses as of now."""
+        for source in (*self._tiers, *self._policies):
+            yield from (source.objects() or {}).values()
 
     def unknown(self) -> tuple[Unknown, ...]:
         """The kinds whose last known state may be out of date, or that were never listed, with the reason."""

@@ -1,7 +1,8 @@
 """An object as the API server sends it (JSON) → what the compiler takes. Pure; called by `weir_operator.gather`.
 
 Nothing is judged: the API server has checked envelopes against the CRDs, and specs are the compiler's. What the
-compiler does not read is dropped here, so that a write of a status or of a foreign annotation is no change.
+compiler does not read is dropped here, or does not compare, so that a write of a status or of a foreign annotation is
+no change.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def manifest(kind: str, body: JSON) -> Manifest:
         spec=body.get("spec", {}),
         generation=metadata.get("generation", 0),
         created=seconds(metadata.get("creationTimestamp")),
+        uid=metadata.get("uid", ""),
+        version=metadata.get("resourceVersion", ""),
+        status=body.get("status"),
     )
 
 

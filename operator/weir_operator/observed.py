@@ -60,6 +60,10 @@ class Manifest:
     generation: int = 0
     created: float = 0.0  # seconds since the epoch; 0 in a directory, where nothing has an age
     lines: Mapping[str, str] = field(default_factory=dict, repr=False)  # field path -> "file:line"
+    uid: str = ""  # tells an object from one of the same name that was there before; empty in a directory
+    # As it is in the cluster; whoever compiles does not read these, so that a status that was written is no change.
+    version: str = field(default="", compare=False, repr=False)  # metadata.resourceVersion
+    status: Any = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> ObjectName:

@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     RESOLVED_REFS = "ResolvedRefs"  # what it refers to is there and may be used
     CONFLICTED = "Conflicted"  # an older policy has the same callers and models
     PRICED = "Priced"  # cost is known
+    PROGRAMMED = "Programmed"  # the routers run it; no problem of an object, but a matter of time
     READY = "Ready"  # requests can be served
 
 

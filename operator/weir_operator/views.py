@@ -55,7 +55,7 @@ class Views:
         whole = self._config
         positions = sorted({*self._policies.get(None, ()), *self._policies.get(namespace, ())})
         policies = tuple(_narrowed(whole.policies[position], namespace) for position in positions)
-        used = sorted({ref.tier for policy in policies for ref in _references(policy) if ref.tier in whole.tiers})
+        used = sorted({ref.tier for policy in policies for ref in references(policy) if ref.tier in whole.tiers})
         tiers = {key: _usable(whole.tiers[key], namespace) for key in used}
         objects = (*(f"ModelTier/{key}" for key in tiers), *(f"RoutingPolicy/{it.key}" for it in policies))
         config = msgspec.structs.replace(
@@ -100,7 +100,8 @@ def _rules(rules: tuple[CallerRule, ...], namespace: str) -> tuple[CallerRule, .
     )
 
 
-def _references(policy: Policy) -> Iterator[TierRef]:
+def references(policy: Policy) -> Iterator[TierRef]:
+    """Every tier that `policy` may send to, with the limits that hold there."""
     for route in policy.routes:
         yield from route.tiers
     if policy.baseline is not None:

@@ -411,9 +411,10 @@ class Index(_Wire, frozen=True, omit_defaults=False):
 class BackendReport(_Wire, frozen=True):
     """What one router sees of one backend."""
 
-    state: str
-    requests: int = 0
-    failures: int = 0
+    state: str  # of its breaker
+    reason: str | None = None  # why it is not closed
+    requests: int = 0  # attempts that have ended, since the router started or the backend was last changed
+    failures: int = 0  # of these
 
 
 class RouterReport(_Wire, frozen=True, kw_only=True, omit_defaults=False):

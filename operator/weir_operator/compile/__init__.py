@@ -29,7 +29,7 @@ from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy, Secrets, TokenTrust
 
-__all__ = ["Compiled", "compile_config"]
+__all__ = ["Compiled", "compile_config", "ours"]
 
 T = TypeVar("T")
 
@@ -53,13 +53,13 @@ def compile_config(
     tiers: dict[str, CompiledTier] = {}
     policies: dict[ObjectName, Policy] = {}
     problems: list[Problem] = []
-    for manifest in _ours(observed.tiers, observed.class_name):
+    for manifest in ours(observed.tiers, observed.class_name):
         tier, found = _guarded(manifest, lambda report: _tier(report, observed, catalogue))
         problems += found
         if tier is not None:
             tiers[tier.key] = tier
     around = Surroundings(tiers, observed, now)
-    for manifest in _ours(observed.policies, observed.class_name):
+    for manifest in ours(observed.policies, observed.class_name):
         policy, found = _guarded(manifest, lambda report: _policy(report, around))
         problems += found
         policy = policy or unreadable_policy(manifest, observed)
@@ -81,7 +81,8 @@ def compile_config(
     return Compiled(config, Secrets(credentials=credentials, caller_keys=keys), (*problems, *found))
 
 
-def _ours(manifests: Iterable[Manifest], class_name: str) -> list[Manifest]:
+def ours(manifests: Iterable[Manifest], class_name: str) -> list[Manifest]:
+    """Those of class `class_name`, sorted."""
     return sorted((it for it in manifests if _class_of(it.spec) == class_name), key=lambda it: it.key)
 
 

@@ -228,7 +228,8 @@ class BackendStatus(Model):
     name: Name
     """Name of the backend."""
     state: Annotated[str, Field(max_length=MAX_NAMES)]
-    """`Healthy`, `Degraded` (some routers leave it alone), `Unhealthy` (all do), `Draining`, `Disabled`, `Unknown`."""
+    """`Healthy`, `Degraded` (some routers leave it alone), `Unhealthy` (all do), `Draining`, `Disabled`, `Unusable`
+    (left out of the config), `Unknown` (no router has told of it)."""
     reason: Annotated[str, Field(max_length=1024)] | None = None
     """Why it is in this state."""
 
@@ -239,7 +240,7 @@ class ModelTierStatus(Model):
     observed_generation: Generation | None = None
     """The generation that this status is about."""
     conditions: Conditions | None = None
-    """`Accepted`, `ResolvedRefs`, `Priced`, `Ready`, `Programmed`."""
+    """`Accepted`, `ResolvedRefs`, `Priced`, `Programmed`, `Ready`."""
     backends_ready: Annotated[str, Field(max_length=16)] | None = None
     """Backends that can be used, of all: `2/3`."""
     backends: Annotated[tuple[BackendStatus, ...], Field(max_length=MAX_BACKENDS), MAP] | None = None

@@ -234,7 +234,7 @@ class RoutingPolicyStatus(Model):
     observed_generation: Generation | None = None
     """The generation that this status is about."""
     conditions: Conditions | None = None
-    """`Accepted`, `ResolvedRefs`, `Conflicted`, `Ready`, `Programmed`."""
+    """`Accepted`, `ResolvedRefs`, `Conflicted`, `Programmed`, `Ready`."""
     routes_ready: Annotated[str, Field(max_length=16)] | None = None
     """Routes that can be used, of all: `2/2`."""
     tiers_ready: Annotated[str, Field(max_length=16)] | None = None

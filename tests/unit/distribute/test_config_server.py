@@ -10,8 +10,9 @@ import pytest
 
 from support.config_server import GATEWAY, TENANT, KnownTokens, Polled, Stand, serving
 from support.published import VALUES, compiled, policy
-from weir_operator import distribute
-from weir_operator.distribute import MAX_REPORT_BYTES, REPORT_SECONDS
+from weir_operator import distribute, reports
+from weir_operator.distribute import MAX_REPORT_BYTES
+from weir_operator.reports import REPORT_SECONDS
 from weir_operator.reviews import CachedReviewer, ReviewUnavailable
 from weir_router.contract import BackendReport, CallerRule, RouterReport
 
@@ -187,7 +188,7 @@ async def test_a_report_is_forgotten_when_its_router_is_silent(stand: Stand):
 
 
 async def test_a_namespace_has_only_so_many_reports_kept_but_is_served(stand: Stand, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(distribute, "MAX_REPORTS", 2)
+    monkeypatch.setattr(reports, "MAX_REPORTS", 2)
     stand.publish(ONE)
     answers = [await stand.poll("tenant", **report(str(number))) for number in range(3)]
     await stand.poll("gateway", **report("gw-0"))

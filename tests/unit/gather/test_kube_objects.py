@@ -28,6 +28,14 @@ def test_what_the_compiler_does_not_read_makes_no_difference(change):
     assert kube_objects.manifest("ModelTier", body | change) == kube_objects.manifest("ModelTier", body)
 
 
+def test_a_manifest_knows_its_version_and_status_but_they_do_not_show():
+    found = kube_objects.manifest(
+        "ModelTier", {"metadata": METADATA | {"uid": "u", "resourceVersion": "7"}, "status": 1}
+    )
+    assert (found.uid, found.version, found.status) == ("u", "7", 1)
+    assert "status" not in repr(found)
+
+
 def test_a_manifest_without_spec_is_left_to_the_compiler():
     assert kube_objects.manifest("ModelTier", {"metadata": {"name": "a", "namespace": "b"}}).spec == {}
 

@@ -1,0 +1,285 @@
+"""Keeps the status of every object true, and tells of changes by Events. Run by the leader, and only by it.
+
+1. Wait for something new: a compile, a router's report, or the time at which something is due.
+2. After a compile give the routers a moment to have it: most changes then need one write instead of two.
+3. Work out every status (`weir_operator.report`), and compare each with what the informers have.
+4. Queue what differs; what brings no verdict at most once a minute and object (`weir_operator.changes`).
+5. Write with a few threads, so many a second, the latest status of each object only; then its Events.
+
+Nothing waits for it: whoever compiles goes on. What could not be written is tried again, as long as it is still true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from weir_operator.changes import write_at
+from weir_operator.compile import Compiled
+from weir_operator.conditions import JSON
+from weir_operator.events import Event, events, manifest_of
+from weir_operator.observed import Manifest, Observed
+from weir_operator.report import statuses
+from weir_operator.reports import Reported, RouterId
+from weir_operator.rollout import Rollout, not_current
+from weir_operator.status_writer import Outcome, StatusWriter
+
+SETTLE_SECONDS = 1.5
+"""After a compile, for the routers to have it and say so; as long as one of them does not."""
+
+CALM_SECONDS = 0.3
+"""Between two looks: of a hundred reports within a moment one look is made."""
+
+LOOK_SECONDS = 10.0
+"""Between two looks without any news: reports grow old, and routers late."""
+
+LATE_SECONDS = 15.0
+"""After that a router that does not run what it should holds back what it had before: a start, or a kubelet that is
+slow, takes less."""
+
+SETTLED_SECONDS = 65.0
+"""Of leading, until routers that we do not know are not there: a poll waits 50 s, and one that fails up to 10."""
+
+WRITERS = 4
+"""Requests under way."""
+
+WRITES_PER_SECOND = 50.0
+"""Objects at most: a thousand that change at once take 20 s, and the API server hardly notices."""
+
+RETRY_SECONDS = 10.0
+"""Until an object is written again whose write failed."""
+
+STALE_SECONDS = 1.0
+"""The same where somebody else was faster: the informers know of it by then."""
+
+EVENT_SECONDS = 300.0
+"""For which the same Event of the same object is not repeated: a backend may come and go all day."""
+
+_log = logging.getLogger("weir_operator.status")
+
+
+@dataclass(frozen=True)
+class _Made:
+    observed: Observed
+    compiled: Compiled
+
+
+@dataclass(frozen=True)
+class _Task:
+    subject: Manifest
+    before: Any
+    wanted: JSON
+
+
+class Reporter:
+    """One operator's view of all statuses. Used from one event loop."""
+
+    def __init__(
+        self,
+        writer: StatusWriter,
+        manifests: Callable[[], Iterable[Manifest]],
+        reports: Callable[[], Iterable[Reported]],
+        *,
+        instance: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`manifests` are the objects that are there now, with their statuses (`Gatherer.manifests`); `reports` the
+        routers' last words (`ConfigServer.reports`); `instance` is this operator's name.
+        """
+        self._writer = writer
+        self._manifests = manifests
+        self._reports = reports
+        self._instance = instance
+        self._monotonic = monotonic
+        self._wall = wall
+        self._made: _Made | None = None
+        self._rollout = Rollout()
+        self._news = asyncio.Event()
+        self._settle_until = 0.0
+        self._leading_since = 0.0
+        self._late_since: dict[RouterId, float] = {}
+        self._queue: dict[str, _Task] = {}
+        self._queued = asyncio.Event()
+        self._writing: set[str] = set()  # uids
+        self._next_write = 0.0
+        self._overlay: dict[str, tuple[Any, JSON]] = {}  # uid: what was there when we wrote, and what we wrote
+        self._written: dict[str, float] = {}  # uid: when
+        self._retry_at: dict[str, float] = {}  # uid
+        self._told: dict[tuple[str, Event], float] = {}
+        self._complaints: set[str] = set()
+
+    def published(self, observed: Observed, compiled: Compiled, revision: int) -> None:
+        """`compiled`, made of `observed`, is what routers can have, as `revision`."""
+        old = self._rollout.since if self._made is not None else {}
+        had = self._made.compiled.config.generations if self._made is not None else {}
+        generations = compiled.config.generations
+        # A revision below an old one is of an operator that has lost its count: then all is new.
+        keep = revision >= self._rollout.revision
+        since = {
+            name: old[name] if keep and name in old and had.get(name) == generation else revision
+            for name, generation in generations.items()
+        }
+        self._rollout = replace(self._rollout, revision=revision, since=since, failure=None)
+        self._take(observed, compiled)
+
+    def not_published(self, observed: Observed, compiled: Compiled, failure: str) -> None:
+        """`compiled` could not be published; routers have what was before."""
+        had = self._made.compiled.config.generations if self._made is not None else {}
+        same = {name for name, generation in compiled.config.generations.items() if had.get(name) == generation}
+        since = {name: it for name, it in self._rollout.since.items() if name in same}
+        self._rollout = replace(self._rollout, since=since, failure=failure)
+        self._take(observed, compiled)
+
+    def _take(self, observed: Observed, compiled: Compiled) -> None:
+        self._made = _Made(observed, compiled)
+        self._settle_until = self._monotonic() + SETTLE_SECONDS
+        self._news.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is to be looked at, or written, now."""
+        return self._news.is_set() or bool(self._queue or self._writing)
+
+    def heard(self) -> None:
+        """A router has said something new (`ConfigServer.on_report`)."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Leads until cancelled: what is under way then is still written."""
+        self._leading_since = self._monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(WRITERS):
+                tasks.create_task(self._write_on())
+            while True:
+                await self._wait(self._looked())
+                await asyncio.sleep(CALM_SECONDS)
+
+    def _looked(self) -> float:
+        self._news.clear()
+        try:
+            return self.look()
+        except Exception:  # a bug of ours, about a status: those who route must not suffer
+            _log.exception("statuses cannot be worked out; this is a bug of Weir")
+            return LOOK_SECONDS
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    def look(self) -> float:
+        """Queues what should be written; returns the seconds until the next look without any news."""
+        now = self._monotonic()
+        if self._made is None:
+            return LOOK_SECONDS
+        rollout = self._seen(tuple(self._reports()), now)
+        if now < self._settle_until and not_current(rollout.gateway):
+            return self._settle_until - now
+        there = {it.id: it for it in self._manifests()}
+        present = {name: self._status(it) for name, it in there.items()}
+        found = statuses(self._made.observed, self._made.compiled, rollout, present, self._wall())
+        self._forget({it.uid for it in there.values()})
+        self._queue.clear()
+        waits = [LOOK_SECONDS]
+        for subject, wanted in found:
+            current = there.get(subject.id)
+            if current is None or current.uid != subject.uid:
+                continue  # deleted since, or made anew: there will be another compile
+            if subject.uid in self._writing:
+                continue  # there will be another look when that is done
+            at = write_at(present[subject.id], wanted, self._written.get(subject.uid))
+            if at is None:
+                continue
+            wait = max(at, self._retry_at.get(subject.uid, 0.0)) - now
+            if wait <= 0:
+                self._queue[subject.id] = _Task(current, present[subject.id], wanted)
+            else:
+                waits.append(wait)
+        if self._queue:
+            self._queued.set()
+        return min(waits)
+
+    def _seen(self, routers: tuple[Reported, ...], now: float) -> Rollout:
+        since = self._late_since
+        self._late_since = {it: since.get(it, now) for it in not_current(routers)}
+        late = frozenset(it for it, at in self._late_since.items() if now - at >= LATE_SECONDS)
+        settled = now - self._leading_since >= SETTLED_SECONDS
+        return replace(self._rollout, routers=routers, late=late, settled=settled)
+
+    def _status(self, manifest: Manifest) -> Any:
+        """What is there: the informer's word, unless it has not heard yet of what we wrote."""
+        seen, written = self._overlay.get(manifest.uid, (None, None))
+        if written is None:
+            return manifest.status
+        if manifest.status == seen:
+            return written
+        del self._overlay[manifest.uid]
+        return manifest.status
+
+    def _forget(self, uids: set[str]) -> None:
+        for memory in (self._overlay, self._written, self._retry_at):
+            for uid in memory.keys() - uids:
+                del memory[uid]
+        oldest = self._monotonic() - EVENT_SECONDS
+        self._told = {key: at for key, at in self._told.items() if at > oldest}
+
+    async def _write_on(self) -> None:
+        while True:
+            while not self._queue:
+                self._queued.clear()
+                await self._queued.wait()
+            task = self._queue.pop(next(iter(self._queue)))
+            self._writing.add(task.subject.uid)
+            try:
+                await self._pace()
+                await self._write(task)
+            finally:
+                self._writing.discard(task.subject.uid)
+                self._news.set()
+
+    async def _pace(self) -> None:
+        now = self._monotonic()
+        turn = max(now, self._next_write)
+        self._next_write = turn + 1 / WRITES_PER_SECOND
+        await asyncio.sleep(turn - now)
+
+    async def _write(self, task: _Task) -> None:
+        subject = task.subject
+        outcome, why = await asyncio.to_thread(self._writer.write, subject, task.wanted)
+        now = self._monotonic()
+        self._complain(outcome, f"the status of {subject.kind}s", why)
+        if outcome is Outcome.DONE:
+            self._overlay[subject.uid] = subject.status, task.wanted
+            self._written[subject.uid] = now
+            await self._tell(subject, events(task.before, task.wanted))
+        else:
+            self._retry_at[subject.uid] = now + (STALE_SECONDS if outcome is Outcome.STALE else RETRY_SECONDS)
+
+    async def _tell(self, subject: Manifest, found: Iterable[Event]) -> None:
+        now = self._monotonic()
+        moment = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        for event in found:
+            key = subject.uid, event
+            if now - self._told.get(key, -EVENT_SECONDS) < EVENT_SECONDS:
+                continue
+            self._told[key] = now
+            body = manifest_of(event, subject, self._instance, moment)
+            outcome, why = await asyncio.to_thread(self._writer.tell, body)
+            self._complain(outcome, "Events", why)
+
+    def _complain(self, outcome: Outcome, what: str, why: str) -> None:
+        """Once, until it works again."""
+        if outcome is Outcome.DONE and what in self._complaints:
+            self._complaints.discard(what)
+            _log.info("%s can be written again", what)
+        elif outcome in (Outcome.FORBIDDEN, Outcome.FAILED) and what not in self._complaints:
+            self._complaints.add(what)
+            _log.warning("%s cannot be written: %s. (It is tried again every few seconds.)", what, why)

@@ -1,0 +1,151 @@
+"""What routers reported last: to this replica of the operator, or to another that has told us. PURE but for its memory.
+
+Filled by `weir_operator.distribute` (a report comes with each poll) and by what followers send to the leader, which
+`weir_operator.relay` collects here; read for the status of objects. A router is known by its ServiceAccount and its
+name, so nobody can speak for a router of somebody else.
+
+A follower is taken to know its own routers: what it has told holds until it takes it back, as long as it is heard of.
+So it has nothing to say while nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from weir_operator.views import ServiceAccount
+from weir_router.contract import RouterReport
+
+RELAY_PATH = "/v1/reports"
+"""Where followers POST a `Relay` to the leader's config server."""
+
+REPORT_SECONDS = 90.0
+"""That a report counts: a router polls every 50 s, so after that it is gone, or cannot reach us. So long, too, counts
+what a follower has told."""
+
+MAX_REPORTS = 2_000
+"""Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
+
+
+class RouterId(NamedTuple):
+    """A router."""
+
+    account: ServiceAccount
+    name: str  # its own word for itself: a pod's name
+
+
+class Entry(NamedTuple):
+    """What a router said with its last poll, and when."""
+
+    seen: str | None  # ETag of what it saw last
+    report: RouterReport
+    at: float  # monotonic
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a router has said with its last poll."""
+
+    account: ServiceAccount
+    gateway: bool  # one of the gateway's; any other speaks for its own namespace only
+    report: RouterReport
+    current: bool  # it runs what it should; revisions cannot tell, because not every one concerns every router
+
+
+class Relayed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A report on its way from a follower to the leader."""
+
+    namespace: str
+    account: str
+    router: str
+    seen: str | None
+    report: RouterReport
+    age: float  # seconds since the poll
+
+    @property
+    def id(self) -> RouterId:
+        """Whose it is."""
+        return RouterId(ServiceAccount(self.namespace, self.account), self.router)
+
+
+class Relay(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a follower has to tell. `whole`: this is all it knows; otherwise what is new, and who is gone."""
+
+    replica: str
+    whole: bool
+    reports: tuple[Relayed, ...] = ()
+    gone: tuple[RouterId, ...] = ()
+
+
+def verdict(entry: Entry) -> object:
+    """What of a report is worth telling at once; figures are not."""
+    backends = {key: (it.state, it.reason) for key, it in entry.report.backends.items()}
+    return entry.seen, entry.report.revision, entry.report.rejected, backends
+
+
+class Reports:
+    """The last report of each router that has polled within `REPORT_SECONDS`."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._own: dict[RouterId, Entry] = {}  # oldest first
+        self._per_namespace: Counter[str] = Counter()
+        self._followers: dict[str, tuple[float, dict[RouterId, Entry]]] = {}  # when last heard of
+
+    def note(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> bool:
+        """Keeps the report of a poll; returns whether it says something new."""
+        self._forget()
+        key = RouterId(account, report.router)
+        old = self._own.pop(key, None)
+        if old is None:
+            if self._per_namespace[account.namespace] >= MAX_REPORTS:
+                return False
+            self._per_namespace[account.namespace] += 1
+        entry = self._own[key] = Entry(seen, report, self._monotonic())
+        return old is None or verdict(old) != verdict(entry)
+
+    def take(self, relay: Relay) -> bool:
+        """Keeps what a follower tells; False if it should tell all it knows, because we know nothing of it."""
+        now = self._monotonic()
+        self._forget()
+        if not relay.whole and relay.replica not in self._followers:
+            return False
+        entries = {} if relay.whole else self._followers[relay.replica][1]
+        for key in relay.gone:
+            entries.pop(key, None)
+        for it in relay.reports:
+            entries[it.id] = Entry(it.seen, it.report, now - it.age)
+        self._followers[relay.replica] = now, entries
+        return True
+
+    @property
+    def own(self) -> dict[RouterId, Entry]:
+        """Of the routers that have polled here."""
+        self._forget()
+        return dict(self._own)
+
+    def __iter__(self) -> Iterator[tuple[RouterId, Entry]]:
+        """Of all routers, each once: the latest poll counts, since a router goes from one replica to another."""
+        latest = self.own
+        for _, entries in self._followers.values():
+            for key, entry in entries.items():
+                if key not in latest or latest[key].at < entry.at:
+                    latest[key] = entry
+        return iter(latest.items())
+
+    def _forget(self) -> None:
+        """Drops what counts no more."""
+        oldest = self._monotonic() - REPORT_SECONDS
+        while self._own:
+            key = next(iter(self._own))
+            if self._own[key].at > oldest:
+                break
+            del self._own[key]
+            self._per_namespace[key.account.namespace] -= 1
+            if not self._per_namespace[key.account.namespace]:
+                del self._per_namespace[key.account.namespace]
+        self._followers = {name: it for name, it in self._followers.items() if it[0] > oldest}

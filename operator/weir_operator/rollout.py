@@ -1,0 +1,94 @@
+"""Which routers run an object's generation: the condition Programmed. PURE; used by `weir_operator.report`.
+
+The gateway's routers decide: those that have polled within 90 s. Sidecars are counted, and cannot hold it back: they
+belong to those whose pods they run in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from weir_operator.conditions import FALSE, GOOD, JSON, UNKNOWN, Judgement, StatusReason, shortened
+from weir_operator.problems import ConditionType
+from weir_operator.reports import Reported, RouterId
+
+NO_ROUTERS = (
+    "no gateway router has polled within 90 s; see whether its pods run, and what their logs say of the config server"
+)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What is published, and who runs it."""
+
+    revision: int = 0  # the last one that was published
+    since: Mapping[str, int] = field(default_factory=dict)  # object -> revision that first had its generation
+    failure: str | None = None  # why what was compiled last is not published
+    routers: tuple[Reported, ...] = ()
+    late: frozenset[RouterId] = frozenset()  # have not been current for longer than a change takes
+    settled: bool = True  # we have led for so long that every router must have polled
+
+    @property
+    def gateway(self) -> tuple[Reported, ...]:
+        """The gateway's routers."""
+        return tuple(it for it in self.routers if it.gateway)
+
+    def programmed(self, name: str, generation: int, before: JSON, namespaces: frozenset[str] | None) -> Judgement:
+        """Whether the gateway runs generation `generation` of the object called `name`.
+
+        `before` is the condition as it was, `namespaces` whose sidecars may use the object (None: all).
+        """
+        since = self.since.get(name)
+        if since is None:
+            why = self.failure or "it was not published yet"
+            return Judgement(FALSE, StatusReason.NOT_PUBLISHED, shortened(why))
+        held = before.get("status") == "True" and before.get("observedGeneration") == generation
+        if not self.gateway:
+            return self._without_routers(held)
+        behind = [it for it in self.gateway if not self._runs(it, since)]
+        if held:
+            # A router that starts, or gets a change of something else, takes a moment.
+            behind = [it for it in behind if router_id(it) in self.late]
+        if behind:
+            return _behind(min(behind, key=lambda it: (it.report.rejected is None, it.report.router)))
+        good = GOOD[ConditionType.PROGRAMMED]
+        return good._replace(message=good.message + self._sidecars(since, namespaces))
+
+    def _without_routers(self, held: bool) -> Judgement:
+        if self.settled:
+            return Judgement(FALSE, StatusReason.NO_ROUTERS, NO_ROUTERS)
+        if held:
+            return GOOD[ConditionType.PROGRAMMED]
+        return Judgement(UNKNOWN, StatusReason.WAITING, "no gateway router has polled yet; a minute may pass")
+
+    def _runs(self, router: Reported, since: int) -> bool:
+        revision = router.report.revision
+        return router.current or (revision is not None and since <= revision <= self.revision)
+
+    def _sidecars(self, since: int, namespaces: frozenset[str] | None) -> str:
+        """Only where some do not run it: a count of all would change with every pod."""
+        there = [
+            it for it in self.routers if not it.gateway and (namespaces is None or it.account.namespace in namespaces)
+        ]
+        late = sum(router_id(it) in self.late and not self._runs(it, since) for it in there)
+        return f"; of the sidecars {len(there) - late}/{len(there)} run it" if late else ""
+
+
+def router_id(router: Reported) -> RouterId:
+    """Whose report it is."""
+    return RouterId(router.account, router.report.router)
+
+
+def not_current(routers: Iterable[Reported]) -> frozenset[RouterId]:
+    """Those that do not run what they should."""
+    return frozenset(router_id(it) for it in routers if not it.current)
+
+
+def _behind(router: Reported) -> Judgement:
+    report = router.report
+    if report.rejected is None:
+        message = f"router {report.router} does not run it yet; if that stays, see its log and /readyz"
+        return Judgement(FALSE, StatusReason.PENDING, shortened(message))
+    message = f"router {report.router} refuses the config and goes on with the last good one: {report.rejected}"
+    return Judgement(FALSE, StatusReason.REJECTED, shortened(message))

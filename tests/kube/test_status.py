@@ -1,0 +1,242 @@
+"""Statuses and Events on a real API server: what is written, when, and what is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+from apiserver import ApiServer
+
+from support.kube import apply, client_of, run
+from support.leading import Leader, leading
+from support.statuses import gateway
+from weir_operator import reporter as module
+
+TIER = """
+apiVersion: weir.dev/v1alpha1
+kind: ModelTier
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  backends: [{{name: one, provider: OpenAI, model: gpt-4o-mini{backend}}}]
+"""
+POLICY = """
+apiVersion: weir.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {{name: assistants, namespace: {namespace}}}
+spec:
+  models: [{{name: auto}}]
+  routes: [{{name: all, tiers: [{{name: budget}}, {{name: {second}}}]}}]
+"""
+KEY = ", credentials: {secretRef: {name: k, key: k}}"
+
+
+def tier(namespace: str, name: str = "budget", backend: str = "") -> str:
+    return TIER.format(namespace=namespace, name=name, backend=backend)
+
+
+def policy(namespace: str, second: str = "budget") -> str:
+    return POLICY.format(namespace=namespace, second=second)
+
+
+def events(server: ApiServer, namespace: str) -> list[tuple[str, str, str]]:
+    text = run(server, "get", "events.events.k8s.io", "-n", namespace, "-o", "json")
+    return sorted((it["type"], it["reason"], it["regarding"]["name"]) for it in json.loads(text)["items"])
+
+
+def version(server: ApiServer, namespace: str, resource: str = "mt/budget") -> str:
+    return run(server, "get", resource, "-n", namespace, "-o", "jsonpath={.metadata.resourceVersion}")
+
+
+async def served(leader: Leader, count: int = 1) -> None:
+    """Compiles once the tiers are there, and waits until `budget` is ready."""
+    await leader.compile_when(lambda it: len(it.tiers) == count)
+    await leader.until_condition("mt/budget", "Ready", "status", "True")
+
+
+async def test_a_status_and_its_event_appear_and_kubectl_shows_them(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    apply(cluster, policy(namespace, second="none"))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        leader.routers = [gateway(states={f"{namespace}/budget/one": "closed"})]
+        await leader.compile_when(lambda it: it.tiers and it.policies)
+        status = await leader.until_condition("rp/assistants", "ResolvedRefs", "reason", "TierNotFoundOrNotGranted")
+        assert (status["routesReady"], status["tiersReady"]) == ("1/1", "1/2")
+        await leader.until_condition("mt/budget", "Ready", "status", "True")
+        await leader.until_calm()
+    table = run(cluster, "get", "mt,rp", "-n", namespace, "-o", "wide")
+    assert "budget   True    1/1" in table
+    assert "see ResolvedRefs" in table
+    described = run(cluster, "describe", "rp/assistants", "-n", namespace)
+    assert f"there is no ModelTier {namespace}/none that grants namespace {namespace}" in described
+    assert events(cluster, namespace) == [
+        ("Normal", "Ready", "assistants"),
+        ("Normal", "Ready", "budget"),
+        ("Warning", "TierNotFoundOrNotGranted", "assistants"),
+    ]
+    assert "Warning  TierNotFoundOrNotGranted" in described
+
+
+async def test_what_is_there_is_not_written_again_nor_told_again_by_the_next_leader(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as first:
+        await served(first)
+        await first.until_calm()
+        before = version(cluster, namespace)
+        first.compile()
+        await first.until_calm()
+        assert first.writer.written == ["budget"]
+    async with leading(cluster, client_of(cluster), namespace) as second:
+        await served(second)
+        await second.until_calm()
+        assert (second.writer.written, second.writer.told) == ([], [])
+    assert version(cluster, namespace) == before
+
+
+async def test_states_are_written_once_a_minute_but_a_verdict_at_once(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace, backend="}, {name: two, provider: OpenAI, model: gpt-4o-mini"))
+    one, two = f"{namespace}/budget/one", f"{namespace}/budget/two"
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        leader.routers = [gateway(states={one: "closed", two: "closed"})]
+        await served(leader)
+        await leader.until_calm()
+        leader.routers = [gateway(states={one: "open", two: "closed"})]
+        leader.reporter.look()
+        assert not leader.reporter.busy
+        leader.skipped = 61
+        leader.reporter.heard()
+        await leader.until("mt/budget", ".status.backendsReady", "1/2")
+        leader.routers = [gateway(states={one: "open", two: "open"})]
+        leader.reporter.heard()
+        await leader.until_condition("mt/budget", "Ready", "reason", "NoHealthyBackends")
+        assert leader.writer.written == ["budget"] * 3
+
+
+async def test_a_change_that_routers_have_within_a_moment_is_one_write(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        await served(leader)
+        apply(cluster, tier(namespace, backend=", weight: 1").replace("spec:", "spec:\n  selection: Weighted"))
+        leader.routers = [gateway(revision=1, current=False)]
+        await leader.compile_when(lambda it: it.tiers[0].generation == 2)
+        assert 0 < leader.reporter.look() <= module.SETTLE_SECONDS
+        leader.routers = [gateway(revision=2)]
+        leader.reporter.heard()
+        status = await leader.until("mt/budget", ".status.observedGeneration", "2")
+        assert {it["observedGeneration"] for it in status["conditions"]} == {2}
+        assert len(leader.writer.written) == 2
+
+
+async def test_a_router_that_does_not_follow_shows_after_a_moment(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        leader.routers = [gateway(revision=0, current=False, rejected="too new")]
+        await leader.compile_when(lambda it: it.tiers)
+        status = await leader.until_condition("mt/budget", "Programmed", "reason", "Rejected")
+        assert next(it for it in status["conditions"] if it["type"] == "Ready")["status"] == "False"
+
+
+async def test_what_could_not_be_published_says_so_and_keeps_what_was(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        await served(leader)
+        apply(cluster, tier(namespace, "other"))
+        await asyncio.to_thread(leader.watching.until_names, "budget", "other")
+        observed = leader.watching.observed()
+        leader.reporter.not_published(observed, leader.compiled(observed), "it is too large")
+        status = await leader.until_condition("mt/other", "Programmed", "reason", "NotPublished")
+        assert "it is too large" in json.dumps(status)
+        await leader.until_condition("mt/budget", "Programmed", "status", "True")
+
+
+async def test_a_deleted_object_is_no_trouble_and_its_successor_gets_a_status(
+    cluster: ApiServer, namespace: str, caplog: pytest.LogCaptureFixture
+):
+    apply(cluster, tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        await served(leader)
+        (old,) = leader.watching.observed().tiers
+        run(cluster, "delete", "mt/budget", "-n", namespace)
+        assert leader.writer.write(old, {"backendsReady": "9/9"})[0] == "Stale"
+        apply(cluster, tier(namespace))
+        assert leader.writer.write(old, {"backendsReady": "9/9"})[0] == "Stale"
+        await leader.compile_when(lambda it: it.tiers and it.tiers[0].uid != old.uid)
+        await leader.until_condition("mt/budget", "Ready", "status", "True")
+    assert not [it for it in caplog.records if it.name == "weir_operator.status"]
+
+
+async def test_what_others_say_stays_and_what_we_say_no_longer_goes(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    theirs = '{"status": {"conditions": [{"type": "Theirs", "status": "True", "reason": "R", "message": "", '
+    theirs += '"lastTransitionTime": "2026-01-01T00:00:00Z"}]}}'
+    run(cluster, "patch", "mt/budget", "-n", namespace, "--subresource=status", "--type=merge", "-p", theirs)
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        await served(leader)
+        (subject,) = leader.watching.gatherer.manifests()
+        assert (
+            leader.writer.write(replace(subject, version=version(cluster, namespace)), {"observedGeneration": 1})[0]
+            == "Done"
+        )
+        status = await leader.status("mt/budget")
+    assert [it["type"] for it in status["conditions"]] == ["Theirs"]
+    assert set(status) == {"observedGeneration", "conditions"}
+
+
+async def test_a_missing_right_is_named_once_and_what_was_missed_is_written_later(
+    cluster: ApiServer, namespace: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.2)
+    caplog.set_level(logging.INFO, "weir_operator.status")
+    apply(cluster, tier(namespace))
+    run(cluster, "create", "serviceaccount", "op", "-n", namespace)
+    run(cluster, "create", "clusterrole", f"read-{namespace}", "--verb=list,watch", "--resource=mt,rp,secrets,ns")
+    subject = f"--serviceaccount={namespace}:op"
+    run(cluster, "create", "clusterrolebinding", f"read-{namespace}", f"--clusterrole=read-{namespace}", subject)
+    token = run(cluster, "create", "token", "op", "-n", namespace).strip()
+    async with leading(cluster, client_of(cluster, token=token), namespace) as leader:
+        await leader.compile_when(lambda it: it.tiers)
+        await leader.until_outcomes(3)
+        assert [it.getMessage() for it in caplog.records if it.name == "weir_operator.status"] == [
+            "the status of ModelTiers cannot be written: the operator may not; add to its role: "
+            '{apiGroups: ["weir.dev"], resources: ["modeltiers/status"], verbs: ["patch"]}. '
+            "(It is tried again every few seconds.)"
+        ]
+        run(cluster, "create", "role", "w", "--verb=patch", "--resource=modeltiers.weir.dev/status", "-n", namespace)
+        run(cluster, "create", "rolebinding", "w", "--role=w", subject, "-n", namespace)
+        await leader.until_condition("mt/budget", "Ready", "status", "True")
+        await leader.until_calm()
+    said = " ".join(it.getMessage() for it in caplog.records)
+    assert "the status of ModelTiers can be written again" in said
+    assert 'Events cannot be written: the operator may not; add to its role: {apiGroups: ["events.k8s.io"]' in said
+
+
+async def test_many_objects_are_written_with_a_few_requests_at_a_time(
+    cluster: ApiServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "WRITES_PER_SECOND", 500.0)
+    apply(cluster, "---".join(tier(namespace, f"t{number}") for number in range(40)))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        await leader.compile_when(lambda it: len(it.tiers) == 40)
+        ready = "--for=condition=Ready"
+        await asyncio.to_thread(run, cluster, "wait", ready, "mt", "--all", "-n", namespace, "--timeout=30s")
+        await leader.until_calm()
+    assert sorted(leader.writer.written) == sorted(f"t{number}" for number in range(40))
+    assert leader.writer.most <= module.WRITERS
+
+
+async def test_an_event_of_a_verdict_that_comes_and_goes_is_not_repeated_for_minutes(
+    cluster: ApiServer, namespace: str
+):
+    apply(cluster, tier(namespace))
+    one = f"{namespace}/budget/one"
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        leader.routers = [gateway(states={one: "closed"})]
+        await served(leader)
+        for state, ready in [("open", "False"), ("closed", "True")] * 2:
+            leader.routers = [gateway(states={one: state})]
+            leader.reporter.heard()
+            await leader.until_condition("mt/budget", "Ready", "status", ready)
+        await leader.until_calm()
+        assert leader.writer.told == ["Ready", "NoHealthyBackends"]

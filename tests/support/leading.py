@@ -1,0 +1,128 @@
+"""A leader's reporter on a real API server: it compiles when it is told to, and routers say what a list holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from apiserver import ApiServer
+from kubernetes.client import ApiClient
+
+from support.kube import PATIENCE, Watching, run
+from support.statuses import gateway
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile import Compiled, compile_config
+from weir_operator.observed import Observed
+from weir_operator.reporter import Reporter
+from weir_operator.reports import Reported
+from weir_operator.status_writer import Outcome, StatusWriter
+
+
+class CountingWriter(StatusWriter):
+    """Remembers what it has written, and how much at once."""
+
+    def __init__(self, api_client: ApiClient) -> None:
+        super().__init__(api_client)
+        self.written: list[str] = []
+        self.told: list[str] = []
+        self.outcomes: list[Outcome] = []
+        self.under_way = self.most = 0
+
+    def write(self, subject: Any, status: Any) -> tuple[Outcome, str]:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        self.written.append(subject.name)
+        try:
+            result = super().write(subject, status)
+        finally:
+            self.under_way -= 1
+        self.outcomes.append(result[0])
+        return result
+
+    def tell(self, event: Any) -> tuple[Outcome, str]:
+        self.told.append(event["reason"])
+        return super().tell(event)
+
+
+class Leader:
+    """A reporter for one namespace; `skip` moves its clock."""
+
+    def __init__(self, server: ApiServer, client: ApiClient, watching: Watching, namespace: str) -> None:
+        self.namespace = namespace
+        self.watching = watching
+        self.writer = CountingWriter(client)
+        self.routers: list[Reported] = [gateway()]
+        self.skipped = 0.0
+        self._server = server
+        self._revisions = itertools.count(1)
+        self.reporter = Reporter(
+            self.writer,
+            watching.gatherer.manifests,
+            lambda: self.routers,
+            instance="weir-operator-0",
+            monotonic=lambda: time.monotonic() + self.skipped,
+        )
+
+    def compile(self) -> None:
+        """Compiles and publishes what is there now."""
+        observed = self.watching.observed()
+        revision = next(self._revisions)
+        self.reporter.published(observed, self.compiled(observed), revision)
+
+    def compiled(self, observed: Observed) -> Compiled:
+        """What the compiler makes of it."""
+        return compile_config(observed, catalogue=Catalogue.load(), now=time.time())
+
+    async def compile_when(self, what: Callable[[Any], bool]) -> None:
+        """Compiles as soon as the informers have something."""
+        await asyncio.to_thread(self.watching.until, lambda it: (seen := it.observed()) is not None and what(seen))
+        self.compile()
+
+    async def until(self, resource: str, path: str, value: str) -> dict[str, Any]:
+        """Waits until a field of an object has a value; the object's status."""
+        waiting = f"--for=jsonpath={{{path}}}={value}"
+        wait = ("wait", waiting, resource, "-n", self.namespace, f"--timeout={PATIENCE:.0f}s")
+        await asyncio.to_thread(run, self._server, *wait)
+        return await self.status(resource)
+
+    async def until_condition(self, resource: str, kind: str, part: str, value: str) -> dict[str, Any]:
+        """The same for a condition."""
+        return await self.until(resource, f'.status.conditions[?(@.type=="{kind}")].{part}', value)
+
+    async def status(self, resource: str) -> dict[str, Any]:
+        """An object's status, or nothing."""
+        text = await asyncio.to_thread(run, self._server, "get", resource, "-n", self.namespace, "-o", "json")
+        return dict(json.loads(text).get("status", {}))
+
+    async def until_outcomes(self, count: int) -> None:
+        """Until so many writes have ended."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.writer.outcomes) < count:  # noqa: ASYNC110 - nobody else needs an event for it
+                await asyncio.sleep(0.02)
+
+    async def until_calm(self) -> None:
+        """Until a look finds nothing more to write."""
+        async with asyncio.timeout(PATIENCE):
+            while self.reporter.busy:  # noqa: ASYNC110 - nobody else needs an event for it
+                await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def leading(server: ApiServer, client: ApiClient, namespace: str) -> AsyncIterator[Leader]:
+    """A leader for the length of a block; `client` is closed with it."""
+    watching = await asyncio.to_thread(Watching, client, [namespace])
+    leader = Leader(server, client, watching, namespace)
+    running = asyncio.create_task(leader.reporter.run())
+    try:
+        yield leader
+        assert not running.done(), running.exception()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.to_thread(watching.gatherer.stop)
+        client.close()

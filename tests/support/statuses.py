@@ -1,0 +1,102 @@
+"""Manifests as YAML in, statuses out: observed, compiled, published and reported without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile import Compiled, compile_config
+from weir_operator.kube_objects import manifest
+from weir_operator.observed import Observed
+from weir_operator.report import statuses
+from weir_operator.reports import Reported
+from weir_operator.rollout import Rollout
+from weir_operator.views import ServiceAccount
+from weir_router.contract import BackendReport, RouterReport
+
+GATEWAY = ServiceAccount("weir-system", "weir-router")
+NOW = 1_800_000_000.0
+NOW_TEXT = "2027-01-15T08:00:00Z"
+
+TIER = """
+kind: ModelTier
+metadata: {name: budget, namespace: llm, generation: 1, uid: t1}
+spec:
+  grants: [{namespaces: {from: All}}]
+  backends:
+  - {name: one, provider: OpenAI, model: gpt-4o-mini}
+  - {name: two, provider: OpenAI, model: gpt-4o-mini}
+"""
+POLICY = """
+kind: RoutingPolicy
+metadata: {name: auto, namespace: team-a, generation: 1, uid: p1}
+spec:
+  models: [{name: auto}]
+  routes: [{name: all, tiers: [{name: budget, namespace: llm}]}]
+"""
+
+
+def gateway(name: str = "gw-0", *, current: bool = True, **fields: Any) -> Reported:
+    """One of the gateway's routers; `states` is a mapping from backend to the state of its breaker."""
+    return router(GATEWAY, name, current, **fields)
+
+
+def sidecar(namespace: str = "team-a", name: str = "app-0", *, current: bool = True, **fields: Any) -> Reported:
+    """A router of a tenant."""
+    return router(ServiceAccount(namespace, "default"), name, current, **fields)
+
+
+def router(
+    account: ServiceAccount, name: str, current: bool, states: Mapping[str, str] = {}, **fields: Any
+) -> Reported:
+    """Any router."""
+    backends = {
+        key: BackendReport(state=state, reason=None if state == "closed" else "timeout")
+        for key, state in states.items()
+    }
+    report = RouterReport(router=name, backends=backends, **({"revision": 1} | fields))
+    return Reported(account, account == GATEWAY, report, current)
+
+
+def observed(*texts: str, **fields: Any) -> Observed:
+    """What a cluster with these objects looks like."""
+    bodies = [yaml.safe_load(text) for text in texts]
+    found = [manifest(body["kind"], body) for body in bodies]
+    tiers = tuple(it for it in found if it.kind == "ModelTier")
+    policies = tuple(it for it in found if it.kind == "RoutingPolicy")
+    return Observed(**({"tiers": tiers, "policies": policies, "namespaces": {}} | fields))
+
+
+@dataclass
+class Case:
+    """A cluster at one moment; `of` gives a status."""
+
+    observed: Observed
+    compiled: Compiled
+    rollout: Rollout
+    present: Mapping[str, Any]
+    now: float = NOW
+
+    def of(self, kind: str = "ModelTier") -> dict[str, Any]:
+        """The status of the only object of its kind."""
+        found = statuses(self.observed, self.compiled, self.rollout, self.present, self.now)
+        ((_, status),) = [it for it in found if it[0].kind == kind]
+        return dict(status)
+
+    def condition(self, type: str, kind: str = "ModelTier") -> tuple[str, str, str]:
+        """Status, reason and message."""
+        (found,) = [it for it in self.of(kind)["conditions"] if it["type"] == type]
+        return found["status"], found["reason"], found["message"]
+
+
+def case(*texts: str, present: Mapping[str, Any] | None = None, now: float = NOW, **fields: Any) -> Case:
+    """`texts` compiled and published as revision 1; further fields are those of `Rollout`."""
+    seen = observed(*(texts or (TIER, POLICY)))
+    compiled = compile_config(seen, catalogue=Catalogue.load(), now=NOW)
+    since = dict.fromkeys(compiled.config.generations, 1)
+    rollout = replace(Rollout(revision=1, since=since, routers=(gateway(),)), **fields)
+    return Case(seen, compiled, rollout, present or {}, now)
