@@ -30,7 +30,7 @@ KUBERNETES = "v1.36.3"
 BINARIES = ("etcd", "kube-apiserver", "kubectl")
 """What a test's API server needs, quickest to build first, so that a broken set-up shows early."""
 
-CLUSTER = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+CLUSTER = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "pause")
 """What else a node needs."""
 
 TOOLS = {
@@ -227,7 +227,7 @@ def _command(go: str, name: str, target: Path) -> list[str]:
     for tool, package in TOOLS.items():
         if name == _tool_file(tool):
             return [go, "install", *flags, "-s -w", package]
-    package = "./etcd" if name == "etcd" else f"k8s.io/kubernetes/cmd/{name}"
+    package = f"./{name}" if name in ("etcd", "pause") else f"k8s.io/kubernetes/cmd/{name}"
     return [go, "build", *flags, _ldflags(), "-o", str(target), package]
 
 

@@ -1,0 +1,121 @@
+"""What the one-node cluster needs of the machine, and changes on it. Called by `cluster.py`.
+
+Changed are: a bridge with its route and one rule of the firewall, forwarding of IPv4, and packages that are missing.
+A pod's packets stay on the bridge: what would leave by another interface is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from node import ADDRESS, BRIDGE, NETWORK, SERVICES
+
+PACKAGES = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "openssl": "openssl",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+}
+"""Commands, and which package of Debian's has them."""
+
+FORWARD = ("FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP")
+
+
+class Missing(Exception):
+    """This machine cannot run it; the message says what is missing and what to do."""
+
+
+def check() -> None:
+    """Raises `Missing` unless a node can run here, installing packages first where that is possible."""
+    if sys.platform != "linux":
+        raise Missing("a node needs Linux; this is " + sys.platform)
+    if os.geteuid() != 0:
+        raise Missing("a node needs root (kubelet and containerd make cgroups, mounts and network namespaces)")
+    _install(sorted({package for command, package in PACKAGES.items() if not _there(command)}))
+    for name in ("cpu", "memory"):
+        if not (Path("/sys/fs/cgroup") / name).exists() and name not in _controllers():
+            raise Missing(f"the cgroup controller {name!r} is not there: a container without cgroups of its own?")
+    try:
+        _run("iptables", "--list-rules", "FORWARD")
+    except subprocess.CalledProcessError as error:
+        raise Missing(f"iptables does not work here: {error.stderr.strip()}") from error
+
+
+def _there(command: str) -> bool:
+    return shutil.which(command) is not None
+
+
+def _controllers() -> list[str]:
+    unified = Path("/sys/fs/cgroup/cgroup.controllers")
+    return unified.read_text().split() if unified.exists() else []
+
+
+def _install(packages: list[str]) -> None:
+    if not packages:
+        return
+    if not _there("apt-get"):
+        raise Missing(f"{', '.join(packages)} missing (names of Debian's packages); install them")
+    print(f"Installing Debian's {', '.join(packages)} ...", file=sys.stderr, flush=True)
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
+    for command in (["apt-get", "update", "--quiet"], install):
+        done = subprocess.run(
+            command,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Missing(f"{' '.join(command)} failed:\n{done.stderr.strip()[-1000:]}")
+
+
+def connect() -> None:
+    """Makes the bridge. Service addresses are routed to it, so that they stay here even before kube-proxy is up."""
+    if not (Path("/sys/class/net") / BRIDGE).exists():
+        _run("ip", "link", "add", BRIDGE, "type", "bridge")
+        _run("ip", "address", "add", f"{ADDRESS}/24", "dev", BRIDGE)
+        _run("ip", "link", "set", BRIDGE, "up")
+    _run("ip", "route", "replace", SERVICES, "dev", BRIDGE)
+    if subprocess.run(["iptables", "--check", *FORWARD], capture_output=True, check=False).returncode:
+        _run("iptables", "--append", *FORWARD)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def disconnect() -> None:
+    """Removes the bridge, and the rules of kube-proxy and our own."""
+    if not (Path("/sys/class/net") / BRIDGE).exists():
+        return
+    subprocess.run(["iptables", "--delete", *FORWARD], capture_output=True, check=False)
+    _run("ip", "link", "delete", BRIDGE)
+    for tool in ("iptables", "ip6tables"):
+        rules = subprocess.run([f"{tool}-save"], capture_output=True, text=True, check=False).stdout
+        if "KUBE-" in rules:
+            kept = "".join(line for line in rules.splitlines(keepends=True) if "KUBE-" not in line)
+            subprocess.run([f"{tool}-restore"], input=kept, text=True, check=True)
+
+
+def clean(folder: Path, namespaces: list[Path]) -> None:
+    """Removes what pods leave behind: mounts below `folder`, deepest first, network namespaces, links to their logs."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((it for it in mounts if it.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
+    for namespace in namespaces:
+        subprocess.run(["ip", "netns", "delete", namespace.name], capture_output=True, check=False)
+    for result in Path("/var/lib/cni/results").glob(f"{NETWORK}-*-eth0"):
+        result.unlink()
+        (result.parent / result.name.replace(NETWORK, "cni-loopback").replace("-eth0", "-lo")).unlink(missing_ok=True)
+    for link in Path("/var/log/containers").glob("*.log"):  # the kubelet makes them there in any case
+        if str(link.readlink()).startswith(f"{folder}/"):
+            link.unlink()
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,0 +1,66 @@
+"""`make cluster` where no node can run, and the parts of it that need none."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+HACK = Path(__file__).parents[2] / "hack" / "kube"
+sys.path.append(str(HACK))
+
+import cluster  # noqa: E402
+import node  # noqa: E402
+from pki import Pki  # noqa: E402
+
+
+def test_without_root_it_says_so_and_ends_with_3(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "STATE", tmp_path / "state")
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    assert cluster.main(["up"]) == 3
+    assert "no cluster on this machine: a node needs root" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_unknown_command_is_answered_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cluster.main(["upp"]) == 2
+    assert "cluster.py up" in capsys.readouterr().err
+
+
+def test_nothing_listens_on_a_real_interface() -> None:
+    """Each address is the loopback's or the bridge's."""
+    pki, state = Pki(Path("/pki")), Path("/state")
+    commands = [
+        node.etcd(state),
+        node.kube_apiserver(pki),
+        node.kube_controller_manager(pki),
+        node.kube_scheduler(pki),
+        node.kube_proxy(pki),
+        node.metrics_server(pki),
+    ]
+    for flags in commands:
+        (bound,) = [it for it in flags if it.startswith(("--bind-address=", "--listen-client-urls="))]
+        assert any(address in bound for address in ("127.0.0.1", node.ADDRESS))
+        assert "0.0.0.0" not in " ".join(flags)
+
+
+def test_the_image_of_sandboxes_holds_one_program(tmp_path: Path) -> None:
+    program = tmp_path / "pause"
+    program.write_bytes(b"\x7fELF")
+    with tarfile.open(fileobj=BytesIO(cluster._image(program, "localhost/pause:1"))) as archive:
+        layer = archive.extractfile("layer.tar")
+        assert layer is not None
+        with tarfile.open(fileobj=layer) as inner:
+            (member,) = inner.getmembers()
+    assert (member.name, member.mode) == ("pause", 0o755)
+
+
+def test_a_process_number_that_somebody_else_got_is_not_ours() -> None:
+    assert cluster._is(os.getpid(), "python")
+    assert not cluster._is(os.getpid(), "kubelet")
