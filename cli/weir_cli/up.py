@@ -17,7 +17,7 @@ from weir_cli.process import STOP_SIGNALS, address, calm_collector, log_to_stdou
 from weir_cli.watch import saves
 from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
 from weir_router.app import Router
-from weir_router.config.store import ConfigRejected
+from weir_router.contract import ConfigRejected
 
 
 def up(

@@ -1,8 +1,8 @@
 """`Compiled` → the objects that carry it into pods. PURE; `weir_operator.publish` writes what this makes.
 
-Routers mount the objects as one directory, see `weir_router.contract.Index`: an index, and files named by the hash of
-their content. Because names follow from content, an object can hold the files of the last revision beside those of the
-next, and the index decides which of them count.
+Routers mount the objects as one directory, see `weir_router.contract.published`: an index, and files named by the hash
+of their content. Because names follow from content, an object can hold the files of the last revision beside those of
+the next, and the index decides which of them count.
 """
 
 from __future__ import annotations
@@ -18,19 +18,8 @@ from typing import Any
 import msgspec
 
 from weir_operator.compile import Compiled
-from weir_router.contract import (
-    INDEX_FILE,
-    CompiledConfig,
-    Index,
-    Policy,
-    Secrets,
-    Shard,
-    Tier,
-    caller_keys_file,
-    credential_file,
-    digest,
-    shard_file,
-)
+from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, digest
+from weir_router.contract.published import INDEX_FILE, Index, Shard, caller_keys_file, credential_file, shard_file
 
 SHARDS = 16
 """ConfigMaps that a config is spread over. Fixed, because a pod's volumes are; 16 hold some 100,000 policies."""

@@ -32,7 +32,8 @@ from weir_operator.publication import (
     publication,
 )
 from weir_operator.stored import Conflict, ObjectStore, Stored
-from weir_router.contract import API_VERSION, INDEX_FILE, Index
+from weir_router.contract import API_VERSION
+from weir_router.contract.published import INDEX_FILE, Index
 
 __all__ = [
     "RETIRE_AFTER",

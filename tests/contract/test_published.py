@@ -15,9 +15,8 @@ from contract.test_golden import compiled as example
 from support.published import VALUES, compiled, policy, published, tier
 from weir_operator.compile import Compiled
 from weir_operator.publication import Publication
-from weir_router.config.shards import assemble, parse_index
-from weir_router.config.store import ConfigRejected
-from weir_router.contract import INDEX_FILE, CompiledConfig, Index, Secrets, digest, shard_file
+from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, digest
+from weir_router.contract.published import INDEX_FILE, Index, assemble, parse_index, shard_file
 
 GOLDEN = Path(__file__).parent / "full.index.v1.json"
 

@@ -17,9 +17,8 @@ from support.published import KEY_HASH, VALUES, compiled, policy, published, tie
 from weir_operator.compile import Compiled
 from weir_operator.publish import RETIRE_AFTER, ConfigTooLarge, ObjectId, Published, Publisher, PublishFailed
 from weir_operator.stored import Stored
-from weir_router.config.shards import assemble, parse_index
-from weir_router.config.store import ConfigRejected
-from weir_router.contract import INDEX_FILE, CompiledConfig, Secrets, digest
+from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, digest
+from weir_router.contract.published import INDEX_FILE, assemble, parse_index
 
 ONE = compiled(policy("a"), policy("b", models=("b",)))
 TWO = compiled(policy("a"), policy("b", models=("changed",)), tiers=[tier(values=VALUES[1:])])

@@ -18,8 +18,8 @@ from aiohttp import hdrs
 
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import CONNECT_SECONDS, Access, BadFile, message_of, reason_of
-from weir_router.config.store import ConfigRejected, ConfigStore, check_version
-from weir_router.contract import POLL_PATH, CompiledConfig, Delivery, RouterReport
+from weir_router.config.store import ConfigStore
+from weir_router.contract import POLL_PATH, CompiledConfig, ConfigRejected, Delivery, RouterReport, check_version
 
 WAIT = 50
 """Seconds that a poll waits at the server: below the minute after which many proxies cut what is idle."""

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from weir_router.config.shards import assemble, parse_index
-from weir_router.config.store import ConfigRejected, ConfigStore
-from weir_router.contract import INDEX_FILE, CompiledConfig, Index, Secrets
+from weir_router.config.store import ConfigStore
+from weir_router.contract import CompiledConfig, ConfigRejected, Secrets
+from weir_router.contract.published import INDEX_FILE, Index, assemble, parse_index
 
 DATA_LINK = "..data"
 """What the kubelet swaps."""

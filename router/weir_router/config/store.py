@@ -9,13 +9,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from weir_router.contract import API_VERSION, CompiledConfig, Secrets
+from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, check_version
 
 Listener = Callable[[CompiledConfig, Secrets], None]
-
-
-class ConfigRejected(Exception):
-    """A config that this router must not run; the last good one stays."""
 
 
 def decode(data: bytes) -> CompiledConfig:
@@ -26,15 +22,6 @@ def decode(data: bytes) -> CompiledConfig:
         return msgspec.json.decode(data, type=CompiledConfig)
     except msgspec.MsgspecError as error:
         raise ConfigRejected(f"not a config: {error}") from error
-
-
-def check_version(version: str) -> None:
-    """Raises `ConfigRejected` unless this router understands configs of `version`."""
-    if version != API_VERSION:
-        raise ConfigRejected(
-            f"config version {version!r} is not understood by this router, which reads "
-            f"{API_VERSION!r}; upgrade the router"
-        )
 
 
 class _Version(msgspec.Struct, rename="camel"):

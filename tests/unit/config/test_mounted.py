@@ -12,7 +12,8 @@ from weir_operator.publication import Publication
 from weir_router.config import mounted as module
 from weir_router.config.mounted import POLL, MountedConfig, read
 from weir_router.config.store import ConfigStore
-from weir_router.contract import INDEX_FILE, CompiledConfig, Secrets
+from weir_router.contract import CompiledConfig, Secrets
+from weir_router.contract.published import INDEX_FILE
 
 FIRST = published(compiled(policy(models=("first",))), 1)
 SECOND = published(compiled(policy(models=("second",))), 2)

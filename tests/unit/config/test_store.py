@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from weir_router.config.store import ConfigRejected, ConfigStore, decode
-from weir_router.contract import Backend, CompiledConfig, Dialect, Secrets, Tier
+from weir_router.config.store import ConfigStore, decode
+from weir_router.contract import Backend, CompiledConfig, ConfigRejected, Dialect, Secrets, Tier
 
 BACKEND = Backend(name="b", provider=Dialect.OPENAI, base_url="http://x/v1", model="m", credential="hash")
 WITH_CREDENTIAL = CompiledConfig(revision=2, tiers={"llm/t": Tier(namespace="llm", name="t", backends=(BACKEND,))})

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support.published import KEY_HASH, NAMES, VALUES, compiled, policy, published, tier
 from weir_operator.compile import Compiled
 from weir_operator.publication import ConfigTooLarge, Kind, Names, Publication, shard_of
-from weir_router.contract import INDEX_FILE, CompiledConfig, Route, Secrets, credential_file, digest
+from weir_router.contract import CompiledConfig, Route, Secrets, digest
+from weir_router.contract.published import INDEX_FILE, credential_file
 
 
 def shards_of(publication: Publication) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""Published files → `CompiledConfig` and `Secrets`. Pure; called by `mounted`, for `store` to apply.
+"""A config as files, to be mounted into pods: what they are called, and how they become a config again. Pure.
 
-Files are named by the hash of what they hold (see `contract.Index`), so old and new ones may lie side by side, and an
+Written by `weir_operator.publication`, read by `weir_router.config.mounted` and by replicas of the operator that do not
+lead. Files are named by the hash of what they hold (see `Index`), so old and new ones may lie side by side, and an
 index is good exactly when everything that it names is there and is what the name says. Anything else is refused whole:
 a config of which a part is older would send requests where nobody wanted them.
 """
@@ -14,22 +15,68 @@ from typing import TypeVar
 
 import msgspec
 
-from weir_router.config.store import ConfigRejected, check_version
 from weir_router.contract import (
-    INDEX_FILE,
+    API_VERSION,
     CallerKey,
     CompiledConfig,
-    Index,
+    ConfigRejected,
     Policy,
     Secrets,
-    Shard,
-    caller_keys_file,
-    credential_file,
+    Tier,
+    TokenTrust,
+    check_version,
     digest,
-    shard_file,
 )
 
 T = TypeVar("T")
+
+INDEX_FILE = "index.json"
+"""The one published file with a fixed name; every other is named by the hash of its content."""
+
+
+def shard_file(shard: str, hashed: str) -> str:
+    """The file of a shard: a gzipped `Shard`, `hashed` being that of its JSON."""
+    return f"shard-{shard}.{hashed.removeprefix('sha256:')}.json.gz"
+
+
+def credential_file(hashed: str) -> str:
+    """The file of a credential: its bare value."""
+    return f"credential.{hashed.removeprefix('sha256:')}"
+
+
+def caller_keys_file(hashed: str) -> str:
+    """The file of all callers' keys: gzipped `Secrets.caller_keys`, `hashed` being that of its JSON."""
+    return f"caller-keys.{hashed.removeprefix('sha256:')}.json.gz"
+
+
+class Shard(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+    """A part of a `CompiledConfig`. The generations are here, for the index to stay small in a large installation."""
+
+    tiers: dict[str, Tier] = {}
+    policies: tuple[Policy, ...] = ()
+    generations: dict[str, int] = {}
+
+
+class Index(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What makes published files one config. Everything but `revision` follows from the content."""
+
+    api_version: str = API_VERSION
+    revision: int = 0
+    class_name: str = "weir"
+    anonymous_namespace: str | None = None
+    tokens: TokenTrust | None = None
+    routers: int = 1
+    catalogue_date: str | None = None
+    shards: dict[str, str] = {}  # "07" -> hash; an empty shard has no file and is left out
+    credentials: tuple[str, ...] = ()  # hashes of those that the shards name
+    caller_keys: str | None = None  # hash; None: no caller has a key
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The name of every file that this index needs."""
+        shards = (shard_file(shard, hashed) for shard, hashed in self.shards.items())
+        keys = () if self.caller_keys is None else (caller_keys_file(self.caller_keys),)
+        return frozenset((*shards, *map(credential_file, self.credentials), *keys))
 
 
 def parse_index(data: bytes) -> Index:

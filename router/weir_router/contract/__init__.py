@@ -3,8 +3,8 @@
 Written by `weir_operator.compile`, read by `weir_router.config`. Frozen and versioned: unknown fields are ignored (an
 older router reads a newer operator's config), an unknown major version is refused. Durations are float seconds,
 prices float US dollars per million tokens. Secrets never stand in `CompiledConfig`; they travel in `Secrets`, keyed
-by a hash of their value. To be mounted, both travel as files of limited size: an `Index` and what it names. A golden
-JSON per version lives in `tests/contract/`.
+by a hash of their value. To be mounted, both travel as files, see `weir_router.contract.published`. A golden JSON per
+version lives in `tests/contract/`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,24 @@ import msgspec
 
 API_VERSION = "config.weir.dev/v1"
 """Major version of `CompiledConfig`. Raised only when an old router would misread a new config."""
+
+
+class ConfigRejected(Exception):
+    """A config that must not be run; the last good one stays."""
+
+
+def check_version(version: str) -> None:
+    """Raises `ConfigRejected` unless this code understands configs of `version`."""
+    if version != API_VERSION:
+        raise ConfigRejected(
+            f"config version {version!r} is not understood by this router, which reads "
+            f"{API_VERSION!r}; upgrade the router"
+        )
+
+
+def digest(content: bytes) -> str:
+    """The hash that names `content`, here and in `Backend.credential`: `sha256:` and 64 hexadecimal digits."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 class Complexity(StrEnum):
@@ -352,60 +370,6 @@ class ReviewAnswer(_Wire, frozen=True):
     """What the API server says about a token."""
 
     refused: str | None = None  # why; None: it is good
-
-
-INDEX_FILE = "index.json"
-"""The one published file with a fixed name; every other is named by the hash of its content."""
-
-
-def digest(content: bytes) -> str:
-    """The hash that names `content`, here and in `Backend.credential`: `sha256:` and 64 hexadecimal digits."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def shard_file(shard: str, hashed: str) -> str:
-    """The file of a shard: a gzipped `Shard`, `hashed` being that of its JSON."""
-    return f"shard-{shard}.{hashed.removeprefix('sha256:')}.json.gz"
-
-
-def credential_file(hashed: str) -> str:
-    """The file of a credential: its bare value."""
-    return f"credential.{hashed.removeprefix('sha256:')}"
-
-
-def caller_keys_file(hashed: str) -> str:
-    """The file of all callers' keys: gzipped `Secrets.caller_keys`, `hashed` being that of its JSON."""
-    return f"caller-keys.{hashed.removeprefix('sha256:')}.json.gz"
-
-
-class Shard(_Wire, frozen=True):
-    """A part of a `CompiledConfig`. The generations are here, for the index to stay small in a large installation."""
-
-    tiers: dict[str, Tier] = {}
-    policies: tuple[Policy, ...] = ()
-    generations: dict[str, int] = {}
-
-
-class Index(_Wire, frozen=True, omit_defaults=False):
-    """What makes published files one config. Everything but `revision` follows from the content."""
-
-    api_version: str = API_VERSION
-    revision: int = 0
-    class_name: str = "weir"
-    anonymous_namespace: str | None = None
-    tokens: TokenTrust | None = None
-    routers: int = 1
-    catalogue_date: str | None = None
-    shards: dict[str, str] = {}  # "07" -> hash; an empty shard has no file and is left out
-    credentials: tuple[str, ...] = ()  # hashes of those that the shards name
-    caller_keys: str | None = None  # hash; None: no caller has a key
-
-    @property
-    def files(self) -> frozenset[str]:
-        """The name of every file that this index needs."""
-        shards = (shard_file(shard, hashed) for shard, hashed in self.shards.items())
-        keys = () if self.caller_keys is None else (caller_keys_file(self.caller_keys),)
-        return frozenset((*shards, *map(credential_file, self.credentials), *keys))
 
 
 class BackendReport(_Wire, frozen=True):
