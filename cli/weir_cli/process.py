@@ -5,6 +5,7 @@ It imports little: `weir router` and `weir sidecar` run beside every application
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -12,6 +13,9 @@ import signal
 import sys
 
 import typer
+
+from weir_router.record.lines import Lines
+from weir_router.record.log import outputs
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,14 +43,10 @@ def calm_collector() -> None:
 
 def log_to_stdout(enabled: bool) -> None:
     """Requests' lines on stdout if `enabled`; everything else that is logged on stderr."""
-    requests = logging.getLogger("weir.request")
-    requests.propagate = False
-    logging.raiseExceptions = False  # a reader of stdout that goes away is no reason to print a traceback per request
     if enabled:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        requests.addHandler(handler)
-        requests.setLevel(logging.INFO)
+        lines = Lines(sys.stdout.fileno())
+        outputs.append(lines)
+        atexit.register(lines.close)
     logging.basicConfig(
         stream=sys.stderr,
         level=os.environ.get("WEIR_LOG_LEVEL", "WARNING"),

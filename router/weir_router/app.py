@@ -83,7 +83,7 @@ class Router:
 
     def _configured(self, config: CompiledConfig, _: Secrets) -> None:
         self.board.configure(config)
-        self.metrics.revision.set(config.revision)
+        self.metrics.revision.value = config.revision
         self.metrics.keep_backends(set(self.board.view()))
 
     def _state_changed(self, backend: str, _old: str, new: str) -> None:

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter
 
 from weir_cli.app import app
 from weir_cli.sim import control
@@ -24,6 +23,7 @@ from weir_router.classify import features, tokens, weights
 from weir_router.health import breaker, guard, latency, objectives, place, window
 from weir_router.record import metrics
 from weir_router.record.events import RequestRecord
+from weir_router.record.series import Counters
 from weir_router.serve import answers, story
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def registered():
     """Labels of every metric, by the name that Prometheus shows."""
     registry = metrics.Metrics().registry
     known = registry._collector_to_names
-    return {it._name + "_total" * isinstance(it, Counter): set(it._labelnames) for it in known}
+    return {it.name + "_total" * isinstance(it, Counters): set(it.labels) for it in known}
 
 
 def test_the_page_of_metrics_has_every_metric_with_its_labels():

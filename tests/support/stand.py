@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -27,21 +26,21 @@ from weir_router.contract import (
     TierRef,
 )
 from weir_router.identify.keys import fingerprint
+from weir_router.record.log import outputs
 
 KEY = "weir_test-key-of-the-caller"
 UPSTREAM_KEY = "sk-upstream-0123456789"
 NAMESPACE = "team-a"
 
 
-class Lines(logging.Handler):
+class Lines:
     """The request log, decoded."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.lines: list[dict[str, Any]] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(msgspec.json.decode(record.getMessage()))
+    def __call__(self, line: bytes) -> None:
+        self.lines.append(msgspec.json.decode(line))
 
 
 class Stand:
@@ -105,9 +104,7 @@ async def stand(
     """A router over one tier per sequence of models; `changes` overrides backends' fields by model name."""
     models = [model for tier in tiers for model in tier]
     log = Lines()
-    logger = logging.getLogger("weir.request")
-    logger.addHandler(log)
-    logger.setLevel(logging.INFO)
+    outputs.append(log)
     secrets = Secrets(
         credentials={"upstream": UPSTREAM_KEY},
         caller_keys={fingerprint(KEY): CallerKey(namespace=NAMESPACE, name="tester", user_tier="paid")},
@@ -125,4 +122,4 @@ async def stand(
             result.apply(config)
             yield result
     finally:
-        logger.removeHandler(log)
+        outputs.remove(log)

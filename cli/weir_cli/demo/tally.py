@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import Any
 
 import msgspec
 
-from weir_router.record.log import logger
+from weir_router.record.log import outputs
 
 
 class Place:
@@ -21,11 +20,10 @@ class Place:
         self.dollars = 0.0
 
 
-class Tally(logging.Handler):
-    """Counts the lines of `weir.request`; attach with `with Tally() as tally`."""
+class Tally:
+    """Counts the request log's lines; attach with `with Tally() as tally`."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.answered = 0
         self.unanswered = 0
         self.failovers = 0
@@ -35,17 +33,15 @@ class Tally(logging.Handler):
         self.places: dict[str, Place] = {}
 
     def __enter__(self) -> Tally:
-        logger.addHandler(self)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+        outputs.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logger.removeHandler(self)
+        outputs.remove(self)
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def __call__(self, line: bytes) -> None:
         """Counts one request."""
-        self._count(msgspec.json.decode(record.getMessage()))
+        self._count(msgspec.json.decode(line))
 
     def place(self, tier: str, backend: str) -> Place:
         """The counts of one backend."""

@@ -1,4 +1,6 @@
-"""One structured line per request on the logger `weir.request`. Never a secret; a prompt only under `Full`.
+"""One structured line per request, to whoever asked for them. Never a secret; a prompt only under `Full`.
+
+Not through `logging`: a handler, a lock and a record of twenty fields cost more than the line itself.
 
 What an upstream said about a failure may quote the prompt ("Invalid value: 'Dear Dr ...'"), so its words are for the
 caller; the line keeps kind, status and code. What Weir itself says about a failure stays.
@@ -6,7 +8,7 @@ caller; the line keeps kind, status and code. What Weir itself says about a fail
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,7 +16,11 @@ from weir_router.contract import PromptLogging
 from weir_router.errors import AttemptRecord, FailureKind, Source
 from weir_router.record.events import RequestRecord
 
-logger = logging.getLogger("weir.request")
+Output = Callable[[bytes], None]
+"""Takes one line of JSON, without a line end."""
+
+outputs: list[Output] = []
+"""Where lines go; empty: no line is made. An output must neither raise nor block."""
 
 _encode = msgspec.json.Encoder(order=None).encode
 _OUR_WORDS = frozenset(
@@ -32,9 +38,16 @@ _OUR_WORDS = frozenset(
 
 
 def log(record: RequestRecord) -> None:
-    """Writes `record` as a JSON line."""
-    if logger.isEnabledFor(logging.INFO):
-        logger.info("%s", _encode(_printable(_without_figures(record))).decode())
+    """Hands `record` as a JSON line to every output."""
+    if outputs:
+        line = encoded(record)
+        for output in outputs:
+            output(line)
+
+
+def encoded(record: RequestRecord) -> bytes:
+    """`record` as JSON, with what may be shown."""
+    return _encode(_printable(_without_figures(record)))
 
 
 def _without_figures(record: RequestRecord) -> RequestRecord:

@@ -1,24 +1,20 @@
 """Prometheus metrics with bounded label cardinality, under Weir's names and OpenTelemetry's `gen_ai` names.
 
 Labels come from config (bounded by it), but for the feature, which is the client's own claim: after `MAX_FEATURES`
-different ones the rest count as "other". Label children are looked up once and kept: prometheus-client's `labels()`
-costs more than the increment.
+different ones the rest count as "other". What every request counts is looked up once per place that requests go to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from functools import cached_property
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
-from weir_router.record.events import RequestRecord
+from weir_router.record.events import RequestRecord, Usage
+from weir_router.record.series import MAX_CHILDREN, Counters, Gauges, Histograms, Number
 
 MAX_FEATURES = 100
 """Different `x-weir-feature` values that get a label of their own; a dashboard cannot show more."""
-
-MAX_CHILDREN = 10_000
-"""Label sets kept per metric before new ones fold into "other": bounds memory whatever callers send."""
 
 TTFT_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0, 60.0)
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -30,26 +26,76 @@ SPEED_LABELS = REQUEST_LABELS[:-1]  # a histogram is a dozen series, and speed i
 STATES = ("closed", "open", "half-open", "ejected")
 
 
-class _Family:
-    """A metric whose children are kept by their label values."""
+class _Goal:
+    """What is counted where a request went, by all of `REQUEST_LABELS`. A series begins with its first value."""
 
-    def __init__(self, metric: Any) -> None:
-        self._metric = metric
-        self._children: dict[tuple[str, ...], Any] = {}
+    def __init__(self, metrics: Metrics, labels: tuple[str, ...]) -> None:
+        self._metrics = metrics
+        self._labels = labels
+        self._requests: dict[str, Number] = {}
 
-    def __getitem__(self, values: tuple[str, ...]) -> Any:
-        child = self._children.get(values)
-        if child is None:
-            if len(self._children) >= MAX_CHILDREN:
-                values = ("other",) * len(values)
-            child = self._children[values] = self._metric.labels(*values)
-        return child
+    def requests(self, outcome: str) -> Number:
+        """Of this outcome."""
+        number = self._requests.get(outcome)
+        if number is None:
+            number = self._requests[outcome] = self._metrics.requests[*self._labels, outcome]
+        return number
 
-    def forget(self, unwanted: Callable[[tuple[str, ...]], bool]) -> None:
-        """Removes the children whose label values are `unwanted`: what is no longer configured must not be shown."""
-        for values in [values for values in self._children if unwanted(values)]:
-            del self._children[values]
-            self._metric.remove(*values)
+    def count(self, usage: Usage) -> None:
+        """Tokens by type, those that there are."""
+        if usage.input:
+            self.input.value += usage.input
+        if usage.cached_input:
+            self.cached_input.value += usage.cached_input
+        if usage.cache_write:
+            self.cache_write.value += usage.cache_write
+        if usage.output:
+            self.output.value += usage.output
+        if usage.reasoning:
+            self.reasoning.value += usage.reasoning
+
+    def _tokens(self, kind: str) -> Number:
+        return self._metrics.tokens[*self._labels, kind]
+
+    cost = cached_property(lambda self: self._metrics.cost[self._labels])
+    baseline = cached_property(lambda self: self._metrics.baseline[self._labels])
+    saved = cached_property(lambda self: self._metrics.saved[self._labels])
+    ttft = cached_property(lambda self: self._metrics.ttft[self._labels[:-1]])
+    duration = cached_property(lambda self: self._metrics.duration[self._labels[:-1]])
+    rate = cached_property(lambda self: self._metrics.rate[self._labels[:-1]])
+    input = cached_property(lambda self: self._tokens("input"))
+    cached_input = cached_property(lambda self: self._tokens("cached_input"))
+    cache_write = cached_property(lambda self: self._tokens("cache_write"))
+    output = cached_property(lambda self: self._tokens("output"))
+    reasoning = cached_property(lambda self: self._tokens("reasoning"))
+
+
+class _Model:
+    """What OpenTelemetry counts for one upstream model."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self.duration = metrics.otel_duration["chat", name]
+        self._metrics, self._name = metrics, name
+
+    ttft = cached_property(lambda self: self._metrics.otel_ttft[self._name,])
+    input = cached_property(lambda self: self._metrics.otel_tokens["chat", self._name, "input"])
+    output = cached_property(lambda self: self._metrics.otel_tokens["chat", self._name, "output"])
+
+
+class _Spent:
+    """One policy's dollars per success."""
+
+    def __init__(self, family: Gauges, policy: str) -> None:
+        self._family, self._policy = family, policy
+        self._dollars = 0.0
+        self._successes = 0
+
+    def add(self, dollars: float, success: bool) -> None:
+        """Counts one request; what failures cost counts too."""
+        self._dollars += dollars
+        self._successes += success
+        if self._successes:
+            self._family[self._policy,].value = self._dollars / self._successes
 
 
 class Metrics:
@@ -59,14 +105,16 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         self._features: set[str] = set()
 
-        def counter(name: str, text: str, labels: tuple[str, ...]) -> _Family:
-            return _Family(Counter(name, text, labels, registry=self.registry))
+        self._goals: dict[tuple[str, ...], _Goal] = {}
 
-        def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> _Family:
-            return _Family(Histogram(name, text, labels, buckets=buckets, registry=self.registry))
+        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counters:
+            return Counters(name, text, labels, self.registry)
 
-        def gauge(name: str, text: str, labels: tuple[str, ...]) -> _Family:
-            return _Family(Gauge(name, text, labels, registry=self.registry))
+        def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histograms:
+            return Histograms(name, text, labels, buckets, self.registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...]) -> Gauges:
+            return Gauges(name, text, labels, self.registry)
 
         self.requests = counter(
             "weir_requests", "Requests by where they went and how they ended.", (*REQUEST_LABELS, "outcome")
@@ -123,9 +171,9 @@ class Metrics:
         self.transitions = counter(
             "weir_breaker_transitions", "Changes of a breaker's state.", ("tier", "backend", "state")
         )
-        self.in_flight = Gauge("weir_requests_in_flight", "Requests being served.", registry=self.registry)
-        self.revision = Gauge("weir_config_revision", "Revision of the config in use.", registry=self.registry)
-        self.rejected = Gauge("weir_config_rejected", "1 while a newer config is refused.", registry=self.registry)
+        self.in_flight = gauge("weir_requests_in_flight", "Requests being served.", ())[()]
+        self.revision = gauge("weir_config_revision", "Revision of the config in use.", ())[()]
+        self.rejected = gauge("weir_config_rejected", "1 while a newer config is refused.", ())[()]
         self.otel_duration = histogram(
             "gen_ai_client_operation_duration_seconds",
             "OpenTelemetry: duration of a GenAI operation.",
@@ -144,66 +192,72 @@ class Metrics:
             ("gen_ai_request_model",),
             TTFT_BUCKETS,
         )
-        self._spent: dict[str, list[float]] = {}
+        self._spent: dict[str, _Spent] = {}
+        self._models: dict[str, _Model] = {}
 
     def observe(self, record: RequestRecord) -> None:
         """Counts one ended request."""
-        policy, tier, backend = record.policy or "", record.tier or "", record.backend or ""
-        labels = (record.caller_namespace, policy, record.route or "", tier, backend, self._feature(record.feature))
-        self.requests[*labels, record.outcome].inc()
+        policy, outcome, ttft, usage = record.policy or "", record.outcome, record.ttft, record.usage
+        feature = self._feature(record.feature) if record.feature else ""
+        goal = self._goal(
+            (record.caller_namespace, policy, record.route or "", record.tier or "", record.backend or "", feature)
+        )
+        goal.requests(outcome).value += 1
         for attempt in record.attempts:
-            self.attempts[attempt.tier, attempt.backend, attempt.outcome].inc()
+            self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
         if record.complexity is not None:
-            self.classifications[policy, record.complexity].inc()
+            self.classifications[policy, record.complexity].value += 1
         if record.error is not None:
-            self.errors[policy, record.error_source or "", record.error].inc()
-        if record.ttft is not None:
-            self.ttft[labels[:-1]].observe(record.ttft)
-        if record.outcome == "ok":
-            self.duration[labels[:-1]].observe(record.seconds)
+            self.errors[policy, record.error_source or "", record.error].value += 1
+        if ttft is not None:
+            goal.ttft.observe(ttft)
+        if outcome == "ok":
+            goal.duration.observe(record.seconds)
         if record.tokens_per_second is not None:
-            self.rate[labels[:-1]].observe(record.tokens_per_second)
-        self._observe_spend(record, labels)
-        self._observe_usage(record, labels)
+            goal.rate.observe(record.tokens_per_second)
+        self._observe_spend(record, policy, goal)
+        if usage is not None:
+            goal.count(usage)
         if record.upstream_model is not None:
-            self._observe_otel(record, record.upstream_model)
+            model = self._models.get(record.upstream_model) or self._model(record.upstream_model)
+            model.duration.observe(record.seconds)
+            if ttft is not None:
+                model.ttft.observe(ttft)
+            if usage is not None:
+                model.input.observe(usage.input)
+                model.output.observe(usage.output)
 
-    def _observe_spend(self, record: RequestRecord, labels: tuple[str, ...]) -> None:
-        spent = self._spent.setdefault(labels[1], [0.0, 0.0])
-        spent[0] += record.dollars or 0.0
-        spent[1] += record.outcome == "ok"
-        if spent[1]:
-            self.per_success[labels[1],].set(spent[0] / spent[1])
+    def _observe_spend(self, record: RequestRecord, policy: str, goal: _Goal) -> None:
+        spent = self._spent.get(policy)
+        if spent is None:
+            spent = self._spent[policy] = _Spent(self.per_success, policy)
+        spent.add(record.dollars or 0.0, record.outcome == "ok")
         if record.dollars is None:
             return
-        self.cost[labels].inc(record.dollars)
+        goal.cost.value += record.dollars
         if record.baseline_dollars is not None:
-            self.baseline[labels].inc(record.baseline_dollars)
-            self.saved[labels].inc(record.baseline_dollars - record.dollars)
+            goal.baseline.value += record.baseline_dollars
+            goal.saved.value += record.baseline_dollars - record.dollars
 
-    def _observe_usage(self, record: RequestRecord, labels: tuple[str, ...]) -> None:
-        usage = record.usage
-        if usage is None:
-            return
-        for kind in ("input", "cached_input", "cache_write", "output", "reasoning"):
-            count = getattr(usage, kind)
-            if count:
-                self.tokens[*labels, kind].inc(count)
+    def _goal(self, labels: tuple[str, ...]) -> _Goal:
+        goal = self._goals.get(labels)
+        if goal is None:
+            if len(self._goals) >= MAX_CHILDREN:
+                labels = ("other",) * len(labels)
+            goal = self._goals.setdefault(labels, _Goal(self, labels))
+        return goal
 
-    def _observe_otel(self, record: RequestRecord, model: str) -> None:
-        self.otel_duration["chat", model].observe(record.seconds)
-        if record.ttft is not None:
-            self.otel_ttft[model,].observe(record.ttft)
-        if record.usage is not None:
-            self.otel_tokens["chat", model, "input"].observe(record.usage.input)
-            self.otel_tokens["chat", model, "output"].observe(record.usage.output)
+    def _model(self, name: str) -> _Model:
+        if len(self._models) >= MAX_CHILDREN:
+            name = "other"
+        return self._models.setdefault(name, _Model(self, name))
 
     def breaker_changed(self, key: str, state: str) -> None:
         """A breaker's state changed; `key` is "namespace/tier/backend"."""
         place = _place(key)
         for name in STATES:
-            self.breaker[*place, name].set(name == state)
-        self.transitions[*place, state].inc()
+            self.breaker[*place, name].value = name == state
+        self.transitions[*place, state].value += 1
 
     def keep_backends(self, keys: set[str]) -> None:
         """Shows a closed breaker for every configured backend, and none for those that are gone."""
@@ -211,12 +265,10 @@ class Metrics:
         self.breaker.forget(lambda values: values[:2] not in places)
         for place in places:
             for name in STATES:
-                if (*place, name) not in self.breaker._children:
-                    self.breaker[*place, name].set(name == "closed")
+                if (*place, name) not in self.breaker:
+                    self.breaker[*place, name].value = name == "closed"
 
-    def _feature(self, feature: str | None) -> str:
-        if not feature:
-            return ""
+    def _feature(self, feature: str) -> str:
         if feature not in self._features:
             if len(self._features) >= MAX_FEATURES:
                 return "other"

@@ -32,7 +32,7 @@ class Recorder:
 
     def started(self) -> None:
         """A request came in."""
-        self.metrics.in_flight.inc()
+        self.metrics.in_flight.value += 1
 
     def account(self, record: RequestRecord, attempts: Sequence[Spent], baseline: Tier | None) -> None:
         """Adds tokens and dollars of every attempt, failed ones too: their tokens were paid for."""
@@ -56,6 +56,6 @@ class Recorder:
 
     def ended(self, record: RequestRecord) -> None:
         """The last byte has gone out, or nothing will."""
-        self.metrics.in_flight.dec()
+        self.metrics.in_flight.value -= 1
         self.metrics.observe(record)
         log(record)

@@ -24,7 +24,7 @@ class Admin:
 
     async def metrics(self, _: Request) -> Answer:
         """Prometheus text format."""
-        self._metrics.rejected.set(self._store.rejected is not None)
+        self._metrics.rejected.value = self._store.rejected is not None
         return Answer(
             200, b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n", generate_latest(self._metrics.registry)
         )

@@ -1,56 +1,53 @@
 """The request log holds no prompt unless the policy says so."""
 
 import json
-import logging
 
 import pytest
 
 from weir_router.contract import PromptLogging
 from weir_router.errors import AttemptRecord
 from weir_router.record.events import RequestRecord
-from weir_router.record.log import log
+from weir_router.record.log import encoded
 
 QUOTE = "Invalid value: 'my secret diary'"
 REFUSED = AttemptRecord("llm/t", "b", "caller", 0.1, status=400, code="invalid_value", message=QUOTE)
 SILENT = AttemptRecord("llm/t", "a", "silent", 2.0, message="no content within 2.0 s")
 
 
-def line(caplog, **fields):
-    with caplog.at_level(logging.INFO, "weir.request"):
-        log(RequestRecord(id="weir-1", path="/v1/messages", outcome="refused", **fields))
-    return json.loads(caplog.records[-1].getMessage())
+def line(**fields):
+    return json.loads(encoded(RequestRecord(id="weir-1", path="/v1/messages", outcome="refused", **fields)))
 
 
 @pytest.mark.parametrize("level", [PromptLogging.NONE, PromptLogging.METADATA])
-def test_an_upstreams_words_which_may_quote_the_prompt_stay_out_of_the_line(caplog, level):
+def test_an_upstreams_words_which_may_quote_the_prompt_stay_out_of_the_line(level):
     fields = {"error": "invalid_value", "error_source": "upstream", "error_message": QUOTE}
-    logged = line(caplog, attempts=[SILENT, REFUSED], prompt_logging=level, **fields)
+    logged = line(attempts=[SILENT, REFUSED], prompt_logging=level, **fields)
     assert "diary" not in json.dumps(logged)
     assert (logged["attempts"][1]["code"], logged["attempts"][1]["status"]) == ("invalid_value", 400)
 
 
-def test_what_weir_says_about_a_failure_stays(caplog):
-    logged = line(caplog, attempts=[SILENT], error="all_backends_unavailable", error_source="upstream")
+def test_what_weir_says_about_a_failure_stays():
+    logged = line(attempts=[SILENT], error="all_backends_unavailable", error_source="upstream")
     assert logged["attempts"][0]["message"] == "no content within 2.0 s"
 
 
-def test_under_none_the_line_does_not_count_the_prompts_words(caplog):
+def test_under_none_the_line_does_not_count_the_prompts_words():
     fields = {"complexity": "Simple", "reason": "question words (1), length (about 8 tokens)"}
-    assert "reason" not in line(caplog, prompt_logging=PromptLogging.NONE, **fields)
-    assert line(caplog, **fields)["reason"] == fields["reason"]
+    assert "reason" not in line(prompt_logging=PromptLogging.NONE, **fields)
+    assert line(**fields)["reason"] == fields["reason"]
 
 
-def test_under_full_everything_is_logged(caplog):
-    logged = line(caplog, attempts=[REFUSED], error="x", error_message=QUOTE, prompt_logging=PromptLogging.FULL)
+def test_under_full_everything_is_logged():
+    logged = line(attempts=[REFUSED], error="x", error_message=QUOTE, prompt_logging=PromptLogging.FULL)
     assert logged["error_message"] == QUOTE
 
 
-def test_a_recovered_request_keeps_no_quotes_either(caplog):
-    logged = line(caplog, attempts=[REFUSED, AttemptRecord("llm/t", "c", "ok", 0.1)])
+def test_a_recovered_request_keeps_no_quotes_either():
+    logged = line(attempts=[REFUSED, AttemptRecord("llm/t", "c", "ok", 0.1)])
     assert "diary" not in json.dumps(logged)
 
 
-def test_the_record_itself_is_left_as_it_was(caplog):
+def test_the_record_itself_is_left_as_it_was():
     """The caller's error body is made of the same attempts."""
-    line(caplog, attempts=[REFUSED], error="x")
+    line(attempts=[REFUSED], error="x")
     assert REFUSED.message == QUOTE

@@ -1,0 +1,136 @@
+"""Counters and histograms that cost an addition: numbers that a scrape turns into Prometheus' families.
+
+prometheus-client's own take a lock and three calls for each step, which is right for threads. A router is one thread:
+what is counted for every request is kept here, and the client library only writes it down. Used by `record.metrics`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+MAX_CHILDREN = 10_000
+"""Label sets kept per metric before new ones fold into "other": bounds memory whatever callers send."""
+
+Labels = tuple[str, ...]
+
+
+class Number:
+    """One counter's or gauge's value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+
+class Distribution:
+    """One histogram's counts."""
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.counts = [0] * (len(bounds) + 1)  # per bucket, the last one without bound
+        self.sum = 0.0
+        self._bounds = bounds
+
+    def observe(self, value: float) -> None:
+        """Counts one value."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+
+C = TypeVar("C", Number, Distribution)
+
+
+class Family(Collector, Generic[C]):
+    """A metric: its children by their label values."""
+
+    def __init__(self, name: str, text: str, labels: Labels, registry: CollectorRegistry) -> None:
+        self.name, self.labels, self._text = name, labels, text
+        self._children: dict[Labels, C] = {}
+        registry.register(self)
+
+    def __getitem__(self, values: Labels) -> C:
+        child = self._children.get(values)
+        if child is None:
+            if len(self._children) >= MAX_CHILDREN:
+                values = ("other",) * len(values)
+            child = self._children.setdefault(values, self._new())
+        return child
+
+    def __contains__(self, values: Labels) -> bool:
+        return values in self._children
+
+    def forget(self, unwanted: Callable[[Labels], bool]) -> None:
+        """Removes the children whose label values are `unwanted`: what is no longer configured must not be shown."""
+        self._children = {values: child for values, child in self._children.items() if not unwanted(values)}
+
+    def collect(self) -> Iterator[Metric]:
+        """For a scrape."""
+        yield self._metric(self._children.items())
+
+    def describe(self) -> Iterable[Metric]:
+        """The name, for the registry to tell twins by."""
+        yield self._metric(())
+
+    def _new(self) -> C:
+        raise NotImplementedError
+
+    def _metric(self, children: Iterable[tuple[Labels, C]]) -> Metric:
+        raise NotImplementedError
+
+
+class Counters(Family[Number]):
+    """Only ever more."""
+
+    def _new(self) -> Number:
+        return Number()
+
+    def _metric(self, children: Iterable[tuple[Labels, Number]]) -> Metric:
+        metric = CounterMetricFamily(self.name, self._text, labels=self.labels)
+        for values, child in children:
+            metric.add_metric(values, child.value)
+        return metric
+
+
+class Gauges(Family[Number]):
+    """More or less."""
+
+    def _new(self) -> Number:
+        return Number()
+
+    def _metric(self, children: Iterable[tuple[Labels, Number]]) -> Metric:
+        metric = GaugeMetricFamily(self.name, self._text, labels=self.labels)
+        for values, child in children:
+            metric.add_metric(values, child.value)
+        return metric
+
+
+class Histograms(Family[Distribution]):
+    """Values by size."""
+
+    def __init__(
+        self, name: str, text: str, labels: Labels, bounds: tuple[float, ...], registry: CollectorRegistry
+    ) -> None:
+        self._bounds = bounds
+        super().__init__(name, text, labels, registry)
+
+    def _new(self) -> Distribution:
+        return Distribution(self._bounds)
+
+    def _metric(self, children: Iterable[tuple[Labels, Distribution]]) -> Metric:
+        metric = HistogramMetricFamily(self.name, self._text, labels=self.labels)
+        names = [*map(str, map(float, self._bounds)), "+Inf"]
+        for values, child in children:
+            below, buckets = 0, []
+            for name, count in zip(names, child.counts, strict=True):
+                below += count
+                buckets.append((name, float(below)))
+            metric.add_metric(values, buckets, child.sum)
+        return metric

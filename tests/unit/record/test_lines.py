@@ -1,0 +1,48 @@
+"""Request lines reach a slow reader late, a stalled one not at all, and hold up nobody."""
+
+import asyncio
+import os
+
+from weir_router.record import lines
+from weir_router.record.lines import Lines
+
+
+async def read(descriptor, size):
+    return await asyncio.to_thread(os.read, descriptor, size)
+
+
+async def test_lines_of_a_moment_are_written_together():
+    reading, writing = os.pipe()
+    output = Lines(writing)
+    output(b"one")
+    output(b"two")
+    assert await read(reading, 100) == b"one\ntwo\n"
+    output(b"three")
+    assert await read(reading, 100) == b"three\n"
+    output(b"last")
+    output.close()
+    assert os.read(reading, 100) == b"last\n"
+
+
+async def test_a_reader_that_stalls_costs_lines_and_is_told_how_many(monkeypatch):
+    monkeypatch.setattr(lines, "MAX_WAITING", 10_000)
+    monkeypatch.setattr(lines, "FLUSH_EVERY", 0)
+    reading, writing = os.pipe()
+    output = Lines(writing)
+    while not output.dropped:  # the pipe takes 64 KiB, then the thread waits
+        output(b"x" * 999)
+        await asyncio.sleep(0)
+    output(b"x" * 999)
+    lost, seen = output.dropped, b""
+    while b"dropped" not in seen:
+        seen += await read(reading, 1 << 16)
+    assert b'{"dropped_lines":%d}\n' % lost in seen
+    output.close()
+
+
+async def test_a_reader_that_is_gone_harms_nobody():
+    reading, writing = os.pipe()
+    os.close(reading)
+    output = Lines(writing)
+    output(b"to nobody")
+    output.close()
