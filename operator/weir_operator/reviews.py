@@ -58,9 +58,8 @@ class TokenReviewer(Protocol):
         """Raises `TokenRefused` or `ReviewUnavailable`."""
 
 
-def audience(installation: str) -> str:
-    """The audience that a router's token must have; never that of callers."""
-    return f"weir-config/{installation}"
+audience = trust.config_audience
+"""The audience that a router's token must have."""
 
 
 class KubernetesReviewer:

@@ -47,8 +47,15 @@ class Known:
 
 
 def audience(installation: str) -> str:
-    """The audience that callers' tokens must have; never that of routers (`weir_operator.reviews.audience`)."""
+    """The audience that callers' tokens must have."""
     return f"weir/{installation}"
+
+
+def config_audience(installation: str) -> str:
+    """The audience that a router's token for the config server must have: another one, so that what callers show to a
+    gateway is no way to anybody's config.
+    """
+    return f"weir-config/{installation}"
 
 
 def learned(known: Known, listed: Listed, now: float) -> Known:
