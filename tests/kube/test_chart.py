@@ -121,9 +121,14 @@ def rules(objects: list[Object], *kinds: str) -> set[tuple[str, str]]:
     }
 
 
-def test_with_namespaces_only_the_two_reviews_are_asked_of_the_whole_cluster(helm4: Helm) -> None:
+def test_with_namespaces_only_the_two_reviews_and_its_own_webhook_are_asked_of_the_whole_cluster(helm4: Helm) -> None:
     objects = helm4.render(*SETS["namespaced"])
-    assert rules(objects, "ClusterRole") == {("tokenreviews", "create"), ("subjectaccessreviews", "create")}
+    webhook = {("mutatingwebhookconfigurations", "get"), ("mutatingwebhookconfigurations", "patch")}
+    reviews = {("tokenreviews", "create"), ("subjectaccessreviews", "create")}
+    assert rules(objects, "ClusterRole") == reviews | webhook
+    without = helm4.render(*SETS["namespaced"], "--set", "sidecar.enabled=false")
+    assert rules(without, "ClusterRole") == reviews
+    assert not [it for it in without if it["kind"] == "MutatingWebhookConfiguration"]
     places = {it["metadata"]["namespace"] for it in objects if it["kind"] == "Role"}
     assert places == {"llm", "default", "kube-public"}
     (operator,) = (it for it in pods(objects) if it["serviceAccountName"] == "weir-operator")

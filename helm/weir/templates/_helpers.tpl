@@ -14,6 +14,9 @@
 {{/* Names of what belongs to no namespace: unique in the cluster, however many installations there are. */}}
 {{- define "weir.clusterName" -}}weir:{{ .Release.Namespace }}:{{ include "weir.installation" . }}{{- end }}
 
+{{/* The same for a kind whose names have no colons; the operator knows it as well (weir_operator.webhooks). */}}
+{{- define "weir.webhook" -}}{{ include "weir.installation" . }}.{{ .Release.Namespace }}.sidecar.weir.dev{{- end }}
+
 {{- define "weir.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}{{ .repository }}@{{ .digest }}
