@@ -66,6 +66,11 @@ class ObjectStore:
         ]
         return {it.id: it for it in found}
 
+    def find(self, name: ObjectId) -> Stored | None:
+        """The object called `name`, whatever its labels are. Needs the right to list, as `read` does."""
+        listed = self._call("list", name, self._list[name.kind], field_selector=f"metadata.name={name.name}").items
+        return _stored(name.kind, listed[0]) if listed else None
+
     def write(self, name: ObjectId, files: Mapping[str, bytes], old: Stored | None) -> Stored:
         """Gives the object exactly these files. `old` is what was read; None: it must not be there yet."""
         model = _model(name.kind) if old is None else old.model.model_copy(deep=True)
@@ -129,8 +134,8 @@ def _fill(kind: Kind, model: Any, files: Mapping[str, bytes]) -> None:
     if kind is Kind.SECRET:
         model.data = {name: base64.b64encode(content).decode() for name, content in files.items()}
         return
-    # JSON as text, for people with kubectl; what is gzipped cannot be.
-    model.data = {name: content.decode() for name, content in files.items() if name.endswith(".json")}
+    # As text, for people with kubectl and for who mounts it; what is gzipped cannot be.
+    model.data = {name: content.decode() for name, content in files.items() if name.endswith((".json", ".crt"))}
     model.binary_data = {
         name: base64.b64encode(content).decode() for name, content in files.items() if name not in model.data
     }
