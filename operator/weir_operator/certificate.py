@@ -79,8 +79,19 @@ class Certificate:
         self._bundle = ObjectId(Kind.CONFIG_MAP, f"{installation}-ca")
         self._known: tuple[bytes, datetime] | None = None  # the newest authority, and since when routers can have it
         self._authorities = b""  # what routers should trust
+        self._trusted: tuple[bytes, ssl.SSLContext] | None = None
         self._loaded: Pair | None = None
         self._said = ""
+
+    def trust(self) -> ssl.SSLContext:
+        """For a client of another replica; the same object as long as the authorities are the same."""
+        if self._trusted is None or self._trusted[0] != self._authorities:
+            context = ssl.create_default_context()
+            if self._authorities.strip():
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with no other authority
+                context.load_verify_locations(cadata=self._authorities.decode())
+            self._trusted = self._authorities, context
+        return self._trusted[1]
 
     async def run(self) -> None:
         """Looks again and again, until cancelled."""

@@ -108,6 +108,18 @@ async def test_replicas_that_start_together_share_one(cluster: ApiServer, api: A
     assert len(seen) == 1
 
 
+async def test_a_replica_trusts_the_others_and_nobody_else(cluster: ApiServer, api: ApiClient, namespace: str):
+    one, two = replica(api, namespace), Certificate(api, namespace, "other", ["localhost"])
+    assert await one.look()
+    assert await two.look()
+    async with listening(one) as ours, listening(two) as theirs:
+        assert one.trust() is one.trust()
+        _, writer = await asyncio.open_connection("127.0.0.1", ours, ssl=one.trust(), server_hostname="localhost")
+        writer.close()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.open_connection("127.0.0.1", theirs, ssl=one.trust(), server_hostname="localhost")
+
+
 async def test_a_renewed_one_is_served_to_new_handshakes_of_every_replica(
     cluster: ApiServer, api: ApiClient, namespace: str
 ):
@@ -215,8 +227,10 @@ async def test_a_public_certificate_needs_no_bundle_and_a_bundle_of_somebody_els
     text = {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()}
     metadata = {"name": "other-operator-tls", "namespace": namespace}
     apply(cluster, json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": text}))
-    assert await Certificate(api, namespace, "other", ["weir.example"]).look()
+    other = Certificate(api, namespace, "other", ["weir.example"])
+    assert await other.look()
     assert "other-ca" not in run(cluster, "get", "configmaps", "-n", namespace)
+    assert len(other.trust().get_ca_certs()) > 1
 
 
 async def test_it_looks_again_soon_after_a_failure_and_later_once_all_is_well(

@@ -21,7 +21,8 @@ from weir_router.contract import Delivery, RouterReport
 GATEWAY = ServiceAccount("weir-system", "weir-router")
 TENANT = ServiceAccount("team-a", "default")
 STRANGER = ServiceAccount("team-b", "default")
-ACCOUNTS = {"gateway": GATEWAY, "tenant": TENANT, "stranger": STRANGER}
+OPERATOR = ServiceAccount("weir-system", "weir-operator")
+ACCOUNTS = {"gateway": GATEWAY, "tenant": TENANT, "stranger": STRANGER, "operator": OPERATOR}
 
 
 @dataclass
@@ -67,9 +68,15 @@ class Stand:
 
     def __init__(self, reviewer: TokenReviewer) -> None:
         self.now = 0.0
-        self.server = ConfigServer(reviewer, GATEWAY, monotonic=lambda: self.now)
+        self.heard = 0  # that routers said something new
+        self.server = ConfigServer(
+            reviewer, GATEWAY, operator=OPERATOR, on_report=self._hear, monotonic=lambda: self.now
+        )
         self.url = ""
         self.session: aiohttp.ClientSession
+
+    def _hear(self) -> None:
+        self.heard += 1
 
     def publish(self, what: Compiled, revision: int = 1) -> None:
         self.server.publish(msgspec.structs.replace(what.config, revision=revision), what.secrets)

@@ -1,0 +1,158 @@
+"""A follower tells the leader what its routers have said, so that statuses speak of all of them. Run by every replica.
+
+1. Every two seconds look who leads; who leads itself, or finds no leader, tells nobody.
+2. To a leader that has not heard of us, tell all; afterwards what is new, and which routers are gone.
+3. While nothing changes, say so every half minute: the leader keeps what it knows as long as it hears of us.
+
+The leader's config server takes it at `reports.RELAY_PATH`, from nobody but the operator's own ServiceAccount. A leader
+that dies takes along only what others still know: the next one has it with the first look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+
+from weir_operator.reports import RELAY_PATH, Entry, Relay, Relayed, Reports, RouterId, verdict
+
+RELAY_SECONDS = 2.0
+"""Between two looks: so much later than the leader's own routers do others show in a status."""
+
+HEARTBEAT_SECONDS = 30.0
+"""Between two messages that bring nothing new but figures; a third of what the leader waits for one."""
+
+ANSWER_SECONDS = 10.0
+"""For the leader's answer: it is in the same cluster."""
+
+_log = logging.getLogger("weir_operator.relay")
+
+
+class RelayFailed(Exception):
+    """The leader has not taken what it was told; the message says why."""
+
+
+class Follower:
+    """Tells what `reports` holds of its own. Used from one event loop."""
+
+    def __init__(
+        self,
+        reports: Reports,
+        replica: str,
+        leader: Callable[[], str | None],
+        *,
+        token_file: Path,
+        trust: Callable[[], ssl.SSLContext],
+        server_name: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`replica` is our name, other than that of any other; `leader` gives the URL of the leader's config server,
+        or None where we lead or nobody does. Its certificate is for `server_name`, whatever the URL says; `trust` and
+        the token are asked for each time, since both are renewed.
+        """
+        self._reports = reports
+        self._replica = replica
+        self._leader = leader
+        self._token_file = token_file
+        self._trust = trust
+        self._server_name = server_name
+        self._monotonic = monotonic
+        self._told: dict[RouterId, Entry] | None = None  # None: the leader knows nothing of us
+        self._to: str | None = None
+        self._at = 0.0
+
+    async def run(self) -> None:
+        """Looks and tells, until cancelled. What fails is logged once."""
+        said = ""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
+            while True:
+                try:
+                    await self.look(session)
+                    said = ""
+                except RelayFailed as error:
+                    if str(error) != said:
+                        _log.warning("the leader does not hear of our routers: %s", error)
+                    said = str(error)
+                await asyncio.sleep(RELAY_SECONDS)
+
+    async def look(self, session: aiohttp.ClientSession) -> bool:
+        """Tells what there is to tell; returns whether there was anything. Raises `RelayFailed`."""
+        leader, own, now = self._leader(), self._reports.own, self._monotonic()
+        if leader != self._to:
+            self._to, self._told = leader, None
+        if leader is None:
+            return False
+        relay = message(self._replica, own, self._told, now, heartbeat=now - self._at >= HEARTBEAT_SECONDS)
+        if relay is None:
+            return False
+        if not await self._post(session, leader, relay):
+            self._told = None  # it has begun anew: the next look tells all
+            return True
+        sent, told = {it.id for it in relay.reports}, self._told or {}
+        self._told = {key: it if key in sent else told[key] for key, it in own.items()}
+        self._at = now
+        return True
+
+    async def _post(self, session: aiohttp.ClientSession, leader: str, relay: Relay) -> bool:
+        """Whether the leader has taken it; it refuses a part if it does not know the rest."""
+        secure = leader.startswith("https:")
+        try:
+            headers = {hdrs.AUTHORIZATION: f"Bearer {self._token_file.read_text().strip()}"}
+            async with session.post(
+                leader + RELAY_PATH,
+                data=msgspec.json.encode(relay),
+                headers=headers,
+                ssl=self._trust() if secure else True,
+                server_hostname=self._server_name if secure else None,
+                allow_redirects=False,
+            ) as answer:
+                if answer.status == 204:
+                    return True
+                if answer.status == 409:
+                    return False
+                raise RelayFailed(f"HTTP {answer.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise RelayFailed(f"{type(error).__name__}: {error}") from error
+        except ValueError:  # says what it found, which may be a part of the token
+            raise RelayFailed(f"{self._token_file} does not hold a token") from None
+
+
+def message(
+    replica: str,
+    own: Mapping[RouterId, Entry],
+    told: Mapping[RouterId, Entry] | None,
+    now: float,
+    *,
+    heartbeat: bool = False,
+) -> Relay | None:
+    """What to tell to who has been `told`; None: nothing. With `heartbeat` something in any case, and figures too."""
+    if told is None:
+        return Relay(replica=replica, whole=True, reports=tuple(_relayed(key, it, now) for key, it in own.items()))
+    changed = {key: it for key, it in own.items() if key not in told or _differs(told[key], it, figures=heartbeat)}
+    gone = tuple(key for key in told if key not in own)
+    if not (changed or gone or heartbeat):
+        return None
+    reports = tuple(_relayed(key, it, now) for key, it in changed.items())
+    return Relay(replica=replica, whole=False, reports=reports, gone=gone)
+
+
+def _differs(old: Entry, new: Entry, *, figures: bool) -> bool:
+    return old.report != new.report or old.seen != new.seen if figures else verdict(old) != verdict(new)
+
+
+def _relayed(key: RouterId, entry: Entry, now: float) -> Relayed:
+    return Relayed(
+        namespace=key.account.namespace,
+        account=key.account.name,
+        router=key.name,
+        seen=entry.seen,
+        report=entry.report,
+        age=now - entry.at,
+    )
