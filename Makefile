@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench crds chart pins image cluster cluster-down fmt clean help
+.PHONY: demo test check bench crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -43,7 +43,7 @@ pins: .venv/.ready ## exact versions and hashes of what is installed and what th
 	@$(BIN)/python hack/pins > requirements-dev.txt
 	@hack/lock
 
-image: ## the image, with docker, podman or buildah: IMAGE=localhost/weir:dev, BASE=python:3.x-slim
+image: ## the image, with docker, podman or buildah (IMAGE=localhost/weir:VERSION, BASE=python:3.x-slim)
 	@hack/image/build
 
 cluster: ## a whole one-node Kubernetes on this machine: Linux, root; about 10 minutes the first time, then 11 seconds
@@ -51,6 +51,9 @@ cluster: ## a whole one-node Kubernetes on this machine: Linux, root; about 10 m
 
 cluster-down: ## ends it and removes everything it made
 	@$(PYTHON) hack/kube/cluster.py down
+
+e2e: .venv/.ready ## the scenarios of tests/e2e, on a cluster of their own or on that of KUBECONFIG
+	@hack/e2e $(ARGS)
 
 fmt: .venv/.ready ## format, and fix what the linter can fix
 	@$(BIN)/ruff check --fix $(PYTHON_FILES)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +16,8 @@ from apiserver import ApiServer
 from binaries import ensure_tool, find_tool
 
 from support.helm import CHART, ROOT, Helm, Object, only, pods
-from support.kube import run
+from support.kube import PATIENCE, run
+from support.schemas import LOCATION, write_schemas
 
 VALUES = {path.stem: path for path in sorted((ROOT / "tests" / "kube" / "chart").glob("*.yaml"))}
 SETS = {"defaults": [], **{name: ["--values", str(path)] for name, path in VALUES.items()}}
@@ -57,6 +62,53 @@ def test_the_api_server_takes_every_object_without_a_warning(
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     assert len(done.stdout.splitlines()) == len(objects)
+
+
+def until(what: Callable[[], bool], seconds: float) -> None:
+    """The API server tells nobody when its OpenAPI has a new CRD."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def schemas(helm4: Helm, foreign: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where kubeconform finds the schemas of what this API server serves."""
+    folder = tmp_path_factory.mktemp("schemas")
+
+    def served() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(run(foreign, "get", "--raw", "/openapi/v2"))
+        return found
+
+    until(lambda: any(name.endswith("ScaledObject") for name in served()["definitions"]), PATIENCE)  # it comes last
+    kinds = {it["kind"] for values in SETS.values() for it in helm4.render(*values)}
+    write_schemas(served(), kinds, folder)
+    return f"{folder}/{LOCATION}"
+
+
+def kubeconform(schemas: str, objects: list[Object]) -> tuple[int, str]:
+    command = [str(ensure_tool("kubeconform")), "-strict", "-summary", "-schema-location", schemas, "-"]
+    done = subprocess.run(
+        command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_kubeconform_finds_nothing(helm4: Helm, schemas: str, values: str) -> None:
+    objects = [it for it in helm4.render(*SETS[values]) if it["kind"] != "CustomResourceDefinition"]
+    code, said = kubeconform(schemas, objects)
+    assert code == 0, said
+    assert f"Valid: {len(objects)}, Invalid: 0, Errors: 0, Skipped: 0" in said
+
+
+def test_kubeconform_would_find_an_unknown_field(helm4: Helm, schemas: str) -> None:
+    deployment = only(helm4.render(), "Deployment", "weir-gateway")
+    deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    code, said = kubeconform(schemas, [deployment])
+    assert code == 1
+    assert "readynessProbe" in said
 
 
 @pytest.mark.parametrize("values", SETS)

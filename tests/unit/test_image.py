@@ -7,8 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from weir_router.__about__ import __version__
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.txt", "requirements-build.txt")
@@ -61,3 +64,13 @@ def test_the_context_of_the_build_is_a_list_of_what_is_needed() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     assert all(line.startswith("!") for line in lines[1:-1])
+
+
+def test_the_example_for_clusters_has_the_image_that_is_made_and_installed() -> None:
+    """`make image`, the chart's defaults and examples/cluster name the same one."""
+    chart = yaml.safe_load((ROOT / "helm" / "weir" / "Chart.yaml").read_text())
+    values = yaml.safe_load((ROOT / "helm" / "weir" / "values.yaml").read_text())
+    assert chart["appVersion"] == __version__
+    image = f"{values['image']['repository']}:{__version__}"
+    simulator = (ROOT / "examples" / "cluster" / "1-simulator.yaml").read_text()
+    assert f"image: {image}\n" in simulator
