@@ -8,6 +8,7 @@ deterministic. It looks at structure only and promises nothing about any model's
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 
 from weir_router.classify.features import extract
 from weir_router.classify.prompt import Classification, Features, Prompt
@@ -17,16 +18,16 @@ from weir_router.contract import Complexity
 REASONS_SHOWN = 3
 """Terms named in a reason; the rest add little and `weir explain` shows all features anyway."""
 
-_DESCENDING = (Complexity.COMPLEX, Complexity.MODERATE, Complexity.SIMPLE)
+
+_AMOUNT = itemgetter(0)
 
 
 def classify(prompt: Prompt, features: Features | None = None) -> Classification:
     """The class of `prompt`. `features` saves extracting them again."""
     measured = extract(prompt) if features is None else features
     added = contributions(measured)
-    likely = probabilities(sum([amount for amount, _ in added]))
-    best = max(_DESCENDING, key=likely.__getitem__)
-    return Classification(best, likely[best], _reason(best, added, measured), measured)
+    best, probability = _likeliest(sum([amount for amount, _ in added]))
+    return Classification(best, probability, _reason(best, added, measured), measured)
 
 
 def applied(classification: Classification, min_confidence: float) -> tuple[Complexity, str]:
@@ -50,13 +51,21 @@ def contributions(features: Features) -> list[tuple[float, Term]]:
 
 def probabilities(score: float) -> dict[Complexity, float]:
     """Of each class, together 1."""
+    simple, moderate, complex_ = _likelihoods(score)
+    return {Complexity.SIMPLE: simple, Complexity.MODERATE: moderate, Complexity.COMPLEX: complex_}
+
+
+def _likelihoods(score: float) -> tuple[float, float, float]:
     above_simple = _logistic((score - MODERATE_FROM) / TEMPERATURE)
     above_moderate = _logistic((score - COMPLEX_FROM) / TEMPERATURE)
-    return {
-        Complexity.SIMPLE: 1 - above_simple,
-        Complexity.MODERATE: above_simple - above_moderate,
-        Complexity.COMPLEX: above_moderate,
-    }
+    return 1 - above_simple, above_simple - above_moderate, above_moderate
+
+
+def _likeliest(score: float) -> tuple[Complexity, float]:
+    simple, moderate, complex_ = _likelihoods(score)
+    if complex_ >= moderate and complex_ >= simple:
+        return Complexity.COMPLEX, complex_
+    return (Complexity.MODERATE, moderate) if moderate >= simple else (Complexity.SIMPLE, simple)
 
 
 def _logistic(x: float) -> float:
@@ -66,8 +75,8 @@ def _logistic(x: float) -> float:
 def _reason(found: Complexity, added: list[tuple[float, Term]], features: Features) -> str:
     if features.pleasantry:
         return "a greeting or thanks and nothing else"
-    strongest = sorted(added, key=lambda pair: -pair[0])[:REASONS_SHOWN]
-    named = ", ".join(term.name.format(term.value(features)) for _, term in strongest)
+    strongest = sorted(added, key=_AMOUNT, reverse=True)[:REASONS_SHOWN]
+    named = ", ".join([term.name.format(term.value(features)) for _, term in strongest])
     if found is Complexity.SIMPLE:
         return f"few signs of difficulty: {named}" if named else "no signs of difficulty"
     return named

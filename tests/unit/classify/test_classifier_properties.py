@@ -7,6 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir_router.classify import features
 from weir_router.classify.classifier import classify
 from weir_router.classify.features import HEAD, TAIL, extract
 from weir_router.classify.prompt import Classification, Prompt, Turn
@@ -92,6 +93,13 @@ def test_what_is_not_read_changes_nothing_that_is_counted(head, unseen, tail):
 @bounded
 @given(texts)
 def test_features_hold_no_text(text):
-    features = extract(Prompt(turns=(Turn("user", text),)))
-    assert all(isinstance(getattr(features, name), int) for name in features.__struct_fields__)
-    json.dumps([getattr(features, name) for name in features.__struct_fields__])
+    found = extract(Prompt(turns=(Turn("user", text),)))
+    assert all(isinstance(getattr(found, name), int) for name in found.__struct_fields__)
+    json.dumps([getattr(found, name) for name in found.__struct_fields__])
+
+
+@given(st.text(st.sampled_from("Why prove IF must 3_x{}=-><&|:()/`^\\!+;.,'\n\t\r\x1c\x0b")))
+def test_prose_is_read_as_everything_else_is(text):
+    plain = text.encode()
+    if not features._has_symbols(plain):
+        assert features._read_prose(plain) == features._read_any(text)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weir_router.call.ask import Ask
+from weir_router.classify.prompt import Turn
 from weir_router.contract import Dialect
 from weir_router.serve.dialects import body as read_body
 from weir_router.serve.dialects.tally import Tally, extra_chars, text_of
@@ -15,6 +16,7 @@ PASSED_HEADERS = ("openai-organization", "openai-project", "openai-beta", "x-req
 attempts would repeat with another body."""
 
 _ROLES = {"developer": "system", "function": "tool"}
+_UNSTREAMABLE = frozenset({"n", "logprobs", "top_logprobs", "audio"})
 _NOT_DEMANDING = frozenset({None, "none", "minimal"})
 
 
@@ -24,11 +26,15 @@ def read(body: bytes, headers: Mapping[str, str]) -> Ask:
     model = read_body.model(fields)
     tally = Tally()
     for index, message in enumerate(read_body.messages(fields)):
-        _read_message(tally, message, f"messages[{index}]")
+        content, role = message.get("content"), message["role"]
+        if type(content) is str and role not in _ROLES and role != "tool":
+            tally.turns.append(Turn(role, content))  # nearly every message
+        else:
+            _read_message(tally, message, f"messages[{index}]")
     stream = read_body.flag(fields, "stream")
-    audio_out = "audio" in read_body.optional_list(fields, "modalities")
+    audio_out = "modalities" in fields and "audio" in read_body.optional_list(fields, "modalities")
     tally.audio += audio_out
-    usage_wanted = read_body.optional_object(fields, "stream_options").get("include_usage") is True
+    options = read_body.optional_object(fields, "stream_options") if "stream_options" in fields else {}
     prompt = tally.prompt(
         tools=len(read_body.optional_list(fields, "tools")) + len(read_body.optional_list(fields, "functions")),
         schema=_schema(fields),
@@ -43,7 +49,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Ask:
         body=fields,
         raw=raw,
         prompt=prompt,
-        include_usage=usage_wanted or not stream,
+        include_usage=not stream or options.get("include_usage") is True,
         streamable=not audio_out and _streamable(fields),
         headers=read_body.passed_on(headers, PASSED_HEADERS),
     )
@@ -67,6 +73,8 @@ def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
 
 
 def _schema(fields: dict[str, Any]) -> bool:
+    if "response_format" not in fields:
+        return False
     return read_body.optional_object(fields, "response_format").get("type") == "json_schema"
 
 
@@ -78,12 +86,14 @@ def _reasoning(fields: dict[str, Any]) -> bool:
 
 
 def _max_output(fields: dict[str, Any]) -> int | None:
-    limits = [read_body.whole_number(fields, name) for name in ("max_completion_tokens", "max_tokens")]
-    return next((limit for limit in limits if limit is not None), None)
+    newer, older = read_body.whole_number(fields, "max_completion_tokens"), read_body.whole_number(fields, "max_tokens")
+    return older if newer is None else newer
 
 
 def _streamable(fields: dict[str, Any]) -> bool:
     """Whether a plain answer can be put together from a stream without loss; what looks odd goes as asked."""
+    if _UNSTREAMABLE.isdisjoint(fields):
+        return True
     one_choice = fields.get("n") in (None, 1)
     return (
         one_choice and not fields.get("logprobs") and fields.get("top_logprobs") is None and fields.get("audio") is None

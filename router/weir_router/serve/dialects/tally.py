@@ -13,6 +13,8 @@ from weir_router.contract import Capability
 class Tally:
     """Filled by one dialect for one request."""
 
+    __slots__ = ("audio", "documents", "images", "tool_results", "turns")
+
     def __init__(self) -> None:
         self.turns: list[Turn] = []
         self.tool_results = 0
@@ -26,14 +28,18 @@ class Tally:
 
     def prompt(self, *, tools: int, schema: bool, reasoning: bool, max_output: int | None, extra: int) -> Prompt:
         """The whole request as the classifier sees it; `extra`: see `extra_chars`."""
-        needed = {
-            Capability.TOOLS: tools > 0,
-            Capability.JSON_SCHEMA: schema,
-            Capability.VISION: self.images > 0,
-            Capability.AUDIO: self.audio > 0,
-            Capability.DOCUMENTS: self.documents > 0,
-            Capability.REASONING: reasoning,
-        }
+        needed = [
+            capability
+            for capability, needs in (
+                (Capability.TOOLS, tools),
+                (Capability.JSON_SCHEMA, schema),
+                (Capability.VISION, self.images),
+                (Capability.AUDIO, self.audio),
+                (Capability.DOCUMENTS, self.documents),
+                (Capability.REASONING, reasoning),
+            )
+            if needs
+        ]
         return Prompt(
             turns=tuple(self.turns),
             tools=tools,
@@ -41,7 +47,7 @@ class Tally:
             images=self.images,
             documents=self.documents,
             schema=schema,
-            needs=frozenset(capability for capability, needs in needed.items() if needs),
+            needs=frozenset(needed),
             max_output=max_output,
             extra_chars=extra,
         )
@@ -49,7 +55,7 @@ class Tally:
 
 def extra_chars(raw: dict[str, msgspec.Raw], *names: str) -> int:
     """Characters of fields that the model reads beside the messages: tools, and the answer's schema."""
-    return sum(len(memoryview(raw[name])) for name in names if name in raw)
+    return sum([len(memoryview(raw[name])) for name in names if name in raw])
 
 
 def text_of(part: dict[str, Any]) -> str | None:
