@@ -95,8 +95,10 @@ async def _serve(gateway: Router, mounted: MountedConfig, access: Access | None)
         )
         watching = [tasks.create_task(mounted.run())]
         if access is not None:
-            tell = partial(report, socket.gethostname(), gateway.store, gateway.board)
-            watching.append(tasks.create_task(LongPoll(access, gateway.store, tell).run()))
+            tell = partial(report, socket.gethostname(), gateway.store, gateway.board, gateway.metrics)
+            poll = LongPoll(access, gateway.store, tell)
+            gateway.on_health = poll.tell_soon
+            watching.append(tasks.create_task(poll.run()))
         await stopped.wait()
         for task in watching:
             task.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 
 from weir_router.call.transport import AutoTransport
@@ -11,6 +12,7 @@ from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Dialect, Secrets
 from weir_router.health.board import Board
+from weir_router.health.breaker import State
 from weir_router.identify.identifier import Identifier
 from weir_router.identify.review_client import ReviewClient
 from weir_router.record.metrics import Metrics
@@ -51,6 +53,8 @@ class Router:
         self._servers: list[Server] = []
         self.board = Board(self._clock, self._rng, self._state_changed)
         self.store.subscribe(self._configured)
+        self.on_health: Callable[[], None] = lambda: None
+        """Called when a backend is left alone, or no longer."""
 
     async def __aenter__(self) -> Router:
         self._transport = AutoTransport()
@@ -86,8 +90,10 @@ class Router:
         self.metrics.revision.value = config.revision
         self.metrics.keep_backends(set(self.board.view()))
 
-    def _state_changed(self, backend: str, _old: str, new: str) -> None:
+    def _state_changed(self, backend: str, old: str, new: str) -> None:
         self.metrics.breaker_changed(backend, new)
+        if State.CLOSED in (old, new):
+            self.on_health()
 
 
 def _callers(gateway: story.Gateway) -> Routes:

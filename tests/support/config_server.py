@@ -69,6 +69,7 @@ class Stand:
     def __init__(self, reviewer: TokenReviewer) -> None:
         self.now = 0.0
         self.heard = 0  # that routers said something new
+        self.heard_again = asyncio.Event()
         self.server = ConfigServer(
             reviewer, GATEWAY, operator=OPERATOR, on_report=self._hear, monotonic=lambda: self.now
         )
@@ -77,6 +78,7 @@ class Stand:
 
     def _hear(self) -> None:
         self.heard += 1
+        self.heard_again.set()
 
     def publish(self, what: Compiled, revision: int = 1) -> None:
         self.server.publish(msgspec.structs.replace(what.config, revision=revision), what.secrets)

@@ -37,6 +37,10 @@ OLDER_SECONDS = 30.0
 """That an older revision than ours is not believed: a replica may lag behind by a moment. After that it counts: the
 operator has lost its count, and we must not stay behind for ever."""
 
+TELL_SECONDS = (2.0, 5.0)
+"""From news of ours to the end of the poll that waits, at random: an outage is news for every router at once, and of
+what comes and goes only the last is told."""
+
 OLDER_PAUSE = 1.0
 """Seconds until we ask again meanwhile."""
 
@@ -73,6 +77,17 @@ class LongPoll:
         self._seen: str | None = None  # ETag of the last answer, applied or refused
         self._running: CompiledConfig | None = None  # what ran after it
         self._older_since: float | None = None
+        self._waiting: asyncio.Timeout | None = None  # of the poll that waits for its answer
+        store.subscribe(lambda *_: self.tell_soon())
+
+    def tell_soon(self) -> None:
+        """There is something new to report: the poll that waits is ended in a few seconds, and the next one tells it.
+
+        A poll tells what was true when it began, which may be most of a minute ago.
+        """
+        if self._waiting is not None and self._waiting.when() is None:
+            in_a_moment = asyncio.get_running_loop().time() + self._rng.uniform(*TELL_SECONDS)
+            self._waiting.reschedule(in_a_moment)
 
     async def run(self) -> None:
         """Polls until cancelled."""
@@ -124,10 +139,24 @@ class LongPoll:
         headers = {**self._access.headers(), "Prefer": f"wait={WAIT}"}
         if self._seen is not None and not self._another_source_runs():
             headers[hdrs.IF_NONE_MATCH] = self._seen
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                return await self._post(session, headers)
+        except TimeoutError:
+            if self._waiting is None or not self._waiting.expired():
+                raise
+            return None  # we have news ourselves
+        finally:
+            self._waiting = None
+
+    async def _post(self, session: aiohttp.ClientSession, headers: dict[str, str]) -> tuple[str, bytes] | None:
         body = msgspec.json.encode(self._report())
         async with session.post(
             self._url, data=body, headers=headers, ssl=self._access.tls(), allow_redirects=False
         ) as response:
+            if self._waiting is not None:  # what comes now is worth more than what we have to tell
+                self._waiting.reschedule(None)
+                self._waiting = None
             content = await response.read()
             if response.status == 304:
                 return None

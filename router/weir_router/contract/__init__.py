@@ -377,8 +377,8 @@ class BackendReport(_Wire, frozen=True):
 
     state: str  # of its breaker
     reason: str | None = None  # why it is not closed
-    requests: int = 0  # attempts that have ended, since the router started or the backend was last changed
-    failures: int = 0  # of these
+    requests: int = 0  # attempts that have ended since the router started
+    failures: int = 0  # of these, those that speak against the backend
 
 
 class RouterReport(_Wire, frozen=True, kw_only=True, omit_defaults=False):

@@ -67,6 +67,10 @@ class Family(Collector, Generic[C]):
     def __contains__(self, values: Labels) -> bool:
         return values in self._children
 
+    def __iter__(self) -> Iterator[tuple[Labels, C]]:
+        """The children with their label values."""
+        return iter(self._children.items())
+
     def forget(self, unwanted: Callable[[Labels], bool]) -> None:
         """Removes the children whose label values are `unwanted`: what is no longer configured must not be shown."""
         self._children = {values: child for values, child in self._children.items() if not unwanted(values)}

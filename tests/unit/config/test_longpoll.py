@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +90,20 @@ async def answering(*answers: web.Response) -> AsyncIterator[tuple[str, list[web
         asked.append(request)
         return next(left)
 
+    async with handling(handler) as url:
+        yield url, asked
+
+
+@contextlib.asynccontextmanager
+async def handling(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """A server that answers polls with `handler`."""
     app = web.Application()
     app.router.add_post("/v1/poll", handler)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
@@ -125,6 +132,60 @@ async def test_the_next_poll_reports_what_was_applied(stand: Stand, router: Rout
         await stand.until_waiting()
         (found,) = stand.server.reports
     assert (found.report.router, found.report.revision, found.current) == ("r", 7, True)
+
+
+async def test_news_of_ours_ends_the_poll_that_waits_and_the_next_one_tells_them(
+    stand: Stand, router: Router, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "TELL_SECONDS", (0.01, 0.02))
+    stand.publish(ONE)
+    async with router.running():
+        await stand.until_waiting()
+        stand.heard_again.clear()
+        router.store.rejected = "because"
+        router.source.tell_soon()
+        router.source.tell_soon()
+        async with asyncio.timeout(20):
+            await stand.heard_again.wait()
+        assert [it.report.rejected for it in stand.server.reports] == ["because"]
+        await stand.until_waiting()
+    assert router.pauses.empty()
+
+
+async def test_a_config_from_elsewhere_is_told_too(stand: Stand, router: Router, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "TELL_SECONDS", (0.01, 0.02))
+    stand.publish(ONE)
+    async with router.running():
+        await stand.until_waiting()
+        stand.heard_again.clear()
+        router.store.apply(msgspec.structs.replace(TWO.config, revision=9), TWO.secrets)
+        async with asyncio.timeout(20):
+            await stand.heard_again.wait()
+        assert stand.server.reports[0].report.revision == 9
+
+
+async def test_an_answer_that_has_begun_is_not_cut_off_by_news_of_ours(tmp_path: Path):
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        answer = delivery(ONE)
+        response = web.StreamResponse(headers={"ETag": '"e"'})
+        await response.prepare(request)
+        begun.set()
+        await go_on.wait()
+        await response.write(answer.body)
+        return response
+
+    async with handling(slowly) as url:
+        router = Router(tmp_path, url)
+        poll = asyncio.create_task(router.poll())
+        await begun.wait()
+        while router.source._waiting is not None:  # noqa: ASYNC110 - the answer's head is on its way
+            await asyncio.sleep(0)
+        router.source.tell_soon()
+        go_on.set()
+        await poll
+    assert router.swaps.qsize() == 1
 
 
 async def test_nothing_new_changes_nothing(router: Router):
