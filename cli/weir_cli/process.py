@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
@@ -18,6 +19,10 @@ from weir_router.record.lines import Lines
 from weir_router.record.log import outputs
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+MaxInFlight = Annotated[
+    int, typer.Option(min=1, help="Requests served at once; more wait for a few seconds, and are then refused.")
+]
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 50)
 """Allocations before a young collection, and collections before an older one: requests free nearly all they make."""

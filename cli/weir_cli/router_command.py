@@ -13,7 +13,8 @@ import typer
 import uvloop
 
 from weir_cli.output import errors, fail
-from weir_cli.process import STOP_SIGNALS, address, calm_collector, log_to_stdout
+from weir_cli.process import STOP_SIGNALS, MaxInFlight, address, calm_collector, log_to_stdout
+from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
@@ -36,6 +37,7 @@ def router(
     ] = None,
     listen: Annotated[str, typer.Option(help="Where callers connect.")] = "0.0.0.0:8080",
     admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "0.0.0.0:9090",
+    max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that open answers may take to end after SIGTERM.")
     ] = SHUTDOWN_GRACE,
@@ -57,7 +59,15 @@ def router(
     host, port = address(listen)
     admin_host, admin_port = address(admin)
     log_to_stdout(log)
-    gateway = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port, grace=grace, reviewer=access)
+    gateway = Router(
+        host=host,
+        port=port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        grace=grace,
+        reviewer=access,
+        max_in_flight=max_in_flight,
+    )
     try:
         calm_collector()
         uvloop.run(_serve(gateway, MountedConfig(config_dir, gateway.store), access))

@@ -13,9 +13,10 @@ import uvloop
 from rich.markup import escape
 
 from weir_cli.output import Exit, errors, fail
-from weir_cli.process import STOP_SIGNALS, address, calm_collector, log_to_stdout
+from weir_cli.process import STOP_SIGNALS, MaxInFlight, address, calm_collector, log_to_stdout
 from weir_cli.watch import saves
 from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
+from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import Router
 from weir_router.contract import ConfigRejected
 
@@ -38,6 +39,7 @@ def up(
         bool, typer.Option("--require-keys", help="Refuse callers without a key made by `weir key create`.")
     ] = False,
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
+    max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
 ) -> None:
     """Runs the router on a directory of manifests, and reloads it on every save.
@@ -56,7 +58,7 @@ def up(
     if not workspace.config.policies:
         raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
     log_to_stdout(log)
-    router = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port)
+    router = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port, max_in_flight=max_in_flight)
     session = Session(directory, namespace, class_name, anonymous=not require_keys)
     try:
         calm_collector()

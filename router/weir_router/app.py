@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
+from weir_router.admit.queue import MAX_IN_FLIGHT, Queue, Room
 from weir_router.call.transport import AutoTransport
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
@@ -40,8 +41,11 @@ class Router:
         rng: random.Random | None = None,
         grace: float = SHUTDOWN_GRACE,
         reviewer: Access | None = None,
+        max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
-        """`reviewer` is the config server that is asked about callers' tokens, where the config wants it."""
+        """`max_in_flight` bounds the requests that are served at once. `reviewer` is the config server that is asked
+        about callers' tokens, where the config wants it.
+        """
         self.store = ConfigStore()
         self.metrics = Metrics()
         self._clock = clock or SystemClock()
@@ -52,6 +56,8 @@ class Router:
         self._addresses = (host, port), (admin_host, admin_port)
         self._servers: list[Server] = []
         self.board = Board(self._clock, self._rng, self._state_changed)
+        self._room = Room(Queue(self._clock), max_in_flight)
+        self.board.on_free = self._room.queue.free
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
         """Called when a backend is left alone, or no longer."""
@@ -61,8 +67,10 @@ class Router:
         recorder = Recorder(self.metrics)
         self._review_client = ReviewClient(self._reviewer) if self._reviewer is not None else None
         identifier = Identifier(self._clock, reviewer=self._review_client)
-        gateway = story.Gateway(self.store, self.board, self._transport, recorder, self._clock, self._rng, identifier)
-        admin = Admin(self.store, self.board, self.metrics)
+        gateway = story.Gateway(
+            self.store, self.board, self._transport, recorder, self._clock, self._rng, identifier, self._room
+        )
+        admin = Admin(self.store, self.board, self.metrics, self._room)
         try:
             self.url = await self._serve(_callers(gateway), *self._addresses[0])
             self.admin_url = await self._serve(_admins(admin), *self._addresses[1])

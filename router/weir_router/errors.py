@@ -10,6 +10,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── PolicyNotReady        503  the policy has no route that works
 ├── NotConfigured         503  the router has no config yet
 ├── UpstreamRefused            the upstream says it is the caller's fault: its status, type and message
+├── Overloaded            503  no room in this router, or at any backend, within the time that the request may wait
 ├── Unavailable           503  every candidate is out
 ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
 ├── DeadlineExceeded      504  no content within the policy's deadline
@@ -131,6 +132,12 @@ class NotConfigured(WeirError):
     """The router has not received a config yet."""
 
     status, code, source, kind = 503, "not_configured", Source.ROUTER, "overloaded_error"
+
+
+class Overloaded(WeirError):
+    """The router serves as many requests as it may, or all that could serve this one are at their concurrency."""
+
+    status, code, source, kind = 503, "overloaded", Source.ROUTER, "overloaded_error"
 
 
 class UpstreamRefused(WeirError):

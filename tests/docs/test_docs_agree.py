@@ -15,12 +15,12 @@ from weir_operator.manifests import load
 from weir_operator.problems import Reason
 from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
 from weir_router import errors
-from weir_router.admit import limits, retry_budget
+from weir_router.admit import limits, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
 from weir_router.choose import rank
 from weir_router.classify import features, tokens, weights
-from weir_router.health import breaker, guard, latency, objectives, place, window
+from weir_router.health import breaker, guard, latency, objectives, window
 from weir_router.record import metrics
 from weir_router.record.events import RequestRecord
 from weir_router.record.series import Counters
@@ -120,16 +120,14 @@ KNOBS = [
     ("failover", "`timeouts.total`", f"{clocks.TOTAL_TIMEOUT:g}s"),
     (
         "failover",
-        "retry budget",
+        "`failover.retryBudget`",
         f"{percent(retry_budget.PER_REQUEST)} of requests + {retry_budget.PER_SECOND:g}/s, cap {retry_budget.CAP:g};",
     ),
-    ("circuit-breaker", "consecutive failures", f"{breaker.CONSECUTIVE}"),
-    ("circuit-breaker", "within attempts", f"{breaker.STREAK_SPAN}"),
-    (
-        "circuit-breaker",
-        "ratio, minimum, window",
-        f"{percent(breaker.RATIO)}, {breaker.RATIO_MINIMUM}, ten buckets of {window.BUCKET_SECONDS:g} s",
-    ),
+    ("circuit-breaker", "`breaker.consecutiveFailures`", f"{breaker.CONSECUTIVE}"),
+    ("circuit-breaker", "within attempts", f"×{breaker.STREAK_SPAN} of it"),
+    ("circuit-breaker", "`breaker.failurePercent`", percent(breaker.RATIO)),
+    ("circuit-breaker", "`breaker.minimumRequests`", f"{breaker.RATIO_MINIMUM}"),
+    ("circuit-breaker", "window", f"ten buckets of {window.BUCKET_SECONDS:g} s"),
     ("circuit-breaker", "slow: objective, median", f"×{latency.SLOW_OBJECTIVE:g}, ×{latency.SLOW_MEDIAN:g}"),
     ("circuit-breaker", "slow: floor against a median", f"{latency.SLOW_FLOOR:g} s"),
     ("circuit-breaker", "slow: without samples", f"half of the deadline, at least {latency.SLOW_COLD:g} s"),
@@ -141,14 +139,22 @@ KNOBS = [
     ),
     (
         "circuit-breaker",
-        "open period",
+        "`breaker.openFor`, `breaker.maxOpenFor`",
         f"{breaker.OPEN_FIRST:g} s, ×2, {breaker.OPEN_LAST:g} s, ±{percent(breaker.OPEN_JITTER)}",
     ),
-    ("circuit-breaker", "Retry-After cap", f"{breaker.RETRY_AFTER_CAP:g} s"),
-    ("circuit-breaker", "probes to close", f"{breaker.PROBES_TO_CLOSE} completed"),
+    ("circuit-breaker", "`breaker.maxRetryAfter`", f"{breaker.RETRY_AFTER_CAP:g} s"),
+    ("circuit-breaker", "`breaker.probes`", f"{breaker.PROBES_TO_CLOSE} completed"),
     ("circuit-breaker", "probe's slot", f"{breaker.PROBE_DEADLINE:g} s"),
     ("circuit-breaker", "ejection", f"{breaker.EJECT_SECONDS:g} s"),
-    ("circuit-breaker", "return", f"×{place.RETURN_COST:g}, over {place.RETURN_SECONDS:g} s"),
+    (
+        "circuit-breaker",
+        "`breaker.slowStart`",
+        f"from a {'fifth' if breaker.SLOW_START_SHARE == 0.2 else '?'}, over {breaker.SLOW_START:g} s",
+    ),
+    ("limits", "`weir router --max-in-flight`", f"{queue.MAX_IN_FLIGHT}"),
+    ("limits", "`RoutingPolicy.spec.queue.wait`", f"{queue.WAIT:g}s"),
+    ("limits", "requests in the queue", f"{queue.QUEUE_SIZE}"),
+    ("limits", "bytes in the queue", f"{queue.QUEUE_BYTES >> 20} MiB"),
     ("load-balancing", "expected output", f"{rank.EXPECTED_OUTPUT} tokens"),
     ("load-balancing", "average forgets over", f"{latency.DECAY:g} s"),
     ("load-balancing", "a failure's worth", f"{latency.FAILURE_COST:g} s"),

@@ -30,6 +30,7 @@ DURATIONS = [
     "ModelTier.spec.backends[].objectives.ttft",
     *(f"ModelTier.spec.timeouts.{clock}" for clock in ("connect", "ttft", "idle", "total")),
     *(f"ModelTier.spec.backends[].timeouts.{clock}" for clock in ("connect", "ttft", "idle", "total")),
+    *(f"ModelTier.spec.breaker.{clock}" for clock in ("openFor", "maxOpenFor", "maxRetryAfter", "slowStart")),
     "RoutingPolicy.spec.failover.deadline",
 ]
 NAMESPACES = [
@@ -70,6 +71,8 @@ BROKEN: list[tuple[str, Any, str]] = [
         "effectiveContextTokens cannot exceed contextTokens",
     ),
     ("ModelTier.spec.backends[].parameters.rename", {"p" * 254: "q"}, "a parameter's name has 1 to 253 characters"),
+    ("ModelTier.spec.breaker", {"openFor": "30s", "maxOpenFor": "20s"}, "openFor cannot exceed maxOpenFor"),
+    ("RoutingPolicy.spec.queue.wait", "61s", "must be at most a minute"),
     ("RoutingPolicy.spec.routes", [{"name": "twice", "tiers": [{"name": "t"}]}] * 2, "names of routes must differ"),
     ("RoutingPolicy.spec.routes[].when.promptTokens", {"min": 11, "max": 10}, "min cannot exceed max"),
     (
@@ -93,6 +96,13 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("ModelTier.spec.backends[].limits.contextTokens", 0, "greater than or equal to 1"),
     ("ModelTier.spec.objectives.ttft", "800 ms", "should match"),
     ("ModelTier.spec.grants[].limits.requestsPerMinute", 0, "greater than or equal to 1"),
+    ("ModelTier.spec.breaker.consecutiveFailures", 0, "greater than or equal to 1"),
+    ("ModelTier.spec.breaker.failurePercent", 101, "less than or equal to 100"),
+    ("ModelTier.spec.breaker.probes", 21, "less than or equal to 20"),
+    ("RoutingPolicy.spec.failover.retryBudget.percent", 101, "less than or equal to 100"),
+    ("RoutingPolicy.spec.failover.retryBudget.burst", 0, "greater than or equal to 1"),
+    ("RoutingPolicy.spec.queue.wait", "soon", "should match"),
+    ("RoutingPolicy.spec.queue.priority", "Urgent", "Unsupported value"),
     ("RoutingPolicy.spec.routes", [], "should have at least 1 items"),
     ("RoutingPolicy.spec.models", [], "should have at least 1 items"),
     ("RoutingPolicy.spec.routes[].tiers", [], "should have at least 1 items"),

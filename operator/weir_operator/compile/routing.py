@@ -78,12 +78,26 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surro
         mode=spec.mode,
         baseline=baseline,
         min_confidence=float(spec.classifier.min_confidence),
-        failover=contract.Failover(attempts=spec.failover.attempts, deadline=seconds(spec.failover.deadline)),
+        failover=_failover(spec.failover),
+        queue=_queue(spec.queue or schema.Queue()),
         override=override,
         limits=limit(f"policy/{manifest.key}", limits),
         max_request_bytes=limits.request_bytes if limits else None,
         prompt_logging=spec.prompt_logging,
     )
+
+
+def _failover(stated: schema.Failover) -> contract.Failover:
+    budget = stated.retry_budget
+    return contract.Failover(
+        attempts=stated.attempts,
+        deadline=seconds(stated.deadline),
+        retry_budget=None if budget is None else contract.RetryBudget(**dict(budget)),
+    )
+
+
+def _queue(stated: schema.Queue) -> contract.Queue:
+    return contract.Queue(priority=stated.priority, wait=None if stated.wait is None else seconds(stated.wait))
 
 
 class _References:

@@ -117,6 +117,7 @@ def _backend(
         capabilities=frozenset(stated.capabilities) if stated.capabilities is not None else capabilities,
         objectives=_objectives(stated.objectives or Objectives(), spec.objectives or Objectives()),
         timeouts=_timeouts(stated.timeouts or schema.Timeouts(), spec.timeouts or schema.Timeouts()),
+        breaker=_breaker(spec.breaker or schema.Breaker()),
         parameters=_parameters(stated.parameters or schema.Parameters(), known),
         labels=dict(stated.labels or {}),
         state=stated.state,
@@ -170,6 +171,19 @@ def _timeouts(own: schema.Timeouts, tier: schema.Timeouts) -> contract.Timeouts:
         ttft=_clock(own.ttft, tier.ttft),
         idle=_clock(own.idle, tier.idle),
         total=_clock(own.total, tier.total),
+    )
+
+
+def _breaker(stated: schema.Breaker) -> contract.BreakerKnobs:
+    return contract.BreakerKnobs(
+        consecutive_failures=stated.consecutive_failures,
+        failure_percent=stated.failure_percent,
+        minimum_requests=stated.minimum_requests,
+        open_for=_clock(stated.open_for, None),
+        max_open_for=_clock(stated.max_open_for, None),
+        max_retry_after=_clock(stated.max_retry_after, None),
+        probes=stated.probes,
+        slow_start=_clock(stated.slow_start, None),
     )
 
 

@@ -31,6 +31,7 @@ from weir_operator.schemas.common import (
     Rate,
     RateLimits,
     Token,
+    seconds,
 )
 from weir_operator.schemas.rules import MAP, SET, Model, Rule
 from weir_router.contract import BackendState, Capability, Dialect, Selection, Transport
@@ -118,6 +119,37 @@ class Timeouts(Model):
     """Between two pieces of a stream."""
     total: Duration | None = None
     """Of the whole answer."""
+
+
+class Breaker(Model):
+    """When a sick backend is left alone, and how it returns. What is not set has the router's default."""
+
+    consecutive_failures: Annotated[int, Field(strict=True, ge=1, le=100, json_schema_extra=INT32)] | None = None
+    """Hard failures in a row that open it; default 5. Lower notices an outage sooner, and takes chance for one."""
+    failure_percent: Annotated[int, Field(strict=True, ge=1, le=100, json_schema_extra=INT32)] | None = None
+    """Share of bad outcomes within ten seconds that opens it; default 50."""
+    minimum_requests: Annotated[int, Field(strict=True, ge=1, le=10_000, json_schema_extra=INT32)] | None = None
+    """Outcomes within the ten seconds before `failurePercent` is believed; default 10."""
+    open_for: Duration | None = None
+    """Time until it is probed with a request; doubled with each probe that fails. Default `5s`."""
+    max_open_for: Duration | None = None
+    """Where the doubling ends; default `20s`."""
+    max_retry_after: Duration | None = None
+    """How much of an upstream's `Retry-After` is waited for, at most; default `5m`."""
+    probes: Annotated[int, Field(strict=True, ge=1, le=20, json_schema_extra=INT32)] | None = None
+    """Clean completed streams, one after the other, that close it; default 3."""
+    slow_start: Duration | None = None
+    """Time over which a backend that has returned takes on its whole share of requests; default `10s`."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.openFor) || !has(self.maxOpenFor) || duration(self.openFor) <= duration(self.maxOpenFor)",
+            "openFor cannot exceed maxOpenFor",
+            lambda it: (
+                it.open_for is None or it.max_open_for is None or seconds(it.open_for) <= seconds(it.max_open_for)
+            ),
+        ),
+    )
 
 
 class Parameters(Model):
@@ -210,6 +242,9 @@ class ModelTierSpec(Model):
     """What is expected of every backend of this tier."""
     timeouts: Timeouts | None = None
     """Clocks for every backend of this tier."""
+    breaker: Breaker | None = None
+    """When a backend of this tier is left alone. One that several tiers list alike has one breaker; where they say
+    different things of it, the tier that comes first by namespace and name decides."""
     backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=MAX_BACKENDS), MAP]
     """The models; their order means nothing."""
 

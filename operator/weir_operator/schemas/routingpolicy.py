@@ -11,6 +11,7 @@ from pydantic import Field
 
 from weir_operator.schemas.common import (
     DEFAULT_CLASS,
+    DURATION,
     INT32,
     LABEL_KEYS,
     MAX_LABELS,
@@ -31,10 +32,11 @@ from weir_operator.schemas.common import (
     TierReference,
     Timestamp,
     Token,
+    seconds,
 )
 from weir_operator.schemas.modeltier import Tokens
 from weir_operator.schemas.rules import MAP, SET, Model, Rule
-from weir_router.contract import Capability, Complexity, Mode, PromptLogging
+from weir_router.contract import Capability, Complexity, Mode, Priority, PromptLogging
 
 DEFAULT_ATTEMPTS = 3  # with the first: two other models see nearly every outage; more only adds waiting
 MAX_ATTEMPTS = 10
@@ -50,6 +52,12 @@ CONFIDENCE = r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"
 Confidence = Annotated[str, Field(max_length=8, pattern=CONFIDENCE)]
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, Field(min_length=1, max_length=253)]
+# Zero is meant here, so it is no `Duration`; and at most a minute: a queue in which one waits longer does not move.
+QueueWait = Annotated[
+    str,
+    Field(max_length=24, pattern=DURATION),
+    Rule("duration(self) <= duration('1m')", "must be at most a minute", lambda text: seconds(text) <= 60),
+]
 Attempts = Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS, json_schema_extra=INT32)]
 RequestBytes = Annotated[int, Field(strict=True, ge=1024, le=MAX_REQUEST_BYTES, json_schema_extra=INT32)]
 NamedList = Annotated[tuple[Named, ...], Field(min_length=1, max_length=MAX_NAMES), MAP]
@@ -164,6 +172,28 @@ class Classifier(Model):
     """Below this probability the class is raised one step before routes are matched; `0` never raises."""
 
 
+class RetryBudget(Model):
+    """Tries beyond the first, over all requests together, that may multiply load: a second one at the same backend, or
+    one at a backend that is not healthy. Going to a healthy one is always free. In each router by itself."""
+
+    percent: Annotated[int, Field(strict=True, ge=0, le=100, json_schema_extra=INT32)] | None = None
+    """Of the requests; default 20."""
+    per_second: Annotated[int, Field(strict=True, ge=0, le=1000, json_schema_extra=INT32)] | None = None
+    """Beside it, for times with few requests; default 1."""
+    burst: Annotated[int, Field(strict=True, ge=1, le=10_000, json_schema_extra=INT32)] | None = None
+    """Tries that can be saved up; default 20."""
+
+
+class Queue(Model):
+    """What happens to a request for which there is no room: the router serves as many as it may, or every backend that
+    could serve it is at its `concurrency`."""
+
+    priority: Priority = Priority.NORMAL
+    """Who goes first when room is free: `High`, `Normal`, `Low`. When the queue is full, a lower one gives way."""
+    wait: QueueWait | None = None
+    """How long it may wait before it is refused with a Retry-After; `0s`: not at all. Default `5s`."""
+
+
 class Failover(Model):
     """Bounds of one request's story."""
 
@@ -171,6 +201,8 @@ class Failover(Model):
     """Tries, with the first."""
     deadline: Duration = DEFAULT_DEADLINE
     """Time to the first content over all tries; it does not bound the stream."""
+    retry_budget: RetryBudget | None = None
+    """A budget of this policy's own; default: the router's, shared by all policies that state none."""
 
 
 class Override(Model):
@@ -220,6 +252,8 @@ class RoutingPolicySpec(Model):
     """In order; the first that matches decides."""
     failover: Failover = Failover()
     """Bounds of one request's story."""
+    queue: Queue | None = None
+    """How requests wait where there is no room for them."""
     override: Override | None = None
     """Break-glass; normally absent."""
     limits: CallerLimits | None = None

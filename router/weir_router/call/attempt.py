@@ -88,7 +88,7 @@ class Attempt:
         self._clock = clock
         self._prompt_tokens = prompt_tokens
         self._started = clock.monotonic()
-        self._watchdog = Watchdog(clock, clocks, guard.slow)
+        self._watchdog = Watchdog(clock, clocks, guard.slow, self._flows)
         self._response: Response | None = None
         self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._open = True
@@ -270,12 +270,16 @@ class Attempt:
             self.ttft = self.content_at - self._started
             self._guard.first_content()
 
+    def _flows(self) -> None:
+        self._guard.flowing(self._reader.content_events, self._watchdog.held_up)
+
     def _succeed(self) -> None:
         if self.usage is None:
             self.usage = self._counted()
         self.done = True
         self._close()
-        self._guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up)
+        events = self._reader.content_events if self.ttft is not None else 0
+        self._guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up, events)
 
     def _end(self, failure: AttemptFailed) -> None:
         _conceal(failure, self._credential)

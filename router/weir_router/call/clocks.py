@@ -8,11 +8,13 @@ stall.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 from weir_router.clock import Clock
 from weir_router.errors import AttemptFailed, FailureKind
+from weir_router.health.guard import CRAWL_SECONDS
 
 CONNECT_TIMEOUT = 2.0
 """Seconds to a TCP and TLS connection. A healthy handshake across an ocean takes under one (resilience B2)."""
@@ -58,6 +60,7 @@ class Watchdog:
         "_held",
         "_left_at",
         "_loop",
+        "_on_flow",
         "_on_slow",
         "_slow_told",
         "_started",
@@ -65,10 +68,18 @@ class Watchdog:
         "held_up",
     )
 
-    def __init__(self, clock: Clock, clocks: Clocks, on_slow: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        clocks: Clocks,
+        on_slow: Callable[[], None],
+        on_flow: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_slow` is called once at `slow_after`, `on_flow` every `CRAWL_SECONDS` once content has come."""
         self._clock = clock
         self._clocks = clocks
         self._on_slow = on_slow
+        self._on_flow = on_flow
         self._slow_told = clocks.slow_after is None
         self._started = clock.monotonic()
         self._content_at: float | None = None
@@ -89,7 +100,7 @@ class Watchdog:
         """Content has come: the idle clock starts again."""
         if self._content_at is None:  # the timer was set for the first content, and idle may be due earlier
             self._handle.cancel()
-            self._handle = self._loop.call_later(min(self._clocks.idle, self._clocks.total), self._look)
+            self._handle = self._loop.call_later(min(self._clocks.idle, self._clocks.total, CRAWL_SECONDS), self._look)
         self._content_at = self._clock.monotonic()
 
     async def waits_for(self, upstream: Awaitable[T]) -> T:
@@ -144,9 +155,13 @@ class Watchdog:
         if not self._slow_told and self._content_at is None and now >= self._started + (self._clocks.slow_after or 0.0):
             self._slow_told = True
             self._on_slow()
+        later = math.inf
+        if self._content_at is not None:
+            self._on_flow()
+            later = CRAWL_SECONDS
         due, kind = self._due()
         if now >= due and self._task is not None and not self._held:
             self._expired = kind
             self._task.cancel()
             return
-        self._handle = self._loop.call_later(max(due - now, _BUSY_CHECK), self._look)
+        self._handle = self._loop.call_later(min(max(due - now, _BUSY_CHECK), later), self._look)

@@ -1,10 +1,10 @@
 """The only retry loop: candidates in, a committed attempt out. Called by `serve.story` once per request.
 
 1. Take the next candidate that may still help: a grant's limit, a concurrency slot and a half-open probe are taken
-   here.
+   here. Where all that is left is at its concurrency, wait for a slot.
 2. Try it until its commit point, within what is left of the policy's deadline.
-3. On failure let `MEANING` say what is next: another candidate, the same one as asked, a larger context, or the
-   caller's answer.
+3. On failure let `MEANING` say what is next: another candidate (of those that are left a healthy one first), the same
+   one as asked, a larger context, or the caller's answer.
 4. Out of candidates, attempts, deadline or retry budget: one error that names who failed and what was tried.
 """
 
@@ -16,14 +16,15 @@ from enum import Enum
 from typing import NamedTuple
 
 from weir_router.admit.limits import Limiter, Permit
-from weir_router.admit.retry_budget import RetryBudget
+from weir_router.admit.queue import WAIT, Queue
+from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.ask import Ask
 from weir_router.call.attempt import Attempt
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
 from weir_router.call.transport import Transport
 from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import Clock
-from weir_router.contract import Backend, Failover, Secrets
+from weir_router.contract import Backend, Policy, Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.errors import (
     AttemptFailed,
@@ -32,6 +33,7 @@ from weir_router.errors import (
     DeadlineExceeded,
     FailureKind,
     NoCapableModel,
+    Overloaded,
     RateLimited,
     Unavailable,
     UpstreamRefused,
@@ -83,9 +85,23 @@ class Tools(NamedTuple):
 
     board: Board
     limiter: Limiter
-    budget: RetryBudget
+    budgets: RetryBudgets
+    queue: Queue
     transport: Transport
     clock: Clock
+
+
+class Taken(NamedTuple):
+    """A candidate with all that a try at it needs, to be given back when the try has ended."""
+
+    candidate: Candidate
+    guard: Guard
+    permit: Permit
+
+    def give_back(self) -> None:
+        """Without a try."""
+        self.guard.cancelled()
+        self.permit.release()
 
 
 class Journey:
@@ -96,22 +112,29 @@ class Journey:
         tools: Tools,
         ask: Ask,
         choice: Choice,
-        bounds: Failover,
+        policy: Policy,
         secrets: Secrets,
         prompt_tokens: int,
         as_asked: set[str],
+        size: int = 0,
     ) -> None:
+        """`size`: bytes of the request, which count while it waits for a slot."""
         self.trail: list[AttemptRecord] = []
         self.spent: list[Attempt] = []  # failed attempts whose tokens were paid for all the same
         self._tools = tools
         self._ask = ask
         self._choice = choice
-        self._bounds = bounds
+        self._bounds = policy.failover
+        self._waits = policy.queue
+        self._budget = tools.budgets.of(policy)
+        self._size = size
         self._secrets = secrets
         self._prompt_tokens = prompt_tokens
         self._as_asked = as_asked  # backends known to refuse what Weir adds; shared by all requests
-        self._deadline = tools.clock.monotonic() + bounds.deadline
+        self._deadline = tools.clock.monotonic() + policy.failover.deadline
         self._queue = deque(choice.candidates)
+        self._full: dict[str, Candidate] = {}  # passed over because they were at their concurrency
+        self._left = "no candidate is left"
         self._repeated: set[str] = set()
         self._failures: list[AttemptFailed] = []
         self._limited: RateLimited | None = None
@@ -120,26 +143,68 @@ class Journey:
 
     async def commit(self) -> Attempt:
         """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
-        self._tools.budget.request()
-        left = "no candidate is left"
+        self._budget.request()
+        while True:
+            taken = self._next() or await self._slot()
+            if (attempt := await self._try(*taken)) is not None:
+                return attempt
+
+    def _next(self) -> Taken | None:
+        """The next candidate that can be taken at once. None: none can. Raises what ends the request."""
         while self._queue:
             candidate = self._queue.popleft()
             if not self._fits(candidate):
                 continue
             if self.trail and (reason := self._must_stop()):
                 raise self._exhausted(reason)
-            costs = self._costs_budget(candidate)
-            if costs and self._tools.budget.tokens < 1:  # a later candidate may be healthy, and cost nothing
-                left = "the router's retry budget is used up"
-                continue
-            taken = self._take(candidate)
-            if taken is None:
-                continue
-            if costs:
-                self._tools.budget.take()
-            if (attempt := await self._try(candidate, *taken)) is not None:
-                return attempt
-        raise self._exhausted(left)
+            if (taken := self._affordable(candidate)) is not None:
+                return taken
+            if self._tools.board.full(candidate.key):
+                self._full[candidate.key] = candidate
+        return None
+
+    async def _slot(self) -> Taken:
+        """Waits for one of those that lack nothing but a slot. Raises what ends the request."""
+        if not any(self._fits(candidate) for candidate in self._full.values()):
+            raise self._exhausted(self._left)
+        if self.trail and (reason := self._must_stop()):
+            raise self._exhausted(reason)
+        wait = WAIT if self._waits.wait is None else self._waits.wait
+        try:
+            return await self._tools.queue.wait(
+                frozenset(self._full),
+                self._offered,
+                Taken.give_back,
+                what=f"All that could serve this request is at its concurrency ({', '.join(self._full)})",
+                priority=self._waits.priority,
+                size=self._size,
+                seconds=min(wait, self._deadline - self._tools.clock.monotonic()),
+            )
+        except Overloaded as full:
+            if self.trail:
+                raise self._exhausted("all others are at their concurrency") from full
+            raise
+
+    def _offered(self) -> Taken | None:
+        """A slot may be free at one of those that were full. Raises if none of them can be waited for any more."""
+        for candidate in self._full.values():
+            if self._fits(candidate) and (taken := self._affordable(candidate)) is not None:
+                del self._full[candidate.key]
+                return taken
+        if not any(map(self._tools.board.full, self._full)):
+            raise self._exhausted(self._left)
+        return None
+
+    def _affordable(self, candidate: Candidate) -> Taken | None:
+        """The candidate with what it takes, within the retry budget."""
+        costs = self._costs_budget(candidate)
+        if costs and self._budget.tokens < 1:  # a later candidate may be healthy, and cost nothing
+            self._left = "the retry budget is used up"
+            return None
+        taken = self._take(candidate)
+        if taken is not None and costs:
+            self._budget.take()
+        return taken
 
     def _must_stop(self) -> str | None:
         # Sending the same request again without what Weir added is a correction, and not another try.
@@ -158,14 +223,17 @@ class Journey:
         """
         if not self._failures or self._failures[-1].kind is FailureKind.ADDED:
             return False
+        return candidate.key in self._repeated or not self._healthy(candidate)
+
+    def _healthy(self, candidate: Candidate) -> bool:
         view = self._tools.board.view().get(candidate.key)
-        return candidate.key in self._repeated or view is None or not view.healthy
+        return view is not None and view.healthy
 
     def _fits(self, candidate: Candidate) -> bool:
         limits = candidate.backend.limits
         return self._larger_than == 0 or limits.context_tokens is None or limits.context_tokens > self._larger_than
 
-    def _take(self, candidate: Candidate) -> tuple[Guard, Permit] | None:
+    def _take(self, candidate: Candidate) -> Taken | None:
         """What must be atomic: the grant's limits, and the backend's slot or probe."""
         try:
             permit = self._tools.limiter.take(candidate.limits)
@@ -178,7 +246,7 @@ class Journey:
         if guard is None:
             permit.release()
             return None
-        return guard, permit
+        return Taken(candidate, guard, permit)
 
     async def _try(self, candidate: Candidate, guard: Guard, permit: Permit) -> Attempt | None:
         backend = candidate.backend
@@ -230,8 +298,13 @@ class Journey:
             case Next.ONCE_MORE if candidate.key not in self._repeated:
                 self._repeated.add(candidate.key)
                 self._queue.append(candidate)
+                self._healthy_first()
             case _:
-                pass
+                self._healthy_first()
+
+    def _healthy_first(self) -> None:
+        """What fails here may be failing elsewhere too: who has waited once is sent to where all is well."""
+        self._queue = deque(sorted(self._queue, key=lambda it: (it.key in self._repeated, not self._healthy(it))))
 
     def _clocks(self, candidate: Candidate, *, streamed: bool) -> Clocks:
         board, timeouts = self._tools.board, candidate.backend.timeouts

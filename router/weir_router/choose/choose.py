@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from weir_router.choose.fit import beyond_effective, unfit
-from weir_router.choose.rank import Option, order_backends, order_tiers
+from weir_router.choose.rank import Option, order_backends, order_tiers, placed
 from weir_router.choose.route import match_route
 from weir_router.choose.types import Candidate, Choice, RouteRequest, Skipped
 from weir_router.contract import BackendState, Mode, Policy, Route, Tier, TierRef
@@ -159,7 +159,7 @@ class _Plan:
     def _ranked(self, ready: list[Option]) -> list[Option]:
         by_tier: dict[str, list[Option]] = {}
         for option in ready:
-            by_tier.setdefault(option.ref.tier, []).append(option)
+            by_tier.setdefault(option.ref.tier, []).append(placed(option, self._draw))
         return [
             option
             for options in order_tiers(list(by_tier.values()))

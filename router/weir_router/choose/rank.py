@@ -1,8 +1,9 @@
 """The order of a tier's backends, and of the tiers. Pure but for the random draw it is handed; used by `choose.choose`.
 
-Objectives come first in every selection: a backend that misses its own, or is at its concurrency limit, stands behind
-those that do not. Then `selection` decides. Where it leaves equals, they share by power of two choices on the score:
-the better of two drawn at random, which spreads load without sending everyone to the single best.
+Objectives come first in every selection: a backend that misses its own, is at its concurrency limit, or has just come
+back and has its share for now, stands behind those that do not. Then `selection` decides. Where it leaves equals, they
+share by power of two choices on the score: the better of two drawn at random, which spreads load without sending
+everyone to the single best.
 """
 
 from __future__ import annotations
@@ -28,10 +29,26 @@ class Option(NamedTuple):
     key: str
     view: BackendView
     notes: tuple[str, ...] = ()  # for the candidate's reason
+    behind: str | None = None  # why it stands behind the others
 
     def noted(self, note: str) -> Option:
         """The same with one more note."""
-        return Option(self.ref, self.backend, self.key, self.view, (*self.notes, note))  # `_replace` costs four times
+        # `_replace` costs four times
+        return Option(self.ref, self.backend, self.key, self.view, (*self.notes, note), self.behind)
+
+
+def placed(option: Option, draw: random.Random) -> Option:
+    """The option with the reason why it stands behind, if there is one."""
+    view = option.view
+    if view.saturated:
+        behind = "at its concurrency limit"
+    elif not view.keeps_objectives:
+        behind = "misses its objectives"
+    elif (share := view.share) < 1 and draw.random() >= share:
+        behind = f"just back: takes {share:.0%} of its requests"
+    else:
+        return option
+    return Option(option.ref, option.backend, option.key, view, option.notes, behind)
 
 
 def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
@@ -44,7 +61,7 @@ def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
 
 def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
     """The route's order, but a tier in which no backend keeps its objectives stands behind those in which one does."""
-    keeping = [any(map(_in_front, options)) for options in tiers]
+    keeping = [any(option.behind is None for option in options) for options in tiers]
     if all(keeping) or not any(keeping):
         return list(tiers)
     note = "tier passed over: no available backend keeps its objectives"
@@ -66,19 +83,11 @@ def order_backends(
     front: list[Option] = []
     behind: list[Option] = []
     for option in options:
-        (front if _in_front(option) else behind).append(option)
+        (front if option.behind is None else behind).append(option)
     order = _SELECTIONS[selection]
     if not behind:
         return order(front, request, draw)
-    return order(front, request, draw) + [_why_behind(option) for option in order(behind, request, draw)]
-
-
-def _in_front(option: Option) -> bool:
-    return option.view.keeps_objectives and not option.view.saturated
-
-
-def _why_behind(option: Option) -> Option:
-    return option.noted("at its concurrency limit" if option.view.saturated else "misses its objectives")
+    return order(front, request, draw) + [option.noted(option.behind or "") for option in order(behind, request, draw)]
 
 
 def _cheapest(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:

@@ -97,6 +97,14 @@ class Transport(StrEnum):
     AS_ASKED = "AsAsked"
 
 
+class Priority(StrEnum):
+    """Whose requests go first where they have to wait."""
+
+    HIGH = "High"
+    NORMAL = "Normal"
+    LOW = "Low"
+
+
 class PromptLogging(StrEnum):
     """What of a prompt the request log may hold: nothing, its figures (tokens, class), or its text."""
 
@@ -152,6 +160,19 @@ class BackendLimits(_Wire, frozen=True):
     concurrency: int | None = None
 
 
+class BreakerKnobs(_Wire, frozen=True):
+    """When a backend is left alone, and how it returns. None: the router's default (`weir_router.health.breaker`)."""
+
+    consecutive_failures: int | None = None
+    failure_percent: int | None = None  # of the outcomes within ten seconds
+    minimum_requests: int | None = None  # before the percentage is believed
+    open_for: float | None = None  # seconds; doubled with each failed probe
+    max_open_for: float | None = None
+    max_retry_after: float | None = None  # seconds of an upstream's Retry-After that are kept at most
+    probes: int | None = None  # clean completed streams that close it
+    slow_start: float | None = None  # seconds
+
+
 class Parameters(_Wire, frozen=True):
     """How request parameters are made to fit the model."""
 
@@ -172,6 +193,7 @@ class Backend(_Wire, frozen=True):
     capabilities: frozenset[Capability] | None = None  # None: unknown, taken to offer everything
     objectives: Objectives = Objectives()  # the tier's, with the backend's own on top
     timeouts: Timeouts = Timeouts()
+    breaker: BreakerKnobs = BreakerKnobs()  # the tier's
     parameters: Parameters = Parameters()
     labels: dict[str, str] = {}
     state: BackendState = BackendState.ACTIVE
@@ -241,11 +263,27 @@ class Route(_Wire, frozen=True):
     require: dict[str, str] = {}  # labels that a backend must carry
 
 
+class RetryBudget(_Wire, frozen=True):
+    """Tries beyond the first that a policy's requests together may make where they multiply load."""
+
+    percent: int | None = None  # of its requests
+    per_second: int | None = None
+    burst: int | None = None  # that can be saved up
+
+
 class Failover(_Wire, frozen=True):
     """Bounds of one request's story."""
 
     attempts: int = 3  # with the first
     deadline: float = 90.0  # seconds to the first content, not the stream
+    retry_budget: RetryBudget | None = None  # None: the one that all such policies share
+
+
+class Queue(_Wire, frozen=True):
+    """How requests wait when everything is at its concurrency."""
+
+    priority: Priority = Priority.NORMAL
+    wait: float | None = None  # seconds at most; 0: not at all; None: the router's default (`weir_router.admit.queue`)
 
 
 class Override(_Wire, frozen=True):
@@ -269,6 +307,7 @@ class Policy(_Wire, frozen=True):
     baseline: TierRef | None = None
     min_confidence: float = 0.0  # below it the class is raised one step
     failover: Failover = Failover()
+    queue: Queue = Queue()
     override: Override | None = None
     limits: Limit | None = None  # per caller: the router appends the caller to the key
     max_request_bytes: int | None = None

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from weir_router.clock import Clock
 from weir_router.contract import Backend, CompiledConfig
 from weir_router.health import latency
+from weir_router.health.breaker import Settings
 from weir_router.health.guard import Guard
 from weir_router.health.latency import Pool, size_class
 from weir_router.health.place import Entry, Place
@@ -28,7 +29,10 @@ def backend_key(tier: str, backend: Backend) -> str:
 
 
 class Board:
-    """All backends of the present config. `on_state` gets a backend's key, its old and its new state."""
+    """All backends of the present config. `on_state` gets a backend's key, its old and its new state.
+
+    `on_free`, set by whoever has waiters, gets the key of a backend with limited concurrency that may have a free slot.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class Board:
         rng: random.Random,
         on_state: Callable[[str, str, str], None] = lambda key, old, new: None,
     ) -> None:
+        self.on_free: Callable[[str], None] = lambda key: None
         self._clock = clock
         self._rng = rng
         self._on_state = on_state
@@ -52,15 +57,19 @@ class Board:
         self._places, self._pools, self._entries = {}, {}, {}
         for place in old_places.values():
             place.entries = []
-        for tier_key, tier in config.tiers.items():
+        for tier_key, tier in sorted(config.tiers.items()):
             pool = self._pools[tier_key] = old_pools.get(tier_key) or Pool()
             for backend in tier.backends:
                 place = self._place(backend, old_places)
                 key = backend_key(tier_key, backend)
-                share = _share(backend, config.routers)
-                entry = self._entries[key] = Entry(key, backend, place, pool, share, self._clock)
+                slots = _slots(backend, config.routers)
+                entry = self._entries[key] = Entry(key, backend, place, pool, slots, self._clock)
                 entry.missing = _still_missing(old_entries.get(key), entry)
+                if not place.entries:  # tiers that share a place should agree; where they do not, the first by name
+                    place.breaker.settings = Settings.of(backend.breaker)
                 place.entries.append(entry)
+        for key in self._entries:  # with a larger concurrency, or another router gone
+            self.on_free(key)
 
     def view(self) -> Mapping[str, BackendView]:
         """Every backend's live view, by key. Read-only; fetch it anew per request, since `configure` replaces it."""
@@ -86,6 +95,11 @@ class Board:
             return None
         return Guard(self._clock, entry, ticket, prompt_tokens, self.slow_after(key, prompt_tokens))
 
+    def full(self, key: str) -> bool:
+        """Whether `begin` gives None only because the backend is at its concurrency."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.full
+
     def ttft_deadline(self, key: str, prompt_tokens: int) -> float:
         """Seconds that an attempt may take to its first content. Raises KeyError for an unknown backend."""
         entry = self._entries[key]
@@ -100,7 +114,9 @@ class Board:
 
     def _place(self, backend: Backend, old: Mapping[tuple[str, ...], Place]) -> Place:
         identity = _identity(backend)
-        place = self._places.get(identity) or old.get(identity) or Place(self._clock, self._rng, self._on_state)
+        place = self._places.get(identity) or old.get(identity)
+        if place is None:
+            place = Place(self._clock, self._rng, self._on_state, lambda key: self.on_free(key))
         self._places[identity] = place
         return place
 
@@ -109,7 +125,7 @@ def _identity(backend: Backend) -> tuple[str, ...]:
     return backend.provider.value, backend.base_url, backend.model, backend.credential or ""
 
 
-def _share(backend: Backend, routers: int) -> int | None:
+def _slots(backend: Backend, routers: int) -> int | None:
     """This router's part of a concurrency "of all routers together", rounded up so that each has at least one."""
     concurrency = backend.limits.concurrency
     return None if concurrency is None else max(1, math.ceil(concurrency / max(1, routers)))

@@ -23,16 +23,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from enum import StrEnum
+from typing import NamedTuple
 
 from weir_router.clock import Clock
+from weir_router.contract import BreakerKnobs
 from weir_router.errors import FailureKind
 from weir_router.health.window import Outcome, Window
 
 CONSECUTIVE = 5
 """Hard failures in a row that open (Envoy's `consecutive_5xx`, linkerd)."""
-STREAK_SPAN = 10
-"""Attempts, in the order of starting, within which they must lie: those between them are still under way, and when most
-are, five quick failures say little. Twice `CONSECUTIVE`, so that the same half must have failed as for the ratio."""
+STREAK_SPAN = 2
+"""Times as many attempts, in the order of starting, within which they must lie: those between them are still under way,
+and when most are, five quick failures say little. Twice, so that the same half must have failed as for the ratio."""
 RATIO = 0.5
 """Share of bad outcomes that opens. resilience4j's default, and low enough for a pool of two."""
 RATIO_MINIMUM = 10
@@ -50,6 +52,10 @@ PROBE_DEADLINE = 30.0
 """Seconds after which the slot of a silent probe is free again: the cap of the TTFT deadline of ordinary models."""
 PROBES_TO_CLOSE = 3
 """Clean completed streams that close a half-open breaker."""
+SLOW_START = 10.0
+"""Seconds over which a backend that has returned takes on its whole share: long enough for the window to judge it."""
+SLOW_START_SHARE = 0.2
+"""Of what it would get: how it begins (agentgateway's `restore_health`)."""
 SLOW = "slow"
 """The reason of a breaker that opened for slowness, beside the values of `FailureKind`."""
 
@@ -59,6 +65,37 @@ NEUTRAL_KINDS = frozenset(
     {FailureKind.CALLER, FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH, FailureKind.ADDED}
 )
 """The upstream answered, about the request: neither good nor bad."""
+
+
+class Settings(NamedTuple):
+    """What a `ModelTier` may say otherwise; times in seconds."""
+
+    consecutive: int = CONSECUTIVE
+    ratio: float = RATIO
+    minimum: int = RATIO_MINIMUM
+    open_first: float = OPEN_FIRST
+    open_last: float = OPEN_LAST
+    retry_after_cap: float = RETRY_AFTER_CAP
+    probes: int = PROBES_TO_CLOSE
+    slow_start: float = SLOW_START
+
+    @classmethod
+    def of(cls, knobs: BreakerKnobs) -> Settings:
+        """The defaults but for what `knobs` say. One of the two periods alone moves the other if it has to."""
+        first, last = knobs.open_for, knobs.max_open_for
+        return cls(
+            knobs.consecutive_failures or CONSECUTIVE,
+            RATIO if knobs.failure_percent is None else knobs.failure_percent / 100,
+            knobs.minimum_requests or RATIO_MINIMUM,
+            min(OPEN_FIRST, last or OPEN_FIRST) if first is None else first,
+            max(OPEN_LAST, first or OPEN_LAST) if last is None else last,
+            RETRY_AFTER_CAP if knobs.max_retry_after is None else knobs.max_retry_after,
+            knobs.probes or PROBES_TO_CLOSE,
+            SLOW_START if knobs.slow_start is None else knobs.slow_start,
+        )
+
+
+DEFAULTS = Settings()
 
 
 class State(StrEnum):
@@ -92,6 +129,7 @@ class Breaker:
         self._clock = clock
         self._rng = rng
         self._on_change = on_change
+        self.settings = DEFAULTS
         self._window = Window(clock)
         self._state = State.CLOSED
         self._reason: str | None = None
@@ -144,6 +182,14 @@ class Breaker:
             return False
         total, bad = self._window.counts()
         return bad <= HEALTHY_BAD * total
+
+    @property
+    def share(self) -> float:
+        """Of the requests that it would get: below 1 for a while after it has closed."""
+        if self.closed_at is None:
+            return 1.0
+        since, whole = self._now() - self.closed_at, self.settings.slow_start
+        return 1.0 if since >= whole else SLOW_START_SHARE + (1 - SLOW_START_SHARE) * since / whole
 
     @property
     def last_resort(self) -> bool:
@@ -209,7 +255,7 @@ class Breaker:
         if ticket.probe:
             self._clean += 1
             self._give_back(ticket)
-            if self._clean >= PROBES_TO_CLOSE:
+            if self._clean >= self.settings.probes:
                 self._close()
             return
         if not ticket.slow:
@@ -271,24 +317,25 @@ class Breaker:
     def _extend_streak(self, ticket: Ticket) -> None:
         if ticket.number > (self._success_number if ticket.content else self._content_number):
             self._streak[ticket.number] = ticket.content
-        if len(self._streak) > CONSECUTIVE:
+        while len(self._streak) > self.settings.consecutive:
             del self._streak[min(self._streak)]
 
     def _judge(self, reason: str) -> None:
         total, bad = self._window.counts()
-        streak = len(self._streak) == CONSECUTIVE and max(self._streak) - min(self._streak) < STREAK_SPAN
-        if streak or (total >= RATIO_MINIMUM and bad >= RATIO * total):
+        it, streak = self.settings, self._streak
+        in_a_row = len(streak) == it.consecutive and max(streak) - min(streak) < STREAK_SPAN * it.consecutive
+        if in_a_row or (total >= it.minimum and bad >= it.ratio * total):
             self._open(reason)
 
     def _pause(self, kind: FailureKind, retry_after: float | None) -> None:
         if retry_after is None or retry_after <= 0:
             return
-        self._paused_until = max(self._paused_until, self._now() + min(retry_after, RETRY_AFTER_CAP))
+        self._paused_until = max(self._paused_until, self._now() + min(retry_after, self.settings.retry_after_cap))
         if self._state is State.CLOSED:
             self._reason = kind
 
     def _open(self, reason: str) -> None:
-        period = min(OPEN_FIRST * 2 ** min(self._strikes, 10), OPEN_LAST)
+        period = min(self.settings.open_first * 2 ** min(self._strikes, 10), self.settings.open_last)
         period *= 1 - OPEN_JITTER + 2 * OPEN_JITTER * self._rng.random()
         self._strikes += 1
         self._until = self._paused_until if self._paused else self._now() + period

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from weir_router.clock import Clock
 from weir_router.errors import FailureKind
-from weir_router.health.breaker import CREDENTIAL_KINDS, NEUTRAL_KINDS, RETRY_AFTER_CAP, Ticket
+from weir_router.health.breaker import CREDENTIAL_KINDS, NEUTRAL_KINDS, Ticket
 from weir_router.health.latency import POOL_SAMPLES, failure_cost, size_class
 from weir_router.health.place import Entry
 
@@ -18,8 +18,10 @@ HELD_UP_SHARE = 0.2
 """Of a stream's time: with more of it spent in waiting for the caller, its speed is the caller's. The rest of the time
 says nothing either, since the upstream went on and filled the buffers.
 """
-CRAWL_SECONDS = 5.0
-"""Seconds of streaming before its speed can count as bad."""
+CRAWL_SECONDS = 4.0
+"""Seconds of streaming over which its speed can count as bad: above any pause between two thoughts, and short enough
+that a backend whose streams all crawl is left alone within ten seconds.
+"""
 CRAWL_SHARE = 0.1
 """Of the pool's median tokens per second: slower is bad. No idle timer sees a stream of one token a second."""
 
@@ -27,7 +29,18 @@ CRAWL_SHARE = 0.1
 class Guard:
     """One attempt. Any end after the first is ignored, so a `finally` may call `cancelled` whatever happened."""
 
-    __slots__ = ("_clock", "_content_at", "_ended", "_entry", "_expected", "_size", "_start", "_ticket", "slow_after")
+    __slots__ = (
+        "_clock",
+        "_content_at",
+        "_ended",
+        "_entry",
+        "_expected",
+        "_flow",
+        "_size",
+        "_start",
+        "_ticket",
+        "slow_after",
+    )
 
     def __init__(
         self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int, slow_after: float | None
@@ -39,6 +52,7 @@ class Guard:
         self._start = clock.monotonic()
         self._expected = entry.pool.expected_ttft(self._start, prompt_tokens)
         self._content_at: float | None = None
+        self._flow: tuple[float, int, float] | None = None  # the last look: when, events, seconds held up
         self._ended = False
         self.slow_after = slow_after  # seconds; when `slow` is due
         entry.place.pending += 1
@@ -66,14 +80,39 @@ class Guard:
         self._entry.place.cost.observe(now, (now - self._start) / self._expected)
         self._entry.place.breaker.slow(self._ticket)
 
-    def succeeded(self, output_tokens: int, held_up: float = 0.0) -> None:
-        """The stream completed, with a stop reason. `held_up`: seconds in which nobody read from the upstream."""
+    def flowing(self, events: int, held_up: float) -> None:
+        """The stream goes on, with `events` contents so far: counts one bad while it crawls, without ending it.
+
+        What counts is its speed since the last look, of `CRAWL_SECONDS` at least, so that a stream that began well
+        does not hide how it goes on. `held_up` as below, so far.
+        """
+        now = self._clock.monotonic()
+        at, seen, held_before = self._flow or (self._content_at or now, 0, 0.0)
+        seconds = now - at
+        if self._ended or seconds < CRAWL_SECONDS:
+            return
+        self._flow = now, events, held_up
+        coarseness = self._entry.place.tokens_per_event.value
+        median = self._entry.pool.speed.quantile(now, 0.5, POOL_SAMPLES)
+        if median is None or coarseness is None or held_up - held_before > HELD_UP_SHARE * seconds:
+            return
+        if (events - seen) * coarseness < CRAWL_SHARE * median * seconds:
+            self._entry.place.breaker.slow(self._ticket)
+
+    def succeeded(self, output_tokens: int, held_up: float = 0.0, events: int = 0) -> None:
+        """The stream completed, with a stop reason and `events` contents (0: it was no stream).
+
+        `held_up`: seconds in which nobody read from the upstream.
+        """
         if not self._end():
             return
+        if events and output_tokens >= SPEED_TOKENS:
+            self._entry.place.tokens_per_event.observe(self._clock.monotonic(), output_tokens / events)
         breaker = self._entry.place.breaker
         if self._crawled(output_tokens, held_up):
             breaker.slow(self._ticket)
         breaker.good(self._ticket)
+        self._entry.place.free()
 
     def failed(self, kind: FailureKind, retry_after: float | None = None) -> None:
         """The attempt failed; `retry_after` in seconds as the upstream said, uncapped."""
@@ -81,20 +120,22 @@ class Guard:
             return
         place = self._entry.place
         if kind not in NEUTRAL_KINDS and kind not in CREDENTIAL_KINDS:
-            place.cost.observe(self._clock.monotonic(), failure_cost(self._expected, retry_after, RETRY_AFTER_CAP))
+            cap = place.breaker.settings.retry_after_cap
+            place.cost.observe(self._clock.monotonic(), failure_cost(self._expected, retry_after, cap))
         place.breaker.failed(self._ticket, kind, retry_after)
+        place.free()
 
     def cancelled(self) -> None:
         """The client went away, or the attempt was never sent: neutral."""
         if self._end():
             self._entry.place.breaker.cancelled(self._ticket)
+            self._entry.place.free()
 
     def _end(self) -> bool:
         """Whether this is the first end."""
         if self._ended:
             return False
         self._ended = True
-        self._entry.place.pending -= 1
         return True
 
     def _crawled(self, output_tokens: int, held_up: float) -> bool:

@@ -15,30 +15,40 @@ from weir_router.health.breaker import Breaker, State
 from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 
-RETURN_COST = 5.0
-"""Factor on the score of a backend that has just returned (agentgateway's `restore_health` 0.2, inverted)."""
-RETURN_SECONDS = 10.0
-"""The factor falls evenly to 1 over this time."""
-
 
 class Place:
     """Shared by all backends with the same provider, base URL, model and credential."""
 
-    def __init__(self, clock: Clock, rng: random.Random, on_state: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        rng: random.Random,
+        on_state: Callable[[str, str, str], None],
+        on_free: Callable[[str], None],
+    ) -> None:
         self._clock = clock
         self._on_state = on_state
+        self._on_free = on_free
         self.breaker = Breaker(clock, rng, self._changed)
         self.entries: list[Entry] = []  # of the present config
         self.pending = 0
         self.cost = PeakEwma()
         self.ttft = Ewma()
         self.speed = Ewma()  # tokens per second
+        self.tokens_per_event = Ewma()  # how coarse its streams are
         self.recent = Recent()  # TTFT of every size, for people
         self.by_size = [Recent() for _ in range(SIZE_CLASSES)]  # TTFT, as the backend's own baseline
 
     def score(self, now: float) -> float:
         """Cost of one more request: penalised peak-EWMA times the queue it would join."""
-        return self.cost.read(now) * (self.pending + 1) * self._return_factor(now)
+        return self.cost.read(now) * (self.pending + 1)
+
+    def free(self) -> None:
+        """An attempt has ended. Where concurrency is limited somebody may be waiting for its slot."""
+        self.pending -= 1
+        for entry in self.entries:
+            if entry.slots is not None:
+                self._on_free(entry.key)
 
     def judge_objectives(self) -> None:
         """Renews every entry's verdict after a sample; each entry may have objectives of its own."""
@@ -46,13 +56,6 @@ class Place:
         speed = self.speed.value if self.speed.samples >= SAMPLES else None
         for entry in self.entries:
             entry.missing = misses(entry.missing, entry.backend.objectives, ttft, speed)
-
-    def _return_factor(self, now: float) -> float:
-        closed_at = self.breaker.closed_at
-        if closed_at is None:
-            return 1.0
-        left = max(0.0, 1 - (now - closed_at) / RETURN_SECONDS)
-        return 1 + (RETURN_COST - 1) * left
 
     def _changed(self, old: State, new: State) -> None:
         for entry in self.entries:
@@ -62,12 +65,12 @@ class Place:
 class Entry:
     """One backend of one tier. Also its live `BackendView`."""
 
-    def __init__(self, key: str, backend: Backend, place: Place, pool: Pool, share: int | None, clock: Clock) -> None:
+    def __init__(self, key: str, backend: Backend, place: Place, pool: Pool, slots: int | None, clock: Clock) -> None:
         self.key = key
         self.backend = backend
         self.place = place
         self.pool = pool
-        self.share = share  # of limits.concurrency, for this router
+        self.slots = slots  # of limits.concurrency, for this router
         self.missing = False  # its objectives
         self._clock = clock
 
@@ -75,6 +78,11 @@ class Entry:
     def takes_new(self) -> bool:
         """Active, and below its share of the concurrency."""
         return self.backend.state is BackendState.ACTIVE and not self.saturated
+
+    @property
+    def full(self) -> bool:
+        """Whether a free slot is all that it lacks."""
+        return self.backend.state is BackendState.ACTIVE and self.saturated and not self.place.breaker.available_at
 
     @property
     def state(self) -> str:
@@ -107,7 +115,15 @@ class Entry:
 
     @property
     def saturated(self) -> bool:
-        return self.share is not None and self.place.pending >= self.share
+        return self.slots is not None and self.place.pending >= self.slots
+
+    @property
+    def saturation(self) -> float | None:
+        return None if self.slots is None else min(1.0, self.place.pending / self.slots)
+
+    @property
+    def share(self) -> float:
+        return self.place.breaker.share
 
     @property
     def score(self) -> float:

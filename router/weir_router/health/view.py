@@ -43,6 +43,14 @@ class BackendView(Protocol):
         """At this router's share of `limits.concurrency`."""
 
     @property
+    def saturation(self) -> float | None:
+        """Attempts in flight over that share, 0 to 1; None: without a limit."""
+
+    @property
+    def share(self) -> float:
+        """Of the requests that it would get; below 1 while it comes back from an outage."""
+
+    @property
     def score(self) -> float:
         """Expected cost of one more request here: lower is better."""
 
@@ -78,6 +86,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     healthy: bool = True
     pending: int = 0
     saturated: bool = False
+    saturation: float | None = None
+    share: float = 1.0
     score: float = 1.0
     keeps_objectives: bool = True
     ttft: float | None = None

@@ -6,6 +6,7 @@ different ones the rest count as "other". What every request counts is looked up
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 from prometheus_client import CollectorRegistry
@@ -172,6 +173,14 @@ class Metrics:
             "weir_breaker_transitions", "Changes of a breaker's state.", ("tier", "backend", "state")
         )
         self.in_flight = gauge("weir_requests_in_flight", "Requests being served.", ())[()]
+        self.queue_depth = gauge("weir_queue_depth", "Requests that wait for room.", ())[()]
+        self.queue_oldest = gauge("weir_queue_oldest_seconds", "How long the one that came first has waited.", ())[()]
+        self.saturation = gauge("weir_saturation", "Requests being served, of as many as may be: 0 to 1.", ())[()]
+        self.backend_saturation = gauge(
+            "weir_backend_saturation",
+            "Attempts in flight, of this router's share of limits.concurrency: 0 to 1.",
+            ("tier", "backend"),
+        )
         self.revision = gauge("weir_config_revision", "Revision of the config in use.", ())[()]
         self.rejected = gauge("weir_config_rejected", "1 while a newer config is refused.", ())[()]
         self.otel_duration = histogram(
@@ -258,6 +267,16 @@ class Metrics:
         for name in STATES:
             self.breaker[*place, name].value = name == state
         self.transitions[*place, state].value += 1
+
+    def load(self, depth: int, oldest: float, saturation: float, backends: Mapping[str, float | None]) -> None:
+        """How busy the router is, at the moment of a scrape; `backends` by key, None: without a limit."""
+        self.queue_depth.value = depth
+        self.queue_oldest.value = oldest
+        self.saturation.value = saturation
+        limited = {_place(key): share for key, share in backends.items() if share is not None}
+        self.backend_saturation.forget(lambda values: values not in limited)
+        for place, share in limited.items():
+            self.backend_saturation[place].value = share
 
     def keep_backends(self, keys: set[str]) -> None:
         """Shows a closed breaker for every configured backend, and none for those that are gone."""

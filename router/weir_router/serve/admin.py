@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from prometheus_client import generate_latest
 
+from weir_router.admit.queue import Room
 from weir_router.config.store import ConfigStore
 from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
@@ -17,14 +18,19 @@ from weir_router.serve.http import Answer, Request
 class Admin:
     """Reads; changes nothing."""
 
-    def __init__(self, store: ConfigStore, board: Board, metrics: Metrics) -> None:
+    def __init__(self, store: ConfigStore, board: Board, metrics: Metrics, room: Room) -> None:
         self._store = store
         self._board = board
         self._metrics = metrics
+        self._room = room
 
     async def metrics(self, _: Request) -> Answer:
         """Prometheus text format."""
         self._metrics.rejected.value = self._store.rejected is not None
+        queue, backends = self._room.queue, self._board.view()
+        self._metrics.load(
+            len(queue), queue.oldest, self._room.saturation, {key: it.saturation for key, it in backends.items()}
+        )
         return Answer(
             200, b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n", generate_latest(self._metrics.registry)
         )
@@ -60,6 +66,7 @@ class Admin:
             "state": view.state,
             "reason": view.reason,
             "inFlight": view.pending,
+            "saturation": view.saturation,
             "ttft": view.ttft,
             "ttftP50": view.ttft_p50,
             "ttftP95": view.ttft_p95,

@@ -16,7 +16,8 @@ from urllib.parse import unquote
 import msgspec
 
 from weir_router.admit.limits import Limiter
-from weir_router.admit.retry_budget import RetryBudget
+from weir_router.admit.queue import WAIT, Room
+from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.ask import Ask
 from weir_router.call.attempt import Attempt
 from weir_router.call.failover import Journey, Tools, cannot_serve
@@ -89,21 +90,25 @@ class Gateway:
         clock: Clock,
         rng: random.Random,
         identifier: Identifier,
+        room: Room,
     ) -> None:
         self.limiter = Limiter(clock)
+        self._room = room
         self._identifier = identifier
         self._store = store
         self._board = board
         self._recorder = recorder
         self._clock = clock
         self._rng = rng
-        self._tools = Tools(board, self.limiter, RetryBudget(clock), transport, clock)
+        self._budgets = RetryBudgets(clock)
+        self._tools = Tools(board, self.limiter, self._budgets, room.queue, transport, clock)
         self._index = PolicyIndex(CompiledConfig())
         self._as_asked: set[str] = set()
         store.subscribe(self._configured)
 
     def _configured(self, config: CompiledConfig, secrets: Secrets) -> None:
         self._index = PolicyIndex(config)
+        self._budgets.configure(config)
         self._identifier.configure(config, secrets)
         self._as_asked.clear()  # a changed account or model may accept now what it refused
 
@@ -149,12 +154,21 @@ class Gateway:
         policy = self._policy(caller, ask, len(body), record)
         permit = self.limiter.take(_caller_limits(policy, caller))
         try:
-            choice, prompt_tokens = self._choose(ask, policy, caller, headers, record)
-            secrets = self._store.secrets
-            journey = Journey(self._tools, ask, choice, policy.failover, secrets, prompt_tokens, self._as_asked)
-            return await self._travel(visit, ask, journey, self._baseline(policy))
+            if not self._room.enter():
+                await self._wait_for_room(policy, len(body))
+            try:
+                choice, prompt_tokens = self._choose(ask, policy, caller, headers, record)
+                secrets = self._store.secrets
+                journey = Journey(self._tools, ask, choice, policy, secrets, prompt_tokens, self._as_asked, len(body))
+                return await self._travel(visit, ask, journey, self._baseline(policy))
+            finally:
+                self._room.leave()
         finally:
             permit.release()
+
+    async def _wait_for_room(self, policy: Policy, size: int) -> None:
+        wait = WAIT if policy.queue.wait is None else policy.queue.wait
+        await self._room.wait(priority=policy.queue.priority, size=size, seconds=min(wait, policy.failover.deadline))
 
     async def _travel(self, visit: Visit, ask: Ask, journey: Journey, baseline: Tier | None) -> Answer | None:
         record = visit.record

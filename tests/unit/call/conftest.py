@@ -9,12 +9,13 @@ import pytest
 import uvloop
 
 from weir_router.admit.limits import Limiter
-from weir_router.admit.retry_budget import RetryBudget
+from weir_router.admit.queue import Queue
+from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.failover import Journey, Tools
 from weir_router.call.transport.base import Pulled
 from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import ManualClock
-from weir_router.contract import Backend, CompiledConfig, Complexity, Dialect, Failover, Secrets, Tier
+from weir_router.contract import Backend, CompiledConfig, Complexity, Dialect, Failover, Policy, Secrets, Tier
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board
 from weir_router.serve import dialects
@@ -118,11 +119,12 @@ def world(ask_for):
     clock = ManualClock()
     board = Board(clock, random.Random(1))
     transport = ScriptedTransport()
-    tools = Tools(board, Limiter(clock), RetryBudget(clock), transport, clock)
+    tools = Tools(board, Limiter(clock), RetryBudgets(clock), Queue(clock), transport, clock)
+    board.on_free = tools.queue.free
     as_asked = set()
     backends = {n: Backend(name=n, provider=Dialect.OPENAI, base_url=f"http://{n}", model="m") for n in "abc"}
 
-    def journey(*, streamed=False, limits=(), panic=False, skipped=(), bounds=None, **changes):
+    def journey(*, streamed=False, limits=(), panic=False, skipped=(), bounds=None, waits=None, **changes):
         used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
         board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
         candidates = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits, "") for n in "abc" if n in transport.answers)
@@ -130,8 +132,16 @@ def world(ask_for):
             route="r", candidates=candidates, skipped=skipped, reason="", complexity=Complexity.SIMPLE, panic=panic
         )
         ask = ask_for(streamed=streamed)
-        return Journey(tools, ask, choice, bounds or Failover(), Secrets(), 10, as_asked)
+        policy = Policy(namespace="n", name="p", models=("auto",), callers=(), failover=bounds or Failover())
+        policy = msgspec.structs.replace(policy, queue=waits or policy.queue)
+        return Journey(tools, ask, choice, policy, Secrets(), 10, as_asked)
 
     return SimpleNamespace(
-        clock=clock, board=board, tools=tools, transport=transport, answers=transport.answers, journey=journey
+        clock=clock,
+        board=board,
+        tools=tools,
+        budget=tools.budgets._shared,
+        transport=transport,
+        answers=transport.answers,
+        journey=journey,
     )

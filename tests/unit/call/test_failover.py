@@ -62,7 +62,7 @@ async def test_the_callers_fault_ends_it_in_the_upstreams_words(world):
 
 async def test_what_weir_added_is_taken_back_and_costs_neither_try_nor_budget(world):
     world.answers.update(a=[refused(400, param="stream_options"), stream()])
-    while world.tools.budget.take():
+    while world.budget.take():
         pass
     journey = world.journey(streamed=True, bounds=Failover(attempts=1))
     await journey.commit()
@@ -88,7 +88,7 @@ async def test_an_empty_budget_stops_retries_to_what_is_not_healthy(world):
     world.answers.update(a=[fails(FailureKind.RESET)], b=[])
     journey = world.journey()
     world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
-    while world.tools.budget.take():
+    while world.budget.take():
         pass
     with pytest.raises(Unavailable, match="retry budget"):
         await journey.commit()
@@ -96,7 +96,7 @@ async def test_an_empty_budget_stops_retries_to_what_is_not_healthy(world):
 
 async def test_an_empty_budget_does_not_keep_a_request_from_a_healthy_backend(world):
     world.answers.update(a=[fails(FailureKind.RESET)], b=[stream()])
-    while world.tools.budget.take():
+    while world.budget.take():
         pass
     journey = world.journey()
     await journey.commit()
@@ -107,7 +107,7 @@ async def test_an_empty_budget_passes_over_the_ill_backend_and_reaches_the_healt
     world.answers.update(a=[fails(FailureKind.RESET)], b=[], c=[stream()])
     journey = world.journey(b={}, c={})
     world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
-    while world.tools.budget.take():
+    while world.budget.take():
         pass
     await journey.commit()
     assert trail(journey) == [("a", "reset"), ("c", "ok")]
@@ -117,10 +117,10 @@ async def test_a_backend_that_cannot_be_taken_costs_no_budget(world):
     world.answers.update(a=[fails(FailureKind.RESET)], b=[], c=[stream()])
     journey = world.journey(b={"limits": BackendLimits(concurrency=1)})
     held = world.board.begin("t/t/b", 10)
-    before = world.tools.budget.tokens
+    before = world.budget.tokens
     await journey.commit()
     assert trail(journey) == [("a", "reset"), ("c", "ok")]
-    assert world.tools.budget.tokens >= before
+    assert world.budget.tokens >= before
     held.cancelled()
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.choose.rank import Option, expected_cost, order_backends
+from weir_router.choose.rank import Option, expected_cost, order_backends, placed
 from weir_router.choose.types import RouteRequest
 from weir_router.classify.prompt import Classification, Features
 from weir_router.contract import Backend, CallerKind, Complexity, Dialect, Price, Selection, TierRef
@@ -24,8 +24,8 @@ CHEAPEST, LATENCY, WEIGHTED = Selection.CHEAPEST, Selection.LEAST_LATENCY, Selec
 WELL = Snapshot()
 
 
-def option(backend: Backend, view: Snapshot = WELL) -> Option:
-    return Option(REF, backend, f"llm/t/{backend.name}", view)
+def option(backend: Backend, view: Snapshot = WELL, seed: int = 1) -> Option:
+    return placed(Option(REF, backend, f"llm/t/{backend.name}", view), random.Random(seed))
 
 
 def names(selection: Selection, request: RouteRequest, *options: Option, seed: int = 1) -> str:
@@ -47,6 +47,27 @@ def test_missing_objectives_or_a_full_backend_stand_behind_whatever_they_cost(ba
     slow = option(backend("s", 1), Snapshot(keeps_objectives=False))
     full = option(backend("f", 2), Snapshot(saturated=True))
     assert names(CHEAPEST, request_of(), slow, full, option(backend("d", 9))) == "dsf"
+
+
+@pytest.mark.parametrize("selection", Selection)
+def test_one_that_has_just_returned_is_first_as_often_as_its_share_says(
+    backend: Make, request_of: Make, selection: Selection
+) -> None:
+    def first(seed: int) -> str:
+        back = option(backend("b", 1, weight=1000), Snapshot(share=0.2, score=0.1), seed)
+        return names(selection, request_of(), back, option(backend("d", 9)), seed=seed)[0]
+
+    assert 50 < Counter(map(first, range(400)))["b"] < 110
+
+
+def test_power_of_two_choices_shares_by_what_is_under_way(backend: Make, request_of: Make) -> None:
+    """Each request goes to the better of two: as long as all answer alike nobody is ever two ahead of another."""
+    pending = Counter(a=0, b=0, c=0)
+    for seed in range(300):
+        views = {name: Snapshot(score=pending[name] + 1) for name in pending}
+        options = [option(backend(name), view) for name, view in views.items()]
+        pending[names(LATENCY, request_of(), *options, seed=seed)[0]] += 1
+    assert max(pending.values()) - min(pending.values()) <= 6
 
 
 def test_equal_prices_share_by_score(backend: Make, request_of: Make) -> None:

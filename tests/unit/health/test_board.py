@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
 
 from weir_router.clock import ManualClock
-from weir_router.contract import Backend, BackendLimits, BackendState, CompiledConfig, Objectives, Tier
+from weir_router.contract import Backend, BackendLimits, BackendState, BreakerKnobs, CompiledConfig, Objectives, Tier
 from weir_router.errors import FailureKind
 from weir_router.health.board import Board, Guard, backend_key
 
@@ -148,7 +149,7 @@ def test_the_score_grows_with_pending_and_failures(configured: MakeBoard, backen
     assert board.view()[A].score == 10
 
 
-def test_a_backend_returns_at_a_worse_score_that_fades(
+def test_a_backend_that_returns_takes_its_share_of_requests_little_by_little(
     configured: MakeBoard, backend: MakeBackend, clock: ManualClock
 ) -> None:
     board = configured(backend())
@@ -156,11 +157,56 @@ def test_a_backend_returns_at_a_worse_score_that_fades(
     clock.advance(1_000)
     for _ in range(3):
         begin(board).succeeded(5)
-    assert board.view()[A].score == pytest.approx(5)
-    clock.advance(5)
-    assert board.view()[A].score == pytest.approx(3)
-    clock.advance(5)
-    assert board.view()[A].score == pytest.approx(1)
+    shares = []
+    for _ in range(4):
+        shares.append(board.view()[A].share)
+        clock.advance(5)
+    assert shares == pytest.approx([0.2, 0.6, 1.0, 1.0])
+
+
+def test_a_freed_slot_is_told_after_the_breaker_has_heard_why(configured: MakeBoard, backend: MakeBackend) -> None:
+    board = configured(backend(limits=BackendLimits(concurrency=5)), backend("b"))
+    told: list[tuple[str, str]] = []
+    board.on_free = lambda key: told.append((key, board.view()[key].state))
+    fail(board, 5)
+    begin(board, B).cancelled()
+    assert told == [(A, "closed")] * 4 + [(A, "open")]
+
+
+def test_only_a_backend_that_lacks_nothing_else_is_full(configured: MakeBoard, backend: MakeBackend) -> None:
+    board = configured(backend(limits=BackendLimits(concurrency=1)), backend("b"))
+    assert not board.full(A)
+    held = begin(board)
+    assert board.full(A)
+    assert (board.view()[A].saturation, board.view()[B].saturation) == (1.0, None)
+    assert not board.full(B)
+    assert not board.full("llm/t/gone")
+    held.failed(FailureKind.CREDENTIAL)
+    assert not board.full(A)
+
+
+def test_a_new_config_tells_that_slots_may_be_free(
+    configured: MakeBoard, backend: MakeBackend, config_of: Callable[..., CompiledConfig]
+) -> None:
+    board, told = configured(backend()), []
+    board.on_free = told.append
+    board.configure(config_of(backend(limits=BackendLimits(concurrency=9))))
+    assert told == [A]
+
+
+def test_a_place_that_tiers_share_goes_by_the_first_one_s_knobs(backend: MakeBackend, clock: ManualClock) -> None:
+    board = Board(clock, random.Random(1))
+    tiers = {
+        f"llm/{name}": Tier(
+            namespace="llm", name=name, backends=(backend(breaker=BreakerKnobs(consecutive_failures=number)),)
+        )
+        for name, number in {"z": 2, "t": 3}.items()
+    }
+    board.configure(CompiledConfig(tiers=tiers))
+    fail(board, 2)
+    assert board.view()[A].state == "closed"
+    fail(board, 1)
+    assert board.view()["llm/z/a"].state == "open"
 
 
 def test_a_backend_that_misses_its_objectives_is_tried_by_one_request_at_a_time(

@@ -131,11 +131,56 @@ def test_streams_far_below_the_pools_speed_count_as_bad(board: Board, clock: Man
     assert (board.view()[A].state, board.view()[A].reason) == ("open", "slow")
 
 
-def test_a_slow_stream_of_under_five_seconds_is_not_judged(board: Board, clock: ManualClock) -> None:
+def test_a_slow_stream_of_under_four_seconds_is_not_judged(board: Board, clock: ManualClock) -> None:
     for _ in range(20):
         stream(board, clock, 1, 500, "llm/t/b")
     for _ in range(10):
-        stream(board, clock, 4, 8)
+        stream(board, clock, 3.9, 8)
+    assert board.view()[A].state == "closed"
+
+
+@pytest.fixture
+def known(board: Board, clock: ManualClock) -> Board:
+    """50 tokens a second are normal, and both backends send five tokens with each event."""
+    for key in ["llm/t/b"] * 20 + [A]:
+        guard = begin(board, key)
+        guard.first_content()
+        clock.advance(1)
+        guard.succeeded(50, events=10)
+    return board
+
+
+def crawl(board: Board, clock: ManualClock, events: int, held_up: float = 0.0) -> None:
+    """Ten streams that begin well and are looked at every four seconds; in the last of them each has `events`."""
+    guards = [begin(board) for _ in range(10)]
+    for guard in guards:
+        guard.first_content()
+    for seen, held in ((40, 0.0), (40 + events, held_up)):
+        clock.advance(4)
+        for guard in guards:
+            guard.flowing(seen, held)
+
+
+def test_streams_that_begin_to_crawl_count_as_bad_while_they_go_on(known: Board, clock: ManualClock) -> None:
+    crawl(known, clock, events=3)  # 15 tokens in 4 s
+    assert (known.view()[A].state, known.view()[A].reason) == ("open", "slow")
+
+
+@pytest.mark.parametrize(("events", "held_up"), [(4, 0.0), (0, 1.0)])
+def test_those_that_go_on_or_wait_for_their_callers_do_not(
+    known: Board, clock: ManualClock, events: int, held_up: float
+) -> None:
+    crawl(known, clock, events, held_up)
+    assert known.view()[A].state == "closed"
+
+
+def test_a_look_too_early_after_the_end_or_without_knowledge_says_nothing(board: Board, clock: ManualClock) -> None:
+    crawl(board, clock, events=0)
+    guard = begin(board)
+    guard.flowing(0, 0.0)
+    guard.cancelled()
+    clock.advance(9)
+    guard.flowing(0, 0.0)
     assert board.view()[A].state == "closed"
 
 

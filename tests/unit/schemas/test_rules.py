@@ -69,6 +69,8 @@ REFUSED = [
         POLICY | {"callers": [{"serviceAccounts": [{"name": "a"}], "apiKeys": [{"name": "b"}]}]},
         "a caller proves itself in one way: put serviceAccounts and apiKeys into two items",
     ),
+    (ModelTierSpec, TIER | {"breaker": {"openFor": "9s", "maxOpenFor": "8s"}}, "openFor cannot exceed maxOpenFor"),
+    (RoutingPolicySpec, POLICY | {"queue": {"wait": "2m"}}, "must be at most a minute"),
     (RoutingPolicySpec, POLICY | {"routes": [ROUTE, ROUTE]}, "names of routes must differ"),
 ]
 

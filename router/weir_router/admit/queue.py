@@ -1,0 +1,201 @@
+"""Where requests wait for room: by priority, for a short time, and never more than so many. Used by `serve` and
+`call.failover`.
+
+There is no room when a router serves as many requests as it may (`Room`), or when every backend that could serve a
+request is at its concurrency. Then a short wait is better than an error, as a slot is free in a moment; a long one is
+not, as the caller could have gone elsewhere meanwhile.
+
+1. Waiters stand by priority, within it by arrival.
+2. What becomes free is offered to them in this order, in the same moment: who comes later cannot snatch it.
+3. Who has waited for its policy's time is refused, with the Retry-After that it waited in vain.
+4. The queue holds so many requests and so many bytes. When it is full, whoever comes is refused at once, unless
+   somebody of a lower priority waits: then the last of those is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import insort
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from weir_router.clock import Clock
+from weir_router.contract import Priority
+from weir_router.errors import Overloaded
+
+QUEUE_SIZE = 1_000
+"""Requests that may wait in one router. With 200 slots and answers of 5 s a thousand are served within 25 s; more would
+only wait in vain."""
+QUEUE_BYTES = 64 * 1024 * 1024
+"""Bytes of their bodies: the count alone would allow a thousand times the largest body."""
+WAIT = 5.0
+"""Seconds: most answers end within it, so that a queue that moves at all moves on; a caller that still waits does
+better to come back. Also the Retry-After that it gets."""
+MAX_IN_FLIGHT = 4_000
+"""Requests that one router serves at once: twice the streams that a core carries at 20 chunks a second."""
+
+ROUTER = "router"
+"""The key of the router's own room; backends have theirs on the board."""
+
+_RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+
+T = TypeVar("T")
+
+
+class _Waiter(Generic[T]):
+    """One request that waits; sorted by `order`."""
+
+    __slots__ = ("future", "keys", "offer", "order", "since", "size", "what")
+
+    def __init__(
+        self, order: tuple[int, int], keys: frozenset[str], offer: Callable[[], T | None], what: str, size: int
+    ) -> None:
+        self.order = order  # (rank, number)
+        self.keys = keys
+        self.offer = offer
+        self.what = what
+        self.size = size
+        self.since = 0.0
+        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def refuse(self, why: str, retry_after: float) -> None:
+        if not self.future.done():
+            self.future.set_exception(Overloaded(f"{self.what}, and {why}.", retry_after=max(1.0, retry_after)))
+
+
+class Queue:
+    """All that wait in this router."""
+
+    def __init__(self, clock: Clock, size: int = QUEUE_SIZE, max_bytes: int = QUEUE_BYTES) -> None:
+        self._clock = clock
+        self._size = size
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._number = 0
+        self._waiters: list[_Waiter[Any]] = []
+
+    def __len__(self) -> int:
+        """Requests that wait."""
+        return len(self._waiters)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds for which the one that came first has waited; 0: nobody waits."""
+        first = min((waiter.since for waiter in self._waiters), default=None)
+        return 0.0 if first is None else self._clock.monotonic() - first
+
+    async def wait(
+        self,
+        keys: frozenset[str],
+        offer: Callable[[], T | None],
+        give_back: Callable[[T], None],
+        *,
+        what: str,
+        priority: Priority,
+        size: int,
+        seconds: float,
+    ) -> T:
+        """What `offer` gives once one of `keys` is free; it is asked then, and takes or gives None.
+
+        An error that `offer` raises is raised here. `give_back` gets what was taken for a caller that has gone away in
+        the same moment; `what` says what is full. Raises `Overloaded`.
+        """
+        self._number += 1
+        waiter = _Waiter((_RANK[priority], self._number), keys, offer, what, size)
+        waiter.since = self._clock.monotonic()
+        if seconds <= 0 or not self._make_room(waiter):
+            waiter.refuse("nobody may wait" if seconds <= 0 else "the queue is full", seconds)
+            return await waiter.future
+        insort(self._waiters, waiter, key=lambda it: it.order)
+        self._bytes += size
+        timer = asyncio.get_running_loop().call_later(seconds, self._expire, waiter, seconds)
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+                give_back(waiter.future.result())
+            raise
+        finally:
+            timer.cancel()
+            self._drop(waiter)
+
+    def free(self, key: str) -> None:
+        """Something that waiters with `key` may want is free: it goes to the first whose offer takes it."""
+        for waiter in self._waiters and [it for it in self._waiters if key in it.keys]:
+            if waiter.future.done():  # its caller has just gone away
+                continue
+            try:
+                taken = waiter.offer()
+            except Exception as error:
+                self._drop(waiter)
+                waiter.future.set_exception(error)
+                continue
+            if taken is not None:
+                self._drop(waiter)
+                waiter.future.set_result(taken)
+                return
+
+    def _make_room(self, waiter: _Waiter[Any]) -> bool:
+        """Sends away those of a lower priority, the last first, until there is room; nobody if that is not enough."""
+        if waiter.size > self._max_bytes:
+            return False
+        leaving: list[_Waiter[Any]] = []
+        count, held = len(self._waiters) + 1, self._bytes + waiter.size
+        while count > self._size or held > self._max_bytes:
+            last = self._waiters[-1 - len(leaving)] if len(leaving) < len(self._waiters) else None
+            if last is None or last.order[0] <= waiter.order[0]:
+                return False
+            leaving.append(last)
+            count, held = count - 1, held - last.size
+        for last in leaving:
+            self._drop(last)
+            last.refuse("the queue is full of more important requests", WAIT)
+        return True
+
+    def _expire(self, waiter: _Waiter[Any], seconds: float) -> None:
+        self._drop(waiter)
+        waiter.refuse(f"nothing became free within {seconds:g} s", seconds)
+
+    def _drop(self, waiter: _Waiter[Any]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+            self._bytes -= waiter.size
+
+
+class Room:
+    """How many requests the router serves at once."""
+
+    def __init__(self, queue: Queue, limit: int = MAX_IN_FLIGHT) -> None:
+        self.limit = limit
+        self.taken = 0
+        self.queue = queue
+
+    @property
+    def saturation(self) -> float:
+        """Share of the room that is taken, 0 to 1."""
+        return min(1.0, self.taken / self.limit)
+
+    def enter(self) -> bool:
+        """Takes room for one request if there is any; then `leave` is due."""
+        if self.taken >= self.limit:
+            return False
+        self.taken += 1
+        return True
+
+    async def wait(self, *, priority: Priority, size: int, seconds: float) -> None:
+        """Waits for room and takes it. Raises `Overloaded`."""
+        await self.queue.wait(
+            frozenset((ROUTER,)),
+            lambda: self.enter() or None,
+            lambda _: self.leave(),
+            what=f"This router serves {self.limit} requests, as many as it may",
+            priority=priority,
+            size=size,
+            seconds=seconds,
+        )
+
+    def leave(self) -> None:
+        """One request has ended."""
+        self.taken -= 1
+        if len(self.queue):
+            self.queue.free(ROUTER)
