@@ -6,7 +6,7 @@ import io
 import signal
 import sys
 
-IN_PODS = ("router",)
+IN_PODS = ("router", "sidecar")
 """Commands that run beside every application: without the compiler, the demo and the rest they start in half the time
 and take 15 MB less."""
 

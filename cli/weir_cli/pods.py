@@ -5,11 +5,8 @@ from __future__ import annotations
 import typer
 
 from weir_cli.router_command import router
+from weir_cli.sidecar import sidecar
 
 app = typer.Typer(name="weir", rich_markup_mode="rich", pretty_exceptions_show_locals=False)
-app.command()(router)
-
-
-@app.callback()
-def alone() -> None:
-    """Keeps the name of a command that is alone."""
+for command in (router, sidecar):
+    app.command()(command)

@@ -1,22 +1,32 @@
-"""What commands that serve have in common: addresses, signals, logs, and the garbage collector.
+"""What commands that serve have in common: addresses, signals, logs, the garbage collector, and a router's life.
 
 It imports little: `weir router` and `weir sidecar` run beside every application.
 """
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import gc
 import logging
 import os
 import signal
+import socket
 import sys
-from typing import Annotated
+from collections.abc import Coroutine
+from functools import partial
+from typing import Annotated, Any
 
 import typer
+import uvloop
 
+from weir_cli.output import errors, fail
+from weir_router.app import Router
+from weir_router.config.access import Access
+from weir_router.config.longpoll import LongPoll
 from weir_router.record.lines import Lines
 from weir_router.record.log import outputs
+from weir_router.serve.report import report
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -57,3 +67,42 @@ def log_to_stdout(enabled: bool) -> None:
         level=os.environ.get("WEIR_LOG_LEVEL", "WARNING"),
         format="%(levelname)s %(name)s: %(message)s",
     )
+
+
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """Runs a router on the loop that costs it least; ends the command where an address is in use."""
+    try:
+        calm_collector()
+        uvloop.run(serving)
+    except OSError as error:
+        raise fail(
+            f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
+        ) from error
+
+
+async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
+    """Serves until SIGTERM, with config from `sources`; answers that are under way are finished."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stopped.set)
+    async with router, asyncio.TaskGroup() as tasks:
+        errors.print(
+            f"Serving callers on {router.url}, metrics and state on {router.admin_url}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        watching = [tasks.create_task(source) for source in sources]
+        await stopped.wait()
+        for task in watching:
+            task.cancel()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, os._exit, 128 + number)  # as a shell counts a process that was killed
+
+
+async def poll(router: Router, access: Access) -> None:
+    """Config from the operator's config server, for ever."""
+    tell = partial(report, socket.gethostname(), router.store, router.board, router.metrics)
+    following = LongPoll(access, router.store, tell)
+    router.on_health = following.tell_soon
+    await following.run()

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 
-from weir_cli.output import errors, fail
-from weir_cli.process import STOP_SIGNALS, MaxInFlight, address, calm_collector, log_to_stdout
+from weir_cli.output import fail
+from weir_cli.process import MaxInFlight, address, log_to_stdout, poll, run, serve
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
-from weir_router.config.longpoll import LongPoll
 from weir_router.config.mounted import MountedConfig
-from weir_router.serve.report import report
 
 
 def router(
@@ -68,13 +61,7 @@ def router(
         reviewer=access,
         max_in_flight=max_in_flight,
     )
-    try:
-        calm_collector()
-        uvloop.run(_serve(gateway, MountedConfig(config_dir, gateway.store), access))
-    except OSError as error:
-        raise fail(
-            f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
-        ) from error
+    run(_serve(gateway, MountedConfig(config_dir, gateway.store), access))
 
 
 def _access(url: str | None, token_file: Path | None, ca_file: Path | None) -> Access | None:
@@ -91,26 +78,5 @@ def _access(url: str | None, token_file: Path | None, ca_file: Path | None) -> A
 
 
 async def _serve(gateway: Router, mounted: MountedConfig, access: Access | None) -> None:
-    """Until SIGTERM; answers that are under way are finished."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stopped.set)
     await mounted.look()  # before the ports are open: who starts with a config is ready at once
-    async with gateway, asyncio.TaskGroup() as tasks:
-        errors.print(
-            f"Serving callers on {gateway.url}, metrics and state on {gateway.admin_url}.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        watching = [tasks.create_task(mounted.run())]
-        if access is not None:
-            tell = partial(report, socket.gethostname(), gateway.store, gateway.board, gateway.metrics)
-            poll = LongPoll(access, gateway.store, tell)
-            gateway.on_health = poll.tell_soon
-            watching.append(tasks.create_task(poll.run()))
-        await stopped.wait()
-        for task in watching:
-            task.cancel()
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, os._exit, 128 + number)  # as a shell counts a process that was killed
+    await serve(gateway, mounted.run(), *([poll(gateway, access)] if access else []))

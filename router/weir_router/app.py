@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from weir_router.admit.queue import MAX_IN_FLIGHT, Queue, Room
 from weir_router.call.transport import AutoTransport
@@ -20,11 +20,16 @@ from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
-from weir_router.serve.http import Server
+from weir_router.serve.http import Answer, Request, Server
+from weir_router.serve.relay import Relay
 from weir_router.serve.routes import Routes, no_http, unknown_to_admins, unknown_to_callers
+from weir_router.serve.sidecar import Pod, Sidecar
 
 SHUTDOWN_GRACE = 30.0
 """Seconds that open answers may take to end after a SIGTERM; Kubernetes' own default grace period."""
+
+Complete = Callable[[Request, Dialect], Coroutine[Any, Any, Answer | None]]
+"""What serves a request for a completion."""
 
 
 class Router:
@@ -41,10 +46,12 @@ class Router:
         rng: random.Random | None = None,
         grace: float = SHUTDOWN_GRACE,
         reviewer: Access | None = None,
+        pod: Pod | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
         """`max_in_flight` bounds the requests that are served at once. `reviewer` is the config server that is asked
-        about callers' tokens, where the config wants it.
+        about callers' tokens, where the config wants it. With `pod` it is that pod's sidecar, whose `host` must be one
+        that only the pod reaches.
         """
         self.store = ConfigStore()
         self.metrics = Metrics()
@@ -52,6 +59,7 @@ class Router:
         self._rng = rng or random.Random()
         self._grace = grace
         self._reviewer = reviewer
+        self._pod = pod
         self._review_client: ReviewClient | None = None
         self._addresses = (host, port), (admin_host, admin_port)
         self._servers: list[Server] = []
@@ -66,13 +74,18 @@ class Router:
         self._transport = AutoTransport()
         recorder = Recorder(self.metrics)
         self._review_client = ReviewClient(self._reviewer) if self._reviewer is not None else None
-        identifier = Identifier(self._clock, reviewer=self._review_client)
+        pod = self._pod
+        identifier = Identifier(self._clock, local=pod.caller if pod else None, reviewer=self._review_client)
         gateway = story.Gateway(
             self.store, self.board, self._transport, recorder, self._clock, self._rng, identifier, self._room
         )
+        complete: Complete = gateway.complete
+        if pod is not None:
+            relay = Relay(pod.gateway, pod.token_file, self._transport, recorder, self._clock)
+            complete = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace).complete
         admin = Admin(self.store, self.board, self.metrics, self._room)
         try:
-            self.url = await self._serve(_callers(gateway), *self._addresses[0])
+            self.url = await self._serve(_callers(gateway, complete), *self._addresses[0])
             self.admin_url = await self._serve(_admins(admin), *self._addresses[1])
         except BaseException:  # mostly an address that is in use
             await self.__aexit__()
@@ -104,11 +117,11 @@ class Router:
             self.on_health()
 
 
-def _callers(gateway: story.Gateway) -> Routes:
+def _callers(gateway: story.Gateway, complete: Complete) -> Routes:
     return Routes(
         {
-            ("POST", "/v1/chat/completions"): partial(gateway.complete, dialect=Dialect.OPENAI),
-            ("POST", "/v1/messages"): partial(gateway.complete, dialect=Dialect.ANTHROPIC),
+            ("POST", "/v1/chat/completions"): lambda request: complete(request, Dialect.OPENAI),
+            ("POST", "/v1/messages"): lambda request: complete(request, Dialect.ANTHROPIC),
             ("GET", story.MODELS_PATH): gateway.list_models,
             ("GET", story.MODELS_PATH + "/*"): gateway.list_models,
         },

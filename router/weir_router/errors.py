@@ -98,6 +98,12 @@ class IdentityUnavailable(WeirError):
     status, code, source, kind = 503, "identity_unavailable", Source.ROUTER, "overloaded_error"
 
 
+class GatewayUnavailable(WeirError):
+    """A sidecar cannot reach the gateway that it would relay to."""
+
+    status, code, source, kind = 503, "gateway_unavailable", Source.ROUTER, "overloaded_error"
+
+
 class UnknownModel(WeirError):
     """No policy that this caller may use names the model."""
 

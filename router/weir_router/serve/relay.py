@@ -1,0 +1,137 @@
+"""Hands requests to the gateway as a pod's own, and its answers back as they come. Used by `serve.sidecar`.
+
+Transparent: body, path, status and headers stay. Only what proves the caller is added: the pod's ServiceAccount token,
+read for each request since the kubelet renews it, unless the application shows a key or token of its own. It tries
+once; the gateway has tried everything already, and the SDKs try again where that can help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from weir_router.call.transport import Response, Transport
+from weir_router.clock import Clock
+from weir_router.contract import Dialect
+from weir_router.errors import AttemptFailed, GatewayUnavailable, RequestTooLarge, StreamBroken, WeirError
+from weir_router.identify.keys import KEY_PREFIX, is_token, presented_key
+from weir_router.record.events import RequestRecord
+from weir_router.record.recorder import Recorder
+from weir_router.serve import errors
+from weir_router.serve.answers import error_answer, new_request_id
+from weir_router.serve.http import Answer, Request, fields
+
+CONNECT_SECONDS = 5.0
+"""To connect: the gateway is in the same cluster."""
+
+RETRY_AFTER = 1.0
+"""Seconds until an SDK should try again when the gateway cannot be reached."""
+
+_HOP = frozenset(
+    {
+        "connection", "content-length", "expect", "host", "keep-alive", "proxy-authenticate", "proxy-authorization",
+        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers that are about one connection."""
+
+_OURS = frozenset({"server", "date"})
+"""Headers that our own answers have in any case."""
+
+
+class Relay:
+    """The way to one gateway."""
+
+    def __init__(self, url: str, token_file: Path, transport: Transport, recorder: Recorder, clock: Clock) -> None:
+        """`url` is the gateway's, without a path."""
+        self._url = url.rstrip("/")
+        self._token_file = token_file
+        self._transport = transport
+        self._recorder = recorder
+        self._clock = clock
+
+    async def complete(self, request: Request, dialect: Dialect) -> Answer | None:
+        """Asks the gateway; the same handler as `story.Gateway.complete`."""
+        record = RequestRecord(id=new_request_id(), path=request.path, backend="gateway", outcome="cancelled")
+        arrived = self._clock.monotonic()
+        self._recorder.started()
+        try:
+            return await self._complete(request, dialect, record)
+        except WeirError as error:
+            record.outcome = "refused" if error.status < 500 else "error"
+            _blame(record, error)
+            return error_answer(error, dialect, record.id)
+        finally:
+            record.seconds = self._clock.monotonic() - arrived
+            self._recorder.ended(record)
+
+    async def _complete(self, request: Request, dialect: Dialect, record: RequestRecord) -> Answer | None:
+        if request.body is None:
+            raise RequestTooLarge("The request is larger than the router takes.")
+        try:
+            response = await self._transport.post(
+                self._url + request.path, self._headers(request.headers), request.body, CONNECT_SECONDS
+            )
+        except AttemptFailed as failure:
+            raise self._unavailable(failure.message) from None
+        try:
+            record.status, record.id = response.status, response.headers.get("x-weir-request-id", record.id)
+            head = {name: value for name, value in response.headers.items() if name.lower() not in _HOP | _OURS}
+            if response.headers.get("content-type", "").startswith("text/event-stream"):
+                await _stream(request, dialect, record, response, fields(head))
+                return None
+            try:
+                body = await response.read_all()
+            except AttemptFailed as failure:
+                raise self._unavailable(failure.message) from None
+            record.outcome = "ok" if response.status < 400 else "refused" if response.status < 500 else "error"
+            return Answer(response.status, fields(head), body)
+        finally:
+            response.release()
+
+    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        sent = {name: value for name, value in headers.items() if name not in _HOP and name != "accept-encoding"}
+        shown = presented_key(headers)
+        if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):
+            sent.pop("x-api-key", None)  # a provider's own key is nobody's business
+            sent["authorization"] = f"Bearer {self._token()}"
+        return sent
+
+    def _token(self) -> str:
+        try:
+            token = self._token_file.read_text().strip()
+        except (OSError, ValueError):  # a ValueError would quote what it read
+            token = ""
+        if len(token.split()) != 1:
+            raise self._unavailable(f"{self._token_file} holds no token of this pod")
+        return token
+
+    def _unavailable(self, why: str) -> GatewayUnavailable:
+        return GatewayUnavailable(
+            f"This pod's sidecar cannot reach Weir's gateway at {self._url}: {why}.", retry_after=RETRY_AFTER
+        )
+
+
+async def _stream(request: Request, dialect: Dialect, record: RequestRecord, response: Response, head: bytes) -> None:
+    """The answer's events, each in the moment in which it comes."""
+    stream = request.stream(response.status, head)
+
+    def receive(part: bytes) -> bool:
+        stream.write(part)
+        return True
+
+    stream.on_pressure(response.hold)
+    try:
+        await response.each(receive)
+        record.outcome = "ok"
+    except AttemptFailed as failure:  # content has gone out: an error event, never a clean close
+        error = StreamBroken(f"The gateway's stream broke: {failure.message}.")
+        record.outcome = "broken"
+        _blame(record, error)
+        stream.write(errors.event(error, dialect, record.id))
+    stream.end()
+
+
+def _blame(record: RequestRecord, error: WeirError) -> None:
+    record.error, record.error_source, record.error_message = error.code, error.source.value, error.message
+    record.status = error.status
