@@ -117,21 +117,30 @@ def _guarded(manifest: Manifest, work: Callable[[Report], T | None]) -> tuple[T 
 def _conflict(conflict: Conflict, manifests: Mapping[ObjectName, Manifest], *, local: bool) -> Problem:
     loser = manifests[ObjectName(conflict.policy.namespace, conflict.policy.name)]
     winner = manifests[ObjectName(conflict.winner.namespace, conflict.winner.name)]
+    other = winner.id
     if local:
         place = winner.where("metadata.name")
         why = f"{f' ({place})' if place else ''}; nothing has an age in a directory, so that one goes first by its name"
     else:
         why = ", which is older or comes first by its name and goes first"
+        if not _may_know(conflict.winner, loser.namespace):
+            other = "a policy of another namespace"
     return Problem(
         object=loser.id,
         field="spec.models",
         condition=ConditionType.CONFLICTED,
         reason=Reason.CONFLICTED,
-        message=f"has callers of model '{conflict.model}' in common with {winner.id}{why}",
+        message=f"has callers of model '{conflict.model}' in common with {other}{why}",
         action="Let the two differ in models or callers, or remove one.",
         severity=Severity.ERROR if local else Severity.WARNING,
         where=loser.where("spec.models"),
     )
+
+
+def _may_know(policy: Policy, namespace: str) -> bool:
+    """Whether `policy` is of that namespace, or for its callers: status is no oracle for what exists elsewhere."""
+    names = [rule.namespaces for rule in policy.callers]
+    return policy.namespace == namespace or any(it is None or namespace in it for it in names)
 
 
 def _generations(

@@ -131,3 +131,11 @@ def header(**value: str) -> When:
 )
 def test_a_route_is_covered_when_every_request_of_it_is_taken_before(earlier, later, covered):
     assert covers(earlier, later) is covered
+
+
+@pytest.mark.parametrize(("also", "told"), [("d", "a policy of another namespace"), ("b", "RoutingPolicy/a/first")])
+def test_in_a_cluster_a_policy_is_named_only_to_who_may_know_of_it(observe, catalogue, policy, also: str, told: str):
+    text = policy("first", "a", spec=named("c", also)) + policy("second", "b", spec=ALL)
+    result = compile_config(observe(text, local=False), catalogue=catalogue, now=0.0)
+    (found,) = [it for it in result.problems if it.reason is Reason.CONFLICTED]
+    assert (found.object, f"in common with {told}, which is older" in found.message) == ("RoutingPolicy/b/second", True)
