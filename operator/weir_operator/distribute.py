@@ -73,8 +73,11 @@ class _View:
 class _Revision:
     """A config on offer. `over` is set once there is another."""
 
-    def __init__(self, config: CompiledConfig, secrets: Secrets, gateway: ServiceAccount) -> None:
+    def __init__(
+        self, config: CompiledConfig, secrets: Secrets, gateway: ServiceAccount, authorities: str | None
+    ) -> None:
         self.content = config, secrets
+        self._authorities = authorities
         self.over = asyncio.Event()
         self._views = Views(config, secrets, gateway)
         self._made: dict[str | None, _View] = {}
@@ -83,14 +86,15 @@ class _Revision:
         """Made once for all who share it."""
         scope = self._views.scope(account)
         if scope not in self._made:
-            self._made[scope] = _view(*self._views.of(account))
+            config, secrets = self._views.of(account)
+            self._made[scope] = _view(Delivery(config=config, secrets=secrets, authorities=self._authorities))
         return self._made[scope]
 
 
-def _view(config: CompiledConfig, secrets: Secrets) -> _View:
+def _view(delivery: Delivery) -> _View:
     # Without the revision: a change of other people's objects must not wake everybody.
-    timeless = Delivery(config=msgspec.structs.replace(config, revision=0), secrets=secrets)
-    return _View(f'"{digest(encoded(timeless))}"', encoded(Delivery(config=config, secrets=secrets)))
+    config = msgspec.structs.replace(delivery.config, revision=0)
+    return _View(f'"{digest(encoded(msgspec.structs.replace(delivery, config=config)))}"', encoded(delivery))
 
 
 class ConfigServer:
@@ -117,6 +121,7 @@ class ConfigServer:
         self._operator = operator
         self._on_report = on_report
         self._revision: _Revision | None = None
+        self._authorities: str | None = None
         self._first = asyncio.Event()  # set with the first config
         self._ending = False
         self.known = Reports(monotonic)
@@ -134,8 +139,20 @@ class ConfigServer:
         old = self._revision
         if old is not None and old.content == (config, secrets):
             return
-        self._revision = _Revision(config, secrets, self._gateway)
+        self._revision = _Revision(config, secrets, self._gateway, self._authorities)
         self._wake(old)
+
+    def trust(self, authorities: str) -> None:
+        """Tells every router by whom our certificate is signed: those that cannot mount it, in other namespaces, would
+        lose us with the next authority.
+        """
+        old = self._revision
+        if authorities == self._authorities:
+            return
+        self._authorities = authorities
+        if old is not None:
+            self._revision = _Revision(*old.content, self._gateway, authorities)
+            self._wake(old)
 
     @property
     def reports(self) -> list[Reported]:

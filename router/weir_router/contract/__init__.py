@@ -386,6 +386,7 @@ class Delivery(_Wire, frozen=True):
 
     config: CompiledConfig
     secrets: Secrets = Secrets()
+    authorities: str | None = None  # PEM: what the config server's own certificate is, and soon will be, signed by
 
 
 POLL_PATH = "/v1/poll"

@@ -213,3 +213,18 @@ async def test_the_wait_is_bounded_whatever_is_preferred(stand: Stand, monkeypat
     stand.publish(ONE)
     etag = (await stand.poll()).etag
     assert (await stand.poll(seen=etag, wait=999_999)).status == 304
+
+
+async def test_every_router_hears_of_another_authority_and_none_twice(stand: Stand):
+    stand.publish(ONE)
+    etag = (await stand.poll("tenant")).etag
+    waiting = asyncio.create_task(stand.poll("tenant", seen=etag, wait=50))
+    await stand.until_waiting()
+    stand.server.trust("PEM of two")
+    async with asyncio.timeout(5):
+        answer = await waiting
+    assert (answer.delivery.authorities, answer.delivery.config.revision) == ("PEM of two", 1)
+    stand.server.trust("PEM of two")
+    assert (await stand.poll("tenant", seen=answer.etag)).status == 304
+    stand.publish(TWO, 2)
+    assert (await stand.poll("gateway")).delivery.authorities == "PEM of two"
