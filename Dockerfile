@@ -31,7 +31,8 @@ LABEL org.opencontainers.image.title="weir" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The environment is whole, with its bytecode: nothing is written at run time, and the root may be read-only.
 COPY --from=build /opt/weir /opt/weir
-ENV PATH=/opt/weir/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# USER: 65532 has no name in /etc/passwd, and a library (kopf) asks for one.
+ENV PATH=/opt/weir/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 USER=weir
 USER 65532:65532
 EXPOSE 8080 9090
 ENTRYPOINT ["/opt/weir/bin/weir"]
