@@ -76,6 +76,27 @@ def test_no_page_names_a_metric_or_label_that_is_not_there(path):
         assert told <= known[name], name
 
 
+CHART = ROOT / "helm" / "weir"
+SCRAPER_S = {"pod", "namespace", "exported_namespace"}
+"""Labels that Prometheus adds; ours that is called namespace becomes exported_namespace."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [CHART / "files" / "dashboards" / "weir.json", CHART / "templates" / "monitoring" / "prometheusrule.yaml"],
+    ids=lambda path: path.name,
+)
+def test_alerts_and_dashboards_ask_for_metrics_that_are_there(path):
+    known = registered()
+    text = re.sub(r"\{\{- \$of -?\}\}", "", path.read_text().replace("\\", ""))  # of a template's own braces
+    asked = re.findall(r"(weir_[a-z_]+)(?:\{([^}]*)\})?", text)
+    assert asked
+    for name, matchers in asked:
+        metric = name.removesuffix("_bucket")
+        assert metric in known, name
+        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", matchers)) <= known[metric] | SCRAPER_S, name
+
+
 def every(kind):
     return {kind, *(each for child in kind.__subclasses__() for each in every(child))}
 
