@@ -6,19 +6,72 @@ alone by upgrades. Blocking; needs `get` and `patch` on the one configuration. C
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import urllib3
 from kubernetes import client
 
 REQUEST_SECONDS = 5.0
+"""For one request."""
+
+LOOK_SECONDS = 300.0
+"""Between two looks: somebody else may have written it. A new authority is known an hour before it signs."""
+
+RETRY_SECONDS = 5.0
+"""While there is no certificate, and after a failure."""
+
+_log = logging.getLogger("weir_operator.webhooks")
 
 _NOT_FOUND = 404
 
 
 class WebhookNotTrusted(Exception):
     """The API server may not know our authority, so pods get no sidecars; the message says why, and what to do."""
+
+
+class WebhookTrust:
+    """Keeps one configuration at our authorities. `run` it on the leader."""
+
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        name: str,
+        authorities: Callable[[], str | None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`authorities` gives the PEM; None: there is none yet, or the certificate is signed by a public one."""
+        self._api_client = api_client
+        self._name = name
+        self._authorities = authorities
+        self._sleep = sleep
+        self.trouble: str | None = None
+        """Why pods may get no sidecar; None: nothing is wrong."""
+
+    async def run(self) -> None:
+        """Looks again and again, until cancelled."""
+        while True:
+            await self._sleep(LOOK_SECONDS if await self.look() else RETRY_SECONDS)
+
+    async def look(self) -> bool:
+        """Writes what differs; whether all is well."""
+        authorities = self._authorities()
+        if authorities is None:
+            return False
+        try:
+            if await asyncio.to_thread(trust_authorities, self._api_client, self._name, authorities):
+                _log.info("MutatingWebhookConfiguration %s has our authorities", self._name)
+        except WebhookNotTrusted as error:
+            if str(error) != self.trouble:
+                _log.warning("pods may get no sidecar: %s", error)
+            self.trouble = str(error)
+            return False
+        self.trouble = None
+        return True
 
 
 def configuration_name(installation: str, namespace: str) -> str:

@@ -23,7 +23,7 @@ from support.servers import certificates, server_context
 from weir_operator.admission import INJECT_PATH, Admission
 from weir_operator.distribute import ConfigServer, listen
 from weir_operator.inject import CONTAINER, Settings
-from weir_operator.webhooks import WebhookNotTrusted, configuration_name, trust_authorities
+from weir_operator.webhooks import LOOK_SECONDS, WebhookNotTrusted, WebhookTrust, configuration_name, trust_authorities
 
 NAME = configuration_name("weir", "llm")
 SETTINGS = Settings(
@@ -228,6 +228,29 @@ def test_a_missing_configuration_is_none_and_a_missing_right_is_named(apiserver:
     token = run(apiserver, "-n", home, "create", "token", "web").strip()
     with client_of(apiserver, token=token) as powerless, pytest.raises(WebhookNotTrusted, match="needs get and patch"):
         trust_authorities(powerless, NAME, "ca")
+
+
+async def test_the_operator_keeps_the_authority_there_and_says_what_keeps_it_from_that(
+    apiserver: ApiServer, webhook: Webhook, api: ApiClient, home: str
+):
+    slept: asyncio.Queue[float] = asyncio.Queue()
+
+    async def sleep(seconds: float) -> None:
+        slept.put_nowait(seconds)
+        await asyncio.sleep(0)
+
+    trust_authorities(api, NAME, webhook.ca + webhook.ca)  # somebody else's hand
+    trust = WebhookTrust(api, NAME, lambda: webhook.authorities, sleep=sleep)
+    running = asyncio.create_task(trust.run())
+    assert await slept.get() == LOOK_SECONDS
+    running.cancel()
+    assert not await asyncio.to_thread(trust_authorities, api, NAME, webhook.ca)
+    assert not await WebhookTrust(api, NAME, lambda: None).look()
+    token = (await asyncio.to_thread(run, apiserver, "-n", home, "create", "token", "web")).strip()
+    with client_of(apiserver, token=token) as powerless:
+        trust = WebhookTrust(powerless, NAME, lambda: webhook.ca)
+        assert not await trust.look()
+    assert "403 Forbidden; the operator needs get and patch on it" in (trust.trouble or "")
 
 
 def test_the_chart_s_webhooks_can_block_nothing_and_leave_our_own_namespace_alone():
