@@ -28,7 +28,7 @@ class Prompt(msgspec.Struct, frozen=True):
     extra_chars: int = 0  # of tool schemas and of the answer's schema; 0: not measured, tools count by number
 
 
-class Features(msgspec.Struct, frozen=True):
+class Features(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was measured on a prompt; shown by `weir explain` and in the request log. No prompt text."""
 
     tokens: int  # estimated prompt tokens, tools and images included

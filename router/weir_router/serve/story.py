@@ -234,13 +234,13 @@ class Gateway:
         choice = choose(
             policy, config.tiers, request, self._board.view(), self._clock.monotonic(), self._clock.wall(), self._rng
         )
-        record.complexity, record.reason = complexity.value, reason
+        record.complexity, record.reason = complexity, reason
         record.probability = round(classification.probability, 3)
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
         record.diverted = choice.reason if choice.diverted else None
         if policy.prompt_logging is not PromptLogging.NONE:
             record.prompt_tokens = features.tokens
-            record.features = {name: value for name, value in msgspec.structs.asdict(features).items() if value}
+            record.features = features
         if policy.prompt_logging is PromptLogging.FULL:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
         return choice, features.tokens
@@ -301,12 +301,15 @@ def _body(request: Request) -> bytes:
     return body
 
 
+_KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "anonymous"}
+
+
 def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
     """The policy's limits count per caller."""
     if policy.limits is None:
         return ()
-    kind = "anonymous" if caller.kind is CallerKind.ANONYMOUS else caller.kind.value
-    return (msgspec.structs.replace(policy.limits, key=f"{policy.limits.key}/{kind}/{caller.namespace}/{caller.name}"),)
+    key = f"{policy.limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
+    return (msgspec.structs.replace(policy.limits, key=key),)
 
 
 def _bug(bug: Exception, record: RequestRecord) -> InternalError:
@@ -319,5 +322,5 @@ def _bug(bug: Exception, record: RequestRecord) -> InternalError:
 
 def _feature(headers: Mapping[str, str]) -> str | None:
     """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
-    claim = headers.get("x-weir-feature", "")[:MAX_FEATURE_LENGTH]
-    return claim.encode("utf-8", "replace").decode() or None
+    claim = headers.get("x-weir-feature")
+    return claim[:MAX_FEATURE_LENGTH].encode("utf-8", "replace").decode() or None if claim else None
