@@ -7,7 +7,7 @@ and one of 3,000 does not let 3,000 arrive in the same second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from weir_router.clock import Clock
 from weir_router.contract import Limit
@@ -61,10 +61,12 @@ class Limiter:
         """Keys in memory."""
         return len(self._counts)
 
-    def take(self, limits: Iterable[Limit]) -> Permit:
+    def take(self, limits: Sequence[Limit]) -> Permit:
         """Takes one request from every limit, or from none. Raises `RateLimited`, which names the limit."""
         now = self._clock.monotonic()
         self._sweep(now)
+        if not limits:
+            return Permit([])
         # One count per key, also where a policy and a grant name the same one.
         taken = [(limit, self._count(limit, now)) for limit in {limit.key: limit for limit in limits}.values()]
         for limit, count in taken:

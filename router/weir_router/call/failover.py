@@ -46,6 +46,9 @@ SOONEST_RETRY = 1.0
 """Seconds of Retry-After at least, also for a backend that is only busy: long enough not to be a busy loop."""
 
 
+_STREAMED = Mode.STREAMED  # looking up an enum's member costs as much as a call
+
+
 class Next(Enum):
     """What a failed attempt means for the request."""
 
@@ -251,7 +254,7 @@ class Journey:
     async def _try(self, candidate: Candidate, guard: Guard, permit: Permit) -> Attempt | None:
         backend = candidate.backend
         as_asked = candidate.key in self._as_asked
-        streamed = self._ask.stream or (not as_asked and self._ask.streamable and backend.transport is Mode.STREAMED)
+        streamed = self._ask.stream or (not as_asked and self._ask.streamable and backend.transport is _STREAMED)
         attempt = Attempt(
             self._ask,
             candidate,

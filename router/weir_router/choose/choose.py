@@ -25,6 +25,9 @@ from weir_router.health.view import BackendView, Snapshot
 
 __all__ = ["Candidate", "Choice", "RouteRequest", "Skipped", "choose"]
 
+# Bound once: looking up an enum's member costs as much as a call.
+_ACTIVE, _OBSERVE = BackendState.ACTIVE, Mode.OBSERVE
+
 UNKNOWN = Snapshot()
 """Stands for a backend that the view does not hold (`weir explain` has no router): taken to be well."""
 REASONS_SHOWN = 5
@@ -50,7 +53,7 @@ def choose(
     plan = _Plan(tiers, request, require, view, now, draw)
     candidates, skipped, panic = plan.order(refs)
     observed: Sequence[Candidate] = ()
-    if route is not None and policy.mode is Mode.OBSERVE:
+    if route is not None and policy.mode is _OBSERVE:
         observed = plan.order(route.tiers)[0]
     return Choice(
         route=None if route is None else route.name,
@@ -73,7 +76,7 @@ def _destination(
     if override is not None and wall < override.until:
         until = datetime.fromtimestamp(override.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (override.tier,), f"override: everything goes to {override.tier.tier} until {until}"
-    if policy.mode is Mode.OBSERVE and policy.baseline is not None:
+    if policy.mode is _OBSERVE and policy.baseline is not None:
         matched = "no route" if route is None else f"route {route.name}"
         return (policy.baseline,), f"observe: {matched} matches, sent to the baseline {policy.baseline.tier}"
     if route is None:
@@ -117,6 +120,8 @@ class _Plan:
         skipped: list[Skipped] = []
         fitting = self._effective(self._fitting(refs, skipped), skipped)
         ready = [option for option in fitting if option.view.available_at <= self._now]
+        if len(ready) == len(fitting):
+            return tuple(map(_candidate, self._ranked(ready))), tuple(skipped), False
         panic = not ready and any(option.view.last_resort for option in fitting)
         if panic:
             ready = [
@@ -138,7 +143,7 @@ class _Plan:
                 key = f"{ref.tier}/{backend.name}"
                 if (reason := unfit(backend, self._request, self._require)) is not None:
                     skipped.append(Skipped(ref.tier, backend.name, reason, key, unfit=True))
-                elif backend.state is not BackendState.ACTIVE:
+                elif backend.state is not _ACTIVE:
                     skipped.append(Skipped(ref.tier, backend.name, f"state {backend.state.value}", key))
                 else:
                     fitting.append(Option(ref, backend, key, self._view.get(key, UNKNOWN)))
@@ -147,6 +152,8 @@ class _Plan:
     def _effective(self, fitting: list[Option], skipped: list[Skipped]) -> list[Option]:
         """Those within their effective context; all of them, with a note, where nothing else is left."""
         beyond = {option.key: why for option in fitting if (why := beyond_effective(option.backend, self._request))}
+        if not beyond:
+            return fitting
         if len(beyond) == len(fitting):
             return [option.noted(f"{beyond[option.key]}, as on the whole route") for option in fitting]
         skipped += [
@@ -178,4 +185,4 @@ def _candidate(option: Option) -> Candidate:
     notes = option.notes
     if option.view.state == "half-open":
         notes = (*notes, "probe of a half-open breaker")
-    return Candidate(option.ref.tier, option.backend, option.key, option.ref.limits, "; ".join(notes))
+    return Candidate(option.ref.tier, option.backend, option.key, option.ref.limits, notes)

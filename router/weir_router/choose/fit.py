@@ -28,7 +28,9 @@ def lacks_label(backend: Backend, request: RouteRequest, require: Mapping[str, s
 
 def lacks_capability(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
     """What the request needs must be offered."""
-    missing = request.needs - backend.capabilities if backend.capabilities is not None else frozenset()
+    if not request.needs or backend.capabilities is None:
+        return None
+    missing = request.needs - backend.capabilities
     return f"does not offer {', '.join(sorted(missing))}" if missing else None
 
 
@@ -53,7 +55,10 @@ RULES: tuple[Rule, ...] = (lacks_label, lacks_capability, context_too_small, ref
 
 def unfit(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
     """Why the backend can never serve this request, by the first rule that says so."""
-    return next((reason for rule in RULES if (reason := rule(backend, request, require)) is not None), None)
+    for rule in RULES:
+        if (reason := rule(backend, request, require)) is not None:
+            return reason
+    return None
 
 
 def beyond_effective(backend: Backend, request: RouteRequest) -> str | None:

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from weir_router.choose.types import RouteRequest
+from weir_router.choose.types import Note, RouteRequest
 from weir_router.contract import Backend, Selection, TierRef
 from weir_router.health.view import BackendView
 
@@ -28,10 +28,10 @@ class Option(NamedTuple):
     backend: Backend
     key: str
     view: BackendView
-    notes: tuple[str, ...] = ()  # for the candidate's reason
+    notes: tuple[Note, ...] = ()  # for the candidate's reason
     behind: str | None = None  # why it stands behind the others
 
-    def noted(self, note: str) -> Option:
+    def noted(self, note: Note) -> Option:
         """The same with one more note."""
         # `_replace` costs four times
         return Option(self.ref, self.backend, self.key, self.view, (*self.notes, note), self.behind)
@@ -61,6 +61,8 @@ def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
 
 def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
     """The route's order, but a tier in which no backend keeps its objectives stands behind those in which one does."""
+    if len(tiers) < 2:
+        return list(tiers)
     keeping = [any(option.behind is None for option in options) for options in tiers]
     if all(keeping) or not any(keeping):
         return list(tiers)
@@ -94,13 +96,13 @@ def _cheapest(options: list[Option], request: RouteRequest, draw: random.Random)
     by_cost: dict[float, list[Option]] = {}
     for option in options:
         cost = expected_cost(option.backend, request)
-        note = "price unknown: last in cost order" if cost is None else f"costs about ${cost:.6f}"
+        note: Note = "price unknown: last in cost order" if cost is None else ("costs about ${:.6f}", cost)
         by_cost.setdefault(math.inf if cost is None else cost, []).append(option.noted(note))
     return [option for cost in sorted(by_cost) for option in _two_choices(by_cost[cost], draw)]
 
 
 def _least_latency(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
-    return [option.noted(f"latency score {option.view.score:.2f}") for option in _two_choices(options, draw)]
+    return [option.noted(("latency score {:.2f}", option.view.score)) for option in _two_choices(options, draw)]
 
 
 def _weighted(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
@@ -115,6 +117,8 @@ def _weighted(options: list[Option], request: RouteRequest, draw: random.Random)
 
 def _two_choices(options: list[Option], draw: random.Random) -> list[Option]:
     """Repeatedly the better of two drawn at random."""
+    if len(options) < 2:
+        return options
     left, order = list(options), []
     while len(left) > 1:
         best = min(draw.sample(range(len(left)), 2), key=lambda i: left[i].view.score)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -25,6 +25,15 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
     unable: Callable[[Backend], str | None] | None = None  # pure: why this backend cannot serve, or None
 
 
+Note = str | tuple[str, float]
+"""A reason, or one with a figure that is put in only where people read it."""
+
+
+def told(notes: Iterable[Note]) -> str:
+    """What people read."""
+    return "; ".join([note if isinstance(note, str) else note[0].format(note[1]) for note in notes])
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A backend to try, with the limits that its grant puts on it."""
 
@@ -32,7 +41,12 @@ class Candidate(msgspec.Struct, frozen=True):
     backend: Backend
     key: str  # on the board
     limits: tuple[Limit, ...]
-    reason: str
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why it stands where it does."""
+        return told(self.notes)
 
 
 class Skipped(msgspec.Struct, frozen=True):

@@ -88,7 +88,7 @@ class Board:
         entry = self._entries.get(key)
         if entry is None or not entry.takes_new:
             return None
-        if backend is not None and _identity(backend) != _identity(entry.backend):
+        if backend is not None and backend is not entry.backend and _identity(backend) != _identity(entry.backend):
             return None
         ticket = entry.place.breaker.acquire(panic=panic)
         if ticket is None:

@@ -120,6 +120,12 @@ class Ticket:
         self.slow = False  # counted as bad for slowness
 
 
+# Bound once: looking up an enum's member costs as much as a call.
+_CLOSED, _OPEN, _HALF_OPEN, _EJECTED = State
+_CONTENT, _COMPLETED, _BAD, _BROKEN = Outcome
+_TIMED = (_OPEN, _EJECTED)
+
+
 class Breaker:
     """Closed, open, half-open or ejected; see the module's docstring. `on_change` gets the old and the new state."""
 
@@ -131,7 +137,7 @@ class Breaker:
         self._on_change = on_change
         self.settings = DEFAULTS
         self._window = Window(clock)
-        self._state = State.CLOSED
+        self._state = _CLOSED
         self._reason: str | None = None
         self._epoch = 0
         self._started = 0
@@ -152,12 +158,12 @@ class Breaker:
     @property
     def state(self) -> State:
         """The state as of now: an open or ejected breaker whose time is over is half-open, though nobody probed yet."""
-        return State.HALF_OPEN if self._state in _TIMED and self._now() >= self._until else self._state
+        return _HALF_OPEN if self._state in _TIMED and self._now() >= self._until else self._state
 
     @property
     def reason(self) -> str | None:
         """Why it is not closed, or paused: a `FailureKind` value or `SLOW`. None: all well."""
-        return None if self._state is State.CLOSED and not self._paused else self._reason
+        return None if self._state is _CLOSED and not self._paused else self._reason
 
     @property
     def available_at(self) -> float:
@@ -173,12 +179,12 @@ class Breaker:
     @property
     def credential_out(self) -> bool:
         """Whether our credential or model name was refused and no probe has got through to closing since."""
-        return self._state is not State.CLOSED and self._reason in CREDENTIAL_KINDS
+        return self._state is not _CLOSED and self._reason in CREDENTIAL_KINDS
 
     @property
     def healthy(self) -> bool:
         """Whether it is closed, not paused, and hardly anything in the window is bad."""
-        if self._state is not State.CLOSED or self._paused:
+        if self._state is not _CLOSED or self._paused:
             return False
         total, bad = self._window.counts()
         return bad <= HEALTHY_BAD * total
@@ -196,9 +202,9 @@ class Breaker:
         """Whether `acquire(panic=True)` succeeds: merely slow, or half-open and a probe is already giving content."""
         if self._paused:
             return False
-        if self._state is State.HALF_OPEN:
+        if self._state is _HALF_OPEN:
             return self._recovering
-        return self._state is State.OPEN and self._reason == SLOW
+        return self._state is _OPEN and self._reason == SLOW
 
     # What attempts report
 
@@ -211,8 +217,8 @@ class Breaker:
         if self.available_at:
             return self._ticket(probe=False) if panic and self.last_resort else None
         if self._state in _TIMED:
-            self._change(State.HALF_OPEN, self._reason)
-        if self._state is State.CLOSED:
+            self._change(_HALF_OPEN, self._reason)
+        if self._state is _CLOSED:
             return self._ticket(probe=False)
         self._probe = self._ticket(probe=True)
         self._probe_deadline = self._now() + PROBE_DEADLINE
@@ -225,9 +231,10 @@ class Breaker:
             return
         self._recovering |= ticket.probe
         if not ticket.slow:
-            self._window.add(Outcome.CONTENT)
+            self._window.add(_CONTENT)
         self._content_number = max(self._content_number, ticket.number)
-        self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}
+        if self._streak:
+            self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}
 
     def slow(self, ticket: Ticket) -> None:
         """Counts one bad outcome now, in place of the one at the attempt's end.
@@ -259,10 +266,11 @@ class Breaker:
                 self._close()
             return
         if not ticket.slow:
-            self._window.add(Outcome.COMPLETED)
+            self._window.add(_COMPLETED)
         self._content_number = max(self._content_number, ticket.number)
         self._success_number = max(self._success_number, ticket.number)
-        self._streak = {n: late for n, late in self._streak.items() if n > ticket.number}
+        if self._streak:
+            self._streak = {n: late for n, late in self._streak.items() if n > ticket.number}
 
     def failed(self, ticket: Ticket, kind: FailureKind, retry_after: float | None = None) -> None:
         """The attempt failed; `retry_after` in seconds as the upstream said."""
@@ -298,7 +306,7 @@ class Breaker:
 
     def _bad(self, ticket: Ticket, kind: FailureKind) -> None:
         if not self._counts(ticket):
-            if self._state is State.OPEN and self._reason == SLOW:
+            if self._state is _OPEN and self._reason == SLOW:
                 self._reason = kind  # not merely slow, so no longer a last resort
             return
         if ticket.probe:
@@ -312,7 +320,7 @@ class Breaker:
         self._judge(kind)
 
     def _count_bad(self, ticket: Ticket) -> None:
-        self._window.add(Outcome.BROKEN if ticket.content else Outcome.BAD)
+        self._window.add(_BROKEN if ticket.content else _BAD)
 
     def _extend_streak(self, ticket: Ticket) -> None:
         if ticket.number > (self._success_number if ticket.content else self._content_number):
@@ -331,7 +339,7 @@ class Breaker:
         if retry_after is None or retry_after <= 0:
             return
         self._paused_until = max(self._paused_until, self._now() + min(retry_after, self.settings.retry_after_cap))
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             self._reason = kind
 
     def _open(self, reason: str) -> None:
@@ -339,19 +347,19 @@ class Breaker:
         period *= 1 - OPEN_JITTER + 2 * OPEN_JITTER * self._rng.random()
         self._strikes += 1
         self._until = self._paused_until if self._paused else self._now() + period
-        self._change(State.OPEN, reason)
+        self._change(_OPEN, reason)
 
     def _eject(self, ticket: Ticket, kind: FailureKind) -> None:
         stale = ticket.epoch != self._epoch
-        if self._state is State.EJECTED or (stale and self._state is State.CLOSED):
+        if self._state is _EJECTED or (stale and self._state is _CLOSED):
             return
         self._until = self._now() + EJECT_SECONDS
-        self._change(State.EJECTED, kind)
+        self._change(_EJECTED, kind)
 
     def _close(self) -> None:
         self._strikes = 0
         self.closed_at = self._now()
-        self._change(State.CLOSED, None)
+        self._change(_CLOSED, None)
 
     def _give_back(self, ticket: Ticket) -> None:
         if self._probe is ticket:
@@ -364,6 +372,3 @@ class Breaker:
         self._streak = {}
         self._window.clear()
         self._on_change(old, new)
-
-
-_TIMED = (State.OPEN, State.EJECTED)

@@ -15,6 +15,8 @@ from weir_router.health.breaker import Breaker, State
 from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 
+_ACTIVE = BackendState.ACTIVE  # looking up an enum's member costs as much as a call
+
 
 class Place:
     """Shared by all backends with the same provider, base URL, model and credential."""
@@ -77,16 +79,16 @@ class Entry:
     @property
     def takes_new(self) -> bool:
         """Active, and below its share of the concurrency."""
-        return self.backend.state is BackendState.ACTIVE and not self.saturated
+        return self.backend.state is _ACTIVE and not self.saturated
 
     @property
     def full(self) -> bool:
         """Whether a free slot is all that it lacks."""
-        return self.backend.state is BackendState.ACTIVE and self.saturated and not self.place.breaker.available_at
+        return self.backend.state is _ACTIVE and self.saturated and not self.place.breaker.available_at
 
     @property
     def state(self) -> str:
-        return self.place.breaker.state.value
+        return self.place.breaker.state
 
     @property
     def reason(self) -> str | None:

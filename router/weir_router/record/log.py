@@ -22,6 +22,7 @@ Output = Callable[[bytes], None]
 outputs: list[Output] = []
 """Where lines go; empty: no line is made. An output must neither raise nor block."""
 
+_NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
 _encode = msgspec.json.Encoder(order=None).encode
 _OUR_WORDS = frozenset(
     {
@@ -51,13 +52,13 @@ def encoded(record: RequestRecord) -> bytes:
 
 
 def _without_figures(record: RequestRecord) -> RequestRecord:
-    if record.prompt_logging is not PromptLogging.NONE:
+    if record.prompt_logging is not _NONE:
         return record
     return msgspec.structs.replace(record, reason=None)  # it counts the prompt's words
 
 
 def _printable(record: RequestRecord) -> RequestRecord:
-    if record.prompt_logging is PromptLogging.FULL or (record.error is None and len(record.attempts) == 1):
+    if record.prompt_logging is _FULL or (record.error is None and len(record.attempts) == 1):
         return record
     message = None if record.error_source == Source.UPSTREAM else record.error_message
     return msgspec.structs.replace(record, error_message=message, attempts=[_unquoted(a) for a in record.attempts])

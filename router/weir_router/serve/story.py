@@ -69,6 +69,9 @@ MAX_FEATURE_LENGTH = 64
 """Characters kept of `x-weir-feature`, a client's free claim that becomes a metric label."""
 
 
+_NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
+
+
 class Visit(NamedTuple):
     """One request while it is served."""
 
@@ -238,10 +241,10 @@ class Gateway:
         record.probability = round(classification.probability, 3)
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
         record.diverted = choice.reason if choice.diverted else None
-        if policy.prompt_logging is not PromptLogging.NONE:
+        if policy.prompt_logging is not _NONE:
             record.prompt_tokens = features.tokens
             record.features = features
-        if policy.prompt_logging is PromptLogging.FULL:
+        if policy.prompt_logging is _FULL:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
         return choice, features.tokens
 

@@ -127,7 +127,7 @@ def world(ask_for):
     def journey(*, streamed=False, limits=(), panic=False, skipped=(), bounds=None, waits=None, **changes):
         used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
         board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
-        candidates = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits, "") for n in "abc" if n in transport.answers)
+        candidates = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)
         choice = Choice(
             route="r", candidates=candidates, skipped=skipped, reason="", complexity=Complexity.SIMPLE, panic=panic
         )

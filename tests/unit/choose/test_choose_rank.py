@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.choose.rank import Option, expected_cost, order_backends, placed
-from weir_router.choose.types import RouteRequest
+from weir_router.choose.types import RouteRequest, told
 from weir_router.classify.prompt import Classification, Features
 from weir_router.contract import Backend, CallerKind, Complexity, Dialect, Price, Selection, TierRef
 from weir_router.health.view import Snapshot
@@ -96,13 +96,13 @@ def test_each_says_why_it_stands_where_it_does(backend: Make, request_of: Make) 
     full = option(backend("f", None), Snapshot(saturated=True))
     slow = option(backend("s", 1), Snapshot(keeps_objectives=False))
     ordered = order_backends(CHEAPEST, [full, slow, option(backend("a", 1))], request_of(), random.Random(1))
-    assert [o.notes for o in ordered] == [
-        ("costs about $0.000356",),
-        ("costs about $0.000356", "misses its objectives"),
-        ("price unknown: last in cost order", "at its concurrency limit"),
+    assert [told(o.notes) for o in ordered] == [
+        "costs about $0.000356",
+        "costs about $0.000356; misses its objectives",
+        "price unknown: last in cost order; at its concurrency limit",
     ]
     noted = order_backends(LATENCY, [option(backend(), Snapshot(score=1.5))], request_of(), random.Random(1))
-    assert noted[0].notes == ("latency score 1.50",)
+    assert told(noted[0].notes) == "latency score 1.50"
 
 
 VIEWS = st.builds(Snapshot, score=st.floats(0, 1e6), keeps_objectives=st.booleans(), saturated=st.booleans())

@@ -8,7 +8,15 @@ from weir_router.contract import Dialect
 
 def provider_for(dialect: Dialect) -> Provider:
     """The module that speaks `dialect` to upstreams."""
+    return _known.get(dialect) or _all()[dialect]
+
+
+def _all() -> dict[Dialect, Provider]:
     # Here and not above: the modules import this package's other parts, and so this file, first.
     from weir_router.call.providers import anthropic, openai
 
-    return openai if dialect is Dialect.OPENAI else anthropic
+    _known.update({Dialect.OPENAI: openai, Dialect.ANTHROPIC: anthropic})
+    return _known
+
+
+_known: dict[Dialect, Provider] = {}

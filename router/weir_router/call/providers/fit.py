@@ -18,6 +18,8 @@ from weir_router.contract import Backend
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 """Fields that bound the answer; the dialects share the first."""
 
+_OUTPUT_LIMITS = frozenset(OUTPUT_LIMITS)
+
 PROMPT_MARGIN = 4 / 3
 """On the estimate, which may be a quarter too low: a count too high only shortens the longest answers, one too low is a
 refusal."""
@@ -28,12 +30,15 @@ MIN_THINKING_BUDGET = 1_024
 
 def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt) -> None:
     """Changes the top level of an upstream request in place; values may be decoded or `msgspec.Raw`."""
-    for name, demanded in backend.parameters.rename.items():
+    parameters = backend.parameters
+    for name, demanded in parameters.rename.items():
         if name in fields:
             value = fields.pop(name)
             fields.setdefault(demanded, value)
-    for name in backend.parameters.drop:
+    for name in parameters.drop:
         fields.pop(name, None)
+    if _OUTPUT_LIMITS.isdisjoint(fields):
+        return
     limit = _output_limit(backend, prompt)
     if limit is not None:
         _clamp(fields, limit)

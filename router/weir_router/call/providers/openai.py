@@ -43,19 +43,22 @@ _FAILED_REASONS = {
 """Finish reasons that say that the answer broke off, not that it ended."""
 
 # Bound once: an IntFlag's members and operators are slow, and `read` runs for every chunk.
+_OPENAI = Dialect.OPENAI
+_NOTHING: frozenset[str] = frozenset()
 _NONE, _CONTENT, _STOP, _HIDE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.HIDE
 _CONTENT_AND_STOP = Signal.CONTENT | Signal.STOP
 
 
 def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool, as_asked: bool = False) -> Outgoing:
     """See `base.Provider`. Raises `BadRequest` for what the dialect cannot say."""
-    same = ask.dialect is Dialect.OPENAI
-    fields: dict[str, Any] = dict(ask.raw) if same else translate.request(ask, Dialect.OPENAI)
+    same = ask.dialect is _OPENAI
+    fields: dict[str, Any] = dict(ask.raw) if same else translate.request(ask, _OPENAI)
     stream = ask.stream if as_asked else stream
     added: set[str] = set()
     if stream != ask.stream or not same:
         fields["stream"] = stream
-        added |= {"stream"} if stream and not ask.stream else set()
+        if stream and not ask.stream:
+            added.add("stream")
     if stream and not as_asked:
         added |= _ask_for_usage(fields, ask.body.get("stream_options") if same else None)
     elif not stream and ask.stream:
@@ -65,7 +68,7 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
     headers = {"content-type": "application/json", **(ask.headers if same else {})}
     if credential is not None:
         headers["authorization"] = f"Bearer {credential}"
-    return Outgoing(PATH, headers, body_of(fields), frozenset(added & fields.keys()))
+    return Outgoing(PATH, headers, body_of(fields), frozenset(added & fields.keys()) if added else _NOTHING)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> set[str]:
@@ -171,16 +174,16 @@ def usage_of(payload: dict[str, Any]) -> Usage | None:
         return None
     prompt_details = _object(usage, "prompt_tokens_details")
     given, output = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
-    reasoning = count(_object(usage, "completion_tokens_details"), "reasoning_tokens")
+    details = _object(usage, "completion_tokens_details")
+    reasoning = count(details, "reasoning_tokens") if details else 0
     if reasoning and count(usage, "total_tokens") == given + output + reasoning:
         output += reasoning  # xAI counts them apart
-    return Usage(
-        input=given,
-        cached_input=count(prompt_details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens"),
-        cache_write=count(prompt_details, "cache_write_tokens"),
-        output=output,
-        reasoning=reasoning,
-    )
+    cached = write = 0
+    if prompt_details:
+        cached, write = count(prompt_details, "cached_tokens"), count(prompt_details, "cache_write_tokens")
+    if not cached and "prompt_cache_hit_tokens" in usage:
+        cached = count(usage, "prompt_cache_hit_tokens")
+    return Usage(input=given, cached_input=cached, cache_write=write, output=output, reasoning=reasoning)
 
 
 def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
@@ -190,7 +193,7 @@ def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
 
 def renderer(ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
     """See `base.Provider`."""
-    if ask.dialect is not Dialect.OPENAI:
+    if ask.dialect is not _OPENAI:
         if ask.stream:
             return translate.stream(ask.dialect, ask, created=created)
         return Assembled(OpenAIAssembler(), partial(translate.response, to=ask.dialect, ask=ask, created=created))
@@ -212,14 +215,17 @@ def read_whole(payload: Any) -> Whole:
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
             raise failures.malformed("a choice without a message")
     reasons = [_finish_reason(choice) for choice in choices]
-    if any(not reason and not _carries_content(it["message"]) for reason, it in zip(reasons, choices, strict=True)):
-        raise AttemptFailed(FailureKind.TRUNCATED, "The upstream answered with neither content nor a finish reason.")
+    for reason, choice in zip(reasons, choices, strict=True):
+        if not reason and not _carries_content(choice["message"]):
+            raise AttemptFailed(
+                FailureKind.TRUNCATED, "The upstream answered with neither content nor a finish reason."
+            )
     return Whole(usage_of(payload), reasons[0])
 
 
 def render_whole(ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
     """See `base.Provider`."""
-    if ask.dialect is Dialect.OPENAI:
+    if ask.dialect is _OPENAI:
         return raw
     return encode(translate.response(payload, ask.dialect, ask, created=created))
 

@@ -37,6 +37,9 @@ URLS = 1024
 """URLs of which the parsed form is kept: far more than a config has; bounds memory over many configs."""
 
 
+_OWN_LINES = "".join(f"{name}: {value}\r\n" for name, value in OWN_HEADERS.items())
+
+
 class Origin(NamedTuple):
     """What a connection leads to."""
 
@@ -65,12 +68,13 @@ def parsed(url: str) -> Target:
 
 def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
     """A request's head. Raises `ValueError` for a header that would break out of its line."""
-    fields = {**OWN_HEADERS, **headers, "content-length": length}
-    lines = "\r\n".join([f"{name}: {value}" for name, value in fields.items()])
-    if lines.count("\n") != len(fields) - 1 or lines.count("\r") != len(fields) - 1 or "\0" in lines:
+    fields = {**OWN_HEADERS, **headers} if not OWN_HEADERS.keys().isdisjoint(headers) else headers
+    own = "" if fields is not headers else _OWN_LINES
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    if lines.count("\n") != len(fields) or lines.count("\r") != len(fields) or "\0" in lines:
         raise ValueError("a header holds a line break")
     # A caller's header that is no UTF-8 goes on as the bytes that it came as.
-    return f"{target.start}{lines}\r\n\r\n".encode(errors="surrogateescape")
+    return f"{target.start}{own}{lines}content-length: {length}\r\n\r\n".encode(errors="surrogateescape")
 
 
 class Http1Transport:
