@@ -43,6 +43,7 @@ class StatusReason(StrEnum):
     NOT_PUBLISHED = "NotPublished"
     # of Ready
     READY = "Ready"
+    PARTLY_READY = "PartlyReady"
     NO_ACTIVE_BACKENDS = "NoActiveBackends"
     NO_HEALTHY_BACKENDS = "NoHealthyBackends"
 

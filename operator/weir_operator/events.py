@@ -19,7 +19,7 @@ from weir_operator.schemas import GROUP, VERSION
 CONTROLLER = "weir.dev/operator"
 """`reportingController` of our Events."""
 
-_SILENT = (StatusReason.PENDING, StatusReason.WAITING, StatusReason.NOT_ACCEPTED)
+_SILENT = (StatusReason.PENDING, StatusReason.WAITING, StatusReason.NOT_ACCEPTED, StatusReason.PARTLY_READY)
 """Reasons of a moment, or that repeat what another condition says."""
 
 

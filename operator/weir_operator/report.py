@@ -103,7 +103,8 @@ class _Subject:
         lacking = [kind.value for kind in (ACCEPTED, RESOLVED) if kind in errors]
         if not lacking:
             return GOOD[READY]
-        return GOOD[READY]._replace(message=f"requests are served, with {count} {what}; see {' and '.join(lacking)}")
+        message = f"requests are served, with {count} {what}; see {' and '.join(lacking)}"
+        return Judgement(TRUE, StatusReason.PARTLY_READY, message)
 
 
 class _Around:

@@ -72,7 +72,6 @@ async def test_a_status_and_its_event_appear_and_kubectl_shows_them(cluster: Api
     described = run(cluster, "describe", "rp/assistants", "-n", namespace)
     assert f"there is no ModelTier {namespace}/none that grants namespace {namespace}" in described
     assert events(cluster, namespace) == [
-        ("Normal", "Ready", "assistants"),
         ("Normal", "Ready", "budget"),
         ("Warning", "TierNotFoundOrNotGranted", "assistants"),
     ]

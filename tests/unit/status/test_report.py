@@ -67,7 +67,7 @@ def test_a_backend_that_is_left_out_shows_with_the_reason_and_the_rest_serves():
         ("Healthy", None),
     ]
     assert at.condition("ResolvedRefs")[:2] == ("False", "SecretNotFound")
-    assert at.condition("Ready") == ("True", "Ready", "requests are served, with 1/2 backends; see ResolvedRefs")
+    assert at.condition("Ready") == ("True", "PartlyReady", "requests are served, with 1/2 backends; see ResolvedRefs")
 
 
 def test_a_message_says_where_what_and_what_to_do():

@@ -1,0 +1,72 @@
+"""docs/status.md and the certificate's part of docs/operator.md: every reason, state and figure is the code's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from weir_operator import authority, certificate, changes, distribute, relay, reporter
+from weir_operator.conditions import StatusReason
+from weir_operator.problems import ConditionType
+from weir_operator.schemas import KINDS
+from weir_operator.states import CoarseState
+
+DOCS = Path(__file__).parents[2] / "docs"
+STATUS, OPERATOR = ((DOCS / f"{name}.md").read_text() for name in ("status", "operator"))
+
+KNOBS = {
+    "`SETTLE_SECONDS`": f"{reporter.SETTLE_SECONDS:g} s",
+    "`CALM_SECONDS`": f"{reporter.CALM_SECONDS:g} s",
+    "`LOOK_SECONDS`": f"{reporter.LOOK_SECONDS:g} s",
+    "`LATE_SECONDS`": f"{reporter.LATE_SECONDS:g} s",
+    "`SETTLED_SECONDS`": f"{reporter.SETTLED_SECONDS:g} s",
+    "`QUIET_SECONDS`": f"{changes.QUIET_SECONDS:g} s",
+    "`WRITERS`": f"{reporter.WRITERS}",
+    "`WRITES_PER_SECOND`": f"{reporter.WRITES_PER_SECOND:g}",
+    "`RETRY_SECONDS`": f"{reporter.RETRY_SECONDS:g} s",
+    "`STALE_SECONDS`": f"{reporter.STALE_SECONDS:g} s",
+    "`EVENT_SECONDS`": f"{reporter.EVENT_SECONDS:g} s",
+    "`AUTHORITY_VALID`": f"{authority.AUTHORITY_VALID.days} days",
+    "`CERTIFICATE_VALID`": f"{authority.CERTIFICATE_VALID.days} days",
+    "`RENEW_AT`": "two thirds" if authority.RENEW_AT == 2 / 3 else "?",
+    "`SPREAD`": f"{authority.SPREAD.seconds // 3600} h",
+    "`URGENT`": f"{authority.URGENT.days} days",
+    "`SKEW`": f"{authority.SKEW.seconds // 60} min",
+    "`CHECK_SECONDS`": f"{certificate.CHECK_SECONDS:g} s",
+    "`RELAY_SECONDS`": f"{relay.RELAY_SECONDS:g} s",
+    "`HEARTBEAT_SECONDS`": f"{relay.HEARTBEAT_SECONDS:g} s",
+    "`ANSWER_SECONDS`": f"{relay.ANSWER_SECONDS:g} s",
+    "`MAX_RELAY_BYTES`": f"{distribute.MAX_RELAY_BYTES >> 20} MiB",
+    "`TLS_BUFFER`": f"{distribute.TLS_BUFFER >> 10} KiB",
+}
+
+
+@pytest.mark.parametrize(("knob", "value"), KNOBS.items())
+def test_a_knob_has_the_value_that_the_page_says(knob: str, value: str):
+    assert f"| {knob} | {value} |" in STATUS + OPERATOR
+
+
+def section(heading: str) -> str:
+    return STATUS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def first_cells(heading: str) -> set[str]:
+    lines = [line for line in section(heading).splitlines() if line.startswith("| `")]
+    return {name for line in lines for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
+
+
+def test_every_reason_is_told_and_no_other():
+    assert first_cells("Reasons") == {str(it) for it in StatusReason}
+
+
+def test_every_condition_is_told():
+    assert first_cells("Conditions") == {str(it) for it in ConditionType}
+
+
+def test_every_state_and_field_is_told():
+    assert all(f"`{state}`" in section("Fields") for state in CoarseState)
+    names = {name for kind in KINDS for name in kind.status.model_json_schema(by_alias=True)["properties"]}
+    told = {name.partition("[")[0] for name in first_cells("Fields")}
+    assert names - {"observedGeneration", "conditions"} == told
