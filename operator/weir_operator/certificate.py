@@ -63,9 +63,12 @@ class Certificate:
         installation: str,
         names: Sequence[str],
         *,
+        on_authorities: Callable[[str], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`namespace` is the operator's, `names` see `server_names`."""
+        """`namespace` is the operator's, `names` see `server_names`. `on_authorities` gets all that routers should
+        trust, as PEM, with each look (`ConfigServer.trust`); nothing where the authority is a public one.
+        """
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.ready = asyncio.Event()
         self.valid_until: datetime | None = None
@@ -73,6 +76,7 @@ class Certificate:
         self._installation = installation
         self._names = names
         self._now = now
+        self._on_authorities = on_authorities
         self._labels = labels(installation) | {"app.kubernetes.io/component": COMPONENT}
         self._store = ObjectStore(api_client, namespace, self._labels)
         self._secret = ObjectId(Kind.SECRET, f"{installation}-operator-tls")
@@ -104,7 +108,7 @@ class Certificate:
         try:
             pair = await asyncio.to_thread(_again, self._refresh)
             self._load(pair)  # in the loop's own thread: handshakes read the context there
-            await asyncio.to_thread(_again, self._hand_out)
+            self._on_authorities(await asyncio.to_thread(_again, self._hand_out))
         except (PublishFailed, NotReadable, Conflict, ssl.SSLError) as error:
             self._complain(f"{type(error).__name__}: {error}" if isinstance(error, ssl.SSLError) else str(error))
             return False
@@ -138,17 +142,18 @@ class Certificate:
         elif self._known is None or self._known[0] != kept.authorities:
             self._known = kept.authorities, now
 
-    def _hand_out(self) -> None:
-        """Puts the authority where routers mount it."""
+    def _hand_out(self) -> str:
+        """Puts the authority where routers mount it; returns all that they should trust."""
         if not self._authorities.strip():
-            return  # a public one, which routers know
+            return ""  # a public one, which routers know
         there = self._store.find(self._bundle)
         if there is not None and not self._is_ours(there):
-            return
+            return self._authorities.decode()
         old = there.files.get(_AUTHORITIES, b"") if there else b""
         text = bundle(old, self._authorities, now=self._now())
         if there is None or text != old:
             self._store.write(self._bundle, {_AUTHORITIES: text}, there)
+        return text.decode()
 
     def _load(self, pair: Pair) -> None:
         if pair == self._loaded:

@@ -108,6 +108,12 @@ async def test_replicas_that_start_together_share_one(cluster: ApiServer, api: A
     assert len(seen) == 1
 
 
+async def test_routers_that_mount_nothing_can_be_told_what_to_trust(cluster: ApiServer, api: ApiClient, namespace: str):
+    told: list[str] = []
+    assert await Certificate(api, namespace, "weir", ["localhost"], on_authorities=told.append).look()
+    assert [it.encode() for it in told] == [data(cluster, namespace, BUNDLE)["ca.crt"]]
+
+
 async def test_a_replica_trusts_the_others_and_nobody_else(cluster: ApiServer, api: ApiClient, namespace: str):
     one, two = replica(api, namespace), Certificate(api, namespace, "other", ["localhost"])
     assert await one.look()
