@@ -18,6 +18,7 @@ from weir_router import errors
 from weir_router.admit import limits, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
+from weir_router.call.transport import pool
 from weir_router.choose import rank
 from weir_router.classify import features, tokens, weights
 from weir_router.health import breaker, guard, latency, objectives, window
@@ -138,6 +139,7 @@ KNOBS = [
     ("failover", "`RoutingPolicy.spec.failover.deadline`", DEFAULT_DEADLINE),
     ("failover", "`timeouts.connect`", f"{clocks.CONNECT_TIMEOUT:g}s"),
     ("failover", "`timeouts.idle`", f"{clocks.IDLE_TIMEOUT:g}s "),
+    ("failover", "a connection's age", f"{pool.MAX_AGE:g} s"),
     ("failover", "`timeouts.total`", f"{clocks.TOTAL_TIMEOUT:g}s"),
     (
         "failover",

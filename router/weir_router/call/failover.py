@@ -345,7 +345,7 @@ class Journey:
             return CredentialsExhausted(
                 f"Every backend refuses the platform's credentials ({tried}).", trail=self.trail
             )
-        if not self._failures and self._only_credentials() and self._choice.skipped:
+        if not self._failures and self._only_credentials():
             return CredentialsExhausted(f"Every backend is out for its credentials ({tried}).", trail=self.trail)
         if self._tools.clock.monotonic() >= self._deadline:
             return DeadlineExceeded(f"No content within {self._bounds.deadline:g} s ({tried}).", trail=self.trail)

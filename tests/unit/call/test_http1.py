@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from support.servers import free_port, one_request, talking
-from weir_router.call.transport import http1, pool
+from weir_router.call.transport import http1, names, pool
 from weir_router.call.transport.pool import Http1Transport
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -282,6 +282,68 @@ async def test_many_small_chunks_are_no_endless_header(client):
 
     async with talking(talk) as url:
         assert await whole(client, url) == b"a" * 40
+
+
+async def test_a_connection_of_some_age_is_not_used_again_however_busy(client, monkeypatch):
+    """So that it follows its name to other addresses."""
+    talk, heard = scripted([OK, OK, OK], [OK])
+    async with talking(talk) as url:
+        for _ in range(2):
+            assert await whole(client, url) == b"hello"
+        monkeypatch.setattr(pool, "MAX_AGE", 0.0)
+        assert await whole(client, url) == b"hello"
+        assert await whole(client, url) == b"hello"
+    assert [number for number, _ in heard] == [1, 1, 1, 2]
+
+
+async def test_where_one_connection_is_dead_the_other_idle_ones_are_not_trusted(client, monkeypatch):
+    monkeypatch.setattr(pool, "DEAD_AFTER", 0.01)
+    both, connections = asyncio.Event(), []
+
+    async def talk(reader, writer):
+        connections.append(writer)
+        await one_request(reader)
+        if len(connections) == 2:
+            both.set()
+        await both.wait()
+        writer.write(OK)
+        await reader.read()  # a second request on it is swallowed
+
+    async with talking(talk) as url:
+        await asyncio.gather(whole(client, url), whole(client, url))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await whole(client, url)
+        async with asyncio.timeout(2):
+            assert await whole(client, url) == b"hello"
+    assert len(connections) == 3
+
+
+@pytest.mark.parametrize("trouble", ["fails", "hangs"])
+async def test_while_dns_is_out_the_last_addresses_serve(client, monkeypatch, trouble):
+    monkeypatch.setattr(names, "LOOKUP", 0.01)
+    talk, heard = scripted([OK], [OK])
+    loop = asyncio.get_running_loop()
+    ask, out = loop.getaddrinfo, []
+
+    async def lookup(host, port, **more):
+        if host == "upstream.example":
+            if out and trouble == "fails":
+                raise socket.gaierror("no answer")
+            if out:
+                await asyncio.Event().wait()
+            host = "127.0.0.1"
+        return await ask(host, port, **more)
+
+    monkeypatch.setattr(loop, "getaddrinfo", lookup)
+    async with talking(talk) as url:
+        for _ in range(2):
+            assert await whole(client, url.replace("127.0.0.1", "upstream.example")) == b"hello"
+            await asyncio.sleep(0.01)  # so that its end is seen
+            out.append(True)
+        with pytest.raises(AttemptFailed):
+            await whole(client, url.replace("127.0.0.1", "never.seen.example"))
+    assert len(heard) == 2
 
 
 async def test_every_address_of_a_name_is_tried_and_the_name_looked_up_for_each_connection(client, monkeypatch):

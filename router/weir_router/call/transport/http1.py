@@ -146,7 +146,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, free: Callable[[Connection], None]) -> None:
         """`free` is called whenever it can take an exchange again."""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.idle_since = 0.0  # of the loop's time
+        self.opened_at = 0.0  # of the loop's time
+        self.idle_since = 0.0
         self.stale = False  # it was closed under a request that was most likely never read
         self._free = free
         self._parser = HttpResponseParser(self)

@@ -25,6 +25,7 @@ from yarl import URL
 from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import ENCODINGS, Inflated
+from weir_router.call.transport.names import Names
 from weir_router.errors import AttemptFailed, FailureKind
 
 HAPPY_EYEBALLS = 0.25
@@ -32,6 +33,16 @@ HAPPY_EYEBALLS = 0.25
 
 TLS_BUFFER = 16 * 1024
 """Bytes of asyncio's buffer per TLS connection, one TLS record. Its own 256 KiB would be most of a stream's memory."""
+
+MAX_AGE = 30.0
+"""Seconds after which a connection is not used for a further request, so that one follows its name to other addresses
+however busy it is: half the time for which clouds' load balancers let their records be kept.
+"""
+
+DEAD_AFTER = 2.0
+"""Seconds without a byte on a used connection after which the other idle ones to the same place are not trusted either:
+a NAT or a balancer that has forgotten one has forgotten all of its age. They only cost a new handshake.
+"""
 
 URLS = 1024
 """URLs of which the parsed form is kept: far more than a config has; bounds memory over many configs."""
@@ -86,6 +97,7 @@ class Http1Transport:
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLContext | None = None
+        self._names = Names()
         self._closed = False
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
@@ -96,11 +108,16 @@ class Http1Transport:
             raise unsendable(error) from None
         connection = self._take(target.origin)
         if connection is not None:
+            sent = self._loop.time()
             try:
                 return _readable(await connection.exchange(head, body))
             except AttemptFailed:
                 if not connection.stale:
                     raise
+            except asyncio.CancelledError:
+                if self._loop.time() - sent >= DEAD_AFTER:
+                    self._distrust(target.origin)
+                raise
         connection = await self._connect(target.origin, connect_timeout)
         return _readable(await connection.exchange(head, body))
 
@@ -123,6 +140,10 @@ class Http1Transport:
             connection.abort()
         return None
 
+    def _distrust(self, origin: Origin) -> None:
+        for connection in self._idle.pop(origin, ()):
+            connection.abort()
+
     async def _connect(self, origin: Origin, timeout: float) -> Connection:
         """A fresh connection, its name looked up afresh, within `timeout` seconds for all of it."""
         try:
@@ -138,7 +159,7 @@ class Http1Transport:
             raise unsendable(error) from None
 
     async def _opened(self, origin: Origin) -> Connection:
-        addresses = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        addresses = await self._names.addresses(origin.host, origin.port)
         sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS, loop=self._loop)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _, connection = await self._loop.create_connection(
@@ -149,6 +170,7 @@ class Http1Transport:
         )
         # Only now, and not when it was made: uvloop tells nobody of the end of one whose making is cancelled.
         self._open.add(connection)
+        connection.opened_at = self._loop.time()
         connection.lost.add_done_callback(lambda _: self._open.discard(connection))
         if self._closed:
             connection.abort()
@@ -163,7 +185,10 @@ class Http1Transport:
         return self._tls
 
     def _free(self, origin: Origin, connection: Connection) -> None:
-        connection.idle_since = self._loop.time()
+        now = connection.idle_since = self._loop.time()
+        if now - connection.opened_at >= MAX_AGE:
+            connection.abort()
+            return
         idle = self._idle.get(origin)
         if idle is None:
             idle = self._idle[origin] = deque()
