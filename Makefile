@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test cover check bench faults crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -17,6 +17,11 @@ KUBE := $(if $(filter tests/%,$(ARGS)),$(findstring tests/kube,$(ARGS)),all)
 test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd the first time (about 10 minutes)
 	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure api helm helm3 kubeconform >/dev/null)
 	@$(BIN)/pytest $(ARGS)
+
+cover: .venv/.ready ## breaker, balancer, limits, budget and queue: every branch is tested, in virtual time
+	@$(BIN)/coverage run --rcfile=/dev/null --branch --source=weir_router.admit,weir_router.choose,weir_router.health \
+	  -m pytest -q tests/unit/admit tests/unit/choose tests/unit/health
+	@$(BIN)/coverage report --rcfile=/dev/null --show-missing --skip-covered --fail-under=100
 
 check: .venv/.ready ## lint, format, types, layers, generated files, and the longest modules and functions
 	@$(BIN)/ruff check $(PYTHON_FILES)

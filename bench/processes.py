@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -77,12 +77,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], port: int, core: str, log: Path) -> Iterator[Process]:
-    """`command` pinned to `core`, from the moment it listens on `port`. Raises `RuntimeError` with its log if it
-    never does.
+def running(
+    command: Sequence[str], port: int, core: str | None, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """`command`, pinned to `core` if one is given, from the moment it listens on `port`. Raises `RuntimeError` with its
+    log if it never does.
     """
+    pinned = [*(("taskset", "-c", core) if core is not None else ()), *command]
     with log.open("wb") as output:
-        popen = subprocess.Popen(["taskset", "-c", core, *command], stdout=subprocess.DEVNULL, stderr=output)
+        popen = subprocess.Popen(pinned, stdout=subprocess.DEVNULL, stderr=output, env=environment)
         process = Process(popen, port)
         try:
             _await_port(process, log)

@@ -34,6 +34,7 @@ class SimModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     name: str
     dialect: Dialect = Dialect.OPENAI  # the only endpoint at which it is known
     ttft: float = 0.0  # seconds to the first content; 0: at once
+    ttft_sigma: float = 0.0  # above 0 the time to the first content is lognormal, with `ttft` as its median
     tokens_per_second: float | None = None  # None or 0: as fast as possible
     jitter: float = 0.0  # each delay is multiplied by 1 ± up to this, drawn from the simulator's seed
     answer: str | None = (

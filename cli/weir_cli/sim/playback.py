@@ -35,6 +35,7 @@ class Pace:
 
     def __init__(self, model: SimModel, fault: Fault | None, rng: random.Random) -> None:
         self._jitter = model.jitter
+        self._sigma = model.ttft_sigma
         self._rng = rng
         self._first = model.ttft
         self._each = 1 / model.tokens_per_second if model.tokens_per_second else 0.0
@@ -45,7 +46,8 @@ class Pace:
 
     def first(self) -> float:
         """Seconds to the first token."""
-        return self._shaken(self._first)
+        spread = self._rng.lognormvariate(0.0, self._sigma) if self._sigma else 1.0
+        return self._shaken(self._first) * spread
 
     def each(self) -> float:
         """Seconds from one token to the next."""

@@ -144,6 +144,17 @@ def test_who_leaves_gives_up_the_place_and_even_what_was_just_taken() -> None:
     assert virtual(story).served == ["first", "last"]
 
 
+def test_one_that_has_just_left_is_sent_away_without_a_word() -> None:
+    async def story(desk: Desk) -> None:
+        visits = desk.start(desk.visit("first"), desk.visit("gone", LOW))
+        await asyncio.sleep(0)
+        visits[1].cancel()
+        await desk.visit("h", HIGH, seconds=1.0)
+        await asyncio.gather(*visits, return_exceptions=True)
+
+    assert list(virtual(story, size=1).refused) == ["h"]
+
+
 def test_an_offer_that_fails_is_the_answer_and_the_next_one_is_asked() -> None:
     async def story(desk: Desk) -> None:
         def broken() -> int | None:

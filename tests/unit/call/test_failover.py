@@ -1,16 +1,18 @@
 """The retry loop over a scripted transport: what each failure means for the request."""
 
+import asyncio
 import time
 
 import pytest
 
 from weir_router.call.failover import MEANING
-from weir_router.contract import BackendLimits, Failover, Limit, Timeouts
+from weir_router.contract import BackendLimits, Failover, Limit, Priority, Queue, Timeouts
 from weir_router.errors import (
     AttemptFailed,
     CredentialsExhausted,
     DeadlineExceeded,
     FailureKind,
+    Overloaded,
     RateLimited,
     Unavailable,
     UpstreamRefused,
@@ -177,3 +179,101 @@ async def test_the_ttft_deadline_is_what_the_backend_says(world):
     journey = world.journey(a={"timeouts": Timeouts(ttft=0.05)})
     await journey.commit()
     assert trail(journey) == [("a", "silent"), ("b", "ok")]
+
+
+async def test_after_a_failure_the_healthy_come_first(world):
+    """What went black here may be black there too: one deadline is enough for a request."""
+    world.answers.update(a=[fails(FailureKind.SILENT)], b=[], c=[stream()])
+    journey = world.journey()
+    world.board.begin("t/t/b", 10).failed(FailureKind.SILENT)
+    await journey.commit()
+    assert trail(journey) == [("a", "silent"), ("c", "ok")]
+
+
+ONE_SLOT = {"limits": BackendLimits(concurrency=1)}
+
+
+async def test_a_request_waits_for_a_slot_where_nothing_else_is_left(world):
+    world.answers.update(a=[stream()])
+    journey = world.journey(a=ONE_SLOT)
+    held = world.board.begin("t/t/a", 10)
+    commit = asyncio.create_task(journey.commit())
+    await waiting(world, 1)
+    held.cancelled()
+    await commit
+    assert trail(journey) == [("a", "ok")]
+
+
+async def test_it_waits_for_nobody_while_another_can_be_tried(world):
+    world.answers.update(a=[], b=[stream()])
+    journey = world.journey(a=ONE_SLOT)
+    world.board.begin("t/t/a", 10)
+    await journey.commit()
+    assert trail(journey) == [("b", "ok")]
+
+
+async def test_the_more_important_policy_gets_the_slot(world):
+    world.answers.update(a=[stream(), stream()])
+    low = world.journey(a=ONE_SLOT, waits=Queue(priority=Priority.LOW))
+    high = world.journey(a=ONE_SLOT, waits=Queue(priority=Priority.HIGH))
+    held = world.board.begin("t/t/a", 10)
+    commits = [asyncio.create_task(journey.commit()) for journey in (low, high)]
+    await waiting(world, 2)
+    held.cancelled()
+    await asyncio.gather(*commits)
+    assert [record.outcome for record in low.trail + high.trail] == ["ok", "ok"]
+    assert high._tools.queue is low._tools.queue
+
+
+async def test_who_may_not_wait_is_refused_with_a_retry_after(world):
+    world.answers.update(a=[])
+    journey = world.journey(a=ONE_SLOT, waits=Queue(wait=0.0))
+    world.board.begin("t/t/a", 10)
+    with pytest.raises(Overloaded, match="at its concurrency") as caught:
+        await journey.commit()
+    assert caught.value.retry_after == 1
+
+
+async def test_a_wait_in_vain_after_a_failure_names_who_failed(world):
+    world.answers.update(a=[], b=[fails(FailureKind.CONNECT)])
+    journey = world.journey(a=ONE_SLOT, waits=Queue(wait=0.0))
+    world.board.begin("t/t/a", 10)
+    with pytest.raises(Unavailable, match="all others are at their concurrency"):
+        await journey.commit()
+
+
+async def test_no_wait_once_the_tries_are_used_up(world):
+    world.answers.update(a=[], b=[fails(FailureKind.CONNECT)])
+    journey = world.journey(a=ONE_SLOT, bounds=Failover(attempts=1))
+    world.board.begin("t/t/a", 10)
+    with pytest.raises(Unavailable, match="1 attempts were made"):
+        await journey.commit()
+
+
+async def test_who_waits_for_a_backend_that_falls_ill_is_told_at_once(world):
+    world.answers.update(a=[])
+    journey = world.journey(a={"limits": BackendLimits(concurrency=2)})
+    first, second = world.board.begin("t/t/a", 10), world.board.begin("t/t/a", 10)
+    commit = asyncio.create_task(journey.commit())
+    await waiting(world, 1)
+    first.failed(FailureKind.CREDENTIAL)
+    with pytest.raises(CredentialsExhausted):
+        await commit
+    second.cancelled()
+
+
+async def test_a_caller_that_leaves_while_it_waits_takes_nothing(world):
+    world.answers.update(a=[])
+    journey = world.journey(a=ONE_SLOT)
+    held = world.board.begin("t/t/a", 10)
+    commit = asyncio.create_task(journey.commit())
+    await waiting(world, 1)
+    held.cancelled()  # the slot is handed over in this moment
+    commit.cancel()
+    await asyncio.gather(commit, return_exceptions=True)
+    assert (commit.cancelled(), world.board.view()["t/t/a"].pending, len(world.tools.queue)) == (True, 0, 0)
+
+
+async def waiting(world, requests):
+    await asyncio.sleep(0)  # they start, and come as far as the queue
+    assert len(world.tools.queue) == requests

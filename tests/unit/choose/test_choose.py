@@ -55,6 +55,12 @@ def test_no_route_can_never_serve(decide: Make, policy_of: Make, backend: Make) 
     assert choice.unable == "no route of team-a/p matches this request (Simple, 100 prompt tokens)"
 
 
+def test_a_route_that_is_kept_without_tiers_says_where_to_look(decide: Make, policy_of: Make) -> None:
+    choice = decide(policy_of())
+    assert (choice.route, choice.candidates) == ("r", ())
+    assert "none of its tiers can be used; see the conditions of" in choice.reason
+
+
 def test_a_tier_that_is_gone_is_skipped_but_may_come_back(decide: Make, policy_of: Make, backend: Make) -> None:
     choice = decide(policy_of("gone"))
     assert skipped(choice) == {"": "the tier is not in the config"}

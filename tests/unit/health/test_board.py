@@ -149,6 +149,13 @@ def test_the_score_grows_with_pending_and_failures(configured: MakeBoard, backen
     assert board.view()[A].score == 10
 
 
+def test_a_backend_that_is_out_or_paused_is_not_healthy(configured: MakeBoard, backend: MakeBackend) -> None:
+    board = configured(backend(), backend("b"))
+    fail(board)
+    begin(board, B).failed(FailureKind.RATE_LIMIT, 5)
+    assert [board.view()[key].healthy for key in (A, B)] == [False, False]
+
+
 def test_a_backend_that_returns_takes_its_share_of_requests_little_by_little(
     configured: MakeBoard, backend: MakeBackend, clock: ManualClock
 ) -> None:

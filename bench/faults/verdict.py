@@ -1,0 +1,46 @@
+"""Whether a row keeps its goals. Pure; used by `bench.faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bench.faults.figures import Figures
+from bench.faults.rows import Goals
+
+NEVER = float("inf")
+
+Spread = tuple[float, float, float]  # least, median, most
+
+
+def spread(runs: Sequence[Figures], figure: Callable[[Figures], float | None]) -> Spread | None:
+    """Over the seeds; None where no run has the figure. A run without it, where others have one, never got there."""
+    values = sorted(NEVER if (value := figure(run)) is None else value for run in runs)
+    if values[0] == NEVER:
+        return None
+    return values[0], values[len(values) // 2], values[-1]
+
+
+def misses(goals: Goals, runs: Sequence[Figures], calm_ttft: float | None) -> list[str]:
+    """Each goal that a run misses, in words. The worst seed counts, but for p99 and attempts the median."""
+    missed = []
+
+    def check(what: str, value: float | None, limit: float | None) -> None:
+        if limit is not None and (value is None or value > limit):
+            missed.append(f"{what} {'never' if value in (None, NEVER) else f'{value:.3g}'} > {limit:.3g}")
+
+    def worst(figure: Callable[[Figures], float | None]) -> float:
+        return max(NEVER if (value := figure(run)) is None else value for run in runs)
+
+    def median(figure: Callable[[Figures], float | None]) -> float | None:
+        found = spread(runs, figure)
+        return None if found is None else found[1]
+
+    check("errors %", worst(lambda it: it.errors), goals.errors)
+    check("broken %", worst(lambda it: it.broken), goals.broken)
+    check("truncated", worst(lambda it: it.truncated), goals.truncated)
+    check("attempts per request", median(lambda it: it.attempts), goals.attempts)
+    check("s to eject", worst(lambda it: it.eject), goals.eject)
+    check("s to the first probe", worst(lambda it: it.probe), goals.probe)
+    if goals.ttft is not None and calm_ttft is not None:
+        check("TTFT p99 s", median(lambda it: it.ttft_p99), goals.ttft * calm_ttft)
+    return missed
