@@ -158,18 +158,16 @@ class ConfigServer:
     def reports(self) -> list[Reported]:
         """The last report of each router that has polled within `REPORT_SECONDS`."""
         return [
-            Reported(account, account == self._gateway, report, self._is_current(account, seen, report))
+            Reported(account, account == self._gateway, report, self._runs(account, seen, report))
             for (account, _), (seen, report, _) in self.known
         ]
 
-    def _is_current(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> bool:
+    def _runs(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> int | None:
+        offered = self._revision
         # A view may be costly to make: only for who has one.
-        return (
-            seen is not None
-            and report.rejected is None
-            and self._revision is not None
-            and self._revision.view(account).etag == seen
-        )
+        if seen is None or report.rejected is not None or offered is None or offered.view(account).etag != seen:
+            return None
+        return offered.content[0].revision
 
     def _wake(self, old: _Revision | None) -> None:
         self._first.set()

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from weir_operator.changes import write_at
 from weir_operator.compile import Compiled
@@ -26,7 +26,7 @@ from weir_operator.events import Event, events, manifest_of
 from weir_operator.observed import Manifest, Observed
 from weir_operator.report import statuses
 from weir_operator.reports import Reported, RouterId
-from weir_operator.rollout import Rollout, not_current
+from weir_operator.rollout import Rollout, behind
 from weir_operator.status_writer import Outcome, StatusWriter
 
 SETTLE_SECONDS = 1.5
@@ -59,6 +59,9 @@ STALE_SECONDS = 1.0
 
 EVENT_SECONDS = 300.0
 """For which the same Event of the same object is not repeated: a backend may come and go all day."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger("weir_operator.status")
 
@@ -151,8 +154,12 @@ class Reporter:
         self._news.set()
 
     async def run(self) -> None:
-        """Leads until cancelled: what is under way then is still written."""
+        """Leads until cancelled; then it waits for the requests that are under way. May be run again: of an earlier
+        term only is remembered what was written.
+        """
         self._leading_since = self._monotonic()
+        self._made, self._rollout = None, Rollout()
+        self._queue.clear()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(WRITERS):
                 tasks.create_task(self._write_on())
@@ -181,7 +188,7 @@ class Reporter:
         if self._made is None:
             return LOOK_SECONDS
         rollout = self._seen(tuple(self._reports()), now)
-        if now < self._settle_until and not_current(rollout.gateway):
+        if now < self._settle_until and behind(rollout.gateway, rollout.revision):
             return self._settle_until - now
         there = {it.id: it for it in self._manifests()}
         present = {name: self._status(it) for name, it in there.items()}
@@ -209,7 +216,7 @@ class Reporter:
 
     def _seen(self, routers: tuple[Reported, ...], now: float) -> Rollout:
         since = self._late_since
-        self._late_since = {it: since.get(it, now) for it in not_current(routers)}
+        self._late_since = {it: since.get(it, now) for it in behind(routers, self._rollout.revision)}
         late = frozenset(it for it, at in self._late_since.items() if now - at >= LATE_SECONDS)
         settled = now - self._leading_since >= SETTLED_SECONDS
         return replace(self._rollout, routers=routers, late=late, settled=settled)
@@ -253,7 +260,7 @@ class Reporter:
 
     async def _write(self, task: _Task) -> None:
         subject = task.subject
-        outcome, why = await asyncio.to_thread(self._writer.write, subject, task.wanted)
+        outcome, why = await _finished(self._writer.write, subject, task.wanted)
         now = self._monotonic()
         self._complain(outcome, f"the status of {subject.kind}s", why)
         if outcome is Outcome.DONE:
@@ -272,7 +279,7 @@ class Reporter:
                 continue
             self._told[key] = now
             body = manifest_of(event, subject, self._instance, moment)
-            outcome, why = await asyncio.to_thread(self._writer.tell, body)
+            outcome, why = await _finished(self._writer.tell, body)
             self._complain(outcome, "Events", why)
 
     def _complain(self, outcome: Outcome, what: str, why: str) -> None:
@@ -283,3 +290,13 @@ class Reporter:
         elif outcome in (Outcome.FORBIDDEN, Outcome.FAILED) and what not in self._complaints:
             self._complaints.add(what)
             _log.warning("%s cannot be written: %s. (It is tried again every few seconds.)", what, why)
+
+
+async def _finished(request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`request` in a thread; a cancellation waits for it, so that whoever leads next finds nothing under way."""
+    work = asyncio.ensure_future(asyncio.to_thread(request, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait({work})
+        raise

@@ -53,7 +53,14 @@ class Reported:
     account: ServiceAccount
     gateway: bool  # one of the gateway's; any other speaks for its own namespace only
     report: RouterReport
-    current: bool  # it runs what it should; revisions cannot tell, because not every one concerns every router
+    # The revision of the config on offer, if the router runs its part of it. The report's own revision cannot tell,
+    # because not every revision concerns every router.
+    runs: int | None
+
+    @property
+    def current(self) -> bool:
+        """Whether it runs what it should."""
+        return self.runs is not None
 
 
 class Relayed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

@@ -26,7 +26,7 @@ class Rollout:
     since: Mapping[str, int] = field(default_factory=dict)  # object -> revision that first had its generation
     failure: str | None = None  # why what was compiled last is not published
     routers: tuple[Reported, ...] = ()
-    late: frozenset[RouterId] = frozenset()  # have not been current for longer than a change takes
+    late: frozenset[RouterId] = frozenset()  # have been behind for longer than a change takes
     settled: bool = True  # we have led for so long that every router must have polled
 
     @property
@@ -46,12 +46,12 @@ class Rollout:
         held = before.get("status") == "True" and before.get("observedGeneration") == generation
         if not self.gateway:
             return self._without_routers(held)
-        behind = [it for it in self.gateway if not self._runs(it, since)]
+        lacking = [it for it in self.gateway if not self._runs(it, since)]
         if held:
             # A router that starts, or gets a change of something else, takes a moment.
-            behind = [it for it in behind if router_id(it) in self.late]
-        if behind:
-            return _behind(min(behind, key=lambda it: (it.report.rejected is None, it.report.router)))
+            lacking = [it for it in lacking if router_id(it) in self.late]
+        if lacking:
+            return _without(min(lacking, key=lambda it: (it.report.rejected is None, it.report.router)))
         good = GOOD[ConditionType.PROGRAMMED]
         return good._replace(message=good.message + self._sidecars(since, namespaces))
 
@@ -64,7 +64,9 @@ class Rollout:
 
     def _runs(self, router: Reported, since: int) -> bool:
         revision = router.report.revision
-        return router.current or (revision is not None and since <= revision <= self.revision)
+        # What is published may be on offer only in a moment: to be current with what was before says nothing.
+        runs_part = router.runs is not None and router.runs >= since
+        return runs_part or (revision is not None and since <= revision <= self.revision)
 
     def _sidecars(self, since: int, namespaces: frozenset[str] | None) -> str:
         """Only where some do not run it: a count of all would change with every pod."""
@@ -80,12 +82,12 @@ def router_id(router: Reported) -> RouterId:
     return RouterId(router.account, router.report.router)
 
 
-def not_current(routers: Iterable[Reported]) -> frozenset[RouterId]:
-    """Those that do not run what they should."""
-    return frozenset(router_id(it) for it in routers if not it.current)
+def behind(routers: Iterable[Reported], revision: int) -> frozenset[RouterId]:
+    """Those that do not run their part of `revision`, or of a later one."""
+    return frozenset(router_id(it) for it in routers if it.runs is None or it.runs < revision)
 
 
-def _behind(router: Reported) -> Judgement:
+def _without(router: Reported) -> Judgement:
     report = router.report
     if report.rejected is None:
         message = f"router {report.router} does not run it yet; if that stays, see its log and /readyz"

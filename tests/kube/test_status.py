@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from dataclasses import replace
 
 import pytest
@@ -127,6 +128,37 @@ async def test_a_change_that_routers_have_within_a_moment_is_one_write(cluster: 
         status = await leader.until("mt/budget", ".status.observedGeneration", "2")
         assert {it["observedGeneration"] for it in status["conditions"]} == {2}
         assert len(leader.writer.written) == 2
+
+
+async def test_a_new_term_says_nothing_of_what_an_earlier_one_compiled(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        await served(leader)
+        await leader.end()
+        leader.routers = [gateway(revision=0, current=False, rejected="x")]
+        leader.skipped = 120
+        leader.begin()
+        await asyncio.sleep(0)
+        leader.reporter.look()
+        assert not leader.reporter.busy
+        leader.compile()
+        await leader.until_condition("mt/budget", "Programmed", "reason", "Rejected")
+
+
+async def test_the_end_of_a_term_waits_for_the_request_that_is_under_way(cluster: ApiServer, namespace: str):
+    apply(cluster, tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        begun, go_on = threading.Event(), threading.Event()
+        leader.writer.before = lambda: (begun.set(), go_on.wait(20))
+        await leader.compile_when(lambda it: it.tiers)
+        assert await asyncio.to_thread(begun.wait, 20)
+        ending = asyncio.create_task(leader.end())
+        await asyncio.sleep(0.05)
+        assert not ending.done()
+        go_on.set()
+        await ending
+        assert leader.writer.outcomes == ["Done"]
+        leader.begin()
 
 
 async def test_a_router_that_does_not_follow_shows_after_a_moment(cluster: ApiServer, namespace: str):

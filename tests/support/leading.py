@@ -32,11 +32,13 @@ class CountingWriter(StatusWriter):
         self.told: list[str] = []
         self.outcomes: list[Outcome] = []
         self.under_way = self.most = 0
+        self.before: Callable[[], object] = lambda: None  # called in the thread of each write
 
     def write(self, subject: Any, status: Any) -> tuple[Outcome, str]:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         self.written.append(subject.name)
+        self.before()
         try:
             result = super().write(subject, status)
         finally:
@@ -58,6 +60,7 @@ class Leader:
         self.writer = CountingWriter(client)
         self.routers: list[Reported] = [gateway()]
         self.skipped = 0.0
+        self.term: asyncio.Task[None]
         self._server = server
         self._revisions = itertools.count(1)
         self.reporter = Reporter(
@@ -67,6 +70,15 @@ class Leader:
             instance="weir-operator-0",
             monotonic=lambda: time.monotonic() + self.skipped,
         )
+
+    def begin(self) -> None:
+        """A term."""
+        self.term = asyncio.create_task(self.reporter.run())
+
+    async def end(self) -> None:
+        """Its end."""
+        self.term.cancel()
+        await asyncio.gather(self.term, return_exceptions=True)
 
     def compile(self) -> None:
         """Compiles and publishes what is there now."""
@@ -117,12 +129,11 @@ async def leading(server: ApiServer, client: ApiClient, namespace: str) -> Async
     """A leader for the length of a block; `client` is closed with it."""
     watching = await asyncio.to_thread(Watching, client, [namespace])
     leader = Leader(server, client, watching, namespace)
-    running = asyncio.create_task(leader.reporter.run())
+    leader.begin()
     try:
         yield leader
-        assert not running.done(), running.exception()
+        assert not leader.term.done(), leader.term.exception()
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await leader.end()
         await asyncio.to_thread(watching.gatherer.stop)
         client.close()

@@ -19,6 +19,8 @@ from weir_operator.views import ServiceAccount
 from weir_router.contract import BackendReport, RouterReport
 
 GATEWAY = ServiceAccount("weir-system", "weir-router")
+ANY_REVISION = 1_000_000
+"""What a router runs that is current with whatever is on offer."""
 NOW = 1_800_000_000.0
 NOW_TEXT = "2027-01-15T08:00:00Z"
 
@@ -59,7 +61,7 @@ def router(
         for key, state in states.items()
     }
     report = RouterReport(router=name, backends=backends, **({"revision": 1} | fields))
-    return Reported(account, account == GATEWAY, report, current)
+    return Reported(account, account == GATEWAY, report, ANY_REVISION if current else None)
 
 
 def observed(*texts: str, **fields: Any) -> Observed:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.statuses import POLICY, TIER, case, gateway, sidecar
-from weir_operator.rollout import not_current, router_id
+from weir_operator.rollout import behind, router_id
 
 HELD = {"ModelTier/llm/budget": {"conditions": [{"type": "Programmed", "status": "True", "observedGeneration": 1}]}}
 
@@ -20,6 +22,17 @@ def test_it_is_programmed_when_every_gateway_router_runs_the_generation():
     status, reason, message = programmed(routers=(gateway(), behind))
     assert (status, reason) == ("False", "Pending")
     assert "router gw-1 does not run it yet" in message
+
+
+def test_to_be_current_with_what_was_on_offer_before_is_not_enough():
+    """What was published is offered to routers a moment later."""
+    old = replace(gateway(revision=1), runs=1)
+    now = {"ModelTier/llm/budget": 2, "RoutingPolicy/team-a/auto": 2}
+    assert programmed(revision=2, since=now, routers=(old,))[:2] == ("False", "Pending")
+    assert behind((old,), 2) == {router_id(old)}
+    sidecar_of_old_part = replace(gateway(revision=1), runs=2)
+    assert programmed(revision=2, since=now, routers=(sidecar_of_old_part,))[:2] == ("True", "Programmed")
+    assert behind((sidecar_of_old_part,), 2) == frozenset()
 
 
 def test_a_later_revision_holds_the_generation_too():
@@ -47,7 +60,7 @@ def test_a_refusal_is_told_with_the_routers_reason():
 def test_sidecars_cannot_hold_it_back_but_late_ones_are_counted_where_they_matter():
     late, fine = sidecar("team-a", current=False, revision=0), sidecar("team-a", "app-1")
     far = sidecar("team-b", "app-2", current=False, revision=0)
-    options = {"routers": (gateway(), late, fine, far), "late": not_current((late, far))}
+    options = {"routers": (gateway(), late, fine, far), "late": behind((late, far), 1)}
     assert programmed(**options) == ("True", "Programmed", "every gateway router runs it; of the sidecars 1/2 run it")
     everybody = POLICY.replace("models:", "callers: [{namespaces: {from: All}}]\n  models:")
     message = case(TIER, everybody, **options).condition("Programmed")[2]
