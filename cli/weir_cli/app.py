@@ -14,6 +14,7 @@ from weir_cli.import_litellm import litellm
 from weir_cli.router_command import router
 from weir_cli.sidecar import sidecar
 from weir_cli.sim.command import sim
+from weir_cli.status.command import status
 from weir_cli.up import up
 from weir_cli.validate import validate
 from weir_router.__about__ import __version__
@@ -29,7 +30,7 @@ app = typer.Typer(
 imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
 imports.command("litellm")(litellm)
 
-for command in (up, demo, validate, explain, catalogue, sim, router, sidecar):
+for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, status):
     app.command()(command)
 app.add_typer(key.app, name="key")
 app.add_typer(imports, name="import")

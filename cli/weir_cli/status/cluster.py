@@ -1,0 +1,76 @@
+"""Routers' admin pages in a cluster, by way of the API server. Used by `weir status` where no URL is given.
+
+The API server decides who may look: it asks for `list` on `pods` and `get` on `pods/proxy` in their namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import urllib3
+from kubernetes import client, config
+
+from weir_cli.status.figures import Page
+from weir_cli.status.pages import REQUEST_SECONDS, NoPages, page
+
+ADMIN_PORT = 9090
+"""Of a pod that names no port `metrics`."""
+
+AT_ONCE = 16
+"""Routers that are asked at the same time."""
+
+
+def from_cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:
+    """Gives the pages of all gateway routers each time that it is called. Raises `NoPages`."""
+    load: Any = config  # it has no types
+    try:
+        load.load_kube_config(context=context)
+        contexts, current = load.list_kube_config_contexts()
+    except (config.ConfigException, OSError) as error:
+        raise NoPages(f"there is no cluster: {error}. For a router without one: --url http://127.0.0.1:9090") from None
+    chosen = next((it for it in contexts if it["name"] == context), current)
+    where = namespace or chosen["context"].get("namespace") or "default"
+    api = client.CoreV1Api()
+
+    def pages() -> list[Page]:
+        try:
+            return _of_pods(api, where, installation)
+        except client.ApiException as error:
+            hint = "; it needs list on pods and get on pods/proxy" if error.status == 403 else ""
+            raise NoPages(f"namespace {where}: {error.status} {error.reason}{hint}") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise NoPages(f"the API server does not answer: {type(error).__name__}") from None
+
+    return pages
+
+
+def _of_pods(api: Any, namespace: str, installation: str) -> list[Page]:
+    labels = ("name=weir", f"instance={installation}", "component=gateway")
+    selector = ",".join(f"app.kubernetes.io/{it}" for it in labels)
+    found = api.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=REQUEST_SECONDS).items
+    routers = [it for it in found if it.status.phase == "Running" and it.metadata.deletion_timestamp is None]
+    if not routers:
+        raise NoPages(
+            f"namespace {namespace} has no running router of installation {installation}: "
+            "say --namespace and --installation, and see kubectl get pods"
+        )
+
+    def get(pod: Any, path: str) -> str:
+        answer = api.connect_get_namespaced_pod_proxy_with_path(
+            f"{pod.metadata.name}:{_port(pod)}",
+            namespace,
+            path.removeprefix("/"),
+            _request_timeout=REQUEST_SECONDS,
+            _preload_content=False,  # undecoded: the client would turn JSON into Python's idea of it
+        )
+        return str(answer.data.decode())
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return list(threads.map(lambda pod: page(pod.metadata.name, lambda path: get(pod, path)), routers))
+
+
+def _port(pod: Any) -> int:
+    ports = (port for container in pod.spec.containers for port in container.ports or ())
+    return next((port.container_port for port in ports if port.name == "metrics"), ADMIN_PORT)

@@ -1,0 +1,161 @@
+"""`weir status`, `kubectl weir status`: what routers do right now. Reads, changes nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from weir_cli.output import Exit, Format, console, errors, fail, print_json
+from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
+from weir_cli.status.pages import NoPages, from_urls
+
+
+def status(
+    urls: Annotated[
+        list[str] | None, typer.Option("--url", help="Admin port of a router; again for each. Default: the cluster's.")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Where Weir is installed; default: that of the context.")
+    ] = None,
+    installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
+    context: Annotated[str | None, typer.Option(help="Of the kubeconfig; default: the current one.")] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, max=3600, help="Watch for so long; 0: since the routers started.")
+    ] = 0,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="table for people, json for machines.")
+    ] = Format.TABLE,
+) -> None:
+    """Shows each model: its state, its share of the requests, speed, and dollars spent and saved.
+
+    \b
+    weir status --url http://127.0.0.1:9090
+    kubectl weir status --namespace weir-system --seconds 10
+
+    In a cluster the routers are asked by way of the API server, which lets you if you may get pods/proxy in the
+    installation's namespace: what is shown is of all tenants.
+    Exit code 0: shown; 1: a model is out, or a router refuses its config; 2: no router can be asked.
+    """
+    ask: Callable[[], list[Page]]
+    try:
+        ask = (lambda: from_urls(urls)) if urls else _cluster(namespace, installation, context)
+        before = ask() if seconds else []
+        time.sleep(seconds)
+        found = figures(ask(), before)
+    except NoPages as error:
+        raise fail(f"{error}") from error
+    if output is Format.JSON:
+        print_json(record(found))
+    else:
+        console.print(table(found, seconds))
+        for line in notes(found):
+            errors.print(line, highlight=False, soft_wrap=True)
+    if found.rejected or any(set(it.states) != {"closed"} for it in found.backends.values()):
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def _cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:
+    try:  # here: it takes a while to load, and the command may be installed without it
+        from weir_cli.status.cluster import from_cluster
+    except ImportError:
+        raise NoPages("asking a cluster needs the Kubernetes client: pip install 'weir[operator]'") from None
+    return from_cluster(namespace, installation, context)
+
+
+def table(found: Figures, seconds: float) -> Table:
+    """A row per backend, tiers together."""
+    revisions = ", ".join(map(str, found.revisions)) or "none"
+    routers = f"{found.routers} router{'s' if found.routers != 1 else ''}, revision {revisions}"
+    period = f"in {seconds:g} s" if seconds else "since they started"
+    listing = Table(title=f"{routers}; {found.requests:,.0f} requests {period}", title_justify="left")
+    for heading in ("tier", "backend", "state"):
+        listing.add_column(heading, no_wrap=True)
+    for heading in ("requests", "share", "failed", "TTFT p50", "p95", "tokens/s", "dollars", "saved"):
+        listing.add_column(heading, justify="right", no_wrap=True)
+    last = ""
+    for key, it in found.backends.items():
+        tier, _, name = key.rpartition("/")
+        listing.add_row("" if tier == last else tier, name, *_row(it, found.requests))
+        last = tier
+    return listing
+
+
+def _row(it: Backend, requests: float) -> tuple[str, ...]:
+    return (
+        _state(it),
+        f"{it.requests:,.0f}",
+        f"{it.requests / requests:.0%}" if requests else "–",
+        f"{it.failed:,.0f}",
+        _seconds(quantile(it.ttft, 0.5)),
+        _seconds(quantile(it.ttft, 0.95)),
+        _number(quantile(it.rate, 0.5), "{:.0f}"),
+        f"{it.dollars:.4f}",
+        _number(it.saved, "{:.4f}"),
+    )
+
+
+def _state(it: Backend) -> str:
+    """With counts where routers differ."""
+    if len(it.states) == 1:
+        return next(iter(it.states))
+    return ", ".join(f"{state} {count}" for state, count in it.states.most_common())
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    if math.isinf(value):
+        return "> 60 s"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def _number(value: float | None, shape: str) -> str:
+    return "–" if value is None else "very fast" if math.isinf(value) else shape.format(value)
+
+
+def notes(found: Figures) -> list[str]:
+    """What somebody should look at."""
+    lines = [f"{router} refuses a newer config: {why}" for router, why in found.rejected.items()]
+    if len(found.revisions) > 1:
+        lines.append("Routers run different revisions; that should be over in a second.")
+    lines += [f"{key} is {_state(it)}: {it.reason}" for key, it in found.backends.items() if it.reason]
+    if found.errors:
+        lines.append("Errors answered: " + ", ".join(f"{code} {count:,.0f}" for code, count in found.errors.items()))
+    return lines
+
+
+def record(found: Figures) -> dict[str, Any]:
+    """The same for machines; seconds, tokens per second, US dollars."""
+    return {
+        "routers": found.routers,
+        "revisions": found.revisions,
+        "rejected": found.rejected,
+        "requests": found.requests,
+        "errors": found.errors,
+        "backends": [
+            {
+                "tier": key.rpartition("/")[0],
+                "name": key.rpartition("/")[2],
+                "states": dict(it.states),
+                "reason": it.reason,
+                "inFlight": it.in_flight,
+                "requests": it.requests,
+                "failedAttempts": it.failed,
+                "ttftP50": _finite(quantile(it.ttft, 0.5)),
+                "ttftP95": _finite(quantile(it.ttft, 0.95)),
+                "tokensPerSecond": _finite(quantile(it.rate, 0.5)),
+                "dollars": it.dollars,
+                "saved": it.saved,
+            }
+            for key, it in found.backends.items()
+        ],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value

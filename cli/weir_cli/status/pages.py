@@ -1,0 +1,41 @@
+"""Routers' admin pages, by their URLs. The edge of `weir status`; those of a cluster: `weir_cli.status.cluster`."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from weir_cli.status.figures import Page
+
+REQUEST_SECONDS = 10.0
+"""For one page."""
+
+
+class NoPages(Exception):
+    """No router can be asked; the message says why, and what to do."""
+
+
+def from_urls(urls: list[str]) -> list[Page]:
+    """The pages of these admin ports. Raises `NoPages`."""
+    return [page(url, lambda path, url=url: _get(url.rstrip("/") + path)) for url in urls]  # type: ignore[misc]
+
+
+def page(router: str, get: Callable[[str], str]) -> Page:
+    """One router's, with `get` for a path. Raises `NoPages`, and whatever `get` raises."""
+    metrics, state = get("/metrics"), get("/state")
+    try:
+        return Page(router, metrics, json.loads(state))
+    except ValueError:
+        raise NoPages(f"{router} answers, but not as a router of Weir does") from None
+
+
+def _get(url: str) -> str:
+    try:
+        # Not through a proxy of the environment: an admin port is here, or in a cluster.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=REQUEST_SECONDS) as answer:
+            return str(answer.read().decode())
+    except (OSError, ValueError) as error:
+        raise NoPages(f"{url}: {error}") from None

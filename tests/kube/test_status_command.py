@@ -1,0 +1,85 @@
+"""`weir status` by way of a real API server, which dials the routers and decides who may look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+from apiserver import ApiServer
+
+from cli.shell import weir
+from support.kube import run
+from support.stand import config_for
+from weir_router.app import Router
+from weir_router.contract import Secrets
+
+
+def address() -> str:
+    """Of this machine as others see it: the API server dials no loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+@pytest.fixture
+async def routers(apiserver: ApiServer, namespace: str) -> AsyncIterator[str]:
+    """Two routers that the API server takes for pods of an installation."""
+    host = address()
+    run(apiserver, "-n", namespace, "create", "serviceaccount", "router")
+    async with (
+        Router(port=0, admin_host=host, admin_port=0) as one,
+        Router(port=0, admin_host=host, admin_port=0) as two,
+    ):
+        for name, router in (("gw-0", one), ("gw-1", two)):
+            router.store.apply(config_for([]), Secrets())
+            await asyncio.to_thread(pod, apiserver, namespace, name, host, int(router.admin_url.rpartition(":")[2]))
+        yield namespace
+
+
+def pod(server: ApiServer, namespace: str, name: str, host: str, port: int) -> None:
+    labels = {"name": "weir", "instance": "weir", "component": "gateway"}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()},
+        },
+        "spec": {
+            "serviceAccountName": "router",
+            "containers": [{"name": "r", "image": "r", "ports": [{"name": "metrics", "containerPort": port}]}],
+        },
+    }
+    run(server, "create", "-f", "-", input=json.dumps(body))
+    status = {"status": {"phase": "Running", "podIP": host, "podIPs": [{"ip": host}]}}
+    run(server, "-n", namespace, "patch", "pod", name, "--subresource=status", "-p", json.dumps(status))
+
+
+async def test_it_asks_every_router_of_the_installation(apiserver: ApiServer, routers: str):
+    options = ("status", "-n", routers, "-o", "json")
+    done = await asyncio.to_thread(weir, *options, env={"KUBECONFIG": str(apiserver.kubeconfig)})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["routers"], found["revisions"]) == (2, [1])
+
+
+def test_whoever_may_not_look_is_told_which_right_is_missing(apiserver: ApiServer, routers: str, tmp_path: Path):
+    token = run(apiserver, "-n", routers, "create", "token", "router").strip()
+    kubeconfig = yaml.safe_load(apiserver.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": token}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    done = weir("status", "-n", routers, env={"KUBECONFIG": str(tmp_path / "kubeconfig")})
+    assert (done.returncode, "403 Forbidden; it needs list on pods and get on pods/proxy" in done.stderr) == (2, True)
+    assert token not in done.stderr
+
+
+def test_an_installation_that_is_not_there_is_said(apiserver: ApiServer, routers: str):
+    options = ("-n", routers, "--installation", "other")
+    done = weir("status", *options, env={"KUBECONFIG": str(apiserver.kubeconfig)})
+    assert (done.returncode, "no running router of installation other" in done.stderr) == (2, True)
