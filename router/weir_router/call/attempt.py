@@ -226,6 +226,15 @@ class Attempt:
         self._received += len(data)
         if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
+        if data and self._splitter.between:  # nearly every part of a stream is plain content, as it comes
+            out_as_is = self._renderer.pass_on(data)
+            if out_as_is is not None and self._reader.skim(data):
+                self._content()
+                return out_as_is
+        return self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
+        """`_take`, for whatever may come."""
         events = self._splitter.feed(data) if data else self._splitter.finish()
         contents = self._reader.content_events
         out: list[bytes] = []

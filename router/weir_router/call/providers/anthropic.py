@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from weir_router.call.ask import Ask
-from weir_router.call.providers import failures, translate
+from weir_router.call.providers import failures, skim, translate
 from weir_router.call.providers.assemble_anthropic import AnthropicAssembler
 from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
 from weir_router.call.providers.errors_anthropic import TABLE
@@ -108,6 +108,13 @@ class AnthropicReader:
             self.content_events += 1
             return _CONTENT
         return _NONE if payload["type"] == "content_block_delta" else signal
+
+    def skim(self, part: bytes) -> bool:
+        """See `base.Reader`."""
+        if not skim.anthropic(part):
+            return False
+        self.content_events += 1
+        return True
 
     def _message_start(self, payload: dict[str, Any]) -> Signal:
         message = payload["message"]

@@ -54,12 +54,18 @@ class Reader(Protocol):
     def read(self, payload: dict[str, Any]) -> Signal:
         """What the decoded event means; keeps usage and stop reason."""
 
+    def skim(self, part: bytes) -> bool:
+        """Whether these bytes are one whole event of content and nothing else, which is then counted; see `skim`."""
+
 
 class Renderer(Protocol):
     """Turns one upstream stream into what the caller gets."""
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]` and events without data."""
+
+    def pass_on(self, part: bytes) -> bytes | None:
+        """What the caller gets for one whole event of content, undecoded; None: it has to be read."""
 
     def end(self) -> bytes:
         """What completes the answer: the rest of a stream, or the whole body for a plain caller."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from weir_router.call.ask import Ask
-from weir_router.call.providers import failures, translate
+from weir_router.call.providers import failures, skim, translate
 from weir_router.call.providers.assemble_openai import OpenAIAssembler
 from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
 from weir_router.call.providers.errors_openai import TABLE
@@ -122,6 +122,13 @@ class OpenAIReader:
             self.content_events += 1
             return _CONTENT_AND_STOP if stop else _CONTENT
         return _STOP if stop else _NONE
+
+    def skim(self, part: bytes) -> bool:
+        """See `base.Reader`."""
+        if skim.openai(part) not in self._seen:
+            return False
+        self.content_events += 1
+        return True
 
     def _without_choices(self, payload: dict[str, Any]) -> Signal:
         if failures.is_error(payload):

@@ -31,6 +31,9 @@ class Relay:
             self._last = b""
         return event.raw
 
+    def pass_on(self, part: bytes) -> bytes | None:
+        return part
+
     def end(self) -> bytes:
         return self._last
 
@@ -52,6 +55,11 @@ class UsageHidingRelay(Relay):
         shown = {name: value for name, value in payload.items() if name != "usage"}
         name = b"" if event.name is None else b"event: %b\n" % event.name.encode()
         return b"%bdata: %b\n\n" % (name, encode(shown))
+
+    def pass_on(self, part: bytes) -> bytes | None:
+        if b'"usage"' not in part:
+            return part
+        return part.replace(_NO_USAGE, b"", 1) if _NO_USAGE in part else None
 
 
 class Assembler(Protocol):
@@ -80,6 +88,9 @@ class Assembled:
             except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
                 raise malformed("an event that does not fit those before it") from None
         return b""
+
+    def pass_on(self, part: bytes) -> bytes | None:
+        return None
 
     def end(self) -> bytes:
         try:

@@ -44,6 +44,11 @@ class Splitter:
         """Bytes that are no event yet; not empty at the end of a stream means that an event was cut off."""
         return bytes(self._rest)
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins an event."""
+        return not self._rest
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises `AttemptFailed` (malformed) for an event without end."""
         if not self._any_line_end and b"\r" in data:

@@ -46,6 +46,9 @@ class OpenAIStream:
         except RecursionError:
             raise malformed("an event that is nested too deeply") from None
 
+    def pass_on(self, part: bytes) -> bytes | None:
+        return None
+
     def end(self) -> bytes:
         """The usage chunk and `[DONE]`, once; nothing while the upstream has given no stop reason."""
         if self._ended or not self._stopped:

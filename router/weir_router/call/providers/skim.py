@@ -1,0 +1,78 @@
+"""What nearly every part of a stream is: one whole event of content and nothing else. Used by the readers here.
+
+Such a part is recognised by its frame and one typed look at its JSON, which makes no dictionary; it needs no cutting,
+no rendering, and goes on as it came. Whatever else a part may be takes the long way, `sse` and `Reader.read`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_DATA = b"data: {"
+_BLOCK_DELTA = b"event: content_block_delta\ndata: {"
+_BLANK = b"\n\n"
+_DATA_AT, _BLOCK_DELTA_AT = len(_DATA) - 1, len(_BLOCK_DELTA) - 1
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice]
+    usage: Any = None
+    error: Any = None
+
+
+class _TextDelta(msgspec.Struct, gc=False):
+    text: str = ""
+
+
+class _BlockDelta(msgspec.Struct, gc=False):
+    type: str
+    delta: _TextDelta
+
+
+_chunk = msgspec.json.Decoder(_Chunk).decode
+_block_delta = msgspec.json.Decoder(_BlockDelta).decode
+
+
+def openai(part: bytes) -> int | None:
+    """The index of the one choice whose text the part brings; None: it is, or may be, something else."""
+    if not part.startswith(_DATA) or part.find(b"\n", _DATA_AT) != len(part) - 2 or b"\r" in part:
+        return None
+    try:
+        _check_text(part)
+        chunk = _chunk(part[_DATA_AT:-2])
+    except ValueError:
+        return None
+    if len(chunk.choices) != 1 or chunk.usage is not None or chunk.error:
+        return None
+    choice = chunk.choices[0]
+    return choice.index if choice.delta.content and choice.finish_reason is None and part.endswith(_BLANK) else None
+
+
+def anthropic(part: bytes) -> bool:
+    """Whether the part brings text of a block, and nothing else."""
+    if not part.startswith(_BLOCK_DELTA) or part.find(b"\n", _BLOCK_DELTA_AT) != len(part) - 2 or b"\r" in part:
+        return False
+    try:
+        _check_text(part)
+        event = _block_delta(part[_BLOCK_DELTA_AT:-2])
+    except ValueError:
+        return False
+    return part.endswith(_BLANK) and event.type == "content_block_delta" and event.delta.text != ""
+
+
+def _check_text(part: bytes) -> None:
+    """Raises `UnicodeDecodeError`: the typed look does not check what it skips."""
+    if not part.isascii():
+        part.decode()

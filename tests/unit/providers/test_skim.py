@@ -1,0 +1,111 @@
+"""What is skimmed means what reading it would have found, and looks as it would have been rendered."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weir_router.call.providers import anthropic, openai, sse
+from weir_router.call.providers.base import Signal
+from weir_router.call.providers.relay import Relay, UsageHidingRelay
+from weir_router.errors import AttemptFailed
+
+ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+CHUNK = {"id": "c1", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}], "usage": None}
+DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}}
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from(["", "word", "stop", "text_delta", 'a "usage"']),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["content", "text", "x"]), inner),
+    max_leaves=4,
+)
+
+
+def framed(payload, name=None):
+    head = b"" if name is None else b"event: %b\n" % name.encode()
+    return head + b"data: " + msgspec.json.encode(payload) + b"\n\n"
+
+
+@st.composite
+def mutated(draw, base):
+    """`base` with some fields, at any depth, changed, dropped or added."""
+    payload = json.loads(json.dumps(base))
+    for _ in range(draw(st.integers(0, 3))):
+        place = payload
+        while True:
+            key = draw(st.sampled_from([*(place if isinstance(place, dict) else range(len(place))), "error"]))
+            inner = place.get(key) if isinstance(place, dict) else None if key == "error" else place[key]
+            if not isinstance(inner, dict | list) or not inner or draw(st.booleans()):
+                break
+            place = inner
+        if isinstance(place, dict):
+            place[key] = draw(values)
+            if draw(st.booleans()):
+                del place[key]
+    return payload
+
+
+def same_as_read(provider, part, relay, before=()):
+    skimming, reading = provider.reader(), provider.reader()
+    for payload in before:
+        assert skimming.read(payload) == reading.read(payload)
+    out = relay.pass_on(part)
+    if out is None or not skimming.skim(part):
+        return False
+    (event,) = sse.Splitter().feed(part)
+    payload = sse.decode(event)
+    assert reading.read(payload) is Signal.CONTENT
+    assert relay.feed(event, payload, Signal.CONTENT) == out
+    for name in ("content_events", "stop_reason", "usage"):
+        assert getattr(skimming, name) == getattr(reading, name)
+    return True
+
+
+@settings(max_examples=400)
+@given(mutated(CHUNK), st.sampled_from([Relay, UsageHidingRelay]))
+def test_openai(payload, relay):
+    same_as_read(openai, framed(payload), relay(b""), [ROLE])
+
+
+@settings(max_examples=400)
+@given(mutated(DELTA))
+def test_anthropic(payload):
+    same_as_read(anthropic, framed(payload, "content_block_delta"), Relay(b""))
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=3), st.integers(0, 80))
+def test_bytes_changed_anywhere(put, where):
+    part = bytearray(framed(CHUNK))
+    part[where : where + len(put)] = put
+    try:
+        same_as_read(openai, bytes(part), Relay(b""), [ROLE])
+    except (AttemptFailed, ValueError) as error:
+        raise AssertionError(bytes(part)) from error
+
+
+@pytest.mark.parametrize("relay", [Relay, UsageHidingRelay])
+def test_plain_content_is_skimmed(relay):
+    assert same_as_read(openai, framed(CHUNK), relay(b""), [ROLE])
+    assert same_as_read(anthropic, framed(DELTA, "content_block_delta"), Relay(b""))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        framed(CHUNK)[:-1],
+        framed(CHUNK) * 2,
+        framed(CHUNK).replace(b"\n", b"\r\n"),
+        framed({**CHUNK, "usage": {"prompt_tokens": 1}}),
+        framed({**CHUNK, "error": {"message": "no"}}),
+        framed({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}),
+        framed({"choices": [{"index": 1, "delta": {"content": "x"}}]}),  # a choice that is new
+        b"data: [DONE]\n\n",
+        b": ping\n\n",
+        framed(CHUNK).replace(b"}", b"", 1),
+    ],
+)
+def test_anything_else_is_read(part):
+    assert not same_as_read(openai, part, Relay(b""), [ROLE])
