@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
@@ -110,6 +110,8 @@ class Reporter:
         self._queue: dict[str, _Task] = {}
         self._queued = asyncio.Event()
         self._writing: set[str] = set()  # uids
+        self._missed: set[str] = set()  # uids that were being written while something else was found out
+        self._looking = False
         self._next_write = 0.0
         self._overlay: dict[str, tuple[Any, JSON]] = {}  # uid: what was there when we wrote, and what we wrote
         self._written: dict[str, float] = {}  # uid: when
@@ -147,7 +149,7 @@ class Reporter:
     @property
     def busy(self) -> bool:
         """Whether something is to be looked at, or written, now."""
-        return self._news.is_set() or bool(self._queue or self._writing)
+        return self._looking or self._news.is_set() or bool(self._queue or self._writing)
 
     def heard(self) -> None:
         """A router has said something new (`ConfigServer.on_report`)."""
@@ -164,16 +166,19 @@ class Reporter:
             for _ in range(WRITERS):
                 tasks.create_task(self._write_on())
             while True:
-                await self._wait(self._looked())
+                await self._wait(await self._looked())
                 await asyncio.sleep(CALM_SECONDS)
 
-    def _looked(self) -> float:
+    async def _looked(self) -> float:
         self._news.clear()
+        self._looking = True
         try:
-            return self.look()
+            return await self.look()
         except Exception:  # a bug of ours, about a status: those who route must not suffer
             _log.exception("statuses cannot be worked out; this is a bug of Weir")
             return LOOK_SECONDS
+        finally:
+            self._looking = False
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -182,7 +187,7 @@ class Reporter:
         except TimeoutError:
             pass
 
-    def look(self) -> float:
+    async def look(self) -> float:
         """Queues what should be written; returns the seconds until the next look without any news."""
         now = self._monotonic()
         if self._made is None:
@@ -192,27 +197,33 @@ class Reporter:
             return self._settle_until - now
         there = {it.id: it for it in self._manifests()}
         present = {name: self._status(it) for name, it in there.items()}
-        found = statuses(self._made.observed, self._made.compiled, rollout, present, self._wall())
         self._forget({it.uid for it in there.values()})
+        written, writing = dict(self._written), set(self._writing)
+        # In a thread: of a thousand objects it takes so long that routers would wait for their config.
+        found = await asyncio.to_thread(_due, self._made, rollout, there, present, written, self._wall())
         self._queue.clear()
         waits = [LOOK_SECONDS]
-        for subject, wanted in found:
-            current = there.get(subject.id)
-            if current is None or current.uid != subject.uid:
-                continue  # deleted since, or made anew: there will be another compile
-            if subject.uid in self._writing:
-                continue  # there will be another look when that is done
-            at = write_at(present[subject.id], wanted, self._written.get(subject.uid))
-            if at is None:
+        for task, at in found:
+            uid = task.subject.uid
+            if uid in writing or self._written.get(uid) != written.get(uid):
+                self._missed.add(uid)  # there will be another look when that is done
                 continue
-            wait = max(at, self._retry_at.get(subject.uid, 0.0)) - now
+            wait = max(at, self._retry_at.get(uid, 0.0)) - now
             if wait <= 0:
-                self._queue[subject.id] = _Task(current, present[subject.id], wanted)
+                self._queue[task.subject.id] = task
             else:
                 waits.append(wait)
         if self._queue:
             self._queued.set()
+        else:
+            self._look_again()
         return min(waits)
+
+    def _look_again(self) -> None:
+        """Once all is written, if something was found out about an object that was being written."""
+        if self._missed and not self._queue and not self._missed & self._writing:
+            self._missed.clear()
+            self._news.set()
 
     def _seen(self, routers: tuple[Reported, ...], now: float) -> Rollout:
         since = self._late_since
@@ -250,7 +261,7 @@ class Reporter:
                 await self._write(task)
             finally:
                 self._writing.discard(task.subject.uid)
-                self._news.set()
+                self._look_again()
 
     async def _pace(self) -> None:
         now = self._monotonic()
@@ -269,6 +280,7 @@ class Reporter:
             await self._tell(subject, events(task.before, task.wanted))
         else:
             self._retry_at[subject.uid] = now + (STALE_SECONDS if outcome is Outcome.STALE else RETRY_SECONDS)
+            self._news.set()
 
     async def _tell(self, subject: Manifest, found: Iterable[Event]) -> None:
         now = self._monotonic()
@@ -290,6 +302,26 @@ class Reporter:
         elif outcome in (Outcome.FORBIDDEN, Outcome.FAILED) and what not in self._complaints:
             self._complaints.add(what)
             _log.warning("%s cannot be written: %s. (It is tried again every few seconds.)", what, why)
+
+
+def _due(
+    made: _Made,
+    rollout: Rollout,
+    there: Mapping[str, Manifest],
+    present: Mapping[str, Any],
+    written: Mapping[str, float],
+    wall: float,
+) -> list[tuple[_Task, float]]:
+    """What should be written, each with the moment from which it may be."""
+    found = []
+    for subject, wanted in statuses(made.observed, made.compiled, rollout, present, wall):
+        current = there.get(subject.id)
+        if current is None or current.uid != subject.uid:
+            continue  # deleted since, or made anew: there will be another compile
+        at = write_at(present[subject.id], wanted, written.get(subject.uid))
+        if at is not None:
+            found.append((_Task(current, present[subject.id], wanted), at))
+    return found
 
 
 async def _finished(request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -104,7 +104,7 @@ async def test_states_are_written_once_a_minute_but_a_verdict_at_once(cluster: A
         await served(leader)
         await leader.until_calm()
         leader.routers = [gateway(states={one: "open", two: "closed"})]
-        leader.reporter.look()
+        await leader.reporter.look()
         assert not leader.reporter.busy
         leader.skipped = 61
         leader.reporter.heard()
@@ -122,7 +122,7 @@ async def test_a_change_that_routers_have_within_a_moment_is_one_write(cluster: 
         apply(cluster, tier(namespace, backend=", weight: 1").replace("spec:", "spec:\n  selection: Weighted"))
         leader.routers = [gateway(revision=1, current=False)]
         await leader.compile_when(lambda it: it.tiers[0].generation == 2)
-        assert 0 < leader.reporter.look() <= module.SETTLE_SECONDS
+        assert 0 < await leader.reporter.look() <= module.SETTLE_SECONDS
         leader.routers = [gateway(revision=2)]
         leader.reporter.heard()
         status = await leader.until("mt/budget", ".status.observedGeneration", "2")
@@ -139,7 +139,7 @@ async def test_a_new_term_says_nothing_of_what_an_earlier_one_compiled(cluster: 
         leader.skipped = 120
         leader.begin()
         await asyncio.sleep(0)
-        leader.reporter.look()
+        await leader.reporter.look()
         assert not leader.reporter.busy
         leader.compile()
         await leader.until_condition("mt/budget", "Programmed", "reason", "Rejected")
