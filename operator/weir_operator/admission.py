@@ -42,7 +42,9 @@ class Admission:
     """Answers AdmissionReviews of pods."""
 
     def __init__(self, settings: Settings, authorities: Callable[[], str | None]) -> None:
-        """`authorities` gives the PEM that our certificate is verified with; None: there is none yet."""
+        """`authorities` gives the PEM that our certificate is verified with, empty for a public one; None: there is no
+        certificate yet.
+        """
         self._settings = settings
         self._authorities = authorities
 

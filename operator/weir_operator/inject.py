@@ -89,7 +89,7 @@ class Injection:
 
 def inject(pod: Mapping[str, Any], settings: Settings, authorities: str) -> Injection:
     """The patch of a pod that is being created; `authorities` is the PEM that the config server's certificate is
-    verified with. Never raises for what an API server accepts as a pod.
+    verified with, empty for a public one. Never raises for what an API server accepts as a pod.
     """
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
@@ -191,11 +191,13 @@ def _sidecar(
         yield _add("/spec/initContainers/0", container)  # first, so that the others can use it
     else:
         yield _add("/spec/initContainers", [container])
-    volumes = _volumes(settings)
+    volumes = _volumes(settings, authorities)
     if spec.get("volumes"):
         yield from (_add("/spec/volumes/-", it) for it in volumes)
     else:
         yield _add("/spec/volumes", volumes)
+    if not authorities:
+        return
     if metadata.get("annotations"):
         yield _add(f"/metadata/annotations/{AUTHORITIES.replace('/', '~1')}", authorities)
     else:
@@ -241,12 +243,12 @@ def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
     }
 
 
-def _volumes(settings: Settings) -> list[dict[str, Any]]:
+def _volumes(settings: Settings, authorities: str) -> list[dict[str, Any]]:
     authority = {"path": "ca.crt", "fieldRef": {"fieldPath": f"metadata.annotations['{AUTHORITIES}']"}}
     sources = [
         _token("token", trust.audience(settings.installation)),
         _token("config-token", trust.config_audience(settings.installation)),
-        {"downwardAPI": {"items": [authority]}},
+        *([{"downwardAPI": {"items": [authority]}}] if authorities else []),
     ]
     return [
         {"name": IDENTITY, "projected": {"sources": sources}},

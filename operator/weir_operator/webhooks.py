@@ -44,7 +44,7 @@ class WebhookTrust:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`authorities` gives the PEM; None: there is none yet, or the certificate is signed by a public one."""
+        """`authorities` gives the PEM, empty for a public one; None: there is no certificate yet."""
         self._api_client = api_client
         self._name = name
         self._authorities = authorities
@@ -60,8 +60,8 @@ class WebhookTrust:
     async def look(self) -> bool:
         """Writes what differs; whether all is well."""
         authorities = self._authorities()
-        if authorities is None:
-            return False
+        if not authorities:
+            return authorities is not None
         try:
             if await asyncio.to_thread(trust_authorities, self._api_client, self._name, authorities):
                 _log.info("MutatingWebhookConfiguration %s has our authorities", self._name)

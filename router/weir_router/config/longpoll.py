@@ -123,7 +123,7 @@ class LongPoll:
         etag, body = answer
         try:
             delivery = await asyncio.to_thread(decode, body) if len(body) > THREAD_BYTES else decode(body)
-            if delivery.authorities is not None:
+            if delivery.authorities:
                 self._access.learn(delivery.authorities)
             if self._is_older(delivery.config.revision):
                 await self._sleep(OLDER_PAUSE)

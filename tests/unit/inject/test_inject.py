@@ -92,6 +92,13 @@ def test_it_has_two_tokens_of_two_audiences_and_the_config_server_s_authority():
     assert (identity["name"], kept["name"], kept["emptyDir"]["medium"]) == (IDENTITY, KEPT, "Memory")
 
 
+def test_a_public_authority_needs_no_file():
+    before = pod()
+    after = patched(before, inject(before, SETTINGS, ""))
+    assert "annotations" not in after["metadata"]
+    assert "downwardAPI" not in str(after["spec"]["volumes"])
+
+
 def test_it_is_as_restricted_as_pod_security_asks_for():
     context = sidecar(injected(pod()))["securityContext"]
     assert context["runAsNonRoot"]
