@@ -9,6 +9,7 @@ import typer
 from weir_cli import key
 from weir_cli.catalogue_command import catalogue
 from weir_cli.demo.command import demo
+from weir_cli.doctor.command import doctor
 from weir_cli.explain import explain
 from weir_cli.import_litellm import litellm
 from weir_cli.router_command import router
@@ -30,7 +31,7 @@ app = typer.Typer(
 imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
 imports.command("litellm")(litellm)
 
-for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, status):
+for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, status, doctor):
     app.command()(command)
 app.add_typer(key.app, name="key")
 app.add_typer(imports, name="import")

@@ -22,28 +22,33 @@ AT_ONCE = 16
 """Routers that are asked at the same time."""
 
 
-def from_cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:
-    """Gives the pages of all gateway routers each time that it is called. Raises `NoPages`."""
+def connect(namespace: str | None, context: str | None) -> tuple[client.ApiClient, str]:
+    """A client by the kubeconfig, and the namespace that is meant. Raises `NoPages`."""
     load: Any = config  # it has no types
     try:
-        load.load_kube_config(context=context)
+        api_client = load.new_client_from_config(context=context)
         contexts, current = load.list_kube_config_contexts()
     except (config.ConfigException, OSError) as error:
         raise NoPages(f"there is no cluster: {error}. For a router without one: --url http://127.0.0.1:9090") from None
     chosen = next((it for it in contexts if it["name"] == context), current)
-    where = namespace or chosen["context"].get("namespace") or "default"
-    api = client.CoreV1Api()
+    return api_client, namespace or chosen["context"].get("namespace") or "default"
 
-    def pages() -> list[Page]:
-        try:
-            return _of_pods(api, where, installation)
-        except client.ApiException as error:
-            hint = "; it needs list on pods and get on pods/proxy" if error.status == 403 else ""
-            raise NoPages(f"namespace {where}: {error.status} {error.reason}{hint}") from None
-        except urllib3.exceptions.HTTPError as error:
-            raise NoPages(f"the API server does not answer: {type(error).__name__}") from None
 
-    return pages
+def from_cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:
+    """Gives the pages of all gateway routers each time that it is called. Raises `NoPages`."""
+    api_client, where = connect(namespace, context)
+    return lambda: gateway_pages(api_client, where, installation)
+
+
+def gateway_pages(api_client: client.ApiClient, namespace: str, installation: str) -> list[Page]:
+    """The pages of all gateway routers. Raises `NoPages`."""
+    try:
+        return _of_pods(client.CoreV1Api(api_client), namespace, installation)
+    except client.ApiException as error:
+        hint = "; it needs list on pods and get on pods/proxy" if error.status == 403 else ""
+        raise NoPages(f"namespace {namespace}: {error.status} {error.reason}{hint}") from None
+    except urllib3.exceptions.HTTPError as error:
+        raise NoPages(f"the API server does not answer: {type(error).__name__}") from None
 
 
 def _of_pods(api: Any, namespace: str, installation: str) -> list[Page]:

@@ -1,0 +1,106 @@
+"""`weir doctor` on a real API server, on which an installation is half there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from apiserver import ApiServer
+from kubernetes.client import ApiClient
+
+from cli.shell import weir
+from support.kube import apply, client_of, run
+from weir_cli.doctor.checks import Credential, Seen, Unseen, Workload
+from weir_cli.doctor.look import look
+
+TIER = """
+apiVersion: weir.dev/v1alpha1
+kind: ModelTier
+metadata: {name: premium, namespace: %s}
+spec: {backends: [{name: a, provider: OpenAI, model: m, credentials: {type: APIKey, secretRef: {name: %s, key: k}}}]}
+"""
+
+
+@pytest.fixture
+def api(apiserver: ApiServer) -> Iterator[ApiClient]:
+    with client_of(apiserver) as api:
+        yield api
+
+
+def ours(seen: Seen, namespace: str) -> list[Credential]:
+    """Those of the test's namespace."""
+    assert not isinstance(seen.credentials, Unseen)
+    return [it for it in seen.credentials if it.secret.startswith(f"{namespace}/")]
+
+
+def test_what_is_not_there_is_seen_as_not_there(cluster: ApiServer, api: ApiClient, namespace: str):
+    seen = look(api, namespace, "weir")
+    assert seen.version >= (1, 30)  # type: ignore[operator]
+    assert abs(seen.skew) < 5  # type: ignore[arg-type]
+    assert {"modeltiers.weir.dev", "routingpolicies.weir.dev"} <= seen.crds  # type: ignore[operator]
+    assert (seen.workloads, seen.bundle, seen.webhook, seen.published) == ({}, None, None, None)
+    assert isinstance(seen.routers, Unseen)
+    assert seen.rights["create tokenreviews"] is False  # type: ignore[index]
+    assert seen.rights["get /openid/v1/jwks"] is True  # type: ignore[index]
+
+
+def test_what_is_there_is_seen(cluster: ApiServer, api: ApiClient, namespace: str):
+    labels = {"app.kubernetes.io/name": "weir", "app.kubernetes.io/instance": "weir"}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "weir-operator", "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "o", "image": "o"}]}},
+        },
+    }
+    run(cluster, "create", "-f", "-", input=json.dumps(deployment))
+    run(cluster, "-n", namespace, "create", "configmap", "weir-ca", "--from-literal=ca.crt=PEM")
+    run(cluster, "-n", namespace, "create", "configmap", "weir-index", '--from-literal=index.json={"revision": 7}')
+    role = ("--clusterrole=system:auth-delegator", f"--serviceaccount={namespace}:weir-operator")
+    run(cluster, "create", "clusterrolebinding", f"{namespace}-reviews", *role)
+    seen = look(api, namespace, "weir")
+    assert (seen.workloads, seen.bundle, seen.published) == ({"weir-operator": Workload(0, 2)}, "PEM", 7)
+    assert seen.rights["create tokenreviews"] is True  # type: ignore[index]
+
+
+def test_a_secret_is_looked_at_without_what_is_in_it(cluster: ApiServer, api: ApiClient, namespace: str):
+    apply(cluster, TIER % (namespace, "openai"))
+    key = f"{namespace}/openai"
+    assert ours(look(api, namespace, "weir"), namespace) == [Credential(f"{namespace}/premium", key, False, False)]
+    run(cluster, "-n", namespace, "create", "secret", "generic", "openai", "--from-literal=k=sk-never-to-be-seen")
+    assert ours(look(api, namespace, "weir"), namespace) == [Credential(f"{namespace}/premium", key, True, False)]
+    run(cluster, "-n", namespace, "label", "secret", "openai", "weir.dev/credential=true")
+    seen = look(api, namespace, "weir")
+    assert ours(seen, namespace) == [Credential(f"{namespace}/premium", key, True, True)]
+    assert "sk-never" not in repr(seen)
+
+
+def test_the_command_says_what_is_wrong_and_ends_so(cluster: ApiServer, namespace: str):
+    env = {"KUBECONFIG": str(cluster.kubeconfig)}
+    done = weir("doctor", "-n", namespace, env=env)
+    assert done.returncode == 1
+    assert "✓ CRDs: both kinds are served" in done.stdout
+    assert f"✗ pods: no Deployment weir-operator, weir-gateway in namespace {namespace}" in done.stdout
+    found = json.loads(weir("doctor", "-n", namespace, "-o", "json", env=env).stdout)
+    assert {it["check"]: it["verdict"] for it in found}["config"] == "unknown"
+
+
+def test_whoever_may_see_nothing_is_told_that_and_no_more(cluster: ApiServer, namespace: str, tmp_path: Path):
+    run(cluster, "-n", namespace, "create", "serviceaccount", "visitor")
+    kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": run(cluster, "-n", namespace, "create", "token", "visitor").strip()}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    done = weir("doctor", "-n", namespace, env={"KUBECONFIG": str(tmp_path / "kubeconfig")})
+    assert done.returncode == 0, done.stdout
+    assert "? pods: the API server answers 403 Forbidden" in done.stdout
+
+
+def test_without_a_cluster_it_says_so(tmp_path: Path):
+    done = weir("doctor", env={"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)})
+    assert (done.returncode, "there is no cluster" in done.stderr) == (2, True)
