@@ -12,6 +12,7 @@ from weir_cli.demo.command import demo
 from weir_cli.doctor.command import doctor
 from weir_cli.explain import explain
 from weir_cli.import_litellm import litellm
+from weir_cli.operator_command import operator
 from weir_cli.router_command import router
 from weir_cli.sidecar import sidecar
 from weir_cli.sim.command import sim
@@ -31,7 +32,7 @@ app = typer.Typer(
 imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
 imports.command("litellm")(litellm)
 
-for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, status, doctor):
+for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, operator, status, doctor):
     app.command()(command)
 app.add_typer(key.app, name="key")
 app.add_typer(imports, name="import")

@@ -14,9 +14,11 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
+import msgspec
 import typer
 import uvloop
 
@@ -54,6 +56,25 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """`time`, `level`, `logger`, `message`, and `exception` where there is one."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": moment, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def log_as_json() -> None:
+    """Everything that is logged on stderr, from `WEIR_LOG_LEVEL` on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler], level=os.environ.get("WEIR_LOG_LEVEL", "INFO"))
 
 
 def log_to_stdout(enabled: bool) -> None:

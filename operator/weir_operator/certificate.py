@@ -85,7 +85,8 @@ class Certificate:
         self._authorities = b""  # what routers should trust
         self._trusted: tuple[bytes, ssl.SSLContext] | None = None
         self._loaded: Pair | None = None
-        self._said = ""
+        self.trouble = ""
+        """What could not be done at the last look; empty: nothing."""
 
     def trust(self) -> ssl.SSLContext:
         """For a client of another replica; the same object as long as the authorities are the same."""
@@ -171,9 +172,9 @@ class Certificate:
         return self._labels.items() <= stored.labels.items()
 
     def _complain(self, text: str) -> None:
-        if text and text != self._said:
+        if text and text != self.trouble:
             _log.warning("the certificate cannot be kept: %s. (It is tried again every few seconds.)", text)
-        self._said = text
+        self.trouble = text
 
 
 def _again(step: Callable[[], T]) -> T:

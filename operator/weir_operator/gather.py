@@ -11,14 +11,13 @@ then takes `observed()`. Nothing is judged or written here. What is watched, and
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from kubernetes.client import ApiClient
 
 from weir_operator import kube_objects
-from weir_operator.informers import STOP_SECONDS, WATCH_SECONDS, Source
+from weir_operator.informers import WATCH_SECONDS, Source, stop_all
 from weir_operator.observed import API_KEY_LABEL, CREDENTIAL_LABEL, Manifest, ObjectName, Observed, SecretData
 from weir_operator.schemas import GROUP, MODEL_TIER, ROUTING_POLICY, VERSION
 from weir_operator.schemas.common import Kind
@@ -72,9 +71,7 @@ class Gatherer:
 
     def stop(self) -> None:
         """Ends all watches; `on_change` is called no more. Takes at most `STOP_SECONDS`."""
-        deadline = time.monotonic() + STOP_SECONDS
-        for ending in [source.stop() for source in self._sources()]:
-            ending.join(max(0.0, deadline - time.monotonic()))
+        stop_all(self._sources())
 
     def observed(self) -> Observed | None:
         """The last known state; None until every kind was listed once, for a part would withdraw the rest.

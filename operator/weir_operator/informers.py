@@ -1,7 +1,8 @@
 """One kind of object, kept as the API server has it: list, watch, and what to do when either fails.
 
-Used by `weir_operator.gather`, one `Source` per kind, label selector and namespace, each with a thread of its own. The
-loop of list and watch, resuming and listing again after a 410 is `kubernetes.informer.SharedInformer`. Added here:
+Used by `weir_operator.gather` and `weir_operator.mirror`, one `Source` per kind, label selector and namespace, each
+with a thread of its own. The loop of list and watch, resuming and listing again after a 410 is
+`kubernetes.informer.SharedInformer`. Added here:
 
 1. **Lists are taken whole.** A list replaces what is known in one step, inside the call that fetched it: the informer
    tells deletions before its own cache has lost them, and nothing at all of a first list that is empty.
@@ -23,7 +24,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar, cast
@@ -290,9 +291,20 @@ class Source(Generic[T]):
             self._on_change()
 
 
+def stop_all(sources: Iterable[Source[Any]]) -> None:
+    """Ends all watches; `on_change` is called no more. Takes at most `STOP_SECONDS`."""
+    deadline = time.monotonic() + STOP_SECONDS
+    for ending in [source.stop() for source in sources]:
+        ending.join(max(0.0, deadline - time.monotonic()))
+
+
+_CORE = {"Secret": "secret", "ConfigMap": "config_map"}
+
+
 def _list_call(client: ApiClient, resource: Resource, namespace: str | None) -> Callable[..., Any]:
     """The client's method, with everything bound that no request changes."""
     call: Callable[..., Any]
+    core = CoreV1Api(client)
     if resource.group:
         api, path = CustomObjectsApi(client), (resource.group, resource.version)
         if namespace is None:
@@ -300,9 +312,9 @@ def _list_call(client: ApiClient, resource: Resource, namespace: str | None) -> 
         else:
             call = functools.partial(api.list_namespaced_custom_object, *path, namespace, resource.plural)
     elif resource.kind == "Namespace":
-        call = CoreV1Api(client).list_namespace
+        call = core.list_namespace
     elif namespace is None:
-        call = CoreV1Api(client).list_secret_for_all_namespaces
+        call = getattr(core, f"list_{_CORE[resource.kind]}_for_all_namespaces")
     else:
-        call = functools.partial(CoreV1Api(client).list_namespaced_secret, namespace)
+        call = functools.partial(getattr(core, f"list_namespaced_{_CORE[resource.kind]}"), namespace)
     return functools.partial(call, label_selector=resource.selector) if resource.selector else call

@@ -56,6 +56,15 @@ def secret(body: JSON) -> SecretData:
     )
 
 
+def files(body: JSON) -> Mapping[str, bytes]:
+    """The content of a published ConfigMap or Secret, by file name."""
+    data, binary = body.get("data") or {}, body.get("binaryData") or {}
+    if "type" in body:  # of a Secret all values are base64
+        data, binary = {}, data
+    texts = {name: text.encode() for name, text in data.items()}
+    return texts | {name: base64.b64decode(text) for name, text in binary.items()}
+
+
 def labels(body: JSON) -> Mapping[str, str]:
     """All labels of an object."""
     return dict(body["metadata"].get("labels") or {})

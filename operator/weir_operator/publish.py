@@ -7,8 +7,8 @@
    in between, finds the old config whole.
 4. What the index no longer names is removed `RETIRE_AFTER` seconds later, by the next call.
 
-Nobody else may write these objects; when somebody has, 1 to 3 are done again. It does not know who leads: a leader that
-has been replaced must not call it.
+Nobody else may write these objects; when somebody has, 1 to 3 are done again. Who leads is asked before each write, so
+that a leader that has been replaced writes nothing, however long a request of it took.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ __all__ = [
     "ConfigTooLarge",
     "Kind",
     "Names",
+    "NotLeading",
     "ObjectId",
     "Publication",
     "PublishFailed",
@@ -56,6 +57,10 @@ ATTEMPTS = 5
 
 COMPONENT = "router-config"
 """`app.kubernetes.io/component` of what is published, to tell it from the installation's other objects."""
+
+
+class NotLeading(PublishFailed):
+    """Another replica may lead by now: it is up to that one."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,17 @@ class Publisher:
         namespace: str,
         installation: str,
         *,
+        leads: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`namespace` is the gateway's. Raises `ValueError` for an installation that cannot be part of a name."""
+        """`namespace` is the gateway's; `leads` is asked before each write. Raises `ValueError` for an installation
+        that cannot be part of a name.
+        """
         self.names = Names(installation)
         self._labels = labels(installation)
+        self._selector = selector(installation)
         self._store = ObjectStore(api_client, namespace, self._labels)
+        self._leads = leads
         self._monotonic = monotonic
         self._revision = 0
         # Whoever wrote the index before us may have done so just now.
@@ -102,7 +112,7 @@ class Publisher:
         raise PublishFailed(f"{last}, {ATTEMPTS} times in a row; is a second operator at work, or a tool that prunes?")
 
     def _publish(self, compiled: Compiled, written: list[ObjectId], removed: list[ObjectId]) -> Published:
-        there = self._store.read(",".join(f"{key}={self._labels[key]}" for key in SELECTED_BY))
+        there = self._store.read(self._selector)
         current = self._current(there)
         wanted = publication(compiled, self._revision, names=self.names)
         if current != wanted.index:
@@ -137,6 +147,7 @@ class Publisher:
             kept = {file: content for file, content in old.files.items() if file in named} if old else {}
             # Where there is no room for both, the new ones go first: routers that run keep what they have.
             both = {**kept, **files}
+            self._check_leads()
             there[name] = self._store.write(name, both if fits(both) else files, old)
             written.append(name)
             if name == self.names.index:
@@ -147,11 +158,16 @@ class Publisher:
         self, unnamed: Mapping[ObjectId, Mapping[str, bytes]], there: Mapping[ObjectId, Stored], removed: list[ObjectId]
     ) -> None:
         for name, rest in unnamed.items():
+            self._check_leads()
             if rest:
                 self._store.write(name, rest, there[name])
             else:
                 self._store.delete(there[name])
             removed.append(name)
+
+    def _check_leads(self) -> None:
+        if not self._leads():
+            raise NotLeading("another replica of the operator may lead by now")
 
 
 class _Head(msgspec.Struct, rename="camel"):
@@ -174,6 +190,12 @@ def labels(installation: str) -> dict[str, str]:
         "app.kubernetes.io/managed-by": "weir-operator",
         "weir.dev/installation": installation,
     }
+
+
+def selector(installation: str) -> str:
+    """Selects everything that is published, by the labels by which an installation knows it."""
+    ours = labels(installation)
+    return ",".join(f"{key}={ours[key]}" for key in SELECTED_BY)
 
 
 def _unnamed(there: Mapping[ObjectId, Stored], index: Index) -> dict[ObjectId, dict[str, bytes]]:

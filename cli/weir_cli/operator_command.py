@@ -1,0 +1,94 @@
+"""`weir operator`: what turns ModelTiers and RoutingPolicies of a cluster into the routers' config."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weir_cli.output import Exit, fail
+from weir_cli.process import address, log_as_json
+
+NAME = "weir"
+
+TOKEN_FILE = Path("/run/weir/token")
+
+
+def operator(
+    installation: Annotated[
+        str, typer.Option(envvar="WEIR_INSTALLATION", help="What its objects in the cluster are named after.")
+    ] = NAME,
+    class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = NAME,
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            envvar="POD_NAMESPACE",
+            help="Where the Lease, the published config and the gateway are; default: that of the pod.",
+        ),
+    ] = None,
+    namespaces: Annotated[
+        str | None, typer.Option(help="Namespaces whose objects count, as a,b; default: all of them.")
+    ] = None,
+    gateway_service_account: Annotated[
+        str | None, typer.Option(help="Who may have the whole config; default: INSTALLATION-router.")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="Where routers wait for config (TLS).")] = "0.0.0.0:8443",
+    admin: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are.")] = "0.0.0.0:9090",
+    service_name: Annotated[
+        str | None, typer.Option(help="The Service by which routers come; default: INSTALLATION-operator.")
+    ] = None,
+    token_file: Annotated[
+        Path, typer.Option(help="Our token for the leader's config server, as a router has one; read each time.")
+    ] = TOKEN_FILE,
+    pod_name: Annotated[str | None, typer.Option(envvar="POD_NAME", help="Of this replica.")] = None,
+    pod_ip: Annotated[str | None, typer.Option(envvar="POD_IP", help="Where other replicas reach this one.")] = None,
+) -> None:
+    """Runs one replica of the operator, as a pod's ServiceAccount or by KUBECONFIG.
+
+    \b
+    weir operator --namespace weir-system
+    weir operator --namespaces team-a,team-b --class blue --installation blue
+    curl http://127.0.0.1:9090/readyz
+
+    Of several replicas one leads, and all hand out config. What it needs to be allowed is in docs/operator.md; what is
+    missing it names in its log and in /readyz, and goes on with what it has.
+    Exit code 1: it could not go on; the log says why. 2: wrong arguments, no cluster, or an address that is in use.
+    """
+    # Here, because nothing but this command needs them, and they take a third of a second.
+    from weir_operator import handlers, kube_client
+    from weir_operator.publication import Names
+    from weir_operator.settings import Settings
+
+    log_as_json()
+    own = namespace or kube_client.own_namespace()
+    if own is None:
+        raise fail("which namespace is this one's? Say --namespace, or set POD_NAMESPACE.")
+    try:
+        Names(installation)
+        api_client = kube_client.connect()
+    except (ValueError, kube_client.NoCluster) as error:
+        raise fail(f"{error}.") from error
+    settings = Settings(
+        installation=installation,
+        class_name=class_name,
+        namespace=own,
+        namespaces=tuple(it.strip() for it in namespaces.split(",") if it.strip()) if namespaces else None,
+        gateway_account=gateway_service_account or f"{installation}-router",
+        service_name=service_name or f"{installation}-operator",
+        listen=address(listen),
+        admin=address(admin),
+        token_file=token_file,
+        pod_name=pod_name or socket.gethostname(),
+        pod_ip=pod_ip,
+    )
+    try:
+        asyncio.run(handlers.run(settings, api_client))
+    except OSError as error:
+        raise fail(
+            f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
+        ) from error
+    except Exception as error:
+        raise fail(f"the operator cannot go on: {type(error).__name__}: {error}", Exit.PROBLEMS) from error

@@ -1,0 +1,229 @@
+"""An installation on the test API server: operators and routers as processes, with exactly the rights of the chart."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import secrets
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from apiserver import ApiServer
+from binaries import ensure_tool
+
+from cli.shell import Answer, Running, http, running, until
+from support.helm import Helm
+from support.kube import PATIENCE, run
+from support.published import Volume
+from weir_router.identify.keys import fingerprint
+
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+
+
+def free_port() -> int:
+    """One that is free now; fixed, so that a router finds an operator that has been started anew."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+class Operator:
+    """A replica that runs."""
+
+    def __init__(self, command: Running, url: str, admin: str) -> None:
+        self.command = command
+        self.url = url
+        self.admin = admin
+
+    def state(self) -> dict[str, Any]:
+        """`/readyz`."""
+        found: dict[str, Any] = http(f"{self.admin}/readyz").json()
+        return found
+
+    def until(self, **wanted: Any) -> dict[str, Any]:
+        """Waits until `/readyz` says so."""
+
+        def there() -> dict[str, Any] | None:
+            state = self.state()
+            return state if wanted.items() <= state.items() else None
+
+        found: dict[str, Any] = until(there, lambda: f"{wanted} is not in {self.state()}:\n{self.command.said}")
+        return found
+
+    def metric(self, name: str) -> float:
+        """The value of a metric, with its labels as it is shown."""
+        lines = http(f"{self.admin}/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith(f"{name} ")).rpartition(" ")[2])
+
+
+@dataclass
+class Caller:
+    """Who calls the router with an API key."""
+
+    url: str
+    key: str
+
+    def models(self) -> set[str] | int:
+        """What may be asked for, or the status of a refusal."""
+        answer = http(f"{self.url}/v1/models", **self._headers)
+        return {it["id"] for it in answer.json()["data"]} if answer.status == 200 else answer.status
+
+    def ask(self, model: str = "auto") -> Answer:
+        """One completion."""
+        message = {"role": "user", "content": "What is 2 + 2?"}
+        return http(f"{self.url}/v1/chat/completions", {"model": model, "messages": [message]}, **self._headers)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+
+class Router:
+    """One that runs."""
+
+    def __init__(self, command: Running, url: str, admin: str) -> None:
+        self.command = command
+        self.url = url
+        self.admin = admin
+
+    def ready(self) -> dict[str, Any]:
+        """`/readyz`."""
+        found: dict[str, Any] = http(f"{self.admin}/readyz").json()
+        return found
+
+    def policies(self) -> set[str]:
+        """That it runs."""
+        return set(http(f"{self.admin}/state").json()["policies"])
+
+    def until_policies(self, *names: str) -> None:
+        """Waits until it runs exactly these."""
+        until(lambda: self.policies() == set(names), lambda: f"{self.policies()}:\n{self.command.said}")
+
+
+class Installation:
+    """Its objects in one namespace, and its processes."""
+
+    def __init__(
+        self, server: ApiServer, namespace: str, folder: Path, *values: str, release: str = "weir", url: str = ""
+    ) -> None:
+        """`values` are options of `helm template`; `url` is another way to the API server."""
+        self.server = server
+        self.namespace = namespace
+        self.release = release
+        self.folder = folder
+        self.port = free_port()
+        rights = [it for it in self._rendered(*values) if it["kind"] in RIGHTS]
+        run(server, "apply", "-f", "-", input=yaml.safe_dump_all(rights))
+        self.kubeconfig = folder / "kubeconfig"
+        self._write_kubeconfig(url or server.url)
+        self.volume = Volume(folder / "config")
+
+    def _rendered(self, *values: str) -> list[dict[str, Any]]:
+        return Helm(ensure_tool("helm")).render(*values, release=self.release, namespace=self.namespace)
+
+    @property
+    def _audience(self) -> str:
+        return f"--audience=weir-config/{self.release}"
+
+    def _token(self, account: str, *audience: str) -> str:
+        return run(self.server, "-n", self.namespace, "create", "token", account, *audience).strip()
+
+    def _write_kubeconfig(self, url: str) -> None:
+        token = self._token(f"{self.release}-operator")
+        cluster = {"server": url, "certificate-authority": str(self.server.ca_file)}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "operator", "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "operator"}}],
+        }
+        self.kubeconfig.write_text(json.dumps(content))
+
+    @contextlib.contextmanager
+    def operator(self, *options: str, port: int | None = None) -> Iterator[Operator]:
+        """A replica, as soon as it listens."""
+        (self.folder / "operator-token").write_text(self._token(f"{self.release}-operator", self._audience))
+        listen = ("--listen", f"127.0.0.1:{self.port if port is None else port}", "--admin", "127.0.0.1:0")
+        listen += ("--token-file", str(self.folder / "operator-token"))
+        ours = ("--installation", self.release, "--namespace", self.namespace)
+        env = {"KUBECONFIG": str(self.kubeconfig), "POD_IP": "127.0.0.1"}
+        with running("operator", *ours, *listen, *options, env=env) as command:
+            found = command.wait_for(r"config server on (https://\S+?), metrics and state on (http://[^\s\"]+)")
+            yield Operator(command, found[1], found[2])
+
+    @contextlib.contextmanager
+    def router(self) -> Iterator[Router]:
+        """A router of the gateway, with the directory that `mount` fills."""
+        (self.folder / "token").write_text(self._token(f"{self.release}-router", self._audience))
+        (self.folder / "ca.crt").write_text(self.authority())
+        self.volume.directory.mkdir(exist_ok=True)
+        access = ("--config-server", f"https://localhost:{self.port}", "--token-file", self.folder / "token")
+        listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--no-log")
+        files = ("--config-dir", self.volume.directory, "--ca-file", self.folder / "ca.crt")
+        with running("router", *files, *access, *listen) as command:
+            found = command.wait_for(r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)")
+            yield Router(command, found[1], found[2])
+
+    def authority(self) -> str:
+        """What routers verify the config server with, once it is there."""
+
+        def there() -> str:
+            done = self.server.kubectl(
+                "-n", self.namespace, "get", "configmap", f"{self.release}-ca", "-o", "jsonpath={.data.ca\\.crt}"
+            )
+            return done.stdout
+
+        found: str = until(there)
+        return found
+
+    def mount(self) -> None:
+        """What the kubelet does within a minute."""
+        selector = f"weir.dev/installation={self.release},app.kubernetes.io/component=router-config"
+        text = run(self.server, "-n", self.namespace, "get", "configmap,secret", "-l", selector, "-o", "json")
+        files: dict[str, bytes] = {}
+        for it in json.loads(text)["items"]:
+            data, binary = it.get("data", {}), it.get("binaryData", {})
+            if it["kind"] == "Secret":
+                data, binary = {}, data
+            files |= {name: value.encode() for name, value in data.items()}
+            files |= {name: base64.b64decode(value) for name, value in binary.items()}
+        self.volume.swap(files)
+
+
+class Tenant:
+    """A namespace of people: what is applied there, and who calls from there."""
+
+    def __init__(self, server: ApiServer, namespace: str) -> None:
+        self.server = server
+        self.namespace = namespace
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        """`kubectl apply`."""
+        run(self.server, "-n", self.namespace, "apply", "-f", "-", input=yaml.safe_dump_all(manifests))
+
+    def delete(self, kind: str, name: str) -> None:
+        """`kubectl delete`, without waiting for finalizers, of which there are none."""
+        run(self.server, "-n", self.namespace, "delete", kind, name, "--wait=false")
+
+    def caller(self, router: Router, name: str = "ci") -> Caller:
+        """One with an API key of this namespace, once the router knows the key."""
+        key = f"weir_{secrets.token_urlsafe(32)}"
+        data = {"sha256": base64.b64encode(fingerprint(key).encode()).decode()}
+        metadata = {"name": name, "labels": {"weir.dev/api-key": "true"}}
+        self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+        caller = Caller(router.url, key)
+        until(lambda: caller.models() != 401, lambda: router.command.said)
+        return caller
+
+    def condition(self, resource: str, kind: str, status: str) -> None:
+        """Waits until a condition of an object has a status."""
+        where = f'jsonpath={{.status.conditions[?(@.type=="{kind}")].status}}'
+        run(
+            self.server, "-n", self.namespace, "wait", resource, f"--for={where}={status}", f"--timeout={PATIENCE:.0f}s"
+        )

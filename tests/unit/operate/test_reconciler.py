@@ -1,0 +1,201 @@
+"""The leader's loop on steps that count; time is the machine's only where it paces."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.published import compiled, policy
+from weir_operator import reconciler
+from weir_operator.compile import Compiled
+from weir_operator.observed import Observed
+from weir_operator.publish import Published, PublishFailed
+from weir_operator.reconciler import Reconciler, Steps, next_end
+from weir_router.contract import Override, TierRef
+
+OBSERVED = Observed()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "CALM_SECONDS", 0.002)
+    monkeypatch.setattr(reconciler, "RESTORE_SECONDS", 0.002)
+    monkeypatch.setattr(reconciler, "backoff", lambda failures, draw: 0.002)
+
+
+class Stand:
+    """Steps, a listener, and what they were asked."""
+
+    def __init__(self) -> None:
+        self.observed: Observed | None = OBSERVED
+        self.compiled = compiled()
+        self.trouble: Exception | None = None
+        self.later: float | None = None
+        self.intact = True
+        self.publishes = 0
+        self.told: list[Any] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.wall = 100.0
+        self.reconciler = Reconciler(
+            Steps(lambda: self.observed, lambda _: self.compiled, self._publish, lambda _: self.intact),
+            (self,),
+            wall=lambda: self.wall,
+        )
+
+    def _publish(self, what: Compiled) -> Published:
+        self.publishes += 1
+        assert self.gate.wait(10)
+        if self.trouble is not None:
+            raise self.trouble
+        return Published(self.publishes, call_again_in=self.later)
+
+    def published(self, observed: Observed, compiled: Compiled, revision: int) -> None:
+        self.told.append(revision)
+
+    def not_published(self, observed: Observed, compiled: Compiled, failure: str) -> None:
+        self.told.append(failure)
+
+    async def until(self, count: int) -> None:
+        """Until the listener was told so often."""
+        async with asyncio.timeout(10):
+            while len(self.told) < count:  # noqa: ASYNC110 - nobody else needs an event for it
+                await asyncio.sleep(0.001)
+
+    async def rest(self) -> int:
+        """How often it has published after a while without any reason to."""
+        await asyncio.sleep(0.05)
+        return self.publishes
+
+
+@contextlib.asynccontextmanager
+async def leading(stand: Stand) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(stand.reconciler.run())
+    try:
+        yield task
+    finally:
+        stand.gate.set()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_term_begins_with_a_round_and_then_rests():
+    stand = Stand()
+    async with leading(stand):
+        await stand.until(1)
+        assert (await stand.rest(), stand.told) == (1, [1])
+
+
+async def test_many_changes_are_one_round():
+    stand = Stand()
+    async with leading(stand):
+        await stand.until(1)
+        for _ in range(100):
+            stand.reconciler.changed()
+        await stand.until(2)
+        assert await stand.rest() == 2
+
+
+async def test_what_changes_during_a_round_is_the_next_one():
+    stand = Stand()
+    stand.gate.clear()
+    async with leading(stand):
+        async with asyncio.timeout(10):
+            while not stand.publishes:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        stand.reconciler.changed()
+        stand.reconciler.changed()
+        stand.gate.set()
+        await stand.until(2)
+        assert await stand.rest() == 2
+
+
+async def test_nothing_is_published_before_everything_is_known():
+    stand = Stand()
+    stand.observed = None
+    async with leading(stand):
+        stand.reconciler.changed()
+        assert await stand.rest() == 0
+        stand.observed = OBSERVED
+        stand.reconciler.changed()
+        await stand.until(1)
+
+
+async def test_a_failure_is_told_and_tried_again():
+    stand = Stand()
+    stand.trouble = PublishFailed("no room")
+    async with leading(stand):
+        await stand.until(2)
+        assert set(stand.told) == {"no room"}
+        stand.trouble = None
+        await stand.until(len(stand.told) + 1)
+        assert isinstance(stand.told[-1], int)
+
+
+async def test_a_bug_in_publishing_is_one_failure_and_not_the_end(caplog: pytest.LogCaptureFixture):
+    stand = Stand()
+    stand.trouble = KeyError("secret-value")
+    async with leading(stand):
+        await stand.until(1)
+        assert stand.told[0] == "publishing failed with KeyError"
+
+
+async def test_what_may_go_later_is_a_round_later():
+    stand = Stand()
+    stand.later = 0.01
+    async with leading(stand):
+        await stand.until(1)
+        stand.later = None
+        await stand.until(2)
+        assert await stand.rest() == 2
+
+
+async def test_the_end_of_an_override_is_a_round():
+    stand = Stand()
+    override = Override(tier=TierRef(tier="llm/small"), until=100.01)
+    stand.compiled = compiled(policy(override=override))
+    async with leading(stand):
+        await stand.until(1)
+        stand.compiled, stand.wall = compiled(), 100.02
+        await stand.until(2)
+        assert await stand.rest() == 2
+
+
+def test_of_several_overrides_the_next_end_counts_and_past_ones_do_not():
+    ends = [
+        policy(name, override=Override(tier=TierRef(tier="llm/small"), until=until))
+        for name, until in (("past", 5.0), ("next", 20.0), ("later", 30.0))
+    ]
+    config = msgspec.structs.replace(compiled().config, policies=(*ends, policy("none")))
+    assert (next_end(config, 10.0), next_end(config, 30.0)) == (20.0, None)
+
+
+async def test_what_somebody_took_away_is_written_again():
+    stand = Stand()
+    async with leading(stand):
+        await stand.until(1)
+        stand.reconciler.touched()
+        assert await stand.rest() == 1  # it was our own hand
+        stand.intact = False
+        stand.reconciler.touched()
+        await stand.until(2)
+
+
+async def test_the_end_of_a_term_waits_for_what_is_being_written():
+    stand = Stand()
+    stand.gate.clear()
+    async with leading(stand) as task:
+        async with asyncio.timeout(10):
+            while not stand.publishes:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.sleep(0.02)
+        assert not task.done()
+        stand.gate.set()
+        await asyncio.gather(task, return_exceptions=True)
