@@ -163,14 +163,20 @@ class Leadership:
         return ours and await self._claim(self._held)
 
     async def _release(self) -> None:
-        held = self._held
-        if held is None or held.holder != self._lease.identity:
+        if self._held is None or self._held.holder != self._lease.identity:
             return
         try:
-            await self._in_thread(lambda: self._lease.release(held))
+            if await self._in_thread(self._give_up):
+                _log.info("the Lease is released")
         except (LeaseFailed, LeaseTaken):
-            return  # it ends by itself
-        _log.info("the Lease is released")
+            pass  # it ends by itself
+
+    def _give_up(self) -> bool:
+        held = self._lease.read()  # a renewal may have been under way, which nothing can break off
+        if held is None or held.holder != self._lease.identity:
+            return False
+        self._lease.release(held)
+        return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
