@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from weir_cli.sim import SimModel, Simulator
+from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import Router
 from weir_router.clock import Clock
 from weir_router.contract import (
@@ -99,6 +100,7 @@ async def stand(
     changes: dict[str, dict[str, Any]] | None = None,
     clock: Clock | None = None,
     seed: int = 0,
+    max_in_flight: int = MAX_IN_FLIGHT,
     **policy: Any,
 ) -> AsyncIterator[Stand]:
     """A router over one tier per sequence of models; `changes` overrides backends' fields by model name."""
@@ -112,7 +114,14 @@ async def stand(
     try:
         async with (
             Simulator(models) as sim,
-            Router(port=0, admin_port=0, clock=clock, rng=random.Random(seed), grace=1.0) as router,
+            Router(
+                port=0,
+                admin_port=0,
+                clock=clock,
+                rng=random.Random(seed),
+                grace=1.0,
+                max_in_flight=max_in_flight,
+            ) as router,
         ):
             config = config_for(
                 [[backend(sim, model, **(changes or {}).get(model.name, {})) for model in tier] for tier in tiers],
