@@ -78,24 +78,29 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, core: str | None, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    port: int,
+    core: str | None,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    within: float = START_TIMEOUT,
 ) -> Iterator[Process]:
     """`command`, pinned to `core` if one is given, from the moment it listens on `port`. Raises `RuntimeError` with its
-    log if it never does.
+    log if it does not `within` so many seconds.
     """
     pinned = [*(("taskset", "-c", core) if core is not None else ()), *command]
     with log.open("wb") as output:
         popen = subprocess.Popen(pinned, stdout=subprocess.DEVNULL, stderr=output, env=environment)
         process = Process(popen, port)
         try:
-            _await_port(process, log)
+            _await_port(process, log, within)
             yield process
         finally:
             process.stop()
 
 
-def _await_port(process: Process, log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
+def _await_port(process: Process, log: Path, within: float) -> None:
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", process.port)) == 0:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
 from bench.faults.callers import Call, Got
-from bench.faults.fleet import Sample
+from bench.faults.fleet import SAMPLE, Sample
 from bench.faults.rows import FIRST, FLEET, Row
 
 QUIET = 3.0
@@ -40,6 +41,7 @@ class Figures(msgspec.Struct, kw_only=True):
     ttft_p50: float | None
     ttft_p99: float | None
     gap_p99: float | None
+    lag: float | None  # p99 of how late this run's own timers were: above a little the machine was too busy
     attempts: float  # per request
     sick_attempts: int  # at sick backends during the fault
     eject: float | None = None
@@ -68,6 +70,7 @@ def figures(row: Row, seed: int, calls: Sequence[Call], samples: Sequence[Sample
         ttft_p50=quantile(ttft, 0.5),
         ttft_p99=quantile(ttft, 0.99),
         gap_p99=quantile([call.gap for call in calls if call.got is Got.ANSWER and call.streamed], 0.99),
+        lag=quantile([later.at - it.at - SAMPLE for it, later in pairwise(samples)], 0.99),
         attempts=traffic.between(FLEET, at.start, at.end + 60) / max(1, len(calls)),
         sick_attempts=traffic.between(sick, at.ill, at.well),
         eject=traffic.quiet_after(sick, at.ill, at.well) if sick else None,
