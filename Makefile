@@ -37,6 +37,11 @@ check: .venv/.ready ## lint, format, types, layers, generated files, and the lon
 bench: .venv/.ready ## the router beside an nginx reverse proxy on the same work, as ratios
 	@$(BIN)/python -m bench $(ARGS)
 
+faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: goals kept or not (SEEDS, RATE, PEERS=1, ARGS="--row silent")
+	@for gateway in $(if $(PEERS),litellm portkey) weir; do \
+	  $(BIN)/python -m bench.faults --gateway $$gateway $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RATE),--rate $(RATE)) $(ARGS) \
+	    || exit; done
+
 crds: .venv/.ready ## crds/*.yaml and the chart's copy from weir_operator.schemas
 	@$(BIN)/python -m weir_operator.crdgen crds
 	@$(BIN)/python hack/chart

@@ -23,10 +23,14 @@ from bench.processes import free_port, running
 
 HOME = Path(os.environ.get("WEIR_PEERS", Path.home() / ".cache" / "weir" / "peers"))
 LITELLM = "litellm[proxy]==1.106.12"
-PORTKEY = ("@portkey-ai/gateway@1.15.2", "hono@4.9.7", "@hono/node-server@1.3.3")
+PORTKEY = {
+    "dependencies": {"@portkey-ai/gateway": "1.15.2", "hono": "4.9.7", "@hono/node-server": "1.3.3"},
+    "overrides": {"hono": "4.9.7", "@hono/node-server": "1.3.3"},
+}
+"""With any other version of these two its streams fail."""
 RETRIES, TIMEOUT = 2, 30
 STARTING = 120.0  # seconds: LiteLLM imports for a long time
-_KEY = "none-is-needed"
+_KEY = "sk-" + "0" * 48
 
 
 @contextlib.contextmanager
@@ -46,6 +50,7 @@ def litellm(urls: Mapping[str, str], folder: Path) -> Iterator[Service]:
     port = free_port()
     command = [str(home / "bin" / "litellm"), "--config", str(folder / "litellm.yaml"), "--port", str(port)]
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "CRITICAL"}
+    environment["LITELLM_MASTER_KEY"] = _KEY
     with running([*command, "--host", "127.0.0.1"], port, None, folder / "litellm.log", environment, STARTING):
         yield Service(f"http://127.0.0.1:{port}/v1/chat/completions", {"authorization": f"Bearer {_KEY}"})
 
@@ -57,7 +62,8 @@ def portkey(urls: Mapping[str, str], folder: Path) -> Iterator[Service]:
     start = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     if not start.exists():
         home.mkdir(parents=True, exist_ok=True)
-        _install(["npm", "install", "--prefix", str(home), "--no-audit", "--no-fund", *PORTKEY])
+        (home / "package.json").write_text(json.dumps(PORTKEY))
+        _install(["npm", "install", "--prefix", str(home), "--no-audit", "--no-fund"])
 
     def tier(models: tuple[str, ...]) -> dict[str, Any]:
         targets = [
