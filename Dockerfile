@@ -20,6 +20,7 @@ RUN python3 -m venv --without-pip /opt/weir \
 COPY . ./
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --check-build-dependencies --wheel-dir /dist . \
  && /build/bin/pip --python /opt/weir/bin/python install --no-deps --no-index /dist/*.whl \
+ && /opt/weir/bin/weir --version \
  && /build/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
     --output-format JSON --output-file /opt/weir/sbom.cdx.json /opt/weir/bin/python \
  # A second client, for asyncio, that nothing of ours imports (a test looks): a third of the image.

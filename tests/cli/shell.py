@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client as http_client
 import json
 import os
 import re
@@ -170,6 +171,17 @@ class Gateway:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         message = {"role": "user", "content": "What is 2 + 2?"}
         return http(f"{self.url}/v1/chat/completions", {"model": model, "messages": [message], **body}, **headers)
+
+    def stream(self, model: str, key: str) -> Iterator[str]:
+        """One streamed completion, line by line, to its end or until it is cut."""
+        message = {"role": "user", "content": "What is 2 + 2?"}
+        body = json.dumps({"model": model, "stream": True, "messages": [message]}).encode()
+        headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+        request = urllib.request.Request(f"{self.url}/v1/chat/completions", body, headers)
+        cut = contextlib.suppress(OSError, http_client.HTTPException)
+        with cut, urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            for line in response:
+                yield line.decode()
 
     def models(self) -> set[str]:
         """Names that may be asked for."""

@@ -12,7 +12,7 @@ import pytest
 
 from cli.shell import Gateway, http, policy, running, save, tier, until, weir
 from support.published import Volume, published
-from weir_cli.sim import SimulatorThread
+from weir_cli.sim import SimModel, SimulatorThread
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.manifests import load
@@ -24,10 +24,10 @@ UPSTREAM_KEY = "sk-upstream-0123456789"
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[Gateway]:
+def serving(directory: Path, *options: str) -> Iterator[Gateway]:
     """`weir router` on free ports."""
     listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-    with running("router", "--config-dir", directory, *listen) as command:
+    with running("router", "--config-dir", directory, *listen, *options) as command:
         found = command.wait_for(r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)")
         yield Gateway(command, found[1], found[2])
 
@@ -84,6 +84,29 @@ def test_without_config_it_listens_and_says_what_it_waits_for(tmp_path: Path, ma
         volume.swap(published(manifests_of("first"), 1).files)
         until(lambda: http(f"{gateway.admin}/readyz").status == 200)
         assert gateway.ask("first", KEY).status == 200
+
+
+@pytest.mark.parametrize(("grace", "whole"), [("0.2", False), ("20", True)])
+def test_an_open_answer_has_the_time_that_grace_says(tmp_path: Path, grace: str, whole: bool):
+    seconds = 3
+    drop = SimModel(name="drop", tokens_per_second=20, answer_tokens=20 * seconds)
+    with SimulatorThread([drop]) as simulator:
+        save(tmp_path / "manifests" / "all.yaml", tier(simulator.url, backend="drop"), policy())
+        result = compile_config(load(tmp_path / "manifests").observed, catalogue=Catalogue.load(), now=time.time())
+        secrets = msgspec.structs.replace(
+            result.secrets, caller_keys={fingerprint(KEY): CallerKey(namespace="default", name="ci")}
+        )
+        volume = Volume(tmp_path / "config")
+        volume.swap(published(Compiled(result.config, secrets, ()), 1).files)
+        with serving(volume.directory, "--grace", grace) as gateway:
+            chunks = gateway.stream("auto", KEY)
+            next(chunks)
+            began = time.monotonic()
+            gateway.command.process.terminate()
+            text = "".join(chunks)
+            assert gateway.command.ended() == 0
+            assert ("[DONE]" in text) == whole
+            assert (time.monotonic() - began > seconds / 2) == whole
 
 
 def test_its_help_has_an_example():
