@@ -1,7 +1,8 @@
-"""`weir explain`: what would happen to a prompt, and why, without sending it anywhere."""
+"""`weir explain`, `kubectl weir explain`: what would happen to a prompt, and why, without sending it anywhere."""
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from weir_cli.catalogue_command import dollars
+from weir_cli.cluster.names import is_place
+from weir_cli.cluster.opening import Context
+from weir_cli.explain_cluster import Asked, of_policy
 from weir_cli.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.workspace import counted, open_workspace
 from weir_operator.catalogue import Catalogue
@@ -31,19 +35,31 @@ from weir_router.serve import dialects
 
 
 def explain(
-    directory: Annotated[Path, typer.Argument(help="Directory (or file) of manifests.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIRECTORY|NAMESPACE/POLICY",
+            help="Directory (or file) of manifests; where there is none of that name, a RoutingPolicy in the cluster.",
+        ),
+    ],
     prompt: Annotated[str | None, typer.Argument(help="The prompt, or use --request.")] = None,
     request: Annotated[Path | None, typer.Option(help="A whole request body (JSON) instead of a prompt.")] = None,
     dialect: Annotated[Dialect, typer.Option(help="Dialect of the request.")] = Dialect.OPENAI,
     model: Annotated[
         str | None, typer.Option(help="Model name to ask for; default: the first that the caller may ask for.")
     ] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the caller.")] = "default",
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", help="Namespace of the caller; default: default, or the policy's."),
+    ] = None,
     caller: Annotated[str, typer.Option(help="Name of the caller: its key's Secret or ServiceAccount.")] = "anonymous",
     user_tier: Annotated[str | None, typer.Option(help="The caller's user tier.")] = None,
     feature: Annotated[str | None, typer.Option(help="What the client sends as x-weir-feature.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="Request header NAME:VALUE; may be repeated.")] = None,
-    class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
+    class_name: Annotated[
+        str, typer.Option("--class", help="Of a directory, only objects of this className count.")
+    ] = "weir",
+    context: Context = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
     ] = Format.TABLE,
@@ -53,43 +69,55 @@ def explain(
     \b
     weir explain examples/quickstart "Hi, can you prove Fermat's theorem?"
     weir explain examples/full --request body.json --namespace team-a
+    kubectl weir explain team-a/assistants "Hi, can you prove Fermat's theorem?"
 
-    Nothing is sent anywhere, and every backend counts as healthy.
+    Nothing is sent anywhere, and every backend counts as healthy; in a cluster, a note says which is not.
 
-    Exit code 0: explained; 1: the caller may not ask for it, or request or policy are broken; 2: wrong arguments.
+    Exit code 0: explained; 1: the caller may not ask for it, or request or policy are broken; 2: wrong arguments, or
+    no cluster.
     """
-    workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
-    config = workspace.config
-    if workspace.errors:
-        found = f"{counted(len(workspace.errors), 'error')} in {directory}; weir validate tells"
-        errors.print(f"note: {escape(found)}", highlight=False, soft_wrap=True)
-    who = Caller(
-        namespace=namespace,
-        name=caller,
-        kind=CallerKind.ANONYMOUS if caller == "anonymous" else CallerKind.API_KEY,
-        user_tier=user_tier,
-    )
-    index = PolicyIndex(config)
-    names = models_for(index, who)
-    if not names:
-        raise fail(
-            f"no RoutingPolicy in {directory} lets {namespace}/{caller} ask for anything; try --namespace.",
-            Exit.PROBLEMS,
-        )
-    ask = _ask(prompt, request, dialect, model or names[0])
-    policy = find_policy(index, who, ask.model)
-    if policy is None:
-        raise fail(
-            f"{namespace}/{caller} may not ask for {ask.model!r}; it may ask for {', '.join(names)}.", Exit.PROBLEMS
-        )
+    kind = CallerKind.ANONYMOUS if caller == "anonymous" else CallerKind.API_KEY
+    who = Caller(namespace=namespace or "default", name=caller, kind=kind, user_tier=user_tier)
+    if is_place(subject) and not os.path.exists(subject):
+        asked = of_policy(subject, who, namespace, model, context)
+    else:
+        asked = _of_directory(Path(subject), who, class_name, model)
+    for note in asked.notes:
+        errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
+    ask = _ask(prompt, request, dialect, model or asked.model)
+    policy = asked.policy or _policy(asked.config, asked.who, ask.model)
     if policy.not_ready is not None:
         raise fail(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}", Exit.PROBLEMS)
     headers = dict(_header(text) for text in header or [])
-    story = _story(config, policy, who, ask, headers, feature)
+    story = _story(asked, policy, ask, headers, feature)
     if output is Format.JSON:
         print_json(story)
     else:
         _print(story)
+
+
+def _of_directory(directory: Path, who: Caller, class_name: str, model: str | None) -> Asked:
+    workspace = open_workspace(directory, namespace=who.namespace, class_name=class_name)
+    notes = []
+    if workspace.errors:
+        notes.append(f"{counted(len(workspace.errors), 'error')} in {directory}; weir validate tells")
+    names = models_for(PolicyIndex(workspace.config), who)
+    if not names:
+        raise fail(
+            f"no RoutingPolicy in {directory} lets {who.namespace}/{who.name} ask for anything; try --namespace.",
+            Exit.PROBLEMS,
+        )
+    return Asked(workspace.config, who, model or names[0], None, tuple(notes))
+
+
+def _policy(config: CompiledConfig, who: Caller, model: str) -> Policy:
+    """The one that serves the caller."""
+    index = PolicyIndex(config)
+    policy = find_policy(index, who, model)
+    if policy is None:
+        names = ", ".join(models_for(index, who))
+        raise fail(f"{who.namespace}/{who.name} may not ask for {model!r}; it may ask for {names}.", Exit.PROBLEMS)
+    return policy
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -117,9 +145,8 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
         raise fail(error.message, Exit.PROBLEMS) from error
 
 
-def _story(
-    config: CompiledConfig, policy: Policy, who: Caller, ask: Ask, headers: dict[str, str], feature: str | None
-) -> dict[str, Any]:
+def _story(asked: Asked, policy: Policy, ask: Ask, headers: dict[str, str], feature: str | None) -> dict[str, Any]:
+    config, who = asked.config, asked.who
     clock, rng = SystemClock(), random.Random(0)
     board = Board(clock, rng)
     board.configure(config)
@@ -148,18 +175,18 @@ def _story(
         "routeReason": choice.reason,
         "mode": policy.mode,
         "catalogueDate": Catalogue.load().date,
-        **_places(choice),
+        **_places(choice, asked.hidden),
     }
 
 
-def _places(choice: Choice) -> dict[str, Any]:
+def _places(choice: Choice, hidden: frozenset[str]) -> dict[str, Any]:
     candidates = [
         {
             "tier": c.tier,
             "backend": c.backend.name,
             "model": c.backend.model,
             "price": _price(c.backend),
-            "reason": c.reason,
+            "reason": "you may not read this ModelTier" if c.tier in hidden else c.reason,
         }
         for c in choice.candidates
     ]

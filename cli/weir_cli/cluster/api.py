@@ -1,0 +1,87 @@
+"""Our two kinds at the API server, and what it lets us see. Used by commands through `weir_cli.cluster.opening`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kubernetes import client
+
+from weir_operator import kube_objects
+from weir_operator.observed import Manifest, ObjectName
+from weir_operator.schemas import GROUP, VERSION
+from weir_operator.schemas.common import Kind
+
+REQUEST_SECONDS = 10.0
+"""For one request."""
+
+FIELD_MANAGER = "kubectl-weir"
+"""Whose changes they are, in `metadata.managedFields`."""
+
+
+class Cluster:
+    """Everything raises `ApiException`, but for what is said to be looked up."""
+
+    def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
+        """`namespace`: the context's."""
+        self.api_client = api_client
+        self.namespace = namespace
+        self._objects: Any = client.CustomObjectsApi(api_client)
+
+    def may(self, verb: str, resource: str, *, group: str = GROUP, namespace: str = "") -> bool:
+        """Whether we may, as the API server judges; without a namespace: in all of them."""
+        resource, _, subresource = resource.partition("/")
+        attributes = client.V1ResourceAttributes(
+            verb=verb, group=group, resource=resource, subresource=subresource, namespace=namespace
+        )
+        review = client.V1SelfSubjectAccessReview(
+            spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+        )
+        api: Any = client.AuthorizationV1Api(self.api_client)
+        return bool(api.create_self_subject_access_review(review, _request_timeout=REQUEST_SECONDS).status.allowed)
+
+    def user(self) -> str:
+        """Who we are, as the API server knows us."""
+        api: Any = client.AuthenticationV1Api(self.api_client)
+        review = api.create_self_subject_review(client.V1SelfSubjectReview(), _request_timeout=REQUEST_SECONDS)
+        return str(review.status.user_info.username)
+
+    def all(self, kind: Kind, namespaces: Sequence[str] | None) -> Iterator[Manifest]:
+        """Every object of that kind; None: in all namespaces."""
+        options: dict[str, Any] = {"_request_timeout": REQUEST_SECONDS}
+        of = {"group": GROUP, "version": VERSION, "plural": kind.plural}
+        if namespaces is None:
+            answers = [self._objects.list_cluster_custom_object(**of, **options)]
+        else:
+            list_in = self._objects.list_namespaced_custom_object
+            answers = [list_in(**of, namespace=namespace, **options) for namespace in namespaces]
+        return (kube_objects.manifest(kind.kind, item) for answer in answers for item in answer["items"])
+
+    def get(self, kind: Kind, name: ObjectName) -> Mapping[str, Any]:
+        """The object as the API server has it."""
+        found: Mapping[str, Any] = self._objects.get_namespaced_custom_object(
+            GROUP, VERSION, name.namespace, kind.plural, name.name, _request_timeout=REQUEST_SECONDS
+        )
+        return found
+
+    def patch(self, kind: Kind, name: ObjectName, body: Any) -> None:
+        """A list is a JSON patch, an object a merge patch."""
+        self._objects.patch_namespaced_custom_object(
+            GROUP,
+            VERSION,
+            name.namespace,
+            kind.plural,
+            name.name,
+            body,
+            field_manager=FIELD_MANAGER,
+            _content_type=f"application/{'json' if isinstance(body, list) else 'merge'}-patch+json",
+            _request_timeout=REQUEST_SECONDS,
+        )
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]] | None:
+        """All with their labels; None: we may not know them."""
+        if not self.may("list", "namespaces", group=""):
+            return None
+        api: Any = client.CoreV1Api(self.api_client)
+        found = api.list_namespace(_request_timeout=REQUEST_SECONDS).items
+        return {it.metadata.name: it.metadata.labels or {} for it in found}
