@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from weir_cli.output import Exit, fail
 from weir_cli.process import address, log_as_json
+
+if TYPE_CHECKING:
+    from weir_operator import inject
 
 NAME = "weir"
 
@@ -43,6 +47,13 @@ def operator(
     token_file: Annotated[
         Path, typer.Option(help="Our token for the leader's config server, as a router has one; read each time.")
     ] = TOKEN_FILE,
+    sidecar: Annotated[
+        str | None,
+        typer.Option(help="How pods' sidecars are made, as JSON (the chart does it); default: none."),
+    ] = None,
+    review_tokens: Annotated[
+        bool, typer.Option("--review-tokens", help="Ask the API server about callers' tokens, besides verifying them.")
+    ] = False,
     pod_name: Annotated[str | None, typer.Option(envvar="POD_NAME", help="Of this replica.")] = None,
     pod_ip: Annotated[str | None, typer.Option(envvar="POD_IP", help="Where other replicas reach this one.")] = None,
 ) -> None:
@@ -63,6 +74,7 @@ def operator(
     from weir_operator.settings import Settings
 
     log_as_json()
+    made = _sidecar(sidecar)
     own = namespace or kube_client.own_namespace()
     if own is None:
         raise fail("which namespace is this one's? Say --namespace, or set POD_NAMESPACE.")
@@ -81,6 +93,8 @@ def operator(
         listen=address(listen),
         admin=address(admin),
         token_file=token_file,
+        sidecar=made,
+        review_tokens=review_tokens,
         pod_name=pod_name or socket.gethostname(),
         pod_ip=pod_ip,
     )
@@ -92,3 +106,14 @@ def operator(
         ) from error
     except Exception as error:
         raise fail(f"the operator cannot go on: {type(error).__name__}: {error}", Exit.PROBLEMS) from error
+
+
+def _sidecar(text: str | None) -> inject.Settings | None:
+    from weir_operator import inject
+
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=inject.Settings)
+    except msgspec.MsgspecError as error:
+        raise fail(f"--sidecar cannot be read: {error}.") from error

@@ -37,6 +37,7 @@ from weir_operator.relay import Follower
 from weir_operator.reporter import Reporter
 from weir_operator.reviews import CachedReviewer, KubernetesReviewer
 from weir_operator.settings import Settings
+from weir_operator.sidecars import Sidecars
 from weir_operator.status_writer import StatusWriter
 from weir_operator.unknowns import Unknown
 from weir_router.contract import CompiledConfig
@@ -76,16 +77,24 @@ class Replica:
         self._leadership = Leadership(self._lease)
         self._mirror = Mirror(api_client, namespace, installation, self._published_changed)
         self._certificate = Certificate(
-            api_client, namespace, installation, server_names(settings.service_name, namespace)
+            api_client,
+            namespace,
+            installation,
+            server_names(settings.service_name, namespace),
+            on_authorities=self._signed_by,
         )
-        self._keys = oidc.ClusterKeys(functools.partial(oidc.fetch, api_client), installation, self._changed)
+        self._keys = oidc.ClusterKeys(
+            functools.partial(oidc.fetch, api_client), installation, self._changed, review=settings.review_tokens
+        )
         self._server = ConfigServer(
             CachedReviewer(KubernetesReviewer(api_client, installation)),
             settings.gateway,
-            callers=KubernetesReviewer(api_client, installation, callers=True),
+            callers=CachedReviewer(KubernetesReviewer(api_client, installation, callers=True)),
             operator=settings.account,
             on_report=self._heard,
         )
+        self._sidecars = Sidecars(settings.sidecar, api_client, namespace)
+        self._sidecars.serve(self._server.app)
         self._follower = Follower(
             self._server.known,
             settings.identity,
@@ -143,6 +152,7 @@ class Replica:
             self._mirror.trouble,
             self._keys.failure,
             self._certificate.trouble,
+            self._sidecars.trouble,
         )
         return tuple(it for it in found if it)
 
@@ -203,6 +213,7 @@ class Replica:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reconciler.run())
             tasks.create_task(self._reporter.run())
+            tasks.create_task(self._sidecars.run())
 
     async def _serve(self) -> None:
         """Hands out what is published, whoever has published it."""
@@ -220,6 +231,10 @@ class Replica:
 
     def _published_changed(self) -> None:
         self._loop.call_soon_threadsafe(self._mirror_news.set)
+
+    def _signed_by(self, authorities: str) -> None:
+        self._server.trust(authorities)
+        self._sidecars.told(authorities)
 
     def _changed(self) -> None:
         self._reconciler.changed()

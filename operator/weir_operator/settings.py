@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weir_operator import inject
 from weir_operator.views import ServiceAccount
 
 Address = tuple[str, int]
@@ -31,6 +32,8 @@ class Settings:
     pod_name: str = "weir-operator"
     pod_ip: str | None = None  # where other replicas reach this one; None: as it listens
     token_file: Path = Path("/run/weir/token")  # ours for the leader's config server, read each time
+    sidecar: inject.Settings | None = None  # None: pods get none
+    review_tokens: bool = False  # the API server is asked about callers' tokens, too
     suffix: str = field(default_factory=_suffix)
 
     @property

@@ -167,3 +167,15 @@ capabilities: {drop: [ALL]}
 - {name: trust, mountPath: /etc/weir/trust, readOnly: true}
 {{- end }}
 {{- end }}
+
+{{/* How a pod's sidecar is made: weir_operator.inject.Settings. */}}
+{{- define "weir.sidecar" -}}
+image: {{ include "weir.image" . | quote }}
+pullPolicy: {{ .Values.image.pullPolicy }}
+installation: {{ include "weir.installation" . }}
+gateway: {{ printf "http://%s.%s:%v" (include "weir.installation" .) .Release.Namespace .Values.gateway.service.port }}
+configServer: https://{{ include "weir.operator" . }}.{{ .Release.Namespace }}.svc:8443
+port: {{ .Values.sidecar.port }}
+adminPort: {{ .Values.sidecar.adminPort }}
+resources: {{- toYaml .Values.sidecar.resources | nindent 2 }}
+{{- end }}
