@@ -92,5 +92,6 @@ def _without(router: Reported) -> Judgement:
     if report.rejected is None:
         message = f"router {report.router} does not run it yet; if that stays, see its log and /readyz"
         return Judgement(FALSE, StatusReason.PENDING, shortened(message))
-    message = f"router {report.router} refuses the config and goes on with the last good one: {report.rejected}"
+    what = "has none" if report.revision is None else "goes on with the last good one"
+    message = f"router {report.router} refuses the config and {what}: {report.rejected}"
     return Judgement(FALSE, StatusReason.REJECTED, shortened(message))

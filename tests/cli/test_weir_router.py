@@ -79,7 +79,7 @@ def test_without_config_it_listens_and_says_what_it_waits_for(tmp_path: Path, ma
     with serving(volume.directory) as gateway:
         answer = http(f"{gateway.admin}/readyz")
         assert answer.status == 503
-        assert "no index.json" in answer.json()["rejected"]
+        assert "no index.json" in answer.json()["waiting"]
         assert gateway.ask("first", KEY).status == 503
         volume.swap(published(manifests_of("first"), 1).files)
         until(lambda: http(f"{gateway.admin}/readyz").status == 200)

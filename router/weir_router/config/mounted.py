@@ -30,6 +30,10 @@ _log = logging.getLogger("weir.config")
 _Identity = tuple[object, ...]
 
 
+class NotPublished(ConfigRejected):
+    """There is no config at all: a new installation, or a kubelet that has yet to bring it."""
+
+
 class MountedConfig:
     """Keeps a `ConfigStore` at what a directory says. What is refused is remembered there; the last good one stays."""
 
@@ -59,6 +63,8 @@ class MountedConfig:
             # In a thread: thousands of policies take a while to read, and callers must not wait for it.
             index, config, secrets = await asyncio.to_thread(read, self._directory)
             self._apply(index, config, secrets)
+        except NotPublished as error:
+            self._missing(str(error))
         except ConfigRejected as error:
             _log.warning("config in %s refused: %s", self._directory, error)
             if not self._another_source_runs():
@@ -75,6 +81,14 @@ class MountedConfig:
         self._store.apply(config, secrets)
         self._index, self._applied = index, config
         _log.info("revision %d applied from %s", config.revision, self._directory)
+
+    def _missing(self, why: str) -> None:
+        if self._store.config is None:
+            _log.info("waiting for config: %s", why)
+            self._store.waiting = why
+        elif not self._another_source_runs():
+            _log.warning("the config that runs was withdrawn: %s", why)
+            self._store.reject(why)
 
     def _another_source_runs(self) -> bool:
         """Whether the config in use came, say, by the long poll: then trouble here does not matter."""
@@ -99,7 +113,7 @@ def _read(directory: Path) -> tuple[Index, CompiledConfig, Secrets]:
     try:
         text = _content(folder / INDEX_FILE)
         if text is None:
-            raise ConfigRejected(f"there is no {INDEX_FILE} in {directory} yet; the operator publishes it")
+            raise NotPublished(f"there is no {INDEX_FILE} in {directory} yet; the operator publishes it")
         index = parse_index(text)
         found = {name: _content(folder / name) for name in index.files}
     except OSError as error:

@@ -35,6 +35,8 @@ class ConfigStore:
         self.config: CompiledConfig | None = None
         self.secrets = Secrets()
         self.rejected: str | None = None
+        self.waiting: str | None = None
+        """What a router without config waits for; nobody has refused anything."""
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
@@ -51,7 +53,7 @@ class ConfigStore:
         except ConfigRejected as error:
             self.rejected = str(error)
             raise
-        self.config, self.secrets, self.rejected = config, secrets, None
+        self.config, self.secrets, self.rejected, self.waiting = config, secrets, None, None
         for listener in self._listeners:
             listener(config, secrets)
 

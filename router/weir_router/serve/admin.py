@@ -40,13 +40,15 @@ class Admin:
         return json_answer(200, b'{"status":"ok"}')
 
     async def readyz(self, _: Request) -> Answer:
-        """Ready once a config runs; says which revision, and why a newer one was refused."""
+        """Ready once a config runs; says which revision, why a newer one was refused, or what it waits for."""
         config = self._store.config
-        body = {
+        body: dict[str, Any] = {
             "ready": config is not None,
             "revision": config.revision if config else None,
             "rejected": self._store.rejected,
         }
+        if config is None:
+            body["waiting"] = self._store.waiting
         return json_answer(200 if config else 503, msgspec.json.encode(body))
 
     async def state(self, _: Request) -> Answer:

@@ -62,15 +62,16 @@ async def test_a_swap_is_followed(stand: Stand):
 
 async def test_a_directory_that_is_not_there_yet_is_waited_for(stand: Stand):
     await stand.source.look()
-    assert "no index.json" in stand.store.rejected
+    assert "no index.json" in stand.store.waiting
     assert stand.store.config is None
     await stand.show(FIRST.files)
-    assert (stand.swaps, stand.store.rejected) == ([1], None)
+    assert (stand.swaps, stand.store.waiting) == ([1], None)
 
 
 async def test_an_empty_volume_is_waited_for(stand: Stand):
     await stand.show({})
-    assert "the operator publishes it" in stand.store.rejected
+    assert "the operator publishes it" in stand.store.waiting
+    assert stand.store.rejected is None
 
 
 async def test_a_torn_config_is_refused_and_the_last_good_one_goes_on(stand: Stand):

@@ -55,6 +55,8 @@ def test_a_refusal_is_told_with_the_routers_reason():
     status, reason, message = programmed(routers=(gateway("gw-1", current=False, revision=0), refusing))
     assert (status, reason) == ("False", "Rejected")
     assert message.startswith("router gw-7 refuses the config and goes on with the last good one: config version 'v9'")
+    empty = gateway("gw-7", current=False, revision=None, rejected="config version 'v9' is not understood")
+    assert "gw-7 refuses the config and has none: config version 'v9'" in programmed(routers=(empty,))[2]
 
 
 def test_sidecars_cannot_hold_it_back_but_late_ones_are_counted_where_they_matter():
