@@ -123,7 +123,9 @@ async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
 
 async def poll(router: Router, access: Access) -> None:
     """Config from the operator's config server, for ever."""
-    tell = partial(report, socket.gethostname(), router.store, router.board, router.metrics)
+    # A pod's host name is its name, cut after 63 characters.
+    name = os.environ.get("POD_NAME") or socket.gethostname()
+    tell = partial(report, name, router.store, router.board, router.metrics)
     following = LongPoll(access, router.store, tell)
     router.on_health = following.tell_soon
     await following.run()

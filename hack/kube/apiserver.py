@@ -65,6 +65,8 @@ class ApiServer:
         self.signing_keys: list[Path] = []
         """PEM files: the first signs ServiceAccount tokens, all are accepted. Looked at when the server starts; empty:
         the key of its TLS certificate, which saves us from making one and is good enough for a test."""
+        self.flags: list[str] = []
+        """Further flags of kube-apiserver. Looked at when it starts."""
         self._etcd_url = ""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -94,11 +96,15 @@ class ApiServer:
         self._end_processes()
         shutil.rmtree(self.state, ignore_errors=True)
 
+    def kill(self) -> None:
+        """Kills kube-apiserver; etcd stays. `restart` starts it again."""
+        if process := self._processes.pop("kube-apiserver", None):
+            process.kill()
+            process.wait()
+
     def restart(self) -> None:
         """Kills kube-apiserver and starts it again: same data, port and credentials. Returns when /readyz says ok."""
-        process = self._processes.pop("kube-apiserver")
-        process.kill()
-        process.wait()
+        self.kill()
         self._start_apiserver()
         self._wait_until_ready()
 
@@ -139,7 +145,8 @@ class ApiServer:
 
     def _start_apiserver(self) -> None:
         port = int(self.url.rpartition(":")[2])
-        self._spawn("kube-apiserver", _apiserver_flags(self.state, self._etcd_url, port, self.signing_keys))
+        flags = _apiserver_flags(self.state, self._etcd_url, port, self.signing_keys)
+        self._spawn("kube-apiserver", flags + self.flags)
 
     def _etcd(self, method: str, **parameters: object) -> Any:
         """Calls etcd by its JSON gateway: there is no etcdctl."""

@@ -16,8 +16,8 @@ from kubernetes import client
 
 from weir_operator.publication import Kind, ObjectId, PublishFailed
 
-REQUEST_TIMEOUT = 10.0
-"""Seconds for one request; the API server itself answers or gives up earlier, unless the network is broken."""
+REQUEST_TIMEOUT = 5.0
+"""Seconds for one request: what lies between a leader's end and the next one's begin, see `leadership`."""
 
 FIELD_MANAGER = "weir-operator"
 

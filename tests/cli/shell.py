@@ -82,13 +82,15 @@ class Running:
         """Everything on stderr so far."""
         return "".join(self.stderr)
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, patience: float = PATIENCE) -> re.Match[str]:
         """Waits until stderr or stdout has `pattern`."""
 
         def found() -> re.Match[str] | None:
             return re.search(pattern, self.said) or re.search(pattern, "".join(self.stdout))
 
-        it: re.Match[str] = until(found, lambda: f"no {pattern!r} in:\n{self.said}{''.join(self.stdout)}")
+        it: re.Match[str] = until(
+            found, lambda: f"no {pattern!r} in:\n{self.said}{''.join(self.stdout)}", patience=patience
+        )
         return it
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -113,9 +115,11 @@ class Running:
             pipe.close()
 
 
-def until(condition: Callable[[], Any], told: Callable[[], str] = lambda: "it did not happen") -> Any:
+def until(
+    condition: Callable[[], Any], told: Callable[[], str] = lambda: "it did not happen", *, patience: float = PATIENCE
+) -> Any:
     """Waits for something true."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := condition():
             return found

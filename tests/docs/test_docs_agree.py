@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import Counter
 
 from weir_cli.app import app
 from weir_cli.sim import control
@@ -12,6 +13,7 @@ from weir_cli.sim.models import DEFAULT_ANSWER_TOKENS, DEFAULT_CONTEXT_TOKENS, S
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
 from weir_operator.manifests import load
+from weir_operator.metrics import Metrics as OperatorMetrics
 from weir_operator.problems import Reason
 from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
 from weir_router import errors
@@ -57,6 +59,21 @@ def registered():
     return {it.name + "_total" * isinstance(it, Counters): set(it.labels) for it in known}
 
 
+def registered_by_the_operator():
+    """The same of the operator's own."""
+    known = OperatorMetrics().registry._collector_to_names
+    return {it._name + "_total" * isinstance(it, Counter): set(it._labelnames) for it in known}
+
+
+def test_the_operator_s_page_has_every_metric_of_its_own_with_its_labels():
+    told = {
+        name: set(filter(None, labels.split(", ")))
+        for first, labels, *_ in rows(section("operator", "Metrics"))
+        for name in names(first)
+    }
+    assert told == registered_by_the_operator()
+
+
 def test_the_page_of_metrics_has_every_metric_with_its_labels():
     told = {
         name: set(filter(None, labels.split(", ")))
@@ -68,7 +85,7 @@ def test_the_page_of_metrics_has_every_metric_with_its_labels():
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_no_page_names_a_metric_or_label_that_is_not_there(path):
-    known = registered()
+    known = registered() | registered_by_the_operator()
     for name, labels in re.findall(r"`(weir_[a-z_]+)(?:\{([^}]*)\})?", path.read_text()):
         if name in ("weir_router", "weir_operator", "weir_cli"):
             continue

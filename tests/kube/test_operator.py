@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from apiserver import ApiServer
 
 from cli.shell import policy, tier, until
-from support.installation import Installation, Operator, Router, Tenant
+from support.installation import Installation, Operator, Router, Tenant, serving
 from support.kube import run
 from weir_cli.sim import SimulatorThread
 from weir_cli.sim.fleet import FLEET
@@ -52,3 +54,84 @@ def test_what_is_applied_is_served_and_told(tenant: Tenant, router: Router, simu
     assert (answer.status, answer.headers["x-weir-tier"]) == (200, f"{tenant.namespace}/small")
     tenant.condition("routingpolicy/assistants", "Ready", "True")
     tenant.condition("modeltier/small", "Programmed", "True")
+
+
+def test_a_changed_policy_is_effective(tenant: Tenant, router: Router, simulator: SimulatorThread):
+    tenant.apply(tier(simulator.url), policy())
+    caller = tenant.caller(router)
+    for number in range(5):
+        tenant.apply(policy(model=f"auto-{number}"))
+        until(lambda number=number: caller.models() == {f"auto-{number}"})
+
+
+def test_a_deleted_tier_is_told_and_the_router_goes_on_with_what_is_left(
+    tenant: Tenant, router: Router, simulator: SimulatorThread
+):
+    routes = [{"name": "all", "tiers": [{"name": "small"}, {"name": "other"}]}]
+    tenant.apply(tier(simulator.url), tier(simulator.url, "other"), policy(routes=routes))
+    caller = tenant.caller(router)
+    until(lambda: caller.ask().headers.get("x-weir-tier") == f"{tenant.namespace}/small")
+    tenant.delete("modeltier", "small")
+    until(lambda: caller.ask().headers.get("x-weir-tier") == f"{tenant.namespace}/other")
+    tenant.condition("routingpolicy/assistants", "ResolvedRefs", "False")
+    tenant.condition("routingpolicy/assistants", "Ready", "True")
+
+
+def test_a_deleted_api_key_stops_working(tenant: Tenant, router: Router, simulator: SimulatorThread):
+    tenant.apply(tier(simulator.url), policy())
+    caller = tenant.caller(router)
+    tenant.delete("secret", "ci")
+    until(lambda: caller.models() == 401)
+
+
+def test_an_override_ends_by_itself(
+    installation: Installation, tenant: Tenant, router: Router, simulator: SimulatorThread
+):
+    """For routers at its moment, and then in what is published, without any change."""
+    soon = (datetime.now(UTC) + timedelta(seconds=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    tenant.apply(
+        tier(simulator.url),
+        tier(simulator.url, "other"),
+        policy(override={"tier": {"name": "other"}, "until": soon}),
+    )
+    caller = tenant.caller(router)
+    until(lambda: caller.ask().headers.get("x-weir-tier") == f"{tenant.namespace}/other")
+    until(lambda: caller.ask().headers.get("x-weir-tier") == f"{tenant.namespace}/small")
+    until(lambda: not any(it.override for it in installation.config().policies))
+
+
+def test_what_somebody_deletes_of_what_is_published_comes_back(installation: Installation, router: Router):
+    run(installation.server, "-n", installation.namespace, "delete", "configmap", "weir-index")
+    until(lambda: "weir-index" in installation.published())
+    assert router.ready()["ready"]
+
+
+def test_the_routers_that_poll_share_limits(installation: Installation, operator: Operator, router: Router):
+    assert operator.metric('weir_operator_routers{current="true",gateway="true"}') == 1
+    with installation.router("second") as second:
+        until(lambda: second.ready()["ready"])
+        until(lambda: installation.config().routers == 2)
+
+
+def test_two_installations_do_not_touch_each_others_objects(
+    installation: Installation, router: Router, tenant: Tenant, simulator: SimulatorThread, tmp_path: Path
+):
+    """The second serves one namespace only, and may read no other."""
+    blue = Installation(
+        tenant.server, tenant.namespace, tmp_path, "--set", f"namespaces={{{tenant.namespace}}}", release="blue"
+    )
+    its_tier = tier(simulator.url, "its")
+    its_tier["spec"]["className"] = "blue"
+    tenant.apply(its_tier, tier(simulator.url), policy("of-blue", to="its", className="blue"))
+    options = ("--class", "blue", "--namespaces", tenant.namespace)
+    with serving(blue, *options) as (operator, its_router):
+        its_router.until_policies(f"{tenant.namespace}/of-blue")
+        tenant.apply(policy("of-weir"))
+        until(lambda: f"{tenant.namespace}/of-weir" in router.policies())
+        assert its_router.policies() == {f"{tenant.namespace}/of-blue"}
+        assert f"{tenant.namespace}/of-blue" not in router.policies()
+        tenant.condition("routingpolicy/of-blue", "Programmed", "True")
+        assert operator.state()["unknown"] == []
+        before = installation.published()
+        assert operator.command.stop() == 0
+        assert installation.published() == before

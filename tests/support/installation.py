@@ -20,6 +20,8 @@ from cli.shell import Answer, Running, http, running, until
 from support.helm import Helm
 from support.kube import PATIENCE, run
 from support.published import Volume
+from weir_router.contract import CompiledConfig
+from weir_router.contract.published import INDEX_FILE, assemble, parse_index
 from weir_router.identify.keys import fingerprint
 
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
@@ -116,14 +118,22 @@ class Installation:
         self.release = release
         self.folder = folder
         self.port = free_port()
-        rights = [it for it in self._rendered(*values) if it["kind"] in RIGHTS]
-        run(server, "apply", "-f", "-", input=yaml.safe_dump_all(rights))
+        self._rights = [it for it in self._rendered(*values) if it["kind"] in RIGHTS]
+        run(server, "apply", "-f", "-", input=yaml.safe_dump_all(self._rights))
         self.kubeconfig = folder / "kubeconfig"
         self._write_kubeconfig(url or server.url)
         self.volume = Volume(folder / "config")
 
     def _rendered(self, *values: str) -> list[dict[str, Any]]:
         return Helm(ensure_tool("helm")).render(*values, release=self.release, namespace=self.namespace)
+
+    def rights(self, kind: str) -> list[str]:
+        """Names of what gives the operator its rights."""
+        return [
+            it["metadata"]["name"]
+            for it in self._rights
+            if it["kind"] == kind and it["metadata"]["labels"].get("app.kubernetes.io/component") == "operator"
+        ]
 
     @property
     def _audience(self) -> str:
@@ -154,20 +164,23 @@ class Installation:
         ours = ("--installation", self.release, "--namespace", self.namespace)
         env = {"KUBECONFIG": str(self.kubeconfig), "POD_IP": "127.0.0.1"}
         with running("operator", *ours, *listen, *options, env=env) as command:
-            found = command.wait_for(r"config server on (https://\S+?), metrics and state on (http://[^\s\"]+)")
+            said = r"config server on (https://\S+?), metrics and state on (http://[^\s\"]+)"
+            found = command.wait_for(said, patience=PATIENCE)
             yield Operator(command, found[1], found[2])
 
     @contextlib.contextmanager
-    def router(self) -> Iterator[Router]:
-        """A router of the gateway, with the directory that `mount` fills."""
-        (self.folder / "token").write_text(self._token(f"{self.release}-router", self._audience))
-        (self.folder / "ca.crt").write_text(self.authority())
+    def router(self, name: str = "first", *, fresh: bool = True) -> Iterator[Router]:
+        """A router of the gateway, with the directory that `mount` fills; `fresh`: with a new token and authority."""
+        if fresh:
+            (self.folder / "token").write_text(self._token(f"{self.release}-router", self._audience))
+            (self.folder / "ca.crt").write_text(self.authority())
         self.volume.directory.mkdir(exist_ok=True)
         access = ("--config-server", f"https://localhost:{self.port}", "--token-file", self.folder / "token")
         listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--no-log")
         files = ("--config-dir", self.volume.directory, "--ca-file", self.folder / "ca.crt")
-        with running("router", *files, *access, *listen) as command:
-            found = command.wait_for(r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)")
+        with running("router", *files, *access, *listen, env={"POD_NAME": name}) as command:
+            said = r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)"
+            found = command.wait_for(said, patience=PATIENCE)
             yield Router(command, found[1], found[2])
 
     def authority(self) -> str:
@@ -182,18 +195,61 @@ class Installation:
         found: str = until(there)
         return found
 
-    def mount(self) -> None:
-        """What the kubelet does within a minute."""
+    def published(self) -> dict[str, dict[str, Any]]:
+        """What the operator published, by name."""
         selector = f"weir.dev/installation={self.release},app.kubernetes.io/component=router-config"
         text = run(self.server, "-n", self.namespace, "get", "configmap,secret", "-l", selector, "-o", "json")
+        return {it["metadata"]["name"]: it for it in json.loads(text)["items"]}
+
+    def config(self) -> CompiledConfig:
+        """The config that is published."""
+        files = self.files()
+        return assemble(parse_index(files[INDEX_FILE]), files)[0]
+
+    def mount(self) -> None:
+        """What the kubelet does within a minute."""
+        self.volume.swap(self.files())
+
+    def files(self) -> dict[str, bytes]:
+        """What is published, as a pod sees it."""
         files: dict[str, bytes] = {}
-        for it in json.loads(text)["items"]:
+        for it in self.published().values():
             data, binary = it.get("data", {}), it.get("binaryData", {})
             if it["kind"] == "Secret":
                 data, binary = {}, data
             files |= {name: value.encode() for name, value in data.items()}
             files |= {name: base64.b64decode(value) for name, value in binary.items()}
-        self.volume.swap(files)
+        return files
+
+
+@contextlib.contextmanager
+def serving(installation: Installation, *options: str) -> Iterator[tuple[Operator, Router]]:
+    """One operator and one router that has a config."""
+    with installation.operator(*options) as operator, installation.router() as router:
+        until(lambda: router.ready()["ready"], lambda: router.command.said + operator.command.said)
+        yield operator, router
+
+
+class Audit:
+    """Notes every request that an API server gets; made before its start."""
+
+    def __init__(self, server: ApiServer) -> None:
+        policy = server.state / "audit.json"
+        rules = [{"level": "Metadata"}]
+        policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}))
+        self.log = server.state / "audit.log"
+        server.flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self.log}"]
+
+    def requests(self, user: str, since: str, until: str) -> list[str]:
+        """`verb path` of what `user` asked between two moments (RFC 3339)."""
+        entries = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [
+            f"{it['verb']} {it['requestURI']}"
+            for it in entries
+            if it["stage"] == "RequestReceived"
+            and it["user"]["username"] == user
+            and since <= it["requestReceivedTimestamp"] <= until
+        ]
 
 
 class Tenant:
