@@ -33,7 +33,11 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.scanning.disabled = True  # there is no kind to look for
     settings.networking.error_backoffs = _Endless()
     memo.replica = Replica(memo.settings, memo.api_client)
-    await memo.replica.start(memo.stop.set)
+    try:
+        await memo.replica.start(memo.stop.set)
+    except OSError as error:  # an address that is in use: for whoever started us, and not for kopf to wrap
+        memo.failure = error
+        memo.stop.set()
 
 
 @kopf.on.cleanup(registry=registry)
@@ -50,7 +54,8 @@ def login(**arguments: Any) -> kopf.ConnectionInfo | None:
 
 async def run(settings: Settings, api_client: ApiClient) -> None:
     """Until SIGTERM or SIGINT. Raises what the replica could not go on with."""
-    memo = kopf.Memo(settings=settings, api_client=api_client, stop=asyncio.Event(), replica=None)
+    memo = kopf.Memo(settings=settings, api_client=api_client, stop=asyncio.Event(), replica=None, failure=None)
     await kopf.operator(registry=registry, clusterwide=True, standalone=True, memo=memo, stop_flag=memo.stop)
-    if memo.replica is not None and memo.replica.failure is not None:
-        raise memo.replica.failure
+    failure = memo.failure or (memo.replica and memo.replica.failure)
+    if failure:
+        raise failure

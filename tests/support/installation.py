@@ -57,9 +57,9 @@ class Operator:
         return found
 
     def metric(self, name: str) -> float:
-        """The value of a metric, with its labels as it is shown."""
+        """The value of a metric, with its labels as it is shown; 0 where it is not."""
         lines = http(f"{self.admin}/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith(f"{name} ")).rpartition(" ")[2])
+        return float(next((line for line in lines if line.startswith(f"{name} ")), "0").rpartition(" ")[2])
 
 
 @dataclass
