@@ -3,7 +3,8 @@
 A router as a native sidecar (an init container that keeps running), and base URLs that lead to it. Rules, in this order
 of importance:
 
-1. a pod must start as if we were not there: what cannot be added safely is left out, with a warning;
+1. a pod must start as if we were not there: what cannot be added safely is left out, with a warning (what a quota or
+   a policy refuses cannot be seen here: docs/sidecar.md);
 2. what a container says itself counts: a variable that it sets, or may set by `envFrom`, is not touched;
 3. doing it twice changes nothing: other webhooks may add containers, and the API server then asks again.
 
