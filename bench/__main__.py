@@ -1,14 +1,15 @@
-"""`make bench`: requests per second, CPU per request and per streamed chunk, as ratios to nginx on the same work in
-the same run.
+"""`make bench`: CPU per request and per streamed chunk, as ratios to nginx on the same work in the same run; then what
+a life is like: start, latency added, many streams at once, memory, drain.
 
 The proxy has one core to itself, load and upstream share the other. Rounds take turns between the proxies, so that
 drift of the machine shows as spread instead of as a difference. CPU per unit of work is the figure to compare: it
-holds where wall-clock throughput is noise. Writes `bench/results/latest.json`.
+holds where wall-clock throughput is noise. Writes `bench/results/latest.json` and `latest.svg`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -27,8 +28,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench import life, plot, proxies
 from bench.load import Job, Outcome
-from bench.processes import LOAD_CORE, Process, nginx, simulator, weir
+from bench.processes import LOAD_CORE, Process, simulator, weir
 from weir_router.identify.keys import fingerprint
 
 KEY = "weir_benchmark-key-0123456789abcdef"
@@ -36,6 +38,11 @@ PROMPT = (
     "Which of these three plans would you choose for a small team, and why? " * 2
 )  # about 250 bytes of body with the rest
 RESULTS = Path(__file__).parent / "results"
+COMPILED = Path(__file__).parents[1] / "build" / "compiled"
+PEERS_STREAMS = 20
+"""At once before other gateways: LiteLLM's proxy carries no more."""
+
+Measured = dict[tuple[str, str], list[dict[str, float]]]
 
 
 def main(
@@ -43,56 +50,88 @@ def main(
     requests: Annotated[int, typer.Option(help="Plain requests per turn.", min=100, max=1_000_000)] = 6000,
     connections: Annotated[int, typer.Option(help="Connections for plain requests.", min=1, max=1000)] = 32,
     streams: Annotated[int, typer.Option(help="Streams at once.", min=1, max=2000)] = 200,
+    many: Annotated[int, typer.Option(help="Streams at once for gaps, memory and drain.", min=1, max=5000)] = 1000,
 ) -> None:
-    """Measures and prints the table."""
+    """Measures and prints the tables. PEERS=1 in the environment: other gateways too."""
     console = Console()
-    measured: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    measured: Measured = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as temporary, ExitStack() as stack:
         folder = Path(temporary)
         try:
             sim = stack.enter_context(simulator(folder))
-            proxies = {
-                "direct": sim,
-                "nginx": stack.enter_context(nginx(folder, sim.port)),
-                "weir": stack.enter_context(weir(folder, sim.port, fingerprint(KEY))),
+            running = {"direct": sim} | {
+                name: stack.enter_context(start(folder, sim.port)) for name, start in _wanted().items()
+            }
+            running |= {
+                name: stack.enter_context(weir(folder, sim.port, fingerprint(KEY), compiled))
+                for name, compiled in _routers().items()
             }
         except RuntimeError as error:
             console.print(f"[red]error:[/] {error}")
             raise typer.Exit(2) from error
-        turns = _turns(requests, connections, streams)
+        turns = _turns(list(running), sim.port, requests, connections, streams)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("measuring", total=rounds * len(turns))
             for _ in range(rounds):
                 for work, name, job in turns:
                     progress.update(task, description=f"{work}, {name}", advance=1)
-                    job.port = proxies[name].port
-                    measured[work, name].append(_measure(proxies[name], job))
-        memory = proxies["weir"].memory()
+                    job.port = running[name].port
+                    measured[work, name].append(measure(running[name], job))
     console.print(_table(measured))
-    console.print(f"weir's resident memory at the end: {memory / 2**20:.0f} MiB")
-    _write(measured, memory)
+    lives = {}
+    for name, compiled in _routers().items():
+        rate = _median(measured["plain", name], "per_second") / 2
+        lives[name] = life.measure(KEY, _body("as-asked"), _body("calm", stream=True), compiled, rate, many)
+    console.print(life.table(lives))
+    _write(measured, lives)
 
 
-def _turns(requests: int, connections: int, streams: int) -> list[tuple[str, str, Job]]:
-    def plain(model: str) -> Job:
-        body = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
-        return Job(port=0, body=json.dumps(body), headers=headers, connections=connections, total=requests)
-
-    def stream(model: str) -> Job:
-        body = {"model": model, "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
-        return Job(port=0, body=json.dumps(body), headers=headers, connections=streams, total=streams, streamed=True)
-
-    headers = {"authorization": f"Bearer {KEY}"}
-    return [
-        *(("plain", name, plain("bench-plain")) for name in ("direct", "nginx")),
-        ("plain", "weir", plain("as-asked")),
-        ("plain, streamed", "weir", plain("streamed")),
-        *(("streams", name, stream("bench-stream")) for name in ("direct", "nginx")),
-        ("streams", "weir", stream("streams")),
-    ]
+def _wanted() -> dict[str, proxies.Start]:
+    return proxies.YARDSTICKS | (proxies.PEERS if os.environ.get("PEERS") else {})
 
 
-def _measure(process: Process, job: Job) -> dict[str, float]:
+def _routers() -> dict[str, Path | None]:
+    """Weir as it is installed, and compiled where `make compiled` has been run."""
+    return {"weir": None} | ({"weir, compiled": COMPILED} if (COMPILED / "weir_router").exists() else {})
+
+
+def _body(model: str, *, stream: bool = False) -> str:
+    return json.dumps(
+        {"model": model, "messages": [{"role": "user", "content": PROMPT}]} | ({"stream": True} if stream else {})
+    )
+
+
+def _turns(
+    names: list[str], upstream: int, requests: int, connections: int, streams: int
+) -> list[tuple[str, str, Job]]:
+    ours = {"authorization": f"Bearer {KEY}"}
+
+    def plain(name: str, model: str, **more: Any) -> Job:
+        headers = ours if name in _routers() else proxies.headers(name, upstream)
+        total = requests if name not in ("litellm", "portkey") else requests // 10
+        return Job(port=0, body=_body(model), headers=headers, connections=connections, total=total, **more)
+
+    def stream(name: str, model: str, **more: Any) -> Job:
+        headers = ours if name in _routers() else proxies.headers(name, upstream)
+        count = streams if name not in ("litellm", "portkey") else PEERS_STREAMS
+        body = _body(model, stream=True)
+        return Job(port=0, body=body, headers=headers, connections=count, total=count, streamed=True, **more)
+
+    anthropic: dict[str, Any] = {"path": "/v1/messages"}
+    turns = [("plain", name, plain(name, "as-asked" if name in _routers() else "bench-plain")) for name in names]
+    turns += [("streams", name, stream(name, "streams" if name in _routers() else "bench-stream")) for name in names]
+    for name in _routers():
+        turns.append(("plain, streamed upstream", name, plain(name, "streamed")))
+        turns.append(("plain, translated", name, plain(name, "as-asked", **anthropic)))
+        turns.append(("streams, translated", name, stream(name, "streams", **anthropic, last="message_stop")))
+    for work, _, job in turns:
+        if work.endswith("translated"):
+            job.body = json.dumps(json.loads(job.body) | {"max_tokens": 1000})
+    return turns
+
+
+def measure(process: Process, job: Job) -> dict[str, float]:
+    """Runs a job against a process."""
     before = process.cpu()
     command = ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()]
     done = subprocess.run(command, capture_output=True, check=True, timeout=job.timeout + 30)
@@ -111,11 +150,11 @@ def _measure(process: Process, job: Job) -> dict[str, float]:
     return figures
 
 
-def _median(rounds: list[dict[str, float]], key: str) -> float:
-    return statistics.median(figures[key] for figures in rounds)
+def _median(rounds: list[dict[str, float]], name: str) -> float:
+    return statistics.median(figures[name] for figures in rounds)
 
 
-def _table(measured: dict[tuple[str, str], list[dict[str, float]]]) -> Table:
+def _table(measured: Measured) -> Table:
     table = Table(
         title="Medians over rounds (lowest…highest). CPU in µs per request or per chunk, ×: to nginx; times in ms.\n"
         "p50, p99: whole answers, or a stream's first chunk; gap: p99 between chunks.",
@@ -143,15 +182,16 @@ def _table(measured: dict[tuple[str, str], list[dict[str, float]]]) -> Table:
     return table
 
 
-def _write(measured: dict[tuple[str, str], list[dict[str, float]]], memory: int) -> None:
+def _write(measured: Measured, lives: dict[str, dict[str, float]]) -> None:
     RESULTS.mkdir(exist_ok=True)
     content: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
-        "weir_resident_bytes": memory,
         "measured": [{"work": work, "proxy": name, "rounds": rounds} for (work, name), rounds in measured.items()],
+        "lives": lives,
     }
     (RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n")
+    (RESULTS / "latest.svg").write_text(plot.bars(measured))
 
 
 if __name__ == "__main__":

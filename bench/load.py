@@ -8,6 +8,8 @@ says how many failed.
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import sys
 import time
 from typing import cast
@@ -26,6 +28,8 @@ class Job(msgspec.Struct, kw_only=True):
     connections: int = 32
     total: int = 1000
     streamed: bool = False
+    last: str = "[DONE]"  # what a whole stream ends with
+    rate: float | None = None  # requests per second over all connections; None: as fast as answers come
     timeout: float = 120.0  # seconds for the whole job
 
 
@@ -49,7 +53,15 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
-        self._send()
+        self._next = asyncio.get_running_loop().time() + self._run.offset()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._run.period == 0:
+            self._send()
+            return
+        self._next += self._run.period  # by the clock, however long the last answer took
+        asyncio.get_running_loop().call_at(self._next, self._send)
 
     def _send(self) -> None:
         if not self._run.take():
@@ -94,13 +106,13 @@ class Connection(asyncio.Protocol):
             self._last = now
         self._buffer = (self._buffer + data)[-64:]
         if self._buffer.endswith(b"0\r\n\r\n"):
-            self._finish(b"[DONE]" in self._buffer)
+            self._finish(self._run.last in self._buffer)
 
     def _finish(self, good: bool) -> None:
         self._run.finished(good)
         if not self._run.job.streamed:
             self._run.outcome.latencies.append(time.perf_counter() - self._sent)
-        self._send()
+        self._go_on()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._run.closed()
@@ -121,9 +133,15 @@ class Run:
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.request = f"POST {job.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+        self.last = job.last.encode()
+        self.period = job.connections / job.rate if job.rate else 0.0
         self._left = job.total
         self._open = job.connections
         self._done = asyncio.Event()
+
+    def offset(self) -> float:
+        """Connections do not send in step."""
+        return self.period * random.random()
 
     def take(self) -> bool:
         """Whether one more request may be sent."""
@@ -158,7 +176,9 @@ def main() -> None:
     """Reads the job from the command line, prints the outcome."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
     outcome = uvloop.run(Run(job).play())
-    sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+    os.set_blocking(1, True)  # the loop has left the pipe as it likes pipes, and a write would end in its middle
+    with open(1, "wb") as output:
+        output.write(msgspec.json.encode(outcome) + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The processes of the benchmark, each pinned to a core: the simulator, nginx, and Weir. Started and ended here, by
-their ids.
+"""The processes of the benchmark, each pinned to a core: the simulator and Weir; the others are in `proxies`.
+
+Started and ended here, by their ids.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -42,9 +42,13 @@ class Process:
         """Whether it still runs."""
         return self._popen.poll() is None
 
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._popen.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """SIGTERM, and waits."""
-        self._popen.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
             self._popen.wait(10)
         except subprocess.TimeoutExpired:
@@ -115,9 +119,10 @@ MODELS = {
     "models": [
         {"name": "bench-plain", "answer_tokens": 24},
         {"name": "bench-stream", "answer_tokens": 100, "tokens_per_second": 50},
+        {"name": "bench-calm", "answer_tokens": 100, "tokens_per_second": 20},
     ]
 }
-"""About 330 bytes of plain answer; streams of 100 chunks, one every 20 ms."""
+"""About 330 bytes of plain answer; streams of 100 chunks, one every 20 ms, or every 50 where many are open at once."""
 
 
 def simulator(folder: Path) -> contextlib.AbstractContextManager[Process]:
@@ -129,41 +134,21 @@ def simulator(folder: Path) -> contextlib.AbstractContextManager[Process]:
     return running(command, port, LOAD_CORE, folder / "sim.log")
 
 
-def nginx(folder: Path, upstream: int) -> contextlib.AbstractContextManager[Process]:
-    """A plain reverse proxy with keep-alive and without buffering: the yardstick."""
-    binary = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not Path(binary).exists():
-        raise RuntimeError(
-            "nginx is not installed; it is the benchmark's yardstick. On Debian: apt-get install nginx-light"
-        )
-    port = free_port()
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  keepalive_requests 1000000;
-  upstream sim {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=1024;
-    location / {{ proxy_pass http://sim; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
-    }} }}
-}}
-"""
-    )
-    return running([binary, "-c", str(config), "-p", str(folder)], port, PROXY_CORE, folder / "nginx.log")
+def weir(
+    folder: Path, upstream: int, key_hash: str, compiled: Path | None = None
+) -> contextlib.AbstractContextManager[Process]:
+    """The router with everything on: key, classification, breaker, limits, metrics and a log line per request.
 
-
-def weir(folder: Path, upstream: int, key_hash: str) -> contextlib.AbstractContextManager[Process]:
-    """The router with everything on: key, classification, breaker, limits, metrics and a log line per request."""
+    `compiled`: what `hack/compile` made, in place of the plain sources.
+    """
     manifests = folder / "manifests"
     manifests.mkdir(exist_ok=True)
     (manifests / "all.yaml").write_text(yaml.safe_dump_all(_manifests(upstream, key_hash)))
     port = free_port()
     command = [sys.executable, "-m", "weir_cli", "up", str(manifests), "--require-keys"]
     command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
-    return running(command, port, PROXY_CORE, folder / "weir.log")
+    environment = dict(os.environ) if compiled is None else {**os.environ, "PYTHONPATH": str(compiled)}
+    return running(command, port, PROXY_CORE, folder / f"weir-{port}.log", environment)
 
 
 def _manifests(upstream: int, key_hash: str) -> list[dict[str, object]]:
@@ -211,7 +196,9 @@ def _manifests(upstream: int, key_hash: str) -> list[dict[str, object]]:
         tier("as-asked", "AsAsked", "bench-plain"),
         tier("streamed", "Streamed", "bench-plain"),
         tier("streams", "Streamed", "bench-stream"),
+        tier("calm", "Streamed", "bench-calm"),
         policy("as-asked", "as-asked"),
         policy("streamed", "streamed"),
         policy("streams", "streams"),
+        policy("calm", "calm"),
     ]

@@ -38,6 +38,10 @@ _MESSAGES = {
 T = TypeVar("T")
 
 
+def _nothing() -> None:
+    """What is told after the end."""
+
+
 class Clocks(NamedTuple):
     """Bounds of one attempt, in seconds."""
 
@@ -132,6 +136,8 @@ class Watchdog:
     def stop(self) -> None:
         """No clock runs any more."""
         self._handle.cancel()
+        # They lead back to the attempt that holds this: without them it goes at once, and not with the collector.
+        self._on_slow = self._on_flow = _nothing
 
     def _resume(self) -> None:
         if self._content_at is not None and self._left_at is not None:

@@ -6,17 +6,12 @@ import random
 import re
 
 import pytest
-import uvloop
 
 from weir_router.clock import ManualClock
 from weir_router.serve.http import Answer, Server, connection, fields, server
 
 MAX_BODY = 100_000
 GET = b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-def pytest_asyncio_loop_factories():
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 def post(body=b"hello", *headers, start=b"POST /echo HTTP/1.1"):

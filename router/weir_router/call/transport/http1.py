@@ -143,6 +143,8 @@ class Exchange:
 class Connection(asyncio.Protocol):
     """One connection. `lost` is done when it is closed."""
 
+    __deletable__ = ("_parser",)  # for mypyc
+
     def __init__(self, free: Callable[[Connection], None]) -> None:
         """`free` is called whenever it can take an exchange again."""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()

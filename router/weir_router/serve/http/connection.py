@@ -84,6 +84,8 @@ class Keeper(Protocol):
 class Connection(asyncio.Protocol):
     """One caller. `due`: when the loop's time has passed it, the server calls `expire`."""
 
+    __deletable__ = ("_parser",)  # for mypyc
+
     __slots__ = (
         "_ahead", "_apart", "_body", "_deaf", "_head_bytes", "_head_count", "_headers", "_in_head", "_keeper",
         "_linger", "_parser", "_reading", "_refusal", "_size", "_stream", "_target", "_task", "_transport",
