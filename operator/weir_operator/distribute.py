@@ -190,6 +190,9 @@ class ConfigServer:
                 return await self._news(account, seen)
         except TimeoutError:
             return self._nothing_new(seen)
+        except asyncio.CancelledError:
+            self.known.left(account, report.router)
+            raise
         finally:
             self.waiting -= 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 FALL_SECONDS = 120.0
 """Fewer routers must have been there for so long: a rolling update starts the new one before the old one goes, and a
-router that died is missed only after 90 s."""
+router that died is missed after up to 90 s."""
 
 
 class Headcount:

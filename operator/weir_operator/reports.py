@@ -27,6 +27,10 @@ REPORT_SECONDS = 90.0
 """That a report counts: a router polls every 50 s, so after that it is gone, or cannot reach us. So long, too, counts
 what a follower has told."""
 
+LEFT_SECONDS = 15.0
+"""The same for a router whose poll was broken off: one that lives polls again within 10 s, and takes 5 to connect. A
+pod that has ended would otherwise hold back every change for a minute and a half."""
+
 MAX_REPORTS = 2_000
 """Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
 
@@ -100,6 +104,7 @@ class Reports:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._own: dict[RouterId, Entry] = {}  # oldest first
+        self._left: dict[RouterId, float] = {}  # since when, oldest first
         self._per_namespace: Counter[str] = Counter()
         self._followers: dict[str, tuple[float, dict[RouterId, Entry]]] = {}  # when last heard of
 
@@ -107,6 +112,7 @@ class Reports:
         """Keeps the report of a poll; returns whether it says something new."""
         self._forget()
         key = RouterId(account, report.router)
+        self._left.pop(key, None)
         old = self._own.pop(key, None)
         if old is None:
             if self._per_namespace[account.namespace] >= MAX_REPORTS:
@@ -114,6 +120,11 @@ class Reports:
             self._per_namespace[account.namespace] += 1
         entry = self._own[key] = Entry(seen, report, self._monotonic())
         return old is None or verdict(old) != verdict(entry)
+
+    def left(self, account: ServiceAccount, router: str) -> None:
+        """The poll of a router was broken off: it has ended, or polls anew."""
+        self._left.pop(key := RouterId(account, router), None)
+        self._left[key] = self._monotonic()
 
     def take(self, relay: Relay) -> bool:
         """Keeps what a follower tells; False if it should tell all it knows, because we know nothing of it."""
@@ -151,8 +162,15 @@ class Reports:
             key = next(iter(self._own))
             if self._own[key].at > oldest:
                 break
-            del self._own[key]
-            self._per_namespace[key.account.namespace] -= 1
-            if not self._per_namespace[key.account.namespace]:
-                del self._per_namespace[key.account.namespace]
+            self._drop(key)
+        while self._left and (first := next(iter(self._left.items())))[1] <= self._monotonic() - LEFT_SECONDS:
+            del self._left[first[0]]
+            self._drop(first[0])
         self._followers = {name: it for name, it in self._followers.items() if it[0] > oldest}
+
+    def _drop(self, key: RouterId) -> None:
+        if self._own.pop(key, None) is None:
+            return
+        self._per_namespace[key.account.namespace] -= 1
+        if not self._per_namespace[key.account.namespace]:
+            del self._per_namespace[key.account.namespace]

@@ -115,17 +115,29 @@ def test_deleting_a_tier_in_use_turns_the_policy_and_what_is_left_is_served(
     assert "Warning  TierNotFoundOrNotGranted" in described
 
 
-def test_a_router_is_told_by_whom_the_certificate_is_signed(installation: Installation, follower: Operator):
+def test_a_router_is_told_by_whom_the_certificate_is_signed(
+    installation: Installation, follower: Operator, tenant: Tenant
+):
     """One in another namespace cannot mount the ConfigMap."""
-    token = run(
-        installation.server, "create", "token", "pair-router", "-n", "weir-pair", "--audience=weir-config/pair"
-    ).strip()
+    here = ("-n", tenant.namespace)
+    run(installation.server, "create", "serviceaccount", "app", *here)
+    token = run(installation.server, "create", "token", "app", *here, "--audience=weir-config/pair").strip()
     trust = ssl.create_default_context(cadata=installation.authority())
     request = urllib.request.Request(
         f"https://localhost:{installation.port}/v1/poll", b'{"router": "r"}', {"Authorization": f"Bearer {token}"}
     )
     with urllib.request.urlopen(request, context=trust) as answer:
         assert json.load(answer)["authorities"] == installation.authority()
+
+
+def test_a_router_that_has_ended_holds_nothing_back_for_long(
+    installation: Installation, tenant: Tenant, router: Router, simulator: SimulatorThread
+):
+    with installation.router() as ending:
+        until(lambda: ending.ready()["ready"])
+        ending.command.stop()
+    tenant.apply(*ours(tier(simulator.url), policy()))
+    tenant.condition("routingpolicy/assistants", "Ready", "True")
 
 
 def test_when_the_leader_dies_statuses_stay_and_the_next_one_goes_on(

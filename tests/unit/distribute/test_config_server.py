@@ -112,6 +112,10 @@ async def test_a_router_that_goes_away_waits_no_more(stand: Stand):
     await stand.until_waiting()
     poll.cancel()
     await stand.until_waiting(0)
+    stand.now = reports.LEFT_SECONDS - 1
+    assert [it.report.router for it in stand.server.reports] == ["r"]
+    stand.now += 1
+    assert stand.server.reports == []
 
 
 async def test_a_replica_that_ends_sends_who_waits_to_another(stand: Stand):

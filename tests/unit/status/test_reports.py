@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from weir_operator.reports import REPORT_SECONDS, Relay, Relayed, Reports, RouterId
+from weir_operator.reports import LEFT_SECONDS, REPORT_SECONDS, Relay, Relayed, Reports, RouterId
 from weir_operator.views import ServiceAccount
 from weir_router.contract import BackendReport, RouterReport
 
@@ -42,6 +42,20 @@ def test_a_report_says_something_new_when_more_than_its_figures_changed():
     assert reports.note(ACCOUNT, "f", said(state="open"))
     assert reports.note(ACCOUNT, "f", said(state="open", revision=2))
     assert reports.note(ACCOUNT, "f", said(state="open", revision=2, rejected="x"))
+
+
+def test_a_router_whose_poll_was_broken_off_is_forgotten_soon_unless_it_polls_again():
+    at = At()
+    for router in ("ends", "polls again"):
+        at.reports.note(ACCOUNT, "e", said(router))
+    at.now += 5
+    for router in ("polls again", "ends", "never seen"):
+        at.reports.left(ACCOUNT, router)
+    at.now += 10
+    at.reports.note(ACCOUNT, "e", said("polls again"))
+    assert set(at.states()) == {"ends", "polls again"}
+    at.now += LEFT_SECONDS - 10
+    assert set(at.states()) == {"polls again"}
 
 
 def test_a_follower_adds_changes_and_takes_back():
