@@ -28,13 +28,13 @@ from rich.table import Table
 
 from bench.faults.callers import GIVE_UP
 from bench.faults.figures import Figures
-from bench.faults.peers import PEERS
+from bench.faults.peers import PEERS, STARTING
 from bench.faults.rows import ROWS, Row
 from bench.faults.run import Job
 from bench.faults.verdict import NEVER, misses, spread
 
 RESULTS = Path(__file__).parents[1] / "results"
-STARTING = 60.0  # seconds for a run's processes to start and stop
+ENDING = 60.0  # seconds for a run's processes to stop
 FULL = (60.0, 120.0, 120.0)
 
 
@@ -118,7 +118,7 @@ async def _run(job: Job) -> Figures:
     command = [sys.executable, "-m", "bench.faults.run", msgspec.json.encode(job).decode()]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        async with asyncio.timeout(sum(job.phases or row.phases) + GIVE_UP + STARTING):
+        async with asyncio.timeout(sum(job.phases or row.phases) + GIVE_UP + STARTING + ENDING):
             out, err = await process.communicate()
     except BaseException:
         if process.returncode is None:

@@ -29,7 +29,7 @@ PORTKEY = {
 }
 """With any other version of these two its streams fail."""
 RETRIES, TIMEOUT = 2, 30
-STARTING = 120.0  # seconds: LiteLLM imports for a long time
+STARTING = 120.0  # seconds: several start at once, and LiteLLM imports for a long time
 _KEY = "sk-" + "0" * 48
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from bench.faults.callers import Service
-from bench.faults.peers import PEERS
+from bench.faults.peers import PEERS, STARTING
 from bench.faults.rows import FIRST, SECOND, Row
 from bench.processes import free_port, running
 
@@ -39,7 +39,7 @@ def weir(row: Row, urls: Mapping[str, str], folder: Path) -> Iterator[Service]:
     command = [sys.executable, *module, "up", str(manifests), "--no-log"]
     command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
     authority = {"SSL_CERT_FILE": str(folder / "ca.pem")} if row.front == "tls" else {}
-    with running(command, port, None, folder / "weir.log", {**os.environ, **authority}):
+    with running(command, port, None, folder / "weir.log", {**os.environ, **authority}, STARTING):
         yield Service(f"http://127.0.0.1:{port}/v1/chat/completions")
 
 

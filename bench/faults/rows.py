@@ -72,6 +72,7 @@ ROWS: tuple[Row, ...] = (
         name="slow",
         what="ten times the time to first token",
         fault={"kind": "slow_first_token", "factor": 10},
+        random=True,
         goals=Goals(eject=SLOWNESS),
     ),
     Row(

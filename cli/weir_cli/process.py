@@ -33,7 +33,12 @@ from weir_router.serve.report import report
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 MaxInFlight = Annotated[
-    int, typer.Option(min=1, help="Requests served at once; more wait for a few seconds, and are then refused.")
+    int,
+    typer.Option(
+        min=1,
+        envvar="WEIR_MAX_IN_FLIGHT",
+        help="Requests served at once; more wait for a few seconds, and are then refused.",
+    ),
 ]
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 50)

@@ -191,7 +191,7 @@ KNOBS = [
         "`breaker.slowStart`",
         f"from a {'fifth' if breaker.SLOW_START_SHARE == 0.2 else '?'}, over {breaker.SLOW_START:g} s",
     ),
-    ("limits", "`weir router --max-in-flight`", f"{queue.MAX_IN_FLIGHT}"),
+    ("limits", "`weir router --max-in-flight`, `WEIR_MAX_IN_FLIGHT`", f"{queue.MAX_IN_FLIGHT}"),
     ("limits", "`RoutingPolicy.spec.queue.wait`", f"{queue.WAIT:g}s"),
     ("limits", "requests in the queue", f"{queue.QUEUE_SIZE}"),
     ("limits", "bytes in the queue", f"{queue.QUEUE_BYTES >> 20} MiB"),

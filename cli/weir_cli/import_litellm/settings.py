@@ -12,8 +12,8 @@ Reason = tuple[str, str]
 """Why there is no equivalent, and what to do instead."""
 
 _BREAKER = (
-    "Weir's circuit breaker has no such knob: it counts errors and slowness per backend and credential",
-    "nothing: watch it under /state",
+    "Weir's circuit breaker counts in other terms: errors in a row and bad shares, slowness too, per backend and key",
+    "start with its defaults; spec.breaker of the ModelTier has the knobs",
 )
 _CALLBACKS = (
     "Weir calls nobody: it writes one log line per request and metrics",
@@ -144,8 +144,8 @@ ROUTER = Reasons(
         ),
         "disable_cooldowns": _BREAKER,
         "enable_tag_filtering": _TAGS,
-        "polling_interval": ("Weir has no queue", "limit with inFlight of a grant"),
-        "default_priority": ("Weir has no queue", "limit with inFlight of a grant"),
+        "polling_interval": ("requests wait by the priority of their policy", "set queue of the RoutingPolicy"),
+        "default_priority": ("requests wait by the priority of their policy", "set queue of the RoutingPolicy"),
     },
     _PARTS,
 )

@@ -225,13 +225,18 @@ class Breaker:
         return self._probe
 
     def content(self, ticket: Ticket) -> None:
-        """The first content has come. Refutes earlier failures of the kind that bring none; not a success yet."""
+        """The first content has come; not a success yet. In time it refutes earlier failures that brought none.
+
+        Late content takes back only what its own attempt said while it was silent.
+        """
         ticket.content = True
         if not self._counts(ticket):
             return
         self._recovering |= ticket.probe
-        if not ticket.slow:
-            self._window.add(_CONTENT)
+        if ticket.slow:
+            self._streak.pop(ticket.number, None)
+            return
+        self._window.add(_CONTENT)
         self._content_number = max(self._content_number, ticket.number)
         if self._streak:
             self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from weir_router.call import clocks
 from weir_router.errors import AttemptFailed, FailureKind
+from weir_router.health.guard import Guard
 
 from .conftest import CONTENT, DONE, STOP, Pages, stream
 
@@ -124,3 +126,20 @@ async def test_a_plain_caller_gets_the_whole_answer_put_together(world):
     assert attempt.done
     assert b'"hellohello"' in attempt.body
     assert b'"completion_tokens":7' in attempt.body
+
+
+async def test_health_hears_how_a_stream_flows_while_it_runs(world, monkeypatch):
+    monkeypatch.setattr(clocks, "CRAWL_SECONDS", 0.01)
+    attempt, _response = await begun(world, CONTENT, CONTENT, None)
+    heard, told = [], asyncio.Event()
+
+    def flowing(events, held_up):
+        heard.append((events, held_up))
+        told.set()
+
+    monkeypatch.setattr(Guard, "flowing", lambda _, *figures: flowing(*figures))
+    relaying = asyncio.create_task(attempt.relay(Pages()))
+    await asyncio.wait_for(told.wait(), 2)
+    assert heard[0] == (2, 0.0)
+    relaying.cancel()
+    await asyncio.gather(relaying, return_exceptions=True)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from weir_router.call import clocks
 from weir_router.call.clocks import Clocks, Watchdog
 from weir_router.clock import SystemClock
 from weir_router.errors import AttemptFailed, FailureKind
@@ -96,3 +97,15 @@ async def test_after_stop_nothing_is_interrupted():
     dog = watchdog(ttft=0.02)
     dog.stop()
     assert await dog.waits_for(asyncio.sleep(0.06, "late")) == "late"
+
+
+async def test_the_flow_is_looked_at_again_and_again_once_content_has_come(monkeypatch):
+    monkeypatch.setattr(clocks, "CRAWL_SECONDS", 0.01)
+    looks = []
+    dog = Watchdog(SystemClock(), Clocks(LONG, LONG, None, LONG, LONG), lambda: None, lambda: looks.append(1))
+    await dog.waits_for(asyncio.sleep(0.03))
+    assert looks == []
+    dog.content()
+    await dog.waits_for(asyncio.sleep(0.1))
+    assert len(looks) >= 2
+    dog.stop()

@@ -211,6 +211,19 @@ def test_slow_content_counts_in_the_ratio_only(breaker: Breaker) -> None:
     assert breaker.state == "open"
 
 
+def test_late_content_does_not_refute_those_who_are_still_silent(breaker: Breaker) -> None:
+    """Or one answer in five, and late at that, would keep a black-out from being seen."""
+    silent, late, last = [take(breaker) for _ in range(4)], take(breaker), take(breaker)
+    for ticket in silent[:3]:
+        breaker.slow(ticket)
+    breaker.slow(late)
+    breaker.content(late)
+    for ticket in (silent[3], last):
+        assert breaker.state == "closed"
+        breaker.slow(ticket)
+    assert breaker.state == "open"
+
+
 def test_slow_and_failed_count_once(breaker: Breaker) -> None:
     for _ in range(4):
         ticket = take(breaker)
