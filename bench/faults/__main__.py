@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import signal
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -32,6 +33,8 @@ from bench.faults.peers import PEERS, STARTING
 from bench.faults.rows import ROWS, Row
 from bench.faults.run import Job
 from bench.faults.verdict import NEVER, misses, spread
+
+T = TypeVar("T")
 
 RESULTS = Path(__file__).parents[1] / "results"
 ENDING = 60.0  # seconds for a run's processes to stop
@@ -73,7 +76,7 @@ def main(
         for it in rows
         for seed in range(seeds if it.random else 1)
     ]
-    measured = asyncio.run(_all(work, jobs, console))
+    measured = asyncio.run(_until_stopped(_all(work, jobs, console)))
     report = _report(rows, measured, gateway, rate)
     if output is Output.JSON:
         sys.stdout.write(json.dumps(report, indent=1) + "\n")
@@ -87,6 +90,13 @@ def main(
         (RESULTS / name).write_text(json.dumps(report, indent=1) + "\n")
     if gateway == "weir" and any(it["missed"] for it in report["rows"]):
         raise typer.Exit(1)
+
+
+async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """SIGTERM ends the runs, and with them what they started; Ctrl-C does by itself."""
+    running = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    return await running
 
 
 def _name(row: Row) -> str:
@@ -155,6 +165,7 @@ COLUMNS: tuple[tuple[str, Callable[[Figures], float | None], str], ...] = (
     ("trunc.", lambda it: it.truncated, ".0f"),
     ("TTFT p50", lambda it: it.ttft_p50, ".2f"),
     ("p99", lambda it: it.ttft_p99, ".2f"),
+    ("longest", lambda it: it.worst_wait, ".1f"),
     ("gap p99", lambda it: it.gap_p99, ".2f"),
     ("lag p99", lambda it: it.lag, ".2f"),
     ("att./req.", lambda it: it.attempts, ".3f"),

@@ -7,6 +7,7 @@ The fleet and the callers live here, the gateway in another process; they talk o
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -65,10 +66,17 @@ async def _measured(job: Job, row: Row, phases: tuple[float, float, float], flee
     return result
 
 
+async def _until_stopped(job: Job) -> Figures:
+    """SIGTERM ends the run, and with it what it started."""
+    playing = asyncio.ensure_future(play(job))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
+    return await playing
+
+
 def main() -> None:
     """Reads the job from the command line, prints the figures."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    sys.stdout.write(msgspec.json.encode(uvloop.run(play(job))).decode() + "\n")
+    sys.stdout.write(msgspec.json.encode(uvloop.run(_until_stopped(job))).decode() + "\n")
 
 
 if __name__ == "__main__":
