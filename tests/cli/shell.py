@@ -89,7 +89,9 @@ class Running:
             return re.search(pattern, self.said) or re.search(pattern, "".join(self.stdout))
 
         it: re.Match[str] = until(
-            found, lambda: f"no {pattern!r} in:\n{self.said}{''.join(self.stdout)}", patience=patience
+            found,
+            lambda: f"no {pattern!r} (exit code {self.process.poll()}) in:\n{self.said}{''.join(self.stdout)}",
+            patience=patience,
         )
         return it
 

@@ -18,7 +18,9 @@ from support.kube import Wire, client_of, run
 
 CRDS = str(Path(__file__).parents[2] / "crds")
 UPSTREAM = "http://127.0.0.1:9"
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = 20.0
+
+pytestmark = pytest.mark.timeout(300)  # several processes each, one after the other
 
 
 class Server(ApiServer):

@@ -24,6 +24,9 @@ from weir_router.contract import CompiledConfig
 from weir_router.contract.published import INDEX_FILE, assemble, parse_index
 from weir_router.identify.keys import fingerprint
 
+START_PATIENCE = 90.0
+"""Seconds until a process listens, on a machine that is busy with everything else: alone it takes two."""
+
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
@@ -165,7 +168,7 @@ class Installation:
         env = {"KUBECONFIG": str(self.kubeconfig), "POD_IP": "127.0.0.1"}
         with running("operator", *ours, *listen, *options, env=env) as command:
             said = r"config server on (https://\S+?), metrics and state on (http://[^\s\"]+)"
-            found = command.wait_for(said, patience=PATIENCE)
+            found = command.wait_for(said, patience=START_PATIENCE)
             yield Operator(command, found[1], found[2])
 
     @contextlib.contextmanager
@@ -180,7 +183,7 @@ class Installation:
         files = ("--config-dir", self.volume.directory, "--ca-file", self.folder / "ca.crt")
         with running("router", *files, *access, *listen, env={"POD_NAME": name}) as command:
             said = r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)"
-            found = command.wait_for(said, patience=PATIENCE)
+            found = command.wait_for(said, patience=START_PATIENCE)
             yield Router(command, found[1], found[2])
 
     def authority(self) -> str:
