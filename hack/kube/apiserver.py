@@ -113,7 +113,7 @@ class ApiServer:
         revision = self._etcd("kv/range", key=base64.b64encode(b"/").decode())["header"]["revision"]
         self._etcd("kv/compaction", revision=revision, physical=True)
 
-    def kubectl(self, *args: str, input: str | None = None, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+    def kubectl(self, *args: str, input: str | None = None, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Runs kubectl as the administrator and returns what came of it; a failure is not raised."""
         # A cache of its own: discovery is cached by host and port, and another server may have had this port before.
         command = [
