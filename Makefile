@@ -34,7 +34,7 @@ check: .venv/.ready ## lint, format, types, layers, generated files, and the lon
 	@hack/helm-lint
 	@$(BIN)/python hack/sizes
 
-bench: .venv/.ready ## the router beside an nginx reverse proxy on the same work, as ratios
+bench: .venv/.ready ## the router beside nginx and Envoy on the same work, as ratios, and what its life is like (PEERS=1: other gateways too)
 	@$(BIN)/python -m bench $(ARGS)
 
 faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: goals kept or not (SEEDS, RATE, PEERS=1, ARGS="--row silent")

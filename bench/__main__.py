@@ -78,6 +78,7 @@ def main(
                     job.port = running[name].port
                     measured[work, name].append(measure(running[name], job))
     console.print(_table(measured))
+    _write(measured, {})  # what follows takes a while
     lives = {}
     for name, compiled in _routers().items():
         rate = _median(measured["plain", name], "per_second") / 2
