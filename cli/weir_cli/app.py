@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 from weir_cli import key
+from weir_cli.breakglass.override import override
+from weir_cli.breakglass.pause import pause, resume
 from weir_cli.catalogue_command import catalogue
 from weir_cli.demo.command import demo
+from weir_cli.diff.command import diff
 from weir_cli.doctor.command import doctor
 from weir_cli.explain import explain
 from weir_cli.import_litellm import litellm
@@ -32,7 +35,10 @@ app = typer.Typer(
 imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
 imports.command("litellm")(litellm)
 
-for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, operator, status, doctor):
+IN_CLUSTERS = (status, doctor, diff, pause, resume, override)
+"""What `kubectl weir` is for, beside `explain`."""
+
+for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, operator, *IN_CLUSTERS):
     app.command()(command)
 app.add_typer(key.app, name="key")
 app.add_typer(imports, name="import")

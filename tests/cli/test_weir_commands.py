@@ -28,6 +28,10 @@ COMMANDS = {
     "explain": "weir explain examples/quickstart",
     "catalogue": "weir catalogue",
     "sim": "curl -X PUT",
+    "diff": "kubectl weir diff -f manifests/",
+    "pause": "kubectl weir pause llm/budget",
+    "resume": "kubectl weir resume llm/budget",
+    "override": "kubectl weir override team-a/assistants --tier llm/premium --for 2h",
     "key create": "weir key create ci --namespace team-a > manifests/ci-key.yaml",
     "import litellm": "weir import litellm config.yaml",
 }

@@ -73,8 +73,8 @@ def figures(pages: Iterable[Page], before: Iterable[Page] = ()) -> Figures:
             it.states[state["state"]] += 1
             it.reason = it.reason or state["reason"]
             it.in_flight += state["inFlight"]
-    samples = _sums(pages)
-    samples.subtract(_sums(before))
+    samples = sums(pages)
+    samples.subtract(sums(before))
     errors: Counter[str] = Counter()
     for (name, labels), value in samples.items():
         _count(backends, errors, name, dict(labels), max(value, 0.0))  # a router that restarted begins at 0
@@ -106,7 +106,8 @@ def quantile(buckets: Buckets, share: float) -> float | None:
 _Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
-def _sums(pages: Iterable[Page]) -> Counter[_Sample]:
+def sums(pages: Iterable[Page]) -> Counter[_Sample]:
+    """Every sample of ours by name and sorted labels, over all routers."""
     sums: Counter[_Sample] = Counter()
     for page in pages:
         for family in text_string_to_metric_families(page.metrics):

@@ -1,0 +1,139 @@
+"""`weir override`: break-glass. Everything that a policy gets goes to one tier, until a moment."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from weir_cli.breakglass.consequences import confirmed
+from weir_cli.cluster.names import place
+from weir_cli.cluster.opening import Context, cluster
+from weir_cli.output import Format, console, fail, print_json
+from weir_operator.kube_objects import manifest
+from weir_operator.observed import ObjectName
+from weir_operator.schemas import ROUTING_POLICY
+from weir_operator.schemas.common import DEFAULT_CLASS, DURATION, seconds, timestamp
+
+BY, REASON = "weir.dev/override-by", "weir.dev/override-reason"
+"""Annotations that say whose override it is, and why. The API server's audit log is what proves it."""
+
+MAX_SECONDS = 7 * 24 * 3600.0
+"""An override that is to hold for longer is a policy, and belongs in one."""
+
+
+def override(
+    policy: Annotated[str, typer.Argument(metavar="NAMESPACE/POLICY", help="The RoutingPolicy.")],
+    tier: Annotated[str | None, typer.Option(metavar="NAMESPACE/NAME", help="ModelTier that gets everything.")] = None,
+    duration: Annotated[str | None, typer.Option("--for", help="How long, e.g. 30m or 2h; then it ends.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for those who find it.")] = "",
+    end: Annotated[bool, typer.Option("--end", help="End it now.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if something then stops working.")] = False,
+    context: Context = None,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="table for people, json for machines.")
+    ] = Format.TABLE,
+) -> None:
+    """Sends everything of a policy to one tier for a while; without options, shows whether that is so.
+
+    \b
+    kubectl weir override team-a/assistants --tier llm/premium --for 2h --reason "budget tier is down"
+    kubectl weir override team-a/assistants
+    kubectl weir override team-a/assistants --end
+
+    It ends by itself. `require` of routes and what a request needs still hold.
+
+    Exit code 0: done, or shown; 1: something would stop working, and nothing was changed; 2: wrong arguments, no
+    cluster, or you may not.
+    """
+    name = place(policy, "RoutingPolicy")
+    wanted = _wanted(tier, duration, end)
+    with cluster(context) as there:
+        body = there.get(ROUTING_POLICY, name)
+        now = time.time()
+        if wanted is not None:
+            stated = _override(*wanted, now)
+            _check(there, body, stated, now, force=force)
+            there.patch(ROUTING_POLICY, name, _patch(stated, there.user(), reason))
+        elif end:
+            there.patch(ROUTING_POLICY, name, _patch(None, None, ""))
+        found = record(policy, there.get(ROUTING_POLICY, name), now)
+    if output is Format.JSON:
+        print_json(found)
+    else:
+        console.print(escape(told(found, now)), highlight=False, soft_wrap=True)
+
+
+def _wanted(tier: str | None, duration: str | None, end: bool) -> tuple[ObjectName, float] | None:
+    """The tier, and for how many seconds; None: none is to begin."""
+    if tier is None and duration is None:
+        return None
+    if end or tier is None or duration is None:
+        raise fail("an override begins with --tier and --for, both, and ends with --end.")
+    if not re.match(DURATION, duration) or not 0 < seconds(duration) <= MAX_SECONDS:
+        raise fail(f"--for {duration!r} is not a duration such as 30m or 2h, of at most {MAX_SECONDS / 3600:.0f}h.")
+    return place(tier, "ModelTier"), seconds(duration)
+
+
+def _override(tier: ObjectName, duration: float, now: float) -> dict[str, Any]:
+    until = datetime.fromtimestamp(now + duration, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"tier": {"name": tier.name, "namespace": tier.namespace}, "until": until}
+
+
+def _patch(stated: Mapping[str, Any] | None, user: str | None, reason: str) -> dict[str, Any]:
+    """A merge patch; None takes away."""
+    return {
+        "metadata": {"annotations": {BY: user, REASON: reason or None}},
+        "spec": {"override": stated},
+    }
+
+
+def _check(there: Any, body: Mapping[str, Any], stated: Mapping[str, Any], now: float, *, force: bool) -> None:
+    """That the tier is there for this policy."""
+    from weir_cli.cluster.objects import visible
+
+    before = manifest(ROUTING_POLICY.kind, body)
+    after = replace(before, spec={**before.spec, "override": stated})
+    near = {before.namespace, stated["tier"]["namespace"]}
+    confirmed(visible(there, near, before.spec.get("className", DEFAULT_CLASS)), after, now, force=force)
+
+
+def record(policy: str, body: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """What there is, for machines."""
+    stated = body["spec"].get("override")
+    annotations = body["metadata"].get("annotations") or {}
+    if stated is None:
+        return {"policy": policy, "override": None}
+    tier = stated["tier"]
+    found = {
+        "tier": f"{tier.get('namespace') or body['metadata']['namespace']}/{tier['name']}",
+        "until": stated["until"],
+        "holds": now < timestamp(stated["until"]),
+        "by": annotations.get(BY),
+        "reason": annotations.get(REASON),
+    }
+    return {"policy": policy, "override": found}
+
+
+def told(found: Mapping[str, Any], now: float) -> str:
+    """The same for people."""
+    it = found["override"]
+    if it is None:
+        return f"{found['policy']}: no override, its routes decide"
+    who = f", by {it['by']}" if it["by"] else ""
+    why = f": {it['reason']}" if it["reason"] else ""
+    if not it["holds"]:
+        return f"{found['policy']}: its routes decide; an override to {it['tier']} ended at {it['until']}{who}{why}"
+    left = _left(timestamp(it["until"]) - now)
+    return f"{found['policy']}: everything goes to {it['tier']} until {it['until']} ({left} left){who}{why}"
+
+
+def _left(amount: float) -> str:
+    minutes = max(1, round(amount / 60))
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

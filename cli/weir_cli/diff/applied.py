@@ -1,0 +1,103 @@
+"""What the cluster would be after `kubectl apply -f`: asked of kubectl and the API server, which alone know.
+
+An apply merges what a file says with what others have set, adds defaults, and may be refused; all of that is
+`kubectl apply --dry-run=server`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from weir_cli.output import fail
+from weir_operator import kube_objects
+from weir_operator.observed import Manifest, Observed
+from weir_operator.schemas import KINDS, MODEL_TIER
+
+if TYPE_CHECKING:
+    from weir_cli.cluster.api import Cluster
+
+KUBECTL_SECONDS = 120.0
+"""For a dry run of many objects."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The cluster before and after, as far as we may see it."""
+
+    before: Observed
+    after: Observed
+    notes: tuple[str, ...]
+
+
+def applied(
+    there: Cluster,
+    files: Sequence[str],
+    *,
+    recursive: bool,
+    namespace: str | None,
+    class_name: str,
+    ctx: str | None,
+) -> Applied:
+    """Raises `typer.Exit` with what kubectl says, where it refuses."""
+    from weir_cli.cluster.objects import tiers_of, visible
+
+    items = list(_items(_dry_run(files, recursive, namespace, ctx)))
+    ours = [_manifest(it) for it in items if it["kind"] in {kind.kind for kind in KINDS}]
+    near = {it.namespace for it in ours}
+    near |= {tier.namespace for it in ours if it.kind != MODEL_TIER.kind for tier in tiers_of(it)}
+    seen = visible(there, near, class_name)
+    return Applied(seen.observed, after(seen.observed, items, ours), seen.notes)
+
+
+def _dry_run(files: Sequence[str], recursive: bool, namespace: str | None, context: str | None) -> Any:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise fail("there is no kubectl: weir diff asks it what an apply would do.")
+    command = [kubectl, "apply", "--dry-run=server", "--output=json"]
+    command += [f"--filename={it}" for it in files] + ["--recursive"] * recursive
+    command += [f"--namespace={namespace}"] * bool(namespace) + [f"--context={context}"] * bool(context)
+    stdin = sys.stdin if "-" in files else subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            command, stdin=stdin, capture_output=True, text=True, timeout=KUBECTL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise fail(f"kubectl did not answer within {KUBECTL_SECONDS:.0f} s.") from error
+    if done.returncode != 0:
+        raise fail(f"kubectl apply --dry-run=server: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def _items(answer: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return answer["items"] if answer["kind"] == "List" else [answer]
+
+
+def _manifest(body: Mapping[str, Any]) -> Manifest:
+    return kube_objects.manifest(body["kind"], body)
+
+
+def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[Manifest]) -> Observed:
+    """`before` with what was applied in the place of what was there. Pure.
+
+    Secrets of new backends are taken to be there, unless the operator has said of the backend that its own is not.
+    """
+    from weir_cli.cluster.objects import credentials_there
+
+    found = {it.id: it for it in (*before.tiers, *before.policies)} | {it.id: it for it in ours}
+    tiers = tuple(it for it in found.values() if it.kind == MODEL_TIER.kind)
+    secrets = {kube_objects.key(it): kube_objects.secret(it) for it in items if it["kind"] == "Secret"}
+    labels = {it["metadata"]["name"]: kube_objects.labels(it) for it in items if it["kind"] == "Namespace"}
+    return replace(
+        before,
+        tiers=tiers,
+        policies=tuple(it for it in found.values() if it.kind != MODEL_TIER.kind),
+        namespaces=None if before.namespaces is None else {**before.namespaces, **labels},
+        secrets={**before.secrets, **secrets},
+        environment={**before.environment, **{key: str(key) for it in tiers for key in credentials_there(it)}},
+    )

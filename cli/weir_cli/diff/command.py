@@ -1,0 +1,127 @@
+"""`weir diff -f`: what `kubectl apply -f` would change for routing, status and dollars. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from weir_cli.cluster.opening import Context, cluster
+from weir_cli.diff.applied import applied
+from weir_cli.diff.compare import Change, ObjectChange, Side, compare, side
+from weir_cli.diff.dollars import Estimate, estimates
+from weir_cli.diff.traffic import traffic
+from weir_cli.output import Exit, Format, console, errors, print_json
+from weir_cli.status.pages import NoPages, from_urls
+
+if TYPE_CHECKING:
+    from weir_cli.cluster.api import Cluster
+    from weir_cli.status.figures import Page
+
+SIGNS = {Change.ADDED: "[green]+[/]", Change.CHANGED: "[yellow]~[/]", Change.AFFECTED: "[yellow]![/]"}
+
+
+def diff(
+    filename: Annotated[list[str], typer.Option("--filename", "-f", help="File, directory, URL or -; again for each.")],
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Directories with all below them.")] = False,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Of objects that name none; default: the context's.")
+    ] = None,
+    class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
+    system_namespace: Annotated[str, typer.Option(help="Where Weir is installed, for dollars.")] = "weir-system",
+    installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
+    urls: Annotated[
+        list[str] | None, typer.Option("--url", help="Admin port of a router, instead of the cluster's; for dollars.")
+    ] = None,
+    context: Context = None,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="table for people, json for machines.")
+    ] = Format.TABLE,
+) -> None:
+    """Shows what an apply would change: what routers run, conditions, and dollars on recent traffic.
+
+    \b
+    kubectl weir diff -f manifests/
+    kubectl kustomize overlays/prod | kubectl weir diff -f -
+
+    `kubectl apply --dry-run=server` says what the objects would be, so that defaults, validation and what others have
+    set count as they will. ~ changes, + is new, ! stays as it is but is affected.
+
+    Exit code 0: nothing would change; 1: something would; 2: it could not be found out.
+    """
+    with cluster(context) as there:
+        found = applied(there, filename, recursive=recursive, namespace=namespace, class_name=class_name, ctx=context)
+        now = time.time()
+        before, after = side(found.before, now), side(found.after, now)
+        changes = compare(before, after)
+        notes = list(found.notes)
+        costs: list[Estimate] = []
+        if changes:
+            try:
+                pages = from_urls(urls) if urls else _pages(there, system_namespace, installation)
+                costs = _estimates(before, after, pages, now)
+            except NoPages as error:
+                notes.append(f"no dollars: {error}")
+    for note in notes:
+        errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
+    if output is Format.JSON:
+        print_json({"objects": changes, "dollars": costs})
+    else:
+        _print(changes, costs)
+    if changes:
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def _pages(there: Cluster, namespace: str, installation: str) -> list[Page]:
+    from weir_cli.status.cluster import gateway_pages
+
+    return gateway_pages(there.api_client, namespace, installation)
+
+
+def _estimates(before: Side, after: Side, pages: list[Page], now: float) -> list[Estimate]:
+    """Of policies that we may see: the routers know those of all tenants."""
+    return estimates(before.compiled.config, after.compiled.config, traffic(pages), now)
+
+
+def _print(changes: list[ObjectChange], costs: list[Estimate]) -> None:
+    for it in changes:
+        console.print(f"{SIGNS[it.change]} [bold]{escape(it.object)}[/]", highlight=False, soft_wrap=True)
+        for line in it.lines:
+            told = f"{line.before or '–'} → {line.after or '–'}" if it.change is not Change.ADDED else line.after or ""
+            console.print(escape(f"    {line.path}: {told}"), highlight=False, soft_wrap=True)
+        for condition in it.conditions:
+            told = f"{condition.before or '–'} → {condition.after}: {condition.message}"
+            colour = "red" if condition.worse else "green"
+            console.print(f"    [{colour}]{condition.type}[/]: {escape(told)}", highlight=False, soft_wrap=True)
+        if not it.lines and not it.conditions:
+            console.print("    only what neither routers nor its status tell", highlight=False)
+    if not changes:
+        console.print("Nothing would change.")
+    if costs:
+        console.print(table(costs))
+
+
+def table(costs: list[Estimate]) -> Table:
+    """A row per route that has had traffic."""
+    listing = Table(title="US dollars, on the traffic since the routers started", title_justify="left")
+    for heading in ("policy", "route", "first choice"):
+        listing.add_column(heading, overflow="fold")
+    for heading in ("requests", "dollars", "would be", "change"):
+        listing.add_column(heading, justify="right", no_wrap=True)
+    for it in costs:
+        way = it.goes if it.goes == it.would_go else f"{it.goes} → {it.would_go}"
+        told = ("?", it.why) if it.after is None else (f"{it.after:.4f}", _change(it.before, it.after))
+        listing.add_row(*map(escape, (it.policy, it.route, way, f"{it.requests:,.0f}", f"{it.before:.4f}", *told)))
+    known = [(it.before, it.after) for it in costs if it.after is not None]
+    if len(costs) > 1 and known:
+        before, after = sum(each[0] for each in known), sum(each[1] for each in known)
+        listing.add_section()
+        listing.add_row("all that is known", "", "", "", f"{before:.4f}", f"{after:.4f}", _change(before, after))
+    return listing
+
+
+def _change(before: float, after: float) -> str:
+    return f"{after - before:+.4f}" + (f" ({(after - before) / before:+.0%})" if before else "")

@@ -1,0 +1,148 @@
+"""What recent traffic would have cost under another config: an estimate by policy and route. PURE.
+
+1. A route's traffic is stood for by one request per class that the route takes: of its average size, with the headers,
+   capabilities and caller that its conditions ask for. Classes weigh as the classifier has counted them.
+2. The router's own `choose` says where that request goes before and after, with every backend healthy.
+3. Where that is the same, traffic stays where it really went, at the new prices. Where it is not, or where it went is
+   no more, it goes to the new first choice.
+4. What requests weigh beyond their route, how prompts change and what another model would answer, nobody knows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from weir_cli.diff.traffic import Flow, Traffic
+from weir_router.choose.choose import Choice, RouteRequest, choose
+from weir_router.classify.prompt import Classification, Features
+from weir_router.contract import Backend, CallerKind, CallerRule, CompiledConfig, Complexity, Policy, Route
+from weir_router.identify.caller import Caller
+from weir_router.record.spend import dollars
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One route's traffic, before and after. US dollars."""
+
+    policy: str
+    route: str
+    requests: float
+    goes: str  # first choice before: "namespace/tier/backend"; several, where classes differ
+    would_go: str
+    before: float  # at the prices of now
+    after: float | None  # None: unknown
+    why: str = ""  # it is unknown
+
+
+def estimates(before: CompiledConfig, after: CompiledConfig, seen: Traffic, wall: float) -> list[Estimate]:
+    """Every route that has had traffic. `wall` is in seconds since the epoch."""
+    policies = {it.key: it for it in before.policies}, {it.key: it for it in after.policies}
+    found = []
+    for (key, route), flows in sorted(seen.flows.items()):
+        mine = {place: flow for place, flow in flows.items() if flow.requests}
+        old, new = policies[0].get(key), policies[1].get(key)
+        if mine and old is not None:
+            found.append(_Route(before, after, old, new, route, mine, seen.classes, wall).estimate())
+    return found
+
+
+@dataclass(frozen=True)
+class _Route:
+    """One route with its traffic."""
+
+    before: CompiledConfig
+    after: CompiledConfig
+    old: Policy
+    new: Policy | None
+    name: str
+    flows: Mapping[str, Flow]
+    classes: Mapping[tuple[str, Complexity], float]
+    wall: float
+
+    def estimate(self) -> Estimate:
+        requests = sum(flow.requests for flow in self.flows.values())
+        spent = sum(_cost(flow, _backend(self.before, place)) for place, flow in self.flows.items())
+        moves = list(self._moves())
+        goes, would_go = _told(move[1] for move in moves), _told(move[2] for move in moves)
+
+        def told(after: float | None, why: str = "") -> Estimate:
+            return Estimate(self.old.key, self.name, requests, goes, would_go, spent, after, why)
+
+        if self.new is None:
+            return told(None, "the policy is gone")
+        if not moves:
+            return told(None, "the route is not what it was when this traffic came")
+        if any(move[2] is None for move in moves):
+            return told(None, "some of it would be refused")
+        weight = sum(move[0] for move in moves)
+        costs = [(share, self._after(goes, to or "", fits)) for share, goes, to, fits in moves]
+        return told(sum(share * cost for share, cost in costs) / weight)
+
+    def _moves(self) -> Iterator[tuple[float, str | None, str | None, frozenset[str]]]:
+        """For each class of the route: its weight, the first choices before and after, and all those after."""
+        route = next((it for it in self.old.routes if it.name == self.name), None)
+        if route is None:
+            return
+        classes = [it for it in Complexity if not route.when.complexity or it in route.when.complexity]
+        counted = {it: self.classes.get((self.old.key, it), 0.0) for it in classes}
+        for complexity, count in counted.items():
+            old = self._choice(self.before, self.old, route, complexity)
+            if old.route != self.name or not (count or not any(counted.values())):
+                continue  # an earlier route takes them, or there were none
+            new = self._choice(self.after, self.new, route, complexity) if self.new else None
+            places = [it.key for it in new.candidates] if new else []
+            first = old.candidates[0].key if old.candidates else None
+            yield count or 1.0, first, places[0] if places else None, frozenset(places)
+
+    def _choice(self, config: CompiledConfig, policy: Policy, route: Route, complexity: Complexity) -> Choice:
+        request = self._request(route, complexity)
+        return choose(policy, config.tiers, request, {}, 0.0, self.wall, random.Random(0))
+
+    def _request(self, route: Route, complexity: Complexity) -> RouteRequest:
+        """One that stands for the others."""
+        when = route.when
+        requests = sum(flow.requests for flow in self.flows.values())
+        mean = sum(flow.usage.input for flow in self.flows.values()) / requests
+        tokens = round(min(max(mean, when.min_prompt_tokens or 0), when.max_prompt_tokens or mean))
+        rule = next(iter(when.callers or self.old.callers), CallerRule())
+        return RouteRequest(
+            caller=_caller(rule, self.old, min(when.user_tiers, default=None)),
+            classification=Classification(complexity, 1.0, "", Features(tokens=tokens, words=0, turns=1)),
+            complexity=complexity,
+            prompt_tokens=tokens,
+            needs=when.capabilities,
+            headers={it.name: it.exact or it.prefix or "" for it in when.headers},
+            feature=min(when.features, default=None),
+        )
+
+    def _after(self, goes: str | None, to: str, fits: frozenset[str]) -> float:
+        """What all of it costs, if this class stands for all."""
+        total = 0.0
+        for place, flow in self.flows.items():
+            stays = goes == to and place in fits
+            total += _cost(flow, _backend(self.after, place if stays else to))
+        return total
+
+
+def _told(places: Iterable[str | None]) -> str:
+    return ", ".join(dict.fromkeys(place or "nowhere" for place in places))
+
+
+def _caller(rule: CallerRule, policy: Policy, user_tier: str | None) -> Caller:
+    namespace = min(rule.namespaces) if rule.namespaces else policy.namespace
+    if rule.service_accounts:
+        return Caller(namespace, min(rule.service_accounts), CallerKind.SERVICE_ACCOUNT, user_tier)
+    return Caller(namespace, min(rule.api_keys) if rule.api_keys else "", CallerKind.API_KEY, user_tier)
+
+
+def _backend(config: CompiledConfig, place: str) -> Backend | None:
+    tier, _, name = place.rpartition("/")
+    found = config.tiers.get(tier)
+    return next((it for it in found.backends if it.name == name), None) if found else None
+
+
+def _cost(flow: Flow, backend: Backend | None) -> float:
+    """At the backend's price; without one, what was spent."""
+    return flow.dollars if backend is None or backend.price is None else dollars(flow.usage, backend.price)
