@@ -13,7 +13,7 @@ from kubernetes.client import ApiClient
 
 from cli.shell import weir
 from support.kube import apply, client_of, run
-from weir_cli.doctor.checks import Credential, Seen, Unseen, Workload
+from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
 from weir_cli.doctor.look import look
 
 TIER = """
@@ -21,6 +21,15 @@ apiVersion: weir.dev/v1alpha1
 kind: ModelTier
 metadata: {name: premium, namespace: %s}
 spec: {backends: [{name: a, provider: OpenAI, model: m, credentials: {type: APIKey, secretRef: {name: %s, key: k}}}]}
+"""
+POLICY = """
+apiVersion: weir.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: lonely, namespace: %s}
+spec:
+  models: [{name: m}]
+  callers: [{namespaces: {from: Names, names: [not-there]}}]
+  routes: [{name: all, tiers: [{name: premium, namespace: %s}]}]
 """
 
 
@@ -79,6 +88,38 @@ def test_a_secret_is_looked_at_without_what_is_in_it(cluster: ApiServer, api: Ap
     seen = look(api, namespace, "weir")
     assert ours(seen, namespace) == [Credential(f"{namespace}/premium", key, True, True)]
     assert "sk-never" not in repr(seen)
+
+
+def test_objects_that_nobody_has_looked_at_and_that_nobody_can_use_are_found(
+    cluster: ApiServer, api: ApiClient, namespace: str
+):
+    apply(cluster, TIER % (namespace, "openai"))
+    apply(cluster, POLICY % (namespace, namespace))
+    seen = look(api, namespace, "weir")
+    assert f"ModelTier {namespace}/premium" in seen.unjudged  # type: ignore[operator]
+    assert f"{namespace}/lonely" in seen.unused  # type: ignore[operator]
+    ready = {"type": "Ready", "status": "False", "reason": "NoUsableBackends", "message": "none. See each"}
+    status = {"status": {"conditions": [{**ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps(status))
+    run(cluster, "-n", namespace, "patch", "mt", "premium", *patch)
+    seen = look(api, namespace, "weir")
+    assert Unready(f"ModelTier {namespace}/premium", "NoUsableBackends", "none") in seen.unready  # type: ignore[operator]
+
+
+def test_crds_of_this_version_lack_nothing_and_services_without_pods_are_empty(
+    cluster: ApiServer, api: ApiClient, namespace: str
+):
+    endpoint = {"addresses": ["192.0.2.1"], "conditions": {"ready": False}}
+    slice_ = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "weir-1", "namespace": namespace, "labels": {"kubernetes.io/service-name": "weir"}},
+        "addressType": "IPv4",
+        "endpoints": [endpoint, {**endpoint, "addresses": ["192.0.2.2"], "conditions": {"ready": True}}],
+    }
+    run(cluster, "create", "-f", "-", input=json.dumps(slice_))
+    seen = look(api, namespace, "weir")
+    assert (seen.lacking, seen.services) == ((), {"weir": 1, "weir-operator": None})
 
 
 def test_the_command_says_what_is_wrong_and_ends_so(cluster: ApiServer, namespace: str):

@@ -6,7 +6,7 @@ Each check gives one finding: good, bad with what to do, or unknown where we wer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -15,6 +15,12 @@ SKEW_SECONDS = 30.0
 
 OLDEST = (1, 30)
 """The chart's oldest Kubernetes."""
+
+EXPIRY_DAYS = 7
+"""That an authority should still be good for: the operator renews its own long before."""
+
+SHOWN = 5
+"""Objects that one finding names; the hundredth only hides them."""
 
 CRDS = ("modeltiers.weir.dev", "routingpolicies.weir.dev")
 
@@ -63,6 +69,15 @@ class Credential:
 
 
 @dataclass(frozen=True)
+class Unready:
+    """An object that does not do what it is there for, in the words of its status."""
+
+    object: str  # "ModelTier llm/budget"
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Seen:
     """Everything that was looked at; `Unseen` where that failed."""
 
@@ -78,6 +93,12 @@ class Seen:
     published: int | Unseen | None  # revision of the index; None: absent
     routers: Mapping[str, tuple[int | None, str | None]] | Unseen  # revision, and why a newer one is refused
     credentials: tuple[Credential, ...] | Unseen = field(default=())
+    lacking: tuple[str, ...] | Unseen = ()  # fields that this command knows, and the CRDs do not
+    services: Mapping[str, int | None] | Unseen = field(default_factory=dict)  # -> ready endpoints; None: absent
+    expires: float | Unseen | None = None  # seconds until no authority of `bundle` is valid any more
+    unready: tuple[Unready, ...] | Unseen = ()
+    unjudged: tuple[str, ...] | Unseen = ()  # objects that no operator has written a status of
+    unused: tuple[str, ...] | Unseen = ()  # policies whose callers are of namespaces that are not there
 
 
 Check = Callable[[Seen], Finding]
@@ -116,6 +137,11 @@ def crds(seen: Seen) -> Finding:
     missing = [name for name in CRDS if name not in seen.crds]
     if missing:
         return _bad("CRDs", f"not established: {', '.join(missing)}", "kubectl apply -f crds/, or crds.install=true")
+    if isinstance(seen.lacking, Unseen):
+        return _unknown("CRDs", seen.lacking)
+    if seen.lacking:
+        action = "kubectl apply --server-side -f crds/ of the operator's version; Helm upgrades them with crds.install"
+        return _bad("CRDs", f"older than this weir: they lack {_named(seen.lacking)}", action)
     return _good("CRDs", "both kinds are served")
 
 
@@ -157,6 +183,13 @@ def authority(seen: Seen) -> Finding:
     if isinstance(seen.webhook, frozenset) and seen.webhook != {seen.bundle}:
         action = "the operator puts it there: see its log, and that no other tool writes caBundle"
         return _bad("certificate", "the sidecars' webhook does not have the present authority: no pod gets one", action)
+    if isinstance(seen.expires, Unseen):
+        return _unknown("certificate", seen.expires)
+    if seen.expires is not None and seen.expires < EXPIRY_DAYS * 86_400:
+        when = f"ends in {seen.expires / 3600:.0f} h" if seen.expires > 0 else "has ended"
+        return _bad(
+            "certificate", f"the authority in ConfigMap {seen.installation}-ca {when}", "see the operator's log"
+        )
     return _good("certificate", "routers and webhook have the operator's authority")
 
 
@@ -193,7 +226,62 @@ def credentials(seen: Seen) -> Finding:
     return _good("credentials", f"all {len(seen.credentials)} that tiers refer to are there and labelled")
 
 
-CHECKS: tuple[Check, ...] = (kubernetes, clock, crds, pods, rights, authority, config, credentials)
+def services(seen: Seen) -> Finding:
+    """Do the names that callers and routers use lead anywhere?"""
+    if isinstance(seen.services, Unseen):
+        return _unknown("Services", seen.services)
+    absent = [name for name, ready in seen.services.items() if ready is None]
+    if absent:
+        return _bad("Services", f"not there: {', '.join(absent)}", "the chart makes them: helm get manifest")
+    empty = [name for name, ready in seen.services.items() if ready == 0]
+    if empty:
+        action = "see whether the pods that they select are ready: kubectl get endpointslices"
+        return _bad("Services", f"without a ready endpoint: {', '.join(empty)}", action)
+    return _good("Services", ", ".join(f"{name} {ready}" for name, ready in seen.services.items()))
+
+
+def objects(seen: Seen) -> Finding:
+    """Do all ModelTiers and RoutingPolicies do what they are there for?"""
+    for part in (seen.unready, seen.unjudged):
+        if isinstance(part, Unseen):
+            return _unknown("objects", part)
+    if seen.unready:
+        told = [f"{it.object} ({it.reason}: {it.message})" for it in seen.unready]  # type: ignore[union-attr]
+        return _bad("objects", f"not ready: {_named(told)}", "kubectl describe tells each condition")
+    if seen.unjudged:
+        action = "is their className this installation's? Does the operator look at their namespaces?"
+        return _bad("objects", f"no operator has looked at {_named(seen.unjudged)}", action)  # type: ignore[arg-type]
+    return _good("objects", "every ModelTier and RoutingPolicy is ready")
+
+
+def callers(seen: Seen) -> Finding:
+    """Can anybody use each policy?"""
+    if isinstance(seen.unused, Unseen):
+        return _unknown("callers", seen.unused)
+    if seen.unused:
+        action = "see spec.callers: it names or selects no namespace that is there"
+        return _bad("callers", f"nobody can use RoutingPolicy {_named(seen.unused)}", action)
+    return _good("callers", "every RoutingPolicy has somebody who may use it")
+
+
+CHECKS: tuple[Check, ...] = (
+    kubernetes,
+    clock,
+    crds,
+    pods,
+    services,
+    rights,
+    authority,
+    config,
+    credentials,
+    objects,
+    callers,
+)
+
+
+def _named(names: Sequence[str]) -> str:
+    rest = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest
 
 
 def _good(check: str, message: str) -> Finding:

@@ -8,18 +8,26 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import urllib3
+from cryptography import x509
 from kubernetes import client
 
-from weir_cli.doctor.checks import Credential, Seen, Unseen, Workload
+from weir_cli.cluster.api import Cluster
+from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
 from weir_cli.status.cluster import gateway_pages
 from weir_cli.status.pages import NoPages
-from weir_operator.observed import CREDENTIAL_LABEL
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile import compile_config
+from weir_operator.conditions import by_type
+from weir_operator.crdgen import crd
+from weir_operator.observed import CREDENTIAL_LABEL, Manifest, Observed
+from weir_operator.schemas import GROUP, KINDS, ROUTING_POLICY, VERSION
+from weir_operator.schemas.common import DEFAULT_CLASS, Kind
 from weir_operator.webhooks import configuration_name
 
 REQUEST_SECONDS = 10.0
@@ -45,6 +53,12 @@ def look(api_client: client.ApiClient, namespace: str, installation: str) -> See
         "published": it.published,
         "routers": it.routers,
         "credentials": it.credentials,
+        "lacking": it.lacking,
+        "services": it.services,
+        "expires": it.expires,
+        "unready": it.unready,
+        "unjudged": it.unjudged,
+        "unused": it.unused,
     }
     with ThreadPoolExecutor(len(parts)) as threads:
         found: dict[str, Any] = dict(zip(parts, threads.map(_seen, parts.values()), strict=True))
@@ -87,6 +101,38 @@ class _Look:
         found = api.list_custom_resource_definition(_request_timeout=REQUEST_SECONDS).items
         return frozenset(it.metadata.name for it in found if _is(it.status.conditions, "Established"))
 
+    def lacking(self) -> tuple[str, ...]:
+        """By the fields of both specs."""
+        api: Any = client.CustomObjectsApi(self._client)
+        group, version = "apiextensions.k8s.io", "v1"
+        found = api.list_cluster_custom_object(
+            group, version, "customresourcedefinitions", _request_timeout=REQUEST_SECONDS
+        )["items"]
+        there = {it["metadata"]["name"]: it for it in found}
+        own = {f"{kind.plural}.{GROUP}": crd(kind) for kind in KINDS}
+        return tuple(
+            f"{name.partition('.')[0]}.{path}"
+            for name in own
+            if name in there
+            for path in sorted(_paths(_spec(own[name])) - _paths(_spec(there[name])))
+        )
+
+    def services(self) -> dict[str, int | None]:
+        """Those of the installation, and cluster DNS."""
+        names = (self._installation, f"{self._installation}-operator")
+        wanted = [(self._namespace, name, f"kubernetes.io/service-name={name}") for name in names]
+        counts = {name: self._endpoints(namespace, labels) for namespace, name, labels in wanted}
+        dns = self._endpoints("kube-system", "k8s-app=kube-dns")
+        return counts if dns is None else {**counts, "cluster DNS": dns}  # some clusters have it elsewhere
+
+    def _endpoints(self, namespace: str, labels: str) -> int | None:
+        api: Any = client.DiscoveryV1Api(self._client)
+        found = api.list_namespaced_endpoint_slice(
+            namespace, label_selector=labels, _request_timeout=REQUEST_SECONDS
+        ).items
+        ready = {tuple(it.addresses) for slice_ in found for it in slice_.endpoints or () if it.conditions.ready}
+        return len(ready) if found else None
+
     def workloads(self) -> dict[str, Workload]:
         """The installation's Deployments."""
         api: Any = client.AppsV1Api(self._client)
@@ -101,7 +147,17 @@ class _Look:
         return {name: self._may(attributes) for name, attributes in self._needs()}
 
     def _needs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        gather = [
+            (group, resource, verbs, namespace)
+            for namespace in self._scopes()
+            for group, resource, verbs in (
+                (GROUP, "modeltiers", ("list", "watch")),
+                (GROUP, "routingpolicies", ("list", "watch")),
+                ("", "secrets", ("list", "watch")),
+            )
+        ]
         for group, resource, verbs, namespace in (
+            *gather,
             ("authentication.k8s.io", "tokenreviews", ("create",), ""),
             ("", "configmaps", ("list", "create", "update", "delete"), self._namespace),
             ("", "secrets", ("list", "create", "update", "delete"), self._namespace),
@@ -113,6 +169,15 @@ class _Look:
                 yield f"{verb} {resource}{where}", attributes
         for path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
             yield f"get {path}", {"path": path, "verb": "get"}
+
+    def _scopes(self) -> list[str]:
+        """The namespaces that the operator is to look at; an empty name: all."""
+        api: Any = client.AppsV1Api(self._client)
+        read, name = api.read_namespaced_deployment, f"{self._installation}-operator"
+        found = _or_none(lambda: read(name, self._namespace, _request_timeout=REQUEST_SECONDS))
+        arguments = found.spec.template.spec.containers[0].args or () if found else ()
+        option = next((it for it in arguments if it.startswith("--namespaces=")), "")
+        return option.partition("=")[2].split(",")
 
     def _may(self, attributes: dict[str, Any]) -> bool:
         account = f"system:serviceaccount:{self._namespace}:{self._installation}-operator"
@@ -140,6 +205,17 @@ class _Look:
         bundles = (it.client_config.ca_bundle or "" for it in found.webhooks or ())
         return frozenset(base64.b64decode(it).decode() for it in bundles)
 
+    def expires(self) -> float | None:
+        """Of the bundle, its last authority."""
+        pem = self.bundle()
+        if pem is None:
+            return None
+        try:
+            found = x509.load_pem_x509_certificates(pem.encode())
+        except ValueError:
+            return 0.0  # nobody can trust that
+        return max(it.not_valid_after_utc.timestamp() for it in found) - time.time()
+
     def published(self) -> int | None:
         """The revision of the index."""
         data = self._config_map(f"{self._installation}-index")
@@ -154,6 +230,42 @@ class _Look:
         """Of the gateway."""
         pages = gateway_pages(self._client, self._namespace, self._installation)
         return {it.router: (it.state["revision"], it.state["rejected"]) for it in pages}
+
+    def unready(self) -> tuple[Unready, ...]:
+        """Those whose condition Ready is False."""
+        return tuple(
+            Unready(_title(it), ready["reason"], ready["message"].partition(". ")[0])
+            for it in self._objects()
+            if (ready := by_type(it.status).get("Ready")) and ready["status"] == "False"
+        )
+
+    def unjudged(self) -> tuple[str, ...]:
+        """Those without any condition."""
+        return tuple(_title(it) for it in self._objects() if not by_type(it.status))
+
+    def unused(self) -> tuple[str, ...]:
+        """By the namespaces of the cluster."""
+        api: Any = client.CoreV1Api(self._client)
+        found = api.list_namespace(_request_timeout=REQUEST_SECONDS).items
+        namespaces = {it.metadata.name: it.metadata.labels or {} for it in found}
+        policies = tuple(self._listed(ROUTING_POLICY))
+        classes = {it.spec.get("className", DEFAULT_CLASS) for it in policies}
+        return tuple(
+            policy.key
+            for name in sorted(classes)
+            for policy in compile_config(
+                Observed(policies=policies, namespaces=namespaces, class_name=name),
+                catalogue=Catalogue.load(),
+                now=time.time(),
+            ).config.policies
+            if not any(it.namespaces is None or it.namespaces & namespaces.keys() for it in policy.callers)
+        )
+
+    def _objects(self) -> Iterator[Manifest]:
+        return (it for kind in KINDS for it in self._listed(kind))
+
+    def _listed(self, kind: Kind) -> Iterator[Manifest]:
+        return Cluster(self._client, self._namespace).all(kind, None)
 
     def credentials(self) -> tuple[Credential, ...]:
         """Of every tier that we may see."""
@@ -181,6 +293,25 @@ class _Look:
         if answer.status != 200:
             raise client.ApiException(status=answer.status, reason=answer.reason)
         return answer
+
+
+def _spec(body: Mapping[str, Any]) -> Any:
+    """The schema of a CRD's spec, of our version."""
+    versions = {it["name"]: it for it in body["spec"]["versions"]}
+    schema = versions.get(VERSION, {}).get("schema", {}).get("openAPIV3Schema", {})
+    return schema.get("properties", {}).get("spec", {})
+
+
+def _paths(schema: Mapping[str, Any], path: str = "spec") -> set[str]:
+    """Every field's, as far down as there are any."""
+    found = set()
+    for name, child in (schema.get("properties") or {}).items():
+        found |= {f"{path}.{name}", *_paths(child, f"{path}.{name}")}
+    return found | (_paths(schema["items"], path) if isinstance(schema.get("items"), Mapping) else set())
+
+
+def _title(it: Manifest) -> str:
+    return f"{it.kind} {it.key}"
 
 
 def _references(tier: Any) -> Iterator[tuple[str, str, str]]:

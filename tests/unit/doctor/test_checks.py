@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from weir_cli.doctor.checks import CHECKS, CRDS, Credential, Seen, Unseen, Verdict, Workload, examine
+from weir_cli.doctor.checks import CHECKS, CRDS, Credential, Seen, Unready, Unseen, Verdict, Workload, examine
 
 WELL = Seen(
     installation="weir",
@@ -34,7 +34,8 @@ def found(**changes: Any) -> list[tuple[str, Verdict, str, str]]:
 def test_all_is_well():
     assert found() == []
     assert [it.check for it in examine(WELL)] == [
-        "Kubernetes", "clock", "CRDs", "pods", "rights", "certificate", "config", "credentials",
+        "Kubernetes", "clock", "CRDs", "pods", "Services", "rights", "certificate", "config", "credentials",
+        "objects", "callers",
     ]  # fmt: skip
 
 
@@ -56,6 +57,24 @@ def test_all_is_well():
             "pods",
             "not ready: weir-operator 0/2",
             "kubectl describe pods --namespace weir-system",
+        ),
+        ({"lacking": ("modeltiers.spec.breaker",)}, "CRDs", "they lack modeltiers.spec.breaker", "crds.install"),
+        ({"services": {"weir": 2, "weir-operator": None}}, "Services", "not there: weir-operator", "chart"),
+        ({"services": {"weir": 0, "cluster DNS": 2}}, "Services", "without a ready endpoint: weir", "endpointslices"),
+        ({"expires": 7200.0}, "certificate", "the authority in ConfigMap weir-ca ends in 2 h", "log"),
+        ({"expires": -1.0}, "certificate", "has ended", "log"),
+        (
+            {"unready": (Unready("ModelTier llm/t", "SecretKeyNotFound", "no key 'k'"),)},
+            "objects",
+            "not ready: ModelTier llm/t (SecretKeyNotFound: no key 'k')",
+            "kubectl describe",
+        ),
+        ({"unjudged": ("ModelTier llm/t",)}, "objects", "no operator has looked at ModelTier llm/t", "className"),
+        (
+            {"unused": tuple(f"a/{number}" for number in range(7))},
+            "callers",
+            "nobody can use RoutingPolicy a/0, a/1, a/2, a/3, a/4, and 2 more",
+            "spec.callers",
         ),
         ({"rights": {"a b": True, "c d": False}}, "rights", "the operator may not: c d", "rbac.create"),
         ({"bundle": None}, "certificate", "there is no ConfigMap weir-ca", "the operator makes it"),
