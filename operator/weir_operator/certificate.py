@@ -25,6 +25,7 @@ from typing import TypeVar
 from kubernetes import client
 
 from weir_operator.authority import SPREAD, Kept, NotReadable, Pair, bundle, certificates, covers, names_of, renewed
+from weir_operator.owner import Owner
 from weir_operator.publication import Kind, ObjectId, PublishFailed
 from weir_operator.publish import labels
 from weir_operator.stored import Conflict, ObjectStore, Stored
@@ -63,6 +64,7 @@ class Certificate:
         installation: str,
         names: Sequence[str],
         *,
+        owner: Owner | None = None,
         on_authorities: Callable[[str], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -78,7 +80,7 @@ class Certificate:
         self._now = now
         self._on_authorities = on_authorities
         self._labels = labels(installation) | {"app.kubernetes.io/component": COMPONENT}
-        self._store = ObjectStore(api_client, namespace, self._labels)
+        self._store = ObjectStore(api_client, namespace, self._labels, owner)
         self._secret = ObjectId(Kind.SECRET, f"{installation}-operator-tls")
         self._bundle = ObjectId(Kind.CONFIG_MAP, f"{installation}-ca")
         self._known: tuple[bytes, datetime] | None = None  # the newest authority, and since when routers can have it

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import urllib3
 from kubernetes import client
 
+from weir_operator.owner import Owner, OwnerUnknown
+
 ADDRESS_ANNOTATION = "weir.dev/leader-address"
 """Where the leader's config server is (a URL): followers hand it the reports of their routers."""
 
@@ -56,6 +58,7 @@ class Lease:
         identity: str,
         seconds: int,
         labels: dict[str, str] | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """`identity` must differ from that of every other process."""
         self._api = client.CoordinationV1Api(api_client)
@@ -66,6 +69,7 @@ class Lease:
         """Where the leader's config server is, if that is us; told to the others."""
         self._seconds = seconds
         self._labels = labels or {}
+        self._owner = owner
 
     def read(self) -> Held | None:
         """None: there is none yet. Raises `LeaseFailed`."""
@@ -99,8 +103,14 @@ class Lease:
     def _model(self, old: Held | None) -> Any:
         if old is not None:
             return old.model.model_copy(deep=True)
-        metadata = client.V1ObjectMeta(name=self.name, labels=self._labels)
+        metadata = client.V1ObjectMeta(name=self.name, labels=self._labels, owner_references=self._owners())
         return client.V1Lease(metadata=metadata, spec=client.V1LeaseSpec())
+
+    def _owners(self) -> list[client.V1OwnerReference] | None:
+        try:
+            return self._owner.references() if self._owner else None
+        except OwnerUnknown as error:
+            raise LeaseFailed(str(error)) from None
 
     def _call(self, verb: str, function: Callable[..., Any], *arguments: Any) -> Held:
         try:

@@ -21,6 +21,7 @@ import msgspec
 from kubernetes import client
 
 from weir_operator.compile import Compiled
+from weir_operator.owner import Owner
 from weir_operator.publication import (
     ConfigTooLarge,
     Kind,
@@ -83,6 +84,7 @@ class Publisher:
         installation: str,
         *,
         leads: Callable[[], bool] = lambda: True,
+        owner: Owner | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`namespace` is the gateway's; `leads` is asked before each write. Raises `ValueError` for an installation
@@ -91,7 +93,7 @@ class Publisher:
         self.names = Names(installation)
         self._labels = labels(installation)
         self._selector = selector(installation)
-        self._store = ObjectStore(api_client, namespace, self._labels)
+        self._store = ObjectStore(api_client, namespace, self._labels, owner)
         self._leads = leads
         self._monotonic = monotonic
         self._revision = 0

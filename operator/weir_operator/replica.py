@@ -31,6 +31,7 @@ from weir_operator.lease import Lease
 from weir_operator.metrics import Metrics
 from weir_operator.mirror import Mirror
 from weir_operator.observed import Observed
+from weir_operator.owner import Owner
 from weir_operator.publish import Publisher, labels
 from weir_operator.reconciler import Reconciler, Steps
 from weir_operator.relay import Follower
@@ -66,6 +67,7 @@ class Replica:
     def _make_shared(self, settings: Settings, api_client: ApiClient) -> None:
         """What every replica does."""
         namespace, installation = settings.namespace, settings.installation
+        self._owner = Owner(api_client, settings.account)
         self._lease = Lease(
             api_client,
             namespace,
@@ -73,6 +75,7 @@ class Replica:
             identity=settings.identity,
             seconds=LEASE_SECONDS,
             labels={**labels(installation), "app.kubernetes.io/component": "operator"},
+            owner=self._owner,
         )
         self._leadership = Leadership(self._lease)
         self._mirror = Mirror(api_client, namespace, installation, self._published_changed)
@@ -81,6 +84,7 @@ class Replica:
             namespace,
             installation,
             server_names(settings.service_name, namespace),
+            owner=self._owner,
             on_authorities=self._signed_by,
         )
         self._keys = oidc.ClusterKeys(
@@ -109,7 +113,9 @@ class Replica:
         self._gatherer = Gatherer(
             api_client, class_name=settings.class_name, namespaces=settings.namespaces, on_change=self._changed
         )
-        publisher = Publisher(api_client, settings.namespace, settings.installation, leads=lambda: self.leads)
+        publisher = Publisher(
+            api_client, settings.namespace, settings.installation, leads=lambda: self.leads, owner=self._owner
+        )
         self._reporter = Reporter(
             StatusWriter(api_client),
             self._gatherer.manifests,

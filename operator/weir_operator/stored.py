@@ -14,6 +14,7 @@ import msgspec
 import urllib3
 from kubernetes import client
 
+from weir_operator.owner import Owner, OwnerUnknown
 from weir_operator.publication import Kind, ObjectId, PublishFailed
 
 REQUEST_TIMEOUT = 5.0
@@ -47,8 +48,12 @@ class ObjectStore:
     also `Conflict`.
     """
 
-    def __init__(self, api_client: client.ApiClient, namespace: str, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, api_client: client.ApiClient, namespace: str, labels: Mapping[str, str], owner: Owner | None = None
+    ) -> None:
+        """What is created gets the `labels` and the `owner`."""
         api = client.CoreV1Api(api_client)
+        self._owner = owner
         self._namespace = namespace
         self._labels = dict(labels)
         maps, secrets = Kind.CONFIG_MAP, Kind.SECRET
@@ -79,11 +84,18 @@ class ObjectStore:
         _fill(name.kind, model, files)
         common = {"body": model, "field_manager": FIELD_MANAGER}
         if old is None:
+            model.metadata.owner_references = self._owners()
             written = self._call("create", name, self._create[name.kind], **common)
         else:
             # The model carries the resourceVersion that was read, so what others wrote since is a conflict.
             written = self._call("update", name, self._replace[name.kind], name=name.name, **common)
         return _stored(name.kind, written)
+
+    def _owners(self) -> list[client.V1OwnerReference] | None:
+        try:
+            return self._owner.references() if self._owner else None
+        except OwnerUnknown as error:
+            raise PublishFailed(str(error)) from None
 
     def delete(self, old: Stored) -> None:
         """Removes the object, unless it has changed since it was read."""

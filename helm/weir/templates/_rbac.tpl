@@ -3,14 +3,14 @@
 {{- define "weir.gatherRules" -}}
 - apiGroups: [weir.dev]
   resources: [modeltiers, routingpolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [weir.dev]
   resources: [modeltiers/status, routingpolicies/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [secrets]
   verbs: [list, watch]
-- apiGroups: ["", events.k8s.io]
+- apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}

@@ -1,0 +1,99 @@
+"""Further models and policies that scenarios bring along, beside those of the README's example."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import yaml
+from world import TEAM, Object, apply, kubectl
+
+PLATFORM = "llm"
+STREAM_SECONDS = 30
+"""How long a stream of the model `slow` takes: longer than a rolling update."""
+
+MODELS = [
+    {"name": "slow", "ttft": "100ms", "tokens_per_second": 4, "answer_tokens": 4 * STREAM_SECONDS},
+    {"name": "vault"},
+]
+
+
+def simulator() -> None:
+    """A second simulator, with `MODELS`."""
+    metadata = {"name": "stage", "namespace": PLATFORM}
+    labels = {"app": "stage"}
+    container = {
+        "name": "simulator",
+        "image": os.environ["IMAGE"],
+        "args": ["sim", "/models/models.yaml", "--listen", "0.0.0.0:9100"],
+        "readinessProbe": {"httpGet": {"path": "/_sim/stats", "port": 9100}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "models", "mountPath": "/models"}],
+    }
+    spec = {
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        "volumes": [{"name": "models", "configMap": {"name": "stage"}}],
+    }
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {"models.yaml": yaml.safe_dump({"models": MODELS})},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {"selector": {"matchLabels": labels}, "template": template},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 9100}]},
+        },
+    )
+    kubectl("rollout", "status", "deployment/stage", "--namespace", PLATFORM, "--timeout=60s")
+
+
+def tier(model: str, **backend: Any) -> Object:
+    """A ModelTier of one simulated model, for all namespaces."""
+    one = {
+        "name": model,
+        "provider": "OpenAI",
+        "baseURL": "http://stage.llm/v1",
+        "model": model,
+        "price": {"input": "1", "output": "2"},
+    }
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "ModelTier",
+        "metadata": {"name": model, "namespace": PLATFORM},
+        "spec": {"grants": [{"namespaces": {"from": "All"}}], "backends": [one | backend]},
+    }
+
+
+def policy(name: str, model: str, *, to: str) -> Object:
+    """A RoutingPolicy of team-a: `model` goes to the tier `to`."""
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "RoutingPolicy",
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": {
+            "models": [{"name": model}],
+            "routes": [{"name": "all", "tiers": [{"name": to, "namespace": PLATFORM}]}],
+        },
+    }
+
+
+def asked(model: str) -> list[Object]:
+    """What the simulator was asked for this model, headers and all."""
+    program = (
+        f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/_sim/requests/{model}').read().decode())"
+    )
+    printed = kubectl("exec", "--namespace", PLATFORM, "deployment/stage", "--", "/opt/weir/bin/python", "-c", program)
+    found: list[Object] = json.loads(printed)
+    return found

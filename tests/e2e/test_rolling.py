@@ -1,0 +1,102 @@
+"""Pods of the gateway come and go, and callers do not notice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import stage
+from world import NAMESPACE, ROOT, Application, Object, Weir, apply, helm, kubectl, until
+
+STREAMS = 200
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models(weir: Weir, application: Application) -> None:
+    """A model whose streams take `stage.STREAM_SECONDS`."""
+    stage.simulator()
+    apply(stage.tier("slow"), stage.policy("slow", "slow", to="slow"))
+    until(lambda: application.ask("auto")["status"] == 200)
+
+
+@contextmanager
+def steady(application: Application, seconds: int) -> Iterator[None]:
+    """The block runs while the application asks all the time; afterwards each request must have been answered."""
+    with application.asking("steady", "auto", str(seconds)) as lines:
+        assert next(lines)["started"]
+        done = threading.Event()
+        result: list[Object] = []
+
+        def collect() -> None:
+            result.append(next(lines))
+            done.set()
+
+        threading.Thread(target=collect, daemon=True).start()
+        yield
+        assert done.wait(seconds + 60)
+    (end,) = result
+    print(end)
+    assert set(end["outcomes"]) == {"ok"}
+
+
+def test_a_rolling_update_cuts_none_of_200_streams(weir: Weir, application: Application) -> None:
+    before = {pod["metadata"]["name"] for pod in weir.pods("gateway")}
+    # Given 200 streams that are open
+    with application.asking("streams", "slow", str(STREAMS)) as lines:
+        assert next(lines)["open"] == STREAMS
+        # When every pod of the gateway is replaced
+        kubectl("rollout", "restart", "deployment/weir-gateway", "--namespace", NAMESPACE)
+        weir.rolled_out()
+        assert not before & {pod["metadata"]["name"] for pod in weir.pods("gateway")}
+        # Then each stream is read to its end
+        reached = next(lines)["reached"]
+    assert reached == {"open": STREAMS, "finish: stop": STREAMS}
+
+    # And the old pods go as soon as that is so, long before their grace is over
+    def all_pods() -> set[str]:
+        listed = kubectl("get", "pods", "--namespace", NAMESPACE, "--output=name")
+        return {line.removeprefix("pod/") for line in listed.splitlines()}
+
+    until(lambda: not before & all_pods(), 60)
+
+
+def test_an_upgrade_and_its_rollback_keep_serving(weir: Weir, application: Application) -> None:
+    chart = ["weir", str(ROOT / "helm" / "weir"), "--namespace", NAMESPACE]
+    # Given callers who ask all the time
+    with steady(application, 45):
+        # When a release is upgraded, both parts of it, and rolled back
+        helm(
+            "upgrade",
+            *chart,
+            "--reuse-values",
+            "--set",
+            "gateway.logRequests=false,operator.podLabels.upgraded=yes",
+            "--wait",
+        )
+        weir.rolled_out()
+        helm("rollback", "weir", "--namespace", NAMESPACE, "--wait")
+        weir.rolled_out()
+        # Then every request is answered
+
+
+def test_a_drain_takes_one_pod_at_a_time(weir: Weir, application: Application) -> None:
+    def evict(pod: str) -> str:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+        return kubectl("create", "--raw", path, "--filename", "-", input=json.dumps(body), check=False)
+
+    # Given callers who ask all the time, and a budget that allows one pod to be missing
+    weir.rolled_out()
+    first, second = (pod["metadata"]["name"] for pod in weir.pods("gateway"))
+    with steady(application, 25):
+        # When a drain evicts one pod
+        assert "Success" in evict(first)
+        # Then the other one stays until there is another
+        refused = evict(second)
+        assert "disruption budget" in refused
+        until(lambda: "Success" in evict(second))
+        weir.rolled_out()
+        # And every request is answered

@@ -1,0 +1,215 @@
+"""What the scenarios are told in: the cluster, the installed Weir, and an application with an unchanged SDK."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "weir-system"
+TEAM = "team-a"
+PATIENCE = 120.0
+"""Seconds for what takes a few: the machine may be busy with something else."""
+
+Object = dict[str, Any]
+
+
+def kubectl(*args: str, input: str | None = None, check: bool = True, timeout: float = PATIENCE) -> str:
+    """What `kubectl args` prints."""
+    command = ["kubectl", *args]
+    done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout + ("" if check else done.stderr)
+
+
+def apply(*objects: Object) -> None:
+    """`kubectl apply`."""
+    kubectl("apply", "--filename", "-", input=yaml.safe_dump_all(objects))
+
+
+def helm(*args: str) -> str:
+    """What `helm args` prints."""
+    done = subprocess.run(["helm", *args], capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
+    assert done.returncode == 0, f"helm {' '.join(args)}\n{done.stdout}{done.stderr}\n{diagnosis()}"
+    return done.stdout
+
+
+def until(what: Callable[[], Any], seconds: float = PATIENCE, pause: float = 0.1) -> Any:
+    """Waits until `what` gives something true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s\n{diagnosis()}"
+        time.sleep(pause)
+    return found
+
+
+def diagnosis() -> str:
+    """What one would look at first."""
+    shown = [
+        kubectl("get", "pods", "--all-namespaces", "--output=wide", check=False),
+        kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp", check=False)[-3000:],
+        kubectl("get", "modeltiers,routingpolicies", "--all-namespaces", check=False),
+    ]
+    logs = ("logs", "--namespace", NAMESPACE, "--tail=20")
+    shown += [kubectl(*logs, f"deployment/weir-{part}", check=False) for part in ("operator", "gateway")]
+    return "\n".join(shown)
+
+
+class Weir:
+    """The installation."""
+
+    def __init__(self, first_answer: str, seconds: float) -> None:
+        self.first_answer = first_answer
+        self.seconds = seconds
+
+    def pods(self, component: str) -> list[Object]:
+        """Pods of the gateway or the operator that are not about to go, as the API server has them."""
+        listed = json.loads(
+            kubectl(
+                "get", "pods", "--namespace", NAMESPACE, "--output=json",
+                f"--selector=app.kubernetes.io/instance=weir,app.kubernetes.io/component={component}",
+            )
+        )  # fmt: skip
+        return [it for it in listed["items"] if "deletionTimestamp" not in it["metadata"]]
+
+    def gateways(self) -> list[str]:
+        """URLs of the gateway's pods."""
+        return [f"http://{it['status']['podIP']}:8080" for it in self.pods("gateway")]
+
+    def rolled_out(self, component: str = "gateway") -> None:
+        """Waits until the Deployment is as it should be, and what is older is about to go."""
+        kubectl(
+            "rollout", "status", f"deployment/weir-{component}", "--namespace", NAMESPACE, f"--timeout={PATIENCE:g}s"
+        )
+
+
+class Application:
+    """A pod with `ask.py`."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self.name, self.namespace = name, namespace
+
+    @classmethod
+    def deployed(cls, weir: Weir, name: str = "application", *, key_secret: str | None = None) -> Application:
+        """A Deployment of one pod in team-a; with `key_secret` it shows that API key instead of a token."""
+        token = {"serviceAccountToken": {"audience": "weir/weir", "path": "token", "expirationSeconds": 3600}}
+        env: list[Object] = [{"name": "WEIR_URL", "value": f"http://weir.{NAMESPACE}/v1"}]
+        if key_secret is not None:
+            reference = {"name": key_secret, "key": "key"}
+            env.append({"name": "KEY", "valueFrom": {"secretKeyRef": reference}})
+        container = {
+            "name": "application",
+            "image": os.environ["APP_IMAGE"],
+            "env": env,
+            "volumeMounts": [{"name": "weir", "mountPath": "/var/run/secrets/weir"}],
+        }
+        spec = {
+            "serviceAccountName": name,
+            "securityContext": {"fsGroup": 65532},
+            "terminationGracePeriodSeconds": 1,
+            "containers": [container],
+            "volumes": [{"name": "weir", "projected": {"sources": [token]}}],
+        }
+        metadata = {"name": name, "namespace": TEAM}
+        labels = {"app": name}
+        apply(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": metadata,
+                "spec": {
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": spec},
+                },
+            },
+        )
+        kubectl("rollout", "status", f"deployment/{name}", "--namespace", TEAM, f"--timeout={PATIENCE:g}s")
+        return cls(name, TEAM)
+
+    def ask(self, model: str = "auto") -> Object:
+        """One request: its status, the text, and where it went."""
+        return next(self.run("one", model))
+
+    @contextlib.contextmanager
+    def asking(self, what: str, *args: str) -> Iterator[Iterator[Object]]:
+        """`ask.py what args` in the pod, and the lines that it says, as they come."""
+        command = ["kubectl", "exec", "--namespace", self.namespace, f"deployment/{self.name}", "--"]
+        process = subprocess.Popen(
+            [*command, "/app/venv/bin/python", "ask.py", what, *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        watchdog = threading.Timer(300, process.kill)
+        watchdog.start()
+        try:
+            yield _lines(process)
+        finally:
+            watchdog.cancel()
+            process.kill()
+            process.communicate()
+
+    def run(self, what: str, *args: str) -> Iterator[Object]:
+        """All that `ask.py what args` says."""
+        with self.asking(what, *args) as lines:
+            yield from lines
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[Object]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield json.loads(line)
+    assert process.wait() == 0, process.stderr.read() if process.stderr else ""
+
+
+def readme_commands() -> list[str]:
+    """The commands of the README's section on installing, as they stand."""
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"```shell\n(.*?)```", readme, re.DOTALL)
+    return [line for line in re.sub(r"\\\n", "", block).splitlines() if line.strip()]
+
+
+def install() -> Weir:
+    """Runs the README's commands, but for the one that builds the image; the last asks for an answer."""
+    for leftover in ("modeltiers", "routingpolicies"):
+        kubectl("delete", leftover, "--all", "--all-namespaces", "--ignore-not-found", check=False)
+    repository, _, tag = os.environ["IMAGE"].rpartition(":")
+    image = f" --set image.repository={repository} --set image.tag={tag}"
+    background = []
+    output = ""
+    began = time.monotonic()
+    try:
+        for command in readme_commands():
+            if command.startswith("make "):
+                continue
+            if command.startswith("helm install") and not os.environ.get("WEIR_E2E_NODE"):
+                command += image  # a name in a registry; on our own node it is the one that the README has
+            if command.endswith("&"):
+                process = subprocess.Popen(
+                    ["bash", "-c", f"exec {command.removesuffix('&')}"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+                )
+                background.append(process)
+                assert process.stdout is not None
+                process.stdout.readline()  # it says that it forwards
+                continue
+            # `timeout`, so that a command that hangs is told like one that fails: with a look at the cluster.
+            limited = ["timeout", "180", "bash", "-c", command]
+            done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}\n{diagnosis()}"
+            output = done.stdout
+    finally:
+        for process in background:
+            process.terminate()
+            process.communicate()
+    return Weir(output, time.monotonic() - began)
