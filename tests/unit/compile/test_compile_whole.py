@@ -48,6 +48,15 @@ def test_one_key_is_one_caller(catalogue):
     assert [(it.object, it.reason) for it in result.problems] == [("Secret/team-a/two", Reason.API_KEY_REPEATED)]
 
 
+def test_a_key_in_two_namespaces_is_nobodys(catalogue):
+    copied = {ObjectName("aaa", "copy"): api_key(), ObjectName("team-a", "ci"): api_key()}
+    result = compile_config(Observed(secrets=copied), catalogue=catalogue, now=0.0)
+    assert not result.secrets.caller_keys
+    found = [(it.object, it.reason) for it in result.problems]
+    assert found == [("Secret/aaa/copy", Reason.API_KEY_REPEATED), ("Secret/team-a/ci", Reason.API_KEY_REPEATED)]
+    assert "team-a" not in result.problems[0].message
+
+
 def test_a_secret_without_the_label_is_no_callers_key(catalogue):
     assert not with_secrets(catalogue, ci=replace(api_key(), labels={})).secrets.caller_keys
 
