@@ -13,10 +13,18 @@ import yaml
 from apiserver import ApiServer
 
 from cli.shell import weir
-from support.kube import run
+from support.kube import apply, run
+from support.people import tenant
 from support.stand import config_for
 from weir_router.app import Router
 from weir_router.contract import Secrets
+
+POLICY = """
+apiVersion: weir.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: auto, namespace: %s}
+spec: {models: [{name: auto-%s}], routes: [{name: all, tiers: [{name: budget}]}]}
+"""
 
 
 def address() -> str:
@@ -83,3 +91,17 @@ def test_an_installation_that_is_not_there_is_said(apiserver: ApiServer, routers
     options = ("-n", routers, "--installation", "other")
     done = weir("status", *options, env={"KUBECONFIG": str(apiserver.kubeconfig)})
     assert (done.returncode, "no running router of installation other" in done.stderr) == (2, True)
+
+
+def test_a_tenant_gets_what_the_statuses_of_their_own_objects_say(cluster: ApiServer, routers: str, tmp_path: Path):
+    team = f"{routers}-team"
+    run(cluster, "create", "namespace", team)
+    apply(cluster, POLICY % (team, team))
+    ready = {"type": "Ready", "status": "False", "reason": "NoUsableRoutes", "message": "no route can be used"}
+    status = {"status": {"conditions": [{**ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps(status))
+    run(cluster, "-n", team, "patch", "rp", "auto", *patch)
+    done = weir("status", "-n", routers, "-o", "json", env=tenant(cluster, team, tmp_path))
+    assert (done.returncode, "you may not see the figures of all tenants" in done.stderr) == (1, True), done.stderr
+    (it,) = json.loads(done.stdout)["objects"]
+    assert (it["object"], it["ready"], it["reason"]) == (f"RoutingPolicy {team}/auto", "False", "NoUsableRoutes")

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from weir_cli.output import Exit, Format, console, errors, fail, print_json
+from weir_cli.status import own
 from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
 from weir_cli.status.pages import NoPages, from_urls
 
@@ -38,9 +39,13 @@ def status(
     kubectl weir status --namespace weir-system --seconds 10
 
     In a cluster the routers are asked by way of the API server, which lets you if you may get pods/proxy in the
-    installation's namespace: what is shown is of all tenants.
-    Exit code 0: shown; 1: a model is out, or a router refuses its config; 2: no router can be asked.
+    installation's namespace, and list RoutingPolicies of all: what is shown is of all tenants. Whoever may not gets
+    what the statuses in their own namespace say.
+    Exit code 0: shown; 1: a model is out, or a router refuses its config, or your own is not ready; 2: no router can be
+    asked.
     """
+    if not urls:
+        _own(namespace, context, output)
     ask: Callable[[], list[Page]]
     try:
         ask = (lambda: from_urls(urls)) if urls else _cluster(namespace, installation, context)
@@ -57,6 +62,20 @@ def status(
             errors.print(line, highlight=False, soft_wrap=True)
     if found.rejected or any(set(it.states) != {"closed"} for it in found.backends.values()):
         raise typer.Exit(Exit.PROBLEMS)
+
+
+def _own(namespace: str | None, context: str | None, output: Format) -> None:
+    """Shows one's own objects, and ends the command, if that is all that one may see."""
+    mine = own.own(namespace, context)
+    if mine is None:
+        return
+    note = "you may not see the figures of all tenants (get pods/proxy where Weir is, list routingpolicies everywhere)"
+    errors.print(f"note: {note}: what follows is what the operator says of yours", highlight=False, soft_wrap=True)
+    if output is Format.JSON:
+        print_json({"namespace": mine[0], "objects": mine[1]})
+    else:
+        console.print(own.table(*mine))
+    raise typer.Exit(Exit.PROBLEMS if any(it.ready == "False" for it in mine[1]) else Exit.OK)
 
 
 def _cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:
