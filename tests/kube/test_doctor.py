@@ -65,7 +65,10 @@ def test_what_is_there_is_seen(cluster: ApiServer, api: ApiClient, namespace: st
         "spec": {
             "replicas": 2,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "o", "image": "o"}]}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "o", "image": "o", "args": ["--namespaces=a,b"]}]},
+            },
         },
     }
     run(cluster, "create", "-f", "-", input=json.dumps(deployment))
@@ -76,6 +79,8 @@ def test_what_is_there_is_seen(cluster: ApiServer, api: ApiClient, namespace: st
     seen = look(api, namespace, "weir")
     assert (seen.workloads, seen.bundle, seen.published) == ({"weir-operator": Workload(0, 2)}, "PEM", 7)
     assert seen.rights["create tokenreviews"] is True  # type: ignore[index]
+    gathers = {name for name in seen.rights if "modeltiers" in name}  # type: ignore[union-attr]
+    assert gathers == {f"{verb} modeltiers in {where}" for verb in ("list", "watch") for where in "ab"}
 
 
 def test_a_secret_is_looked_at_without_what_is_in_it(cluster: ApiServer, api: ApiClient, namespace: str):
