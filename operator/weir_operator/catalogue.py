@@ -49,10 +49,10 @@ class Vendor:
 
     def owns(self, base_url: str) -> bool:
         """Whether the base URL is one of this vendor's."""
-        try:
-            host = urlsplit(base_url).hostname or ""
-        except ValueError:  # an address in brackets that is none
-            return False
+        return self.is_at(_host(base_url))
+
+    def is_at(self, host: str) -> bool:
+        """Whether the host is one of this vendor's."""
         return any(fnmatchcase(host, pattern) for pattern in self.hosts)
 
 
@@ -119,13 +119,21 @@ class Catalogue:
     def _at(self, found: Iterable[Entry], base_url: str | None) -> list[Entry]:
         if base_url is None:
             return list(found)
-        owners = {it.name for it in self.vendors.values() if it.owns(base_url)}
+        host = _host(base_url)
+        owners = {it.name for it in self.vendors.values() if it.is_at(host)}
         if owners:
             return [it for it in found if it.vendor in owners]
         return [it for it in found if not self.vendors[it.vendor].hosting]
 
     def _rank(self, entry: Entry, provider: Dialect) -> tuple[bool, bool, float]:
         return (entry.provider is not provider, self.vendors[entry.vendor].hosting, -entry.price_per_request)
+
+
+def _host(base_url: str) -> str:
+    try:
+        return urlsplit(base_url).hostname or ""
+    except ValueError:  # an address in brackets that is none
+        return ""
 
 
 def _in_dialect(entry: Entry, provider: Dialect) -> Entry:

@@ -22,7 +22,7 @@ from weir_operator import oidc
 from weir_operator.admin import Admin
 from weir_operator.catalogue import Catalogue
 from weir_operator.certificate import Certificate, server_names
-from weir_operator.compile import Compiled, compile_config
+from weir_operator.compile import Compiled, Specs, compile_config
 from weir_operator.distribute import ConfigServer, listen
 from weir_operator.gather import Gatherer
 from weir_operator.headcount import Headcount
@@ -61,6 +61,7 @@ class Replica:
         self._told_routers = 1  # by the last compile
         self._headcount = Headcount(1, time.monotonic())
         self._catalogue = Catalogue.load()
+        self._specs = Specs()
         self._make_shared(settings, api_client)
         self._make_leading(settings, api_client)
 
@@ -255,7 +256,9 @@ class Replica:
         return self._gatherer.observed() if self._keys.asked.is_set() else None
 
     def _compile(self, observed: Observed) -> Compiled:
-        compiled = compile_config(observed, catalogue=self._catalogue, now=time.time(), tokens=self._keys.trust)
+        compiled = compile_config(
+            observed, catalogue=self._catalogue, now=time.time(), tokens=self._keys.trust, specs=self._specs
+        )
         config = msgspec.structs.replace(compiled.config, routers=self._told_routers)
         return dataclasses.replace(compiled, config=config)
 

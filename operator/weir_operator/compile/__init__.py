@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile.keys import caller_keys
 from weir_operator.compile.overlap import Conflict, conflicts, precedence
-from weir_operator.compile.report import Report
+from weir_operator.compile.report import Report, Specs
 from weir_operator.compile.routing import Surroundings, compile_policy, unreadable_policy
 from weir_operator.compile.tiers import CompiledTier, compile_tier
 from weir_operator.observed import Manifest, ObjectName, Observed
@@ -29,7 +29,7 @@ from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy, Secrets, TokenTrust
 
-__all__ = ["Compiled", "compile_config", "ours"]
+__all__ = ["Compiled", "Specs", "compile_config", "ours"]
 
 T = TypeVar("T")
 
@@ -44,23 +44,32 @@ class Compiled:
 
 
 def compile_config(
-    observed: Observed, *, catalogue: Catalogue, revision: int = 0, now: float, tokens: TokenTrust | None = None
+    observed: Observed,
+    *,
+    catalogue: Catalogue,
+    revision: int = 0,
+    now: float,
+    tokens: TokenTrust | None = None,
+    specs: Specs | None = None,
 ) -> Compiled:
     """Compiles everything of `observed.class_name`; `now` is in seconds since the epoch. Never raises.
 
-    `tokens` is which ServiceAccount tokens routers accept; None, as on a laptop: none.
+    `tokens` is which ServiceAccount tokens routers accept; None, as on a laptop: none. `specs` is handed
+    in again by whoever compiles again and again.
     """
+    specs = specs or Specs()
+    specs.begin()
     tiers: dict[str, CompiledTier] = {}
     policies: dict[ObjectName, Policy] = {}
     problems: list[Problem] = []
     for manifest in ours(observed.tiers, observed.class_name):
-        tier, found = _guarded(manifest, lambda report: _tier(report, observed, catalogue))
+        tier, found = _guarded(manifest, lambda report: _tier(report, specs, observed, catalogue))
         problems += found
         if tier is not None:
             tiers[tier.key] = tier
     around = Surroundings(tiers, observed, now)
     for manifest in ours(observed.policies, observed.class_name):
-        policy, found = _guarded(manifest, lambda report: _policy(report, around))
+        policy, found = _guarded(manifest, lambda report: _policy(report, specs, around))
         problems += found
         policy = policy or unreadable_policy(manifest, observed)
         if policy is not None:
@@ -92,13 +101,13 @@ def _class_of(spec: Any) -> str:
     return stated if isinstance(stated, str) else DEFAULT_CLASS
 
 
-def _tier(report: Report, observed: Observed, catalogue: Catalogue) -> CompiledTier | None:
-    spec = report.parse(ModelTierSpec)
+def _tier(report: Report, specs: Specs, observed: Observed, catalogue: Catalogue) -> CompiledTier | None:
+    spec = specs.read(report, ModelTierSpec)
     return compile_tier(spec, report, observed, catalogue) if spec else None
 
 
-def _policy(report: Report, around: Surroundings) -> Policy | None:
-    spec = report.parse(RoutingPolicySpec)
+def _policy(report: Report, specs: Specs, around: Surroundings) -> Policy | None:
+    spec = specs.read(report, RoutingPolicySpec)
     return compile_policy(spec, report, around) if spec else None
 
 

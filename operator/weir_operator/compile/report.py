@@ -36,6 +36,32 @@ MAX_ERRORS = 20
 """Of one spec; the first few say what is wrong, the hundredth only hides them."""
 
 
+class Specs:
+    """What was read of specs before: an operator compiles a thousand objects again because one has changed.
+
+    It changes no result, only how long it takes. For one compile at a time.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[Any, Model | None, list[Problem]]] = {}
+        self._now: dict[str, tuple[Any, Model | None, list[Problem]]] = {}
+
+    def begin(self) -> None:
+        """A compile begins: what the last one did not ask for is forgotten."""
+        self._before, self._now = self._now, {}
+
+    def read(self, report: Report, model: type[M]) -> M | None:
+        """The object's spec, and its problems into `report`."""
+        manifest = report.manifest
+        known = self._before.get(manifest.id)
+        if known is None or known[0] != manifest.spec:
+            read = Report(manifest)
+            known = manifest.spec, read.parse(model), read.problems
+        self._now[manifest.id] = known
+        report.problems += known[2]
+        return known[1] if isinstance(known[1], model) else None
+
+
 class Report:
     """The problems of one object."""
 

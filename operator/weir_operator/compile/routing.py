@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -26,7 +27,7 @@ from weir_operator.policies import (
 )
 from weir_operator.schemas import routingpolicy as schema
 from weir_operator.schemas.common import From, TierReference, seconds, timestamp
-from weir_operator.schemas.rules import Model
+from weir_operator.schemas.rules import Model, unstated
 from weir_router import contract
 
 M = TypeVar("M", bound=Model)
@@ -42,6 +43,11 @@ class Surroundings:
     tiers: Mapping[str, CompiledTier]
     observed: Observed
     now: float  # seconds since the epoch
+
+    @cached_property
+    def usable(self) -> Mapping[str, contract.Tier]:
+        """The tiers as routers get them."""
+        return {key: it.tier for key, it in self.tiers.items()}
 
 
 def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surroundings) -> contract.Policy:
@@ -79,7 +85,7 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surro
         baseline=baseline,
         min_confidence=float(spec.classifier.min_confidence),
         failover=_failover(spec.failover),
-        queue=_queue(spec.queue or schema.Queue()),
+        queue=_queue(spec.queue or unstated(schema.Queue)),
         override=override,
         limits=limit(f"policy/{manifest.key}", limits),
         max_request_bytes=limits.request_bytes if limits else None,
@@ -129,7 +135,7 @@ class _References:
 
 
 def _routes(spec: schema.RoutingPolicySpec, references: _References) -> tuple[contract.Route, ...]:
-    tiers = {key: it.tier for key, it in references.around.tiers.items()}
+    tiers = references.around.usable
     kept: list[contract.Route] = []
     for number, stated in enumerate(spec.routes):
         path = f"spec.routes[{number}]"
@@ -149,13 +155,13 @@ def _route(stated: schema.Route, path: str, references: _References) -> contract
         tier = references.resolve(reference, f"{path}.tiers[{number}]", seen=seen)
         if tier is not None:
             tiers.append(tier)
-    when = stated.when or schema.When()
+    when = stated.when or unstated(schema.When)
     require = dict(when.require.labels) if when.require else {}
     return contract.Route(name=stated.name, tiers=tuple(tiers), when=_when(when, references), require=require)
 
 
 def _when(stated: schema.When, references: _References) -> contract.When:
-    tokens = stated.prompt_tokens or schema.PromptTokens()
+    tokens = stated.prompt_tokens or unstated(schema.PromptTokens)
     known = references.around.observed.namespaces
     return contract.When(
         complexity=frozenset(stated.complexity or ()),

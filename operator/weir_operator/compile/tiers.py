@@ -16,6 +16,7 @@ from weir_operator.observed import ObjectName, Observed, SecretKey
 from weir_operator.policies import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts, findings, removed
 from weir_operator.schemas import modeltier as schema
 from weir_operator.schemas.common import From, Objectives, RateLimits, seconds
+from weir_operator.schemas.rules import unstated
 from weir_router import contract
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ def _facts(stated: schema.Backend, namespace: str, observed: Observed, known: En
             # `echo key | base64` leaves a line end that no header could carry.
             value = secret.data[reference.key].decode("utf-8", "replace").rstrip("\r\n")
     base_url = stated.base_url or schema.DEFAULT_BASE_URL[stated.provider]
-    price = _price(stated.price or schema.Price(), known)
+    price = _price(stated.price or unstated(schema.Price), known)
     return BackendFacts(namespace, base_url.rstrip("/"), stated.model, price, reference, secret, value)
 
 
@@ -113,12 +114,12 @@ def _backend(
         model=stated.model,
         credential=credential,
         price=facts.price,
-        limits=_limits(stated.limits or schema.BackendLimits(), known),
+        limits=_limits(stated.limits or unstated(schema.BackendLimits), known),
         capabilities=frozenset(stated.capabilities) if stated.capabilities is not None else capabilities,
-        objectives=_objectives(stated.objectives or Objectives(), spec.objectives or Objectives()),
-        timeouts=_timeouts(stated.timeouts or schema.Timeouts(), spec.timeouts or schema.Timeouts()),
-        breaker=_breaker(spec.breaker or schema.Breaker()),
-        parameters=_parameters(stated.parameters or schema.Parameters(), known),
+        objectives=_objectives(stated.objectives or unstated(Objectives), spec.objectives or unstated(Objectives)),
+        timeouts=_timeouts(stated.timeouts or unstated(schema.Timeouts), spec.timeouts or unstated(schema.Timeouts)),
+        breaker=_breaker(spec.breaker or unstated(schema.Breaker)),
+        parameters=_parameters(stated.parameters or unstated(schema.Parameters), known),
         labels=dict(stated.labels or {}),
         state=stated.state,
         weight=stated.weight or 1,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -111,3 +112,12 @@ class Model(BaseModel):
             rules = [item for rule in cls.RULES for item in rule.validations]
             handler.resolve_ref_schema(json_schema)["x-kubernetes-validations"] = rules
         return json_schema
+
+
+M = TypeVar("M", bound=Model)
+
+
+@cache
+def unstated(model: type[M]) -> M:
+    """The object that states nothing; one for all, since it is frozen and costs as much to make as a real one."""
+    return model()

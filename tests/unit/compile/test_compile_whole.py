@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_operator.catalogue import Catalogue
-from weir_operator.compile import compile_config
+from weir_operator.compile import Specs, compile_config
+from weir_operator.compile.report import Report
 from weir_operator.observed import Manifest, ObjectName, Observed, SecretData
 from weir_operator.problems import Problem, Reason
 from weir_router.contract import CallerKey
@@ -229,3 +230,27 @@ def test_whatever_is_wrong_with_one_object_the_good_ones_serve(catalogue, tier_s
     assert (good.not_ready, good.routes[0].tiers[0].tier) == (None, "default/good")
     assert all(isinstance(it, Problem) and it.message and it.action for it in result.problems)
     assert not any(it.reason is Reason.COMPILER_BUG for it in result.problems)
+
+
+def test_what_was_read_of_specs_before_changes_no_result(catalogue):
+    specs = Specs()
+    stages = [changed_tier(), changed_tier(selection="Fastest"), changed_tier(selection="Fastest"), changed_tier()]
+    for tier in [*stages, None, stages[1]]:
+        observed = Observed(tiers=(tier,) if tier else ())
+        again = compile_config(observed, catalogue=catalogue, now=0.0, specs=specs)
+        assert again == compile_config(observed, catalogue=catalogue, now=0.0)
+
+
+def test_a_spec_is_read_again_only_if_it_is_another(catalogue, monkeypatch):
+    read = []
+    parse = Report.parse
+    monkeypatch.setattr(Report, "parse", lambda report, model: read.append(report.manifest.id) or parse(report, model))
+    specs = Specs()
+    for tier in (changed_tier(), changed_tier(), changed_tier(selection="LeastLatency")):
+        compile_config(Observed(tiers=(tier,)), catalogue=catalogue, now=0.0, specs=specs)
+    assert len(read) == 2
+
+
+def changed_tier(**changes: Any) -> Manifest:
+    backend = {"name": "b", "provider": "OpenAI", "model": "m", "baseURL": "http://models:8000/v1"}
+    return Manifest("ModelTier", "llm", "t", {"backends": [backend], **changes})
