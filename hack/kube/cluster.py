@@ -95,6 +95,7 @@ class Cluster:
             self._stop(name)
         namespaces = self._end_containers()
         self._stop("containerd")
+        host.end_shims(node.socket(self._state))
         host.clean(self._state, namespaces)
         host.disconnect()
         shutil.rmtree(self._state, ignore_errors=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,12 +95,25 @@ def disconnect() -> None:
     if not (Path("/sys/class/net") / BRIDGE).exists():
         return
     subprocess.run(["iptables", "--delete", *FORWARD], capture_output=True, check=False)
+    for port in (Path("/sys/class/net") / BRIDGE / "brif").iterdir():
+        subprocess.run(["ip", "link", "delete", port.name], capture_output=True, check=False)
     _run("ip", "link", "delete", BRIDGE)
     for tool in ("iptables", "ip6tables"):
         rules = subprocess.run([f"{tool}-save"], capture_output=True, text=True, check=False).stdout
         if "KUBE-" in rules:
             kept = "".join(line for line in rules.splitlines(keepends=True) if "KUBE-" not in line)
             subprocess.run([f"{tool}-restore"], input=kept, text=True, check=True)
+
+
+def end_shims(socket: Path) -> None:
+    """Ends the shims of this containerd: one that was busy when it went would stay, and its pod's network with it."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if b"shim" in command[0] and str(socket).encode() in command:
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:  # it ended by itself
+            continue
 
 
 def clean(folder: Path, namespaces: list[Path]) -> None:
