@@ -44,6 +44,14 @@ def cluster(apiserver: ApiServer) -> ApiServer:
     return apiserver
 
 
+@pytest.fixture(scope="module")
+def emptied(cluster: ApiServer) -> ApiServer:
+    """`cluster` without what other modules left of the kinds: for who serves all namespaces of the default class."""
+    deleted = cluster.kubectl("delete", "modeltiers,routingpolicies", "--all", "--all-namespaces")
+    assert deleted.returncode == 0, deleted.stderr
+    return cluster
+
+
 @pytest.fixture
 def namespace(apiserver: ApiServer) -> str:
     """The name of a fresh namespace."""

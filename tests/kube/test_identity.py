@@ -44,6 +44,9 @@ from weir_router.identify.review_client import ReviewClient
 
 OURS = audience("weir")
 HI = [{"role": "user", "content": "hi"}]
+PLACE = """{"apiVersion": "v1", "kind": "List", "items": [
+  {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "%(namespace)s"}},
+  {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web", "namespace": "%(namespace)s"}}]}"""
 POD = """{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "namespace": "%s"},
   "spec": {"serviceAccountName": "web", "containers": [{"name": "app", "image": "app"}]}}"""
 
@@ -58,8 +61,7 @@ def api(apiserver: ApiServer) -> Iterator[ApiClient]:
 def tenants(apiserver: ApiServer) -> None:
     """Two namespaces with a ServiceAccount and a pod each."""
     for namespace in (NAMESPACE, "team-b"):
-        run(apiserver, "create", "namespace", namespace)
-        run(apiserver, "-n", namespace, "create", "serviceaccount", "web")
+        run(apiserver, "apply", "-f", "-", input=PLACE % {"namespace": namespace})  # other modules may have made it
         run(apiserver, "create", "-f", "-", input=POD % namespace)
 
 

@@ -23,9 +23,9 @@ def simulator() -> Iterator[SimulatorThread]:
 
 
 @pytest.fixture(scope="module")
-def installation(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    run(cluster, "create", "namespace", "weir-system")
-    return Installation(cluster, "weir-system", tmp_path_factory.mktemp("weir"))
+def installation(emptied: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    run(emptied, "create", "namespace", "weir-system")
+    return Installation(emptied, "weir-system", tmp_path_factory.mktemp("weir"))
 
 
 @pytest.fixture(scope="module")

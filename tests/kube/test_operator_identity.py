@@ -31,17 +31,17 @@ def simulator() -> Iterator[SimulatorThread]:
 
 
 @pytest.fixture(scope="module")
-def installation(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(emptied: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """With its webhook registered as the chart renders it, at the port where the operator will listen."""
-    run(cluster, "create", "namespace", NAMESPACE)
-    it = Installation(cluster, NAMESPACE, tmp_path_factory.mktemp("weir"))
+    run(emptied, "create", "namespace", NAMESPACE)
+    it = Installation(emptied, NAMESPACE, tmp_path_factory.mktemp("weir"))
     objects = Helm(ensure_tool("helm")).render(namespace=NAMESPACE)
     registered = only(objects, "MutatingWebhookConfiguration")
     for webhook in registered["webhooks"]:
         webhook["clientConfig"] = {"url": f"https://localhost:{it.port}/v1/inject"}
-    run(cluster, "apply", "-f", "-", input=json.dumps(registered))
+    run(emptied, "apply", "-f", "-", input=json.dumps(registered))
     yield it
-    run(cluster, "delete", "mutatingwebhookconfiguration", configuration_name("weir", NAMESPACE))
+    run(emptied, "delete", "mutatingwebhookconfiguration", configuration_name("weir", NAMESPACE))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -184,7 +183,6 @@ class Town:
         self._gatherer.start()
         runner = await listen(self.config_server, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        logging.getLogger("weir_operator.gather").setLevel(logging.ERROR)
         async with self.router:
             tasks = [asyncio.create_task(it) for it in (self._reconcile(), self._reporter.run(), self._follow())]
             try:
