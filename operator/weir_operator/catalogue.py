@@ -47,10 +47,6 @@ class Vendor:
     aliases: tuple[str, ...]  # what stands before the slash in `maker/model`
     hosting: bool  # serves other people's models: its prices hold at its own hosts only
 
-    def owns(self, base_url: str) -> bool:
-        """Whether the base URL is one of this vendor's."""
-        return self.is_at(_host(base_url))
-
     def is_at(self, host: str) -> bool:
         """Whether the host is one of this vendor's."""
         return any(fnmatchcase(host, pattern) for pattern in self.hosts)
