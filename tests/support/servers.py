@@ -100,3 +100,11 @@ def nginx(folder: Path, server: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+async def is_cut(caller: socket.socket) -> bool:
+    """Whether the other side closes `caller`, which it has told nothing, within five seconds."""
+    caller.setblocking(False)
+    with contextlib.suppress(ConnectionError):
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(caller, 1), 5) == b""
+    return True

@@ -113,12 +113,12 @@ class Simulator:
     async def refuse_connections(self) -> None:
         """Closes the port and every connection (RST): from now on the kernel refuses. Keeps the port's number."""
         if self._server is not None:
-            self._server.close()
+            server, self._server = self._server, None
+            server.close()
             open_now, self._connections = self._connections, set()
             for connection in open_now:
                 connection.abort()
-            await self._server.wait_closed()
-            self._server = None
+            await server.wait_closed()
 
     async def accept_connections(self) -> None:
         """Opens the port, or opens it again. Raises `OSError` when it is taken."""
@@ -131,7 +131,9 @@ class Simulator:
         return Connection(self._handle, self._opened)
 
     def _opened(self, connection: Connection, is_open: bool) -> None:
-        if is_open:
+        if is_open and self._server is None:
+            connection.abort()  # accepted just before the port closed, and so not among those that were open then
+        elif is_open:
             self._connections.add(connection)
         else:
             self._connections.discard(connection)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import uvloop
+
 from weir_cli.sim.faults import Fault
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.server import Simulator
@@ -24,7 +26,7 @@ class SimulatorThread:
 
     def __init__(self, models: Iterable[SimModel], host: str = "127.0.0.1", port: int = 0, seed: int = 0) -> None:
         self._sim = Simulator(models, host, port, seed)
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="weir-sim", daemon=True)
 
     def __enter__(self) -> Self:

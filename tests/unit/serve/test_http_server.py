@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import random
 import re
+import socket
 
 import pytest
+from uvloop import Loop
 
+from support.servers import is_cut
 from weir_router.clock import ManualClock
 from weir_router.serve.http import Answer, Server, connection, fields, server
 
@@ -316,6 +319,17 @@ async def test_closing_finishes_what_is_under_way_and_takes_nothing_new(site):
     await closing
     assert not site.cancelled.is_set()
     idle.close()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_connection_that_comes_as_the_port_closes_is_closed_too(site, turns):
+    if not isinstance(asyncio.get_running_loop(), Loop):
+        pytest.skip("asyncio's own server may lose what it accepts as it closes (python/cpython#109564)")
+    with socket.create_connection(("127.0.0.1", site.port)) as caller:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(site.server.close(10), 5)
+        assert await is_cut(caller)
 
 
 async def test_what_does_not_end_in_time_is_cut_off(site):

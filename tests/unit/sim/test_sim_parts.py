@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -11,9 +13,11 @@ from typing import Any
 
 import pytest
 import typer
+import uvloop
 from typer.testing import CliRunner
 
-from weir_cli.sim import FLEET, FaultKind, SimModel, SimulatorThread, read_models
+from support.servers import is_cut
+from weir_cli.sim import FLEET, FaultKind, SimModel, Simulator, SimulatorThread, read_models
 from weir_cli.sim.answer import tokens_of
 from weir_cli.sim.command import sim as sim_command
 from weir_cli.sim.fleet import TIERS, of_tier
@@ -140,6 +144,20 @@ def test_a_thread_hands_on_what_the_simulator_has() -> None:
         sim.accept_connections()
         sim.reset()
         assert (sim.stats["m"].requests, sim.requests("m"), [m.name for m in sim.models]) == (0, [], ["m"])
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_connection_that_comes_as_the_port_closes_is_closed_too(turns: int) -> None:
+    async def come_and_close() -> bool:
+        sim = Simulator([SimModel("m")])
+        await sim.accept_connections()
+        with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2]))) as caller:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await sim.refuse_connections()
+            return await is_cut(caller)
+
+    assert uvloop.run(come_and_close())
 
 
 @pytest.mark.parametrize("properties", ["x", [{}], False, 3])

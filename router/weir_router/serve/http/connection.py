@@ -77,6 +77,9 @@ class Keeper(Protocol):
     def refusal(self, why: str) -> Answer:
         """The answer to what is no HTTP."""
 
+    def opened(self, connection: Connection) -> None:
+        """It can be written to."""
+
     def closed(self, connection: Connection) -> None:
         """It has ended."""
 
@@ -133,6 +136,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self._keeper.opened(self)
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:

@@ -40,7 +40,7 @@ class Server:
         """Opens the port; 0: any. Returns the URL. Raises `OSError` where the address is in use."""
         loop = asyncio.get_running_loop()
         self.time, self.start = loop.time, loop.create_task
-        self._server = await loop.create_server(self._connected, host, port, backlog=BACKLOG)
+        self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
         self._look = loop.call_later(LOOK_EVERY, self._expire)
         bound = self._server.sockets[0].getsockname()
         return f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
@@ -72,16 +72,18 @@ class Server:
             self._common = f"server: weir\r\ndate: {formatdate(now, usegmt=True)}\r\n".encode()
         return self._common
 
+    def opened(self, connection: Connection) -> None:
+        """A connection can be written to."""
+        if self.draining:
+            connection.close()  # accepted just before the port closed: idle, as those are that are closed then
+        else:
+            self._connections.add(connection)
+
     def closed(self, connection: Connection) -> None:
         """A connection has ended."""
         self._connections.discard(connection)
         if not self._connections:
             self._all_closed.set()
-
-    def _connected(self) -> Connection:
-        connection = Connection(self)
-        self._connections.add(connection)
-        return connection
 
     def _expire(self) -> None:
         now = self.time()
