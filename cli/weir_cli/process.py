@@ -15,7 +15,6 @@ import socket
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -28,7 +27,7 @@ from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
 from weir_router.record.lines import Lines
 from weir_router.record.log import outputs
-from weir_router.serve.report import report
+from weir_router.serve.report import LOOK_SECONDS, Reports
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,6 +42,10 @@ MaxInFlight = Annotated[
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 50)
 """Allocations before a young collection, and collections before an older one: requests free nearly all they make."""
+
+
+AT_ONCE = (0.0, 0.0)
+"""Seconds until a load is told: looks are spread already."""
 
 
 def address(text: str) -> tuple[str, int]:
@@ -126,11 +129,23 @@ async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
             loop.add_signal_handler(number, os._exit, 128 + number)  # as a shell counts a process that was killed
 
 
-async def poll(router: Router, access: Access) -> None:
-    """Config from the operator's config server, for ever."""
+async def poll(router: Router, access: Access, *, tell_load: bool = False) -> None:
+    """Config from the operator's config server, for ever. With `tell_load` the operator hears within seconds how busy
+    the router is, otherwise with the next poll: a thousand sidecars would have much to tell.
+    """
     # A pod's host name is its name, cut after 63 characters.
     name = os.environ.get("POD_NAME") or socket.gethostname()
-    tell = partial(report, name, router.store, router.board, router.metrics)
-    following = LongPoll(access, router.store, tell)
+    reports = Reports(name, router.store, router.board, router.metrics, router.room, router.clock)
+    following = LongPoll(access, router.store, reports.report)
     router.on_health = following.tell_soon
-    await following.run()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(following.run())
+        if tell_load:
+            tasks.create_task(_tell_load(reports, following))
+
+
+async def _tell_load(reports: Reports, following: LongPoll) -> None:
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if reports.news():
+            following.tell_soon(AT_ONCE)

@@ -24,6 +24,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from weir_operator.publication import encoded
+from weir_operator.refusals import account_of, refusal
 from weir_operator.reports import RELAY_PATH, Relay, Reported, Reports
 from weir_operator.reviews import ReviewUnavailable, TokenRefused, TokenReviewer
 from weir_operator.views import ServiceAccount, Views
@@ -51,9 +52,6 @@ MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
 MAX_RELAY_BYTES = 64 * 1024 * 1024
 """Of what a follower tells the leader: the reports of some 50,000 sidecars, or of 60 gateway routers with as many
 backends as they may have."""
-
-RETRY_AFTER = "1"
-"""Seconds, for a router that came too early: before the first compile, or to a replica that ends."""
 
 TLS_BUFFER = 4 * 1024
 """Bytes per TLS connection, enough for a poll. asyncio's default of 256 KiB would cost a thousand routers 280 MB; only
@@ -200,33 +198,25 @@ class ConfigServer:
         """What the API server says about a caller's token, for a router: routers have no rights there."""
         await self._account(request)
         if self._callers is None:
-            raise _error(web.HTTPServiceUnavailable, "this operator reviews no callers' tokens")
+            raise refusal(web.HTTPServiceUnavailable, "this operator reviews no callers' tokens")
         body = await request.read()
         if len(body) > MAX_REPORT_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_REPORT_BYTES, len(body))
         try:
             token = msgspec.json.decode(body, type=ReviewRequest).token
         except msgspec.MsgspecError:  # which may quote the token
-            raise _error(web.HTTPBadRequest, "not a ReviewRequest") from None
+            raise refusal(web.HTTPBadRequest, "not a ReviewRequest") from None
         try:
             await self._callers.review(token)
             answer = ReviewAnswer()
         except TokenRefused as error:
             answer = ReviewAnswer(refused=str(error))
         except ReviewUnavailable as error:
-            raise _error(web.HTTPServiceUnavailable, str(error)) from None
+            raise refusal(web.HTTPServiceUnavailable, str(error)) from None
         return web.Response(body=encoded(answer), content_type="application/json")
 
     async def _account(self, request: web.Request) -> ServiceAccount:
-        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise _error(web.HTTPUnauthorized, "a ServiceAccount token is needed: Authorization: Bearer ...")
-        try:
-            return await self._reviewer.review(token.strip())
-        except TokenRefused as error:
-            raise _error(web.HTTPUnauthorized, str(error)) from None
-        except ReviewUnavailable as error:
-            raise _error(web.HTTPServiceUnavailable, str(error)) from None
+        return await account_of(request, self._reviewer)
 
     async def _report(self, request: web.Request, account: ServiceAccount) -> RouterReport:
         body = await request.read()
@@ -238,10 +228,10 @@ class ConfigServer:
     async def _relay(self, request: web.Request) -> web.Response:
         account = await self._account(request)
         if account != self._operator:
-            raise _error(web.HTTPForbidden, "only the operator's own ServiceAccount tells of other replicas' routers")
+            raise refusal(web.HTTPForbidden, "only the operator's own ServiceAccount tells of other replicas' routers")
         body = await request.clone(client_max_size=MAX_RELAY_BYTES).read()
         if not self.known.take(_decoded(body, Relay)):
-            raise _error(web.HTTPConflict, "this replica knows nothing of yours: tell all")
+            raise refusal(web.HTTPConflict, "this replica knows nothing of yours: tell all")
         self._on_report()
         return web.Response(status=204)
 
@@ -256,11 +246,11 @@ class ConfigServer:
             if view.etag != seen:
                 return web.Response(body=view.body, content_type="application/json", headers={hdrs.ETAG: view.etag})
             await revision.over.wait()
-        raise _error(web.HTTPServiceUnavailable, "this replica of the operator ends; ask another")
+        raise refusal(web.HTTPServiceUnavailable, "this replica of the operator ends; ask another")
 
     def _nothing_new(self, seen: str | None) -> web.Response:
         if self._revision is None:
-            raise _error(web.HTTPServiceUnavailable, "there is no config yet: the operator still reads the cluster")
+            raise refusal(web.HTTPServiceUnavailable, "there is no config yet: the operator still reads the cluster")
         return web.Response(status=304, headers={hdrs.ETAG: seen or ""})
 
 
@@ -287,12 +277,4 @@ def _decoded(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:
-        raise _error(web.HTTPBadRequest, f"not a {kind.__name__}: {error}") from None
-
-
-def _error(kind: type[web.HTTPError], message: str) -> web.HTTPError:
-    headers = {hdrs.WWW_AUTHENTICATE: "Bearer"} if kind is web.HTTPUnauthorized else {}
-    if kind is web.HTTPServiceUnavailable:
-        headers[hdrs.RETRY_AFTER] = RETRY_AFTER
-    text = encoded({"error": {"message": message}}).decode()
-    return kind(text=text, content_type="application/json", headers=headers)
+        raise refusal(web.HTTPBadRequest, f"not a {kind.__name__}: {error}") from None

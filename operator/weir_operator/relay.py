@@ -1,7 +1,8 @@
 """A follower tells the leader what its routers have said, so that statuses speak of all of them. Run by every replica.
 
 1. Every two seconds look who leads; who leads itself, or finds no leader, tells nobody.
-2. To a leader that has not heard of us, tell all; afterwards what is new, and which routers are gone.
+2. To a leader that has not heard of us, tell all; afterwards what is new, how busy routers are where that is another
+   than what was told, and which routers are gone.
 3. While nothing changes, say so every half minute: the leader keeps what it knows as long as it hears of us.
 
 The leader's config server takes it at `reports.RELAY_PATH`, from nobody but the operator's own ServiceAccount. A leader
@@ -12,31 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import aiohttp
 import msgspec
-from aiohttp import hdrs
 
-from weir_operator.reports import RELAY_PATH, Entry, Relay, Relayed, Reports, RouterId, verdict
+from weir_operator.leader import Leader, LeaderUnreachable
+from weir_operator.reports import RELAY_PATH, Entry, Relay, Relayed, Reports, RouterId, load, verdict
 
 RELAY_SECONDS = 2.0
 """Between two looks: so much later than the leader's own routers do others show in a status."""
 
 HEARTBEAT_SECONDS = 30.0
-"""Between two messages that bring nothing new but figures; a third of what the leader waits for one."""
-
-ANSWER_SECONDS = 10.0
-"""For the leader's answer: it is in the same cluster."""
+"""Between two messages that bring nothing new but counts; a third of what the leader waits for one."""
 
 _log = logging.getLogger("weir_operator.relay")
-
-
-class RelayFailed(Exception):
-    """The leader has not taken what it was told; the message says why."""
 
 
 class Follower:
@@ -46,23 +38,14 @@ class Follower:
         self,
         reports: Reports,
         replica: str,
-        leader: Callable[[], str | None],
+        leader: Leader,
         *,
-        token_file: Path,
-        trust: Callable[[], ssl.SSLContext],
-        server_name: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`replica` is our name, other than that of any other; `leader` gives the URL of the leader's config server,
-        or None where we lead or nobody does. Its certificate is for `server_name`, whatever the URL says; `trust` and
-        the token are asked for each time, since both are renewed.
-        """
+        """`replica` is our name, other than that of any other."""
         self._reports = reports
         self._replica = replica
         self._leader = leader
-        self._token_file = token_file
-        self._trust = trust
-        self._server_name = server_name
         self._monotonic = monotonic
         self._told: dict[RouterId, Entry] | None = None  # None: the leader knows nothing of us
         self._to: str | None = None
@@ -71,20 +54,20 @@ class Follower:
     async def run(self) -> None:
         """Looks and tells, until cancelled. What fails is logged once."""
         said = ""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
+        async with aiohttp.ClientSession() as session:
             while True:
                 try:
                     await self.look(session)
                     said = ""
-                except RelayFailed as error:
+                except LeaderUnreachable as error:
                     if str(error) != said:
                         _log.warning("the leader does not hear of our routers: %s", error)
                     said = str(error)
                 await asyncio.sleep(RELAY_SECONDS)
 
     async def look(self, session: aiohttp.ClientSession) -> bool:
-        """Tells what there is to tell; returns whether there was anything. Raises `RelayFailed`."""
-        leader, own, now = self._leader(), self._reports.own, self._monotonic()
+        """Tells what there is to tell; returns whether there was anything. Raises `LeaderUnreachable`."""
+        leader, own, now = self._leader.url, self._reports.own, self._monotonic()
         if leader != self._to:
             self._to, self._told = leader, None
         if leader is None:
@@ -102,26 +85,10 @@ class Follower:
 
     async def _post(self, session: aiohttp.ClientSession, leader: str, relay: Relay) -> bool:
         """Whether the leader has taken it; it refuses a part if it does not know the rest."""
-        secure = leader.startswith("https:")
-        try:
-            headers = {hdrs.AUTHORIZATION: f"Bearer {self._token_file.read_text().strip()}"}
-            async with session.post(
-                leader + RELAY_PATH,
-                data=msgspec.json.encode(relay),
-                headers=headers,
-                ssl=self._trust() if secure else True,
-                server_hostname=self._server_name if secure else None,
-                allow_redirects=False,
-            ) as answer:
-                if answer.status == 204:
-                    return True
-                if answer.status == 409:
-                    return False
-                raise RelayFailed(f"HTTP {answer.status}")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise RelayFailed(f"{type(error).__name__}: {error}") from error
-        except ValueError:  # says what it found, which may be a part of the token
-            raise RelayFailed(f"{self._token_file} does not hold a token") from None
+        async with self._leader.ask(session, "POST", leader + RELAY_PATH, msgspec.json.encode(relay)) as answer:
+            if answer.status not in (204, 409):
+                raise LeaderUnreachable(f"HTTP {answer.status}")
+            return answer.status == 204
 
 
 def message(
@@ -144,7 +111,9 @@ def message(
 
 
 def _differs(old: Entry, new: Entry, *, figures: bool) -> bool:
-    return old.report != new.report or old.seen != new.seen if figures else verdict(old) != verdict(new)
+    if figures:
+        return old.report != new.report or old.seen != new.seen
+    return verdict(old) != verdict(new) or load(old) != load(new)
 
 
 def _relayed(key: RouterId, entry: Entry, now: float) -> Relayed:

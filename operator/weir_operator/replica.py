@@ -18,14 +18,16 @@ import msgspec
 from aiohttp import web
 from kubernetes.client import ApiClient
 
-from weir_operator import oidc
+from weir_operator import oidc, trust
 from weir_operator.admin import Admin
+from weir_operator.autoscaling import Autoscaling
 from weir_operator.catalogue import Catalogue
 from weir_operator.certificate import Certificate, server_names
 from weir_operator.compile import Compiled, Specs, compile_config
 from weir_operator.distribute import ConfigServer, listen
 from weir_operator.gather import Gatherer
 from weir_operator.headcount import Headcount
+from weir_operator.leader import Leader
 from weir_operator.leadership import LEASE_SECONDS, Leadership
 from weir_operator.lease import Lease
 from weir_operator.metrics import Metrics
@@ -60,6 +62,7 @@ class Replica:
         self._mirror_news, self._mirrored = asyncio.Event(), asyncio.Event()
         self._told_routers = 1  # by the last compile
         self._headcount = Headcount(1, time.monotonic())
+        self._leading_since = 0.0
         self._catalogue = Catalogue.load()
         self._specs = Specs()
         self._make_shared(settings, api_client)
@@ -91,23 +94,33 @@ class Replica:
         self._keys = oidc.ClusterKeys(
             functools.partial(oidc.fetch, api_client), installation, self._changed, review=settings.review_tokens
         )
+        routers = CachedReviewer(KubernetesReviewer(api_client, trust.config_audience(installation)))
         self._server = ConfigServer(
-            CachedReviewer(KubernetesReviewer(api_client, installation)),
+            routers,
             settings.gateway,
-            callers=CachedReviewer(KubernetesReviewer(api_client, installation, callers=True)),
+            callers=CachedReviewer(KubernetesReviewer(api_client, trust.audience(installation))),
             operator=settings.account,
             on_report=self._heard,
         )
         self._sidecars = Sidecars(settings.sidecar, api_client, namespace)
         self._sidecars.serve(self._server.app)
-        self._follower = Follower(
-            self._server.known,
-            settings.identity,
+        leader = Leader(
             lambda: self._leadership.leader_address,
             token_file=settings.token_file,
             trust=self._certificate.trust,
             server_name=f"{settings.service_name}.{namespace}.svc",
         )
+        self._follower = Follower(self._server.known, settings.identity, leader)
+        Autoscaling(
+            self._server.known,
+            lambda: self._published,
+            self._leading_seconds,
+            leader,
+            gateway=settings.gateway,
+            operator=settings.account,
+            scalers=CachedReviewer(KubernetesReviewer(api_client, trust.autoscaling_audience(installation))),
+            replicas=routers,
+        ).serve(self._server.app)
 
     def _make_leading(self, settings: Settings, api_client: ApiClient) -> None:
         """What the leader does besides; its watches are ready before."""
@@ -146,6 +159,9 @@ class Replica:
     def leads(self) -> bool:
         """Whether this replica leads now."""
         return self._leadership.leads
+
+    def _leading_seconds(self) -> float | None:
+        return time.monotonic() - self._leading_since if self.leads else None
 
     def unknown(self) -> tuple[Unknown, ...]:
         """What of the cluster is not known, and what to do about it."""
@@ -213,6 +229,7 @@ class Replica:
 
     async def _lead(self) -> None:
         """A term."""
+        self._leading_since = time.monotonic()
         await self._mirrored.wait()
         published = self._published
         self._headcount = Headcount(published.routers if published else 1, time.monotonic())

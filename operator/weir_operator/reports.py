@@ -98,6 +98,12 @@ def verdict(entry: Entry) -> object:
     return entry.seen, entry.report.revision, entry.report.rejected, backends
 
 
+def load(entry: Entry) -> object:
+    """How busy the router is: worth telling whoever scales on it, and no news for a status."""
+    report = entry.report
+    return report.load, {key: it.in_flight for key, it in report.backends.items() if it.in_flight}
+
+
 class Reports:
     """The last report of each router that has polled within `REPORT_SECONDS`."""
 
@@ -139,6 +145,11 @@ class Reports:
             entries[it.id] = Entry(it.seen, it.report, now - it.age)
         self._followers[relay.replica] = now, entries
         return True
+
+    @property
+    def now(self) -> float:
+        """On the clock of `Entry.at`."""
+        return self._monotonic()
 
     @property
     def own(self) -> dict[RouterId, Entry]:

@@ -14,7 +14,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import urllib3
 from kubernetes import client
 
-from weir_operator import trust
 from weir_operator.views import ServiceAccount
 
 REVIEW_SECONDS = 5.0
@@ -58,17 +57,13 @@ class TokenReviewer(Protocol):
         """Raises `TokenRefused` or `ReviewUnavailable`."""
 
 
-audience = trust.config_audience
-"""The audience that a router's token must have."""
-
-
 class KubernetesReviewer:
     """Asks the API server each time. Needs `create` on `tokenreviews`."""
 
-    def __init__(self, api_client: client.ApiClient, installation: str, *, callers: bool = False) -> None:
-        """Of routers' tokens, or else of callers'."""
+    def __init__(self, api_client: client.ApiClient, audience: str) -> None:
+        """Of tokens for `audience`, one of `weir_operator.trust`."""
         self._api = client.AuthenticationV1Api(api_client)
-        self._audience = trust.audience(installation) if callers else audience(installation)
+        self._audience = audience
         self._turn = asyncio.Semaphore(REVIEWS_AT_ONCE)
 
     async def review(self, token: str) -> ServiceAccount:

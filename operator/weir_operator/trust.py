@@ -58,6 +58,13 @@ def config_audience(installation: str) -> str:
     return f"weir-config/{installation}"
 
 
+def autoscaling_audience(installation: str) -> str:
+    """The audience that a token must have to ask how busy routers are, and good for nothing else: it is handed to a
+    scaler, which hands it to whatever answers under our name.
+    """
+    return f"weir-autoscaling/{installation}"
+
+
 def learned(known: Known, listed: Listed, now: float) -> Known:
     """What is trusted after an API server's answer at `now` (monotonic seconds)."""
     if listed.issuer != known.issuer:

@@ -55,7 +55,7 @@ class Router:
         """
         self.store = ConfigStore()
         self.metrics = Metrics()
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._grace = grace
         self._reviewer = reviewer
@@ -63,9 +63,9 @@ class Router:
         self._review_client: ReviewClient | None = None
         self._addresses = (host, port), (admin_host, admin_port)
         self._servers: list[Server] = []
-        self.board = Board(self._clock, self._rng, self._state_changed)
-        self._room = Room(Queue(self._clock), max_in_flight)
-        self.board.on_free = self._room.queue.free
+        self.board = Board(self.clock, self._rng, self._state_changed)
+        self.room = Room(Queue(self.clock), max_in_flight)
+        self.board.on_free = self.room.queue.free
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
         """Called when a backend is left alone, or no longer."""
@@ -75,15 +75,15 @@ class Router:
         recorder = Recorder(self.metrics)
         self._review_client = ReviewClient(self._reviewer) if self._reviewer is not None else None
         pod = self._pod
-        identifier = Identifier(self._clock, local=pod.caller if pod else None, reviewer=self._review_client)
+        identifier = Identifier(self.clock, local=pod.caller if pod else None, reviewer=self._review_client)
         gateway = story.Gateway(
-            self.store, self.board, self._transport, recorder, self._clock, self._rng, identifier, self._room
+            self.store, self.board, self._transport, recorder, self.clock, self._rng, identifier, self.room
         )
         complete: Complete = gateway.complete
         if pod is not None:
-            relay = Relay(pod.gateway, pod.token_file, self._transport, recorder, self._clock)
+            relay = Relay(pod.gateway, pod.token_file, self._transport, recorder, self.clock)
             complete = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace).complete
-        admin = Admin(self.store, self.board, self.metrics, self._room)
+        admin = Admin(self.store, self.board, self.metrics, self.room)
         try:
             self.url = await self._serve(_callers(gateway, complete), *self._addresses[0])
             self.admin_url = await self._serve(_admins(admin), *self._addresses[1])
@@ -101,7 +101,7 @@ class Router:
             await self._review_client.close()
 
     async def _serve(self, routes: Routes, host: str, port: int) -> str:
-        server = Server(routes, no_http, self._clock, max_body=story.MAX_REQUEST_BYTES)
+        server = Server(routes, no_http, self.clock, max_body=story.MAX_REQUEST_BYTES)
         url = await server.listen(host, port)
         self._servers.append(server)
         return url

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weir_operator import authority, certificate, changes, distribute, relay, reporter
+from weir_operator import authority, certificate, changes, distribute, leader, relay, reporter
 from weir_operator.conditions import StatusReason
 from weir_operator.problems import ConditionType
 from weir_operator.schemas import KINDS
@@ -37,7 +37,7 @@ KNOBS = {
     "`CHECK_SECONDS`": f"{certificate.CHECK_SECONDS:g} s",
     "`RELAY_SECONDS`": f"{relay.RELAY_SECONDS:g} s",
     "`HEARTBEAT_SECONDS`": f"{relay.HEARTBEAT_SECONDS:g} s",
-    "`ANSWER_SECONDS`": f"{relay.ANSWER_SECONDS:g} s",
+    "`ANSWER_SECONDS`": f"{leader.ANSWER_SECONDS:g} s",
     "`MAX_RELAY_BYTES`": f"{distribute.MAX_RELAY_BYTES >> 20} MiB",
     "`TLS_BUFFER`": f"{distribute.TLS_BUFFER >> 10} KiB",
 }

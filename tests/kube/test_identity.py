@@ -32,8 +32,8 @@ from weir_operator import oidc
 from weir_operator.distribute import ConfigServer, listen
 from weir_operator.oidc import ClusterKeys, FetchFailed
 from weir_operator.reviews import CachedReviewer, KubernetesReviewer
-from weir_operator.reviews import audience as routers_audience
 from weir_operator.trust import Known, audience, learned
+from weir_operator.trust import config_audience as routers_audience
 from weir_router.clock import SystemClock
 from weir_router.config.access import Access
 from weir_router.contract import CallerKind, CompiledConfig, Dialect, Secrets, TokenTrust
@@ -278,7 +278,7 @@ async def test_the_cluster_changes_its_signing_key_and_no_router_restarts(apiser
 @contextlib.asynccontextmanager
 async def reviewing(api: ApiClient, folder: Path) -> AsyncIterator[tuple[Identifier, TokenTrust]]:
     """The identifier of a router that asks a config server, and what it is told to trust."""
-    callers = CachedReviewer(KubernetesReviewer(api, "weir", callers=True))
+    callers = CachedReviewer(KubernetesReviewer(api, "weir/weir"))
     runner = await listen(ConfigServer(KnownTokens({"router": GATEWAY}), GATEWAY, callers=callers), "127.0.0.1", 0)
     (folder / "token").write_text("router")
     access = Access(f"http://127.0.0.1:{runner.addresses[0][1]}", folder / "token")

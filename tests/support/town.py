@@ -22,15 +22,16 @@ from weir_operator.compile import compile_config
 from weir_operator.distribute import ConfigServer, listen
 from weir_operator.gather import Gatherer
 from weir_operator.reporter import Reporter
-from weir_operator.reviews import CachedReviewer, KubernetesReviewer, audience
+from weir_operator.reviews import CachedReviewer, KubernetesReviewer
 from weir_operator.status_writer import StatusWriter
+from weir_operator.trust import config_audience
 from weir_operator.views import ServiceAccount
 from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
 from weir_router.contract import RouterReport
 from weir_router.identify.keys import fingerprint
-from weir_router.serve.report import report
+from weir_router.serve.report import Reports
 
 PLATFORM_KEY = "sk-of-the-platform-0123456789"
 
@@ -56,7 +57,7 @@ class Town:
         )
         gateway = ServiceAccount(self.platform, "router")
         self.config_server = ConfigServer(
-            CachedReviewer(KubernetesReviewer(self._client, "weir")),
+            CachedReviewer(KubernetesReviewer(self._client, config_audience("weir"))),
             gateway,
             operator=ServiceAccount(self.platform, "operator"),
             on_report=lambda: self._reporter.heard(),
@@ -118,7 +119,7 @@ class Town:
 
     def token(self, account: ServiceAccount) -> str:
         """A router's token."""
-        wanted = ("create", "token", account.name, "-n", account.namespace, f"--audience={audience('weir')}")
+        wanted = ("create", "token", account.name, "-n", account.namespace, f"--audience={config_audience('weir')}")
         return run(self._server, *wanted).strip()
 
     def key(self, namespace: str, name: str = "ci") -> tuple[str, dict[str, Any]]:
@@ -159,8 +160,9 @@ class Town:
     async def _follow(self) -> None:
         token_file = self._folder / "token"
         token_file.write_text(await asyncio.to_thread(self.token, ServiceAccount(self.platform, "router")))
-        parts = (self.router.store, self.router.board, self.router.metrics)
-        poll = LongPoll(Access(self.url, token_file), self.router.store, lambda: report("gw-0", *parts))
+        router = self.router
+        reports = Reports("gw-0", router.store, router.board, router.metrics, router.room, router.clock)
+        poll = LongPoll(Access(self.url, token_file), router.store, reports.report)
         self.router.on_health = poll.tell_soon
         await poll.run()
 

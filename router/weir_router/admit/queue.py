@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from weir_router.clock import Clock
@@ -83,6 +83,11 @@ class Queue:
         """Seconds for which the one that came first has waited; 0: nobody waits."""
         first = min((waiter.since for waiter in self._waiters), default=None)
         return 0.0 if first is None else self._clock.monotonic() - first
+
+    def waiting(self) -> Iterator[tuple[frozenset[str], float]]:
+        """What each that waits would take, by key, and the seconds that it has waited."""
+        now = self._clock.monotonic()
+        return ((waiter.keys, now - waiter.since) for waiter in self._waiters)
 
     async def wait(
         self,

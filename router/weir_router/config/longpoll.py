@@ -80,13 +80,13 @@ class LongPoll:
         self._waiting: asyncio.Timeout | None = None  # of the poll that waits for its answer
         store.subscribe(lambda *_: self.tell_soon())
 
-    def tell_soon(self) -> None:
+    def tell_soon(self, within: tuple[float, float] = TELL_SECONDS) -> None:
         """There is something new to report: the poll that waits is ended in a few seconds, and the next one tells it.
 
         A poll tells what was true when it began, which may be most of a minute ago.
         """
         if self._waiting is not None and self._waiting.when() is None:
-            in_a_moment = asyncio.get_running_loop().time() + self._rng.uniform(*TELL_SECONDS)
+            in_a_moment = asyncio.get_running_loop().time() + self._rng.uniform(*within)
             self._waiting.reschedule(in_a_moment)
 
     async def run(self) -> None:

@@ -419,6 +419,25 @@ class BackendReport(_Wire, frozen=True):
     reason: str | None = None  # why it is not closed
     requests: int = 0  # attempts that have ended since the router started
     failures: int = 0  # of these, those that speak against the backend
+    in_flight: int = 0  # attempts under way
+    tokens_per_second: float = 0.0  # of output, of all its answers together, lately
+
+
+class Waiting(_Wire, frozen=True):
+    """Requests that wait for one thing."""
+
+    depth: int = 0
+    oldest: float = 0.0  # seconds that the one that came first has waited
+
+
+class RouterLoad(_Wire, frozen=True):
+    """How busy a router is."""
+
+    in_flight: int = 0  # requests being served
+    limit: int = 0  # as many as may be
+    room: Waiting = Waiting()  # for room in this router
+    tiers: dict[str, Waiting] = {}  # for a backend of the tier "namespace/name"; only tiers that anybody waits for
+    tokens_per_second: float = 0.0  # of output, of all answers together, lately
 
 
 class RouterReport(_Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -429,3 +448,4 @@ class RouterReport(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     revision: int | None = None  # the applied one
     rejected: str | None = None  # why a newer one was refused
     backends: dict[str, BackendReport] = {}
+    load: RouterLoad | None = None  # None: a router of an older version

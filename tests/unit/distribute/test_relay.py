@@ -19,7 +19,8 @@ from support.tls import trusting
 from weir_operator import relay as module
 from weir_operator.authority import make_authority, make_certificate
 from weir_operator.certificate import load
-from weir_operator.relay import HEARTBEAT_SECONDS, Follower, RelayFailed
+from weir_operator.leader import Leader, LeaderUnreachable
+from weir_operator.relay import HEARTBEAT_SECONDS, Follower
 from weir_operator.reports import REPORT_SECONDS
 from weir_router.contract import BackendReport, RouterReport
 
@@ -33,14 +34,20 @@ class Pair:
         self.leader, self.behind = leader, behind
         self.url: str | None = leader.url
         self.token = token
+        self.trust = trust
         self.follower = Follower(
             behind.server.known,
             "weir-operator-1",
-            lambda: self.url,
-            token_file=token,
-            trust=lambda: trust or ssl.create_default_context(),
-            server_name="weir-operator",
+            self.way("weir-operator"),
             monotonic=lambda: leader.now,
+        )
+
+    def way(self, server_name: str) -> Leader:
+        return Leader(
+            lambda: self.url,
+            token_file=self.token,
+            trust=lambda: self.trust or ssl.create_default_context(),
+            server_name=server_name,
         )
 
     async def poll(self, router: str = "r", token: str = "gateway", **fields: Any) -> None:
@@ -139,7 +146,7 @@ async def test_who_leads_itself_tells_nobody(pair: Pair):
 async def test_nobody_but_the_operator_may_tell_of_others_routers(pair: Pair, token: str):
     pair.token.write_text(token)
     await pair.poll()
-    with pytest.raises(RelayFailed, match="HTTP 403"):
+    with pytest.raises(LeaderUnreachable, match="HTTP 403"):
         await pair.look()
     assert pair.known == {}
 
@@ -147,7 +154,7 @@ async def test_nobody_but_the_operator_may_tell_of_others_routers(pair: Pair, to
 @pytest.mark.parametrize(("content", "said"), [(b"\xff", "does not hold a token"), (b"unknown", "HTTP 401")])
 async def test_a_token_that_is_none_is_said_without_quoting_it(pair: Pair, content: bytes, said: str):
     pair.token.write_bytes(content)
-    with pytest.raises(RelayFailed, match=said) as raised:
+    with pytest.raises(LeaderUnreachable, match=said) as raised:
         await pair.look()
     assert "unknown" not in str(raised.value)
 
@@ -177,9 +184,9 @@ async def test_the_leaders_certificate_is_checked_by_its_name_whatever_its_addre
         await pair.poll("one")
         await pair.look()
         assert set(pair.known) == {"one"}
-        pair.follower._server_name = "another"
+        pair.follower._leader = pair.way("another")
         await pair.poll("two")
-        with pytest.raises(RelayFailed, match="Certificate"):
+        with pytest.raises(LeaderUnreachable, match="Certificate"):
             await pair.look()
 
 

@@ -1,0 +1,141 @@
+"""What a router tells of its load, and when that is news."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from support.published import VALUES, compiled, tier
+from support.virtual import run
+from weir_router.admit.queue import Queue, Room
+from weir_router.clock import ManualClock
+from weir_router.config.store import ConfigStore
+from weir_router.contract import BackendReport, Priority, RouterLoad, RouterReport, Waiting
+from weir_router.health.board import Board
+from weir_router.record.metrics import Metrics
+from weir_router.serve.report import Reports, differs
+
+KEY = "llm/small/b0"
+
+
+class Router:
+    """The parts of a router that a report is about."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.board = Board(self.clock, random.Random(0))
+        self.metrics = Metrics()
+        self.room = Room(Queue(self.clock), 10)
+        self.board.configure(compiled(tiers=[tier(values=VALUES)]).config)
+        self.reports = Reports("gw-0", ConfigStore(), self.board, self.metrics, self.room, self.clock)
+
+    def outputs(self, tokens: int, backend: str = "b0") -> None:
+        """Counts an answer."""
+        self.metrics.tokens["team-a", "team-a/p", "all", "llm/small", backend, "", "output"].value += tokens
+
+    def load(self) -> RouterLoad:
+        load = self.reports.report().load
+        assert load is not None
+        return load
+
+
+def report(in_flight: int = 0, backend: int = 0, **load: object) -> RouterReport:
+    backends = {KEY: BackendReport(state="closed", in_flight=backend)}
+    return RouterReport(router="r", backends=backends, load=RouterLoad(in_flight=in_flight, **load))
+
+
+def test_attempts_under_way_are_told_per_backend():
+    router = Router()
+    guard = router.board.begin(KEY, 10)
+    assert guard is not None
+    found = router.reports.report().backends
+    assert (found[KEY].in_flight, found["llm/small/b1"].in_flight) == (1, 0)
+
+
+def test_who_waits_for_room_and_who_waits_for_a_backend_are_told_apart():
+    router = Router()
+
+    async def story() -> RouterLoad:
+        keys = frozenset({KEY, "llm/small/b1", "llm/other/b"})
+        wait = {"priority": Priority.NORMAL, "size": 1, "seconds": 5.0}
+        waiters = (
+            router.room.wait(**wait),
+            router.room.queue.wait(keys, lambda: None, lambda _: None, what="", **wait),
+            router.room.queue.wait(frozenset({KEY}), lambda: None, lambda _: None, what="", **wait),
+        )
+        tasks = [asyncio.create_task(it) for it in waiters]
+        await asyncio.sleep(2)
+        load = router.load()
+        for task in tasks:
+            task.cancel()
+        return load
+
+    load = run(router.clock, story())
+    assert load.room == Waiting(depth=1, oldest=2.0)
+    assert load.tiers == {"llm/small": Waiting(depth=2, oldest=2.0), "llm/other": Waiting(depth=1, oldest=2.0)}
+
+
+def test_tokens_per_second_follow_what_is_counted_and_fade_when_nothing_is():
+    router = Router()
+    for _ in range(60):
+        router.clock.advance(2)
+        router.outputs(200)
+        router.outputs(20, "b1")
+        found = router.reports.report()
+    assert found.backends[KEY].tokens_per_second == pytest.approx(100, rel=0.01)
+    assert found.load is not None
+    assert found.load.tokens_per_second == pytest.approx(110, rel=0.01)
+    router.clock.advance(30)
+    assert 5 < router.load().tokens_per_second < 20
+    router.clock.advance(600)
+    assert router.load().tokens_per_second == 0
+
+
+def test_two_reports_in_one_moment_are_one_sample():
+    router = Router()
+    router.clock.advance(15)
+    router.outputs(150)
+    first = router.load().tokens_per_second
+    assert first == pytest.approx(6.3, abs=0.1)
+    assert router.load().tokens_per_second == first
+
+
+def test_nothing_is_news_before_the_first_report_and_while_nothing_changes():
+    router = Router()
+    assert not router.reports.news()
+    router.reports.report()
+    assert not router.reports.news()
+
+
+def test_a_request_after_none_is_news_once_and_so_is_the_last_one_that_ends():
+    router = Router()
+    router.reports.report()
+    assert router.room.enter()
+    assert router.reports.news()
+    router.reports.report()
+    assert not router.reports.news()
+    router.room.leave()
+    assert router.reports.news()
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "news"),
+    [
+        (report(3), report(4), False),
+        (report(3), report(5), True),
+        (report(100), report(109), False),
+        (report(100), report(110), True),
+        (report(100), report(90), True),
+        (report(5, backend=5), report(5, backend=8), True),
+        (report(room=Waiting(1, 0.1)), report(room=Waiting(1, 0.9)), False),
+        (report(room=Waiting(1, 0.1)), report(room=Waiting(1, 1.2)), True),
+        (report(), report(tiers={"llm/small": Waiting(1, 0.0)}), True),
+        (report(tiers={"llm/small": Waiting(1, 0.0)}), report(), True),
+        (report(tokens_per_second=50), report(tokens_per_second=59), False),
+        (report(tokens_per_second=50), report(tokens_per_second=60), True),
+    ],
+)
+def test_what_differs_by_a_scalers_tolerance_is_news(was: RouterReport, now: RouterReport, news: bool):
+    assert differs(was, now) is news
