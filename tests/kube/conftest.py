@@ -44,6 +44,16 @@ def cluster(apiserver: ApiServer) -> ApiServer:
     return apiserver
 
 
+@pytest.fixture(scope="session")
+def foreign(apiserver: ApiServer) -> ApiServer:
+    """The API server with the kinds of others."""
+    crds = str(ROOT / "tests" / "kube" / "foreign" / "crds.yaml")
+    for command in (("apply", "--server-side"), ("wait", "--for=condition=Established", "--timeout=20s")):
+        done = apiserver.kubectl(*command, "-f", crds)
+        assert done.returncode == 0, done.stderr
+    return apiserver
+
+
 @pytest.fixture(scope="module")
 def emptied(cluster: ApiServer) -> ApiServer:
     """`cluster` without what other modules left of the kinds: for who serves all namespaces of the default class."""

@@ -18,6 +18,7 @@ from binaries import ensure_tool, find_tool
 from support.helm import CHART, ROOT, Helm, Object, only, pods
 from support.kube import PATIENCE, run
 from support.schemas import LOCATION, write_schemas
+from weir_operator.autoscaling import PREFIX
 
 VALUES = {path.stem: path for path in sorted((ROOT / "tests" / "kube" / "chart").glob("*.yaml"))}
 SETS = {"defaults": [], **{name: ["--values", str(path)] for name, path in VALUES.items()}}
@@ -39,15 +40,6 @@ def helm(request: pytest.FixtureRequest) -> Helm:
 def helm4() -> Helm:
     """The one engine, where which does not matter."""
     return Helm(ensure_tool("helm"))
-
-
-@pytest.fixture(scope="session")
-def foreign(apiserver: ApiServer) -> ApiServer:
-    """The API server with the kinds of others."""
-    crds = str(ROOT / "tests" / "kube" / "foreign" / "crds.yaml")
-    run(apiserver, "apply", "--server-side", "-f", crds)
-    run(apiserver, "wait", "--for=condition=Established", "--timeout=20s", "-f", crds)
-    return apiserver
 
 
 @pytest.mark.parametrize(("values", "release"), list(itertools.product(SETS, RELEASES)))
@@ -81,7 +73,12 @@ def schemas(helm4: Helm, foreign: ApiServer, tmp_path_factory: pytest.TempPathFa
         found: dict[str, Any] = json.loads(run(foreign, "get", "--raw", "/openapi/v2"))
         return found
 
-    until(lambda: any(name.endswith("ScaledObject") for name in served()["definitions"]), PATIENCE)  # it comes last
+    until(
+        lambda: (
+            {"ScaledObject", "TriggerAuthentication"} <= {name.rpartition(".")[2] for name in served()["definitions"]}
+        ),
+        PATIENCE,
+    )  # it comes last
     kinds = {it["kind"] for values in SETS.values() for it in helm4.render(*values)}
     write_schemas(served(), kinds, folder)
     return f"{folder}/{LOCATION}"
@@ -234,6 +231,55 @@ def test_callers_are_told_before_a_router_goes_and_open_answers_end(helm4: Helm)
     assert pause > container["readinessProbe"]["periodSeconds"]
 
 
+@pytest.mark.parametrize("values", ["everything", "namespaced", "keda"])
+def test_who_scales_the_gateway_decides_how_many_there_are(helm4: Helm, values: str) -> None:
+    objects = helm4.render(*SETS[values])
+    (gateway,) = (it for it in objects if it["kind"] == "Deployment" and it["metadata"]["name"].endswith("-gateway"))
+    (scaler,) = (it for it in objects if it["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"))
+    assert "replicas" not in gateway["spec"]
+    assert scaler["spec"]["scaleTargetRef"]["name"] == gateway["metadata"]["name"]
+
+
+def test_keda_asks_the_operator_with_a_token_of_a_service_account_without_rights(helm4: Helm) -> None:
+    objects = helm4.render(*SETS["keda"])
+    demand, cpu = only(objects, "ScaledObject", "weir-gateway")["spec"]["triggers"]
+    assert demand["metadata"] == {
+        "url": f"https://weir-operator.llm.svc:8443{PREFIX}/gateway",
+        "valueLocation": "demand",
+        "targetValue": "1000",
+        "authModes": "bearer",
+        "unsafeSsl": "true",
+    }
+    assert cpu == {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "70"}}
+    authentication = only(objects, "TriggerAuthentication", demand["authenticationRef"]["name"])
+    assert authentication["spec"] == {
+        "boundServiceAccountToken": [{"parameter": "token", "serviceAccountName": "weir-scaler"}]
+    }
+    (rule,) = only(objects, "Role", "weir-scaler")["rules"]
+    assert (rule["resourceNames"], rule["verbs"]) == (["weir-scaler"], ["create"])
+    bound = {
+        subject["name"]: it["roleRef"]["name"]
+        for it in objects
+        if it["kind"].endswith("Binding")
+        for subject in it["subjects"]
+    }
+    assert bound["keda-operator"] == "weir-scaler"
+    assert "weir-scaler" not in bound
+
+
+def test_with_a_client_certificate_keda_verifies_the_operators(helm4: Helm) -> None:
+    objects = helm4.render(*SETS["everything"])
+    first = only(objects, "ScaledObject", "platform-weir-gateway")["spec"]["triggers"][0]
+    assert first["metadata"]["authModes"] == "tls,bearer"
+    assert "unsafeSsl" not in first["metadata"]
+    spec = only(objects, "TriggerAuthentication", "platform-weir-scaler")["spec"]
+    assert spec["configMapTargetRef"] == [{"parameter": "ca", "name": "platform-weir-ca", "key": "ca.crt"}]
+    assert [(it["parameter"], it["name"]) for it in spec["secretTargetRef"]] == [
+        ("cert", "scaler-tls"),
+        ("key", "scaler-tls"),
+    ]
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_crds_are_those_of_the_project_and_stay_if_asked(helm4: Helm, keep: bool) -> None:
     rendered = [
@@ -267,7 +313,10 @@ MISTAKES = [
     ("image.pullPolicy=Sometimes", "pullPolicy"),
     ("image.digest=latest", "digest"),
     ("gateway.autoscaling.type=VPA", "type"),
-    ("gateway.autoscaling.type=KEDA", "gateway.autoscaling.triggers"),
+    (
+        "gateway.autoscaling.type=KEDA,gateway.autoscaling.keda.targetDemand=null,gateway.autoscaling.targetCPUUtilization=null",
+        "keda.targetDemand",
+    ),
     ("fullnameOverride=Not_A_Name", "fullnameOverride"),
 ]
 

@@ -264,7 +264,7 @@ def test_there_are_examples_to_check() -> None:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_every_example_is_accepted(cluster: ApiServer, file: Path) -> None:
+def test_every_example_is_accepted(cluster: ApiServer, foreign: ApiServer, file: Path) -> None:
     objects = _objects(file)
     for name in sorted({it["metadata"].get("namespace", "default") for it in objects}):
         cluster.kubectl("create", "namespace", name)  # a dry run needs it; it may be there already

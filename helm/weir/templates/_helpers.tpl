@@ -9,6 +9,7 @@
 
 {{- define "weir.operator" -}}{{ include "weir.installation" . }}-operator{{- end }}
 {{- define "weir.gateway" -}}{{ include "weir.installation" . }}-gateway{{- end }}
+{{- define "weir.scaler" -}}{{ include "weir.installation" . }}-scaler{{- end }}
 {{- define "weir.router" -}}{{ include "weir.installation" . }}-router{{- end }}
 
 {{/* Names of what belongs to no namespace: unique in the cluster, however many installations there are. */}}

@@ -176,6 +176,8 @@ class Metrics:
         self.queue_depth = gauge("weir_queue_depth", "Requests that wait for room.", ())[()]
         self.queue_oldest = gauge("weir_queue_oldest_seconds", "How long the one that came first has waited.", ())[()]
         self.saturation = gauge("weir_saturation", "Requests being served, of as many as may be: 0 to 1.", ())[()]
+        self.tier_queue_depth = gauge("weir_tier_queue_depth", "Requests that wait for one of its backends.", ("tier",))
+        self.backend_in_flight = gauge("weir_backend_requests_in_flight", "Attempts under way.", ("tier", "backend"))
         self.backend_saturation = gauge(
             "weir_backend_saturation",
             "Attempts in flight, of this router's share of limits.concurrency: 0 to 1.",
@@ -268,15 +270,28 @@ class Metrics:
             self.breaker[*place, name].value = name == state
         self.transitions[*place, state].value += 1
 
-    def load(self, depth: int, oldest: float, saturation: float, backends: Mapping[str, float | None]) -> None:
-        """How busy the router is, at the moment of a scrape; `backends` by key, None: without a limit."""
+    def load(self, depth: int, oldest: float, saturation: float) -> None:
+        """How busy the router is, at the moment of a scrape."""
         self.queue_depth.value = depth
         self.queue_oldest.value = oldest
         self.saturation.value = saturation
-        limited = {_place(key): share for key, share in backends.items() if share is not None}
+
+    def load_of_backends(self, backends: Mapping[str, tuple[int, float | None]], waiting: Mapping[str, int]) -> None:
+        """The same of backends, by key: attempts in flight, and the share of the limit; None: without one. `waiting`:
+        how many wait, by tier.
+        """
+        places = {_place(key): it for key, it in backends.items()}
+        limited = {place: share for place, (_, share) in places.items() if share is not None}
         self.backend_saturation.forget(lambda values: values not in limited)
         for place, share in limited.items():
             self.backend_saturation[place].value = share
+        self.backend_in_flight.forget(lambda values: values not in places)
+        for place, (in_flight, _) in places.items():
+            self.backend_in_flight[place].value = in_flight
+        tiers = {tier for tier, _ in places}
+        self.tier_queue_depth.forget(lambda values: values[0] not in tiers)
+        for tier in tiers:  # also where nobody waits: a sum over a series that is not there is nothing
+            self.tier_queue_depth[tier,].value = waiting.get(tier, 0)
 
     def keep_backends(self, keys: set[str]) -> None:
         """Shows a closed breaker for every configured backend, and none for those that are gone."""

@@ -13,6 +13,7 @@ from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
 from weir_router.serve.answers import json_answer
 from weir_router.serve.http import Answer, Request
+from weir_router.serve.queues import waiting
 
 
 class Admin:
@@ -27,9 +28,11 @@ class Admin:
     async def metrics(self, _: Request) -> Answer:
         """Prometheus text format."""
         self._metrics.rejected.value = self._store.rejected is not None
-        queue, backends = self._room.queue, self._board.view()
-        self._metrics.load(
-            len(queue), queue.oldest, self._room.saturation, {key: it.saturation for key, it in backends.items()}
+        queue = self._room.queue
+        self._metrics.load(len(queue), queue.oldest, self._room.saturation)
+        self._metrics.load_of_backends(
+            {key: (it.pending, it.saturation) for key, it in self._board.view().items()},
+            {tier: it.depth for tier, it in waiting(queue)[1].items()},
         )
         return Answer(
             200, b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n", generate_latest(self._metrics.registry)

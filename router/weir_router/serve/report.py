@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from weir_router.admit.queue import ROUTER, Room
+from weir_router.admit.queue import Room
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import BackendReport, RouterLoad, RouterReport, Waiting
 from weir_router.health.board import Board
 from weir_router.health.breaker import NEUTRAL_KINDS
 from weir_router.record.metrics import Metrics
+from weir_router.serve.queues import waiting
 from weir_router.serve.rates import Rates
 
 LOOK_SECONDS = 2.0
@@ -82,13 +83,7 @@ class Reports:
         )
 
     def _load(self) -> RouterLoad:
-        room, tiers = Waiting(), dict[str, Waiting]()
-        for keys, seconds in self._room.queue.waiting():
-            if ROUTER in keys:
-                room = _joined(room, seconds)
-                continue
-            for tier in {key.rpartition("/")[0] for key in keys}:
-                tiers[tier] = _joined(tiers.get(tier, Waiting()), seconds)
+        room, tiers = waiting(self._room.queue)
         return RouterLoad(
             in_flight=self._room.taken,
             limit=self._room.limit,
@@ -96,10 +91,6 @@ class Reports:
             tiers=tiers,
             tokens_per_second=self._rates.whole,
         )
-
-
-def _joined(queue: Waiting, seconds: float) -> Waiting:
-    return Waiting(depth=queue.depth + 1, oldest=max(queue.oldest, round(seconds, 3)))
 
 
 def differs(old: RouterReport, new: RouterReport) -> bool:
