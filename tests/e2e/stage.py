@@ -12,10 +12,10 @@ from world import TEAM, Object, apply, kubectl
 PLATFORM = "llm"
 STREAM_SECONDS = 30
 """How long a stream of the model `slow` takes: longer than a rolling update."""
-
 MODELS = [
     {"name": "slow", "ttft": "100ms", "tokens_per_second": 4, "answer_tokens": 4 * STREAM_SECONDS},
     {"name": "vault"},
+    {"name": "own"},
 ]
 
 
@@ -59,7 +59,7 @@ def simulator() -> None:
     kubectl("rollout", "status", "deployment/stage", "--namespace", PLATFORM, "--timeout=60s")
 
 
-def tier(model: str, **backend: Any) -> Object:
+def tier(model: str, *, namespace: str = PLATFORM, **backend: Any) -> Object:
     """A ModelTier of one simulated model, for all namespaces."""
     one = {
         "name": model,
@@ -71,20 +71,20 @@ def tier(model: str, **backend: Any) -> Object:
     return {
         "apiVersion": "weir.dev/v1alpha1",
         "kind": "ModelTier",
-        "metadata": {"name": model, "namespace": PLATFORM},
+        "metadata": {"name": model, "namespace": namespace},
         "spec": {"grants": [{"namespaces": {"from": "All"}}], "backends": [one | backend]},
     }
 
 
-def policy(name: str, model: str, *, to: str) -> Object:
-    """A RoutingPolicy of team-a: `model` goes to the tier `to`."""
+def policy(name: str, model: str, *, to: str, namespace: str = TEAM, of: str = PLATFORM) -> Object:
+    """A RoutingPolicy of `namespace`: `model` goes to the tier `to` of the namespace `of`."""
     return {
         "apiVersion": "weir.dev/v1alpha1",
         "kind": "RoutingPolicy",
-        "metadata": {"name": name, "namespace": TEAM},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "models": [{"name": model}],
-            "routes": [{"name": "all", "tiers": [{"name": to, "namespace": PLATFORM}]}],
+            "routes": [{"name": "all", "tiers": [{"name": to, "namespace": of}]}],
         },
     }
 

@@ -15,18 +15,12 @@ from world import NAMESPACE, ROOT, Application, Weir, apply, kubectl, until
 
 def test_without_an_operator_routers_serve_and_start(weir: Weir, application: Application) -> None:
     # Given no operator
-    kubectl("scale", "deployment/weir-operator", "--namespace", NAMESPACE, "--replicas=0")
-    until(lambda: not weir.pods("operator"))
-    try:
-        with steady(application, 20):
-            # When a pod of the gateway is deleted
-            gone = weir.pods("gateway")[0]["metadata"]["name"]
-            kubectl("delete", "pod", gone, "--namespace", NAMESPACE, "--wait=false")
-            # Then its successor starts from what was published, and every request is answered
-            weir.rolled_out()
-    finally:
-        kubectl("scale", "deployment/weir-operator", "--namespace", NAMESPACE, "--replicas=2")
-    weir.rolled_out("operator")
+    with weir.without_operator(), steady(application, 20):
+        # When a pod of the gateway is deleted
+        gone = weir.pods("gateway")[0]["metadata"]["name"]
+        kubectl("delete", "pod", gone, "--namespace", NAMESPACE, "--wait=false")
+        # Then its successor starts from what was published, and every request is answered
+        weir.rolled_out()
 
 
 def test_a_deleted_operator_pod_is_replaced_and_changes_arrive(weir: Weir, application: Application) -> None:

@@ -92,6 +92,18 @@ class Weir:
             "rollout", "status", f"deployment/weir-{component}", "--namespace", NAMESPACE, f"--timeout={PATIENCE:g}s"
         )
 
+    @contextlib.contextmanager
+    def without_operator(self) -> Iterator[None]:
+        """No replica of the operator runs while the block does."""
+        scale = ("scale", "deployment/weir-operator", "--namespace", NAMESPACE)
+        kubectl(*scale, "--replicas=0")
+        until(lambda: not self.pods("operator"))
+        try:
+            yield
+        finally:
+            kubectl(*scale, "--replicas=2")
+        self.rolled_out("operator")
+
 
 class Application:
     """A pod with `ask.py`."""
@@ -107,35 +119,49 @@ class Application:
         if key_secret is not None:
             reference = {"name": key_secret, "key": "key"}
             env.append({"name": "KEY", "valueFrom": {"secretKeyRef": reference}})
-        container = {
-            "name": "application",
-            "image": os.environ["APP_IMAGE"],
-            "env": env,
-            "volumeMounts": [{"name": "weir", "mountPath": "/var/run/secrets/weir"}],
-        }
-        spec = {
+        return cls._deployed(
+            name,
+            TEAM,
+            {"env": env, "volumeMounts": [{"name": "weir", "mountPath": "/var/run/secrets/weir"}]},
+            volumes=[{"name": "weir", "projected": {"sources": [token]}}],
+        )
+
+    @classmethod
+    def unaware(cls, name: str, namespace: str, labels: dict[str, str] | None = None) -> Application:
+        """A Deployment of one pod that says nothing of Weir; `labels` are its pod's."""
+        return cls._deployed(name, namespace, {}, labels or {})
+
+    @classmethod
+    def _deployed(
+        cls, name: str, namespace: str, container: Object, labels: dict[str, str] | None = None, **spec: Any
+    ) -> Application:
+        metadata = {"name": name, "namespace": namespace}
+        own = {"app": name}
+        pod = {
             "serviceAccountName": name,
             "securityContext": {"fsGroup": 65532},
             "terminationGracePeriodSeconds": 1,
-            "containers": [container],
-            "volumes": [{"name": "weir", "projected": {"sources": [token]}}],
+            "containers": [{"name": "application", "image": os.environ["APP_IMAGE"]} | container],
+            **spec,
         }
-        metadata = {"name": name, "namespace": TEAM}
-        labels = {"app": name}
+        template = {"metadata": {"labels": own | (labels or {})}, "spec": pod}
         apply(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
             {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
                 "metadata": metadata,
-                "spec": {
-                    "selector": {"matchLabels": labels},
-                    "template": {"metadata": {"labels": labels}, "spec": spec},
-                },
+                "spec": {"selector": {"matchLabels": own}, "template": template},
             },
         )
-        kubectl("rollout", "status", f"deployment/{name}", "--namespace", TEAM, f"--timeout={PATIENCE:g}s")
-        return cls(name, TEAM)
+        kubectl("rollout", "status", f"deployment/{name}", "--namespace", namespace, f"--timeout={PATIENCE:g}s")
+        return cls(name, namespace)
+
+    def pod(self) -> Object:
+        """Its pod, as the API server has it."""
+        listed = kubectl("get", "pods", "--namespace", self.namespace, f"--selector=app={self.name}", "--output=json")
+        (found,) = (it for it in json.loads(listed)["items"] if "deletionTimestamp" not in it["metadata"])
+        return dict(found)
 
     def ask(self, model: str = "auto") -> Object:
         """One request: its status, the text, and where it went."""

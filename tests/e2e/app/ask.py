@@ -1,5 +1,7 @@
 """What an application does, on stdout as one JSON object per line. Run in the application's pod by the scenarios.
 
+Beside a sidecar it says neither where Weir is nor who it is: the SDK reads both from its own variables.
+
 ask.py one MODEL                       one request: where it went, and what came
 ask.py steady MODEL SECONDS            requests one after the other, by several workers, each with the SDK's own retries
 ask.py streams MODEL COUNT             streams that are open at the same time, each read to its end
@@ -25,8 +27,8 @@ TOKEN = Path("/var/run/secrets/weir/token")
 
 
 async def key() -> str:
-    """An API key, where there is one, or the pod's own token, read afresh."""
-    return os.environ.get("KEY") or TOKEN.read_text()  # noqa: ASYNC240 - a small file, in memory
+    """An API key, where there is one, or the pod's own token, read afresh; beside a sidecar, what stands for a key."""
+    return os.environ.get("KEY") or os.environ.get("OPENAI_API_KEY") or TOKEN.read_text()  # noqa: ASYNC240 - small
 
 
 def say(**what: object) -> None:
@@ -110,7 +112,8 @@ async def models(client: AsyncOpenAI, *arguments: str) -> None:
 
 
 async def main(what: str, *arguments: str) -> None:
-    async with AsyncOpenAI(base_url=os.environ["WEIR_URL"], api_key=key) as client:
+    url = os.environ.get("WEIR_URL")
+    async with AsyncOpenAI(base_url=url, api_key=key) if url else AsyncOpenAI() as client:
         await {"one": one, "steady": steady, "streams": streams, "models": models}[what](client, *arguments)
 
 
