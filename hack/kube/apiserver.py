@@ -28,7 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from binaries import NotAvailable, ensure
+from binaries import ensure
+from golang import NotAvailable
 
 START_DEADLINE = 60.0
 """Seconds until it must be ready. It takes 3 on an idle machine; the rest is for a loaded one."""

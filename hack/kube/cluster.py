@@ -3,6 +3,7 @@
     cluster.py up            starts it, and returns when the node is Ready
     cluster.py down          ends it, and removes everything that it made
     cluster.py load IMAGE    copies an image from buildah, podman or docker into its containerd
+    cluster.py keda          installs KEDA, building it first (7 minutes, once)
     cluster.py restart NAME  ends one program (kube-apiserver, say) and starts it again
     cluster.py env           prints how to reach it
 
@@ -14,23 +15,23 @@ numbers are in one folder, $WEIR_CLUSTER or /var/lib/weir-cluster.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import host
+import keda
 import node
-from binaries import NotAvailable, ensure_cluster, ensure_tool
+from archive import image_archive
+from binaries import ensure_cluster, ensure_keda, ensure_tool
+from golang import NotAvailable
 from pki import Pki
 
 STATE = Path(os.environ.get("WEIR_CLUSTER") or "/var/lib/weir-cluster")
@@ -81,7 +82,7 @@ class Cluster:
         self._start("kube-proxy", programs / "kube-proxy", node.kube_proxy(self.pki))
         self._start("coredns", tools["coredns"], node.coredns(self._state))
         self._until(lambda: self._ctr("version").returncode == 0, "containerd")
-        self._import_pause(programs / "pause")
+        self._import(image_archive(programs / "pause", "pause", node.PAUSE_IMAGE))
         self._start("kubelet", programs / "kubelet", node.kubelet(self._state, self.pki))
         self._until(self._node_is_ready, "kubelet")
         self._start("metrics-server", tools["metrics-server"], node.metrics_server(self.pki))
@@ -124,6 +125,20 @@ class Cluster:
             if all(done.returncode for done in tried):
                 raise Failed(f"{image} is nowhere here:\n" + "\n".join(done.stderr.strip() for done in tried))
             self._ctr("images", "import", archive, check=True)
+
+    def install_keda(self) -> None:
+        """Installs KEDA, and returns when it serves metrics. May be called twice. Raises `NotAvailable` or `Failed`."""
+        built = ensure_keda()
+        for it in keda.PROGRAMS:
+            self._import(image_archive(built / it.built, it.name, it.image))
+        if not self.pki.certificate("keda").exists():
+            self.pki.sign("keda", ("keda", "keda"), keda.NAMES)
+        overlay = self._state / "keda"
+        overlay.mkdir(exist_ok=True)
+        (overlay / "kustomization.yaml").write_text(keda.kustomization(overlay, built / "config", self.pki))
+        for manifests in keda.certificates(self.pki), self.kubectl("kustomize", str(overlay)):
+            self.kubectl("apply", "--server-side", "--filename", "-", input=manifests)
+        self.kubectl("wait", "--for=condition=Available", f"apiservice/{keda.API}", f"--timeout={READY_SECONDS:g}s")
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """Runs kubectl as the administrator. Raises `Failed`."""
@@ -200,9 +215,9 @@ class Cluster:
             raise Failed(f"ctr {' '.join(args)}: {done.stderr.strip()}")
         return done
 
-    def _import_pause(self, program: Path) -> None:
+    def _import(self, image: bytes) -> None:
         with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-            archive.write(_image(program, node.PAUSE_IMAGE))
+            archive.write(image)
             archive.flush()
             self._ctr("images", "import", archive.name, check=True)
 
@@ -236,35 +251,6 @@ def _ready_condition(found: dict[str, dict[str, list[dict[str, str]]]]) -> dict[
     return next((it for it in found["status"].get("conditions", ()) if it["type"] == "Ready"), {})
 
 
-def _image(program: Path, name: str) -> bytes:
-    """An image archive with nothing but `program`."""
-    layer = _tar({"pause": program.read_bytes()}, mode=0o755)
-    config = {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
-        "os": "linux",
-        "config": {"Entrypoint": ["/pause"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-    }
-    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
-    return _tar(
-        {
-            "config.json": json.dumps(config).encode(),
-            "layer.tar": layer,
-            "manifest.json": json.dumps(manifest).encode(),
-        }
-    )
-
-
-def _tar(files: dict[str, bytes], *, mode: int = 0o644) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(content), mode
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
 def main(args: list[str]) -> int:
     """Exit code 1 where a step failed, 2 for wrong arguments, 3 where this machine cannot run a node."""
     cluster = Cluster(STATE)
@@ -278,6 +264,8 @@ def main(args: list[str]) -> int:
                 cluster.down()
             case ["load", image]:
                 cluster.load(image)
+            case ["keda"]:
+                cluster.install_keda()
             case ["restart", name]:
                 cluster.restart(name)
             case ["env"]:

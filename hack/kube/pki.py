@@ -34,10 +34,20 @@ class Pki:
         public = ("-pubout", "-out", str(self.certificate("service-accounts")))
         self._openssl("rsa", "-in", str(self.key("service-accounts")), *public)
         names = ["DNS:kubernetes", "DNS:kubernetes.default", "DNS:kubernetes.default.svc", "DNS:localhost"]
-        self._sign("kube-apiserver", ("kube-apiserver", "kube"), [*names, f"IP:{address}", f"IP:{service}"])
+        self.sign("kube-apiserver", ("kube-apiserver", "kube"), [*names, f"IP:{address}", f"IP:{service}"])
         for client, subject in CLIENTS.items():
-            self._sign(client, subject, ["DNS:node1", f"IP:{address}"])
+            self.sign(client, subject, ["DNS:node1", f"IP:{address}"])
             self._write_kubeconfig(client, server)
+
+    def sign(self, name: str, subject: tuple[str, str], names: list[str]) -> None:
+        """A key and a certificate for servers and clients; `subject` is common name and organisation."""
+        request, extensions = self._folder / "request.pem", self._folder / "extensions"
+        common_name, organisation = subject
+        self._openssl("req", *self._key(name), "-out", str(request), "-subj", f"/O={organisation}/CN={common_name}")
+        extensions.write_text(f"subjectAltName={','.join(names)}\nextendedKeyUsage=serverAuth,clientAuth\n")
+        authority = ("-CA", str(self.certificate("ca")), "-CAkey", str(self.key("ca")), "-CAcreateserial")
+        signed = ("-out", str(self.certificate(name)), "-extfile", str(extensions), "-days", DAYS)
+        self._openssl("x509", "-req", "-in", str(request), *authority, *signed)
 
     def key(self, name: str) -> Path:
         """A private key."""
@@ -50,15 +60,6 @@ class Pki:
     def kubeconfig(self, client: str) -> Path:
         """How one of `CLIENTS` reaches the API server."""
         return self._folder / f"{client}.kubeconfig"
-
-    def _sign(self, name: str, subject: tuple[str, str], names: list[str]) -> None:
-        request, extensions = self._folder / "request.pem", self._folder / "extensions"
-        common_name, organisation = subject
-        self._openssl("req", *self._key(name), "-out", str(request), "-subj", f"/O={organisation}/CN={common_name}")
-        extensions.write_text(f"subjectAltName={','.join(names)}\nextendedKeyUsage=serverAuth,clientAuth\n")
-        authority = ("-CA", str(self.certificate("ca")), "-CAkey", str(self.key("ca")), "-CAcreateserial")
-        signed = ("-out", str(self.certificate(name)), "-extfile", str(extensions), "-days", DAYS)
-        self._openssl("x509", "-req", "-in", str(request), *authority, *signed)
 
     def _key(self, name: str) -> tuple[str, ...]:
         return ("-newkey", "rsa:2048", "-nodes", "-keyout", str(self.key(name)))

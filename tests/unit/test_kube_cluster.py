@@ -13,6 +13,7 @@ import pytest
 HACK = Path(__file__).parents[2] / "hack" / "kube"
 sys.path.append(str(HACK))
 
+import archive  # noqa: E402
 import cluster  # noqa: E402
 import node  # noqa: E402
 from pki import Pki  # noqa: E402
@@ -53,8 +54,8 @@ def test_nothing_listens_on_a_real_interface() -> None:
 def test_the_image_of_sandboxes_holds_one_program(tmp_path: Path) -> None:
     program = tmp_path / "pause"
     program.write_bytes(b"\x7fELF")
-    with tarfile.open(fileobj=BytesIO(cluster._image(program, "localhost/pause:1"))) as archive:
-        layer = archive.extractfile("layer.tar")
+    with tarfile.open(fileobj=BytesIO(archive.image_archive(program, "pause", "localhost/pause:1"))) as image:
+        layer = image.extractfile("layer.tar")
         assert layer is not None
         with tarfile.open(fileobj=layer) as inner:
             (member,) = inner.getmembers()
