@@ -63,7 +63,7 @@ class Cluster:
 
     def up(self) -> None:
         """Starts everything. Raises `Missing`, `NotAvailable` or `Failed`."""
-        host.check()
+        host.check(self._state.parent)
         programs = ensure_cluster()
         tools = {name: ensure_tool(name) for name in ("coredns", "metrics-server")}
         (self._state / "pids").mkdir(parents=True)

@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from node import ADDRESS, BRIDGE, NETWORK, SERVICES
@@ -27,6 +29,12 @@ PACKAGES = {
 }
 """Commands, and which package of Debian's has them."""
 
+CONTROLLERS = ("cpu", "memory")
+"""Cgroup controllers that a kubelet does not start without."""
+
+PROBE = "weir-probe"
+"""Name of what is made to see whether it can be made: no longer than an interface's may be."""
+
 FORWARD = ("FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP")
 
 
@@ -34,29 +42,71 @@ class Missing(Exception):
     """This machine cannot run it; the message says what is missing and what to do."""
 
 
-def check() -> None:
-    """Raises `Missing` unless a node can run here, installing packages first where that is possible."""
+def check(folder: Path) -> None:
+    """Raises `Missing` unless a node can run here, with its state below `folder`; installs missing packages first."""
     if sys.platform != "linux":
         raise Missing("a node needs Linux; this is " + sys.platform)
     if os.geteuid() != 0:
         raise Missing("a node needs root (kubelet and containerd make cgroups, mounts and network namespaces)")
     _install(sorted({package for command, package in PACKAGES.items() if not _there(command)}))
-    for name in ("cpu", "memory"):
-        if not (Path("/sys/fs/cgroup") / name).exists() and name not in _controllers():
-            raise Missing(f"the cgroup controller {name!r} is not there: a container without cgroups of its own?")
+    reasons = {what: _failure(attempt) for what, attempt in attempts(folder)}
+    if failed := [f"{what} fails ({reason})" for what, reason in reasons.items() if reason]:
+        raise Missing("; ".join(failed))
+
+
+def attempts(folder: Path) -> list[tuple[str, Callable[[], object]]]:
+    """What a node does, each to be done once and undone: containers, and machines that are ones, forbid some of it."""
+    return [
+        ("reading /dev/kmsg", lambda: os.close(os.open("/dev/kmsg", os.O_RDONLY))),
+        ("making cgroups", _make_cgroups),
+        ("making network namespaces", lambda: _made_and_gone("netns", PROBE)),
+        ("making bridges", lambda: _made_and_gone("link", PROBE, "type", "bridge")),
+        (f"mounting overlays in {folder}", lambda: _mount_overlay(folder)),
+        ("using iptables", lambda: _run("iptables", "--table", "nat", "--list-rules")),
+    ]
+
+
+def _failure(attempt: Callable[[], object]) -> str:
     try:
-        _run("iptables", "--list-rules", "FORWARD")
+        attempt()
     except subprocess.CalledProcessError as error:
-        raise Missing(f"iptables does not work here: {error.stderr.strip()}") from error
+        return str(error.stderr).strip().partition("\n")[0]
+    except OSError as error:
+        return f"{error.strerror or error}"
+    return ""
+
+
+def _make_cgroups() -> None:
+    root = Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").exists():
+        groups, there = [root / PROBE], (root / "cgroup.controllers").read_text().split()
+    else:
+        groups, there = [root / name / PROBE for name in CONTROLLERS], [it.name for it in root.iterdir()]
+    if missing := set(CONTROLLERS) - set(there):
+        raise OSError(f"no controller {', '.join(sorted(missing))}")
+    for group in groups:
+        group.mkdir(exist_ok=True)
+        group.rmdir()
+
+
+def _made_and_gone(kind: str, name: str, *more: str) -> None:
+    subprocess.run(["ip", kind, "delete", name], capture_output=True, check=False)  # of one that was interrupted
+    _run("ip", kind, "add", name, *more)
+    _run("ip", kind, "delete", name)
+
+
+def _mount_overlay(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f"{PROBE}-") as made:
+        for name in ("lower", "upper", "work", "merged"):
+            Path(made, name).mkdir()
+        options = f"lowerdir={made}/lower,upperdir={made}/upper,workdir={made}/work"
+        _run("mount", "-t", "overlay", "overlay", "-o", options, f"{made}/merged")
+        _run("umount", f"{made}/merged")
 
 
 def _there(command: str) -> bool:
     return shutil.which(command) is not None
-
-
-def _controllers() -> list[str]:
-    unified = Path("/sys/fs/cgroup/cgroup.controllers")
-    return unified.read_text().split() if unified.exists() else []
 
 
 def _install(packages: list[str]) -> None:
@@ -75,7 +125,7 @@ def _install(packages: list[str]) -> None:
             check=False,
         )
         if done.returncode:
-            raise Missing(f"{' '.join(command)} failed:\n{done.stderr.strip()[-1000:]}")
+            raise Missing(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr).strip()[-1000:]}")
 
 
 def connect() -> None:

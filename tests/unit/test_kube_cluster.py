@@ -15,6 +15,7 @@ sys.path.append(str(HACK))
 
 import archive  # noqa: E402
 import cluster  # noqa: E402
+import host  # noqa: E402
 import node  # noqa: E402
 from pki import Pki  # noqa: E402
 
@@ -27,6 +28,17 @@ def test_without_root_it_says_so_and_ends_with_3(
     assert cluster.main(["up"]) == 3
     assert "no cluster on this machine: a node needs root" in capsys.readouterr().err
     assert not (tmp_path / "state").exists()
+
+
+def test_what_the_machine_forbids_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def forbidden() -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(host, "PACKAGES", {})
+    monkeypatch.setattr(host, "attempts", lambda _: [("using one", forbidden), ("using two", lambda: None)])
+    with pytest.raises(host.Missing, match=r"^using one fails \(Operation not permitted\)$"):
+        host.check(tmp_path)
 
 
 def test_an_unknown_command_is_answered_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
