@@ -72,6 +72,7 @@ def kube_controller_manager(pki: Pki) -> list[str]:
         f"--cluster-signing-key-file={pki.key('ca')}",
         f"--cluster-cidr={PODS}",
         "--use-service-account-credentials",
+        "--horizontal-pod-autoscaler-sync-period=5s",  # 15 s by default: scenarios wait for it
     ]
 
 

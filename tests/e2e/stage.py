@@ -12,8 +12,12 @@ from world import TEAM, Object, apply, kubectl
 PLATFORM = "llm"
 STREAM_SECONDS = 30
 """How long a stream of the model `slow` takes: longer than a rolling update."""
+LONG_SECONDS = 75
+"""The same of the model `long`: longer than it takes an autoscaler to notice, and a pod to start."""
+
 MODELS = [
     {"name": "slow", "ttft": "100ms", "tokens_per_second": 4, "answer_tokens": 4 * STREAM_SECONDS},
+    {"name": "long", "ttft": "100ms", "tokens_per_second": 2, "answer_tokens": 2 * LONG_SECONDS},
     {"name": "vault"},
     {"name": "own"},
 ]
