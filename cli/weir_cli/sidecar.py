@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from weir_cli.early import LOCALHOST, opened
 from weir_cli.output import fail
 from weir_cli.process import address, log_to_stdout, poll, run, serve
 from weir_router.app import Router
@@ -15,9 +16,6 @@ from weir_router.config.kept import KeptConfig
 from weir_router.contract import CallerKind
 from weir_router.identify.caller import Caller
 from weir_router.serve.sidecar import Pod
-
-LOCALHOST = "127.0.0.1"
-"""Where it listens, and nowhere else: whoever reaches it is the pod."""
 
 
 def sidecar(
@@ -55,7 +53,15 @@ def sidecar(
         config_server, files / "config-token", files / "ca.crt" if config_server.startswith("https") else None
     )
     pod = Pod(Caller(namespace, name, CallerKind.SERVICE_ACCOUNT), gateway, files / "token")
-    router = Router(host=LOCALHOST, port=port, admin_host=admin_host, admin_port=admin_port, reviewer=access, pod=pod)
+    router = Router(
+        host=LOCALHOST,
+        port=port,
+        listener=opened(port),
+        admin_host=admin_host,
+        admin_port=admin_port,
+        reviewer=access,
+        pod=pod,
+    )
     run(_serve(router, KeptConfig(keep, router.store), access))
 
 

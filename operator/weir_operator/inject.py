@@ -53,9 +53,6 @@ KEPT_SIZE = "32Mi"
 DEFAULT_PORT, DEFAULT_ADMIN_PORT = 18080, 18090
 """Not 8080 and 9090, which applications like, and below the range that the kernel hands out."""
 
-LISTEN_SECONDS = 10
-"""Until the pod's other containers start even if the sidecar does not listen yet. It takes 0.6 s on an idle machine."""
-
 _SDKS = (
     # (base URL, what it gets, keys of which one is enough)
     ("OPENAI_BASE_URL", "http://127.0.0.1:{port}/v1", ("OPENAI_API_KEY",)),
@@ -209,12 +206,9 @@ def _sidecar(
 
 
 def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
-    """No probe: nothing that is wrong with a sidecar may hold, or restart, what the pod is there for.
-
-    But the pod's other containers wait for the hook, which ends when the sidecar listens, or else soon: a startup probe
-    would look only once a second, and hold the pod for as long as it fails.
+    """No probe and no hook: nothing that is wrong with a sidecar may hold, or restart, what the pod is there for. Its
+    port is open, and it is seen to run, before all else that it does: `weir_cli.early`.
     """
-    listening = ["/opt/weir/bin/python", "-m", "weir_cli.listening", str(ports.callers), str(LISTEN_SECONDS)]
     return {
         "name": CONTAINER,
         "image": settings.image,
@@ -234,7 +228,6 @@ def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
             {"name": "WEIR_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             {"name": "WEIR_SERVICE_ACCOUNT", "valueFrom": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}}},
         ],
-        "lifecycle": {"postStart": {"exec": {"command": listening}}},
         "ports": [{"name": "weir-metrics", "containerPort": ports.admin, "protocol": "TCP"}],
         "resources": settings.resources,
         "securityContext": {

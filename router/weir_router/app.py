@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -40,6 +41,7 @@ class Router:
         *,
         host: str = "127.0.0.1",
         port: int = 8080,
+        listener: socket.socket | None = None,
         admin_host: str = "127.0.0.1",
         admin_port: int = 9090,
         clock: Clock | None = None,
@@ -49,7 +51,8 @@ class Router:
         pod: Pod | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
-        """`max_in_flight` bounds the requests that are served at once. `reviewer` is the config server that is asked
+        """`listener` is a port that is open already, in place of `host` and `port`; it is closed with the router.
+        `max_in_flight` bounds the requests that are served at once. `reviewer` is the config server that is asked
         about callers' tokens, where the config wants it. With `pod` it is that pod's sidecar, whose `host` must be one
         that only the pod reaches.
         """
@@ -62,6 +65,7 @@ class Router:
         self._pod = pod
         self._review_client: ReviewClient | None = None
         self._addresses = (host, port), (admin_host, admin_port)
+        self._listener = listener
         self._servers: list[Server] = []
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
@@ -85,7 +89,7 @@ class Router:
             complete = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace).complete
         admin = Admin(self.store, self.board, self.metrics, self.room)
         try:
-            self.url = await self._serve(_callers(gateway, complete), *self._addresses[0])
+            self.url = await self._serve(_callers(gateway, complete), *self._addresses[0], self._listener)
             self.admin_url = await self._serve(_admins(admin), *self._addresses[1])
         except BaseException:  # mostly an address that is in use
             await self.__aexit__()
@@ -100,9 +104,9 @@ class Router:
         if self._review_client is not None:
             await self._review_client.close()
 
-    async def _serve(self, routes: Routes, host: str, port: int) -> str:
+    async def _serve(self, routes: Routes, host: str, port: int, listener: socket.socket | None = None) -> str:
         server = Server(routes, no_http, self.clock, max_body=story.MAX_REQUEST_BYTES)
-        url = await server.listen(host, port)
+        url = await server.listen(host, port, listener)
         self._servers.append(server)
         return url
 

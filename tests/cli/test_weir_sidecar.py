@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from cli.shell import http, running, until, weir
 from support.config_server import serving
 from support.published import VALUES, compiled, policy
-from support.servers import certificates, server_context
+from support.servers import certificates, free_port, server_context
 
 CONFIG = compiled(policy(models=("one",)))
 
@@ -59,3 +61,21 @@ def test_wrong_options_are_said(changes: dict[str, str], said: str):
     given = {"--caller": "a/b", "--gateway": "http://g", "--config-server": "http://c", "--files": "f", "--keep": "k"}
     done = weir("sidecar", *(part for pair in (given | changes).items() for part in pair))
     assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_an_injected_one_has_its_port_open_before_it_can_serve(tmp_path: Path):
+    caller, team, _, _, *others = options(certificates(tmp_path), "https://127.0.0.1:9")
+    port = free_port()
+    arguments = ("sidecar", caller, team, f"--port={port}", *others)  # the form that the webhook writes
+    with running(*arguments, env={"WEIR_NAMESPACE": "team-a"}) as command:
+        until(lambda: connects(port))
+        assert "Serving callers" not in command.said
+        answer = http(f"http://127.0.0.1:{port}/v1/models")
+        assert answer.json()["error"]["code"] == "not_configured"
+        assert command.stop() == 0
+
+
+def connects(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weir_cli import early
 from weir_operator.inject import (
     AUTHORITIES,
     CONTAINER,
@@ -109,15 +110,16 @@ def test_it_is_as_restricted_as_pod_security_asks_for():
 
 def test_nothing_about_it_can_hold_the_pod():
     it = sidecar(injected(pod()))
-    assert not {"startupProbe", "readinessProbe", "livenessProbe"} & it.keys()
+    assert not {"startupProbe", "readinessProbe", "livenessProbe", "lifecycle"} & it.keys()
     assert it["resources"]["limits"].keys() == {"cpu", "memory"}
 
 
-def test_the_pod_s_other_containers_wait_for_its_port_for_a_while():
-    after = injected(pod(metadata={"annotations": {PORT: "20000"}}))
-    python, *command = sidecar(after)["lifecycle"]["postStart"]["exec"]["command"]
-    assert python.startswith("/opt/weir/bin/")
-    assert command == ["-m", "weir_cli.listening", "20000", "10"]
+def test_it_is_in_the_form_that_opens_its_port_first_of_all(monkeypatch: pytest.MonkeyPatch):
+    it = sidecar(injected(pod(metadata={"annotations": {PORT: "20000"}})))
+    opened: list[str] = []
+    monkeypatch.setattr(early, "listen", opened.extend)
+    with early.start(["weir", *it["args"]], {variable["name"]: "team-a" for variable in it["env"]}):
+        assert "--port=20000" in opened
 
 
 def test_it_goes_before_the_other_init_containers_which_may_use_it():

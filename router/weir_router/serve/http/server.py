@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from email.utils import formatdate
+from typing import Any
 
 from weir_router.clock import Clock
 from weir_router.serve.http.connection import Connection
@@ -36,11 +38,14 @@ class Server:
         self._second = 0
         self._common = b""
 
-    async def listen(self, host: str, port: int) -> str:
-        """Opens the port; 0: any. Returns the URL. Raises `OSError` where the address is in use."""
+    async def listen(self, host: str, port: int, listener: socket.socket | None = None) -> str:
+        """Opens the port; 0: any. Or serves at `listener`, which is open already, and which is closed with the server.
+        Returns the URL. Raises `OSError` where the address is in use.
+        """
         loop = asyncio.get_running_loop()
         self.time, self.start = loop.time, loop.create_task
-        self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+        where: dict[str, Any] = {"sock": listener} if listener else {"host": host, "port": port}
+        self._server = await loop.create_server(lambda: Connection(self), backlog=BACKLOG, **where)
         self._look = loop.call_later(LOOK_EVERY, self._expire)
         bound = self._server.sockets[0].getsockname()
         return f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
