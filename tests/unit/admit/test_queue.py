@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from support.virtual import run
@@ -190,15 +190,24 @@ STEPS = st.lists(
 )
 
 
+COME = ("come", Priority.HIGH, 0, 0.5)
+PASS = ("pass", Priority.HIGH, 0, 0.0)
+LEAVE = ("leave", Priority.HIGH, 0, 0.0)
+CANCEL = ("cancel", Priority.HIGH, 1, 0.0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
+@example([COME, COME, PASS, LEAVE, LEAVE, CANCEL, PASS])
 def test_every_request_ends_and_the_queue_keeps_its_bounds(steps: list[tuple[str, Priority, int, float]]) -> None:
     async def story(desk: Desk) -> None:
         visits: list[asyncio.Task[None]] = []
+        left = 0
         for number, (action, priority, size, seconds) in enumerate(steps):
             if action == "come":
                 visits += desk.start(desk.visit(f"{number}", priority, size=size, seconds=seconds))
-            elif action == "leave" and desk.room.taken:
+            elif action == "leave" and left < len(desk.served):  # by whoever is inside, not for whom is just let in
+                left += 1
                 desk.room.leave()
             elif action == "cancel" and visits:
                 visits[size % len(visits)].cancel()
