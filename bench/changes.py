@@ -11,25 +11,19 @@ from __future__ import annotations
 import argparse
 import http.client
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "tests"), str(ROOT / "hack" / "kube")]  # where the processes and the API server are made
+from kubernetes.client import CoreV1Api, CustomObjectsApi
 
-from apiserver import ApiServer  # noqa: E402
-from binaries import ensure  # noqa: E402
-from kubernetes.client import CoreV1Api, CustomObjectsApi  # noqa: E402
+from bench.cluster import NAMESPACE, ApiServer, api_server
+from cli.shell import policy, tier
+from support.installation import Caller, Installation, Tenant, serving
+from support.kube import client_of
 
-from cli.shell import policy, tier  # noqa: E402
-from support.installation import Caller, Installation, Tenant, serving  # noqa: E402
-from support.kube import client_of, run  # noqa: E402
-
-NAMESPACE = "weir-system"
 UPSTREAM = "http://127.0.0.1:9"
 
 
@@ -39,10 +33,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=100, help="of a policy, one after the other")
     parser.add_argument("--policies", type=int, default=100, help="that are there besides")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ApiServer(ensure()) as server:
-        run(server, "apply", "--server-side", "-f", str(ROOT / "crds"))
-        run(server, "wait", "--for=condition=Established", "--timeout=60s", "-f", str(ROOT / "crds"))
-        run(server, "create", "namespace", NAMESPACE)
+    with tempfile.TemporaryDirectory() as folder, api_server() as (server, _):
         tenant = Tenant(server, NAMESPACE)
         others = [policy(f"other-{number}", model=f"other-{number}") for number in range(options.policies)]
         tenant.apply(tier(UPSTREAM), policy(model="model-0"), *others)

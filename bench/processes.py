@@ -32,7 +32,7 @@ class Process:
 
     def cpu(self) -> float:
         """CPU seconds of the process and its children so far."""
-        return sum(_cpu_seconds(pid) for pid in _family(self._popen.pid))
+        return sum(cpu_seconds(pid) for pid in _family(self._popen.pid))
 
     def memory(self) -> int:
         """Resident bytes of the process and its children."""
@@ -64,12 +64,14 @@ def _family(pid: int) -> list[int]:
     return [pid, *(grandchild for child in children for grandchild in _family(int(child)))]
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds of one process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident(pid: int) -> int:
+    """Resident bytes of one process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

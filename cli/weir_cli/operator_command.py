@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from weir_cli.output import Exit, fail
-from weir_cli.process import address, log_as_json
+from weir_cli.process import address, calm_collector, log_as_json
 
 if TYPE_CHECKING:
     from weir_operator import inject
@@ -98,6 +98,7 @@ def operator(
         pod_name=pod_name or socket.gethostname(),
         pod_ip=pod_ip,
     )
+    calm_collector()  # of a compile of a thousand objects it would be a third
     try:
         asyncio.run(handlers.run(settings, api_client))
     except OSError as error:

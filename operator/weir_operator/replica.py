@@ -23,7 +23,7 @@ from weir_operator.admin import Admin
 from weir_operator.autoscaling import Autoscaling
 from weir_operator.catalogue import Catalogue
 from weir_operator.certificate import Certificate, server_names
-from weir_operator.compile import Compiled, Specs, compile_config
+from weir_operator.compile import Compiled, Memory, compile_config
 from weir_operator.distribute import ConfigServer, listen
 from weir_operator.gather import Gatherer
 from weir_operator.headcount import Headcount
@@ -64,7 +64,7 @@ class Replica:
         self._headcount = Headcount(1, time.monotonic())
         self._leading_since = 0.0
         self._catalogue = Catalogue.load()
-        self._specs = Specs()
+        self._memory = Memory()
         self._make_shared(settings, api_client)
         self._make_leading(settings, api_client)
 
@@ -274,7 +274,7 @@ class Replica:
 
     def _compile(self, observed: Observed) -> Compiled:
         compiled = compile_config(
-            observed, catalogue=self._catalogue, now=time.time(), tokens=self._keys.trust, specs=self._specs
+            observed, catalogue=self._catalogue, now=time.time(), tokens=self._keys.trust, memory=self._memory
         )
         config = msgspec.structs.replace(compiled.config, routers=self._told_routers)
         return dataclasses.replace(compiled, config=config)

@@ -13,14 +13,16 @@ An object that cannot be read, or that a bug of ours trips over, is one problem;
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile.keys import caller_keys
+from weir_operator.compile.memory import Memory, Result, Tiers
 from weir_operator.compile.overlap import Conflict, conflicts, precedence
-from weir_operator.compile.report import Report, Specs
+from weir_operator.compile.report import Report
 from weir_operator.compile.routing import Surroundings, compile_policy, unreadable_policy
 from weir_operator.compile.tiers import CompiledTier, compile_tier
 from weir_operator.observed import Manifest, ObjectName, Observed
@@ -29,7 +31,7 @@ from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy, Secrets, TokenTrust
 
-__all__ = ["Compiled", "Specs", "compile_config", "ours"]
+__all__ = ["Compiled", "Memory", "compile_config", "ours"]
 
 T = TypeVar("T")
 
@@ -50,28 +52,27 @@ def compile_config(
     revision: int = 0,
     now: float,
     tokens: TokenTrust | None = None,
-    specs: Specs | None = None,
+    memory: Memory | None = None,
 ) -> Compiled:
     """Compiles everything of `observed.class_name`; `now` is in seconds since the epoch. Never raises.
 
-    `tokens` is which ServiceAccount tokens routers accept; None, as on a laptop: none. `specs` is handed
+    `tokens` is which ServiceAccount tokens routers accept; None, as on a laptop: none. `memory` is handed
     in again by whoever compiles again and again.
     """
-    specs = specs or Specs()
-    specs.begin()
+    memory = memory or Memory()
+    memory.begin(observed, catalogue)
     tiers: dict[str, CompiledTier] = {}
     policies: dict[ObjectName, Policy] = {}
     problems: list[Problem] = []
     for manifest in ours(observed.tiers, observed.class_name):
-        tier, found = _guarded(manifest, lambda report: _tier(report, specs, observed, catalogue))
+        tier, found = memory.recall(manifest, {}, functools.partial(_tier, manifest, memory, observed, catalogue))
         problems += found
         if tier is not None:
             tiers[tier.key] = tier
-    around = Surroundings(tiers, observed, now)
     for manifest in ours(observed.policies, observed.class_name):
-        policy, found = _guarded(manifest, lambda report: _policy(report, specs, around))
+        work = functools.partial(_policy, manifest, memory, observed, now)
+        policy, found = memory.recall(manifest, tiers, work)
         problems += found
-        policy = policy or unreadable_policy(manifest, observed)
         if policy is not None:
             policies[manifest.key] = policy
     manifests = {it.key: it for it in observed.policies}
@@ -101,14 +102,23 @@ def _class_of(spec: Any) -> str:
     return stated if isinstance(stated, str) else DEFAULT_CLASS
 
 
-def _tier(report: Report, specs: Specs, observed: Observed, catalogue: Catalogue) -> CompiledTier | None:
-    spec = specs.read(report, ModelTierSpec)
-    return compile_tier(spec, report, observed, catalogue) if spec else None
+def _tier(
+    manifest: Manifest, memory: Memory, observed: Observed, catalogue: Catalogue, _: Tiers
+) -> Result[CompiledTier]:
+    def work(report: Report) -> CompiledTier | None:
+        spec = memory.specs.read(report, ModelTierSpec)
+        return compile_tier(spec, report, observed, catalogue) if spec else None
+
+    return _guarded(manifest, work)
 
 
-def _policy(report: Report, specs: Specs, around: Surroundings) -> Policy | None:
-    spec = specs.read(report, RoutingPolicySpec)
-    return compile_policy(spec, report, around) if spec else None
+def _policy(manifest: Manifest, memory: Memory, observed: Observed, now: float, tiers: Tiers) -> Result[Policy]:
+    def work(report: Report) -> Policy | None:
+        spec = memory.specs.read(report, RoutingPolicySpec)
+        return compile_policy(spec, report, Surroundings(tiers, observed, now)) if spec else None
+
+    policy, found = _guarded(manifest, work)
+    return policy or unreadable_policy(manifest, observed), found
 
 
 def _guarded(manifest: Manifest, work: Callable[[Report], T | None]) -> tuple[T | None, list[Problem]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -43,11 +42,6 @@ class Surroundings:
     tiers: Mapping[str, CompiledTier]
     observed: Observed
     now: float  # seconds since the epoch
-
-    @cached_property
-    def usable(self) -> Mapping[str, contract.Tier]:
-        """The tiers as routers get them."""
-        return {key: it.tier for key, it in self.tiers.items()}
 
 
 def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surroundings) -> contract.Policy:
@@ -113,6 +107,7 @@ class _References:
         self.namespace = report.manifest.namespace
         self.report = report
         self.around = around
+        self._limits: dict[str, tuple[contract.Limit, ...] | None] = {}  # by tier: routes name the same ones
 
     def resolve(
         self,
@@ -126,7 +121,9 @@ class _References:
             return None
         key = f"{reference.namespace or self.namespace}/{reference.name}"
         tier = self.around.tiers.get(key)
-        limits = tier.limits_for(self.namespace) if tier else None
+        if key not in self._limits:
+            self._limits[key] = tier.limits_for(self.namespace) if tier else None
+        limits = self._limits[key]
         ready = tier is not None and bool(tier.tier.backends)
         facts = ReferenceFacts(key, self.namespace, granted=limits is not None, ready=ready, repeated=key in seen)
         found = findings(REFERENCE_CHECKS, facts)
@@ -135,13 +132,14 @@ class _References:
 
 
 def _routes(spec: schema.RoutingPolicySpec, references: _References) -> tuple[contract.Route, ...]:
-    tiers = references.around.usable
+    tiers = references.around.tiers
     kept: list[contract.Route] = []
     for number, stated in enumerate(spec.routes):
         path = f"spec.routes[{number}]"
         route = _route(stated, path, references)
         shadow = next((earlier.name for earlier in kept if covers(earlier.when, route.when)), None)
-        found = findings(ROUTE_CHECKS, RouteFacts(route, tiers, shadow))
+        targets = {it.tier: tiers[it.tier].tier for it in route.tiers}
+        found = findings(ROUTE_CHECKS, RouteFacts(route, targets, shadow))
         references.report.add(path, found)
         if not removed(found):
             kept.append(route)

@@ -94,7 +94,7 @@ class Model(BaseModel):
     def _prune_nulls(cls, data: Any) -> Any:
         # As the API server does for fields that are not nullable: `objectives:` with nothing after it is absent. A
         # field that nobody knows stays, to be refused.
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or None not in data.values():
             return data
         known = {field.alias or name for name, field in cls.model_fields.items()}
         return {key: value for key, value in data.items() if value is not None or key not in known}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_operator.catalogue import Catalogue
-from weir_operator.compile import Specs, compile_config
+from weir_operator.compile import Memory, compile_config
 from weir_operator.compile.report import Report
 from weir_operator.observed import Manifest, ObjectName, Observed, SecretData
 from weir_operator.problems import Problem, Reason
@@ -232,22 +232,16 @@ def test_whatever_is_wrong_with_one_object_the_good_ones_serve(catalogue, tier_s
     assert not any(it.reason is Reason.COMPILER_BUG for it in result.problems)
 
 
-def test_what_was_read_of_specs_before_changes_no_result(catalogue):
-    specs = Specs()
-    stages = [changed_tier(), changed_tier(selection="Fastest"), changed_tier(selection="Fastest"), changed_tier()]
-    for tier in [*stages, None, stages[1]]:
-        observed = Observed(tiers=(tier,) if tier else ())
-        again = compile_config(observed, catalogue=catalogue, now=0.0, specs=specs)
-        assert again == compile_config(observed, catalogue=catalogue, now=0.0)
-
-
 def test_a_spec_is_read_again_only_if_it_is_another(catalogue, monkeypatch):
     read = []
     parse = Report.parse
     monkeypatch.setattr(Report, "parse", lambda report, model: read.append(report.manifest.id) or parse(report, model))
-    specs = Specs()
-    for tier in (changed_tier(), changed_tier(), changed_tier(selection="LeastLatency")):
-        compile_config(Observed(tiers=(tier,)), catalogue=catalogue, now=0.0, specs=specs)
+    memory = Memory()
+    secrets = [{}, {ObjectName("llm", "key"): SecretData()}, {}]
+    for tier, there in zip(
+        (changed_tier(), changed_tier(), changed_tier(selection="LeastLatency")), secrets, strict=True
+    ):
+        compile_config(Observed(tiers=(tier,), secrets=there), catalogue=catalogue, now=0.0, memory=memory)
     assert len(read) == 2
 
 

@@ -1,0 +1,89 @@
+"""What the last compile made of each object, for the next one. Pure; used by `compile_config` only.
+
+An operator compiles a thousand objects again because one has changed. An object is compiled anew if anything is
+different of what its compile can look at: the object itself; for a policy each tier that it asked for; and everything
+else that was observed, such as Secrets and the labels of namespaces, which is compared as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile.report import Specs
+from weir_operator.compile.tiers import CompiledTier
+from weir_operator.observed import Manifest, Observed
+from weir_operator.problems import Problem
+
+T = TypeVar("T")
+
+Tiers = Mapping[str, CompiledTier]
+Result = tuple[T | None, list[Problem]]
+
+
+class Asked(Tiers):
+    """The compiled tiers, which notes what it was asked for."""
+
+    def __init__(self, tiers: Tiers) -> None:
+        self._tiers = tiers
+        self.answers: dict[str, CompiledTier | None] = {}
+
+    def __getitem__(self, key: str) -> CompiledTier:
+        """Also of `get`, which asks here."""
+        self.answers[key] = self._tiers.get(key)
+        return self._tiers[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Whoever looks at all of them depends on all of them."""
+        self.answers |= self._tiers
+        return iter(self._tiers)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._tiers)
+
+
+@dataclass(frozen=True)
+class _Made:
+    manifest: Manifest
+    result: Result[Any]
+    asked: Mapping[str, CompiledTier | None]
+
+
+class Memory:
+    """It changes no result, only how long it takes. For one compile at a time."""
+
+    def __init__(self) -> None:
+        self.specs = Specs()
+        """Where something around has changed, specs at least need not be read again."""
+        self._around: tuple[Observed, Catalogue] | None = None
+        self._before: dict[str, _Made] = {}
+        self._now: dict[str, _Made] = {}
+
+    def begin(self, observed: Observed, catalogue: Catalogue) -> None:
+        """A compile begins: what the last one did not ask for is forgotten."""
+        around = replace(observed, tiers=(), policies=()), catalogue
+        self._before, self._now = (self._now if around == self._around else {}), {}
+        self._around = around
+        self.specs.begin()
+
+    def recall(self, manifest: Manifest, tiers: Tiers, work: Callable[[Tiers], Result[T]]) -> Result[T]:
+        """What `work`, which is given the tiers to look at, makes of the object."""
+        made = self._before.get(manifest.id)
+        if made is None or made.manifest != manifest or not _same(made.asked, tiers):
+            asked = Asked(tiers)
+            made = _Made(manifest, work(asked), asked.answers)
+        if not _may_change_by_itself(manifest):
+            self._now[manifest.id] = made
+        return cast("Result[T]", made.result)
+
+
+def _same(asked: Mapping[str, CompiledTier | None], tiers: Tiers) -> bool:
+    return all(tiers.get(key) is tier for key, tier in asked.items())
+
+
+def _may_change_by_itself(manifest: Manifest) -> bool:
+    """Overrides end, whether anything is changed or not."""
+    return isinstance(manifest.spec, dict) and manifest.spec.get("override") is not None
