@@ -19,10 +19,11 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from weir_cli.process import calm_collector
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CompiledConfig, RouterReport, Secrets
+from weir_router.contract import BackendReport, CompiledConfig, RouterReport, Secrets
 
 RECEIVED_AT = 128
 """Where Linux keeps `tcpi_bytes_received` in its `struct tcp_info`."""
@@ -58,6 +59,7 @@ class Client:
     def __init__(self, job: Job, token: str, changed: asyncio.Event) -> None:
         self._changed = changed
         self._applied = 0.0
+        self._backends: dict[str, BackendReport] = {}
         self._name = Path(token).name
         self.store = ConfigStore()
         self.store.subscribe(self._swapped)
@@ -68,10 +70,16 @@ class Client:
         await self._poll.run()
 
     def _report(self) -> RouterReport:
+        """As a router's that has had requests for every backend."""
         config = self.store.config
-        return RouterReport(router=self._name, revision=config.revision if config else None)
+        return RouterReport(router=self._name, revision=config.revision if config else None, backends=self._backends)
 
     def _swapped(self, config: CompiledConfig, secrets: Secrets) -> None:
+        self._backends = {
+            f"{key}/{it.name}": BackendReport(state="closed", requests=1000, failures=3)
+            for key, tier in config.tiers.items()
+            for it in tier.backends
+        }
         self._applied = time.monotonic()
         self._changed.set()
 
@@ -127,4 +135,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    calm_collector()  # as every router does
     uvloop.run(main())

@@ -17,28 +17,27 @@ import ssl
 import time
 from asyncio import sslproto
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
 
+from weir_operator.offers import Offer
 from weir_operator.publication import encoded
 from weir_operator.refusals import account_of, refusal
 from weir_operator.reports import RELAY_PATH, Relay, Reported, Reports
 from weir_operator.reviews import ReviewUnavailable, TokenRefused, TokenReviewer
-from weir_operator.views import ServiceAccount, Views
+from weir_operator.views import ServiceAccount
 from weir_router.contract import (
     POLL_PATH,
     REVIEW_PATH,
     CompiledConfig,
-    Delivery,
     ReviewAnswer,
     ReviewRequest,
     RouterReport,
     Secrets,
-    digest,
 )
+from weir_router.contract.delta import DELTA_HEADER, DELTA_NAME, DELTA_STATUS
 
 MAX_WAIT = 60.0
 """Seconds that a poll may wait, whatever it prefers: proxies between us give up after that."""
@@ -60,39 +59,6 @@ a report that is larger takes more than one turn to read."""
 T = TypeVar("T")
 
 _WAIT = re.compile(r"\bwait=(\d{1,6})\b")
-
-
-@dataclass(frozen=True)
-class _View:
-    etag: str
-    body: bytes = field(repr=False)
-
-
-class _Revision:
-    """A config on offer. `over` is set once there is another."""
-
-    def __init__(
-        self, config: CompiledConfig, secrets: Secrets, gateway: ServiceAccount, authorities: str | None
-    ) -> None:
-        self.content = config, secrets
-        self._authorities = authorities
-        self.over = asyncio.Event()
-        self._views = Views(config, secrets, gateway)
-        self._made: dict[str | None, _View] = {}
-
-    def view(self, account: ServiceAccount) -> _View:
-        """Made once for all who share it."""
-        scope = self._views.scope(account)
-        if scope not in self._made:
-            config, secrets = self._views.of(account)
-            self._made[scope] = _view(Delivery(config=config, secrets=secrets, authorities=self._authorities))
-        return self._made[scope]
-
-
-def _view(delivery: Delivery) -> _View:
-    # Without the revision: a change of other people's objects must not wake everybody.
-    config = msgspec.structs.replace(delivery.config, revision=0)
-    return _View(f'"{digest(encoded(msgspec.structs.replace(delivery, config=config)))}"', encoded(delivery))
 
 
 class ConfigServer:
@@ -118,7 +84,7 @@ class ConfigServer:
         self._gateway = gateway
         self._operator = operator
         self._on_report = on_report
-        self._revision: _Revision | None = None
+        self._offer: Offer | None = None
         self._authorities: str | None = None
         self._first = asyncio.Event()  # set with the first config
         self._ending = False
@@ -134,22 +100,22 @@ class ConfigServer:
 
     def publish(self, config: CompiledConfig, secrets: Secrets) -> None:
         """Offers these from now on, and answers every waiting poll whose view they change."""
-        old = self._revision
+        old = self._offer
         if old is not None and old.content == (config, secrets):
             return
-        self._revision = _Revision(config, secrets, self._gateway, self._authorities)
+        self._offer = Offer(config, secrets, self._gateway, self._authorities, old)
         self._wake(old)
 
     def trust(self, authorities: str) -> None:
         """Tells every router by whom our certificate is signed: those that cannot mount it, in other namespaces, would
         lose us with the next authority.
         """
-        old = self._revision
+        old = self._offer
         if authorities == self._authorities:
             return
         self._authorities = authorities
         if old is not None:
-            self._revision = _Revision(*old.content, self._gateway, authorities)
+            self._offer = Offer(*old.content, self._gateway, authorities, old)
             self._wake(old)
 
     @property
@@ -161,20 +127,20 @@ class ConfigServer:
         ]
 
     def _runs(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> int | None:
-        offered = self._revision
+        offered = self._offer
         # A view may be costly to make: only for who has one.
         if seen is None or report.rejected is not None or offered is None or offered.view(account).etag != seen:
             return None
         return offered.content[0].revision
 
-    def _wake(self, old: _Revision | None) -> None:
+    def _wake(self, old: Offer | None) -> None:
         self._first.set()
         if old is not None:
             old.over.set()
 
     async def _end(self, _: web.Application) -> None:
         self._ending = True
-        self._wake(self._revision)
+        self._wake(self._offer)
 
     async def _poll(self, request: web.Request) -> web.Response:
         account = await self._account(request)
@@ -185,7 +151,7 @@ class ConfigServer:
         self.waiting += 1
         try:
             async with asyncio.timeout(_wait(request)):
-                return await self._news(account, seen)
+                return await self._news(account, seen, request.headers.get(DELTA_HEADER) == DELTA_NAME)
         except TimeoutError:
             return self._nothing_new(seen)
         except asyncio.CancelledError:
@@ -235,21 +201,27 @@ class ConfigServer:
         self._on_report()
         return web.Response(status=204)
 
-    async def _news(self, account: ServiceAccount, seen: str | None) -> web.Response:
+    async def _news(self, account: ServiceAccount, seen: str | None, knows_deltas: bool) -> web.Response:
         """As soon as there is something else than `seen`."""
         while not self._ending:
-            revision = self._revision
-            if revision is None:
+            offer = self._offer
+            if offer is None:
                 await self._first.wait()
                 continue
-            view = revision.view(account)
+            view = offer.view(account)
             if view.etag != seen:
-                return web.Response(body=view.body, content_type="application/json", headers={hdrs.ETAG: view.etag})
-            await revision.over.wait()
+                headers: dict[str, str] = {hdrs.ETAG: view.etag}
+                if knows_deltas and (body := offer.difference(account, seen)) is not None:
+                    headers["IM"] = DELTA_NAME
+                    return web.Response(
+                        status=DELTA_STATUS, body=body, content_type="application/json", headers=headers
+                    )
+                return web.Response(body=view.body, content_type="application/json", headers=headers)
+            await offer.over.wait()
         raise refusal(web.HTTPServiceUnavailable, "this replica of the operator ends; ask another")
 
     def _nothing_new(self, seen: str | None) -> web.Response:
-        if self._revision is None:
+        if self._offer is None:
             raise refusal(web.HTTPServiceUnavailable, "there is no config yet: the operator still reads the cluster")
         return web.Response(status=304, headers={hdrs.ETAG: seen or ""})
 

@@ -15,7 +15,7 @@ from weir_operator.informers import WATCH_SECONDS, Source, stop_all
 from weir_operator.publish import selector
 from weir_operator.unknowns import Resource, Unknown
 from weir_router.contract import CompiledConfig, ConfigRejected, Secrets
-from weir_router.contract.published import INDEX_FILE, Index, assemble, parse_index
+from weir_router.contract.published import INDEX_FILE, Index, Shard, assemble, parse_index
 
 
 class Mirror:
@@ -40,6 +40,7 @@ class Mirror:
             for it in resources
         ]
         self._last: tuple[Index, CompiledConfig, Secrets] | None = None
+        self._shards: dict[str, Shard] = {}  # of `_last`, by hash: one changes, fifteen are what they were
         self.trouble: str | None = None
         """Why what is there cannot be served; None: it can, or nothing is there."""
 
@@ -80,7 +81,7 @@ class Mirror:
             index = parse_index(files[INDEX_FILE])
             if self._last is None or self._last[0] != index or not index.files <= files.keys():
                 # What it names is named by its content: the same index is the same config.
-                self._last = (index, *assemble(index, files))
+                self._last = (index, *assemble(index, files, self._shards))
         except ConfigRejected as error:
             return str(error)
         return None

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -186,6 +187,7 @@ def _split(config: CompiledConfig) -> dict[str, Shard]:
     }
 
 
+@lru_cache(2 * SHARDS)  # one of the shards changes; to pack the others again would cost more than everything else
 def _packed(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)  # without the time of day, which would make equal configs differ
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from weir_operator.conditions import FALSE, GOOD, JSON, UNKNOWN, Judgement, StatusReason, shortened
 from weir_operator.problems import ConditionType
@@ -29,10 +30,25 @@ class Rollout:
     late: frozenset[RouterId] = frozenset()  # have been behind for longer than a change takes
     settled: bool = True  # we have led for so long that every router must have polled
 
-    @property
+    # Every object is judged, and there may be a thousand of them, and a thousand routers: what they share is worked
+    # out once.
+    @cached_property
     def gateway(self) -> tuple[Reported, ...]:
         """The gateway's routers."""
         return tuple(it for it in self.routers if it.gateway)
+
+    @cached_property
+    def _late_gateway(self) -> tuple[Reported, ...]:
+        return tuple(it for it in self.gateway if router_id(it) in self.late)
+
+    @cached_property
+    def _late_sidecars(self) -> tuple[Reported, ...]:
+        return tuple(it for it in self.routers if not it.gateway and router_id(it) in self.late)
+
+    @cached_property
+    def _slowest(self) -> int:
+        """The revision that every gateway router has reached."""
+        return min(map(self._reached, self.gateway), default=self.revision)
 
     def programmed(self, name: str, generation: int, before: JSON, namespaces: frozenset[str] | None) -> Judgement:
         """Whether the gateway runs generation `generation` of the object called `name`.
@@ -46,10 +62,9 @@ class Rollout:
         held = before.get("status") == "True" and before.get("observedGeneration") == generation
         if not self.gateway:
             return self._without_routers(held)
-        lacking = [it for it in self.gateway if not self._runs(it, since)]
-        if held:
-            # A router that starts, or gets a change of something else, takes a moment.
-            lacking = [it for it in lacking if router_id(it) in self.late]
+        # A router that starts, or gets a change of something else, takes a moment.
+        judges = self._late_gateway if held else self.gateway
+        lacking = [it for it in judges if not self._runs(it, since)] if since > self._slowest else []
         if lacking:
             return _without(min(lacking, key=lambda it: (it.report.rejected is None, it.report.router)))
         good = GOOD[ConditionType.PROGRAMMED]
@@ -62,19 +77,26 @@ class Rollout:
             return GOOD[ConditionType.PROGRAMMED]
         return Judgement(UNKNOWN, StatusReason.WAITING, "no gateway router has polled yet; a minute may pass")
 
-    def _runs(self, router: Reported, since: int) -> bool:
-        revision = router.report.revision
+    def _reached(self, router: Reported) -> int:
+        """The revision up to which it runs what concerns it; 0: none."""
+        revision = router.report.revision or 0
         # What is published may be on offer only in a moment: to be current with what was before says nothing.
-        runs_part = router.runs is not None and router.runs >= since
-        return runs_part or (revision is not None and since <= revision <= self.revision)
+        return max(router.runs or 0, revision if revision <= self.revision else 0)
+
+    def _runs(self, router: Reported, since: int) -> bool:
+        return self._reached(router) >= since
 
     def _sidecars(self, since: int, namespaces: frozenset[str] | None) -> str:
         """Only where some do not run it: a count of all would change with every pod."""
-        there = [
-            it for it in self.routers if not it.gateway and (namespaces is None or it.account.namespace in namespaces)
-        ]
-        late = sum(router_id(it) in self.late and not self._runs(it, since) for it in there)
-        return f"; of the sidecars {len(there) - late}/{len(there)} run it" if late else ""
+
+        def concerned(routers: Iterable[Reported]) -> list[Reported]:
+            return [it for it in routers if namespaces is None or it.account.namespace in namespaces]
+
+        late = sum(not self._runs(it, since) for it in concerned(self._late_sidecars))
+        if not late:
+            return ""
+        there = len(concerned(it for it in self.routers if not it.gateway))
+        return f"; of the sidecars {there - late}/{there} run it"
 
 
 def router_id(router: Reported) -> RouterId:

@@ -17,6 +17,7 @@ from weir_operator.distribute import ConfigServer, listen
 from weir_operator.reviews import TokenRefused, TokenReviewer
 from weir_operator.views import ServiceAccount
 from weir_router.contract import Delivery, RouterReport
+from weir_router.contract.delta import Delta
 
 GATEWAY = ServiceAccount("weir-system", "weir-router")
 TENANT = ServiceAccount("team-a", "default")
@@ -55,6 +56,10 @@ class Polled:
         return msgspec.json.decode(self.body, type=Delivery)
 
     @property
+    def delta(self) -> Delta:
+        return msgspec.json.decode(self.body, type=Delta)
+
+    @property
     def etag(self) -> str:
         return self.headers["ETag"]
 
@@ -84,9 +89,15 @@ class Stand:
         self.server.publish(msgspec.structs.replace(what.config, revision=revision), what.secrets)
 
     async def poll(
-        self, token: str | None = "gateway", seen: str | None = None, wait: int = 0, **options: Any
+        self,
+        token: str | None = "gateway",
+        seen: str | None = None,
+        wait: int = 0,
+        *,
+        deltas: bool = False,
+        **options: Any,
     ) -> Polled:
-        headers = {"Prefer": f"wait={wait}"}
+        headers = {"Prefer": f"wait={wait}"} | ({"A-IM": "weir-delta"} if deltas else {})
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if seen is not None:

@@ -31,7 +31,7 @@ class KeptConfig:
     def restore(self) -> None:
         """Applies what was kept, if there is something, and keeps what comes from now on."""
         try:
-            kept = decode(self._file.read_bytes())
+            kept = decode(self._file.read_bytes(), Delivery)
             # Revision 0: whatever the server says next is newer, even one that has lost its count.
             self._store.apply(msgspec.structs.replace(kept.config, revision=0), kept.secrets)
             _log.info("revision %d applied from %s", kept.config.revision, self._file)

@@ -1,8 +1,9 @@
 """Config from the operator's config server: a change is here in well under a second. Run by `weir router`.
 
 Each poll says what this router has (`If-None-Match`) and how it fares (a `RouterReport`), and is answered as soon as
-the server has something else. What is refused is remembered in the store, which the next report tells. Without a
-server the last good config goes on, and `mounted` follows what the kubelet brings.
+the server has something else: with the whole, or with what has changed since. What is refused is remembered in the
+store, which the next report tells. Without a server the last good config goes on, and `mounted` follows what the
+kubelet brings.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
@@ -20,6 +22,9 @@ from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import CONNECT_SECONDS, Access, BadFile, message_of, reason_of
 from weir_router.config.store import ConfigStore
 from weir_router.contract import POLL_PATH, CompiledConfig, ConfigRejected, Delivery, RouterReport, check_version
+from weir_router.contract.delta import DELTA_HEADER, DELTA_NAME, DELTA_STATUS, Delta, DeltaMismatch, updated
+
+T = TypeVar("T", Delivery, Delta)
 
 WAIT = 50
 """Seconds that a poll waits at the server: below the minute after which many proxies cut what is idle."""
@@ -75,6 +80,7 @@ class LongPoll:
         self._rng = rng or random.Random()
         self._sleep = sleep
         self._seen: str | None = None  # ETag of the last answer, applied or refused
+        self._last: Delivery | None = None  # what that was, if it could be read: what has changed since is enough
         self._running: CompiledConfig | None = None  # what ran after it
         self._older_since: float | None = None
         self._waiting: asyncio.Timeout | None = None  # of the poll that waits for its answer
@@ -120,9 +126,9 @@ class LongPoll:
             raise PollFailed(str(error)) from None
         if answer is None:
             return
-        etag, body = answer
+        delivery = None
         try:
-            delivery = await asyncio.to_thread(decode, body) if len(body) > THREAD_BYTES else decode(body)
+            delivery = await self._read(answer)
             if delivery.authorities:
                 self._access.learn(delivery.authorities)
             if self._is_older(delivery.config.revision):
@@ -134,13 +140,28 @@ class LongPoll:
             _log.warning("config from %s refused: %s", self._access.url, error)
             self._store.reject(str(error))
         # Also of what was refused: it would come again at once.
-        self._seen, self._running = etag, self._store.config
+        self._seen, self._last, self._running = answer.etag, delivery, self._store.config
 
-    async def _ask(self, session: aiohttp.ClientSession) -> tuple[str, bytes] | None:
-        """The ETag and the body of a new config; None: there is none."""
+    async def _read(self, answer: _Answer) -> Delivery:
+        """Raises `ConfigRejected`, or `PollFailed` if it is a change of something else than what we have."""
+        if not answer.is_change:
+            return await _decoded(answer.body, Delivery)
+        change, last, seen = await _decoded(answer.body, Delta), self._last, self._seen
+        try:
+            if last is None or change.base != seen:
+                raise DeltaMismatch("the change is for another config than the last one")
+            return updated(last, change)
+        except DeltaMismatch as error:
+            self._seen = self._last = None
+            raise PollFailed(str(error)) from None
+
+    async def _ask(self, session: aiohttp.ClientSession) -> _Answer | None:
+        """Something new; None: there is nothing."""
         headers = {**self._access.headers(), "Prefer": f"wait={WAIT}"}
         if self._seen is not None and not self._another_source_runs():
             headers[hdrs.IF_NONE_MATCH] = self._seen
+            if self._last is not None:
+                headers[DELTA_HEADER] = DELTA_NAME
         try:
             async with asyncio.timeout(None) as self._waiting:
                 return await self._post(session, headers)
@@ -151,7 +172,7 @@ class LongPoll:
         finally:
             self._waiting = None
 
-    async def _post(self, session: aiohttp.ClientSession, headers: dict[str, str]) -> tuple[str, bytes] | None:
+    async def _post(self, session: aiohttp.ClientSession, headers: dict[str, str]) -> _Answer | None:
         body = msgspec.json.encode(self._report())
         async with session.post(
             self._url, data=body, headers=headers, ssl=self._access.tls(), allow_redirects=False
@@ -163,9 +184,9 @@ class LongPoll:
             if response.status == 304:
                 return None
             etag = response.headers.get(hdrs.ETAG)
-            if response.status != 200 or etag is None:
+            if response.status not in (200, DELTA_STATUS) or etag is None:
                 raise PollFailed(f"HTTP {response.status}: {message_of(content)}")
-            return etag, content
+            return _Answer(etag, content, response.status == DELTA_STATUS)
 
     def _another_source_runs(self) -> bool:
         """Whether the config in use was mounted: then what we saw last says nothing about what we need."""
@@ -188,11 +209,21 @@ class LongPoll:
         return False
 
 
-def decode(data: bytes) -> Delivery:
-    """An answer of the config server. Raises `ConfigRejected`, which holds nothing of it."""
+class _Answer(NamedTuple):
+    etag: str
+    body: bytes
+    is_change: bool  # of what we have seen last
+
+
+async def _decoded(body: bytes, kind: type[T]) -> T:
+    return await asyncio.to_thread(decode, body, kind) if len(body) > THREAD_BYTES else decode(body, kind)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """An answer of the config server: a `Delivery` or a `Delta`. Raises `ConfigRejected`, which holds nothing of it."""
     try:
         check_version(msgspec.json.decode(data, type=_Head).config.api_version)
-        return msgspec.json.decode(data, type=Delivery)
+        return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
         raise ConfigRejected(f"what the config server sent is not a config: {error}") from error
 

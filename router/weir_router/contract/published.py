@@ -92,13 +92,20 @@ class _Version(msgspec.Struct, rename="camel"):
     api_version: str = "missing"
 
 
-def assemble(index: Index, files: Mapping[str, bytes]) -> tuple[CompiledConfig, Secrets]:
-    """The config that `index` stands for. Raises `ConfigRejected`, naming what is missing or damaged."""
-    source = _Files(index.revision, files)
-    shards = [
-        source.decoded(f"shard {shard}", shard_file(shard, hashed), hashed, Shard)
-        for shard, hashed in sorted(index.shards.items())
-    ]
+def assemble(
+    index: Index, files: Mapping[str, bytes], known: dict[str, Shard] | None = None
+) -> tuple[CompiledConfig, Secrets]:
+    """The config that `index` stands for. Raises `ConfigRejected`, naming what is missing or damaged.
+
+    `known` are shards by hash that need not be read again; it is brought up to date, for the next call.
+    """
+    source, known = _Files(index.revision, files), {} if known is None else known
+    for shard, hashed in index.shards.items():
+        if hashed not in known:
+            known[hashed] = source.decoded(f"shard {shard}", shard_file(shard, hashed), hashed, Shard)
+    for old in known.keys() - set(index.shards.values()):
+        del known[old]
+    shards = [known[hashed] for _, hashed in sorted(index.shards.items())]
     config = CompiledConfig(
         api_version=index.api_version,
         revision=index.revision,

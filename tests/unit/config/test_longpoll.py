@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,9 +26,11 @@ from weir_router.config.access import Access
 from weir_router.config.longpoll import OLDER_PAUSE, OLDER_SECONDS, RETRY_FIRST, RETRY_MAX, LongPoll, PollFailed
 from weir_router.config.mounted import MountedConfig
 from weir_router.config.store import ConfigStore
-from weir_router.contract import Delivery, RouterReport
+from weir_router.contract import Delivery, RouterReport, Secrets
+from weir_router.contract.delta import difference
 
 ONE, TWO = compiled(policy(models=("one",))), compiled(policy(models=("two",)))
+TWO_AS_2 = msgspec.structs.replace(TWO.config, revision=2)
 
 
 class Router:
@@ -114,6 +117,14 @@ def delivery(what: Compiled, revision: int = 1, etag: str = '"e"') -> web.Respon
     return web.Response(body=body, headers={"ETag": etag})
 
 
+def change(old: Compiled, new: Compiled, base: str = '"e"', revision: int = 2) -> web.Response:
+    """What a router gets that has `old`."""
+    config = msgspec.structs.replace(new.config, revision=revision)
+    last, next_ = Delivery(config=old.config, secrets=old.secrets), Delivery(config=config, secrets=new.secrets)
+    body = msgspec.json.encode(difference(base, last, next_))
+    return web.Response(status=226, body=body, headers={"ETag": '"f"' if revision == 2 else '"g"'})
+
+
 async def test_config_arrives_with_its_secrets_and_each_change_at_once(stand: Stand, router: Router):
     stand.publish(ONE)
     async with router.running():
@@ -124,6 +135,51 @@ async def test_config_arrives_with_its_secrets_and_each_change_at_once(stand: St
             stand.publish(TWO if revision % 2 == 0 else ONE, revision)
             assert await router.swaps.get() == revision
     assert router.pauses.empty()
+
+
+async def test_after_the_first_config_only_what_changes_is_asked_for_and_comes(tmp_path: Path):
+    async with answering(delivery(ONE), change(ONE, TWO), web.Response(status=304)) as (url, asked):
+        router = Router(tmp_path, url)
+        for _ in range(3):
+            await router.poll()
+    assert [it.headers.get("A-IM") for it in asked] == [None, "weir-delta", "weir-delta"]
+    assert [it.headers.get("If-None-Match") for it in asked] == [None, '"e"', '"f"']
+    assert (router.store.config, router.store.secrets) == (TWO_AS_2, TWO.secrets)
+
+
+@pytest.mark.parametrize("base", ['"other"', '"e"'], ids=["of another config", "of a larger config"])
+async def test_a_change_of_something_else_is_not_applied_and_the_whole_is_asked_for(tmp_path: Path, base: str):
+    wrong = change(compiled(policy("a"), policy("b")), compiled(policy("a"), policy("b"), policy("c")), base=base)
+    async with answering(delivery(ONE), wrong, delivery(TWO, 2)) as (url, asked):
+        router = Router(tmp_path, url)
+        await router.poll()
+        with pytest.raises(PollFailed, match="the change is for"):
+            await router.poll()
+        assert router.store.config.revision == 1
+        await router.poll()
+    assert ("If-None-Match" in asked[2].headers, "A-IM" in asked[2].headers) == (False, False)
+    assert router.store.config == TWO_AS_2
+
+
+async def test_of_what_could_not_be_read_no_change_is_asked_for(tmp_path: Path):
+    bad = web.Response(body=b"{}", headers={"ETag": '"bad"'})
+    async with answering(delivery(ONE), bad, delivery(TWO, 2)) as (url, asked):
+        router = Router(tmp_path, url)
+        for _ in range(3):
+            await router.poll()
+    assert (asked[2].headers["If-None-Match"], "A-IM" in asked[2].headers) == ('"bad"', False)
+
+
+async def test_a_change_to_what_must_not_run_is_refused_and_the_next_change_builds_on_it(tmp_path: Path):
+    lacking = dataclasses.replace(TWO, secrets=Secrets())
+    third = compiled(policy(models=("three",)))
+    async with answering(delivery(ONE), change(ONE, lacking), change(lacking, third, '"f"', 3)) as (url, _):
+        router = Router(tmp_path, url)
+        await router.poll()
+        await router.poll()
+        assert (router.store.config.revision, "has not arrived" in router.store.rejected) == (1, True)
+        await router.poll()
+    assert (router.store.config.policies, router.store.rejected) == (third.config.policies, None)
 
 
 async def test_the_next_poll_reports_what_was_applied(stand: Stand, router: Router):

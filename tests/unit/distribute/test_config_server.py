@@ -10,11 +10,12 @@ import pytest
 
 from support.config_server import GATEWAY, TENANT, KnownTokens, Polled, Stand, serving
 from support.published import VALUES, compiled, policy
-from weir_operator import distribute, reports
+from weir_operator import distribute, offers, reports
 from weir_operator.distribute import MAX_REPORT_BYTES
 from weir_operator.reports import REPORT_SECONDS
 from weir_operator.reviews import CachedReviewer, ReviewUnavailable
 from weir_router.contract import BackendReport, CallerRule, RouterReport
+from weir_router.contract.delta import updated
 
 ONE, TWO = compiled(policy(models=("one",))), compiled(policy(models=("two",)))
 THEIRS = policy("theirs", namespace="team-b", callers=(CallerRule(namespaces=frozenset({"team-b"})),))
@@ -71,14 +72,48 @@ async def test_a_change_that_does_not_concern_a_namespace_does_not_wake_it(stand
     assert (await poll).delivery.config.revision == 3
 
 
+async def test_the_gateway_s_router_that_asks_for_it_gets_only_what_has_changed(stand: Stand):
+    stand.publish(ONE)
+    first = await stand.poll()
+    stand.publish(TWO, 2)
+    answer = await stand.poll(seen=first.etag, deltas=True)
+    assert (answer.status, answer.headers["IM"], answer.etag) == (226, "weir-delta", (await stand.poll()).etag)
+    assert updated(first.delivery, answer.delta) == (await stand.poll()).delivery
+
+
+@pytest.mark.parametrize(
+    ("token", "seen", "deltas"), [("gateway", True, False), ("gateway", False, True), ("tenant", True, True)]
+)
+async def test_everybody_else_gets_the_whole(stand: Stand, token: str, seen: bool, deltas: bool):
+    stand.publish(ONE)
+    etag = (await stand.poll(token)).etag
+    stand.publish(TWO, 2)
+    answer = await stand.poll(token, seen=etag if seen else '"of another replica"', deltas=deltas)
+    assert (answer.status, answer.delivery.config.revision) == (200, 2)
+
+
+async def test_who_is_too_far_behind_gets_the_whole(stand: Stand):
+    stand.publish(ONE)
+    first = (await stand.poll()).etag
+    for revision in range(2, offers.EARLIER + 3):
+        stand.publish((ONE, TWO)[revision % 2], revision)
+        await stand.poll()
+    stand.publish(compiled(policy(models=("three",))), 100)
+    assert (await stand.poll(seen=first, deltas=True)).status == 226  # its content was on offer since
+    for number in range(offers.EARLIER + 1):
+        stand.publish(compiled(policy(models=(f"model-{number}",))), 101 + number)
+        await stand.poll()
+    assert (await stand.poll(seen=first, deltas=True)).status == 200
+
+
 async def test_what_was_published_already_wakes_nobody(stand: Stand):
     stand.publish(ONE)
     etag = (await stand.poll()).etag
     poll = asyncio.create_task(stand.poll(seen=etag, wait=50))
     await stand.until_waiting()
-    before = stand.server._revision
+    before = stand.server._offer
     stand.publish(ONE)
-    assert stand.server._revision is before
+    assert stand.server._offer is before
     poll.cancel()
 
 
@@ -97,8 +132,8 @@ async def test_without_config_the_end_of_the_wait_says_so(stand: Stand):
 
 async def test_a_view_is_made_once_for_all_who_share_it(stand: Stand, monkeypatch: pytest.MonkeyPatch):
     made: list[int] = []
-    view = distribute._view
-    monkeypatch.setattr(distribute, "_view", lambda *args: (made.append(1), view(*args))[1])
+    view = offers.View
+    monkeypatch.setattr(offers, "View", lambda *args: (made.append(1), view(*args))[1])
     stand.publish(ONE)
     for token in ("gateway", "tenant", "gateway", "tenant"):
         await stand.poll(token)
