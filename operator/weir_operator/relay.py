@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from weir_operator.leader import Leader, LeaderUnreachable
-from weir_operator.reports import RELAY_PATH, Entry, Relay, Relayed, Reports, RouterId, load, verdict
+from weir_operator.reports import RELAY_PATH, Entry, Relay, Relayed, Reports, RouterId, load, tells_more
 
 RELAY_SECONDS = 2.0
 """Between two looks: so much later than the leader's own routers do others show in a status."""
@@ -113,7 +113,7 @@ def message(
 def _differs(old: Entry, new: Entry, *, figures: bool) -> bool:
     if figures:
         return old.report != new.report or old.seen != new.seen
-    return verdict(old) != verdict(new) or load(old) != load(new)
+    return tells_more(old, new) or load(old) != load(new)
 
 
 def _relayed(key: RouterId, entry: Entry, now: float) -> Relayed:

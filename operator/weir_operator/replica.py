@@ -45,6 +45,9 @@ from weir_operator.status_writer import StatusWriter
 from weir_operator.unknowns import Unknown
 from weir_router.contract import CompiledConfig
 
+COUNT_SECONDS = 0.1
+"""From a router's news until the routers are counted: a thousand that have the same news are counted once."""
+
 _log = logging.getLogger("weir_operator")
 
 
@@ -61,6 +64,7 @@ class Replica:
         self._published: CompiledConfig | None = None
         self._mirror_news, self._mirrored = asyncio.Event(), asyncio.Event()
         self._told_routers = 1  # by the last compile
+        self._counting = False  # routers, in a moment
         self._headcount = Headcount(1, time.monotonic())
         self._leading_since = 0.0
         self._catalogue = Catalogue.load()
@@ -265,6 +269,12 @@ class Replica:
 
     def _heard(self) -> None:
         self._reporter.heard()
+        if self.leads and not self._counting:
+            self._counting = True
+            self._loop.call_later(COUNT_SECONDS, self._count)
+
+    def _count(self) -> None:
+        self._counting = False
         if self.leads and self._routers_due() == 0.0:
             self._reconciler.changed()
 
@@ -282,7 +292,8 @@ class Replica:
     def _routers_due(self) -> float | None:
         """Seconds until routers should be told another number of themselves; None: not by itself."""
         now = time.monotonic()
-        there = sum(router.account == self.settings.gateway for router, _ in self._server.known)
+        gateway = self.settings.gateway
+        there = sum(router.account == gateway for router, _ in self._server.known)
         value = self._headcount.update(there, now)
         return 0.0 if value != self._told_routers else self._headcount.due_in(now)
 

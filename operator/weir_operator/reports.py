@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from weir_operator.views import ServiceAccount
-from weir_router.contract import RouterReport
+from weir_router.contract import BackendReport, RouterReport
 
 RELAY_PATH = "/v1/reports"
 """Where followers POST a `Relay` to the leader's config server."""
@@ -92,10 +92,18 @@ class Relay(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     gone: tuple[RouterId, ...] = ()
 
 
-def verdict(entry: Entry) -> object:
-    """What of a report is worth telling at once; figures are not."""
-    backends = {key: (it.state, it.reason) for key, it in entry.report.backends.items()}
-    return entry.seen, entry.report.revision, entry.report.rejected, backends
+def tells_more(old: Entry, new: Entry) -> bool:
+    """Whether a report is worth telling at once; figures are not."""
+    was, now = old.report, new.report
+    return (
+        (old.seen, was.revision, was.rejected) != (new.seen, now.revision, now.rejected)
+        or was.backends.keys() != now.backends.keys()
+        or any((it.state, it.reason) != _verdict(was.backends[key]) for key, it in now.backends.items())
+    )
+
+
+def _verdict(it: BackendReport) -> tuple[str, str | None]:
+    return it.state, it.reason
 
 
 def load(entry: Entry) -> object:
@@ -125,7 +133,7 @@ class Reports:
                 return False
             self._per_namespace[account.namespace] += 1
         entry = self._own[key] = Entry(seen, report, self._monotonic())
-        return old is None or verdict(old) != verdict(entry)
+        return old is None or tells_more(old, entry)
 
     def left(self, account: ServiceAccount, router: str) -> None:
         """The poll of a router was broken off: it has ended, or polls anew."""

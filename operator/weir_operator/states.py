@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 from weir_operator.conditions import JSON
 from weir_operator.problems import Problem
@@ -38,24 +37,37 @@ class CoarseState(StrEnum):
 _TOLD = (CoarseState.HEALTHY, CoarseState.DEGRADED, CoarseState.UNHEALTHY)
 
 
-class Witness(NamedTuple):
-    """What one router says of one backend."""
+class Said:
+    """What some routers say of one backend. Counted once for all objects: there may be a thousand of each."""
 
-    namespace: str | None  # None: one of the gateway's
-    report: BackendReport
+    def __init__(self) -> None:
+        self.routers = 0
+        self.down: list[BackendReport] = []  # of those that do not send it requests as usual
+
+    def __add__(self, other: Said) -> Said:
+        """What both say."""
+        both = Said()
+        both.routers, both.down = self.routers + other.routers, [*self.down, *other.down]
+        return both
 
 
-Witnesses = Mapping[str, Sequence[Witness]]
+Witnesses = Mapping[str | None, Mapping[str, Said]]
+"""By namespace of the routers (None: the gateway's), then by `namespace/tier/backend`."""
+
+_NOBODY: Mapping[str, Said] = {}
 
 
 def witnesses(routers: Iterable[Reported]) -> Witnesses:
-    """What all routers say, by `namespace/tier/backend`."""
-    found: dict[str, list[Witness]] = defaultdict(list)
+    """What all routers say."""
+    found: dict[str | None, dict[str, Said]] = defaultdict(lambda: defaultdict(Said))
     for router in routers:
-        namespace = None if router.gateway else router.account.namespace
+        heard = found[None if router.gateway else router.account.namespace]
         for key, report in router.report.backends.items():
-            found[key].append(Witness(namespace, report))
-    return found
+            said = heard[key]
+            said.routers += 1
+            if report.state != CLOSED:
+                said.down.append(report)
+    return {namespace: dict(heard) for namespace, heard in found.items()}
 
 
 def backend_states(
@@ -78,24 +90,23 @@ def backend_states(
         elif kept[name].state is not BackendState.ACTIVE:
             result.append(_item(name, CoarseState(kept[name].state.value), ""))
         else:
-            said = told.get(f"{tier.namespace}/{tier.name}/{name}", ())
-            reports = [it.report for it in said if it.namespace in (None, tier.namespace)]
-            result.append(_active(name, reports, before.get(name)))
+            key = f"{tier.namespace}/{tier.name}/{name}"
+            ours, theirs = (told.get(who, _NOBODY).get(key, Said()) for who in (None, tier.namespace))
+            result.append(_active(name, ours + theirs, before.get(name)))
     return result
 
 
-def _active(name: str, reports: Sequence[BackendReport], before: JSON | None) -> dict[str, str]:
-    if not reports:
+def _active(name: str, said: Said, before: JSON | None) -> dict[str, str]:
+    if not said.routers:
         state = before.get("state") if before else None
         known = next((it for it in _TOLD if it == state), CoarseState.UNKNOWN)
         return _item(name, known, str(before.get("reason", "")) if before and known in _TOLD else "")
-    down = [it for it in reports if it.state != CLOSED]
-    if not down:
+    if not said.down:
         return _item(name, CoarseState.HEALTHY, "")
-    why = ", ".join(sorted({it.reason for it in down if it.reason}))[:MAX_REASON]
-    if len(down) == len(reports):
+    why = ", ".join(sorted({it.reason for it in said.down if it.reason}))[:MAX_REASON]
+    if len(said.down) == said.routers:
         return _item(name, CoarseState.UNHEALTHY, why)
-    count = f"{len(down)} of {len(reports)} routers"
+    count = f"{len(said.down)} of {said.routers} routers"
     return _item(name, CoarseState.DEGRADED, f"{count}: {why}" if why else count)
 
 

@@ -81,13 +81,14 @@ class StatusWriter:
 def _called(call: Callable[[], Any], rule: str) -> tuple[Outcome, str]:
     try:
         response = call()
+        data = response.data  # read to its end, or the connection could not be used again
     except client.ApiException as error:
         return _outcome(error.status, f"{error.status} {_message(error.body)}", rule)
     except urllib3.exceptions.HTTPError as error:
         return Outcome.FAILED, type(error).__name__
     if response.status < HTTPStatus.MULTIPLE_CHOICES:
         return Outcome.DONE, ""
-    return _outcome(response.status, f"{response.status} {_message(response.data)}", rule)
+    return _outcome(response.status, f"{response.status} {_message(data)}", rule)
 
 
 def _outcome(status: int, text: str, rule: str) -> tuple[Outcome, str]:
