@@ -33,7 +33,7 @@ from weir_operator.publication import (
     publication,
 )
 from weir_operator.stored import Conflict, ObjectStore, Stored
-from weir_router.contract import API_VERSION
+from weir_router.contract import API_VERSION, prepare
 from weir_router.contract.published import INDEX_FILE, Index
 
 __all__ = [
@@ -178,6 +178,8 @@ class _Head(msgspec.Struct, rename="camel"):
     api_version: str = ""
     revision: int = 0
 
+
+prepare(_Head)
 
 SELECTED_BY = ("weir.dev/installation", "app.kubernetes.io/component")
 """Labels by which an installation knows what it has published."""

@@ -21,7 +21,15 @@ from aiohttp import hdrs
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import CONNECT_SECONDS, Access, BadFile, message_of, reason_of
 from weir_router.config.store import ConfigStore
-from weir_router.contract import POLL_PATH, CompiledConfig, ConfigRejected, Delivery, RouterReport, check_version
+from weir_router.contract import (
+    POLL_PATH,
+    CompiledConfig,
+    ConfigRejected,
+    Delivery,
+    RouterReport,
+    check_version,
+    prepare,
+)
 from weir_router.contract.delta import DELTA_HEADER, DELTA_NAME, DELTA_STATUS, Delta, DeltaMismatch, updated
 
 T = TypeVar("T", Delivery, Delta)
@@ -234,3 +242,6 @@ class _Version(msgspec.Struct, rename="camel"):
 
 class _Head(msgspec.Struct):
     config: _Version
+
+
+prepare(_Head)

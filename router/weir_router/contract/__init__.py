@@ -449,3 +449,14 @@ class RouterReport(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     rejected: str | None = None  # why a newer one was refused
     backends: dict[str, BackendReport] = {}
     load: RouterLoad | None = None  # None: a router of an older version
+
+
+def prepare(*types: type) -> None:
+    """Lets msgspec work out now how these are decoded. It otherwise does so at the first use, and two threads whose
+    first use is at the same moment crash the process (msgspec 0.22). For whatever is decoded in threads.
+    """
+    for it in types:
+        msgspec.json.Decoder(it)
+
+
+prepare(Delivery, RouterReport)

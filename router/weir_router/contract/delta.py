@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from weir_router.contract import CallerKey, CompiledConfig, Delivery, Policy, Secrets, Tier
+from weir_router.contract import CallerKey, CompiledConfig, Delivery, Policy, Secrets, Tier, prepare
 
 T = TypeVar("T")
 
@@ -127,3 +127,6 @@ def _merged(old: Mapping[str, T], gone: Iterable[str], new: Mapping[str, T]) -> 
     for key in gone:
         left.pop(key, None)
     return {key: left[key] for key in sorted(left)}
+
+
+prepare(Delta)

@@ -26,6 +26,7 @@ from weir_router.contract import (
     TokenTrust,
     check_version,
     digest,
+    prepare,
 )
 
 T = TypeVar("T")
@@ -177,3 +178,6 @@ class _Files:
         return ConfigRejected(
             f"{what} of revision {self._revision} is damaged: the content of {name} is not what its name says"
         )
+
+
+prepare(Shard, Index, _Version)
