@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test cover check bench faults crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test cover check bench bench-control-plane faults crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -36,6 +36,10 @@ check: .venv/.ready ## lint, format, types, layers, generated files, and the lon
 
 bench: .venv/.ready ## the router beside nginx and Envoy on the same work, as ratios, and what its life is like (PEERS=1: other gateways too)
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-control-plane: .venv/.ready ## kubectl apply to the last of 100 routers, with 1,200 objects in a real API server; 10 minutes (docs/scale.md)
+	@PYTHON=$(BIN)/python hack/kube/ensure api helm >/dev/null
+	@$(BIN)/python -m bench.control_plane $(ARGS)
 
 faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: goals kept or not (SEEDS, RATE, PEERS=1, ARGS="--row silent")
 	@for gateway in $(if $(PEERS),litellm portkey) weir; do \
@@ -74,7 +78,7 @@ clean: ## remove caches and build outputs (not .venv, nor the Kubernetes binarie
 	@find bench cli hack operator router tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements-dev.txt pyproject.toml hack/bootstrap
 	@hack/bootstrap

@@ -1,0 +1,17 @@
+"""Makes the benchmarks importable: they are not part of what is installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from weir_operator.catalogue import Catalogue
+
+sys.path.append(str(Path(__file__).parents[3]))
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    return Catalogue.load()
