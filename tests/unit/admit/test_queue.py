@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from support.virtual import run
-from weir_router.admit.queue import QUEUE_BYTES, WAIT, Queue, Room
+from weir_router.admit.queue import QUEUE_BYTES, ROUTER, WAIT, Queue, Room
 from weir_router.clock import ManualClock
 from weir_router.contract import Priority
 from weir_router.errors import Overloaded, Unavailable
@@ -70,6 +70,18 @@ def test_the_more_important_go_first_and_among_equals_who_came_first() -> None:
         assert desk.queue.oldest == 0
 
     assert virtual(story).served == ["first", "h", "a", "b", "l"]
+
+
+def test_it_says_who_waits_for_what_and_for_how_long() -> None:
+    async def story(desk: Desk) -> None:
+        visits = desk.start(desk.visit("first"), desk.visit("waits"))
+        await asyncio.sleep(1)
+        assert list(desk.queue.waiting()) == [(frozenset((ROUTER,)), pytest.approx(1))]
+        desk.room.leave()
+        await asyncio.gather(*visits)
+        assert list(desk.queue.waiting()) == []
+
+    virtual(story)
 
 
 def test_room_is_handed_over_and_cannot_be_snatched() -> None:
