@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import stage
-from world import NAMESPACE, ROOT, Application, Object, Weir, apply, helm, kubectl, until
+from world import NAMESPACE, ROOT, Application, Object, Weir, apply, helm, image_values, kubectl, until
 
 STREAMS = 200
 
@@ -80,6 +82,26 @@ def test_an_upgrade_and_its_rollback_keep_serving(weir: Weir, application: Appli
         helm("rollback", "weir", "--namespace", NAMESPACE, "--wait")
         weir.rolled_out()
         # Then every request is answered
+
+
+@pytest.mark.skipif(not os.environ.get("WEIR_PREVIOUS"), reason="what came before is not in this clone's history")
+def test_an_upgrade_from_the_previous_version_keeps_serving(weir: Weir, application: Application) -> None:
+    def upgrade(source: Path, image: str, *options: str) -> None:
+        chart = ("weir", str(source / "helm" / "weir"), "--namespace", NAMESPACE)
+        helm("upgrade", *chart, *image_values(image), *options, "--wait", "--timeout=4m")
+        for part in ("operator", "gateway"):
+            weir.rolled_out(part)
+            assert {pod["spec"]["containers"][0]["image"] for pod in weir.pods(part)} == {image}
+
+    # Given the previous version, with its own image, its chart and its CRDs, and callers who ask all the time
+    upgrade(Path(os.environ["WEIR_PREVIOUS"]), os.environ["IMAGE"] + "-previous", "--reset-values")
+    with steady(application, 45):
+        # When it is upgraded to this one
+        upgrade(ROOT, os.environ["IMAGE"], "--reset-then-reuse-values")
+        # Then every request is answered
+    # And what is applied is effective
+    apply(stage.policy("upgraded", "upgraded", to="budget"))
+    until(lambda: application.ask("upgraded")["status"] == 200)
 
 
 def test_a_drain_takes_one_pod_at_a_time(weir: Weir, application: Application) -> None:

@@ -206,12 +206,16 @@ def readme_commands() -> list[str]:
     return [line for line in re.sub(r"\\\n", "", block).splitlines() if line.strip()]
 
 
+def image_values(image: str) -> list[str]:
+    """Options of Helm that have the chart use `image`."""
+    repository, _, tag = image.rpartition(":")
+    return ["--set", f"image.repository={repository}", "--set", f"image.tag={tag}"]
+
+
 def install() -> Weir:
     """Runs the README's commands, but for the one that builds the image; the last asks for an answer."""
     for leftover in ("modeltiers", "routingpolicies"):
         kubectl("delete", leftover, "--all", "--all-namespaces", "--ignore-not-found", check=False)
-    repository, _, tag = os.environ["IMAGE"].rpartition(":")
-    image = f" --set image.repository={repository} --set image.tag={tag}"
     background = []
     output = ""
     began = time.monotonic()
@@ -220,7 +224,9 @@ def install() -> Weir:
             if command.startswith("make "):
                 continue
             if command.startswith("helm install") and not os.environ.get("WEIR_E2E_NODE"):
-                command += image  # a name in a registry; on our own node it is the one that the README has
+                command = " ".join(
+                    [command, *image_values(os.environ["IMAGE"])]
+                )  # a name in a registry; on our own node it is the one that the README has
             if command.endswith("&"):
                 process = subprocess.Popen(
                     ["bash", "-c", f"exec {command.removesuffix('&')}"], cwd=ROOT, stdout=subprocess.PIPE, text=True
