@@ -35,6 +35,16 @@ class Metrics:
         self.revision = Gauge(
             "weir_operator_revision", "Revision that this replica hands to routers; 0: none.", registry=self.registry
         )
+        self.unpublished_seconds = Gauge(
+            "weir_operator_unpublished_seconds",
+            "For how long what was applied could not be published; 0: it is.",
+            registry=self.registry,
+        )
+        self.certificate_expiry = Gauge(
+            "weir_operator_certificate_expiry_timestamp_seconds",
+            "When the config server's certificate ends, in seconds since the epoch; 0: there is none yet.",
+            registry=self.registry,
+        )
         self.leader = Gauge("weir_operator_leader", "Whether this replica leads.", registry=self.registry)
         self.polls = Gauge("weir_operator_polls", "Routers' polls that wait at this replica.", registry=self.registry)
         self._routers = Gauge(

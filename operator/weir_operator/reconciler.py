@@ -96,11 +96,17 @@ class Reconciler:
         self._failures = 0
         self.trouble = ""
         """Why the last round was not published; empty: it was."""
+        self._failing_since: float | None = None  # monotonic; None: what was observed is published
         self._revision = 0
         self._round_at: float | None = None  # monotonic: when the next round is due by itself
         self._ends_at: float | None = None  # wall clock: when the next override ends
         self._look_at: float | None = None  # monotonic: when to compare what is published
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
+
+    @property
+    def failing_seconds(self) -> float:
+        """For how long what people have applied could not be published; 0: it is."""
+        return 0.0 if self._failing_since is None else self._monotonic() - self._failing_since
 
     def changed(self) -> None:
         """Something was observed."""
@@ -198,7 +204,7 @@ class Reconciler:
         if made.published is None:
             self._failed(observed, made)
             return
-        published, self._failures, self.trouble = made.published, 0, ""
+        published, self._failures, self.trouble, self._failing_since = made.published, 0, "", None
         later = published.call_again_in
         self._round_at = None if later is None else self._monotonic() + later
         self._metrics.round("published" if published.written else "unchanged")
@@ -214,6 +220,7 @@ class Reconciler:
         if isinstance(made.failure, NotLeading):
             return
         self._metrics.round("failed")
+        self._failing_since = self._monotonic() if self._failing_since is None else self._failing_since
         text = str(made.failure)
         if text != self.trouble:
             _log.error("not published: %s. (It is tried again every few seconds; routers keep what they have.)", text)

@@ -186,6 +186,9 @@ class Replica:
     def refresh_metrics(self) -> None:
         """Brings up to date what is not counted as it happens."""
         self.metrics.leader.set(self.leads)
+        self.metrics.unpublished_seconds.set(self._reconciler.failing_seconds if self.leads else 0.0)
+        until = self._certificate.valid_until
+        self.metrics.certificate_expiry.set(until.timestamp() if until else 0.0)
         self.metrics.polls.set(self._server.waiting)
         self.metrics.unknown(self.unknown())
         self.metrics.routers_seen((it.gateway, it.current) for it in self._server.reports)

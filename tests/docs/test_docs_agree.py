@@ -105,14 +105,21 @@ SCRAPER_S = {"pod", "namespace", "exported_namespace"}
     ids=lambda path: path.name,
 )
 def test_alerts_and_dashboards_ask_for_metrics_that_are_there(path):
-    known = registered()
-    text = re.sub(r"\{\{- \$of -?\}\}", "", path.read_text().replace("\\", ""))  # of a template's own braces
+    known = registered() | registered_by_the_operator()
+    text = re.sub(r"\{\{- \$(of|operator) -?\}\}", "", path.read_text().replace("\\", ""))  # of a template's own braces
     asked = re.findall(r"(weir_[a-z_]+)(?:\{([^}]*)\})?", text)
     assert asked
     for name, matchers in asked:
         metric = name.removesuffix("_bucket")
         assert metric in known, name
         assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", matchers)) <= known[metric] | SCRAPER_S, name
+
+
+def test_the_page_of_alerts_has_every_alert_with_how_bad_it_is():
+    template = (CHART / "templates" / "monitoring" / "prometheusrule.yaml").read_text()
+    alerts = dict(re.findall(r"- alert: (\w+)\n.*?labels: \{\{- \$(\w+) \}\}", template, re.DOTALL))
+    told = {names(cells[0])[0]: cells[1] for cells in rows(section("observability", "Alerts")) if names(cells[0])}
+    assert told == alerts
 
 
 def every(kind):

@@ -56,6 +56,24 @@ def test_the_api_server_takes_every_object_without_a_warning(
     assert len(done.stdout.splitlines()) == len(objects)
 
 
+def test_every_alert_says_what_has_happened_what_to_do_and_how_bad_it_is(helm4: Helm) -> None:
+    rendered = helm4.render("--set", "monitoring.prometheusRule.enabled=true")
+    (group,) = only(rendered, "PrometheusRule")["spec"]["groups"]
+    for rule in group["rules"]:
+        assert rule["labels"] == {"severity": rule["labels"]["severity"]}, rule
+        assert rule["labels"]["severity"] in ("warning", "critical"), rule
+        assert rule["for"].endswith(("m", "h")), rule
+        assert rule["annotations"].keys() == {"summary", "description"}, rule
+        assert 'namespace="llm", pod=~"weir-' in rule["expr"], rule
+
+
+def test_alert_labels_are_of_every_alert_and_win(helm4: Helm) -> None:
+    (group,) = only(helm4.render(*SETS["everything"]), "PrometheusRule")["spec"]["groups"]
+    assert {tuple(sorted(it["labels"].items())) for it in group["rules"]} == {
+        (("severity", "page"), ("team", "platform"))
+    }
+
+
 def until(what: Callable[[], bool], seconds: float) -> None:
     """The API server tells nobody when its OpenAPI has a new CRD."""
     deadline = time.monotonic() + seconds

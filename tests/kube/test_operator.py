@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,6 +105,12 @@ def test_what_somebody_deletes_of_what_is_published_comes_back(installation: Ins
     run(installation.server, "-n", installation.namespace, "delete", "configmap", "weir-index")
     until(lambda: "weir-index" in installation.published())
     assert router.ready()["ready"]
+
+
+def test_its_metrics_say_that_all_is_published_and_how_long_its_certificate_lasts(operator: Operator, router: Router):
+    assert operator.metric("weir_operator_unpublished_seconds") == 0
+    days = (operator.metric("weir_operator_certificate_expiry_timestamp_seconds") - time.time()) / 86400
+    assert 80 < days < 91
 
 
 def test_the_routers_that_poll_share_limits(installation: Installation, operator: Operator, router: Router):

@@ -138,6 +138,19 @@ async def test_a_failure_is_told_and_tried_again():
         assert isinstance(stand.told[-1], int)
 
 
+async def test_since_when_nothing_could_be_published_is_known_until_it_can():
+    stand = Stand()
+    stand.trouble = PublishFailed("no room")
+    async with leading(stand):
+        await stand.until(2)
+        first = stand.reconciler.failing_seconds
+        await stand.until(3)
+        assert stand.reconciler.failing_seconds > first > 0
+        stand.trouble = None
+        await stand.until(len(stand.told) + 1)
+        assert stand.reconciler.failing_seconds == 0
+
+
 async def test_a_bug_in_publishing_is_one_failure_and_not_the_end(caplog: pytest.LogCaptureFixture):
     stand = Stand()
     stand.trouble = KeyError("secret-value")
