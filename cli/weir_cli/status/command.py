@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,6 +17,7 @@ from weir_cli.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
 from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
 from weir_cli.status.pages import NoPages, from_urls
+from weir_cli.status.watching import Look, as_lines, in_place, looks
 
 
 def status(
@@ -28,8 +32,10 @@ def status(
     seconds: Annotated[
         float, typer.Option(min=0, max=3600, help="Watch for so long; 0: since the routers started.")
     ] = 0,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, in place, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch.")] = 2,
     output: Annotated[
-        Format, typer.Option("--output", "-o", help="table for people, json for machines.")
+        Format, typer.Option("--output", "-o", help="table for people, json for machines: with --watch a line a look.")
     ] = Format.TABLE,
 ) -> None:
     """Shows each model: its state, its share of the requests, speed, and dollars spent and saved.
@@ -37,45 +43,89 @@ def status(
     \b
     weir status --url http://127.0.0.1:9090
     kubectl weir status --namespace weir-system --seconds 10
+    kubectl weir status --namespace weir-system --watch --seconds 60
 
     In a cluster the routers are asked by way of the API server, which lets you if you may get pods/proxy in the
     installation's namespace, and list RoutingPolicies of all: what is shown is of all tenants. Whoever may not gets
     what the statuses in their own namespace say.
-    Exit code 0: shown; 1: a model is out, or a router refuses its config, or your own is not ready; 2: no router can be
-    asked.
+    With --watch, --seconds are the last ones before each look.
+    Exit code 0: shown, or watched until Ctrl-C; 1: a model is out, or a router refuses its config, or your own is not
+    ready; 2: no router can be asked.
     """
-    if not urls:
-        _own(namespace, context, output)
-    ask: Callable[[], list[Page]]
     try:
-        ask = (lambda: from_urls(urls)) if urls else _cluster(namespace, installation, context)
-        before = ask() if seconds else []
-        time.sleep(seconds)
-        found = figures(ask(), before)
+        look = None if urls else _own(namespace, context)
+        if look is None:
+            ask = functools.partial(from_urls, urls) if urls else _cluster(namespace, installation, context)
+            look = _watched(ask, seconds) if watch else _routers(ask, seconds)
+        if watch:
+            with contextlib.suppress(KeyboardInterrupt):
+                found = looks(look, every)
+                as_lines(found) if output is Format.JSON else in_place(found, console)
+            return
+        shown = look()
     except NoPages as error:
         raise fail(f"{error}") from error
     if output is Format.JSON:
-        print_json(record(found))
+        print_json(shown.record)
     else:
-        console.print(table(found, seconds))
-        for line in notes(found):
+        console.print(shown.shown)
+        for line in shown.notes:
             errors.print(line, highlight=False, soft_wrap=True)
-    if found.rejected or any(set(it.states) != {"closed"} for it in found.backends.values()):
+    if shown.bad:
         raise typer.Exit(Exit.PROBLEMS)
 
 
-def _own(namespace: str | None, context: str | None, output: Format) -> None:
-    """Shows one's own objects, and ends the command, if that is all that one may see."""
-    mine = own.own(namespace, context)
-    if mine is None:
-        return
+def _own(namespace: str | None, context: str | None) -> Callable[[], Look] | None:
+    """Looks at one's own objects; None: one may see more."""
+    first = own.own(namespace, context)
+    if first is None:
+        return None
     note = "you may not see the figures of all tenants (get pods/proxy where Weir is, list routingpolicies everywhere)"
     errors.print(f"note: {note}: what follows is what the operator says of yours", highlight=False, soft_wrap=True)
-    if output is Format.JSON:
-        print_json({"namespace": mine[0], "objects": mine[1]})
-    else:
-        console.print(own.table(*mine))
-    raise typer.Exit(Exit.PROBLEMS if any(it.ready == "False" for it in mine[1]) else Exit.OK)
+
+    def look() -> Look:
+        nonlocal first
+        mine, first = first or own.own(namespace, context), None
+        if mine is None:
+            raise NoPages("you may see all figures by now: run it again")
+        where, found = mine
+        record = {"namespace": where, "objects": found}
+        return Look(own.table(where, found), record, bad=any(it.ready == "False" for it in found))
+
+    return look
+
+
+def _routers(ask: Callable[[], list[Page]], seconds: float) -> Callable[[], Look]:
+    """Looks at routers: since they started, or for `seconds`."""
+
+    def look() -> Look:
+        before = ask() if seconds else []
+        time.sleep(seconds)
+        return _look(ask(), before, seconds)
+
+    return look
+
+
+def _watched(ask: Callable[[], list[Page]], seconds: float) -> Callable[[], Look]:
+    """Looks at routers: since they started, or at the last `seconds`."""
+    earlier: deque[tuple[float, list[Page]]] = deque()
+
+    def look() -> Look:
+        now, pages = time.monotonic(), ask()
+        if seconds:
+            earlier.append((now, pages))
+        while len(earlier) > 1 and earlier[1][0] <= now - seconds:
+            earlier.popleft()
+        covered = round(now - earlier[0][0]) if earlier else 0
+        return _look(pages, earlier[0][1] if covered else [], covered)  # at first there is no earlier look
+
+    return look
+
+
+def _look(pages: list[Page], before: list[Page], seconds: float) -> Look:
+    found = figures(pages, before)
+    bad = bool(found.rejected) or any(set(it.states) != {"closed"} for it in found.backends.values())
+    return Look(table(found, seconds), record(found), tuple(notes(found)), bad)
 
 
 def _cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:
