@@ -86,7 +86,8 @@ def crd(kind: Kind) -> Schema:
         "kind": {"type": "string", "description": f"`{kind.kind}`."},
         "metadata": {"type": "object"},  # the API server's own; a schema here may only bound names
         "spec": structural(kind.spec),
-        "status": structural(kind.status),
+        # An object that nobody has looked at yet is under way: to kstatus one without this is as it should be.
+        "status": structural(kind.status) | {"default": {"observedGeneration": -1}},
     }
     schema = {"type": "object", "description": kind.description, "required": ["spec"], "properties": properties}
     version = {

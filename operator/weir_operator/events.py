@@ -20,7 +20,7 @@ CONTROLLER = "weir.dev/operator"
 """`reportingController` of our Events."""
 
 _SILENT = (StatusReason.PENDING, StatusReason.WAITING, StatusReason.NOT_ACCEPTED, StatusReason.PARTLY_READY)
-"""Reasons of a moment, or that repeat what another condition says."""
+"""Reasons of a moment, or that repeat what another condition says, as Stalled does."""
 
 
 class EventType(StrEnum):
@@ -47,7 +47,7 @@ def events(before: Any, after: Any) -> list[Event]:
 
 def _event(condition: JSON, before: JSON | None) -> Event | None:
     kind, reason = ConditionType(condition["type"]), condition["reason"]
-    if condition["status"] == UNKNOWN or reason in _SILENT:
+    if condition["status"] == UNKNOWN or reason in _SILENT or kind is ConditionType.STALLED:
         return None
     if before is not None and (before.get("status"), before.get("reason")) == (condition["status"], reason):
         return None

@@ -26,6 +26,7 @@ class ConditionType(StrEnum):
     PRICED = "Priced"  # cost is known
     PROGRAMMED = "Programmed"  # the routers run it; no problem of an object, but a matter of time
     READY = "Ready"  # requests can be served
+    STALLED = "Stalled"  # only where it is True: nothing but another spec will help; repeats why it is not Accepted
 
 
 @dataclass(frozen=True)

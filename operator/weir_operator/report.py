@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,8 @@ class _Around:
         it = _Subject(manifest, self._problems.get(manifest.id, ()), before)
         own, judgements, rest = (self._tier if manifest.kind == MODEL_TIER.kind else self._policy)(it)
         kinds = [(kind, judged(kind, it.of(kind), usable=it.usable)) for kind in (ACCEPTED, RESOLVED, own)]
-        found = conditions([*kinds, *judgements.items()], it.conditions, manifest.generation, now)
+        stalled = [*_stalled(dict(kinds)[ACCEPTED], judgements[READY])]
+        found = conditions([*kinds, *judgements.items(), *stalled], it.conditions, manifest.generation, now)
         return {"observedGeneration": manifest.generation, "conditions": found, **rest}
 
     def _tier(self, it: _Subject) -> _Judged:
@@ -169,6 +170,12 @@ _Judged = tuple[ConditionType, dict[ConditionType, Judgement], dict[str, Any]]
 def _pair(programmed: Judgement, ready: Judgement | None) -> dict[ConditionType, Judgement]:
     assert ready is not None
     return {ConditionType.PROGRAMMED: programmed, READY: ready}
+
+
+def _stalled(accepted: Judgement, ready: Judgement) -> Iterator[tuple[ConditionType, Judgement]]:
+    """Nothing but another spec will make it ready: who waits for that, such as Flux, need not go on waiting."""
+    if accepted.status is FALSE and ready.status is FALSE:
+        yield ConditionType.STALLED, accepted._replace(status=TRUE)
 
 
 def _waits_for(programmed: Judgement) -> Judgement | None:

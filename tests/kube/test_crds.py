@@ -228,6 +228,12 @@ def test_kubectl_get_weir_lists_both_kinds(cluster: ApiServer, namespace: str) -
     assert names == ["modeltier.weir.dev/short", "routingpolicy.weir.dev/short"]
 
 
+def test_what_nobody_has_looked_at_yet_has_no_generation_that_was_observed(cluster: ApiServer, namespace: str) -> None:
+    apply(cluster, namespace, f"{SHORT_TIER}---{SHORT_POLICY}")
+    for what in ("mt/short", "rp/short"):
+        assert read(cluster, namespace, what)["status"] == {"observedGeneration": -1}
+
+
 def test_a_status_patch_is_kept_and_does_not_move_the_generation(cluster: ApiServer, namespace: str) -> None:
     apply(cluster, namespace, SHORT_TIER)
     patch_status(cluster, namespace, "mt/short", READY)

@@ -41,6 +41,15 @@ spec:
   routes: [{name: all, tiers: [{name: budget, namespace: llm}]}]
 """
 
+KEYED = TIER.replace("name: one,", "name: one, credentials: {secretRef: {name: k, key: k}},")
+"""Its first backend wants a Secret that is not there."""
+
+
+def changed(text: str, old: str, new: str) -> str:
+    """`text` with `new` in the place of `old`, which must be there."""
+    assert old in text
+    return text.replace(old, new)
+
 
 def gateway(name: str = "gw-0", *, current: bool = True, **fields: Any) -> Reported:
     """One of the gateway's routers; `states` is a mapping from backend to the state of its breaker."""

@@ -242,7 +242,7 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-Generation = Annotated[int, Field(ge=0, json_schema_extra=INT64)]
+Generation = Annotated[int, Field(ge=-1, json_schema_extra=INT64)]
 
 
 class Condition(Model):

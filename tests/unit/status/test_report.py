@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from support.statuses import NOW_TEXT, POLICY, TIER, case, gateway, sidecar
+from support.statuses import KEYED, NOW_TEXT, POLICY, TIER, case, changed, gateway, sidecar
 from weir_operator.catalogue import Catalogue
 from weir_operator.report import statuses
 from weir_operator.schemas.modeltier import ModelTierStatus
 from weir_operator.schemas.routingpolicy import RoutingPolicyStatus
 
 ONE, TWO = "llm/budget/one", "llm/budget/two"
-KEYED = TIER.replace("name: one,", "name: one, credentials: {secretRef: {name: k, key: k}},")
-
-
-def changed(text: str, old: str, new: str) -> str:
-    assert old in text
-    return text.replace(old, new)
 
 
 def states(**options: object) -> list[tuple[str, str, str]]:
@@ -98,6 +92,7 @@ def test_a_spec_that_cannot_be_read_is_not_accepted_and_nothing_else_is_judged(k
         own: ("Unknown", "NotAccepted"),
         "Programmed": ("False", "NotAccepted"),
         "Ready": ("False", "InvalidSpec"),
+        "Stalled": ("True", "InvalidSpec"),
     }
 
 
