@@ -95,16 +95,15 @@ class _Subject:
         if not found:
             return None
         causes = [it for it in (*self.of(ACCEPTED), *self.of(RESOLVED)) if it.severity is Severity.ERROR]
-        return judged(READY, found)._replace(message=told([*found, *causes]))
+        # What to do comes first: a column of kubectl has room for one sentence.
+        return judged(READY, found)._replace(message=told([*causes, *found]))
 
-    def served(self, what: str, count: str) -> Judgement:
+    def served(self) -> Judgement:
         """It is ready; says so if not all of it is."""
-        errors = {it.condition for it in self.problems if it.severity is Severity.ERROR}
-        lacking = [kind.value for kind in (ACCEPTED, RESOLVED) if kind in errors]
+        lacking = [it for it in (*self.of(ACCEPTED), *self.of(RESOLVED)) if it.severity is Severity.ERROR]
         if not lacking:
             return GOOD[READY]
-        message = f"requests are served, with {count} {what}; see {' and '.join(lacking)}"
-        return Judgement(TRUE, StatusReason.PARTLY_READY, message)
+        return Judgement(TRUE, StatusReason.PARTLY_READY, shortened(f"requests are served, but {told(lacking)}"))
 
 
 class _Around:
@@ -141,7 +140,7 @@ class _Around:
         count = f"{sum(_takes_requests(state) for state in states)}/{len(states)}"
         ready = it.fault() or _nothing_active(states) or _waits_for(programmed) or _nothing_healthy(states)
         rest = {"backendsReady": count, "backends": states}
-        return ConditionType.PRICED, _pair(programmed, ready or it.served("backends", count)), rest
+        return ConditionType.PRICED, _pair(programmed, ready or it.served()), rest
 
     def _policy(self, it: _Subject) -> _Judged:
         policy = self._policies.get(str(it.manifest.key))
@@ -152,7 +151,7 @@ class _Around:
         routes, references = len(spec["routes"]), sum(len(route["tiers"]) for route in spec["routes"])
         references += spec.get("baseline") is not None
         tiers = f"{references - it.places(RESOLVED, _REFERENCE)}/{references}"
-        ready = it.fault() or _waits_for(programmed) or it.served("references to tiers", tiers)
+        ready = it.fault() or _waits_for(programmed) or it.served()
         rest = {"routesReady": f"{routes - it.places(READY, _ROUTE)}/{routes}", "tiersReady": tiers}
         return ConditionType.CONFLICTED, _pair(programmed, ready), rest
 

@@ -70,7 +70,7 @@ async def test_a_status_and_its_event_appear_and_kubectl_shows_them(cluster: Api
         await leader.until_calm()
     table = run(cluster, "get", "mt,rp", "-n", namespace, "-o", "wide")
     assert "budget   True    1/1" in table
-    assert "see ResolvedRefs" in table
+    assert "requests are served, but spec." in table
     described = run(cluster, "describe", "rp/assistants", "-n", namespace)
     assert f"there is no ModelTier {namespace}/none that grants namespace {namespace}" in described
     assert events(cluster, namespace) == [

@@ -61,7 +61,8 @@ def test_a_backend_that_is_left_out_shows_with_the_reason_and_the_rest_serves():
         ("Healthy", None),
     ]
     assert at.condition("ResolvedRefs")[:2] == ("False", "SecretNotFound")
-    assert at.condition("Ready") == ("True", "PartlyReady", "requests are served, with 1/2 backends; see ResolvedRefs")
+    told = f"requests are served, but {at.condition('ResolvedRefs')[2]}"
+    assert at.condition("Ready") == ("True", "PartlyReady", told)
 
 
 def test_a_message_says_where_what_and_what_to_do():
@@ -78,6 +79,16 @@ def test_a_tier_without_any_usable_backend_is_not_ready_and_says_why_at_once():
     assert (status, reason) == ("False", "NoUsableBackends")
     assert "there is no Secret llm/k" in message
     assert case(both).of()["backendsReady"] == "0/2"
+
+
+def test_what_to_do_comes_first_also_where_nothing_is_left():
+    """`kubectl get -o wide` shows the beginning."""
+    nobody = changed(TIER, "{from: All}", "{from: Same}")
+    _, reason, message = case(nobody, POLICY).condition("Ready", "RoutingPolicy")
+    assert reason == "NoUsableRoutes"
+    assert message.startswith(
+        "spec.routes[0].tiers[0]: there is no ModelTier llm/budget that grants namespace team-a. "
+    )
 
 
 @pytest.mark.parametrize("kind", ["ModelTier", "RoutingPolicy"])
