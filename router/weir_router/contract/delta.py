@@ -6,8 +6,9 @@ says `A-IM: weir-delta` beside its `If-None-Match`, and the answer 226 holds a `
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -66,26 +67,53 @@ def difference(base: str, old: Delivery, new: Delivery) -> Delta:
         credentials=_missing(before.credentials, after.credentials),
         caller_keys=_missing(before.caller_keys, after.caller_keys),
     )
-    return Delta(base=base, entries=after.size, config=config, secrets=secrets, gone=gone, authorities=new.authorities)
+    return Delta(
+        base=base, entries=_entries(new), config=config, secrets=secrets, gone=gone, authorities=new.authorities
+    )
 
 
 def updated(old: Delivery, delta: Delta) -> Delivery:
     """What `delta` makes of the delivery that it is for. Raises `DeltaMismatch`."""
-    tables = _tables(old)
-    change = _tables(Delivery(config=delta.config, secrets=delta.secrets))
-    new = _Tables(
-        tiers=_merged(tables.tiers, delta.gone.tiers, change.tiers),
-        policies=_merged(tables.policies, delta.gone.policies, change.policies),
-        generations=_merged(tables.generations, delta.gone.generations, change.generations),
-        credentials=_merged(tables.credentials, delta.gone.credentials, change.credentials),
-        caller_keys=_merged(tables.caller_keys, delta.gone.caller_keys, change.caller_keys),
+    gone, was, now = delta.gone, old.config, delta.config
+    config = msgspec.structs.replace(
+        now,
+        tiers=_merged(was.tiers, gone.tiers, now.tiers),
+        policies=_policies(was.policies, gone.policies, now.policies),
+        generations=_merged(was.generations, gone.generations, now.generations),
     )
-    if new.size != delta.entries:
-        raise DeltaMismatch(f"the change is for a config of {delta.entries} entries, not of {new.size}")
-    policies = tuple(sorted(new.policies.values(), key=lambda it: (it.created, it.namespace, it.name)))
-    config = msgspec.structs.replace(delta.config, tiers=new.tiers, policies=policies, generations=new.generations)
-    secrets = Secrets(credentials=new.credentials, caller_keys=new.caller_keys)
-    return Delivery(config=config, secrets=secrets, authorities=delta.authorities)
+    secrets = Secrets(
+        credentials=_merged(old.secrets.credentials, gone.credentials, delta.secrets.credentials),
+        caller_keys=_merged(old.secrets.caller_keys, gone.caller_keys, delta.secrets.caller_keys),
+    )
+    new = Delivery(config=config, secrets=secrets, authorities=delta.authorities)
+    if (entries := _entries(new)) != delta.entries:
+        raise DeltaMismatch(f"the change is for a config of {delta.entries} entries, not of {entries}")
+    return new
+
+
+def _entries(it: Delivery) -> int:
+    tables = (
+        it.config.tiers,
+        it.config.policies,
+        it.config.generations,
+        it.secrets.credentials,
+        it.secrets.caller_keys,
+    )
+    return sum(map(len, tables))
+
+
+def _policies(old: tuple[Policy, ...], gone: Iterable[str], new: tuple[Policy, ...]) -> tuple[Policy, ...]:
+    """In the order of the whole: by age, then by name. A router does this while callers wait, so not by sorting all."""
+    touched = {*gone, *(it.key for it in new)}
+    names = {key.rpartition("/")[2] for key in touched}
+    kept = [it for it in old if it.name not in names or it.key not in touched]
+    for it in new:
+        insort(kept, it, key=_precedence)
+    return tuple(kept)
+
+
+def _precedence(it: Policy) -> tuple[float, str, str]:
+    return it.created, it.namespace, it.name
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -97,10 +125,6 @@ class _Tables:
     generations: dict[str, int]
     credentials: dict[str, str]
     caller_keys: dict[str, CallerKey]
-
-    @property
-    def size(self) -> int:
-        return sum(len(getattr(self, it.name)) for it in fields(self))
 
 
 def _tables(it: Delivery) -> _Tables:
@@ -122,11 +146,11 @@ def _missing(before: Mapping[str, T], after: Mapping[str, T]) -> tuple[str, ...]
     return tuple(key for key in before if key not in after)
 
 
-def _merged(old: Mapping[str, T], gone: Iterable[str], new: Mapping[str, T]) -> dict[str, T]:
-    left = {**old, **new}
+def _merged(old: dict[str, T], gone: Iterable[str], new: dict[str, T]) -> dict[str, T]:
+    merged = {**old, **new}
     for key in gone:
-        left.pop(key, None)
-    return {key: left[key] for key in sorted(left)}
+        merged.pop(key, None)
+    return merged
 
 
 prepare(Delta)
