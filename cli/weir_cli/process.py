@@ -129,18 +129,19 @@ async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
             loop.add_signal_handler(number, os._exit, 128 + number)  # as a shell counts a process that was killed
 
 
-async def poll(router: Router, access: Access, *, tell_load: bool = False) -> None:
-    """Config from the operator's config server, for ever. With `tell_load` the operator hears within seconds how busy
-    the router is, otherwise with the next poll: a thousand sidecars would have much to tell.
+async def poll(router: Router, access: Access, *, gateway: bool = False) -> None:
+    """Config from the operator's config server, for ever. From one of the gateway's the operator hears within seconds
+    how busy it is, from a sidecar with the next poll: a thousand of them would have much to tell.
     """
     # A pod's host name is its name, cut after 63 characters.
     name = os.environ.get("POD_NAME") or socket.gethostname()
-    reports = Reports(name, router.store, router.board, router.metrics, router.room, router.clock)
+    parts = (router.store, router.board, router.metrics, router.room, router.clock)
+    reports = Reports(name, *parts, whole=gateway)
     following = LongPoll(access, router.store, reports.report)
     router.on_health = following.tell_soon
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(following.run())
-        if tell_load:
+        if gateway:
             tasks.create_task(_tell_load(reports, following))
 
 

@@ -79,4 +79,4 @@ def _access(url: str | None, token_file: Path | None, ca_file: Path | None) -> A
 
 async def _serve(gateway: Router, mounted: MountedConfig, access: Access | None) -> None:
     await mounted.look()  # before the ports are open: who starts with a config is ready at once
-    await serve(gateway, mounted.run(), *([poll(gateway, access, tell_load=True)] if access else []))
+    await serve(gateway, mounted.run(), *([poll(gateway, access, gateway=True)] if access else []))

@@ -5,7 +5,10 @@ then takes `observed()`. Nothing is judged or written here. What is watched, and
 
 - ModelTier and RoutingPolicy, in all namespaces or in the given ones;
 - Secrets with one of the two labels by which they consent: no other Secret is ever asked for;
-- Namespaces, for their labels, always of the whole cluster. It is the one kind that an operator may go without.
+- Services that consent by a label, and their EndpointSlices, to which Kubernetes copies it;
+- Namespaces, for their labels, always of the whole cluster.
+
+An operator may go without Namespaces, Services and EndpointSlices, where it may not list them.
 """
 
 from __future__ import annotations
@@ -18,7 +21,17 @@ from kubernetes.client import ApiClient
 
 from weir_operator import kube_objects
 from weir_operator.informers import WATCH_SECONDS, Source, stop_all
-from weir_operator.observed import API_KEY_LABEL, CREDENTIAL_LABEL, Manifest, ObjectName, Observed, SecretData
+from weir_operator.observed import (
+    API_KEY_LABEL,
+    BACKEND_LABEL,
+    CREDENTIAL_LABEL,
+    Manifest,
+    ObjectName,
+    Observed,
+    SecretData,
+    ServiceData,
+    SliceData,
+)
 from weir_operator.schemas import GROUP, MODEL_TIER, ROUTING_POLICY, VERSION
 from weir_operator.schemas.common import Kind
 from weir_operator.unknowns import Resource, Unknown, UnknownReason
@@ -28,7 +41,14 @@ __all__ = ["Gatherer", "Unknown", "UnknownReason"]
 T = TypeVar("T")
 
 SECRETS = tuple(Resource("Secret", "", "v1", "secrets", f"{label}=true") for label in (CREDENTIAL_LABEL, API_KEY_LABEL))
+SERVICES = Resource("Service", "", "v1", "services", f"{BACKEND_LABEL}=true")
+SLICES = Resource("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", f"{BACKEND_LABEL}=true")
 NAMESPACES = Resource("Namespace", "", "v1", "namespaces")
+
+
+AnySource = Source[Manifest] | Source[SecretData] | Source[ServiceData] | Source[SliceData] | Source[Mapping[str, str]]
+
+MAY_GO_WITHOUT = (UnknownReason.NAMESPACES_NOT_READABLE, UnknownReason.SERVICES_NOT_READABLE)
 
 
 class Gatherer:
@@ -42,13 +62,15 @@ class Gatherer:
         namespaces: Sequence[str] | None,
         on_change: Callable[[], None],
         watch_seconds: float = WATCH_SECONDS,
+        api_servers: frozenset[str] = frozenset(),
     ) -> None:
-        """`namespaces`: where objects are looked for; None: everywhere.
+        """`namespaces`: where objects are looked for; None: everywhere. `api_servers`: addresses of the API server.
 
         `on_change` is called from threads of the gatherer, several at a time, whenever `observed()` or `unknown()` may
         give something new, and not when only a status was written. It must be quick and not raise.
         """
         self._class_name = class_name
+        self._api_servers = api_servers
         scopes = (None,) if namespaces is None else tuple(dict.fromkeys(namespaces))
 
         def sources(resource: Resource, convert: Callable[[kube_objects.JSON], T]) -> list[Source[T]]:
@@ -60,6 +82,8 @@ class Gatherer:
             for kind in (MODEL_TIER, ROUTING_POLICY)
         )
         self._secrets = [source for resource in SECRETS for source in sources(resource, kube_objects.secret)]
+        self._services = sources(SERVICES, kube_objects.service)
+        self._slices = sources(SLICES, kube_objects.endpoint_slice)
         self._namespaces: Source[Mapping[str, str]] = Source(
             api_client, NAMESPACES, None, kube_objects.labels, on_change, watch_seconds=watch_seconds
         )
@@ -76,17 +100,20 @@ class Gatherer:
     def observed(self) -> Observed | None:
         """The last known state; None until every kind was listed once, for a part would withdraw the rest.
 
-        Only Namespaces may be missing (`namespaces=None`), if the API server refuses to list them.
+        Namespaces, Services and EndpointSlices may be missing (None), if the API server refuses to list them.
         """
         tiers, policies, secrets = _merged(self._tiers), _merged(self._policies), _merged(self._secrets)
-        namespaces = self._namespaces.objects()
-        if tiers is None or policies is None or secrets is None or (namespaces is None and not self._may_go_without()):
+        namespaces, services, slices = self._namespaces.objects(), _merged(self._services), _merged(self._slices)
+        if tiers is None or policies is None or secrets is None or self._waits_for_more():
             return None
         return Observed(
             tiers=_sorted(tiers),
             policies=_sorted(policies),
             namespaces=None if namespaces is None else {key.name: labels for key, labels in namespaces.items()},
             secrets=secrets,
+            services=services,
+            slices=slices,
+            api_servers=self._api_servers,
             class_name=self._class_name,
         )
 
@@ -100,12 +127,18 @@ class Gatherer:
         found = (source.unknown for source in self._sources())
         return tuple(dict.fromkeys(it for it in found if it is not None))
 
-    def _sources(self) -> Iterable[Source[Manifest] | Source[SecretData] | Source[Mapping[str, str]]]:
-        return (*self._tiers, *self._policies, *self._secrets, self._namespaces)
+    def _sources(self) -> Iterable[AnySource]:
+        return (*self._tiers, *self._policies, *self._secrets, *self._optional())
 
-    def _may_go_without(self) -> bool:
-        unknown = self._namespaces.unknown
-        return unknown is not None and unknown.reason is UnknownReason.NAMESPACES_NOT_READABLE
+    def _optional(self) -> Iterable[AnySource]:
+        return (*self._services, *self._slices, self._namespaces)
+
+    def _waits_for_more(self) -> bool:
+        """Whether there may soon be a list that was never had."""
+        return any(
+            it.objects() is None and (it.unknown is None or it.unknown.reason not in MAY_GO_WITHOUT)
+            for it in self._optional()
+        )
 
 
 def _resource(kind: Kind) -> Resource:

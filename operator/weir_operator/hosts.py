@@ -6,6 +6,7 @@ Called by `weir_operator.policies`. It judges names and literal addresses; it re
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Container
 from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -23,14 +24,19 @@ _API_SERVER = "kubernetes.default"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
-def forbidden(base_url: str) -> str | None:
-    """What the host of `base_url` is, where nothing may be sent to it; None: it is allowed."""
+def forbidden(base_url: str, api_servers: Container[str] = ()) -> str | None:
+    """What the host of `base_url` is, where nothing may be sent to it; None: it is allowed.
+
+    `api_servers` are addresses of the API server, as far as they are known.
+    """
     host = (urlsplit(base_url).hostname or "").rstrip(".")
     address = _address(host)
     if address is not None:
         if address.is_link_local:
             return "a link-local address"
-        return "a metadata service's address" if address in _METADATA_ADDRESSES else None
+        if address in _METADATA_ADDRESSES:
+            return "a metadata service's address"
+        return "the Kubernetes API server" if str(address) in api_servers else None
     if host in _METADATA_NAMES:
         return "a metadata service's name"
     return "the Kubernetes API server" if host == _API_SERVER or host.startswith(f"{_API_SERVER}.") else None

@@ -35,13 +35,14 @@ from kubernetes.informer import ADDED, DELETED, ERROR, MODIFIED, SharedInformer
 from weir_operator.discovery import crd_is_leaving
 from weir_operator.kube_objects import JSON, key
 from weir_operator.observed import ObjectName
+from weir_operator.schemas import GROUP
 from weir_operator.unknowns import Resource, Unknown, UnknownReason, crd_absent, explain
 
 T = TypeVar("T")
 
 WATCH_SECONDS = 150.0
-"""A watch lives as long to twice as long, at random, so that they do not end together. Five watches make about 1.3
-requests a minute of it, and a revoked right is noticed within five minutes."""
+"""A watch lives as long to twice as long, at random, so that they do not end together. Seven watches make about
+1.9 requests a minute of it, and a revoked right is noticed within five minutes."""
 
 WATCH_GRACE = 15.0
 """Seconds that we wait beyond the server's end of a watch before the connection counts as dead."""
@@ -249,7 +250,7 @@ class Source(Generic[T]):
             self._notify()
 
     def _goes_with_its_crd(self) -> bool:
-        if not self.resource.group or self._must_list:
+        if self.resource.group != GROUP or self._must_list:
             return self._must_list
         if time.monotonic() - self._served_at > CRD_SECONDS:
             self._stopping.wait(CRD_SECONDS)
@@ -298,7 +299,7 @@ def stop_all(sources: Iterable[Source[Any]]) -> None:
         ending.join(max(0.0, deadline - time.monotonic()))
 
 
-_CORE = {"Secret": "secret", "ConfigMap": "config_map"}
+_CORE = {"Secret": "secret", "ConfigMap": "config_map", "Service": "service"}
 
 
 def _list_call(client: ApiClient, resource: Resource, namespace: str | None) -> Callable[..., Any]:

@@ -37,6 +37,12 @@ def connect() -> ApiClient:
     return ApiClient(configuration)
 
 
+def api_server_addresses() -> frozenset[str]:
+    """Where pods reach the API server, as far as a pod is told; its nodes' own addresses are not."""
+    host = os.environ.get("KUBERNETES_SERVICE_HOST")
+    return frozenset({host} if host else ())
+
+
 def own_namespace() -> str | None:
     """The namespace of the pod that we are; None outside of pods."""
     try:

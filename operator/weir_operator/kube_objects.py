@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from weir_operator.observed import Manifest, ObjectName, SecretData
+from weir_operator.observed import Manifest, ObjectName, SecretData, ServiceData, SliceData
 from weir_operator.schemas import GROUP
 
 JSON = Mapping[str, Any]
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+"""On an EndpointSlice: whose it is."""
 
 OWN_PREFIX = f"{GROUP}/"
 """Of the labels and annotations that Weir reads."""
@@ -53,6 +56,38 @@ def secret(body: JSON) -> SecretData:
         labels=_own(metadata.get("labels")),
         annotations=_own(metadata.get("annotations")),
         data={name: base64.b64decode(text) for name, text in (body.get("data") or {}).items()},
+    )
+
+
+def service(body: JSON) -> ServiceData:
+    """A Service, as far as it says where it is."""
+    metadata, spec = body["metadata"], body.get("spec") or {}
+    return ServiceData(
+        labels=_own(metadata.get("labels")),
+        annotations=_own(metadata.get("annotations")),
+        external=spec.get("type") == "ExternalName",
+        ports={
+            it["port"]: it.get("name") or "" for it in spec.get("ports") or () if it.get("protocol", "TCP") == "TCP"
+        },
+    )
+
+
+def endpoint_slice(body: JSON) -> SliceData:
+    """An EndpointSlice. An endpoint that does not say whether it is ready is (API conventions)."""
+    ready, serving = [], []
+    for endpoint in body.get("endpoints") or ():
+        conditions = endpoint.get("conditions") or {}
+        address = endpoint["addresses"][0]  # the others, if any, mean the same endpoint
+        if conditions.get("ready") in (True, None):
+            ready.append(address)
+        elif conditions.get("serving") and conditions.get("terminating"):
+            serving.append(address)
+    by_name = body.get("addressType") == "FQDN"  # which no proxy follows, and which could name anything
+    return SliceData(
+        service=(body["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL, ""),
+        ports={it.get("name") or "": it["port"] for it in body.get("ports") or () if it.get("port")},
+        ready=() if by_name else tuple(sorted(ready)),
+        serving=() if by_name else tuple(sorted(serving)),
     )
 
 

@@ -4,12 +4,13 @@ answers with them.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from weir_router.contract import BackendReport, RouterLoad, RouterReport, Tier, Waiting
+from weir_router.contract import Backend, BackendReport, RouterLoad, RouterReport, Tier, Waiting
 
 _NONE = BackendReport(state="closed")
 
@@ -68,15 +69,17 @@ def of_gateway(said: Sequence[Said]) -> Figures:
 def of_tier(tier: Tier, said: Sequence[Said]) -> TierFigures:
     """What routers have sent to the tier's backends, and requests that wait for one of them."""
     key = f"{tier.namespace}/{tier.name}"
-    backends, limited, limit = {}, 0, 0
-    for backend in tier.backends:
-        reports = [it.report.backends.get(f"{key}/{backend.name}", _NONE) for it in said]
-        in_flight = sum(it.in_flight for it in reports)
-        if backend.limits.concurrency is not None:
-            limited, limit = limited + in_flight, limit + backend.limits.concurrency
-        backends[backend.name] = BackendFigures(
+    named: dict[str, list[Backend]] = defaultdict(list)
+    for backend in tier.backends:  # several of one name are endpoints of a Service
+        named[backend.name].append(backend)
+    limited, limit, backends = 0, 0, {}
+    for name, them in named.items():
+        reports = [it.report.backends.get(f"{key}/{backend.id}", _NONE) for it in said for backend in them]
+        in_flight, own = sum(it.in_flight for it in reports), sum(it.limits.concurrency or 0 for it in them)
+        limited, limit = limited + (in_flight if own else 0), limit + own
+        backends[name] = BackendFigures(
             in_flight=in_flight,
-            saturation=_share(in_flight, backend.limits.concurrency or 0),
+            saturation=_share(in_flight, own),
             tokens_per_second=_rate(it.tokens_per_second for it in reports),
         )
     in_flight = sum(it.in_flight for it in backends.values())

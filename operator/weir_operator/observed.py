@@ -90,6 +90,33 @@ class SecretData:
     where: str | None = None  # "file:line"
 
 
+BACKEND_LABEL = "weir.dev/backend"
+"""With the value "true", a Service consents to be called by the tiers of its namespace."""
+
+BACKEND_NAMESPACES_ANNOTATION = "weir.dev/backend-namespaces"
+"""Namespaces, as `a, b`, whose tiers may call the Service as well; `*`: all."""
+
+
+@dataclass(frozen=True)
+class ServiceData:
+    """A Service."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    external: bool = False  # of type ExternalName: a name somewhere, and no endpoints
+    ports: Mapping[int, str] = field(default_factory=dict)  # number -> name, which may be empty; TCP only
+
+
+@dataclass(frozen=True)
+class SliceData:
+    """An EndpointSlice: endpoints of one Service."""
+
+    service: str  # its name; it is of the same namespace
+    ports: Mapping[str, int] = field(default_factory=dict)  # name of the Service's port -> where the endpoints listen
+    ready: tuple[str, ...] = ()  # addresses
+    serving: tuple[str, ...] = ()  # addresses of those that end, and still answer
+
+
 @dataclass(frozen=True)
 class Observed:
     """Everything the compiler looks at."""
@@ -98,6 +125,9 @@ class Observed:
     policies: tuple[Manifest, ...] = ()
     namespaces: Mapping[str, Mapping[str, str]] | None = None  # name -> labels; None: unknown, which is not empty
     secrets: Mapping[ObjectName, SecretData] = field(default_factory=dict)
+    services: Mapping[ObjectName, ServiceData] | None = None  # those with the label; None: unknown
+    slices: Mapping[ObjectName, SliceData] | None = None  # those of such Services, which have the label, too
+    api_servers: frozenset[str] = frozenset()  # addresses of the API server, where nothing may be sent
     environment: Mapping[SecretKey, str] = field(default_factory=dict, repr=False)  # for Secrets that are not there
     class_name: str = "weir"
     local: bool = False  # a directory: nothing has an age, so a conflict is an error

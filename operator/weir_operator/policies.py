@@ -6,63 +6,16 @@ or stays. Pure. The lists at the end of each section are the table of contents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple, TypeVar
 
+from weir_operator.findings import Check, Finding, Verdict
 from weir_operator.hosts import forbidden
 from weir_operator.observed import CREDENTIAL_LABEL, SecretData
-from weir_operator.problems import ConditionType, Reason, Severity
+from weir_operator.problems import ConditionType, Reason
 from weir_operator.schemas.modeltier import SecretReference
+from weir_operator.service_checks import SERVICE_CHECKS, ServiceFacts
 from weir_router.contract import Backend, BackendState, Mode, Price, Route, Tier
-
-T = TypeVar("T")
-
-
-class Verdict(StrEnum):
-    """What becomes of the thing that was looked at."""
-
-    REMOVE = "Remove"  # it cannot be used
-    FAULTY = "Faulty"  # it stays, and does not do what it says
-    WARN = "Warn"  # it stays, and works
-
-    @property
-    def severity(self) -> Severity:
-        """How bad that is for people."""
-        return Severity.WARNING if self is Verdict.WARN else Severity.ERROR
-
-
-class Finding(NamedTuple):
-    """What a check found."""
-
-    reason: Reason
-    message: str
-    verdict: Verdict
-    condition: ConditionType
-    action: str
-    field: str = ""  # below the thing that was looked at: ".credentials.secretRef.name"
-
-
-Check = Callable[[T], Finding | None]
-
-
-def findings(checks: Iterable[Check[T]], subject: T) -> list[Finding]:
-    """What the checks find, in order, up to the first that removes the subject."""
-    found: list[Finding] = []
-    for check in checks:
-        finding = check(subject)
-        if finding is not None:
-            found.append(finding)
-            if finding.verdict is Verdict.REMOVE:
-                break
-    return found
-
-
-def removed(found: Iterable[Finding]) -> bool:
-    """Whether one of the findings removes the subject."""
-    return any(finding.verdict is Verdict.REMOVE for finding in found)
-
 
 # --- backends
 
@@ -78,6 +31,8 @@ class BackendFacts:
     reference: SecretReference | None = None  # None: the backend wants no credentials
     secret: SecretData | None = None  # None: there is no such Secret
     value: str | None = None  # the credential, wherever it came from
+    service: ServiceFacts | None = None  # None: no Service is referred to
+    api_servers: frozenset[str] = frozenset()  # addresses of the API server
 
     @property
     def secret_name(self) -> str:
@@ -90,12 +45,22 @@ _SECRET = ".credentials.secretRef"
 
 def host_is_forbidden(it: BackendFacts) -> Finding | None:
     """Whoever can make a ModelTier could otherwise send any key anywhere."""
-    what = forbidden(it.base_url)
+    what = forbidden(it.base_url, it.api_servers)
     if what is None:
         return None
     message = f"{it.base_url} is {what}; Weir sends nothing there"
     action = "Give the address of a model provider."
-    return Finding(Reason.HOST_FORBIDDEN, message, Verdict.REMOVE, ConditionType.ACCEPTED, action, ".baseURL")
+    field = ".backendRef" if it.service else ".baseURL"
+    return Finding(Reason.HOST_FORBIDDEN, message, Verdict.REMOVE, ConditionType.ACCEPTED, action, field)
+
+
+def of_its_service(check: Check[ServiceFacts]) -> Check[BackendFacts]:
+    """The check, of a backend that is a Service."""
+
+    def checked(it: BackendFacts) -> Finding | None:
+        return check(it.service) if it.service is not None else None
+
+    return checked
 
 
 def secret_is_missing(it: BackendFacts) -> Finding | None:
@@ -154,6 +119,7 @@ def price_is_unknown(it: BackendFacts) -> Finding | None:
 
 BACKEND_CHECKS: tuple[Check[BackendFacts], ...] = (
     host_is_forbidden,
+    *map(of_its_service, SERVICE_CHECKS),
     secret_is_missing,
     secret_does_not_consent,
     secret_lacks_the_key,

@@ -60,6 +60,12 @@ class Reason(StrEnum):
     NAMESPACES_UNKNOWN = "NamespacesUnknown"
     # of a tier
     HOST_FORBIDDEN = "HostForbidden"
+    SERVICES_UNKNOWN = "ServicesUnknown"
+    SERVICE_NOT_FOUND_OR_NOT_GRANTED = "ServiceNotFoundOrNotGranted"
+    SERVICE_WITHOUT_ENDPOINTS = "ServiceWithoutEndpoints"
+    SERVICE_PORT_NOT_FOUND = "ServicePortNotFound"
+    NO_ENDPOINTS = "NoEndpoints"
+    ENDPOINT_FORBIDDEN = "EndpointForbidden"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_NOT_LABELLED = "SecretNotLabelled"
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"

@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 from kubernetes.client import ApiClient
 
-from weir_operator import oidc, trust
+from weir_operator import kube_client, oidc, trust
 from weir_operator.admin import Admin
 from weir_operator.autoscaling import Autoscaling
 from weir_operator.catalogue import Catalogue
@@ -129,7 +129,11 @@ class Replica:
     def _make_leading(self, settings: Settings, api_client: ApiClient) -> None:
         """What the leader does besides; its watches are ready before."""
         self._gatherer = Gatherer(
-            api_client, class_name=settings.class_name, namespaces=settings.namespaces, on_change=self._changed
+            api_client,
+            class_name=settings.class_name,
+            namespaces=settings.namespaces,
+            on_change=self._changed,
+            api_servers=kube_client.api_server_addresses(),
         )
         publisher = Publisher(
             api_client, settings.namespace, settings.installation, leads=lambda: self.leads, owner=self._owner

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from weir_operator.conditions import JSON
-from weir_operator.problems import Problem
+from weir_operator.problems import Problem, Reason
 from weir_operator.reports import Reported
-from weir_router.contract import BackendReport, BackendState, Tier
+from weir_router.contract import Backend, BackendReport, BackendState, Tier
 
 CLOSED = "closed"
 """The one state of a breaker in which a router sends requests as usual."""
@@ -81,22 +81,33 @@ def backend_states(
 
     `before`: what a status said that still holds while nobody tells of a backend.
     """
-    kept = {it.name: it for it in tier.backends}
+    kept: dict[str, list[Backend]] = defaultdict(list)
+    for backend in tier.backends:  # several of one name are endpoints of a Service
+        kept[backend.name].append(backend)
     result = []
     for number, name in enumerate(names):
+        reasons = [it.reason for it in problems if it.field.startswith(f"spec.backends[{number}]")]
         if name not in kept:
-            reasons = [it.reason for it in problems if it.field.startswith(f"spec.backends[{number}]")]
             result.append(_item(name, CoarseState.UNUSABLE, ", ".join(dict.fromkeys(reasons))))
-        elif kept[name].state is not BackendState.ACTIVE:
-            result.append(_item(name, CoarseState(kept[name].state.value), ""))
+        elif Reason.NO_ENDPOINTS in reasons:
+            result.append(_item(name, CoarseState.UNHEALTHY, Reason.NO_ENDPOINTS))
+        elif kept[name][0].state is not BackendState.ACTIVE:
+            result.append(_item(name, CoarseState(kept[name][0].state.value), ""))
         else:
-            key = f"{tier.namespace}/{tier.name}/{name}"
-            ours, theirs = (told.get(who, _NOBODY).get(key, Said()) for who in (None, tier.namespace))
-            result.append(_active(name, ours + theirs, before.get(name)))
+            said = [_said(told, tier.namespace, f"{tier.namespace}/{tier.name}/{it.id}") for it in kept[name]]
+            result.append(_active(name, [it for it in said if it.routers], before.get(name)))
     return result
 
 
-def _active(name: str, said: Said, before: JSON | None) -> dict[str, str]:
+def _said(told: Witnesses, namespace: str, key: str) -> Said:
+    """By those who are believed."""
+    ours, theirs = (told.get(who, _NOBODY).get(key, Said()) for who in (None, namespace))
+    return ours + theirs
+
+
+def _active(name: str, endpoints: Sequence[Said], before: JSON | None) -> dict[str, str]:
+    """`endpoints`: what is said of each, of those of which anything is; without a Service there is one."""
+    said = sum(endpoints, Said())
     if not said.routers:
         state = before.get("state") if before else None
         known = next((it for it in _TOLD if it == state), CoarseState.UNKNOWN)
@@ -107,6 +118,8 @@ def _active(name: str, said: Said, before: JSON | None) -> dict[str, str]:
     if len(said.down) == said.routers:
         return _item(name, CoarseState.UNHEALTHY, why)
     count = f"{len(said.down)} of {said.routers} routers"
+    if len(endpoints) > 1:
+        count = f"{sum(bool(it.down) for it in endpoints)} of {len(endpoints)} endpoints"
     return _item(name, CoarseState.DEGRADED, f"{count}: {why}" if why else count)
 
 

@@ -26,6 +26,7 @@ class UnknownReason(StrEnum):
 
     FORBIDDEN = "Forbidden"
     NAMESPACES_NOT_READABLE = "NamespacesNotReadable"
+    SERVICES_NOT_READABLE = "ServicesNotReadable"
     CRD_ABSENT = "CRDAbsent"
     UNAUTHENTICATED = "Unauthenticated"
     UNAVAILABLE = "Unavailable"
@@ -89,6 +90,9 @@ def _forbidden(resource: Resource, namespace: str | None, error: BaseException) 
     role = f"Role in namespace {namespace}" if namespace else "ClusterRole"
     rule = f'{{apiGroups: ["{resource.group}"], resources: ["{resource.plural}"], verbs: ["list", "watch"]}}'
     action = f"Add to the operator's {role}: {rule}"
+    if resource.kind in ("Service", "EndpointSlice"):
+        action += ", or do without their endpoints (backends with a backendRef are then reached by the Service's name)"
+        return UnknownReason.SERVICES_NOT_READABLE, _text(error), action
     if resource.kind != "Namespace":
         return UnknownReason.FORBIDDEN, _text(error), action
     action += ", or do without selectors of namespaces (from: Names works)"

@@ -202,6 +202,15 @@ def test_with_namespaces_only_the_two_reviews_and_its_own_webhook_are_asked_of_t
     assert "--namespaces=default,kube-public" in operator["containers"][0]["args"]
 
 
+@pytest.mark.parametrize("values", ["defaults", "namespaced"])
+def test_services_are_read_where_objects_are_and_only_if_wanted(helm4: Helm, values: str) -> None:
+    read = {(resource, verb) for resource in ("services", "endpointslices") for verb in ("list", "watch")}
+    kind = "ClusterRole" if values == "defaults" else "Role"
+    assert read <= rules(helm4.render(*SETS[values]), kind)
+    without = rules(helm4.render(*SETS[values], "--set", "rbac.readServices=false"), "ClusterRole", "Role")
+    assert not {resource for resource, _ in without} & {"services", "endpointslices"}
+
+
 @pytest.mark.parametrize("values", SETS)
 def test_the_operator_may_write_secrets_and_config_nowhere_but_beside_itself(helm4: Helm, values: str) -> None:
     objects = helm4.render(*SETS[values])

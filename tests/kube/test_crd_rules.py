@@ -64,6 +64,17 @@ BROKEN: list[tuple[str, Any, str]] = [
         {"backends": [{"name": "a", "provider": "OpenAI", "model": "m", "weight": 2}]},
         "weight means something only with selection: Weighted",
     ),
+    (
+        "ModelTier.spec.backends[]",
+        {
+            "name": "a",
+            "provider": "OpenAI",
+            "model": "m",
+            "baseURL": "http://x/v1",
+            "backendRef": {"name": "s", "port": 1},
+        },
+        "baseURL and backendRef exclude each other",
+    ),
     ("ModelTier.spec.backends[].credentials", {"type": "APIKey"}, "secretRef is required for type APIKey"),
     (
         "ModelTier.spec.backends[].limits",

@@ -13,13 +13,18 @@ from apiserver import ApiServer
 
 from support.kube import Requests, apply, client_of, run, watching
 from weir_operator.gather import Gatherer, UnknownReason
-from weir_operator.observed import ObjectName
+from weir_operator.observed import ObjectName, ServiceData, SliceData
 
 VALUE = "sk-never-to-be-shown"
 
-ALL_RULES = """
+RULES = """
 - {apiGroups: [weir.dev], resources: [modeltiers, routingpolicies], verbs: [list, watch]}
 - {apiGroups: [""], resources: [secrets], verbs: [list, watch]}
+"""
+
+ALL_RULES = f"""{RULES.rstrip()}
+- {{apiGroups: [""], resources: [services], verbs: [list, watch]}}
+- {{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}}
 """
 
 
@@ -195,6 +200,54 @@ def test_without_the_right_to_list_namespaces_they_are_unknown_and_the_rest_goes
     assert 'resources: ["namespaces"], verbs: ["list", "watch"]' in unknown.action
 
 
+SERVED = """
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {namespace}, labels: {labels}}}
+spec: {{clusterIP: None, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, namespace: {namespace}, labels: {labels}}}
+addressType: IPv4
+endpoints: [{{addresses: [10.0.0.1], conditions: {{ready: true}}}}]
+ports: [{{name: http, port: 8000}}]
+"""
+
+
+def test_services_that_consent_are_seen_with_their_endpoints_and_no_other(cluster: ApiServer, namespace: str) -> None:
+    consent = '{kubernetes.io/service-name: own, weir.dev/backend: "true"}'
+    apply(cluster, SERVED.format(name="own", namespace=namespace, labels=consent))
+    apply(cluster, SERVED.format(name="other", namespace=namespace, labels="{kubernetes.io/service-name: other}"))
+    with watching(client_of(cluster), [namespace]) as it:
+        observed = it.observed()
+        assert observed.services == {
+            ObjectName(namespace, "own"): ServiceData({"weir.dev/backend": "true"}, ports={80: "http"})
+        }
+        assert observed.slices == {ObjectName(namespace, "own-1"): SliceData("own", {"http": 8000}, ("10.0.0.1",))}
+        changed = '[{"op": "replace", "path": "/endpoints/0/conditions/ready", "value": false}]'
+        run(cluster, "-n", namespace, "patch", "endpointslice", "own-1", "--type=json", "-p", changed)
+        it.until(lambda it: not it.observed().slices[ObjectName(namespace, "own-1")].ready)
+        changes = it.changes
+        run(cluster, "-n", namespace, "annotate", "endpointslice", "own-1", "a=b")
+        run(cluster, "-n", namespace, "delete", "endpointslice", "own-1")
+        it.until(lambda it: not it.observed().slices)
+        assert it.changes == changes + 1
+
+
+def test_without_the_right_to_list_services_they_are_unknown_and_the_rest_goes_on(
+    cluster: ApiServer, namespace: str
+) -> None:
+    apply(cluster, tier(namespace, "budget"))
+    client = client_of(cluster, token=granted(cluster, namespace, RULES))
+    with watching(client, [namespace]) as it:
+        observed = it.observed()
+        assert (observed.services, observed.slices, len(observed.tiers)) == (None, None, 1)
+        assert reasons(it.gatherer)["EndpointSlice"] is UnknownReason.SERVICES_NOT_READABLE
+        granted(cluster, namespace, ALL_RULES)
+        it.until(lambda it: (found := it.observed()) is not None and found.services == found.slices == {})
+
+
 def test_nothing_is_told_while_a_kind_was_never_listed(cluster: ApiServer, namespace: str) -> None:
     apply(cluster, tier(namespace, "budget"))
     rules = '\n- {apiGroups: [weir.dev], resources: ["*"], verbs: [list, watch]}'
@@ -235,14 +288,15 @@ def test_what_is_forbidden_is_asked_for_every_few_seconds_and_told_once(
     with watching(client, [namespace], watch_seconds=1) as it:
         it.observed()
         granted(cluster, namespace, "")
-        it.until(lambda it: len(reasons(it)) == 4)
+        it.until(lambda it: len(reasons(it)) == 6)
         before = len(requests.urls)
         threading.Event().wait(5)
         asked = len(requests.urls) - before
-    assert 1 <= asked <= 25  # five watches; without a pause it would be thousands
+    assert 1 <= asked <= 35  # seven watches; without a pause it would be thousands
     told = [it.getMessage() for it in caplog.records if it.levelno >= logging.WARNING]
-    assert len(told) == 5
-    assert all("unknown (Forbidden)" in it or "unknown (NamespacesNotReadable)" in it for it in told)
+    assert len(told) == 7
+    reasons_told = ("unknown (Forbidden)", "unknown (NamespacesNotReadable)", "unknown (ServicesNotReadable)")
+    assert all(any(reason in it for reason in reasons_told) for it in told)
 
 
 def test_an_idle_cluster_is_listed_once(cluster: ApiServer, namespace: str) -> None:
@@ -254,9 +308,9 @@ def test_an_idle_cluster_is_listed_once(cluster: ApiServer, namespace: str) -> N
         threading.Event().wait(5)
         changes = it.changes
     watches = [url for url in requests.urls if "watch=" in url]
-    assert len(requests.urls) - len(watches) == 5
-    assert 10 <= len(watches) <= 30
-    assert changes == 5
+    assert len(requests.urls) - len(watches) == 7
+    assert 14 <= len(watches) <= 42
+    assert changes == 7
 
 
 def test_a_watch_begins_where_the_last_one_ended(cluster: ApiServer, namespace: str) -> None:

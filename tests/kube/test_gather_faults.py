@@ -140,7 +140,7 @@ def test_before_the_api_server_answers_nothing_is_told(server: ApiServer, wire: 
     with_crds(server)
     wire.cut()
     with watching(client_of(server, url=wire.url)) as it:
-        it.until(lambda it: len({unknown.kind for unknown in it.unknown()}) == 4)
+        it.until(lambda it: len({unknown.kind for unknown in it.unknown()}) == 6)
         assert it.gatherer.observed() is None
         wire.mend()
         it.observed()

@@ -104,9 +104,15 @@ class Case:
         return found["status"], found["reason"], found["message"]
 
 
-def case(*texts: str, present: Mapping[str, Any] | None = None, now: float = NOW, **fields: Any) -> Case:
-    """`texts` compiled and published as revision 1; further fields are those of `Rollout`."""
-    seen = observed(*(texts or (TIER, POLICY)))
+def case(
+    *texts: str,
+    present: Mapping[str, Any] | None = None,
+    now: float = NOW,
+    around: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> Case:
+    """`texts` compiled and published as revision 1; `around` are fields of `Observed`, further ones of `Rollout`."""
+    seen = observed(*(texts or (TIER, POLICY)), **(around or {}))
     compiled = compile_config(seen, catalogue=Catalogue.load(), now=NOW)
     since = dict.fromkeys(compiled.config.generations, 1)
     rollout = replace(Rollout(revision=1, since=since, routers=(gateway(),)), **fields)

@@ -69,7 +69,7 @@ def figures(pages: Iterable[Page], before: Iterable[Page] = ()) -> Figures:
     backends: dict[str, Backend] = defaultdict(Backend)
     for page in pages:
         for key, state in page.state["backends"].items():
-            it = backends[key]
+            it = backends[key.partition("@")[0]]  # endpoints of a Service together, as the metrics count them
             it.states[state["state"]] += 1
             it.reason = it.reason or state["reason"]
             it.in_flight += state["inFlight"]

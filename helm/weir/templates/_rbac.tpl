@@ -10,6 +10,14 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [list, watch]
+{{- if .Values.rbac.readServices }}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -24,6 +24,7 @@ from weir_operator.compile.memory import Memory, Result, Tiers
 from weir_operator.compile.overlap import Conflict, conflicts, precedence
 from weir_operator.compile.report import Report
 from weir_operator.compile.routing import Surroundings, compile_policy, unreadable_policy
+from weir_operator.compile.services import Lookup, Services
 from weir_operator.compile.tiers import CompiledTier, compile_tier
 from weir_operator.observed import Manifest, ObjectName, Observed
 from weir_operator.problems import ConditionType, Problem, Reason, Severity
@@ -61,17 +62,19 @@ def compile_config(
     """
     memory = memory or Memory()
     memory.begin(observed, catalogue)
+    services = Services.of(observed)
     tiers: dict[str, CompiledTier] = {}
     policies: dict[ObjectName, Policy] = {}
     problems: list[Problem] = []
     for manifest in ours(observed.tiers, observed.class_name):
-        tier, found = memory.recall(manifest, {}, functools.partial(_tier, manifest, memory, observed, catalogue))
+        build = functools.partial(_tier, manifest, memory, observed, catalogue)
+        tier, found = memory.recall(manifest, {}, services.facts, build)
         problems += found
         if tier is not None:
             tiers[tier.key] = tier
     for manifest in ours(observed.policies, observed.class_name):
         work = functools.partial(_policy, manifest, memory, observed, now)
-        policy, found = memory.recall(manifest, tiers, work)
+        policy, found = memory.recall(manifest, tiers, services.facts, work)
         problems += found
         if policy is not None:
             policies[manifest.key] = policy
@@ -82,7 +85,7 @@ def compile_config(
     config = CompiledConfig(
         revision=revision,
         class_name=observed.class_name,
-        tiers={key: tiers[key].tier for key in sorted(tiers)},
+        tiers={key: tiers[key].expanded(services) for key in sorted(tiers)},
         policies=tuple(sorted(policies.values(), key=precedence)),
         generations=_generations(observed, tiers, policies),
         catalogue_date=catalogue.date,
@@ -103,16 +106,18 @@ def _class_of(spec: Any) -> str:
 
 
 def _tier(
-    manifest: Manifest, memory: Memory, observed: Observed, catalogue: Catalogue, _: Tiers
+    manifest: Manifest, memory: Memory, observed: Observed, catalogue: Catalogue, _: Tiers, service: Lookup
 ) -> Result[CompiledTier]:
     def work(report: Report) -> CompiledTier | None:
         spec = memory.specs.read(report, ModelTierSpec)
-        return compile_tier(spec, report, observed, catalogue) if spec else None
+        return compile_tier(spec, report, observed, catalogue, service) if spec else None
 
     return _guarded(manifest, work)
 
 
-def _policy(manifest: Manifest, memory: Memory, observed: Observed, now: float, tiers: Tiers) -> Result[Policy]:
+def _policy(
+    manifest: Manifest, memory: Memory, observed: Observed, now: float, tiers: Tiers, _: Lookup
+) -> Result[Policy]:
     def work(report: Report) -> Policy | None:
         spec = memory.specs.read(report, RoutingPolicySpec)
         return compile_policy(spec, report, Surroundings(tiers, observed, now)) if spec else None

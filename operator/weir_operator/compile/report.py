@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from weir_operator.findings import Finding
 from weir_operator.observed import Manifest
-from weir_operator.policies import Finding
 from weir_operator.problems import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN, DURATION, MONEY, TIMESTAMP, TOKEN
-from weir_operator.schemas.modeltier import BASE_URL
+from weir_operator.schemas.modeltier import BASE_URL, PATH
 from weir_operator.schemas.routingpolicy import CONFIDENCE
 from weir_operator.schemas.rules import Model
 
@@ -25,6 +25,7 @@ FORMS = {
     DNS_LABEL: "a name of lower-case letters, digits and '-'",
     DNS_SUBDOMAIN: "a name of lower-case letters, digits, '-' and '.'",
     BASE_URL: "an http or https URL without user, query or fragment",
+    PATH: "a path such as /v1, without query",
     CONFIDENCE: 'a probability such as "0.8"',
     TOKEN: "printable ASCII without spaces",
 }

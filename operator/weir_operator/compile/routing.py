@@ -12,6 +12,7 @@ from weir_operator.compile.callers import caller_rules, limit
 from weir_operator.compile.overlap import covers
 from weir_operator.compile.report import Report
 from weir_operator.compile.tiers import CompiledTier
+from weir_operator.findings import Verdict, findings, removed
 from weir_operator.observed import Manifest, Observed
 from weir_operator.policies import (
     POLICY_CHECKS,
@@ -20,9 +21,6 @@ from weir_operator.policies import (
     PolicyFacts,
     ReferenceFacts,
     RouteFacts,
-    Verdict,
-    findings,
-    removed,
 )
 from weir_operator.schemas import routingpolicy as schema
 from weir_operator.schemas.common import From, TierReference, seconds, timestamp

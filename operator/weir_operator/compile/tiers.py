@@ -1,4 +1,8 @@
-"""ModelTier → `contract.Tier`, its grants, and the credentials it uses. Pure; called by `compile_config` per tier."""
+"""ModelTier → `contract.Tier`, its grants, and the credentials it uses. Pure; called by `compile_config` per tier.
+
+A backend that is a Service is one here, called by its name; `CompiledTier.expanded` puts its endpoints in its place. So
+what was compiled of tiers, and of the policies that go there, holds while pods come and go.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,25 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace as replaced
 
 from weir_operator.catalogue import Catalogue, Entry
 from weir_operator.compile.callers import limit, resolve
 from weir_operator.compile.report import Report
+from weir_operator.compile.services import Lookup, Services, base_url_of, path_of
+from weir_operator.findings import findings, removed
 from weir_operator.observed import ObjectName, Observed, SecretKey
-from weir_operator.policies import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts, findings, removed
+from weir_operator.policies import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.schemas import modeltier as schema
 from weir_operator.schemas.common import From, Objectives, RateLimits, seconds
 from weir_operator.schemas.rules import unstated
 from weir_router import contract
+from weir_router.contract import BackendState
 
 T = TypeVar("T")
+
+WEIGHT_SCALE = 1_000
+"""By which weights are multiplied before endpoints share them: they are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,27 @@ class CompiledTier:
     tier: contract.Tier
     grants: tuple[Grant, ...]
     credentials: Mapping[str, str] = field(repr=False)  # hash -> value
+    references: Mapping[str, schema.Backend] = field(default_factory=dict)  # backends that are Services, by name
+
+    def expanded(self, services: Services) -> contract.Tier:
+        """The tier with a backend per endpoint."""
+        if not self.references:
+            return self.tier
+        # Endpoints of one backend have its weight together: each of the others gets so much more.
+        scale = WEIGHT_SCALE if self.tier.selection is contract.Selection.WEIGHTED else 1
+        backends: list[contract.Backend] = []
+        for backend in self.tier.backends:
+            stated = self.references.get(backend.name)
+            endpoints = services.endpoints(stated.backend_ref, self.tier.namespace) if stated else ()
+            if scale > 1:
+                backend = replaced(backend, weight=max(1, backend.weight * scale // max(1, len(endpoints))))
+            if stated is None or not endpoints:
+                backends.append(backend)
+            else:
+                backends += (
+                    replaced(backend, base_url=f"http://{it}{path_of(stated)}", endpoint=it) for it in endpoints
+                )
+        return replaced(self.tier, backends=tuple(backends))
 
     @property
     def key(self) -> str:
@@ -56,14 +88,18 @@ class CompiledTier:
         return tuple(it for it in limits if it is not None)
 
 
-def compile_tier(spec: schema.ModelTierSpec, report: Report, observed: Observed, catalogue: Catalogue) -> CompiledTier:
+def compile_tier(
+    spec: schema.ModelTierSpec, report: Report, observed: Observed, catalogue: Catalogue, service: Lookup
+) -> CompiledTier:
     """The tier with the backends that can be used; what is wrong goes to `report`."""
     manifest = report.manifest
     backends: list[contract.Backend] = []
     credentials: dict[str, str] = {}
+    references: dict[str, schema.Backend] = {}
     for number, stated in enumerate(spec.backends):
-        known = catalogue.find(stated.provider, stated.model, stated.base_url)
-        facts = _facts(stated, manifest.namespace, observed, known)
+        stated_url = stated.base_url or base_url_of(stated, manifest.namespace)
+        known = catalogue.find(stated.provider, stated.model, stated_url)
+        facts = _facts(stated, stated_url, manifest.namespace, observed, known, service)
         found = findings(BACKEND_CHECKS, facts)
         report.add(f"spec.backends[{number}]", found)
         if removed(found):
@@ -73,6 +109,8 @@ def compile_tier(spec: schema.ModelTierSpec, report: Report, observed: Observed,
             credential = f"sha256:{hashlib.sha256(facts.value.encode()).hexdigest()}"
             credentials[credential] = facts.value
         backends.append(_backend(stated, spec, facts, credential, known))
+        if facts.service is not None:
+            references[stated.name] = stated
     tier = contract.Tier(
         namespace=manifest.namespace, name=manifest.name, selection=spec.selection, backends=tuple(backends)
     )
@@ -81,10 +119,17 @@ def compile_tier(spec: schema.ModelTierSpec, report: Report, observed: Observed,
     grants = (
         Grant(resolve(grant.namespaces, manifest.namespace, observed.namespaces), grant.limits) for grant in spec.grants
     )
-    return CompiledTier(tier, tuple(grants), credentials)
+    return CompiledTier(tier, tuple(grants), credentials, references)
 
 
-def _facts(stated: schema.Backend, namespace: str, observed: Observed, known: Entry | None) -> BackendFacts:
+def _facts(
+    stated: schema.Backend,
+    stated_url: str | None,
+    namespace: str,
+    observed: Observed,
+    known: Entry | None,
+    service: Lookup,
+) -> BackendFacts:
     reference = stated.credentials.secret_ref if stated.credentials else None
     secret, value = None, None
     if reference is not None:
@@ -94,9 +139,17 @@ def _facts(stated: schema.Backend, namespace: str, observed: Observed, known: En
         elif reference.key in secret.data:
             # `echo key | base64` leaves a line end that no header could carry.
             value = secret.data[reference.key].decode("utf-8", "replace").rstrip("\r\n")
-    base_url = stated.base_url or schema.DEFAULT_BASE_URL[stated.provider]
-    price = _price(stated.price or unstated(schema.Price), known)
-    return BackendFacts(namespace, base_url.rstrip("/"), stated.model, price, reference, secret, value)
+    return BackendFacts(
+        namespace=namespace,
+        base_url=(stated_url or schema.DEFAULT_BASE_URL[stated.provider]).rstrip("/"),
+        model=stated.model,
+        price=_price(stated.price or unstated(schema.Price), known),
+        reference=reference,
+        secret=secret,
+        value=value,
+        service=service(stated.backend_ref, namespace) if stated.backend_ref is not None else None,
+        api_servers=observed.api_servers,
+    )
 
 
 def _backend(
@@ -121,7 +174,7 @@ def _backend(
         breaker=_breaker(spec.breaker or unstated(schema.Breaker)),
         parameters=_parameters(stated.parameters or unstated(schema.Parameters), known),
         labels=dict(stated.labels or {}),
-        state=stated.state,
+        state=BackendState.DISABLED if facts.service is not None and facts.service.idle else stated.state,
         weight=stated.weight or 1,
         transport=stated.transport,
     )

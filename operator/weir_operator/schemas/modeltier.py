@@ -39,11 +39,17 @@ from weir_router.contract import BackendState, Capability, Dialect, Selection, T
 DEFAULT_BASE_URL = {Dialect.OPENAI: "https://api.openai.com/v1", Dialect.ANTHROPIC: "https://api.anthropic.com"}
 """Where a provider lives when `baseURL` says nothing; OpenAI's SDK and Anthropic's have the same defaults."""
 
+DEFAULT_PATH = {Dialect.OPENAI: "/v1", Dialect.ANTHROPIC: ""}
+"""Where the API of a server of one's own begins: so it is with vLLM, SGLang, llama.cpp, Ollama and TGI."""
+
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
 MAX_TOKENS = 100_000_000  # ten times the largest context known; a typo above it is caught
 MAX_URL = 1024
 # No user info, query or fragment: a key in a URL ends up in logs.
 BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$"
+
+MAX_PATH = 256
+PATH = r"^(/[A-Za-z0-9._~%-]+)*/?$"
 
 BaseURL = Annotated[str, Field(min_length=8, max_length=MAX_URL, pattern=BASE_URL)]
 Tokens = Annotated[int, Field(strict=True, ge=1, le=MAX_TOKENS, json_schema_extra=INT32)]
@@ -96,7 +102,7 @@ class BackendLimits(Model):
     output_tokens: Tokens | None = None
     """The longest completion; a larger `max_tokens` is cut to it."""
     concurrency: Rate | None = None
-    """Requests in flight, of all routers together."""
+    """Requests in flight, of all routers together; with a `backendRef`, of each endpoint."""
 
     RULES: ClassVar = (
         Rule(
@@ -172,6 +178,30 @@ class Parameters(Model):
     """Top-level request fields under another name, e.g. `max_tokens: max_completion_tokens`."""
 
 
+class ReferenceKind(StrEnum):
+    """What a backend can refer to."""
+
+    SERVICE = "Service"
+
+
+class BackendReference(Model):
+    """A Service in front of a model that you serve yourselves. Its ready endpoints are followed: each is a backend of
+    its own to the routers, with its own breaker, and takes requests within a second of being ready.
+    """
+
+    kind: ReferenceKind = ReferenceKind.SERVICE
+    """`Service`: of any type but ExternalName, headless or not."""
+    name: ObjectName
+    """Name of the Service. It consents by the label `weir.dev/backend: "true"`."""
+    namespace: Name | None = None
+    """Namespace of the Service; default: the tier's own. Elsewhere, the Service must admit it by the annotation
+    `weir.dev/backend-namespaces`."""
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535, json_schema_extra=INT32)]
+    """Port of the Service; plain HTTP."""
+    path: Annotated[str, Field(max_length=MAX_PATH, pattern=PATH)] | None = None
+    """Where the API begins; default `/v1` for OpenAI, nothing for Anthropic."""
+
+
 class Credentials(Model):
     """What Weir shows to the backend. It never reaches a caller, and a caller's key never reaches the backend."""
 
@@ -201,6 +231,8 @@ class Backend(Model):
     base_url: BaseURL | None = Field(default=None, alias="baseURL")
     """Where the API is, http or https; OpenAI's ends in `/v1`, Anthropic's does not. Default: the provider's own.
     Link-local, metadata and API-server addresses are refused."""
+    backend_ref: BackendReference | None = None
+    """A Service of this cluster, instead of `baseURL`."""
     credentials: Credentials | None = None
     """The key to use; none for a server that wants none."""
     price: Price | None = None
@@ -220,9 +252,17 @@ class Backend(Model):
     state: BackendState = BackendState.ACTIVE
     """`Draining` finishes what runs and takes nothing new; `Disabled` is out."""
     weight: Annotated[int, Field(strict=True, ge=1, le=1000, json_schema_extra=INT32)] | None = None
-    """Share of the first choices, for `selection: Weighted`; default 1."""
+    """Share of the first choices, for `selection: Weighted`; default 1. Endpoints of a `backendRef` share it."""
     transport: Transport = Transport.STREAMED
     """`Streamed` asks for a stream even where the caller did not, so that silence is seen early; `AsAsked` does not."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.baseURL) || !has(self.backendRef)",
+            "baseURL and backendRef exclude each other",
+            lambda it: it.base_url is None or it.backend_ref is None,
+        ),
+    )
 
 
 def _weights_count(spec: ModelTierSpec) -> bool:

@@ -140,7 +140,7 @@ class _Plan:
                 skipped.append(Skipped(ref.tier, "", "the tier is not in the config"))
                 continue
             for backend in tier.backends:
-                key = f"{ref.tier}/{backend.name}"
+                key = f"{ref.tier}/{backend.id}"
                 if (reason := unfit(backend, self._request, self._require)) is not None:
                     skipped.append(Skipped(ref.tier, backend.name, reason, key, unfit=True))
                 elif backend.state is not _ACTIVE:

@@ -181,7 +181,11 @@ class Parameters(_Wire, frozen=True):
 
 
 class Backend(_Wire, frozen=True):
-    """One model at one place, with one credential."""
+    """One model at one place, with one credential.
+
+    Where a Service is behind it there is one of these per endpoint, all of the same name: each has a breaker, a speed
+    and a `limits.concurrency` of its own.
+    """
 
     name: str
     provider: Dialect
@@ -199,6 +203,12 @@ class Backend(_Wire, frozen=True):
     state: BackendState = BackendState.ACTIVE
     weight: int = 1  # for Selection.WEIGHTED
     transport: Transport = Transport.STREAMED
+    endpoint: str = ""  # "10.0.0.7:8000", of a Service; empty: what `base_url` names
+
+    @property
+    def id(self) -> str:
+        """What tells it from the others of its tier: `name`, or `name@endpoint`."""
+        return f"{self.name}@{self.endpoint}" if self.endpoint else self.name
 
 
 class Tier(_Wire, frozen=True):

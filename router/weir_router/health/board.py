@@ -24,8 +24,8 @@ __all__ = ["BackendView", "Board", "Guard", "backend_key"]
 
 
 def backend_key(tier: str, backend: Backend) -> str:
-    """`namespace/tier/backend`: the key of a backend on the board, for a tier's "namespace/name"."""
-    return f"{tier}/{backend.name}"
+    """`namespace/tier/backend`: the key of a backend on the board, for a tier's "namespace/name". See `Backend.id`."""
+    return f"{tier}/{backend.id}"
 
 
 class Board:

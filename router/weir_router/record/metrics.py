@@ -268,7 +268,8 @@ class Metrics:
         place = _place(key)
         for name in STATES:
             self.breaker[*place, name].value = name == state
-        self.transitions[*place, state].value += 1
+        tier, backend = place
+        self.transitions[tier, backend.partition("@")[0], state].value += 1  # a counter outlives endpoints
 
     def load(self, depth: int, oldest: float, saturation: float) -> None:
         """How busy the router is, at the moment of a scrape."""
@@ -311,6 +312,9 @@ class Metrics:
 
 
 def _place(key: str) -> tuple[str, str]:
-    """The labels `tier` and `backend`, as all other metrics have them, of a key of the board."""
+    """The labels `tier` and `backend`, as all other metrics have them, of a key of the board.
+
+    Of an endpoint of a Service the latter is `name@address:port`: gauges tell them apart.
+    """
     tier, _, backend = key.rpartition("/")
     return tier, backend

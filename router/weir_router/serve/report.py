@@ -13,7 +13,7 @@ from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import BackendReport, RouterLoad, RouterReport, Waiting
 from weir_router.health.board import Board
-from weir_router.health.breaker import NEUTRAL_KINDS
+from weir_router.health.breaker import NEUTRAL_KINDS, State
 from weir_router.record.metrics import Metrics
 from weir_router.serve.queues import waiting
 from weir_router.serve.rates import Rates
@@ -36,14 +36,25 @@ class Reports:
     """Makes the reports of one router, and knows what it has told."""
 
     def __init__(
-        self, router: str, store: ConfigStore, board: Board, metrics: Metrics, room: Room, clock: Clock
+        self,
+        router: str,
+        store: ConfigStore,
+        board: Board,
+        metrics: Metrics,
+        room: Room,
+        clock: Clock,
+        *,
+        whole: bool = True,
     ) -> None:
-        """`router` is a pod's name."""
+        """`router` is a pod's name. Unless `whole`, nothing is told of backends that are well and were not used: what
+        a sidecar may say is bounded, and a Service may have hundreds of endpoints.
+        """
         self._router = router
         self._store = store
         self._board = board
         self._metrics = metrics
         self._room = room
+        self._whole = whole
         self._rates = Rates(metrics, clock)
         self._told: RouterReport | None = None
 
@@ -63,7 +74,8 @@ class Reports:
             requests[key] += int(count.value)
             failures[key] += 0 if outcome in _NO_FAILURE else int(count.value)
         self._rates.sample()
-        config = self._store.config
+        config, backends = self._store.config, self._board.view()
+        endpoints = Counter(map(_counted_as, backends))
         return RouterReport(
             router=self._router,
             revision=config.revision if config else None,
@@ -75,9 +87,10 @@ class Reports:
                     requests=requests[key],
                     failures=failures[key],
                     in_flight=view.pending,
-                    tokens_per_second=self._rates.of(key),
+                    tokens_per_second=round(self._rates.of(_counted_as(key)) / endpoints[_counted_as(key)], 1),
                 )
-                for key, view in self._board.view().items()
+                for key, view in backends.items()
+                if self._whole or requests[key] or view.pending or view.state != State.CLOSED
             },
             load=self._load(),
         )
@@ -91,6 +104,11 @@ class Reports:
             tiers=tiers,
             tokens_per_second=self._rates.whole,
         )
+
+
+def _counted_as(key: str) -> str:
+    """What metrics call a backend: endpoints of a Service are one."""
+    return key.partition("@")[0]
 
 
 def differs(old: RouterReport, new: RouterReport) -> bool:

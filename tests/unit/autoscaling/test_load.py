@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from weir_operator.load import Said, of_gateway, of_tier
 from weir_router.contract import Backend, BackendLimits, BackendReport, Dialect, RouterLoad, RouterReport, Tier, Waiting
@@ -65,3 +66,11 @@ def test_a_router_that_does_not_know_the_tier_yet_adds_nothing():
 
 def test_saturation_is_one_at_most():
     assert of_gateway([said(RouterLoad(in_flight=12, limit=10))]).saturation == 1.0
+
+
+def test_endpoints_of_a_service_are_one_backend_with_the_room_of_all():
+    pods = [replace(backend("a", concurrency=4), endpoint=f"10.0.0.{number}:80") for number in (1, 2)]
+    reports = {f"a@10.0.0.{number}:80": busy(in_flight, 10) for number, in_flight in ((1, 4), (2, 1), (3, 9))}
+    found = of_tier(tier(*pods), [said(RouterLoad(), **reports)])
+    assert (found.in_flight, found.saturation, list(found.backends)) == (5, 0.625, ["a"])
+    assert found.backends["a"].tokens_per_second == 20

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from support.published import VALUES, compiled, tier
 from support.virtual import run
@@ -139,3 +140,28 @@ def test_a_request_after_none_is_news_once_and_so_is_the_last_one_that_ends():
 )
 def test_what_differs_by_a_scalers_tolerance_is_news(was: RouterReport, now: RouterReport, news: bool):
     assert differs(was, now) is news
+
+
+def test_tokens_are_counted_by_backend_and_told_of_its_endpoints_in_equal_shares():
+    router = Router()
+    backend = tier().backends[0]
+    pods = tuple(replace(backend, endpoint=f"10.0.0.{number}:80", base_url=f"http://{number}") for number in (1, 2))
+    router.board.configure(compiled(tiers=[replace(tier(), backends=pods)]).config)
+    router.clock.advance(15)
+    router.outputs(150)
+    found = router.reports.report().backends
+    assert list(found) == ["llm/small/b0@10.0.0.1:80", "llm/small/b0@10.0.0.2:80"]
+    assert {it.tokens_per_second for it in found.values()} == {3.1}
+
+
+def test_a_sidecar_tells_only_of_backends_that_it_uses_or_that_are_ill():
+    router = Router()
+    parts = (router.board, router.metrics, router.room, router.clock)
+    reports = Reports("app", ConfigStore(), *parts, whole=False)
+    assert reports.report().backends == {}
+    guard = router.board.begin(KEY, 10)
+    assert guard is not None
+    assert list(reports.report().backends) == [KEY]
+    guard.cancelled()
+    router.metrics.attempts["llm/small", "b1", "ok"].value += 1
+    assert list(reports.report().backends) == ["llm/small/b1"]

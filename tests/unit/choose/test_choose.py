@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from weir_router.choose.choose import Choice
+from weir_router.choose.choose import Choice, choose
 from weir_router.contract import (
     BackendLimits,
     BackendState,
@@ -16,6 +17,7 @@ from weir_router.contract import (
     Mode,
     Override,
     Route,
+    Tier,
     TierRef,
     When,
 )
@@ -227,3 +229,14 @@ def test_an_override_sends_everything_to_one_tier_until_its_moment(
 def test_an_override_serves_what_no_route_matches(decide: Make, policy_of: Make, backend: Make) -> None:
     override = Override(tier=TierRef(tier="llm/y"), until=2e9)
     assert names(decide(policy_of(routes=(), override=override), y=(backend("b"),))) == "b"
+
+
+def test_endpoints_of_one_backend_are_candidates_each_and_the_ill_one_is_skipped(
+    decide: Make, policy_of: Make, backend: Make, request_of: Make
+) -> None:
+    pods = tuple(backend("a", endpoint=f"10.0.0.{n}:80") for n in (1, 2, 3))
+    tiers = {"llm/t": Tier(namespace="llm", name="t", backends=pods)}
+    view = {"llm/t/a@10.0.0.2:80": Snapshot(state="open", reason="timeout", available_at=2_000.0)}
+    found = choose(policy_of("t"), tiers, request_of(), view, 1_000.0, 0.0, random.Random(1))
+    assert {it.key for it in found.candidates} == {"llm/t/a@10.0.0.1:80", "llm/t/a@10.0.0.3:80"}
+    assert [it.key for it in found.skipped] == ["llm/t/a@10.0.0.2:80"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from weir_operator import kube_objects
-from weir_operator.observed import Manifest, ObjectName
+from weir_operator.observed import Manifest, ObjectName, ServiceData, SliceData
 
 METADATA = {"name": "budget", "namespace": "llm", "generation": 3, "creationTimestamp": "2026-11-05T09:30:00Z"}
 
@@ -70,3 +70,39 @@ def test_labels_of_a_namespace(metadata, labels):
 
 def test_an_object_outside_of_namespaces_has_an_empty_one():
     assert kube_objects.key({"metadata": {"name": "llm"}}) == ObjectName("", "llm")
+
+
+def test_of_a_service_ports_type_and_our_own_labels_are_kept():
+    ports = [{"name": "http", "port": 80, "targetPort": 8000}, {"port": 53, "protocol": "UDP"}, {"port": 90}]
+    metadata = {"name": "s", "labels": {"weir.dev/backend": "true", "app": "x"}, "annotations": {"other": "y"}}
+    found = kube_objects.service({"metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
+    assert found == ServiceData({"weir.dev/backend": "true"}, {}, external=False, ports={80: "http", 90: ""})
+    assert kube_objects.service({"metadata": {"name": "s"}, "spec": {"type": "ExternalName"}}).external
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready", "serving"),
+    [
+        ({}, True, False),
+        ({"ready": None}, True, False),
+        ({"ready": True, "serving": True, "terminating": False}, True, False),
+        ({"ready": False, "serving": False}, False, False),
+        ({"ready": False, "serving": True, "terminating": True}, False, True),
+        ({"ready": False, "serving": False, "terminating": True}, False, False),
+        ({"ready": False, "serving": True, "terminating": False}, False, False),
+    ],
+)
+def test_which_endpoints_take_requests(conditions, ready, serving):
+    body = {
+        "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": conditions}],
+        "ports": [{"name": "http", "port": 8000}, {"name": "none", "port": None}],
+    }
+    one = ("10.0.0.1",)
+    assert kube_objects.endpoint_slice(body) == SliceData("s", {"http": 8000}, one * ready, one * serving)
+    assert kube_objects.endpoint_slice(body | {"addressType": "FQDN"}).ready == ()
+
+
+def test_a_slice_without_endpoints_ports_or_a_service_is_one():
+    assert kube_objects.endpoint_slice({"metadata": {"name": "s"}, "endpoints": None, "ports": None}) == SliceData("")

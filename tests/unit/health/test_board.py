@@ -293,3 +293,29 @@ def test_an_old_request_does_not_take_the_place_that_a_reload_has_put_there(
     board = configured(backend("a", credential="fresh"))
     assert board.begin(A, 10, backend=old) is None
     assert board.begin(A, 10, backend=backend("a", credential="fresh", weight=7)) is not None
+
+
+def test_endpoints_of_one_backend_have_a_breaker_each(configured: MakeBoard, backend: MakeBackend) -> None:
+    pods = [backend("a", endpoint=f"10.0.0.{n}:80", base_url=f"http://10.0.0.{n}:80/v1") for n in (1, 2)]
+    board = configured(*pods)
+    ill, well = "llm/t/a@10.0.0.1:80", "llm/t/a@10.0.0.2:80"
+    for _ in range(5):
+        begin(board, ill).failed(FailureKind.SERVER)
+    assert board.begin(ill, 10) is None
+    assert begin(board, well)
+
+
+def test_an_endpoint_that_goes_takes_along_only_what_is_known_of_it(
+    configured: MakeBoard, backend: MakeBackend, config_of: MakeConfig
+) -> None:
+    pods = [backend("a", endpoint=f"10.0.0.{n}:80", base_url=f"http://10.0.0.{n}:80/v1") for n in (1, 2, 3)]
+    board = configured(*pods[:2])
+    stays = begin(board, "llm/t/a@10.0.0.2:80")
+    board.configure(config_of(*pods[1:]))
+    assert {key: it.pending for key, it in board.view().items()} == {
+        "llm/t/a@10.0.0.2:80": 1,
+        "llm/t/a@10.0.0.3:80": 0,
+    }
+    stays.first_content()
+    stays.succeeded(5)
+    assert board.view()["llm/t/a@10.0.0.2:80"].pending == 0

@@ -33,6 +33,11 @@ REFUSED = [
         tier(limits={"contextTokens": 5, "effectiveContextTokens": 6}),
         "effectiveContextTokens cannot exceed contextTokens",
     ),
+    (
+        ModelTierSpec,
+        tier(baseURL="http://x/v1", backendRef={"name": "s", "port": 80}),
+        "baseURL and backendRef exclude each other",
+    ),
     (ModelTierSpec, tier(credentials={}), "secretRef is required for type APIKey"),
     (ModelTierSpec, tier(labels={"": "x"}), "a label's key has 1 to 317 characters"),
     (ModelTierSpec, tier(parameters={"rename": {"": "x"}}), "a parameter's name has 1 to 253 characters"),

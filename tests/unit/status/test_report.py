@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from support.statuses import KEYED, NOW_TEXT, POLICY, TIER, case, changed, gateway, sidecar
+from support.statuses import KEYED, NOW_TEXT, POLICY, TIER, Case, case, changed, gateway, sidecar
 from weir_operator.catalogue import Catalogue
+from weir_operator.observed import ObjectName, ServiceData, SliceData
 from weir_operator.report import statuses
+from weir_operator.reports import Reported
 from weir_operator.schemas.modeltier import ModelTierStatus
 from weir_operator.schemas.routingpolicy import RoutingPolicyStatus
 
@@ -213,3 +215,51 @@ def test_a_status_that_somebody_has_broken_does_not_matter(before: object):
 
 def test_the_catalogue_knows_what_these_tests_use():
     assert Catalogue.load().search("gpt-4o-mini")
+
+
+SERVED = TIER.replace("model: gpt-4o-mini}", "model: gpt-4o-mini, backendRef: {name: own, port: 80}}", 1)
+PODS = [f"{ONE}@10.0.0.{number}:80" for number in (1, 2, 3)]
+
+
+def served(count: int, *routers: Reported) -> Case:
+    """Backend `one` is a Service with so many pods."""
+    addresses = tuple(f"10.0.0.{number}" for number in range(1, count + 1))
+    service, pods = ServiceData({"weir.dev/backend": "true"}, ports={80: ""}), SliceData("own", {"": 80}, addresses)
+    around = {"services": {ObjectName("llm", "own"): service}, "slices": {ObjectName("llm", "own-1"): pods}}
+    return case(SERVED, POLICY, around=around, routers=routers or (gateway(),))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state"),
+    [
+        (("closed", "closed", "closed"), ("closed",) * 3, ("Healthy", "")),
+        (("open", "closed", "closed"), ("open", "closed", "closed"), ("Degraded", "1 of 3 endpoints: timeout")),
+        (("open", "open", "closed"), ("closed", "closed", "closed"), ("Degraded", "2 of 3 endpoints: timeout")),
+        (("open", "open", "open"), ("open", "open", "open"), ("Unhealthy", "timeout")),
+    ],
+)
+def test_endpoints_of_a_service_are_one_backend_of_the_status(first, second, state):
+    routers = [
+        gateway(f"gw-{number}", states=dict(zip(PODS, it, strict=True))) for number, it in enumerate((first, second))
+    ]
+    one, _ = served(3, *routers).of()["backends"]
+    assert (one["name"], one["state"], one.get("reason", "")) == ("one", *state)
+
+
+def test_a_service_without_ready_pods_is_unhealthy_and_the_rest_of_the_tier_is_served():
+    at = served(0, gateway(states={TWO: "closed"}))
+    assert at.of()["backends"][0] == {"name": "one", "state": "Unhealthy", "reason": "NoEndpoints"}
+    assert at.of()["backendsReady"] == "1/2"
+    assert at.condition("ResolvedRefs")[:2] == ("False", "NoEndpoints")
+    assert at.condition("Ready")[:2] == ("True", "PartlyReady")
+    assert at.condition("Ready", "RoutingPolicy")[:2] == ("True", "Ready")
+
+
+def test_a_tier_of_nothing_but_a_service_without_ready_pods_is_not_ready_and_says_why():
+    alone = SERVED.replace("  - {name: two, provider: OpenAI, model: gpt-4o-mini}\n", "")
+    service = {ObjectName("llm", "own"): ServiceData({"weir.dev/backend": "true"}, ports={80: ""})}
+    at = case(alone, POLICY, around={"services": service, "slices": {}})
+    status, reason, message = at.condition("Ready")
+    assert (status, reason) == ("False", "NoHealthyBackends")
+    assert "one: NoEndpoints" in message
+    assert at.condition("Ready", "RoutingPolicy")[:2] == ("False", "RouteCannotBeServed")

@@ -1,0 +1,118 @@
+"""A backend's reference to a Service → where its endpoints are. PURE; called by `compile.tiers` per backend."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from weir_operator.hosts import forbidden
+from weir_operator.observed import (
+    BACKEND_LABEL,
+    BACKEND_NAMESPACES_ANNOTATION,
+    ObjectName,
+    Observed,
+    ServiceData,
+    SliceData,
+)
+from weir_operator.schemas.modeltier import DEFAULT_PATH, Backend, BackendReference
+from weir_operator.service_checks import ServiceFacts
+
+MAX_ENDPOINTS = 256
+"""Of one backend: each has a breaker in every router. The first by address; more replicas than that want a gateway of
+their own behind one name."""
+
+
+Lookup = Callable[[BackendReference, str], ServiceFacts]
+"""Facts of a Service that a tier in a namespace refers to."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Services and their endpoints, sorted by Service once per compile; both None: unknown."""
+
+    services: Mapping[ObjectName, ServiceData] | None
+    slices: Mapping[ObjectName, tuple[SliceData, ...]] | None
+    api_servers: frozenset[str]
+
+    @classmethod
+    def of(cls, observed: Observed) -> Services:
+        """Those of `observed`."""
+        if observed.services is None or observed.slices is None:
+            return cls(None, None, observed.api_servers)
+        found: dict[ObjectName, list[SliceData]] = defaultdict(list)
+        for key, it in observed.slices.items():
+            found[ObjectName(key.namespace, it.service)].append(it)
+        slices = {name: tuple(sorted(them, key=repr)) for name, them in found.items()}
+        return cls(observed.services, slices, observed.api_servers)
+
+    def facts(self, reference: BackendReference, namespace: str) -> ServiceFacts:
+        """What there is to know of what a tier in `namespace` refers to, but for which endpoints there are."""
+        name = ObjectName(reference.namespace or namespace, reference.name)
+        facts = ServiceFacts(str(name), namespace, reference.port)
+        if self.services is None or self.slices is None:
+            return replace(facts, known=False)
+        service = self.services.get(name)
+        if service is None or not admits(service, name.namespace, namespace):
+            return facts
+        usable, refused = self._endpoints(name, service, reference.port)
+        return replace(
+            facts,
+            admitted=True,
+            external=service.external,
+            has_port=reference.port in service.ports,
+            has_endpoints=bool(usable),
+            forbidden=refused,
+        )
+
+    def endpoints(self, reference: BackendReference | None, namespace: str) -> tuple[str, ...]:
+        """Those that take requests of a tier in `namespace`, as `address:port`."""
+        if reference is None or not self.facts(reference, namespace).has_endpoints:
+            return ()
+        name = ObjectName(reference.namespace or namespace, reference.name)
+        return self._endpoints(name, (self.services or {})[name], reference.port)[0][:MAX_ENDPOINTS]
+
+    def _endpoints(self, name: ObjectName, service: ServiceData, port: int) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Those that may be called, and what the others are."""
+        if service.external or port not in service.ports:
+            return (), {}
+        found = listening((self.slices or {}).get(name, ()), service.ports[port])
+        refused = {it: what for it in found if (what := forbidden(f"http://{it}", self.api_servers)) is not None}
+        return tuple(it for it in found if it not in refused), refused
+
+
+def admits(service: ServiceData, own: str, namespace: str) -> bool:
+    """Whether the Service of namespace `own` consents to be called by tiers of `namespace`."""
+    if service.labels.get(BACKEND_LABEL) != "true":
+        return False
+    others = {it.strip() for it in service.annotations.get(BACKEND_NAMESPACES_ANNOTATION, "").split(",")}
+    return own == namespace or namespace in others or "*" in others
+
+
+def listening(slices: tuple[SliceData, ...], port: str) -> tuple[str, ...]:
+    """`address:port` of every endpoint that takes requests at the Service's port of this name, each once.
+
+    Those that end take them only where no other does, as kube-proxy has it.
+    """
+    ready = {_at(address, it.ports[port]) for it in slices if port in it.ports for address in it.ready}
+    ending = {_at(address, it.ports[port]) for it in slices if port in it.ports for address in it.serving}
+    return tuple(sorted(ready or ending))
+
+
+def base_url_of(stated: Backend, namespace: str) -> str | None:
+    """Where the Service of a backend is by its name; None: it refers to none."""
+    reference = stated.backend_ref
+    if reference is None:
+        return None
+    return f"http://{reference.name}.{reference.namespace or namespace}.svc:{reference.port}{path_of(stated)}"
+
+
+def path_of(stated: Backend) -> str:
+    """Where the API begins."""
+    reference = stated.backend_ref
+    path = reference.path if reference is not None else None
+    return (DEFAULT_PATH[stated.provider] if path is None else path).rstrip("/")
+
+
+def _at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
