@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir_cli.cluster.api import Cluster
+from weir_cli.cluster.services import services_there
 from weir_operator.observed import Manifest, ObjectName, Observed, SecretKey
 from weir_operator.schemas import MODEL_TIER, ROUTING_POLICY
 from weir_operator.schemas.common import Kind
@@ -47,11 +48,14 @@ def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str) -> Vis
     known = cluster.namespaces()
     if known is None:
         notes.append("you may not list namespaces: grants and callers by label match none")
+    services, slices = services_there(tiers)
     observed = Observed(
         tiers=(*tiers, *hidden.values()),
         policies=tuple(policies),
         namespaces=known,
         environment={key: str(key) for tier in tiers for key in credentials_there(tier)},
+        services=services,
+        slices=slices,
         class_name=class_name,
     )
     return Visible(observed, tuple(notes), frozenset(hidden))

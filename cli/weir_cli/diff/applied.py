@@ -85,14 +85,17 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
 def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[Manifest]) -> Observed:
     """`before` with what was applied in the place of what was there. Pure.
 
-    Secrets of new backends are taken to be there, unless the operator has said of the backend that its own is not.
+    Secrets and Services of new backends are taken to be there, unless the operator has said of the backend that its own
+    is not.
     """
     from weir_cli.cluster.objects import credentials_there
+    from weir_cli.cluster.services import services_there
 
     found = {it.id: it for it in (*before.tiers, *before.policies)} | {it.id: it for it in ours}
     tiers = tuple(it for it in found.values() if it.kind == MODEL_TIER.kind)
     secrets = {kube_objects.key(it): kube_objects.secret(it) for it in items if it["kind"] == "Secret"}
     labels = {it["metadata"]["name"]: kube_objects.labels(it) for it in items if it["kind"] == "Namespace"}
+    services, slices = services_there(tiers)
     return replace(
         before,
         tiers=tiers,
@@ -100,4 +103,6 @@ def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[M
         namespaces=None if before.namespaces is None else {**before.namespaces, **labels},
         secrets={**before.secrets, **secrets},
         environment={**before.environment, **{key: str(key) for it in tiers for key in credentials_there(it)}},
+        services=services,
+        slices=slices,
     )
