@@ -81,7 +81,8 @@ def _report(figures: Figures, found: list[Row]) -> dict[str, object]:
 def _table(it: Figures, found: list[Row]) -> Table:
     title = (
         f"{it.policies:,} RoutingPolicies and {it.tiers:,} ModelTiers in {it.namespaces} namespaces, "
-        f"{it.connections:,} connections, {len(it.seconds)} changes"
+        f"{it.connections:,} connections, {len(it.seconds)} changes; "
+        f"{it.cores} cores, load {it.load:.1f}"
     )
     table = Table(box=SIMPLE, title=title, title_justify="left")
     for column in ("what", "measured", "goal", ""):

@@ -30,6 +30,8 @@ class Figures(msgspec.Struct, kw_only=True):
     idle_requests: float  # per minute, but for watches, the Lease and what its routers cause
     idle_reviews: float  # TokenReviews per minute, which its routers cause
     idle_by_kind: dict[str, float]  # per minute
+    load: float  # of the machine while it was measured: processes that want a core
+    cores: int
 
 
 def quantile(values: list[float], percent: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import random
 import time
 from collections import Counter
@@ -152,10 +153,13 @@ class Bench:
                 started = time.monotonic()
                 seconds.append(fleet.until(*self._apply(client, body)).at - started)
                 done()
+        load = os.getloadavg()[0]
         last, used, rounds = fleet.until(), cpu_seconds(pid) - cpu, _spent(operator)
         each = count * self._size.connections
         return {
             "seconds": seconds,
+            "load": load,
+            "cores": os.cpu_count() or 0,
             "bytes_per_change": (last.received - had.received) / each,
             "operator_cpu_ms": used / count * 1000,
             "clients_cpu_ms": (last.cpu - had.cpu) / each * 1000,

@@ -22,7 +22,7 @@ GOOD = Figures(
     policies=1000, tiers=200, namespaces=107, connections=100, seconds=[0.2] * 99 + [0.5],
     first_compile_ms=200, next_compile_ms=20, operator_compile_ms=20, operator_publish_ms=40, bytes_per_change=2000,
     first_bytes=1_400_000, largest_object=10_000, largest_name="weir-index", operator_cpu_ms=200, clients_cpu_ms=2,
-    operator_mib=300, idle_cpu_percent=1, idle_requests=1, idle_reviews=20, idle_by_kind={},
+    operator_mib=300, idle_cpu_percent=1, idle_requests=1, idle_reviews=20, idle_by_kind={}, load=1, cores=2,
 )  # fmt: skip
 
 
