@@ -125,6 +125,26 @@ def test_a_shard_of_a_wrong_shape_is_refused():
         assemble(index, {shard_file("00", digest(shard)): gzip.compress(shard)})
 
 
+def test_a_shard_that_is_known_is_not_read_again_and_missed_all_the_same_when_it_is_gone():
+    files = published(compiled()).files
+    index, known = parse_index(files[INDEX_FILE]), {}
+    first, _ = assemble(index, files, known)
+    again, _ = assemble(index, files, known)
+    assert all(again.tiers[key] is tier for key, tier in first.tiers.items())
+    shard = next(name for name in files if name.startswith("shard-"))
+    with pytest.raises(ConfigRejected, match="is not there yet"):
+        assemble(index, {name: it for name, it in files.items() if name != shard}, known)
+
+
+def test_shards_that_are_known_change_no_result_and_old_ones_are_forgotten():
+    known = {}
+    for what in (compiled(), compiled(policy("b")), compiled(policy("b"), policy("c"))):
+        publication = published(what)
+        index = parse_index(publication.files[INDEX_FILE])
+        assert assemble(index, publication.files, known) == read(publication)
+        assert known.keys() == set(index.shards.values())
+
+
 def test_no_refusal_shows_a_value():
     publication = published(compiled())
     (torn,) = (name for name in publication.files if name.startswith("credential."))

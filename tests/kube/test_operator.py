@@ -101,9 +101,15 @@ def test_an_override_ends_by_itself(
     until(lambda: not any(it.override for it in installation.config().policies))
 
 
-def test_what_somebody_deletes_of_what_is_published_comes_back(installation: Installation, router: Router):
-    run(installation.server, "-n", installation.namespace, "delete", "configmap", "weir-index")
-    until(lambda: "weir-index" in installation.published())
+def test_what_somebody_deletes_of_what_is_published_comes_back(
+    installation: Installation, tenant: Tenant, simulator: SimulatorThread, router: Router
+):
+    tenant.apply(tier(simulator.url), policy())
+    until(lambda: f"{tenant.namespace}/assistants" in router.policies())
+    shard = next(name for name in installation.published() if "shard" in name)
+    for name in (shard, "weir-index"):
+        run(installation.server, "-n", installation.namespace, "delete", "configmap", name)
+        until(lambda name=name: name in installation.published())
     assert router.ready()["ready"]
 
 

@@ -102,8 +102,9 @@ def assemble(
     """
     source, known = _Files(index.revision, files), {} if known is None else known
     for shard, hashed in index.shards.items():
-        if hashed not in known:
-            known[hashed] = source.decoded(f"shard {shard}", shard_file(shard, hashed), hashed, Shard)
+        file = shard_file(shard, hashed)
+        if hashed not in known or file not in files:  # one that is known and gone is missing all the same
+            known[hashed] = source.decoded(f"shard {shard}", file, hashed, Shard)
     for old in known.keys() - set(index.shards.values()):
         del known[old]
     shards = [known[hashed] for _, hashed in sorted(index.shards.items())]
