@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test cover check bench bench-control-plane faults crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test cover compiled check bench bench-control-plane faults crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -22,6 +22,10 @@ cover: .venv/.ready ## breaker, balancer, limits, budget and queue: every branch
 	@$(BIN)/coverage run --rcfile=/dev/null --branch --source=weir_router.admit,weir_router.choose,weir_router.health \
 	  -m pytest -q tests/unit/admit tests/unit/choose tests/unit/health
 	@$(BIN)/coverage report --rcfile=/dev/null --show-missing --skip-covered --fail-under=100
+
+compiled: .venv/.ready ## the router's hot modules as the image has them, in build/compiled, and its tests on those; needs a C compiler
+	@$(BIN)/python hack/compile
+	@PYTHONPATH=build/compiled $(BIN)/pytest -q tests/unit tests/faults
 
 check: .venv/.ready ## lint, format, types, layers, generated files, and the longest modules and functions
 	@$(BIN)/ruff check $(PYTHON_FILES)
