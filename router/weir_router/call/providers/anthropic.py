@@ -50,7 +50,7 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
     if credential is not None:
         headers["x-api-key"] = credential
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
-    return Outgoing(PATH, headers, body_of(fields), frozenset(added & fields.keys()))
+    return Outgoing(PATH, headers, body_of(fields), added.intersection(fields))
 
 
 def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:
