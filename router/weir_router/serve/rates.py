@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 from weir_router.clock import Clock
 from weir_router.record.metrics import Metrics
@@ -17,8 +18,8 @@ MEMORY_SECONDS = 15.0
 LEAST_RATE = 0.05
 """Tokens per second below which nothing flows any more, instead of less and less for ever."""
 
-LEAST_SECONDS = 0.5
-"""Between two samples: two looks in the same moment are one."""
+LEAST_SECONDS = 5.0
+"""Between two samples: there may be thousands of counters, and the average hardly moves meanwhile."""
 
 
 class Rates:
@@ -36,9 +37,10 @@ class Rates:
         """Of all backends."""
         return round(sum(self._rates.values()), 1)
 
-    def of(self, key: str) -> float:
-        """Of the backend "namespace/tier/backend"."""
-        return round(self._rates.get(key, 0.0), 1)
+    @property
+    def of_backends(self) -> Mapping[str, float]:
+        """By "namespace/tier/backend", where anything flows."""
+        return self._rates
 
     def sample(self) -> None:
         """Takes in what was counted since the last one."""

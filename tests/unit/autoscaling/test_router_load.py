@@ -13,10 +13,10 @@ from support.virtual import run
 from weir_router.admit.queue import Queue, Room
 from weir_router.clock import ManualClock
 from weir_router.config.store import ConfigStore
-from weir_router.contract import BackendReport, Priority, RouterLoad, RouterReport, Waiting
+from weir_router.contract import Priority, RouterLoad, Waiting
 from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
-from weir_router.serve.report import Reports, differs
+from weir_router.serve.report import Busy, Reports, differs
 
 KEY = "llm/small/b0"
 
@@ -42,9 +42,8 @@ class Router:
         return load
 
 
-def report(in_flight: int = 0, backend: int = 0, **load: object) -> RouterReport:
-    backends = {KEY: BackendReport(state="closed", in_flight=backend)}
-    return RouterReport(router="r", backends=backends, load=RouterLoad(in_flight=in_flight, **load))
+def busy(in_flight: int = 0, backend: int = 0, **load: object) -> Busy:
+    return Busy(RouterLoad(in_flight=in_flight, **load), {KEY: backend} if backend else {})
 
 
 def test_attempts_under_way_are_told_per_backend():
@@ -124,21 +123,23 @@ def test_a_request_after_none_is_news_once_and_so_is_the_last_one_that_ends():
 @pytest.mark.parametrize(
     ("was", "now", "news"),
     [
-        (report(3), report(4), False),
-        (report(3), report(5), True),
-        (report(100), report(109), False),
-        (report(100), report(110), True),
-        (report(100), report(90), True),
-        (report(5, backend=5), report(5, backend=8), True),
-        (report(room=Waiting(1, 0.1)), report(room=Waiting(1, 0.9)), False),
-        (report(room=Waiting(1, 0.1)), report(room=Waiting(1, 1.2)), True),
-        (report(), report(tiers={"llm/small": Waiting(1, 0.0)}), True),
-        (report(tiers={"llm/small": Waiting(1, 0.0)}), report(), True),
-        (report(tokens_per_second=50), report(tokens_per_second=59), False),
-        (report(tokens_per_second=50), report(tokens_per_second=60), True),
+        (busy(3), busy(4), False),
+        (busy(3), busy(5), True),
+        (busy(100), busy(109), False),
+        (busy(100), busy(110), True),
+        (busy(100), busy(90), True),
+        (busy(5, backend=5), busy(5, backend=8), True),
+        (busy(5), busy(5, backend=1), True),
+        (busy(5, backend=1), busy(5), True),
+        (busy(room=Waiting(1, 0.1)), busy(room=Waiting(1, 0.9)), False),
+        (busy(room=Waiting(1, 0.1)), busy(room=Waiting(1, 1.2)), True),
+        (busy(), busy(tiers={"llm/small": Waiting(1, 0.0)}), True),
+        (busy(tiers={"llm/small": Waiting(1, 0.0)}), busy(), True),
+        (busy(tokens_per_second=50), busy(tokens_per_second=59), False),
+        (busy(tokens_per_second=50), busy(tokens_per_second=60), True),
     ],
 )
-def test_what_differs_by_a_scalers_tolerance_is_news(was: RouterReport, now: RouterReport, news: bool):
+def test_what_differs_by_a_scalers_tolerance_is_news(was: Busy, now: Busy, news: bool):
     assert differs(was, now) is news
 
 
@@ -151,7 +152,7 @@ def test_tokens_are_counted_by_backend_and_told_of_its_endpoints_in_equal_shares
     router.outputs(150)
     found = router.reports.report().backends
     assert list(found) == ["llm/small/b0@10.0.0.1:80", "llm/small/b0@10.0.0.2:80"]
-    assert {it.tokens_per_second for it in found.values()} == {3.1}
+    assert {it.tokens_per_second for it in found.values()} == {3.2}
 
 
 def test_a_sidecar_tells_only_of_backends_that_it_uses_or_that_are_ill():
