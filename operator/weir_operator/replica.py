@@ -12,6 +12,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -63,6 +64,8 @@ class Replica:
         self._task: asyncio.Task[None] | None = None
         self._published: CompiledConfig | None = None
         self._mirror_news, self._mirrored = asyncio.Event(), asyncio.Event()
+        # A thread of its own: routers must not wait for statuses and tokens, of which there may be hundreds.
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="mirror")
         self._told_routers = 1  # by the last compile
         self._counting = False  # routers, in a moment
         self._headcount = Headcount(1, time.monotonic())
@@ -255,7 +258,7 @@ class Replica:
         while True:
             await self._mirror_news.wait()
             self._mirror_news.clear()
-            found = await asyncio.to_thread(self._mirror.read)
+            found = await self._loop.run_in_executor(self._reading, self._mirror.read)
             if found is not None:
                 self._server.publish(*found)
                 self._published = found[0]
