@@ -28,6 +28,7 @@ from support.kube import client_of, run, watching
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Memory, compile_config
 from weir_operator.observed import Observed
+from weir_operator.publish import RETIRE_AFTER
 
 PAUSE = (0.0, 0.4)
 """Seconds between two changes, at random: they should meet whatever the operator does by the second."""
@@ -35,6 +36,9 @@ PAUSE = (0.0, 0.4)
 GROUP = ("weir.dev", "v1alpha1")
 KINDS = {"RoutingPolicy": "routingpolicies", "ModelTier": "modeltiers"}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:weir-operator"
+CLEAN = RETIRE_AFTER + 15
+"""Seconds after the last change until nothing is left to do: what no index names any more has gone."""
+
 PATIENCE = 180.0
 """Seconds until all statuses are written; 1,200 take half a minute."""
 
@@ -170,8 +174,7 @@ class Bench:
     def _idle(self, operator: Operator, audit: Audit) -> dict[str, Any]:
         pid, minutes = operator.command.process.pid, self._size.idle / 60
         with self._step("idle", self._size.idle) as done:
-            for _ in range(15):  # the last statuses are being written
-                time.sleep(1)
+            time.sleep(CLEAN)
             cpu, since = cpu_seconds(pid), _now()
             for _ in range(self._size.idle):
                 time.sleep(1)
