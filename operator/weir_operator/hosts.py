@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Container
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -42,6 +43,7 @@ def forbidden(base_url: str, api_servers: Container[str] = ()) -> str | None:
     return "the Kubernetes API server" if host == _API_SERVER or host.startswith(f"{_API_SERVER}.") else None
 
 
+@lru_cache(1024)  # a thousand backends are at a dozen places
 def _address(host: str) -> Address | None:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
