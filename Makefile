@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test cover compiled check bench bench-control-plane faults crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test cover compiled check bench bench-control-plane soak faults crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -44,6 +44,9 @@ bench: .venv/.ready ## the router beside nginx and Envoy on the same work, as ra
 bench-control-plane: .venv/.ready ## kubectl apply to the last of 100 routers, with 1,200 objects in a real API server; 10 minutes (docs/scale.md)
 	@PYTHON=$(BIN)/python hack/kube/ensure api helm >/dev/null
 	@$(BIN)/python -m bench.control_plane $(ARGS)
+
+soak: .venv/.ready ## a million requests while every fault goes on and off: memory must stay (ARGS="--requests 100000")
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: goals kept or not (SEEDS, RATE, PEERS=1, ARGS="--row silent")
 	@for gateway in $(if $(PEERS),litellm portkey) weir; do \

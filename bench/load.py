@@ -73,9 +73,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._run.request)
 
     def data_received(self, data: bytes) -> None:
-        if self._run.job.streamed:
+        if self._run.job.streamed and (not self._first or data.startswith(b"HTTP/1.1 200")):
             self._stream(data)
-        else:
+        else:  # a refusal is no stream
             self._whole(data)
 
     def _whole(self, data: bytes) -> None:
@@ -163,10 +163,16 @@ class Run:
         """Runs the job."""
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
-        for _ in range(self.job.connections):
+        connections = [
             await loop.create_connection(lambda: Connection(self), "127.0.0.1", self.job.port)
-        async with asyncio.timeout(self.job.timeout):
-            await self._done.wait()
+            for _ in range(self.job.connections)
+        ]
+        try:
+            async with asyncio.timeout(self.job.timeout):
+                await self._done.wait()
+        finally:
+            for transport, _ in connections:
+                transport.abort()
         self.outcome.seconds = time.perf_counter() - started
         self.outcome.failed = self.job.total - self.outcome.answers
         return self.outcome

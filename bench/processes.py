@@ -127,25 +127,30 @@ MODELS = {
 """About 330 bytes of plain answer; streams of 100 chunks, one every 20 ms, or every 50 where many are open at once."""
 
 
-def simulator(folder: Path) -> contextlib.AbstractContextManager[Process]:
-    """The upstream of every proxy."""
+def simulator(folder: Path, wanted: Mapping[str, object] = MODELS) -> contextlib.AbstractContextManager[Process]:
+    """The upstream of every proxy, with the models of a models file."""
     models = folder / "models.yaml"
-    models.write_text(yaml.safe_dump(MODELS))
+    models.write_text(yaml.safe_dump(dict(wanted)))
     port = free_port()
     command = [sys.executable, "-m", "weir_cli", "sim", str(models), "--listen", f"127.0.0.1:{port}"]
     return running(command, port, LOAD_CORE, folder / "sim.log")
 
 
 def weir(
-    folder: Path, upstream: int, key_hash: str, compiled: Path | None = None
+    folder: Path,
+    upstream: int,
+    key_hash: str,
+    compiled: Path | None = None,
+    resources: Sequence[Mapping[str, object]] | None = None,
 ) -> contextlib.AbstractContextManager[Process]:
     """The router with everything on: key, classification, breaker, limits, metrics and a log line per request.
 
-    `compiled`: what `hack/compile` made, in place of the plain sources.
+    `compiled`: what `hack/compile` made, in place of the plain sources. `resources`: its tiers and policies.
     """
     manifests = folder / "manifests"
     manifests.mkdir(exist_ok=True)
-    (manifests / "all.yaml").write_text(yaml.safe_dump_all(_manifests(upstream, key_hash)))
+    wanted = [_key(key_hash), *(_tiers_and_policies(upstream) if resources is None else resources)]
+    (manifests / "all.yaml").write_text(yaml.safe_dump_all(wanted))
     port = free_port()
     command = [sys.executable, "-m", "weir_cli", "up", str(manifests), "--require-keys"]
     command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
@@ -153,54 +158,50 @@ def weir(
     return running(command, port, PROXY_CORE, folder / f"weir-{port}.log", environment)
 
 
-def _manifests(upstream: int, key_hash: str) -> list[dict[str, object]]:
-    def tier(name: str, transport: str, *models: str) -> dict[str, object]:
-        backends = [
-            {
-                "name": model,
-                "provider": "OpenAI",
-                "baseURL": f"http://127.0.0.1:{upstream}/v1",
-                "model": model,
-                "transport": transport,
-            }
-            | {"price": {"input": "0.1", "output": "0.4"}, "limits": {"contextTokens": 128000}}
-            for model in models
-        ]
-        metadata = {"name": name, "namespace": "default"}
-        return {
-            "apiVersion": "weir.dev/v1alpha1",
-            "kind": "ModelTier",
-            "metadata": metadata,
-            "spec": {"backends": backends},
-        }
+def resource(kind: str, name: str, spec: Mapping[str, object]) -> dict[str, object]:
+    """A ModelTier or RoutingPolicy of the namespace "default"."""
+    return {
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    }
 
-    def policy(model: str, tier: str) -> dict[str, object]:
+
+def _key(key_hash: str) -> dict[str, object]:
+    metadata = {"name": "bench", "namespace": "default", "labels": {"weir.dev/api-key": "true"}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"sha256": key_hash}}
+
+
+def _tiers_and_policies(upstream: int) -> list[dict[str, object]]:
+    def tier(name: str, transport: str, model: str) -> dict[str, object]:
+        backend = {
+            "name": model,
+            "provider": "OpenAI",
+            "baseURL": f"http://127.0.0.1:{upstream}/v1",
+            "model": model,
+            "transport": transport,
+            "price": {"input": "0.1", "output": "0.4"},
+            "limits": {"contextTokens": 128000},
+        }
+        return resource("ModelTier", name, {"backends": [backend]})
+
+    def policy(name: str) -> dict[str, object]:
         spec = {
-            "models": [{"name": model}],
-            "baseline": {"name": tier},
+            "models": [{"name": name}],
+            "baseline": {"name": name},
             "limits": {"requestsPerMinute": 10_000_000, "inFlight": 100_000},
             "routes": [
-                {"name": "complex", "when": {"complexity": ["Complex"]}, "tiers": [{"name": tier}]},
-                {"name": "all", "tiers": [{"name": tier}]},
+                {"name": "complex", "when": {"complexity": ["Complex"]}, "tiers": [{"name": name}]},
+                {"name": "all", "tiers": [{"name": name}]},
             ],
         }
-        return {
-            "apiVersion": "weir.dev/v1alpha1",
-            "kind": "RoutingPolicy",
-            "metadata": {"name": f"p-{model}", "namespace": "default"},
-            "spec": spec,
-        }
+        return resource("RoutingPolicy", f"p-{name}", spec)
 
-    metadata = {"name": "bench", "namespace": "default", "labels": {"weir.dev/api-key": "true"}}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"sha256": key_hash}}
     return [
-        secret,
         tier("as-asked", "AsAsked", "bench-plain"),
         tier("streamed", "Streamed", "bench-plain"),
         tier("streams", "Streamed", "bench-stream"),
         tier("calm", "Streamed", "bench-calm"),
-        policy("as-asked", "as-asked"),
-        policy("streamed", "streamed"),
-        policy("streams", "streams"),
-        policy("calm", "calm"),
+        *map(policy, ("as-asked", "streamed", "streams", "calm")),
     ]

@@ -1,0 +1,192 @@
+"""`make soak`: a million requests while every fault goes on and off, and the router's memory after each round of them.
+
+Each fault has a model of its own that falls ill, beside one that is well; half of the requests stream. Memory must
+stay what it was when everything had happened once: within 2 %. Writes `bench/results/soak.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+import uvloop
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.load import Job, Outcome, Run
+from bench.processes import LOAD_CORE, Process, resource, simulator, weir
+from weir_cli.sim import Fault, FaultKind
+from weir_router.identify.keys import fingerprint
+
+KEY = "weir_benchmark-key-0123456789abcdef"
+PROMPT = "Which of these three plans would you choose for a small team, and why? " * 2
+RESULTS = Path(__file__).parent / "results"
+COMPILED = Path(__file__).parents[1] / "build" / "compiled"
+
+WARM = 3
+"""Rounds after which everything has happened that fills a cache, a pool or a sample."""
+
+TOLERANCE = 0.02
+"""Of the memory after the warm rounds: noise of the allocator."""
+
+PHASE_SECONDS = 2.0
+"""Bound of one phase, for faults that make requests wait. Callers that still wait then go away, as callers do."""
+
+
+class Round(msgspec.Struct):
+    """One time through all faults, on and off."""
+
+    requests: int
+    not_ok: int  # what the faults made of them: errors and broken streams
+    seconds: float
+    resident: int  # bytes, after it
+
+
+def main(
+    requests: Annotated[int, typer.Option(help="About so many in all.", min=1000)] = 1_000_000,
+    rounds: Annotated[int, typer.Option(help="Times through all faults.", min=WARM + 4)] = 12,
+    connections: Annotated[int, typer.Option(help="Callers at once.", min=1, max=1000)] = 32,
+) -> None:
+    """Exit code 1: memory went beyond its tolerance, or the router ended."""
+    console = Console()
+    os.sched_setaffinity(0, {int(LOAD_CORE)})
+    per_phase = max(connections, requests // (rounds * len(FaultKind) * 4))
+    with tempfile.TemporaryDirectory(prefix="weir-soak-") as temporary:
+        folder = Path(temporary)
+        compiled = COMPILED if (COMPILED / "weir_router").exists() else None
+        with simulator(folder, _models()) as sim:
+            _set_faults(sim.port, None)
+            with weir(folder, sim.port, fingerprint(KEY), compiled, list(_resources(sim.port))) as router:
+                done = uvloop.run(_rounds(console, sim, router, rounds, per_phase, connections))
+                alive = router.alive()
+    drift = drifts(done)
+    console.print(_table(done))
+    _write(done, drift, compiled is not None)
+    lasts = f"{sum(it.requests for it in done):,} requests, {len(done)} rounds of {len(FaultKind)} faults"
+    console.print(f"{lasts}: memory moved by {drift:+.1%} after round {WARM} (may be ±{TOLERANCE:.0%})")
+    if not alive or abs(drift) > TOLERANCE:
+        raise typer.Exit(1)
+
+
+def drifts(done: list[Round]) -> float:
+    """How far the last rounds' memory is from that of the first ones after `WARM`, as a share; medians of three."""
+    after = [it.resident for it in done[WARM:]]
+    first = statistics.median(after[:3])
+    return (statistics.median(after[-3:]) - first) / first
+
+
+async def _rounds(
+    console: Console, sim: Process, router: Process, rounds: int, per_phase: int, connections: int
+) -> list[Round]:
+    done = []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=rounds * len(FaultKind) * 2)
+        for number in range(rounds):
+            started, asked, ok = time.perf_counter(), 0, 0
+            for kind in FaultKind:
+                for on in (True, False):
+                    _set_faults(sim.port, kind if on else None)
+                    progress.update(task, description=f"round {number + 1}, {kind} {'on' if on else 'off'}", advance=1)
+                    for job in _jobs(router.port, kind, per_phase, connections):
+                        outcome = await _played(job)
+                        asked += outcome.answers + outcome.failed
+                        ok += outcome.answers
+            _set_faults(sim.port, None)
+            done.append(Round(asked, asked - ok, time.perf_counter() - started, router.memory()))
+    return done
+
+
+async def _played(job: Job) -> Outcome:
+    run = Run(job)
+    try:
+        return await run.play()
+    except TimeoutError:
+        return run.outcome
+
+
+def _jobs(port: int, kind: FaultKind, total: int, connections: int) -> Iterator[Job]:
+    for streamed in (False, True):
+        body = {"model": kind.value.replace("_", "-"), "messages": [{"role": "user", "content": PROMPT}]}
+        if streamed:
+            body["stream"] = True
+        headers = {"authorization": f"Bearer {KEY}"}
+        yield Job(
+            port=port,
+            body=json.dumps(body),
+            headers=headers,
+            connections=connections,
+            total=total,
+            streamed=streamed,
+            timeout=PHASE_SECONDS,
+        )
+
+
+def _models() -> dict[str, object]:
+    names = ["well", *(f"sick-{kind.value}" for kind in FaultKind)]
+    return {"models": [{"name": name, "answer_tokens": 24} for name in names]}
+
+
+def _resources(upstream: int) -> Iterator[dict[str, object]]:
+    def backend(model: str, price: str) -> dict[str, object]:
+        return {
+            "name": model.replace("_", "-"),
+            "provider": "OpenAI",
+            "baseURL": f"http://127.0.0.1:{upstream}/v1",
+            "model": model,
+            "price": {"input": price, "output": price},
+            "timeouts": {"ttft": "300ms", "idle": "300ms", "total": "1s"},
+        }
+
+    for kind in FaultKind:
+        name = kind.value.replace("_", "-")
+        backends = [backend(f"sick-{kind.value}", "0.1"), backend("well", "1")]
+        # Tried again as soon as may be, so that every round sees the fault and not an open breaker.
+        breaker = {"openFor": "1s", "maxOpenFor": "1s", "maxRetryAfter": "1s", "slowStart": "1s"}
+        yield resource("ModelTier", name, {"backends": backends, "breaker": breaker})
+        yield resource(
+            "RoutingPolicy",
+            name,
+            {"models": [{"name": name}], "routes": [{"name": "all", "tiers": [{"name": name}]}]},
+        )
+
+
+def _set_faults(port: int, kind: FaultKind | None) -> None:
+    if kind is None:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/_sim/faults/", method="DELETE")
+    else:
+        status = 418 if kind is FaultKind.STATUS else None
+        fault = Fault(kind, seconds=0.02, factor=3.0, retry_after=1.0, status=status)
+        url = f"http://127.0.0.1:{port}/_sim/faults/sick-{kind.value}"
+        request = urllib.request.Request(url, data=msgspec.json.encode(fault), method="PUT")
+    urllib.request.urlopen(request, timeout=10).close()
+
+
+def _table(done: list[Round]) -> Table:
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for column in ("round", "requests", "not ok", "per s", "resident, MB"):
+        table.add_column(column, justify="right")
+    for number, it in enumerate(done, 1):
+        rate = it.requests / it.seconds
+        table.add_row(str(number), f"{it.requests:,}", f"{it.not_ok:,}", f"{rate:,.0f}", f"{it.resident / 1e6:.1f}")
+    return table
+
+
+def _write(done: list[Round], drift: float, compiled: bool) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    content = {"date": time.strftime("%Y-%m-%d"), "compiled": compiled, "drift": drift, "rounds": done}
+    (RESULTS / "soak.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
