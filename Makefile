@@ -39,6 +39,7 @@ check: .venv/.ready ## lint, format, types, layers, generated files, and the lon
 	@$(BIN)/python hack/sizes
 
 bench: .venv/.ready ## the router beside nginx and Envoy on the same work, as ratios, and what its life is like (PEERS=1: other gateways too)
+	@$(BIN)/python hack/compile
 	@$(BIN)/python -m bench $(ARGS)
 
 bench-control-plane: .venv/.ready ## kubectl apply to the last of 100 routers, with 1,200 objects in a real API server; 10 minutes (docs/scale.md)

@@ -92,7 +92,7 @@ def _wanted() -> dict[str, proxies.Start]:
 
 
 def _routers() -> dict[str, Path | None]:
-    """Weir as it is installed, and compiled where `make compiled` has been run."""
+    """Weir as plain Python, and compiled as the image has it (`hack/compile`)."""
     return {"weir": None} | ({"weir, compiled": COMPILED} if (COMPILED / "weir_router").exists() else {})
 
 
