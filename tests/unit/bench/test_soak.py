@@ -1,7 +1,6 @@
 """What the soak test calls steady."""
 
 import pytest
-
 from bench.soak import WARM, Round, drifts
 
 
