@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from support.callers import one, settled, shapes_at_once, trail_of
-from support.servers import deaf_port
+from support.servers import deaf_port, listening
 from support.stand import UPSTREAM_KEY, stand
 from weir_cli.sim import SimModel
 from weir_router.call.transport import base
@@ -34,8 +34,8 @@ async def says(answer: bytes, *, stays: bool = False):
             writer.close()
             await writer.wait_closed()
 
-    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", heard
+    async with listening(talk) as port:
+        yield f"http://127.0.0.1:{port}/v1", heard
 
 
 def head(*lines: str, status: str = "200 OK") -> bytes:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from apiserver import ApiServer
 from kubernetes.client import ApiClient
 
 from support.kube import apply, client_of, run
+from support.servers import listening
 from support.tls import trusting
 from weir_operator import certificate as module
 from weir_operator.authority import certificates, make_authority, make_certificate
@@ -54,12 +54,8 @@ def version(cluster: ApiServer, namespace: str, resource: str = SECRET) -> str:
     return run(cluster, "get", resource, "-n", namespace, "-o", "jsonpath={.metadata.resourceVersion}")
 
 
-@contextlib.asynccontextmanager
-async def listening(certificate: Certificate) -> AsyncIterator[int]:
-    """Something that shakes hands with the certificate's context."""
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=certificate.context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+async def hangs_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Once it has shaken hands."""
 
 
 async def served(port: int, trusted: bytes, name: str = "localhost") -> bytes:
@@ -81,7 +77,7 @@ async def test_it_is_made_once_handed_out_and_good_for_every_name(cluster: ApiSe
     assert await one.look()
     assert one.ready.is_set()
     trusted = data(cluster, namespace, BUNDLE)["ca.crt"]
-    async with listening(one) as port:
+    async with listening(hangs_up, one.context) as port:
         for name in (
             "op",
             f"op.{namespace}",
@@ -103,7 +99,7 @@ async def test_replicas_that_start_together_share_one(cluster: ApiServer, api: A
     assert len(certificates(trusted)) == 1
     seen = set()
     for it in replicas:
-        async with listening(it) as port:
+        async with listening(hangs_up, it.context) as port:
             seen.add(await served(port, trusted))
     assert len(seen) == 1
 
@@ -118,7 +114,7 @@ async def test_a_replica_trusts_the_others_and_nobody_else(cluster: ApiServer, a
     one, two = replica(api, namespace), Certificate(api, namespace, "other", ["localhost"])
     assert await one.look()
     assert await two.look()
-    async with listening(one) as ours, listening(two) as theirs:
+    async with listening(hangs_up, one.context) as ours, listening(hangs_up, two.context) as theirs:
         assert one.trust() is one.trust()
         _, writer = await asyncio.open_connection("127.0.0.1", ours, ssl=one.trust(), server_hostname="localhost")
         writer.close()
@@ -134,7 +130,7 @@ async def test_a_renewed_one_is_served_to_new_handshakes_of_every_replica(
     await one.look()
     await two.look()
     trusted = data(cluster, namespace, BUNDLE)["ca.crt"]
-    async with listening(one) as first, listening(two) as second:
+    async with listening(hangs_up, one.context) as first, listening(hangs_up, two.context) as second:
         before = await served(first, trusted)
         assert await served(second, trusted) == before
         clock.ahead = days(61)
@@ -152,7 +148,7 @@ async def test_routers_that_have_the_old_or_the_new_authority_never_fail_while_i
     one = replica(api, namespace, clock)
     await one.look()
     old = data(cluster, namespace, BUNDLE)["ca.crt"]
-    async with listening(one) as port:
+    async with listening(hangs_up, one.context) as port:
         for ahead in (days(240), days(245), days(245, minutes=1), days(245, minutes=60)):
             clock.ahead = ahead
             await one.look()
@@ -185,7 +181,7 @@ async def test_somebody_elses_certificate_is_used_followed_and_never_written(
     assert await one.look()
     there = version(cluster, namespace)
     assert data(cluster, namespace, BUNDLE)["ca.crt"] == authority.certificate
-    async with listening(one) as port:
+    async with listening(hangs_up, one.context) as port:
         first = await served(port, authority.certificate)
         assert await one.look()
         assert version(cluster, namespace) == there
@@ -203,7 +199,7 @@ async def test_a_pair_that_does_not_fit_is_refused_and_what_was_served_goes_on(
     other = make_certificate(make_authority("other", datetime.now(UTC)), ["localhost"], datetime.now(UTC))
     patch = json.dumps({"stringData": {"tls.key": other.key.decode()}, "metadata": {"labels": None}})
     run(cluster, "patch", SECRET, "-n", namespace, "--type=merge", "-p", patch)
-    async with listening(one) as port:
+    async with listening(hangs_up, one.context) as port:
         before = await served(port, trusted)
         assert not await one.look()
         assert not await one.look()
@@ -219,7 +215,7 @@ async def test_our_own_secret_that_was_spoilt_is_made_anew(cluster: ApiServer, a
     await one.look()
     run(cluster, "patch", SECRET, "-n", namespace, "--type=merge", "-p", '{"data": {"ca.crt": "eA=="}}')
     assert await one.look()
-    async with listening(one) as port:
+    async with listening(hangs_up, one.context) as port:
         await served(port, data(cluster, namespace, BUNDLE)["ca.crt"])
 
 

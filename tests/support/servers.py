@@ -28,13 +28,42 @@ async def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterato
     """The base URL of a server that runs `talk` on each connection, and closes it after."""
 
     async def safely(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        with (
+            contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError),
+            contextlib.closing(writer),
+        ):
             await talk(reader, writer)
-        writer.close()
 
-    async with await asyncio.start_server(safely, "127.0.0.1", 0, ssl=tls) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(safely, tls) as port:
         yield f"{'https://localhost' if tls else 'http://127.0.0.1'}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port of a server that runs `talk` on each connection; it is gone at the end, with its connections.
+
+    `Server.wait_closed` waits for nothing before Python 3.12: a connection that ends as the loop does would be left
+    open, and fail whatever test runs when it is collected.
+    """
+    talks: set[asyncio.Task[None]] = set()
+
+    async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
+        try:
+            await talk(reader, writer)
+        finally:
+            writer.close()
+            talks.discard(task)
+
+    async with await asyncio.start_server(kept, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+    for task in talks:
+        task.cancel()
+    await asyncio.gather(*talks, return_exceptions=True)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 def certificates(folder: Path) -> Path:
@@ -100,6 +129,10 @@ def nginx(folder: Path, server: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+TURNS = 10
+"""Of the loop, in which both ends of a connection on this machine learn that one has closed it, in TLS too."""
 
 
 async def is_cut(caller: socket.socket) -> bool:

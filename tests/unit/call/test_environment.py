@@ -1,10 +1,10 @@
 """What the transport takes from its environment: proxies, and nothing else."""
 
-import asyncio
 import contextlib
 
 import pytest
 
+from support.servers import listening
 from weir_router.call.transport import AutoTransport
 from weir_router.call.transport.aiohttp_client import AiohttpTransport
 
@@ -20,11 +20,9 @@ async def listener():
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
         writer.write(ANSWER)
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1], heads
+    async with listening(answer) as port:
+        yield port, heads
 
 
 @pytest.fixture(params=[AiohttpTransport, AutoTransport])
