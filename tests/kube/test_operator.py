@@ -25,7 +25,7 @@ def simulator() -> Iterator[SimulatorThread]:
 
 @pytest.fixture(scope="module")
 def installation(emptied: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    run(emptied, "create", "namespace", "weir-system")
+    emptied.kubectl("create", "namespace", "weir-system")  # it may be there already
     return Installation(emptied, "weir-system", tmp_path_factory.mktemp("weir"))
 
 
