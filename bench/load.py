@@ -68,14 +68,17 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._buffer = b""
-        self._first = True
+        self._begins = self._first = True
         self._last = self._sent = time.perf_counter()
         self._transport.write(self._run.request)
 
     def data_received(self, data: bytes) -> None:
-        if self._run.job.streamed and (not self._first or data.startswith(b"HTTP/1.1 200")):
+        if self._begins:
+            self._begins = False
+            self._streams = self._run.job.streamed and data.startswith(b"HTTP/1.1 200")  # a refusal is no stream
+        if self._streams:
             self._stream(data)
-        else:  # a refusal is no stream
+        else:
             self._whole(data)
 
     def _whole(self, data: bytes) -> None:
