@@ -30,15 +30,10 @@ from rich.table import Table
 
 from bench import life, plot, proxies
 from bench.load import Job, Outcome
-from bench.processes import LOAD_CORE, Process, simulator, weir
+from bench.processes import COMPILED, KEY, LOAD_CORE, PROMPT, Process, simulator, weir
 from weir_router.identify.keys import fingerprint
 
-KEY = "weir_benchmark-key-0123456789abcdef"
-PROMPT = (
-    "Which of these three plans would you choose for a small team, and why? " * 2
-)  # about 250 bytes of body with the rest
 RESULTS = Path(__file__).parent / "results"
-COMPILED = Path(__file__).parents[1] / "build" / "compiled"
 PEERS_STREAMS = 20
 """At once before other gateways: LiteLLM's proxy carries no more."""
 

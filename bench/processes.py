@@ -20,6 +20,15 @@ import yaml
 PROXY_CORE = "0"
 LOAD_CORE = "1"
 START_TIMEOUT = 20.0  # seconds until a process must listen
+KEY = "weir_benchmark-key-0123456789abcdef"
+"""What callers of the router send."""
+
+PROMPT = "Which of these three plans would you choose for a small team, and why? " * 2
+"""About 250 bytes of body with the rest."""
+
+COMPILED = Path(__file__).parents[1] / "build" / "compiled"
+"""What `hack/compile` makes."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

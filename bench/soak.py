@@ -25,14 +25,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.load import Job, Outcome, Run
-from bench.processes import LOAD_CORE, Process, resource, simulator, weir
+from bench.processes import COMPILED, KEY, LOAD_CORE, PROMPT, Process, resource, simulator, weir
 from weir_cli.sim import Fault, FaultKind
 from weir_router.identify.keys import fingerprint
 
-KEY = "weir_benchmark-key-0123456789abcdef"
-PROMPT = "Which of these three plans would you choose for a small team, and why? " * 2
 RESULTS = Path(__file__).parent / "results"
-COMPILED = Path(__file__).parents[1] / "build" / "compiled"
 
 WARM = 3
 """Rounds after which everything has happened that fills a cache, a pool or a sample."""

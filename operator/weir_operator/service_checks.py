@@ -46,6 +46,11 @@ class ServiceFacts:
         return self.known and self.admitted
 
 
+def _removed(reason: Reason, message: str, action: str, name: str) -> Finding:
+    """The backend cannot be used for what the field `name` of its reference says."""
+    return Finding(reason, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action, f"{_REFERENCE}.{name}")
+
+
 def services_are_unknown(it: ServiceFacts) -> Finding | None:
     """By its name it works, too; only one of another namespace cannot be asked whether it consents."""
     if it.known:
@@ -69,14 +74,7 @@ def service_is_missing_or_not_granted(it: ServiceFacts) -> Finding | None:
     if not it.own:
         message += f" that admits tiers of namespace {it.namespace}"
         action = f"Ask its owner for that label, and the annotation {BACKEND_NAMESPACES_ANNOTATION}: {it.namespace}"
-    return Finding(
-        Reason.SERVICE_NOT_FOUND_OR_NOT_GRANTED,
-        message,
-        Verdict.REMOVE,
-        ConditionType.RESOLVED_REFS,
-        action,
-        f"{_REFERENCE}.name",
-    )
+    return _removed(Reason.SERVICE_NOT_FOUND_OR_NOT_GRANTED, message, action, "name")
 
 
 def service_is_a_name_elsewhere(it: ServiceFacts) -> Finding | None:
@@ -85,14 +83,7 @@ def service_is_a_name_elsewhere(it: ServiceFacts) -> Finding | None:
         return None
     message = f"Service {it.name} is of type ExternalName, which has no endpoints"
     action = "Give the name that it stands for as baseURL."
-    return Finding(
-        Reason.SERVICE_WITHOUT_ENDPOINTS,
-        message,
-        Verdict.REMOVE,
-        ConditionType.RESOLVED_REFS,
-        action,
-        f"{_REFERENCE}.name",
-    )
+    return _removed(Reason.SERVICE_WITHOUT_ENDPOINTS, message, action, "name")
 
 
 def service_lacks_the_port(it: ServiceFacts) -> Finding | None:
@@ -101,14 +92,7 @@ def service_lacks_the_port(it: ServiceFacts) -> Finding | None:
         return None
     message = f"Service {it.name} has no TCP port {it.port}"
     action = "Name a port of the Service itself: spec.ports[].port there."
-    return Finding(
-        Reason.SERVICE_PORT_NOT_FOUND,
-        message,
-        Verdict.REMOVE,
-        ConditionType.RESOLVED_REFS,
-        action,
-        f"{_REFERENCE}.port",
-    )
+    return _removed(Reason.SERVICE_PORT_NOT_FOUND, message, action, "port")
 
 
 def endpoint_is_forbidden(it: ServiceFacts) -> Finding | None:

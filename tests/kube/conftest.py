@@ -18,6 +18,8 @@ sys.path.append(str(ROOT / "hack" / "kube"))  # it is no package: it must run be
 from apiserver import ApiServer  # noqa: E402
 from binaries import find  # noqa: E402
 
+from weir_cli.sim import FLEET, SimulatorThread  # noqa: E402
+
 _numbers = itertools.count(1)
 
 
@@ -69,3 +71,10 @@ def namespace(apiserver: ApiServer) -> str:
     created = apiserver.kubectl("create", "namespace", name)
     assert created.returncode == 0, created.stderr
     return name
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[SimulatorThread]:
+    """Simulated models, those of `FLEET`."""
+    with SimulatorThread(FLEET) as simulator:
+        yield simulator

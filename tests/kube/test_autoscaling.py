@@ -18,7 +18,6 @@ from cli.shell import Answer, policy, tier, until
 from support.installation import Installation, Operator, Router, Tenant
 from support.kube import run
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
-from weir_cli.sim.fleet import FLEET
 
 NAMESPACE = "weir-scaled"
 GATEWAY = "gateway"
@@ -27,12 +26,6 @@ HELD_SECONDS = 12.0
 
 FRESH_SECONDS = 8.0
 """From a change of the load to the answer at a follower, at most: a look, a report and a relay take 2 s each."""
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatorThread]:
-    with SimulatorThread(FLEET) as simulator:
-        yield simulator
 
 
 @pytest.fixture(scope="module")

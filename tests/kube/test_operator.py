@@ -14,13 +14,6 @@ from cli.shell import policy, tier, until
 from support.installation import Installation, Operator, Router, Tenant, serving
 from support.kube import run
 from weir_cli.sim import SimulatorThread
-from weir_cli.sim.fleet import FLEET
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatorThread]:
-    with SimulatorThread(FLEET) as simulator:
-        yield simulator
 
 
 @pytest.fixture(scope="module")

@@ -16,18 +16,11 @@ from support.helm import Helm, only, pods
 from support.installation import Installation, Operator, Router, Tenant
 from support.kube import run
 from weir_cli.sim import SimulatorThread
-from weir_cli.sim.fleet import FLEET
 from weir_operator.inject import AUTHORITIES, CONTAINER
 from weir_operator.webhooks import configuration_name
 
 NAMESPACE = "weir-identity"
 PROMPT = {"model": "auto", "messages": [{"role": "user", "content": "What is 2 + 2?"}]}
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatorThread]:
-    with SimulatorThread(FLEET) as simulator:
-        yield simulator
 
 
 @pytest.fixture(scope="module")

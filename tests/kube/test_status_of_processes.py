@@ -16,13 +16,6 @@ from cli.shell import http, manifest, policy, tier, until
 from support.installation import Caller, Installation, Operator, Router, Tenant
 from support.kube import run
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
-from weir_cli.sim.fleet import FLEET
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatorThread]:
-    with SimulatorThread(FLEET) as simulator:
-        yield simulator
 
 
 @pytest.fixture(scope="module")
