@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from weir_router.clock import Clock
 from weir_router.errors import AttemptFailed, FailureKind
@@ -42,14 +42,17 @@ def _nothing() -> None:
     """What is told after the end."""
 
 
-class Clocks(NamedTuple):
+class Clocks:
     """Bounds of one attempt, in seconds."""
 
-    connect: float
-    ttft: float
-    slow_after: float | None  # without content for so long counts as slow, although the attempt goes on
-    idle: float
-    total: float
+    __slots__ = ("connect", "idle", "slow_after", "total", "ttft")
+
+    def __init__(self, connect: float, ttft: float, slow_after: float | None, idle: float, total: float) -> None:
+        self.connect = connect
+        self.ttft = ttft
+        self.slow_after = slow_after  # without content for so long counts as slow, although the attempt goes on
+        self.idle = idle
+        self.total = total
 
 
 class Watchdog:

@@ -94,12 +94,15 @@ class Tools(NamedTuple):
     clock: Clock
 
 
-class Taken(NamedTuple):
+class Taken:
     """A candidate with all that a try at it needs, to be given back when the try has ended."""
 
-    candidate: Candidate
-    guard: Guard
-    permit: Permit
+    __slots__ = ("candidate", "guard", "permit")
+
+    def __init__(self, candidate: Candidate, guard: Guard, permit: Permit) -> None:
+        self.candidate = candidate
+        self.guard = guard
+        self.permit = permit
 
     def give_back(self) -> None:
         """Without a try."""
@@ -149,7 +152,7 @@ class Journey:
         self._budget.request()
         while True:
             taken = self._next() or await self._slot()
-            if (attempt := await self._try(*taken)) is not None:
+            if (attempt := await self._try(taken)) is not None:
                 return attempt
 
     def _next(self) -> Taken | None:
@@ -251,15 +254,16 @@ class Journey:
             return None
         return Taken(candidate, guard, permit)
 
-    async def _try(self, candidate: Candidate, guard: Guard, permit: Permit) -> Attempt | None:
+    async def _try(self, taken: Taken) -> Attempt | None:
+        candidate = taken.candidate
         backend = candidate.backend
         as_asked = candidate.key in self._as_asked
         streamed = self._ask.stream or (not as_asked and self._ask.streamable and backend.transport is _STREAMED)
         attempt = Attempt(
             self._ask,
             candidate,
-            guard=guard,
-            permit=permit,
+            guard=taken.guard,
+            permit=taken.permit,
             clocks=self._clocks(candidate, streamed=streamed),
             transport=self._tools.transport,
             clock=self._tools.clock,

@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
-
 from weir_router.choose.types import Note, RouteRequest
 from weir_router.contract import Backend, Selection, TierRef
 from weir_router.health.view import BackendView
@@ -21,19 +19,29 @@ EXPECTED_OUTPUT = 256
 """Output tokens assumed in the cost order, unless the caller asked for fewer: a chat answer's usual length."""
 
 
-class Option(NamedTuple):
+class Option:
     """A backend that fits, on its way to becoming a candidate."""
 
-    ref: TierRef
-    backend: Backend
-    key: str
-    view: BackendView
-    notes: tuple[Note, ...] = ()  # for the candidate's reason
-    behind: str | None = None  # why it stands behind the others
+    __slots__ = ("backend", "behind", "key", "notes", "ref", "view")
+
+    def __init__(
+        self,
+        ref: TierRef,
+        backend: Backend,
+        key: str,
+        view: BackendView,
+        notes: tuple[Note, ...] = (),
+        behind: str | None = None,
+    ) -> None:
+        self.ref = ref
+        self.backend = backend
+        self.key = key
+        self.view = view
+        self.notes = notes  # for the candidate's reason
+        self.behind = behind  # why it stands behind the others
 
     def noted(self, note: Note) -> Option:
         """The same with one more note."""
-        # `_replace` costs four times
         return Option(self.ref, self.backend, self.key, self.view, (*self.notes, note), self.behind)
 
 

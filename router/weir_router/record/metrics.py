@@ -7,12 +7,11 @@ different ones the rest count as "other". What every request counts is looked up
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from prometheus_client import CollectorRegistry
 
 from weir_router.record.events import RequestRecord, Usage
-from weir_router.record.series import MAX_CHILDREN, Counters, Gauges, Histograms, Number
+from weir_router.record.series import MAX_CHILDREN, Counters, Distribution, Gauges, Histograms, Number
 
 MAX_FEATURES = 100
 """Different `x-weir-feature` values that get a label of their own; a dashboard cannot show more."""
@@ -34,53 +33,87 @@ class _Goal:
         self._metrics = metrics
         self._labels = labels
         self._requests: dict[str, Number] = {}
+        self._tokens: dict[str, Number] = {}
+        self._ttft: Distribution | None = None
+        self._duration: Distribution | None = None
+        self._rate: Distribution | None = None
+        self._spent: Number | None = None
+        self._baseline: tuple[Number, Number] | None = None  # its cost, and what was saved
 
-    def requests(self, outcome: str) -> Number:
-        """Of this outcome."""
+    def count(self, outcome: str, usage: Usage | None) -> None:
+        """One request that ended so, and its tokens by type, those that there are."""
+        self._request(outcome).value += 1
+        if usage is None:
+            return
+        if usage.input:
+            self._token("input").value += usage.input
+        if usage.cached_input:
+            self._token("cached_input").value += usage.cached_input
+        if usage.cache_write:
+            self._token("cache_write").value += usage.cache_write
+        if usage.output:
+            self._token("output").value += usage.output
+        if usage.reasoning:
+            self._token("reasoning").value += usage.reasoning
+
+    def time(self, record: RequestRecord) -> None:
+        """How long it took."""
+        labels = self._labels[:-1]
+        if record.ttft is not None:
+            self._ttft = self._ttft or self._metrics.ttft[labels]
+            self._ttft.observe(record.ttft)
+        if record.outcome == "ok":
+            self._duration = self._duration or self._metrics.duration[labels]
+            self._duration.observe(record.seconds)
+        if record.tokens_per_second is not None:
+            self._rate = self._rate or self._metrics.rate[labels]
+            self._rate.observe(record.tokens_per_second)
+
+    def spend(self, dollars: float, baseline: float | None) -> None:
+        """US dollars that it cost, and would have cost at the baseline."""
+        self._spent = self._spent or self._metrics.cost[self._labels]
+        self._spent.value += dollars
+        if baseline is not None:
+            self._baseline = self._baseline or (self._metrics.baseline[self._labels], self._metrics.saved[self._labels])
+            cost, saved = self._baseline
+            cost.value += baseline
+            saved.value += baseline - dollars
+
+    def _request(self, outcome: str) -> Number:
         number = self._requests.get(outcome)
         if number is None:
             number = self._requests[outcome] = self._metrics.requests[*self._labels, outcome]
         return number
 
-    def count(self, usage: Usage) -> None:
-        """Tokens by type, those that there are."""
-        if usage.input:
-            self.input.value += usage.input
-        if usage.cached_input:
-            self.cached_input.value += usage.cached_input
-        if usage.cache_write:
-            self.cache_write.value += usage.cache_write
-        if usage.output:
-            self.output.value += usage.output
-        if usage.reasoning:
-            self.reasoning.value += usage.reasoning
-
-    def _tokens(self, kind: str) -> Number:
-        return self._metrics.tokens[*self._labels, kind]
-
-    cost = cached_property(lambda self: self._metrics.cost[self._labels])
-    baseline = cached_property(lambda self: self._metrics.baseline[self._labels])
-    saved = cached_property(lambda self: self._metrics.saved[self._labels])
-    ttft = cached_property(lambda self: self._metrics.ttft[self._labels[:-1]])
-    duration = cached_property(lambda self: self._metrics.duration[self._labels[:-1]])
-    rate = cached_property(lambda self: self._metrics.rate[self._labels[:-1]])
-    input = cached_property(lambda self: self._tokens("input"))
-    cached_input = cached_property(lambda self: self._tokens("cached_input"))
-    cache_write = cached_property(lambda self: self._tokens("cache_write"))
-    output = cached_property(lambda self: self._tokens("output"))
-    reasoning = cached_property(lambda self: self._tokens("reasoning"))
+    def _token(self, kind: str) -> Number:
+        number = self._tokens.get(kind)
+        if number is None:
+            number = self._tokens[kind] = self._metrics.tokens[*self._labels, kind]
+        return number
 
 
 class _Model:
     """What OpenTelemetry counts for one upstream model."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
-        self.duration = metrics.otel_duration["chat", name]
-        self._metrics, self._name = metrics, name
+        self._metrics = metrics
+        self._name = name
+        self._duration = metrics.otel_duration["chat", name]
+        self._ttft: Distribution | None = None
+        self._tokens: tuple[Distribution, Distribution] | None = None  # of the prompt, of the answer
 
-    ttft = cached_property(lambda self: self._metrics.otel_ttft[self._name,])
-    input = cached_property(lambda self: self._metrics.otel_tokens["chat", self._name, "input"])
-    output = cached_property(lambda self: self._metrics.otel_tokens["chat", self._name, "output"])
+    def observe(self, record: RequestRecord) -> None:
+        """One request to it."""
+        self._duration.observe(record.seconds)
+        if record.ttft is not None:
+            self._ttft = self._ttft or self._metrics.otel_ttft[self._name,]
+            self._ttft.observe(record.ttft)
+        if record.usage is not None:
+            families = self._metrics.otel_tokens
+            self._tokens = self._tokens or (families["chat", self._name, "input"], families["chat", self._name, "output"])
+            prompt, answer = self._tokens
+            prompt.observe(record.usage.input)
+            answer.observe(record.usage.output)
 
 
 class _Spent:
@@ -208,47 +241,28 @@ class Metrics:
 
     def observe(self, record: RequestRecord) -> None:
         """Counts one ended request."""
-        policy, outcome, ttft, usage = record.policy or "", record.outcome, record.ttft, record.usage
+        policy = record.policy or ""
         feature = self._feature(record.feature) if record.feature else ""
         goal = self._goal(
             (record.caller_namespace, policy, record.route or "", record.tier or "", record.backend or "", feature)
         )
-        goal.requests(outcome).value += 1
+        goal.count(record.outcome, record.usage)
+        goal.time(record)
         for attempt in record.attempts:
             self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
         if record.complexity is not None:
             self.classifications[policy, record.complexity].value += 1
         if record.error is not None:
             self.errors[policy, record.error_source or "", record.error].value += 1
-        if ttft is not None:
-            goal.ttft.observe(ttft)
-        if outcome == "ok":
-            goal.duration.observe(record.seconds)
-        if record.tokens_per_second is not None:
-            goal.rate.observe(record.tokens_per_second)
-        self._observe_spend(record, policy, goal)
-        if usage is not None:
-            goal.count(usage)
-        if record.upstream_model is not None:
-            model = self._models.get(record.upstream_model) or self._model(record.upstream_model)
-            model.duration.observe(record.seconds)
-            if ttft is not None:
-                model.ttft.observe(ttft)
-            if usage is not None:
-                model.input.observe(usage.input)
-                model.output.observe(usage.output)
-
-    def _observe_spend(self, record: RequestRecord, policy: str, goal: _Goal) -> None:
         spent = self._spent.get(policy)
         if spent is None:
             spent = self._spent[policy] = _Spent(self.per_success, policy)
         spent.add(record.dollars or 0.0, record.outcome == "ok")
-        if record.dollars is None:
-            return
-        goal.cost.value += record.dollars
-        if record.baseline_dollars is not None:
-            goal.baseline.value += record.baseline_dollars
-            goal.saved.value += record.baseline_dollars - record.dollars
+        if record.dollars is not None:
+            goal.spend(record.dollars, record.baseline_dollars)
+        if record.upstream_model is not None:
+            model = self._models.get(record.upstream_model) or self._model(record.upstream_model)
+            model.observe(record)
 
     def _goal(self, labels: tuple[str, ...]) -> _Goal:
         goal = self._goals.get(labels)
@@ -267,13 +281,13 @@ class Metrics:
         """A breaker's state changed; `key` is "namespace/tier/backend"."""
         place = _place(key)
         for name in STATES:
-            self.breaker[*place, name].value = name == state
+            self.breaker[*place, name].value = float(name == state)
         tier, backend = place
         self.transitions[tier, backend.partition("@")[0], state].value += 1  # a counter outlives endpoints
 
     def load(self, depth: int, oldest: float, saturation: float) -> None:
         """How busy the router is, at the moment of a scrape."""
-        self.queue_depth.value = depth
+        self.queue_depth.value = float(depth)
         self.queue_oldest.value = oldest
         self.saturation.value = saturation
 
@@ -288,11 +302,11 @@ class Metrics:
             self.backend_saturation[place].value = share
         self.backend_in_flight.forget(lambda values: values not in places)
         for place, (in_flight, _) in places.items():
-            self.backend_in_flight[place].value = in_flight
+            self.backend_in_flight[place].value = float(in_flight)
         tiers = {tier for tier, _ in places}
         self.tier_queue_depth.forget(lambda values: values[0] not in tiers)
         for tier in tiers:  # also where nobody waits: a sum over a series that is not there is nothing
-            self.tier_queue_depth[tier,].value = waiting.get(tier, 0)
+            self.tier_queue_depth[tier,].value = float(waiting.get(tier, 0))
 
     def keep_backends(self, keys: set[str]) -> None:
         """Shows a closed breaker for every configured backend, and none for those that are gone."""
@@ -301,7 +315,7 @@ class Metrics:
         for place in places:
             for name in STATES:
                 if (*place, name) not in self.breaker:
-                    self.breaker[*place, name].value = name == "closed"
+                    self.breaker[*place, name].value = float(name == "closed")
 
     def _feature(self, feature: str) -> str:
         if feature not in self._features:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -72,13 +71,16 @@ MAX_FEATURE_LENGTH = 64
 _NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
 
 
-class Visit(NamedTuple):
+class Visit:
     """One request while it is served."""
 
-    request: Request
-    dialect: Dialect
-    record: RequestRecord
-    arrived: float  # monotonic
+    __slots__ = ("arrived", "dialect", "record", "request")
+
+    def __init__(self, request: Request, dialect: Dialect, record: RequestRecord, arrived: float) -> None:
+        self.request = request
+        self.dialect = dialect
+        self.record = record
+        self.arrived = arrived  # monotonic
 
 
 class Gateway:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from weir_router.call.providers import anthropic, openai, sse
 from weir_router.call.providers.base import Signal
+from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.relay import Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
 
@@ -47,10 +48,13 @@ def mutated(draw, base):
     return payload
 
 
-def same_as_read(provider, part, relay, before=()):
+def same_as_read(provider, part, relay, before=(), skimmed=()):
     skimming, reading = provider.reader(), provider.reader()
     for payload in before:
         assert skimming.read(payload) == reading.read(payload)
+    for earlier in skimmed:
+        assert skimming.skim(earlier)
+        reading.read(sse.decode(*sse.Splitter().feed(earlier)))
     out = relay.pass_on(part)
     if out is None or not skimming.skim(part):
         return False
@@ -73,6 +77,56 @@ def test_openai(payload, relay):
 @given(mutated(DELTA))
 def test_anthropic(payload):
     same_as_read(anthropic, framed(payload, "content_block_delta"), Relay(b""))
+
+
+@settings(max_examples=400)
+@given(st.lists(mutated(CHUNK), max_size=3), st.sampled_from([Relay, UsageHidingRelay]))
+def test_openai_behind_others_of_the_stream(payloads, relay):
+    parts = [framed(CHUNK), *map(framed, payloads)]
+    reader = openai.reader()
+    reader.read(ROLE)
+    skimmed = [part for part in parts[:-1] if reader.skim(part)]
+    same_as_read(openai, parts[-1], relay(b""), [ROLE], skimmed)
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=4), st.integers(0, 80), st.integers(0, 4))
+def test_bytes_changed_anywhere_behind_others_of_the_stream(put, where, gone):
+    for provider, good, before in (
+        (openai, framed(CHUNK), [ROLE]),
+        (anthropic, framed(DELTA, "content_block_delta"), []),
+    ):
+        part = bytearray(good)
+        part[where : where + gone] = put
+        try:
+            same_as_read(provider, bytes(part), Relay(b""), before, [good])
+        except (AttemptFailed, ValueError) as error:
+            raise AssertionError(bytes(part)) from error
+
+
+@pytest.mark.parametrize("text", ["more", " ", "a {brace}, a data: line", "don't [DONE]"])
+def test_a_frame_fits_plain_text_alone(text):
+    frame = Frame()
+    frame.learn(framed(CHUNK), b"content", "word ")
+    assert frame.fits(framed(CHUNK).replace(b"word ", text.encode()))
+
+
+@pytest.mark.parametrize("text", [b"", b'"', b"\\", b"\n", b"\r", b"\x00", b"\x7f", "é".encode(), b'","x":"'])
+def test_a_frame_fits_nothing_that_could_end_the_text(text):
+    frame = Frame()
+    frame.learn(framed(CHUNK), b"content", "word ")
+    assert not frame.fits(framed(CHUNK).replace(b"word ", text))
+    assert not frame.fits(framed(CHUNK)[:-1])
+    assert not frame.fits(b"x" + framed(CHUNK))
+
+
+def test_a_frame_is_learned_only_where_the_text_stands_once():
+    frame = Frame()
+    frame.learn(b'{"content":"a","x":{"content":"a"}}', b"content", "a")
+    frame.learn(b'{"content": "a"}', b"content", "a")
+    frame.learn(b'{"content":"\\u0061"}', b"content", "a")
+    frame.learn('{"content":"é"}'.encode(), b"content", "é")
+    assert not frame.fits(b'{"content":"a"}')
 
 
 @settings(max_examples=300)

@@ -12,6 +12,7 @@ from weir_router.call.providers.assemble_anthropic import AnthropicAssembler
 from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
 from weir_router.call.providers.errors_anthropic import TABLE
 from weir_router.call.providers.fit import fit
+from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.outgoing import body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, encode
 from weir_router.contract import Backend, Dialect
@@ -83,13 +84,14 @@ def reader() -> Reader:
 class AnthropicReader:
     """Reads one stream."""
 
-    __slots__ = ("_counts", "content_events", "stop_reason", "usage")
+    __slots__ = ("_counts", "_frame", "content_events", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.stop_reason: str | None = None
         self.content_events = 0
         self._counts: dict[str, Any] = {}
+        self._frame = Frame()
 
     def read(self, payload: dict[str, Any]) -> Signal:
         """See `base.Reader`."""
@@ -111,7 +113,7 @@ class AnthropicReader:
 
     def skim(self, part: bytes) -> bool:
         """See `base.Reader`."""
-        if not skim.anthropic(part):
+        if not self._frame.fits(part) and not skim.anthropic(part, self._frame):
             return False
         self.content_events += 1
         return True

@@ -15,6 +15,7 @@ from weir_router.call.providers.assemble_openai import OpenAIAssembler
 from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
 from weir_router.call.providers.errors_openai import TABLE
 from weir_router.call.providers.fit import fit
+from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.outgoing import body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay, encode
 from weir_router.contract import Backend, Dialect
@@ -88,12 +89,13 @@ def reader() -> Reader:
 class OpenAIReader:
     """Reads one stream."""
 
-    __slots__ = ("_finished", "_seen", "content_events", "stop_reason", "usage")
+    __slots__ = ("_finished", "_frame", "_seen", "content_events", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.stop_reason: str | None = None  # once every choice that was seen has its own
         self.content_events = 0
+        self._frame = Frame()
         self._seen: set[int] = set()
         self._finished: set[int] = set()
 
@@ -125,7 +127,7 @@ class OpenAIReader:
 
     def skim(self, part: bytes) -> bool:
         """See `base.Reader`."""
-        if skim.openai(part) not in self._seen:
+        if not self._frame.fits(part) and skim.openai(part, self._frame) not in self._seen:
             return False
         self.content_events += 1
         return True

@@ -1,7 +1,8 @@
 """What nearly every part of a stream is: one whole event of content and nothing else. Used by the readers here.
 
-Such a part is recognised by its frame and one typed look at its JSON, which makes no dictionary; it needs no cutting,
-no rendering, and goes on as it came. Whatever else a part may be takes the long way, `sse` and `Reader.read`.
+Such a part is recognised by one typed look at its JSON, which makes no dictionary, and those after it by its `Frame`;
+it needs no cutting, no rendering, and goes on as it came. Whatever else a part may be takes the long way, `sse` and
+`Reader.read`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
+from weir_router.call.providers.frame import Frame
 
 _DATA = b"data: {"
 _BLOCK_DELTA = b"event: content_block_delta\ndata: {"
@@ -45,9 +48,12 @@ _chunk = msgspec.json.Decoder(_Chunk).decode
 _block_delta = msgspec.json.Decoder(_BlockDelta).decode
 
 
-def openai(part: bytes) -> int | None:
-    """The index of the one choice whose text the part brings; None: it is, or may be, something else."""
-    if not part.startswith(_DATA) or part.find(b"\n", _DATA_AT) != len(part) - 2 or b"\r" in part:
+def openai(part: bytes, frame: Frame) -> int | None:
+    """The index of the one choice whose text the part brings; None: it is, or may be, something else.
+
+    `frame` learns what it is that others of its kind have in common.
+    """
+    if not part.startswith(_DATA) or part.find(b"\n", _DATA_AT) != len(part) - 2 or part.find(b"\r") >= 0:
         return None
     try:
         _check_text(part)
@@ -57,19 +63,28 @@ def openai(part: bytes) -> int | None:
     if len(chunk.choices) != 1 or chunk.usage is not None or chunk.error:
         return None
     choice = chunk.choices[0]
-    return choice.index if choice.delta.content and choice.finish_reason is None and part.endswith(_BLANK) else None
+    text = choice.delta.content
+    if not text or choice.finish_reason is not None or not part.endswith(_BLANK):
+        return None
+    frame.learn(part, b"content", text)
+    return choice.index
 
 
-def anthropic(part: bytes) -> bool:
-    """Whether the part brings text of a block, and nothing else."""
-    if not part.startswith(_BLOCK_DELTA) or part.find(b"\n", _BLOCK_DELTA_AT) != len(part) - 2 or b"\r" in part:
+def anthropic(part: bytes, frame: Frame) -> bool:
+    """Whether the part brings text of a block, and nothing else. `frame` learns as above."""
+    if not part.startswith(_BLOCK_DELTA) or part.find(b"\n", _BLOCK_DELTA_AT) != len(part) - 2:
+        return False
+    if part.find(b"\r") >= 0:
         return False
     try:
         _check_text(part)
         event = _block_delta(part[_BLOCK_DELTA_AT:-2])
     except ValueError:
         return False
-    return part.endswith(_BLANK) and event.type == "content_block_delta" and event.delta.text != ""
+    if not part.endswith(_BLANK) or event.type != "content_block_delta" or not event.delta.text:
+        return False
+    frame.learn(part, b"text", event.delta.text)
+    return True
 
 
 def _check_text(part: bytes) -> None:

@@ -51,7 +51,7 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises `AttemptFailed` (malformed) for an event without end."""
-        if not self._any_line_end and b"\r" in data:
+        if not self._any_line_end and data.find(b"\r") >= 0:
             self._any_line_end = True
         rest = self._rest
         if rest:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 
-class Answer(NamedTuple):
+class Answer:
     """A whole answer."""
 
-    status: int
-    fields: bytes  # header lines, see `fields`; those that HTTP itself needs are added
-    body: bytes
+    __slots__ = ("body", "fields", "status")
+
+    def __init__(self, status: int, fields: bytes, body: bytes) -> None:
+        self.status = status
+        self.fields = fields  # header lines, see `fields`; those that HTTP itself needs are added
+        self.body = body
 
 
 class Stream(Protocol):
