@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
+
 from weir_router.choose.types import Note, RouteRequest
 from weir_router.contract import Backend, Selection, TierRef
 from weir_router.health.view import BackendView

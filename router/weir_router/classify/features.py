@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from operator import add
+
 from weir_router.classify import tokens
 from weir_router.classify.prompt import Features, Prompt, Turn
 from weir_router.classify.words import CJK, PLEASANTRIES, PLEASANTRY_FILLERS, SIGNS, Sign

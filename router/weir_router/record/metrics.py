@@ -109,11 +109,13 @@ class _Model:
             self._ttft = self._ttft or self._metrics.otel_ttft[self._name,]
             self._ttft.observe(record.ttft)
         if record.usage is not None:
-            families = self._metrics.otel_tokens
-            self._tokens = self._tokens or (families["chat", self._name, "input"], families["chat", self._name, "output"])
+            self._tokens = self._tokens or (self._of_kind("input"), self._of_kind("output"))
             prompt, answer = self._tokens
             prompt.observe(record.usage.input)
             answer.observe(record.usage.output)
+
+    def _of_kind(self, kind: str) -> Distribution:
+        return self._metrics.otel_tokens["chat", self._name, kind]
 
 
 class _Spent:

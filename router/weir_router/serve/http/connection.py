@@ -54,7 +54,7 @@ _STARTS = {
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = b"connection: close\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
-_SIZES = [b"%x\r\n" % size for size in range(1024)]  # what nearly every chunk begins with; to format a number costs more
+_SIZES = [b"%x\r\n" % size for size in range(1024)]  # how nearly every chunk begins; formatting the number costs more
 
 
 class Keeper(Protocol):
