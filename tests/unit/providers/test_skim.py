@@ -104,6 +104,16 @@ def test_bytes_changed_anywhere_behind_others_of_the_stream(put, where, gone):
             raise AssertionError(bytes(part)) from error
 
 
+def test_a_server_that_leaves_out_the_index_has_its_end_read():
+    reader = openai.reader()
+    reader.read({"choices": [{"delta": {"content": "a"}}]})
+    assert reader.skim(framed({"choices": [{"delta": {"content": "b"}}]}))
+    for part in (framed({"choices": [{"delta": {}, "finish_reason": "stop"}]}), b"data: [DONE]\n\n", b": ping\n\n"):
+        assert not reader.skim(part)
+    reader.read({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    assert (reader.stop_reason, reader.content_events) == ("stop", 2)
+
+
 @pytest.mark.parametrize("text", ["more", " ", "a {brace}, a data: line", "don't [DONE]"])
 def test_a_frame_fits_plain_text_alone(text):
     frame = Frame()

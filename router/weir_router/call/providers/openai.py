@@ -96,10 +96,10 @@ class OpenAIReader:
         self.stop_reason: str | None = None  # once every choice that was seen has its own
         self.content_events = 0
         self._frame = Frame()
-        self._seen: set[int] = set()
-        self._finished: set[int] = set()
+        self._seen: set[object] = set()  # indexes of choices
+        self._finished: set[object] = set()
 
-    def read(self, payload: dict[str, Any]) -> Signal:
+    def read(self, payload: Any) -> Signal:
         """See `base.Reader`."""
         try:
             choices = payload.get("choices")
@@ -111,6 +111,8 @@ class OpenAIReader:
                 if delta and _carries_content(delta):
                     content = True
                 index = choice.get("index")
+                if index is None:  # some servers leave it out
+                    index = 0
                 if index not in self._seen:
                     self._seen.add(index)
                     self.stop_reason = None
@@ -143,7 +145,7 @@ class OpenAIReader:
         self.usage = usage
         return _HIDE
 
-    def _finish(self, choice: dict[str, Any], index: int) -> bool:
+    def _finish(self, choice: dict[str, Any], index: object) -> bool:
         reason = _finish_reason(choice)
         self._finished.add(index)
         if self._finished < self._seen:
