@@ -25,6 +25,7 @@ import msgspec
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -62,7 +63,7 @@ def main(
                 for name, compiled in _routers().items()
             }
         except RuntimeError as error:
-            console.print(f"[red]error:[/] {error}")
+            console.print(f"[red]error:[/] {escape(str(error))}")
             raise typer.Exit(2) from error
         turns = _turns(list(running), sim.port, requests, connections, streams)
         with Progress(console=console, transient=True) as progress:
@@ -104,7 +105,7 @@ def _turns(
 
     def plain(name: str, model: str, **more: Any) -> Job:
         headers = ours if name in _routers() else proxies.headers(name, upstream)
-        total = requests if name not in ("litellm", "portkey") else requests // 10
+        total = requests if name != "litellm" else requests // 10
         return Job(port=0, body=_body(model), headers=headers, connections=connections, total=total, **more)
 
     def stream(name: str, model: str, **more: Any) -> Job:

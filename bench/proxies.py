@@ -110,7 +110,7 @@ def haproxy(folder: Path, upstream: int) -> contextlib.AbstractContextManager[Pr
     config = folder / "haproxy.cfg"
     config.write_text(
         f"""global
-  maxconn 10000
+  maxconn 5000
   nbthread 1
 defaults
   mode http
@@ -144,6 +144,7 @@ def litellm(folder: Path, upstream: int) -> Iterator[Process]:
     port = free_port()
     command = [str(home / "bin" / "litellm"), "--config", str(folder / "litellm.yaml"), "--port", str(port)]
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "CRITICAL"}
+    environment["LITELLM_MASTER_KEY"] = _KEY
     command += ["--host", "127.0.0.1", "--num_workers", "1"]
     with running(command, port, PROXY_CORE, folder / "litellm.log", environment, STARTING) as process:
         yield process
