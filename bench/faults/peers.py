@@ -19,7 +19,7 @@ import yaml
 
 from bench.faults.callers import Service
 from bench.faults.rows import FIRST, SECOND
-from bench.processes import free_port, running
+from bench.processes import Process, free_port, running
 
 HOME = Path(os.environ.get("WEIR_PEERS", Path.home() / ".cache" / "weir" / "peers"))
 LITELLM = "litellm[proxy]==1.106.12"
@@ -30,29 +30,38 @@ PORTKEY = {
 """With any other version of these two its streams fail."""
 RETRIES, TIMEOUT = 2, 30
 STARTING = 120.0  # seconds: several start at once, and LiteLLM imports for a long time
-_KEY = "sk-" + "0" * 48
+KEY = "sk-" + "0" * 48
+"""What callers of a gateway send, and what it sends on."""
+
+
+def litellm_proxy(
+    config: dict[str, Any], folder: Path, core: str | None, *options: str
+) -> contextlib.AbstractContextManager[Process]:
+    """LiteLLM's proxy with `config`, and `KEY` as its master key; installed the first time."""
+    home = HOME / "litellm"
+    if not (home / "bin" / "litellm").exists():
+        _install([sys.executable, "-m", "venv", str(home)], [str(home / "bin" / "pip"), "install", "-q", LITELLM])
+    (folder / "litellm.yaml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    command = [str(home / "bin" / "litellm"), "--config", str(folder / "litellm.yaml"), "--port", str(port)]
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "CRITICAL"}
+    environment["LITELLM_MASTER_KEY"] = KEY
+    command += ["--host", "127.0.0.1", *options]
+    return running(command, port, core, folder / "litellm.log", environment, STARTING)
 
 
 @contextlib.contextmanager
 def litellm(urls: Mapping[str, str], folder: Path) -> Iterator[Service]:
     """LiteLLM's proxy: a model group per tier, the second as the first one's fallback."""
-    home = HOME / "litellm"
-    if not (home / "bin" / "litellm").exists():
-        _install([sys.executable, "-m", "venv", str(home)], [str(home / "bin" / "pip"), "install", "-q", LITELLM])
 
     def deployments(group: str, models: tuple[str, ...]) -> list[dict[str, Any]]:
-        parameters = [{"model": f"openai/{it}", "api_base": f"{urls[it]}/v1", "api_key": _KEY} for it in models]
+        parameters = [{"model": f"openai/{it}", "api_base": f"{urls[it]}/v1", "api_key": KEY} for it in models]
         return [{"model_name": group, "litellm_params": it} for it in parameters]
 
     router = {"num_retries": RETRIES, "timeout": TIMEOUT, "fallbacks": [{"auto": ["second"]}]}
     config = {"model_list": deployments("auto", FIRST) + deployments("second", SECOND), "router_settings": router}
-    (folder / "litellm.yaml").write_text(yaml.safe_dump(config))
-    port = free_port()
-    command = [str(home / "bin" / "litellm"), "--config", str(folder / "litellm.yaml"), "--port", str(port)]
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "CRITICAL"}
-    environment["LITELLM_MASTER_KEY"] = _KEY
-    with running([*command, "--host", "127.0.0.1"], port, None, folder / "litellm.log", environment, STARTING):
-        yield Service(f"http://127.0.0.1:{port}/v1/chat/completions", {"authorization": f"Bearer {_KEY}"})
+    with litellm_proxy(config, folder, None) as it:
+        yield Service(f"http://127.0.0.1:{it.port}/v1/chat/completions", {"authorization": f"Bearer {KEY}"})
 
 
 @contextlib.contextmanager
@@ -67,7 +76,7 @@ def portkey(urls: Mapping[str, str], folder: Path) -> Iterator[Service]:
 
     def tier(models: tuple[str, ...]) -> dict[str, Any]:
         targets = [
-            {"provider": "openai", "api_key": _KEY, "custom_host": f"{urls[it]}/v1"}
+            {"provider": "openai", "api_key": KEY, "custom_host": f"{urls[it]}/v1"}
             | {"override_params": {"model": it}, "retry": {"attempts": RETRIES}, "request_timeout": TIMEOUT * 1000}
             for it in models
         ]
@@ -76,7 +85,7 @@ def portkey(urls: Mapping[str, str], folder: Path) -> Iterator[Service]:
     config = {"strategy": {"mode": "fallback"}, "targets": [tier(FIRST), tier(SECOND)]}
     port = free_port()
     with running(["node", str(start), f"--port={port}", "--headless"], port, None, folder / "portkey.log"):
-        headers = {"authorization": f"Bearer {_KEY}", "x-portkey-config": json.dumps(config)}
+        headers = {"authorization": f"Bearer {KEY}", "x-portkey-config": json.dumps(config)}
         yield Service(f"http://127.0.0.1:{port}/v1/chat/completions", headers)
 
 

@@ -44,7 +44,7 @@ _WORDS_ALONE = bytes(
     ord(chr(code).lower()) if chr(code).isascii() and chr(code).isalpha() else 32 for code in range(256)
 )
 _PAIRS = (b"&&", b"||", b"::", b"()")
-_IN_PAIRS = b"&|:("
+_IN_PAIRS = bytes({pair[0] for pair in _PAIRS})
 _UNSUSPICIOUS = bytes(sorted(set(range(128)) - set(b"{};`=^\\<>" + _IN_PAIRS)))
 
 
