@@ -11,6 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,15 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from bench.load import Job, Outcome
-from bench.processes import LOAD_CORE, Process, simulator, weir
+from bench.processes import LOAD_CORE, Process, pod, simulator, weir
 from weir_router.identify.keys import fingerprint
 
 STEADY_SECONDS = 8.0
 """Of a measurement at half load."""
 
 CONNECTIONS = 32
+STARTS = 5
+SETTLED = 0.5  # seconds from listening until nothing of the start is left to do
 
 
 def measure(key: str, plain: str, streamed: str, compiled: Path | None, rate: float, many: int) -> dict[str, float]:
@@ -34,11 +39,10 @@ def measure(key: str, plain: str, streamed: str, compiled: Path | None, rate: fl
     with tempfile.TemporaryDirectory(prefix="weir-life-") as temporary:
         folder = Path(temporary)
         with simulator(folder) as sim:
-            started = time.perf_counter()
+            for prefix, command in (("", pod), ("up_", weir)):
+                start, idle = _start(partial(command, folder, sim.port, fingerprint(key), compiled))
+                figures |= {f"{prefix}start_s": start, f"{prefix}idle_mb": idle}
             with weir(folder, sim.port, fingerprint(key), compiled) as router:
-                figures["start_s"] = time.perf_counter() - started
-                time.sleep(0.5)
-                figures["idle_mb"] = router.memory() / 1e6
                 figures |= _latency(sim, router, key, plain, rate)
                 direct, through = (
                     _gaps(it, key, body, many) for it, body in ((sim, _upstreams_own(streamed)), (router, streamed))
@@ -52,6 +56,18 @@ def measure(key: str, plain: str, streamed: str, compiled: Path | None, rate: fl
             with weir(folder, sim.port, fingerprint(key), compiled) as router:
                 figures |= asyncio.run(_open_streams(router, key, streamed, many))
     return figures
+
+
+def _start(router: Callable[[], AbstractContextManager[Process]]) -> tuple[float, float]:
+    """Seconds until it listens, and its resident MB when idle: medians of some starts."""
+    seconds, megabytes = [], []
+    for _ in range(STARTS):
+        started = time.perf_counter()
+        with router() as process:
+            seconds.append(time.perf_counter() - started)
+            time.sleep(SETTLED)
+            megabytes.append(process.memory() / 1e6)
+    return statistics.median(seconds), statistics.median(megabytes)
 
 
 def _job(process: Process, key: str, body: str, **more: Any) -> Outcome:
@@ -128,8 +144,10 @@ async def _connects(port: int) -> bool:
 
 
 ROWS = {
-    "start_s": "start to listening, s",
+    "start_s": "start of weir router to listening, s",
     "idle_mb": "resident when idle, MB",
+    "up_start_s": "start of weir up to listening, s",
+    "up_idle_mb": "resident when idle, MB",
     "rate": "half of the saturating load, requests/s",
     "added_p50_ms": "latency added there, p50, ms",
     "added_p99_ms": "latency added there, p99, ms",

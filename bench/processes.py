@@ -17,6 +17,11 @@ from pathlib import Path
 
 import yaml
 
+from weir_operator.catalogue import Catalogue
+from weir_operator.compile import compile_config
+from weir_operator.manifests import load
+from weir_operator.publication import Names, publication
+
 PROXY_CORE = "0"
 LOAD_CORE = "1"
 START_TIMEOUT = 20.0  # seconds until a process must listen
@@ -156,15 +161,38 @@ def weir(
 
     `compiled`: what `hack/compile` made, in place of the plain sources. `resources`: its tiers and policies.
     """
+    wanted = [_key(key_hash), *(_tiers_and_policies(upstream) if resources is None else resources)]
+    return _serving(folder, compiled, "up", str(_saved(folder, wanted)), "--require-keys")
+
+
+def pod(
+    folder: Path, upstream: int, key_hash: str, compiled: Path | None = None
+) -> contextlib.AbstractContextManager[Process]:
+    """The same as a gateway's pod runs it: `weir router` on what the operator publishes, mounted."""
+    manifests = _saved(folder, [_key(key_hash), *_tiers_and_policies(upstream)])
+    config = compile_config(load(manifests).observed, catalogue=Catalogue.load(), now=time.time())
+    mounted = folder / "mounted"
+    mounted.mkdir(exist_ok=True)
+    for name, content in publication(config, 1, names=Names("bench")).files.items():
+        (mounted / name).write_bytes(content)
+    return _serving(folder, compiled, "router", "--config-dir", str(mounted))
+
+
+def _saved(folder: Path, resources: Sequence[Mapping[str, object]]) -> Path:
     manifests = folder / "manifests"
     manifests.mkdir(exist_ok=True)
-    wanted = [_key(key_hash), *(_tiers_and_policies(upstream) if resources is None else resources)]
-    (manifests / "all.yaml").write_text(yaml.safe_dump_all(wanted))
+    (manifests / "all.yaml").write_text(yaml.safe_dump_all(resources))
+    return manifests
+
+
+def _serving(folder: Path, compiled: Path | None, *command: str) -> contextlib.AbstractContextManager[Process]:
     port = free_port()
-    command = [sys.executable, "-m", "weir_cli", "up", str(manifests), "--require-keys"]
-    command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
-    environment = dict(os.environ) if compiled is None else {**os.environ, "PYTHONPATH": str(compiled)}
-    return running(command, port, PROXY_CORE, folder / f"weir-{port}.log", environment)
+    listen = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # whatever is installed has its bytecode
+    if compiled is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(compiled), os.environ.get("PYTHONPATH"))))
+    arguments = [sys.executable, "-m", "weir_cli", *command, *listen]
+    return running(arguments, port, PROXY_CORE, folder / f"weir-{port}.log", environment)
 
 
 def resource(kind: str, name: str, spec: Mapping[str, object]) -> dict[str, object]:

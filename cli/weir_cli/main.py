@@ -9,9 +9,10 @@ import sys
 
 from weir_cli import early
 
-IN_PODS = ("router", "sidecar")
-"""Commands that run beside every application: without the compiler, the demo and the rest they start in half the time
-and take 15 MB less."""
+ALONE = {"router": "weir_cli.router_command", "sidecar": "weir_cli.sidecar", "up": "weir_cli.up"}
+"""Commands that serve, and their modules. Each starts without the imports of all others: `router` and `sidecar`, which
+run beside every application, in half of the time and with 27 MB less, `up` with 11 MB less.
+"""
 
 
 def main() -> None:
@@ -19,8 +20,11 @@ def main() -> None:
     # The imports take half a second, in which Ctrl-C would print a traceback out of some library.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     with early.start(sys.argv, os.environ):
-        if sys.argv[1:2] and sys.argv[1] in IN_PODS:
-            from weir_cli.pods import app
+        command = sys.argv[1] if sys.argv[1:] else ""
+        if command in ALONE:
+            from weir_cli.alone import app_of
+
+            app = app_of(command, ALONE[command])
         else:
             from weir_cli.app import app
 

@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -24,10 +24,12 @@ import uvloop
 from weir_cli.output import errors, fail
 from weir_router.app import Router
 from weir_router.config.access import Access
-from weir_router.config.longpoll import LongPoll
 from weir_router.record.lines import Lines
 from weir_router.record.log import outputs
 from weir_router.serve.report import LOOK_SECONDS, Reports
+
+if TYPE_CHECKING:
+    from weir_router.config.longpoll import LongPoll
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -133,6 +135,10 @@ async def poll(router: Router, access: Access, *, gateway: bool = False) -> None
     """Config from the operator's config server, for ever. From one of the gateway's the operator hears within seconds
     how busy it is, from a sidecar with the next poll: a thousand of them would have much to tell.
     """
+    # Not above: aiohttp's client comes with it, which a router without a config server need not have. The router has
+    # imported that for its reviews by now, before its ports were open.
+    from weir_router.config.longpoll import LongPoll
+
     # A pod's host name is its name, cut after 63 characters.
     name = os.environ.get("POD_NAME") or socket.gethostname()
     parts = (router.store, router.board, router.metrics, router.room, router.clock)

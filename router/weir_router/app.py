@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir_router.admit.queue import MAX_IN_FLIGHT, Queue, Room
 from weir_router.call.transport import AutoTransport
@@ -16,7 +16,6 @@ from weir_router.contract import CompiledConfig, Dialect, Secrets
 from weir_router.health.board import Board
 from weir_router.health.breaker import State
 from weir_router.identify.identifier import Identifier
-from weir_router.identify.review_client import ReviewClient
 from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
 from weir_router.serve import story
@@ -25,6 +24,9 @@ from weir_router.serve.http import Answer, Request, Server
 from weir_router.serve.relay import Relay
 from weir_router.serve.routes import Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.serve.sidecar import Pod, Sidecar
+
+if TYPE_CHECKING:
+    from weir_router.identify.review_client import ReviewClient
 
 SHUTDOWN_GRACE = 30.0
 """Seconds that open answers may take to end after a SIGTERM; Kubernetes' own default grace period."""
@@ -77,7 +79,7 @@ class Router:
     async def __aenter__(self) -> Router:
         self._transport = AutoTransport()
         recorder = Recorder(self.metrics)
-        self._review_client = ReviewClient(self._reviewer) if self._reviewer is not None else None
+        self._review_client = _review_client(self._reviewer) if self._reviewer is not None else None
         pod = self._pod
         identifier = Identifier(self.clock, local=pod.caller if pod else None, reviewer=self._review_client)
         gateway = story.Gateway(
@@ -119,6 +121,13 @@ class Router:
         self.metrics.breaker_changed(backend, new)
         if State.CLOSED in (old, new):
             self.on_health()
+
+
+def _review_client(reviewer: Access) -> ReviewClient:
+    # Imported here, and so before the ports are open: see `AutoTransport`.
+    from weir_router.identify.review_client import ReviewClient
+
+    return ReviewClient(reviewer)
 
 
 def _callers(gateway: story.Gateway, complete: Complete) -> Routes:

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import sys, threading
-from weir_router.config.longpoll import decode
+from weir_router.config.decode import decode
 from weir_router.contract import Delivery
 from weir_router.contract.delta import Delta
 from weir_router.contract.published import parse_index

@@ -11,7 +11,6 @@ import ssl
 from pathlib import Path
 
 import msgspec
-from aiohttp import hdrs
 
 CONNECT_SECONDS = 5.0
 """To connect: the server is in the same cluster."""
@@ -46,7 +45,7 @@ class Access:
             raise BadFile(f"{self._token_file} cannot be read as text") from None
         if len(token.split()) != 1:
             raise BadFile(f"{self._token_file} does not hold a token")
-        return {hdrs.AUTHORIZATION: f"Bearer {token}"}
+        return {"Authorization": f"Bearer {token}"}
 
     def tls(self) -> ssl.SSLContext | bool:
         """A new one only when a file has changed: connections stay open as long as they are the same."""

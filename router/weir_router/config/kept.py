@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from weir_router.config.longpoll import decode
+from weir_router.config.decode import decode
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, ConfigRejected, Delivery, Secrets
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import aiohttp
 import msgspec
@@ -20,6 +20,7 @@ from aiohttp import hdrs
 
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import CONNECT_SECONDS, Access, BadFile, message_of, reason_of
+from weir_router.config.decode import decoded
 from weir_router.config.store import ConfigStore
 from weir_router.contract import (
     POLL_PATH,
@@ -27,12 +28,8 @@ from weir_router.contract import (
     ConfigRejected,
     Delivery,
     RouterReport,
-    check_version,
-    prepare,
 )
 from weir_router.contract.delta import DELTA_HEADER, DELTA_NAME, DELTA_STATUS, Delta, DeltaMismatch, updated
-
-T = TypeVar("T", Delivery, Delta)
 
 WAIT = 50
 """Seconds that a poll waits at the server: below the minute after which many proxies cut what is idle."""
@@ -56,9 +53,6 @@ what comes and goes only the last is told."""
 
 OLDER_PAUSE = 1.0
 """Seconds until we ask again meanwhile."""
-
-THREAD_BYTES = 256 * 1024
-"""Of an answer; a larger one is decoded in a thread, because callers would wait longer than a millisecond."""
 
 _log = logging.getLogger("weir.config")
 
@@ -153,8 +147,8 @@ class LongPoll:
     async def _read(self, answer: _Answer) -> Delivery:
         """Raises `ConfigRejected`, or `PollFailed` if it is a change of something else than what we have."""
         if not answer.is_change:
-            return await _decoded(answer.body, Delivery)
-        change, last, seen = await _decoded(answer.body, Delta), self._last, self._seen
+            return await decoded(answer.body, Delivery)
+        change, last, seen = await decoded(answer.body, Delta), self._last, self._seen
         try:
             if last is None or change.base != seen:
                 raise DeltaMismatch("the change is for another config than the last one")
@@ -221,27 +215,3 @@ class _Answer(NamedTuple):
     etag: str
     body: bytes
     is_change: bool  # of what we have seen last
-
-
-async def _decoded(body: bytes, kind: type[T]) -> T:
-    return await asyncio.to_thread(decode, body, kind) if len(body) > THREAD_BYTES else decode(body, kind)
-
-
-def decode(data: bytes, kind: type[T]) -> T:
-    """An answer of the config server: a `Delivery` or a `Delta`. Raises `ConfigRejected`, which holds nothing of it."""
-    try:
-        check_version(msgspec.json.decode(data, type=_Head).config.api_version)
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
-        raise ConfigRejected(f"what the config server sent is not a config: {error}") from error
-
-
-class _Version(msgspec.Struct, rename="camel"):
-    api_version: str = "missing"
-
-
-class _Head(msgspec.Struct):
-    config: _Version
-
-
-prepare(_Head)

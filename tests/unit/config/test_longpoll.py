@@ -23,6 +23,7 @@ from weir_operator.compile import Compiled
 from weir_router.clock import ManualClock
 from weir_router.config import longpoll as module
 from weir_router.config.access import Access
+from weir_router.config.decode import decode
 from weir_router.config.longpoll import OLDER_PAUSE, OLDER_SECONDS, RETRY_FIRST, RETRY_MAX, LongPoll, PollFailed
 from weir_router.config.mounted import MountedConfig
 from weir_router.config.store import ConfigStore
@@ -307,7 +308,7 @@ async def test_a_large_config_is_decoded_in_a_thread(tmp_path: Path, monkeypatch
         await router.poll()
         assert threads == []
         await router.poll()
-    assert (threads, router.store.config.revision) == ([module.decode], 2)
+    assert (threads, router.store.config.revision) == ([decode], 2)
 
 
 async def test_the_token_is_read_for_each_poll(tmp_path: Path):

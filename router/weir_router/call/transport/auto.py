@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from yarl import URL
 
-from weir_router.call.transport.aiohttp_client import AiohttpTransport
-from weir_router.call.transport.base import Response, Transport, proxy_for
+from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
 from weir_router.call.transport.pool import Http1Transport
 
 
 class AutoTransport:
-    """`Transport` that picks by URL, once per URL."""
+    """`Transport` that picks by URL, once per URL.
+
+    aiohttp's client takes 9 MB and an eighth of a second to import. So it is there only where it is wanted: from the
+    start in an environment that names a proxy, and otherwise from the first request to a URL that holds a credential.
+    """
 
     def __init__(self) -> None:
         self._http1 = Http1Transport()
-        self._aiohttp: AiohttpTransport | None = None
+        self._aiohttp = _aiohttp_transport() if proxies() else None
         self._chosen: dict[str, Transport] = {}  # as many as the config has backends' paths
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
@@ -25,7 +28,7 @@ class AutoTransport:
         if _ordinary(url):
             self._chosen[url] = self._http1
         else:
-            self._aiohttp = self._aiohttp or AiohttpTransport()
+            self._aiohttp = self._aiohttp or _aiohttp_transport()
             self._chosen[url] = self._aiohttp
         return self._chosen[url]
 
@@ -33,6 +36,12 @@ class AutoTransport:
         await self._http1.close()
         if self._aiohttp is not None:
             await self._aiohttp.close()
+
+
+def _aiohttp_transport() -> Transport:
+    from weir_router.call.transport.aiohttp_client import AiohttpTransport
+
+    return AiohttpTransport()
 
 
 def _ordinary(url: str) -> bool:

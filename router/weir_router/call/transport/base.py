@@ -130,9 +130,12 @@ def unsendable(error: Exception) -> AttemptFailed:
     return AttemptFailed(FailureKind.CONNECT, f"the URL or a header cannot be sent ({type(error).__name__})")
 
 
+def proxies() -> dict[str, str]:
+    """Those that the environment names, by scheme."""
+    named: dict[str, str] = getproxies_environment()
+    return {scheme: proxy for scheme, proxy in named.items() if scheme in ("http", "https")}
+
+
 def proxy_for(target: URL) -> str | None:
     """The proxy that the environment names for `target`."""
-    if proxy_bypass_environment(target.host or ""):
-        return None
-    proxy: str | None = getproxies_environment().get(target.scheme)
-    return proxy
+    return None if proxy_bypass_environment(target.host or "") else proxies().get(target.scheme)
