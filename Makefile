@@ -6,7 +6,7 @@ PYTHON ?= python3
 PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test cover compiled check bench bench-control-plane soak faults crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test cover compiled check bench flame bench-control-plane soak faults crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -41,6 +41,9 @@ check: .venv/.ready ## lint, format, types, layers, generated files, and the lon
 bench: .venv/.ready ## the router beside nginx and Envoy on the same work, as ratios, and what its life is like (PEERS=1: other gateways too)
 	@$(BIN)/python hack/compile
 	@$(BIN)/python -m bench $(ARGS)
+
+flame: .venv/.ready ## where a request's time goes, by py-spy: bench/results/flame.svg (ARGS=--streams: a stream's)
+	@$(BIN)/python -m bench.flame $(ARGS)
 
 bench-control-plane: .venv/.ready ## kubectl apply to the last of 100 routers, with 1,200 objects in a real API server; 10 minutes (docs/scale.md)
 	@PYTHON=$(BIN)/python hack/kube/ensure api helm >/dev/null

@@ -13,7 +13,6 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -31,7 +30,7 @@ from rich.table import Table
 
 from bench import life, plot, proxies
 from bench.load import Job, Outcome
-from bench.processes import COMPILED, KEY, LOAD_CORE, PROMPT, Process, simulator, weir
+from bench.processes import COMPILED, KEY, Process, asked, load_of, simulator, weir
 from weir_router.identify.keys import fingerprint
 
 RESULTS = Path(__file__).parent / "results"
@@ -78,7 +77,7 @@ def main(
     lives = {}
     for name, compiled in _routers().items():
         rate = _median(measured["plain", name], "per_second") / 2
-        lives[name] = life.measure(KEY, _body("as-asked"), _body("calm", stream=True), compiled, rate, many)
+        lives[name] = life.measure(KEY, asked("as-asked"), asked("calm", stream=True), compiled, rate, many)
     console.print(life.table(lives))
     _write(measured, lives)
 
@@ -92,12 +91,6 @@ def _routers() -> dict[str, Path | None]:
     return {"weir": None} | ({"weir, compiled": COMPILED} if (COMPILED / "weir_router").exists() else {})
 
 
-def _body(model: str, *, stream: bool = False) -> str:
-    return json.dumps(
-        {"model": model, "messages": [{"role": "user", "content": PROMPT}]} | ({"stream": True} if stream else {})
-    )
-
-
 def _turns(
     names: list[str], upstream: int, requests: int, connections: int, streams: int
 ) -> list[tuple[str, str, Job]]:
@@ -106,12 +99,12 @@ def _turns(
     def plain(name: str, model: str, **more: Any) -> Job:
         headers = ours if name in _routers() else proxies.headers(name, upstream)
         total = requests if name != "litellm" else requests // 10
-        return Job(port=0, body=_body(model), headers=headers, connections=connections, total=total, **more)
+        return Job(port=0, body=asked(model), headers=headers, connections=connections, total=total, **more)
 
     def stream(name: str, model: str, **more: Any) -> Job:
         headers = ours if name in _routers() else proxies.headers(name, upstream)
         count = streams if name not in ("litellm", "portkey") else PEERS_STREAMS
-        body = _body(model, stream=True)
+        body = asked(model, stream=True)
         return Job(port=0, body=body, headers=headers, connections=count, total=count, streamed=True, **more)
 
     anthropic: dict[str, Any] = {"path": "/v1/messages"}
@@ -130,8 +123,7 @@ def _turns(
 def measure(process: Process, job: Job) -> dict[str, float]:
     """Runs a job against a process."""
     before = process.cpu()
-    command = ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=job.timeout + 30)
+    done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout + 30)
     cpu = process.cpu() - before
     outcome = msgspec.json.decode(done.stdout, type=Outcome)
     units = outcome.chunks if job.streamed else outcome.answers

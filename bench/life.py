@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from bench.load import Job, Outcome
-from bench.processes import LOAD_CORE, Process, pod, simulator, weir
+from bench.processes import Process, load_of, pod, simulator, weir
 from weir_router.identify.keys import fingerprint
 
 STEADY_SECONDS = 8.0
@@ -72,8 +71,7 @@ def _start(router: Callable[[], AbstractContextManager[Process]]) -> tuple[float
 
 def _job(process: Process, key: str, body: str, **more: Any) -> Outcome:
     job = Job(port=process.port, body=body, headers={"authorization": f"Bearer {key}"}, **more)
-    command = ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=job.timeout + 30)
+    done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout + 30)
     return msgspec.json.decode(done.stdout, type=Outcome)
 
 

@@ -6,6 +6,7 @@ Started and ended here, by their ids.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,8 +16,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import yaml
 
+from bench.load import Job
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
 from weir_operator.manifests import load
@@ -43,6 +46,11 @@ class Process:
     def __init__(self, popen: subprocess.Popen[bytes], port: int) -> None:
         self.port = port
         self._popen = popen
+
+    @property
+    def pid(self) -> int:
+        """Of the process itself."""
+        return self._popen.pid
 
     def cpu(self) -> float:
         """CPU seconds of the process and its children so far."""
@@ -139,6 +147,17 @@ MODELS = {
     ]
 }
 """About 330 bytes of plain answer; streams of 100 chunks, one every 20 ms, or every 50 where many are open at once."""
+
+
+def asked(model: str, *, stream: bool = False) -> str:
+    """The body that asks `model` for an answer."""
+    body: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
+    return json.dumps(body | ({"stream": True} if stream else {}))
+
+
+def load_of(job: Job) -> list[str]:
+    """The command that runs `job` on its core."""
+    return ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()]
 
 
 def simulator(folder: Path, wanted: Mapping[str, object] = MODELS) -> contextlib.AbstractContextManager[Process]:
