@@ -49,7 +49,6 @@ ERRORS, SLOWNESS = 3.0, 10.0
 """Seconds in which a backend must be left alone: when it fails, and when it is silent or slow."""
 
 _STREAMS_BREAK = 2.0  # per cent of callers, where half of a tier breaks streams until it is left alone
-_ATTEMPTS_ALL_OUT = 1.2
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -66,8 +65,13 @@ ROWS: tuple[Row, ...] = (
         random=True,
         goals=Goals(eject=SLOWNESS),
     ),
-    # It is about our rate, and so no hard failure: the ratio decides, and traffic shifts before it does.
-    Row(name="429", what="429 without Retry-After", fault={"kind": "rate_limit"}, goals=Goals(eject=SLOWNESS)),
+    Row(
+        name="429",
+        what="429 without Retry-After",
+        fault={"kind": "rate_limit"},
+        random=True,
+        goals=Goals(eject=ERRORS),
+    ),
     Row(
         name="slow",
         what="ten times the time to first token",
@@ -80,7 +84,7 @@ ROWS: tuple[Row, ...] = (
         what="streams stop after three chunks",
         fault={"kind": "stall"},
         random=True,
-        goals=Goals(broken=None, eject=SLOWNESS),
+        goals=Goals(broken=_STREAMS_BREAK, eject=SLOWNESS),
     ),
     Row(
         name="flapping",
@@ -95,7 +99,7 @@ ROWS: tuple[Row, ...] = (
         what="30 % of requests are reset",
         fault={"kind": "refuse", "probability": 0.3},
         random=True,
-        goals=Goals(attempts=1.2, probe=None),
+        goals=Goals(),  # no time to eject: it answers most, and what it costs is bounded by attempts
     ),
     Row(
         name="half refuses",
@@ -118,7 +122,8 @@ ROWS: tuple[Row, ...] = (
         sick=FLEET,
         fault={"kind": "rate_limit"},
         quiet_after=True,
-        goals=Goals(attempts=_ATTEMPTS_ALL_OUT),
+        random=True,
+        goals=Goals(eject=ERRORS),
     ),
     Row(
         name="drip",
@@ -138,7 +143,7 @@ ROWS: tuple[Row, ...] = (
         fault={"kind": "malformed"},
         goals=Goals(broken=_STREAMS_BREAK, eject=ERRORS),
     ),
-    Row(name="no [DONE]", what="finish reason, but no [DONE]", fault={"kind": "no_done"}, goals=Goals(probe=None)),
+    Row(name="no [DONE]", what="finish reason, but no [DONE]", fault={"kind": "no_done"}),
     Row(
         name="error event",
         what="200, then an error before content",
@@ -170,13 +175,13 @@ ROWS: tuple[Row, ...] = (
         fault={"kind": "unavailable"},
         phases=(20.0, 40.0, 60.0),
         quiet_after=True,
-        goals=Goals(attempts=_ATTEMPTS_ALL_OUT),
+        random=True,
+        goals=Goals(eject=ERRORS),
     ),
     Row(
         name="DNS change",
         what="the name moves; the old address takes nothing new",
         front="moves",
-        goals=Goals(probe=None),
     ),
     Row(
         name="TLS failure",
@@ -188,6 +193,6 @@ ROWS: tuple[Row, ...] = (
         name="half-open",
         what="open connections go dead without a word",
         front="half-open",
-        goals=Goals(broken=_STREAMS_BREAK, probe=None),
+        goals=Goals(broken=_STREAMS_BREAK),
     ),
 )

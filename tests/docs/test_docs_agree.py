@@ -20,10 +20,10 @@ from weir_router import errors
 from weir_router.admit import limits, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
-from weir_router.call.transport import pool
+from weir_router.call.transport import http1, pool
 from weir_router.choose import rank
 from weir_router.classify import features, tokens, weights
-from weir_router.health import breaker, guard, latency, objectives, window
+from weir_router.health import breaker, guard, latency, objectives, refusals, window
 from weir_router.record import metrics
 from weir_router.record.events import RequestRecord
 from weir_router.record.series import Counters
@@ -163,6 +163,12 @@ KNOBS = [
     ("failover", "`RoutingPolicy.spec.failover.deadline`", DEFAULT_DEADLINE),
     ("failover", "`timeouts.connect`", f"{clocks.CONNECT_TIMEOUT:g}s"),
     ("failover", "`timeouts.idle`", f"{clocks.IDLE_TIMEOUT:g}s "),
+    (
+        "failover",
+        "a request is sent again on a fresh connection",
+        f"where the one at hand was idle for {http1.IDLE_CLOSED:g} s or more, "
+        f"and breaks within {http1.STALE_WITHIN:g} s",
+    ),
     ("failover", "a connection's age", f"{pool.MAX_AGE:g} s"),
     ("failover", "`timeouts.total`", f"{clocks.TOTAL_TIMEOUT:g}s"),
     (
@@ -174,6 +180,7 @@ KNOBS = [
     ("circuit-breaker", "within attempts", f"×{breaker.STREAK_SPAN} of it"),
     ("circuit-breaker", "`breaker.failurePercent`", percent(breaker.RATIO)),
     ("circuit-breaker", "`breaker.minimumRequests`", f"{breaker.RATIO_MINIMUM}"),
+    ("circuit-breaker", "429s in a row, without anything served for", f"{refusals.ROW}, {refusals.REFUSING:g} s"),
     ("circuit-breaker", "window", f"ten buckets of {window.BUCKET_SECONDS:g} s"),
     ("circuit-breaker", "slow: objective, median", f"×{latency.SLOW_OBJECTIVE:g}, ×{latency.SLOW_MEDIAN:g}"),
     ("circuit-breaker", "slow: floor against a median", f"{latency.SLOW_FLOOR:g} s"),

@@ -64,6 +64,7 @@ ERRORS = [
     Fault(FaultKind.RESET, after=3),
     Fault(FaultKind.CUT),
     Fault(FaultKind.UNAUTHORIZED),
+    Fault(FaultKind.RATE_LIMIT),
     Fault(FaultKind.ERROR_BODY),
     Fault(FaultKind.SERVER_ERROR, probability=0.7),
 ]
@@ -89,7 +90,6 @@ async def test_a_port_that_nobody_listens_on_is_left_alone_at_once():
 
 
 SICK = {
-    "429 without Retry-After": {"fault": Fault(FaultKind.RATE_LIMIT), "warm": 2.0, "rate": 25.0},
     "silence, cold": {"fault": Fault(FaultKind.SILENCE)},
     "silence, cold, the cheaper of a tier": {"fault": Fault(FaultKind.SILENCE), "one_tier": True},
     "silence, warm": {"fault": Fault(FaultKind.SILENCE), "warm": 2.0, "rate": 25.0},

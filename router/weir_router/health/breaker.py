@@ -1,7 +1,8 @@
 """The circuit breaker of one backend with one credential. Held by `health.place`; takes a clock and a random source.
 
-Why two signals. The count of five consecutive hard failures is fast in a black-out; the ratio, half bad of at least ten
-in ten seconds, sees a brown-out in which successes keep breaking the count.
+Why several signals. The count of five consecutive hard failures is fast in a black-out; the ratio, half bad of at least
+ten in ten seconds, sees a brown-out in which successes keep breaking the count. 429s are in the ratio but not in the
+count, since they are about our rate; `health.refusals` knows a backend that says nothing else.
 
 What "consecutive" means. Attempts are numbered as they start, and a success only ends the streak of failures that
 started *before* it: a stream that began in good times and ends well during an outage says nothing about the outage.
@@ -28,6 +29,7 @@ from typing import NamedTuple
 from weir_router.clock import Clock
 from weir_router.contract import BreakerKnobs
 from weir_router.errors import FailureKind
+from weir_router.health.refusals import Refusals
 from weir_router.health.window import Outcome, Window
 
 CONSECUTIVE = 5
@@ -145,6 +147,7 @@ class Breaker:
         self._paused_until = 0.0  # a Retry-After, in any state
         self._strikes = 0  # openings since it was last closed
         self._streak: dict[int, bool] = {}  # hard failures in a row: number -> whether content had come
+        self._refusals = Refusals()
         self._content_number = 0  # latest started attempt that gave content
         self._success_number = 0  # latest started attempt that completed
         self._probe: Ticket | None = None
@@ -237,7 +240,7 @@ class Breaker:
             self._streak.pop(ticket.number, None)
             return
         self._window.add(_CONTENT)
-        self._content_number = max(self._content_number, ticket.number)
+        self._served(ticket)
         if self._streak:
             self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}
 
@@ -272,7 +275,7 @@ class Breaker:
             return
         if not ticket.slow:
             self._window.add(_COMPLETED)
-        self._content_number = max(self._content_number, ticket.number)
+        self._served(ticket)
         self._success_number = max(self._success_number, ticket.number)
         if self._streak:
             self._streak = {n: late for n, late in self._streak.items() if n > ticket.number}
@@ -322,6 +325,9 @@ class Breaker:
         # A 429 is about our rate, not the backend's health: one busy minute must not open five times as fast.
         if kind is not FailureKind.RATE_LIMIT:
             self._extend_streak(ticket)
+        elif self._refuses_everything(ticket):
+            self._open(kind)
+            return
         self._judge(kind)
 
     def _count_bad(self, ticket: Ticket) -> None:
@@ -332,6 +338,16 @@ class Breaker:
             self._streak[ticket.number] = ticket.content
         while len(self._streak) > self.settings.consecutive:
             del self._streak[min(self._streak)]
+
+    def _refuses_everything(self, ticket: Ticket) -> bool:
+        if ticket.number <= self._content_number:
+            return False
+        return self._refusals.all_refused(ticket.number, self._now())
+
+    def _served(self, ticket: Ticket) -> None:
+        self._content_number = max(self._content_number, ticket.number)
+        if self._refusals.told:
+            self._refusals.served(ticket.number)
 
     def _judge(self, reason: str) -> None:
         total, bad = self._window.counts()
@@ -375,5 +391,6 @@ class Breaker:
         self._epoch += 1
         self._probe, self._clean, self._recovering = None, 0, False
         self._streak = {}
+        self._refusals.clear()
         self._window.clear()
         self._on_change(old, new)

@@ -44,6 +44,13 @@ def scripted(*connections):
     return talk, heard
 
 
+@pytest.fixture
+def long_idle(monkeypatch):
+    """Whatever is used again was idle long enough for the upstream to close it."""
+    monkeypatch.setattr(http1, "IDLE_CLOSED", 0.0)
+
+
+@pytest.mark.usefixtures("long_idle")
 async def test_a_request_that_crosses_the_close_is_sent_once_more(client):
     """The upstream reads the second request and closes: to us the same as not having read it."""
 
@@ -59,6 +66,18 @@ async def test_a_request_that_crosses_the_close_is_sent_once_more(client):
     assert [body for _, body in heard] == [b"1", b"2", b"2"]
 
 
+async def test_on_a_connection_that_was_used_just_now_it_is_not_sent_again(client):
+    """No idle close can have crossed it: the upstream fails, and the backend's health is to hear of it."""
+    talk, heard = scripted([OK, b""], [OK])
+    async with talking(talk) as url:
+        await whole(client, url)
+        with pytest.raises(AttemptFailed) as caught:
+            await whole(client, url)
+    assert caught.value.kind is FailureKind.RESET
+    assert len(heard) == 2
+
+
+@pytest.mark.usefixtures("long_idle")
 async def test_it_is_sent_again_only_once(client):
     talk, heard = scripted([OK, b""], [b""], [OK])
     async with talking(talk) as url:
@@ -77,6 +96,7 @@ async def test_on_a_fresh_connection_it_is_never_sent_again(client):
     assert len(heard) == 1
 
 
+@pytest.mark.usefixtures("long_idle")
 @pytest.mark.parametrize("said", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", b"nonsense"])
 async def test_after_a_byte_of_an_answer_it_is_never_sent_again(client, said):
     talk, heard = scripted([OK, said], [OK])
@@ -87,6 +107,7 @@ async def test_after_a_byte_of_an_answer_it_is_never_sent_again(client, said):
     assert len(heard) == 2
 
 
+@pytest.mark.usefixtures("long_idle")
 async def test_an_upstream_that_thought_and_then_failed_is_not_asked_again(client, monkeypatch):
     monkeypatch.setattr(http1, "STALE_WITHIN", 0.0)
     talk, heard = scripted([OK, b""], [OK])

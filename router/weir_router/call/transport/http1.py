@@ -36,6 +36,12 @@ STALE_WITHIN = 1.0
 close that crosses our request on its way is seen within a round trip.
 """
 
+IDLE_CLOSED = 1.0
+"""Seconds without use before which no server closes a connection for being idle (Gunicorn after 2 s, Node and uvicorn
+after 5, nginx after 75). One that breaks sooner has not crossed such a close: that is a failure, of which the backend's
+health must hear.
+"""
+
 
 class Exchange:
     """One request's answer as it comes; a `Response` once `begun`."""
@@ -180,7 +186,8 @@ class Connection(asyncio.Protocol):
                 await exchange.change()
         except BaseException:
             now = asyncio.get_running_loop().time()
-            self.stale = self.closed() and self._uses > 1 and not self._heard and now - started < STALE_WITHIN
+            was_idle = self._uses > 1 and started - self.idle_since >= IDLE_CLOSED
+            self.stale = self.closed() and was_idle and not self._heard and now - started < STALE_WITHIN
             self.abort()
             raise
         return exchange

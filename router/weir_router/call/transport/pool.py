@@ -3,10 +3,11 @@
 
 With aiohttp's client session a request costs twice as much CPU; this does what an LLM upstream needs, and nothing else.
 
-A connection that was used before may be closed by the upstream while our request is on its way (keep-alive has a
-limit on both sides). When one breaks at once and before any byte of an answer, the request is sent once more, on a
-fresh connection. That is no retry in the sense of `call.failover`: such a request was most likely never read, no answer
-of it has begun, and a fresh connection that breaks in the same way is a failure like any other.
+A connection that has been idle for a while may be closed by the upstream while our request is on its way (keep-alive
+has a limit on both sides). When such a one breaks at once and before any byte of an answer, the request is sent once
+more, on a fresh connection. That is no retry in the sense of `call.failover`: such a request was most likely never
+read, and no answer of it has begun. A connection that is fresh, or was used just now, and breaks in the same way is a
+failure like any other: were it hidden here, the breaker would never hear of an upstream that resets.
 """
 
 from __future__ import annotations

@@ -1,0 +1,55 @@
+"""429s as evidence that a backend refuses everything, and not only what is too much for it. Used by `health.breaker`
+alone.
+
+A backend at its rate limit still serves its part, so some 429s say nothing against it, nor do many in one burst. What
+tells the two apart is that *nothing* is let through: ten attempts that started one after another were all refused, and
+for a second none that started meanwhile was served. An attempt that has not been answered yet ends the row as well,
+since refusals come at once: it was most likely let through.
+"""
+
+from __future__ import annotations
+
+ROW = 10
+"""Refusals in a row that are believed: one that lets through every other request shows ten once in a thousand times."""
+REFUSING = 1.0
+"""Seconds in which nothing was served: providers may enforce a limit per minute by the second, so whatever serves its
+part lets somebody through within this time. A burst of requests alone is over sooner.
+"""
+KEPT = 4 * ROW
+"""Refusals that are kept to look for a row among them: answers may overtake each other."""
+
+
+class Refusals:
+    """The latest 429s that no later success has refuted, by the attempts' numbers in the order of starting."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, float] = {}  # number -> when
+        self._first, self._since = 0, 0.0  # of all that are not refuted, whether or not they are kept
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.told = {}
+
+    def served(self, number: int) -> None:
+        """This attempt was let through: what was refused before it started says nothing any more."""
+        if number < self._first:
+            return
+        self.told = {n: at for n, at in self.told.items() if n > number}
+        if self.told:
+            self._first, self._since = next(iter(self.told.items()))
+
+    def all_refused(self, number: int, now: float) -> bool:
+        """Takes one, and says whether the backend refuses everything."""
+        if not self.told:
+            self._first, self._since = number, now
+        self.told[number] = now
+        if len(self.told) > KEPT:
+            del self.told[next(iter(self.told))]
+        if now - self._since < REFUSING:
+            return False
+        first = last = number
+        while first - 1 in self.told:
+            first -= 1
+        while last + 1 in self.told:
+            last += 1
+        return last - first + 1 >= ROW
