@@ -187,14 +187,19 @@ def weir(
 def pod(
     folder: Path, upstream: int, key_hash: str, compiled: Path | None = None
 ) -> contextlib.AbstractContextManager[Process]:
-    """The same as a gateway's pod runs it: `weir router` on what the operator publishes, mounted."""
+    """The same as a gateway's pod runs it: `weir router` on what the operator publishes, mounted, with the client of a
+    config server; there is none.
+    """
     manifests = _saved(folder, [_key(key_hash), *_tiers_and_policies(upstream)])
     config = compile_config(load(manifests).observed, catalogue=Catalogue.load(), now=time.time())
     mounted = folder / "mounted"
     mounted.mkdir(exist_ok=True)
     for name, content in publication(config, 1, names=Names("bench")).files.items():
         (mounted / name).write_bytes(content)
-    return _serving(folder, compiled, "router", "--config-dir", str(mounted))
+    token = folder / "token"
+    token.write_text("none")
+    server = ("--config-server", f"http://127.0.0.1:{free_port()}", "--token-file", str(token))
+    return _serving(folder, compiled, "router", "--config-dir", str(mounted), *server)
 
 
 def _saved(folder: Path, resources: Sequence[Mapping[str, object]]) -> Path:

@@ -1,19 +1,17 @@
-"""The `weir` command with one command of `main.ALONE` in it, which is in `weir_cli.app` too. Holds no logic."""
+"""`weir up` without the imports of all other commands, which would take 11 MB and a fifth of a second of it. It is in
+`weir_cli.app` too. Used by `main`; holds no logic.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import typer
 
+from weir_cli.up import up
 
-def app_of(command: str, module: str) -> typer.Typer:
-    """`weir` with `command`, the function of that name in `module`, and without the imports of all others."""
-    app = typer.Typer(name="weir", rich_markup_mode="rich", pretty_exceptions_show_locals=False)
-    app.callback()(_options)  # without one, typer takes a single command for the whole program
-    app.command()(getattr(import_module(module), command))
-    return app
+app = typer.Typer(name="weir", rich_markup_mode="rich", pretty_exceptions_show_locals=False)
+app.command()(up)
 
 
-def _options() -> None:
-    """None here: `weir --help` and `weir --version` are of the whole."""
+@app.callback()  # without one, typer takes a single command for the whole program
+def options() -> None:
+    """None: `weir --help` and `weir --version` are of the whole."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from weir_cli import key
+from weir_cli import key, router_command, sidecar
 from weir_cli.breakglass.override import override
 from weir_cli.breakglass.pause import pause, resume
 from weir_cli.catalogue_command import catalogue
@@ -16,8 +16,6 @@ from weir_cli.doctor.command import doctor
 from weir_cli.explain import explain
 from weir_cli.import_litellm import litellm
 from weir_cli.operator_command import operator
-from weir_cli.router_command import router
-from weir_cli.sidecar import sidecar
 from weir_cli.sim.command import sim
 from weir_cli.status.command import status
 from weir_cli.up import up
@@ -38,8 +36,20 @@ imports.command("litellm")(litellm)
 IN_CLUSTERS = (status, doctor, diff, pause, resume, override)
 """What `kubectl weir` is for, beside `explain`."""
 
-for command in (up, demo, validate, explain, catalogue, sim, router, sidecar, operator, *IN_CLUSTERS):
+IN_PODS = {"router": router_command, "sidecar": sidecar}
+"""Commands with parsers of their own, which `main` runs without this module."""
+
+
+def _in_pod(context: typer.Context) -> None:
+    IN_PODS[context.info_name or ""].main(context.args)
+
+
+for command in (up, demo, validate, explain, catalogue, sim, operator, *IN_CLUSTERS):
     app.command()(command)
+for name, module in IN_PODS.items():
+    as_it_is = {"allow_extra_args": True, "ignore_unknown_options": True}
+    summary = module.HELP.strip().splitlines()[0]
+    app.command(name, help=summary, add_help_option=False, context_settings=as_it_is)(_in_pod)
 app.add_typer(key.app, name="key")
 app.add_typer(imports, name="import")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from weir_cli.output import Exit, fail
-from weir_cli.process import address, calm_collector, log_as_json
+from weir_cli.output import Exit, address, fail
+from weir_cli.process import calm_collector, log_as_json
 
 if TYPE_CHECKING:
     from weir_operator import inject

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from weir_cli.process import UNUSABLE, host_and_port
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -21,7 +23,7 @@ class Exit(IntEnum):
 
     OK = 0
     PROBLEMS = 1  # it ran, and what it looked at has errors
-    USAGE = 2  # it could not run: wrong arguments, a file that is not there
+    USAGE = UNUSABLE  # also where a file is not there
 
 
 class Format(StrEnum):
@@ -40,3 +42,11 @@ def fail(message: str, code: Exit = Exit.USAGE) -> typer.Exit:
     """Prints `message` on stderr; raise what this gives back."""
     errors.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(code)
+
+
+def address(text: str) -> tuple[str, int]:
+    """An option `HOST:PORT` as a pair. Raises `typer.BadParameter`."""
+    try:
+        return host_and_port(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

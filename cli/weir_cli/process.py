@@ -1,6 +1,6 @@
 """What commands that serve have in common: addresses, signals, logs, the garbage collector, and a router's life.
 
-It imports little: `weir router` and `weir sidecar` run beside every application.
+It imports little, and no typer: `weir router` and `weir sidecar` run beside every application.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import socket
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import typer
 import uvloop
 
-from weir_cli.output import errors, fail
 from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.record.lines import Lines
@@ -33,14 +31,11 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-MaxInFlight = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        envvar="WEIR_MAX_IN_FLIGHT",
-        help="Requests served at once; more wait for a few seconds, and are then refused.",
-    ),
-]
+MAX_IN_FLIGHT_VARIABLE = "WEIR_MAX_IN_FLIGHT"
+"""Of the environment: what `--max-in-flight` is where it is not given."""
+
+UNUSABLE = 2
+"""Exit code where it could not run: wrong arguments, an address that is in use."""
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 50)
 """Allocations before a young collection, and collections before an older one: requests free nearly all they make."""
@@ -50,11 +45,11 @@ AT_ONCE = (0.0, 0.0)
 """Seconds until a load is told: looks are spread already."""
 
 
-def address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` as a pair. Raises `typer.BadParameter`."""
+def host_and_port(text: str) -> tuple[str, int]:
+    """`HOST:PORT` as a pair. Raises `ValueError`."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise typer.BadParameter(f"{text!r} is not HOST:PORT, e.g. 127.0.0.1:8080")
+        raise ValueError(f"{text!r} is not HOST:PORT, e.g. 127.0.0.1:8080")
     return host.strip("[]"), int(port)
 
 
@@ -106,9 +101,13 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
         calm_collector()
         uvloop.run(serving)
     except OSError as error:
-        raise fail(
-            f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
-        ) from error
+        print(f"error: {cannot_listen(error)}", file=sys.stderr)
+        raise SystemExit(UNUSABLE) from error
+
+
+def cannot_listen(error: OSError) -> str:
+    """What to say, and what to do."""
+    return f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
 
 
 async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
@@ -118,11 +117,8 @@ async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     async with router, asyncio.TaskGroup() as tasks:
-        errors.print(
-            f"Serving callers on {router.url}, metrics and state on {router.admin_url}.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        serving = f"Serving callers on {router.url}, metrics and state on {router.admin_url}."
+        print(serving, file=sys.stderr, flush=True)
         watching = [tasks.create_task(source) for source in sources]
         await stopped.wait()
         for task in watching:

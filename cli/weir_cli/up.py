@@ -12,8 +12,8 @@ import typer
 import uvloop
 from rich.markup import escape
 
-from weir_cli.output import Exit, errors, fail
-from weir_cli.process import STOP_SIGNALS, MaxInFlight, address, calm_collector, log_to_stdout
+from weir_cli.output import Exit, address, errors, fail
+from weir_cli.process import MAX_IN_FLIGHT_VARIABLE, STOP_SIGNALS, calm_collector, cannot_listen, log_to_stdout
 from weir_cli.watch import saves
 from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
 from weir_router.admit.queue import MAX_IN_FLIGHT
@@ -39,7 +39,14 @@ def up(
         bool, typer.Option("--require-keys", help="Refuse callers without a key made by `weir key create`.")
     ] = False,
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
-    max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
+    max_in_flight: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            envvar=MAX_IN_FLIGHT_VARIABLE,
+            help="Requests served at once; more wait for a few seconds, and are then refused.",
+        ),
+    ] = MAX_IN_FLIGHT,
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
 ) -> None:
     """Runs the router on a directory of manifests, and reloads it on every save.
@@ -64,9 +71,7 @@ def up(
         calm_collector()
         uvloop.run(session.run(router, workspace))
     except OSError as error:
-        raise fail(
-            f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
-        ) from error
+        raise fail(cannot_listen(error)) from error
 
 
 class Session:

@@ -14,6 +14,7 @@ LISTENS = {"--listen": "127.0.0.1:0", "--admin": "127.0.0.1:0"}
 TRACED = {"PYTHONPROFILEIMPORTTIME": "1", "http_proxy": "", "https_proxy": ""}  # the lower case counts
 AIOHTTP, TOKENS = "aiohttp", {"cryptography", "jwt"}
 OPERATOR = {"weir_operator", "yaml", "watchfiles", "anyio"}
+TYPER = {"typer", "rich", "pydantic"}
 OTHERS = {"kopf", "kubernetes", "weir_cli.app", "weir_cli.demo", "weir_cli.sim", "weir_cli.status"}
 
 
@@ -32,11 +33,11 @@ def mounted(tmp_path: Path) -> list[str]:
     return ["--config-dir", str(tmp_path / "config"), *(it for pair in LISTENS.items() for it in pair)]
 
 
-def test_a_router_with_mounted_files_alone_has_no_http_client_and_no_compiler(mounted: list[str]):
+def test_a_router_with_mounted_files_alone_has_no_http_client_no_typer_and_no_compiler(mounted: list[str]):
     with running("router", *mounted, env=TRACED) as command:
         found = imported(command)
     assert "weir_router.call.transport.pool" in found
-    assert not found & {AIOHTTP, *TOKENS, *OPERATOR, *OTHERS}
+    assert not found & {AIOHTTP, *TOKENS, *TYPER, *OPERATOR, *OTHERS}
 
 
 def test_one_that_has_a_config_server_has_the_client_before_callers_come(mounted: list[str], tmp_path: Path):
@@ -45,7 +46,7 @@ def test_one_that_has_a_config_server_has_the_client_before_callers_come(mounted
     with running("router", *mounted, *access, env=TRACED) as command:
         found = imported(command)
     assert AIOHTTP in found
-    assert not found & {*TOKENS, *OPERATOR, *OTHERS}
+    assert not found & {*TOKENS, *TYPER, *OPERATOR, *OTHERS}
 
 
 def test_one_behind_a_proxy_too(mounted: list[str]):

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from cli.shell import Gateway, http, policy, running, save, tier, until, weir
 from support.published import Volume, published
+from weir_cli.app import app
 from weir_cli.sim import SimModel, SimulatorThread
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Compiled, compile_config
@@ -117,3 +119,29 @@ def test_an_address_in_use_is_exit_2(tmp_path: Path):
     with serving(tmp_path) as gateway:
         taken = gateway.url.removeprefix("http://")
         assert weir("router", "--config-dir", tmp_path, "--listen", taken, "--admin", "127.0.0.1:0").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "the following arguments are required: --config-dir"),
+        (("--config-dir", "x", "--listen", "nowhere"), "'nowhere' is not HOST:PORT"),
+        (("--config-dir", "x", "--grace", "-1"), "--grace: -1 is not at least 0"),
+        (("--config-dir", "x", "--max-in-flight", "many"), "--max-in-flight: 'many' is not a number"),
+        (("--config-dir", "x", "--conf", "y"), "unrecognized arguments: --conf"),
+    ],
+)
+def test_wrong_options_are_said(options: tuple[str, ...], said: str):
+    done = weir("router", *options)
+    assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_how_many_requests_it_serves_at_once_may_come_from_the_environment():
+    done = weir("router", "--config-dir", "x", env={"WEIR_MAX_IN_FLIGHT": "0"})
+    assert (done.returncode, "--max-in-flight: 0 is not at least 1" in done.stderr) == (2, True)
+
+
+def test_all_of_weir_has_it_too():
+    done = CliRunner().invoke(app, ["router", "--help"])
+    assert (done.exit_code, "usage: weir router" in done.stdout) == (0, True)
+    assert "Runs the router on published config" in CliRunner(env={"COLUMNS": "200"}).invoke(app, ["--help"]).stdout

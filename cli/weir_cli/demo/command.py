@@ -20,8 +20,8 @@ from rich.live import Live
 from weir_cli.demo.prompts import Shot, shots
 from weir_cli.demo.screen import screen
 from weir_cli.demo.tally import Tally
-from weir_cli.output import Exit, Format, console, errors, fail, print_json
-from weir_cli.process import STOP_SIGNALS, address
+from weir_cli.output import Exit, Format, address, console, errors, fail, print_json
+from weir_cli.process import STOP_SIGNALS
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
 from weir_cli.workspace import Workspace, open_workspace

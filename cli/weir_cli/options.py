@@ -1,0 +1,56 @@
+"""The command line of what runs in pods, `weir router` and `weir sidecar`. The standard library's: typer, with pydantic
+and rich behind it, would take 14 MB and a quarter of a second of every pod, for a few options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from inspect import cleandoc
+from typing import TypeVar
+
+from weir_cli.process import host_and_port
+
+T = TypeVar("T", int, float)
+
+
+def parser_of(command: str, text: str) -> argparse.ArgumentParser:
+    """For `weir COMMAND`; `text` is its help. What is wrong it says on stderr, and ends with exit code 2."""
+    return argparse.ArgumentParser(
+        prog=f"weir {command}",
+        description=cleandoc(text),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # an option that comes later must not change what is written today
+    )
+
+
+def address(text: str) -> tuple[str, int]:
+    """The type of an option that is an address."""
+    try:
+        return host_and_port(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def number(kind: type[T], least: T, most: float = math.inf) -> Callable[[str], T]:
+    """The type of an option that is a number from `least` to `most`."""
+
+    def read(text: str) -> T:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not least <= value <= most:
+            bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
+        return value
+
+    return read
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """`--log` and `--no-log`."""
+    parser.add_argument(
+        "--log", action=argparse.BooleanOptionalAction, default=True, help="One JSON line per request on stdout."
+    )
