@@ -14,6 +14,9 @@ from weir_cli.process import host_and_port
 
 T = TypeVar("T", int, float)
 
+HOST_PORT = "HOST:PORT"
+"""What help shows for an address."""
+
 
 def parser_of(command: str, text: str) -> argparse.ArgumentParser:
     """For `weir COMMAND`; `text` is its help. What is wrong it says on stderr, and ends with exit code 2."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weir_cli.early import LOCALHOST, opened
-from weir_cli.options import add_log, address, number, parser_of
+from weir_cli.options import HOST_PORT, add_log, address, number, parser_of
 from weir_cli.process import log_to_stdout, poll, run, serve
 from weir_router.app import Router
 from weir_router.config.access import Access
@@ -83,12 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--port",
         type=number(int, 0, 65535),
+        metavar="NUMBER",
         default=18080,
         help="Where the application connects, on localhost; default: %(default)s.",
     )
     add(
         "--admin",
         type=address,
+        metavar=HOST_PORT,
         default="0.0.0.0:18090",
         help="Where /metrics, /state, /healthz and /readyz are; default: %(default)s.",
     )
