@@ -1,0 +1,115 @@
+/* Inline caches for compiled code: what CPython's own specialised instructions (PEP 659) do for interpreted code.
+ *
+ * mypyc asks the interpreter anew at every use of an attribute, method or global whose type it does not know natively:
+ * some 160 instructions each, 600 times per request. Here each place in the code remembers what it found last, and the
+ * version of the type or dict that it found it in; both get a new version, unique in the process, whenever they change.
+ *
+ * `hack/compile` includes this in the C that mypyc makes, and puts these names where the names looked up are constants.
+ * Other Pythons than 3.11, whose versions are not laid out like this, get the calls that mypyc made.
+ */
+#include <structmember.h>
+
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+
+/* No type has this version: the counter stops before it. */
+#define INLINE_NONE 0xffffffffu
+
+typedef struct {
+    uint64_t version; /* of the dict */
+    PyObject *value;  /* borrowed: the dict keeps it as long as it has this version */
+} InlineGlobal;
+
+static CPy_NOINLINE PyObject *Inline_FindGlobal(PyObject *globals, PyObject *name, InlineGlobal *cache) {
+    PyObject *value = CPyDict_GetItem(globals, name);
+    if (value != NULL) {
+        cache->version = ((PyDictObject *)globals)->ma_version_tag;
+        cache->value = value;
+    }
+    return value;
+}
+
+static inline PyObject *Inline_Global(PyObject *globals, PyObject *name, InlineGlobal *cache) {
+    if (likely(((PyDictObject *)globals)->ma_version_tag == cache->version)) return Py_NewRef(cache->value);
+    return Inline_FindGlobal(globals, name, cache);
+}
+
+#define Inline_GetGlobal(globals, name) ({ static InlineGlobal cache; Inline_Global((globals), (name), &cache); })
+
+typedef struct {
+    unsigned int version; /* of the object's type */
+    Py_ssize_t offset;    /* of the slot in the object */
+    InlineGlobal global;  /* if the object is a module */
+} InlineSlot;
+
+/* The descriptor that `name` is in the type of `obj`, if what the type says goes before what the object has; borrowed. */
+static PyObject *Inline_Descriptor(PyObject *obj, PyObject *name) {
+    PyTypeObject *type = Py_TYPE(obj);
+    if (type->tp_getattro != PyObject_GenericGetAttr) return NULL;
+    PyObject *found = _PyType_Lookup(type, name);
+    return PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG) ? found : NULL;
+}
+
+static CPy_NOINLINE PyObject *Inline_FindSlot(PyObject *obj, PyObject *name, InlineSlot *cache) {
+    if (PyModule_CheckExact(obj)) {
+        PyObject *globals = PyModule_GetDict(obj);
+        if (((PyDictObject *)globals)->ma_version_tag == cache->global.version) return Py_NewRef(cache->global.value);
+        if (PyDict_Contains(globals, name) > 0) return Inline_FindGlobal(globals, name, &cache->global);
+        return PyObject_GetAttr(obj, name);
+    }
+    PyObject *found = Inline_Descriptor(obj, name);
+    if (found != NULL && Py_IS_TYPE(found, &PyMemberDescr_Type)) {
+        struct PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+        if (member->type == T_OBJECT_EX && !(member->flags & READ_RESTRICTED)) {
+            cache->version = Py_TYPE(obj)->tp_version_tag;
+            cache->offset = member->offset;
+        }
+    }
+    return PyObject_GetAttr(obj, name);
+}
+
+static inline PyObject *Inline_Slot(PyObject *obj, PyObject *name, InlineSlot *cache) {
+    if (likely(Py_TYPE(obj)->tp_version_tag == cache->version)) {
+        PyObject *value = *(PyObject **)((char *)obj + cache->offset);
+        if (likely(value != NULL)) return Py_NewRef(value);
+    }
+    return Inline_FindSlot(obj, name, cache);
+}
+
+#define Inline_GetAttr(obj, name) ({ static InlineSlot cache = {INLINE_NONE, 0, {0, NULL}}; Inline_Slot((obj), (name), &cache); })
+
+typedef struct {
+    unsigned int version; /* of the object's type */
+    PyObject *method;     /* the type's, unbound; the type keeps it as long as it has this version */
+} InlineMethod;
+
+static CPy_NOINLINE PyObject *Inline_FindMethod(
+    PyObject *name, PyObject *const *args, size_t count, PyObject *keywords, InlineMethod *cache) {
+    PyObject *found = Inline_Descriptor(args[0], name);
+    if (found != NULL && Py_TYPE(args[0])->tp_dictoffset == 0
+        && PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
+        cache->version = Py_TYPE(args[0])->tp_version_tag;
+        cache->method = found;
+    }
+    return PyObject_VectorcallMethod(name, args, count, keywords);
+}
+
+static inline PyObject *Inline_Method(
+    PyObject *name, PyObject *const *args, size_t count, PyObject *keywords, InlineMethod *cache) {
+    if (unlikely(Py_TYPE(args[0])->tp_version_tag != cache->version))
+        return Inline_FindMethod(name, args, count, keywords, cache);
+    PyObject *method = Py_NewRef(cache->method);
+    PyObject *result = PyObject_Vectorcall(method, args, count & ~PY_VECTORCALL_ARGUMENTS_OFFSET, keywords);
+    Py_DECREF(method);
+    return result;
+}
+
+#define Inline_CallMethod(name, args, count, keywords) \
+    ({ static InlineMethod cache = {INLINE_NONE, NULL}; Inline_Method((name), (args), (count), (keywords), &cache); })
+
+#else
+
+#define Inline_GetAttr(obj, name) PyObject_GetAttr((obj), (name))
+#define Inline_CallMethod(name, args, count, keywords) PyObject_VectorcallMethod((name), (args), (count), (keywords))
+#define Inline_GetGlobal(globals, name) CPyDict_GetItem((globals), (name))
+
+#endif
