@@ -179,7 +179,8 @@ class Attempt:
             await self._take_whole(response)
 
     async def _take_whole(self, response: Response) -> None:
-        raw = await self._watchdog.waits_for(response.read_all())
+        rest = response.read_all()
+        raw = await (rest if response.ended() else self._watchdog.waits_for(rest))
         try:
             payload = loads(raw)
         except ValueError as error:

@@ -8,6 +8,7 @@ deterministic. It looks at structure only and promises nothing about any model's
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from operator import itemgetter
 
 from weir_router.classify.features import extract
@@ -76,7 +77,12 @@ def _reason(found: Complexity, added: list[tuple[float, Term]], features: Featur
     if features.pleasantry:
         return "a greeting or thanks and nothing else"
     strongest = sorted(added, key=_AMOUNT, reverse=True)[:REASONS_SHOWN]
-    named = ", ".join([term.name.format(term.value(features)) for _, term in strongest])
+    named = ", ".join([_named(term, term.value(features)) for _, term in strongest])
     if found is Complexity.SIMPLE:
         return f"few signs of difficulty: {named}" if named else "no signs of difficulty"
     return named
+
+
+@lru_cache(maxsize=1_000)  # formatting costs ten times as much, and most counts are small
+def _named(term: Term, value: int) -> str:
+    return term.name.format(value)

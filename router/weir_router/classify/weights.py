@@ -10,20 +10,30 @@ a bound is wanted (length alone: Moderate at most; not read to the end: never Si
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from weir_router.classify.prompt import Features
 
 
-class Term(NamedTuple):
+class Term:
     """One addend of the score."""
 
-    name: str  # as the reason shows it; {} takes the value
-    value: Callable[[Features], int]
-    weight: float
-    cap: int  # larger values count as this
-    unit: int = 1  # the value that adds one weight
-    of_conversation: bool = False  # not of the last turn itself: left out when that only greets or thanks
+    __slots__ = ("cap", "name", "of_conversation", "unit", "value", "weight")
+
+    def __init__(
+        self,
+        name: str,
+        value: Callable[[Features], int],
+        weight: float,
+        cap: int,
+        unit: int = 1,
+        of_conversation: bool = False,
+    ) -> None:
+        self.name = name  # as the reason shows it; {} takes the value
+        self.value = value
+        self.weight = weight
+        self.cap = cap  # larger values count as this
+        self.unit = unit  # the value that adds one weight
+        self.of_conversation = of_conversation  # not of the last turn itself: left out when that only greets or thanks
 
 
 TERMS: tuple[Term, ...] = (

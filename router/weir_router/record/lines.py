@@ -63,8 +63,8 @@ class Lines:
 
     def _written(self) -> None:
         self._under_way = bool(self._waiting)
-        if self._under_way:
-            self._hand_over()
+        if self._under_way and self._loop is not None:
+            self._loop.call_later(FLUSH_EVERY, self._hand_over)  # not at once: each turn takes the interpreter's lock
 
     def _taken(self) -> bytes:
         waiting, self._waiting, self._size = self._waiting, [], 0

@@ -27,7 +27,7 @@ _ids = random.Random()
 
 def new_request_id() -> str:
     """An id for the log and the caller; 64 random bits. It grants nothing, so no system call is made for it."""
-    return f"weir-{_ids.getrandbits(64):016x}"
+    return "weir-" + _ids.getrandbits(64).to_bytes(8, "big").hex()
 
 
 def dialect_of(headers: Mapping[str, str]) -> Dialect:
@@ -37,17 +37,21 @@ def dialect_of(headers: Mapping[str, str]) -> Dialect:
 
 def way(record: RequestRecord) -> dict[str, str]:
     """Headers that say which way the request took."""
-    values = {
-        "x-weir-request-id": record.id,
-        "x-weir-policy": record.policy,
-        "x-weir-route": record.route,
-        "x-weir-tier": record.tier,
-        "x-weir-backend": record.backend,
-        "x-weir-complexity": record.complexity,
-        "x-weir-reason": f"{record.diverted}; {record.reason}" if record.diverted else record.reason,
-        "x-weir-attempts": str(len(record.attempts)) if record.attempts else None,
-    }
-    return {name: value for name, value in values.items() if value}
+    reason = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
+    headers = {"x-weir-request-id": record.id}
+    for name, value in (
+        ("x-weir-policy", record.policy),
+        ("x-weir-route", record.route),
+        ("x-weir-tier", record.tier),
+        ("x-weir-backend", record.backend),
+        ("x-weir-complexity", record.complexity),
+        ("x-weir-reason", reason),
+    ):
+        if value:
+            headers[name] = value
+    if record.attempts:
+        headers["x-weir-attempts"] = str(len(record.attempts))
+    return headers
 
 
 def json_answer(status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:

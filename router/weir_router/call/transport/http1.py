@@ -13,7 +13,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from weir_router.call.transport.base import READ_BUFFER, Receive, failed, read_whole
+from weir_router.call.transport.base import MAX_WHOLE_ANSWER, READ_BUFFER, Receive, failed, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_HEAD = 64 * 1024
@@ -73,7 +73,7 @@ class Exchange:
 
     async def change(self) -> None:
         """Waits until something has."""
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._connection.loop.create_future()
         try:
             await self._waiter
         finally:
@@ -94,7 +94,7 @@ class Exchange:
         if self.parts:
             self._connection.drained()
         self._receive = receive
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        self._waiter = waiter = self._connection.loop.create_future()
         try:
             self._hand_out(receive, waiter)
             await waiter
@@ -133,6 +133,8 @@ class Exchange:
         self._connection.hold(held)
 
     async def read_all(self) -> bytes:
+        if self.complete and self.held <= MAX_WHOLE_ANSWER:  # a short answer: it came with its headers
+            return await self.read()
         return await read_whole(self)
 
     def ended(self) -> bool:
@@ -153,7 +155,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, free: Callable[[Connection], None]) -> None:
         """`free` is called whenever it can take an exchange again."""
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()  # remembered: asking for it makes a system call
+        self.lost: asyncio.Future[None] = self.loop.create_future()
         self.opened_at = 0.0  # of the loop's time
         self.idle_since = 0.0
         self.stale = False  # it was closed under a request that was most likely never read
@@ -177,7 +180,7 @@ class Connection(asyncio.Protocol):
         self._heard = self._sent = self._reusable = False
         self._head_bytes = self._head_count = self._apart_from_body = 0
         exchange = self._exchange = Exchange(self)
-        started = asyncio.get_running_loop().time()
+        started = self.loop.time()
         try:
             await self._send(exchange, head, body)
             while not exchange.begun:
@@ -185,7 +188,7 @@ class Connection(asyncio.Protocol):
                     raise exchange.broken
                 await exchange.change()
         except BaseException:
-            now = asyncio.get_running_loop().time()
+            now = self.loop.time()
             was_idle = self._uses > 1 and started - self.idle_since >= IDLE_CLOSED
             self.stale = self.closed() and was_idle and not self._heard and now - started < STALE_WITHIN
             self.abort()

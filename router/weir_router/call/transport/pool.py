@@ -23,6 +23,7 @@ from typing import NamedTuple
 from aiohappyeyeballs import start_connection
 from yarl import URL
 
+from weir_router import header
 from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import ENCODINGS, Inflated
@@ -82,11 +83,12 @@ def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
     """A request's head. Raises `ValueError` for a header that would break out of its line."""
     fields = {**OWN_HEADERS, **headers} if not OWN_HEADERS.keys().isdisjoint(headers) else headers
     own = "" if fields is not headers else _OWN_LINES
-    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-    if lines.count("\n") != len(fields) or lines.count("\r") != len(fields) or "\0" in lines:
+    lines = header.lines(fields)
+    if lines is None:
         raise ValueError("a header holds a line break")
     # A caller's header that is no UTF-8 goes on as the bytes that it came as.
-    return f"{target.start}{own}{lines}content-length: {length}\r\n\r\n".encode(errors="surrogateescape")
+    head = "".join((target.start, own, lines, "content-length: ", str(length), "\r\n\r\n"))
+    return head.encode(errors="surrogateescape")
 
 
 class Http1Transport:

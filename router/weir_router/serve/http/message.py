@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
+from weir_router import header
+
 
 class Answer:
     """A whole answer."""
@@ -63,8 +65,8 @@ Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
 
 
 def fields(pairs: Mapping[str, str]) -> bytes:
-    """Header lines. A line break in a value, which would begin a header of somebody else's choice, becomes a space."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in pairs.items()])
-    if lines.count("\n") != len(pairs) or lines.count("\r") != len(pairs):
-        return fields({name: " ".join(value.splitlines()) for name, value in pairs.items()})
+    """Header lines. A line break in a value becomes a space."""
+    lines = header.lines(pairs)
+    if lines is None:
+        return fields({name: " ".join(value.replace("\0", " ").splitlines()) for name, value in pairs.items()})
     return lines.encode("ascii", "replace")

@@ -35,6 +35,13 @@ static inline PyObject *Inline_Global(PyObject *globals, PyObject *name, InlineG
 
 #define Inline_GetGlobal(globals, name) ({ static InlineGlobal cache; Inline_Global((globals), (name), &cache); })
 
+static PyObject *Inline_FromModule(PyObject *module, PyObject *name, InlineGlobal *cache) {
+    PyObject *globals = PyModule_GetDict(module);
+    if (likely(((PyDictObject *)globals)->ma_version_tag == cache->version)) return Py_NewRef(cache->value);
+    if (PyDict_Contains(globals, name) > 0) return Inline_FindGlobal(globals, name, cache);
+    return PyObject_GetAttr(module, name);
+}
+
 typedef struct {
     unsigned int version; /* of the object's type */
     Py_ssize_t offset;    /* of the slot in the object */
@@ -50,12 +57,7 @@ static PyObject *Inline_Descriptor(PyObject *obj, PyObject *name) {
 }
 
 static CPy_NOINLINE PyObject *Inline_FindSlot(PyObject *obj, PyObject *name, InlineSlot *cache) {
-    if (PyModule_CheckExact(obj)) {
-        PyObject *globals = PyModule_GetDict(obj);
-        if (((PyDictObject *)globals)->ma_version_tag == cache->global.version) return Py_NewRef(cache->global.value);
-        if (PyDict_Contains(globals, name) > 0) return Inline_FindGlobal(globals, name, &cache->global);
-        return PyObject_GetAttr(obj, name);
-    }
+    if (PyModule_CheckExact(obj)) return Inline_FromModule(obj, name, &cache->global);
     PyObject *found = Inline_Descriptor(obj, name);
     if (found != NULL && Py_IS_TYPE(found, &PyMemberDescr_Type)) {
         struct PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
@@ -75,20 +77,35 @@ static inline PyObject *Inline_Slot(PyObject *obj, PyObject *name, InlineSlot *c
     return Inline_FindSlot(obj, name, cache);
 }
 
-#define Inline_GetAttr(obj, name) ({ static InlineSlot cache = {INLINE_NONE, 0, {0, NULL}}; Inline_Slot((obj), (name), &cache); })
+#define Inline_GetAttr(obj, name) ({ static InlineSlot cache = {INLINE_NONE}; Inline_Slot((obj), (name), &cache); })
 
 typedef struct {
     unsigned int version; /* of the object's type */
-    PyObject *method;     /* the type's, unbound; the type keeps it as long as it has this version */
+    int without;          /* the object: a static method does not take it */
+    PyObject *method;     /* borrowed: the type keeps it as long as it has this version */
+    InlineGlobal global;  /* if the object is a module */
 } InlineMethod;
 
 static CPy_NOINLINE PyObject *Inline_FindMethod(
     PyObject *name, PyObject *const *args, size_t count, PyObject *keywords, InlineMethod *cache) {
+    if (PyModule_CheckExact(args[0])) {
+        PyObject *function = Inline_FromModule(args[0], name, &cache->global);
+        if (function == NULL) return NULL;
+        PyObject *result = PyObject_Vectorcall(function, args + 1, count - 1, keywords);
+        Py_DECREF(function);
+        return result;
+    }
+    PyTypeObject *type = Py_TYPE(args[0]);
     PyObject *found = Inline_Descriptor(args[0], name);
-    if (found != NULL && Py_TYPE(args[0])->tp_dictoffset == 0
-        && PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
-        cache->version = Py_TYPE(args[0])->tp_version_tag;
-        cache->method = found;
+    if (found != NULL && type->tp_dictoffset == 0) {
+        if (PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
+            *cache = (InlineMethod){type->tp_version_tag, 0, found};
+        } else if (Py_IS_TYPE(found, &PyStaticMethod_Type)) {
+            PyObject *function = Py_TYPE(found)->tp_descr_get(found, NULL, (PyObject *)type);
+            if (function == NULL) return NULL;
+            Py_DECREF(function); /* the static method keeps it */
+            *cache = (InlineMethod){type->tp_version_tag, 1, function};
+        }
     }
     return PyObject_VectorcallMethod(name, args, count, keywords);
 }
@@ -98,13 +115,19 @@ static inline PyObject *Inline_Method(
     if (unlikely(Py_TYPE(args[0])->tp_version_tag != cache->version))
         return Inline_FindMethod(name, args, count, keywords, cache);
     PyObject *method = Py_NewRef(cache->method);
-    PyObject *result = PyObject_Vectorcall(method, args, count & ~PY_VECTORCALL_ARGUMENTS_OFFSET, keywords);
+    if (cache->without) {
+        args += 1;
+        count -= 1;
+    } else {
+        count &= ~PY_VECTORCALL_ARGUMENTS_OFFSET;
+    }
+    PyObject *result = PyObject_Vectorcall(method, args, count, keywords);
     Py_DECREF(method);
     return result;
 }
 
 #define Inline_CallMethod(name, args, count, keywords) \
-    ({ static InlineMethod cache = {INLINE_NONE, NULL}; Inline_Method((name), (args), (count), (keywords), &cache); })
+    ({ static InlineMethod cache = {INLINE_NONE}; Inline_Method((name), (args), (count), (keywords), &cache); })
 
 #else
 
@@ -113,3 +136,14 @@ static inline PyObject *Inline_Method(
 #define Inline_GetGlobal(globals, name) CPyDict_GetItem((globals), (name))
 
 #endif
+
+/* What leads here is an error: such code is moved out of the way, so that what runs stands together in the caches. */
+#define WEIR_COLD __attribute__((cold))
+WEIR_COLD void CPy_AddTraceback(const char *, const char *, int, PyObject *);
+WEIR_COLD void CPy_TypeError(const char *, PyObject *);
+WEIR_COLD void CPy_TypeErrorTraceback(const char *, const char *, int, PyObject *, const char *, PyObject *);
+WEIR_COLD void CPy_AttributeError(const char *, const char *, const char *, const char *, int, PyObject *);
+WEIR_COLD static void CPy_DecRef(PyObject *);
+WEIR_COLD void CPyTagged_DecRef(CPyTagged);
+WEIR_COLD void CPyError_OutOfMemory(void);
+WEIR_COLD void PyErr_SetString(PyObject *, const char *);
