@@ -133,8 +133,8 @@ def _review_client(reviewer: Access) -> ReviewClient:
 def _callers(gateway: story.Gateway, complete: Complete) -> Routes:
     return Routes(
         {
-            ("POST", "/v1/chat/completions"): partial(complete, dialect=Dialect.OPENAI),
-            ("POST", "/v1/messages"): partial(complete, dialect=Dialect.ANTHROPIC),
+            ("POST", "/v1/chat/completions"): lambda request: complete(request, Dialect.OPENAI),
+            ("POST", "/v1/messages"): lambda request: complete(request, Dialect.ANTHROPIC),
             ("GET", story.MODELS_PATH): gateway.list_models,
             ("GET", story.MODELS_PATH + "/*"): gateway.list_models,
         },

@@ -38,20 +38,17 @@ def dialect_of(headers: Mapping[str, str]) -> Dialect:
 def way(record: RequestRecord) -> dict[str, str]:
     """Headers that say which way the request took."""
     reason = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
-    headers = {"x-weir-request-id": record.id}
-    for name, value in (
+    pairs = (
+        ("x-weir-request-id", record.id),
         ("x-weir-policy", record.policy),
         ("x-weir-route", record.route),
         ("x-weir-tier", record.tier),
         ("x-weir-backend", record.backend),
         ("x-weir-complexity", record.complexity),
         ("x-weir-reason", reason),
-    ):
-        if value:
-            headers[name] = value
-    if record.attempts:
-        headers["x-weir-attempts"] = str(len(record.attempts))
-    return headers
+        ("x-weir-attempts", str(len(record.attempts)) if record.attempts else None),
+    )
+    return {name: value for name, value in pairs if value}
 
 
 def json_answer(status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:

@@ -13,7 +13,8 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from weir_router.call.transport.base import MAX_WHOLE_ANSWER, READ_BUFFER, Receive, failed, read_whole
+from weir_router.call.transport import base
+from weir_router.call.transport.base import READ_BUFFER, Receive, failed, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_HEAD = 64 * 1024
@@ -133,7 +134,7 @@ class Exchange:
         self._connection.hold(held)
 
     async def read_all(self) -> bytes:
-        if self.complete and self.held <= MAX_WHOLE_ANSWER:  # a short answer: it came with its headers
+        if self.complete and self.held <= base.MAX_WHOLE_ANSWER:  # a short answer: it came with its headers
             return await self.read()
         return await read_whole(self)
 
