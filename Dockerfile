@@ -21,7 +21,7 @@ COPY requirements.txt ./
 RUN python3 -m venv --without-pip /opt/weir \
  && /build/bin/pip --python /opt/weir/bin/python install --require-hashes --only-binary :all: --requirement requirements.txt
 
-COPY hack/compile hack/
+COPY hack/compile hack/compiled.h hack/
 COPY router ./router
 RUN [ "$COMPILED" = no ] || /build/bin/python hack/compile --python /opt/weir/bin/python /compiled
 COPY . ./

@@ -1,0 +1,168 @@
+"""What compiled code has found once it finds anew when it has changed (`hack/compiled.h`)."""
+
+import importlib.machinery
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+HACK = Path(__file__).parents[2] / "hack"
+
+KNOBS = """
+size = 1
+
+def double(it):
+    return 2 * it
+"""
+
+SAMPLE = """
+from typing import Any
+
+import knobs
+
+LIMIT = 10
+
+def value(it: Any) -> Any:
+    return it.value
+
+def name(it: Any, *args: Any) -> Any:
+    return it.name(1)
+
+def limit() -> Any:
+    return LIMIT
+
+def size() -> Any:
+    return knobs.size
+
+def double() -> Any:
+    return knobs.double(4)
+"""
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    loader = importlib.machinery.SourceFileLoader("hack_compile", str(HACK / "compile"))
+    spec = importlib.util.spec_from_loader("hack_compile", loader)
+    assert spec is not None
+    compile_ = importlib.util.module_from_spec(spec)
+    loader.exec_module(compile_)
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "knobs.py").write_text(KNOBS)
+    (folder / "sample.py").write_text(SAMPLE)
+    compile_.extend(folder, ["sample.py"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        made = importlib.import_module("sample")
+        assert isinstance(made.__loader__, importlib.machinery.ExtensionFileLoader)
+        yield made
+    for module in ("sample", "knobs"):
+        del sys.modules[module]
+
+
+class One:
+    __slots__ = ("other", "value")
+
+    def name(self, it: int) -> tuple[str, int]:
+        return "one", it
+
+
+class Two:
+    __slots__ = ("value",)
+
+    @staticmethod
+    def name(it: int) -> tuple[str, int]:
+        return "two", it
+
+
+class Free:
+    """Has a dict."""
+
+    def name(self, it: int) -> tuple[str, int]:
+        return "free", it
+
+
+def with_value(it: Any, value: object) -> Any:
+    it.value = value
+    return it
+
+
+def test_slots_of_one_type_and_another(sample: Any) -> None:
+    for _ in range(3):
+        assert [sample.value(with_value(make(), make)) for make in (One, Two, Free)] == [One, Two, Free]
+
+
+def test_a_slot_that_is_empty_again(sample: Any) -> None:
+    it = with_value(One(), 1)
+    assert sample.value(it) == 1
+    del it.value
+    with pytest.raises(AttributeError, match="value"):
+        sample.value(it)
+
+
+def test_a_slot_that_becomes_a_property(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = with_value(One(), 1)
+    assert sample.value(it) == 1
+    monkeypatch.setattr(One, "value", property(lambda self: "other"))
+    assert sample.value(it) == "other"
+    monkeypatch.undo()
+    assert sample.value(it) == 1
+
+
+def test_methods_of_one_type_and_another_and_of_an_object(sample: Any) -> None:
+    own: Any = Free()
+    own.name = lambda it: ("own", it)
+    for _ in range(3):
+        assert [sample.name(it) for it in (One(), Two(), Free(), own)] == [
+            ("one", 1),
+            ("two", 1),
+            ("free", 1),
+            ("own", 1),
+        ]
+
+
+@pytest.mark.parametrize("of", [One, Two, Free])
+def test_a_method_that_is_replaced(sample: Any, monkeypatch: pytest.MonkeyPatch, of: Any) -> None:
+    assert sample.name(of())[1] == 1
+    monkeypatch.setattr(of, "name", lambda self, it: "replaced")
+    assert sample.name(of()) == "replaced"
+    monkeypatch.setattr(of, "name", staticmethod(lambda it: "static"))
+    assert sample.name(of()) == "static"
+    monkeypatch.undo()
+    assert sample.name(of())[1] == 1
+
+
+def test_a_type_that_takes_the_place_of_another(sample: Any) -> None:
+    for number in range(50):  # freed types' memory is used again
+        made = type(
+            "Made", (), {"__slots__": ("b", "value") if number % 2 else ("value",), "name": lambda self, it: it}
+        )
+        assert (sample.value(with_value(made(), number)), sample.name(made())) == (number, 1)
+
+
+def test_a_global_that_changes_and_goes(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sample.limit() == sample.limit() == 10
+    monkeypatch.setattr(sample, "LIMIT", 20)
+    assert sample.limit() == 20
+    monkeypatch.delattr(sample, "LIMIT")
+    with pytest.raises(KeyError):  # mypyc's stand-in for a NameError
+        sample.limit()
+
+
+def test_what_another_module_holds_changes_and_goes(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    knobs: ModuleType = sys.modules["knobs"]
+    assert (sample.size(), sample.double()) == (1, 8)
+    monkeypatch.setattr(knobs, "size", 2)
+    monkeypatch.setattr(knobs, "double", lambda it: it)
+    assert (sample.size(), sample.double()) == (2, 4)
+    monkeypatch.delattr(knobs, "size")
+    monkeypatch.delattr(knobs, "double")
+    for ask in (sample.size, sample.double):
+        with pytest.raises(AttributeError):
+            ask()
