@@ -30,7 +30,7 @@ from rich.table import Table
 
 from bench import life, plot, proxies
 from bench.load import Job, Outcome
-from bench.processes import COMPILED, KEY, Process, asked, load_of, simulator, weir
+from bench.processes import COMPILED, KEY, Process, asked, load_of, pod, simulator
 from weir_router.identify.keys import fingerprint
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,7 +58,7 @@ def main(
                 name: stack.enter_context(start(folder, sim.port)) for name, start in _wanted().items()
             }
             running |= {
-                name: stack.enter_context(weir(folder, sim.port, fingerprint(KEY), compiled))
+                name: stack.enter_context(pod(folder, sim.port, fingerprint(KEY), compiled))
                 for name, compiled in _routers().items()
             }
         except RuntimeError as error:

@@ -41,7 +41,7 @@ def measure(key: str, plain: str, streamed: str, compiled: Path | None, rate: fl
             for prefix, command in (("", pod), ("up_", weir)):
                 start, idle = _start(partial(command, folder, sim.port, fingerprint(key), compiled))
                 figures |= {f"{prefix}start_s": start, f"{prefix}idle_mb": idle}
-            with weir(folder, sim.port, fingerprint(key), compiled) as router:
+            with pod(folder, sim.port, fingerprint(key), compiled) as router:
                 figures |= _latency(sim, router, key, plain, rate)
                 direct, through = (
                     _gaps(it, key, body, many) for it, body in ((sim, _upstreams_own(streamed)), (router, streamed))
@@ -52,7 +52,7 @@ def measure(key: str, plain: str, streamed: str, compiled: Path | None, rate: fl
                     "gap_p99_added_ms": through["gap"] - direct["gap"],
                 }
                 figures["first_p99_added_ms"] = through["first"] - direct["first"]
-            with weir(folder, sim.port, fingerprint(key), compiled) as router:
+            with pod(folder, sim.port, fingerprint(key), compiled) as router:
                 figures |= asyncio.run(_open_streams(router, key, streamed, many))
     return figures
 

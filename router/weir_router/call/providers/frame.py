@@ -7,7 +7,9 @@ string. Three comparisons instead of a JSON parser's work.
 
 from __future__ import annotations
 
-_PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
+import re
+
+_plain = re.compile(rb"[ !#-\[\]-~]+").fullmatch
 """What stands for itself within a JSON string. Text beyond ASCII is for `skim`, which checks its encoding."""
 
 
@@ -24,7 +26,7 @@ class Frame:
         key = b'"%b":"' % name
         before, found, rest = part.partition(key)
         value = text.encode("utf-8", "replace")
-        if found and not value.translate(None, _PLAIN) and rest.startswith(value + b'"') and rest.find(key) < 0:
+        if found and _plain(value) is not None and rest.startswith(value + b'"') and rest.find(key) < 0:
             self._before, self._after = before + key, rest[len(value) :]
 
     def fits(self, part: bytes) -> bool:
@@ -32,5 +34,4 @@ class Frame:
         before, after = self._before, self._after
         if not before or not part.endswith(after) or not part.startswith(before):
             return False
-        text = part[len(before) : len(part) - len(after)]
-        return len(text) > 0 and not text.translate(None, _PLAIN)
+        return _plain(part, len(before), len(part) - len(after)) is not None
