@@ -240,7 +240,7 @@ class Gateway:
             policy, config.tiers, request, self._board.view(), self._clock.monotonic(), self._clock.wall(), self._rng
         )
         record.complexity, record.reason = complexity, reason
-        record.probability = round(classification.probability, 3)
+        record.probability = int(classification.probability * 1000 + 0.5) / 1000  # `round` goes by way of a text
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
         record.diverted = choice.reason if choice.diverted else None
         if policy.prompt_logging is not _NONE:
