@@ -1,7 +1,7 @@
 # One image, all roles: `weir operator`, `weir router`, `weir sim`. `make image` builds it.
 #
 # BASE may be any image with Python 3.11 or newer, its venv module and pip. Where it has neither a C compiler nor Debian's apt-get to
-# get one, COMPILED=no leaves the router's hot modules plain Python, which takes 1.4 times the CPU.
+# get one, COMPILED=no leaves the router's hot modules plain Python, which takes twice the CPU.
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
