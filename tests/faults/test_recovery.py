@@ -88,3 +88,15 @@ async def test_a_port_that_opens_again_gets_its_traffic_back():
         clock.advance(7)
         assert [(await one(s)).ended for _ in range(4)] == [True] * 4
         assert s.router.board.view()[A].state == "closed"
+
+
+async def test_a_request_that_was_kept_waiting_finds_what_has_returned_meanwhile():
+    clock = ManualClock()
+    async with stand(*TWO, clock=clock) as s:
+        await black_out(s)
+        s.sim.clear()
+        s.sim.fault("b", Fault(FaultKind.SILENCE, count=1))
+        asked = asyncio.create_task(one(s))
+        await s.sim.until(lambda: s.sim.stats["b"].in_flight == 1)
+        clock.advance(20)  # the breaker of `a` would let a probe through; the request knows of `b` alone
+        assert await trail_of(s, await asked) == [("b", "silent"), ("a", "ok")]

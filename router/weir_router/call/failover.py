@@ -123,13 +123,15 @@ class Journey:
         prompt_tokens: int,
         as_asked: set[str],
         size: int = 0,
+        again: Callable[[], Choice] | None = None,
     ) -> None:
-        """`size`: bytes of the request, which count while it waits for a slot."""
+        """`size`: bytes of the request, which count while it waits for a slot. `again` makes the choice anew."""
         self.trail: list[AttemptRecord] = []
         self.spent: list[Attempt] = []  # failed attempts whose tokens were paid for all the same
         self._tools = tools
         self._ask = ask
         self._choice = choice
+        self._again = again
         self._bounds = policy.failover
         self._waits = policy.queue
         self._budget = tools.budgets.of(policy)
@@ -151,7 +153,7 @@ class Journey:
         """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
         self._budget.request()
         while True:
-            taken = self._next() or await self._slot()
+            taken = self._next() or self._back_again() or await self._slot()
             if (attempt := await self._try(taken)) is not None:
                 return attempt
 
@@ -168,6 +170,19 @@ class Journey:
             if self._tools.board.full(candidate.key):
                 self._full[candidate.key] = candidate
         return None
+
+    def _back_again(self) -> Taken | None:
+        """One that was out when the choice was made, and is not any more: a try may have taken long."""
+        if self._again is None or not self.spent:
+            return None
+        choice = self._again()
+        known = {attempt.candidate.key for attempt in self.spent} | self._full.keys()
+        back = [candidate for candidate in choice.candidates if candidate.key not in known]
+        if not back:
+            return None
+        self._choice = choice
+        self._queue.extend(back)
+        return self._next()
 
     async def _slot(self) -> Taken:
         """Waits for one of those that lack nothing but a slot. Raises what ends the request."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import unquote
 
 import msgspec
@@ -162,9 +163,7 @@ class Gateway:
             if not self._room.enter():
                 await self._wait_for_room(policy, len(body))
             try:
-                choice, prompt_tokens = self._choose(ask, policy, caller, headers, record)
-                secrets = self._store.secrets
-                journey = Journey(self._tools, ask, choice, policy, secrets, prompt_tokens, self._as_asked, len(body))
+                journey = self._journey(ask, policy, caller, headers, record, len(body))
                 return await self._travel(visit, ask, journey, self._baseline(policy))
             finally:
                 self._room.leave()
@@ -216,9 +215,9 @@ class Gateway:
             )
         return policy
 
-    def _choose(
-        self, ask: Ask, policy: Policy, caller: Caller, headers: Mapping[str, str], record: RequestRecord
-    ) -> tuple[Choice, int]:
+    def _journey(
+        self, ask: Ask, policy: Policy, caller: Caller, headers: Mapping[str, str], record: RequestRecord, size: int
+    ) -> Journey:
         classification = classify(ask.prompt)
         features = classification.features
         complexity, reason = applied(classification, policy.min_confidence)
@@ -236,9 +235,8 @@ class Gateway:
             feature=feature,
             unable=cannot_serve(ask, untranslatable),
         )
-        choice = choose(
-            policy, config.tiers, request, self._board.view(), self._clock.monotonic(), self._clock.wall(), self._rng
-        )
+        choose_now = partial(self._choose, policy, config.tiers, request)
+        choice = choose_now()
         record.complexity, record.reason = complexity, reason
         record.probability = int(classification.probability * 1000 + 0.5) / 1000  # `round` goes by way of a text
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
@@ -248,7 +246,21 @@ class Gateway:
             record.features = features
         if policy.prompt_logging is _FULL:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
-        return choice, features.tokens
+        return Journey(
+            self._tools,
+            ask,
+            choice,
+            policy,
+            self._store.secrets,
+            features.tokens,
+            self._as_asked,
+            size,
+            choose_now,
+        )
+
+    def _choose(self, policy: Policy, tiers: Mapping[str, Tier], request: RouteRequest) -> Choice:
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        return choose(policy, tiers, request, self._board.view(), now, wall, self._rng)
 
     def _baseline(self, policy: Policy) -> Tier | None:
         config = self._store.config

@@ -124,17 +124,25 @@ def world(ask_for):
     as_asked = set()
     backends = {n: Backend(name=n, provider=Dialect.OPENAI, base_url=f"http://{n}", model="m") for n in "abc"}
 
-    def journey(*, streamed=False, limits=(), panic=False, skipped=(), bounds=None, waits=None, **changes):
+    def journey(
+        *, streamed=False, limits=(), panic=False, skipped=(), bounds=None, waits=None, out="", back=None, **changes
+    ):
+        """`out`: not among the candidates at first; `back`: those of a choice that is made anew."""
         used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
         board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
-        candidates = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)
+        every = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)
+        candidates = tuple(it for it in every if it.backend.name not in out)
         choice = Choice(
             route="r", candidates=candidates, skipped=skipped, reason="", complexity=Complexity.SIMPLE, panic=panic
         )
+
+        def again():
+            return msgspec.structs.replace(choice, candidates=tuple(it for it in every if it.backend.name in back))
+
         ask = ask_for(streamed=streamed)
         policy = Policy(namespace="n", name="p", models=("auto",), callers=(), failover=bounds or Failover())
         policy = msgspec.structs.replace(policy, queue=waits or policy.queue)
-        return Journey(tools, ask, choice, policy, Secrets(), 10, as_asked)
+        return Journey(tools, ask, choice, policy, Secrets(), 10, as_asked, again=None if back is None else again)
 
     return SimpleNamespace(
         clock=clock,

@@ -277,3 +277,44 @@ async def test_a_caller_that_leaves_while_it_waits_takes_nothing(world):
 async def waiting(world, requests):
     await asyncio.sleep(0)  # they start, and come as far as the queue
     assert len(world.tools.queue) == requests
+
+
+async def test_what_has_come_back_during_a_try_is_tried_when_nothing_else_is_left(world):
+    world.answers.update(a=[fails(FailureKind.SILENT)], b=[fails(FailureKind.CONNECT)], c=[stream()])
+    journey = world.journey(out="bc", back="abc")
+    await journey.commit()
+    assert trail(journey) == [("a", "silent"), ("b", "connect"), ("c", "ok")]
+
+
+async def test_nothing_is_tried_again_because_the_choice_is_made_anew(world):
+    world.answers.update(a=[fails(FailureKind.SILENT)], b=[fails(FailureKind.CONNECT)])
+    journey = world.journey(out="b", back="ab", bounds=Failover(attempts=9))
+    with pytest.raises(Unavailable):
+        await journey.commit()
+    assert trail(journey) == [("a", "silent"), ("b", "connect")]
+
+
+async def test_the_tries_stay_bounded_where_the_choice_is_made_anew(world):
+    world.answers.update(a=[fails(FailureKind.SILENT)], b=[stream()])
+    journey = world.journey(out="b", back="ab", bounds=Failover(attempts=1))
+    with pytest.raises(Unavailable, match="1 attempts were made"):
+        await journey.commit()
+
+
+async def test_a_request_that_nothing_can_serve_is_refused_at_once(world):
+    world.answers.update(a=[stream()])
+    journey = world.journey(out="a", back="a")
+    with pytest.raises(Unavailable):
+        await journey.commit()
+    assert world.transport.sent == []
+
+
+async def test_who_was_full_is_still_waited_for_when_nothing_has_come_back(world):
+    world.answers.update(a=[fails(FailureKind.SILENT)], b=[stream()])
+    journey = world.journey(back="ab", b=ONE_SLOT)
+    held = world.board.begin("t/t/b", 10)
+    commit = asyncio.create_task(journey.commit())
+    await waiting(world, 1)
+    held.cancelled()
+    await commit
+    assert trail(journey) == [("a", "silent"), ("b", "ok")]

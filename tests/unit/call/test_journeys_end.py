@@ -89,7 +89,7 @@ class World:
         ask = dialects.read(Dialect.OPENAI, msgspec.json.encode(body), {})
         candidates = tuple(Candidate("t/t", it, f"t/t/{it.name}", (LIMIT,), "") for it in self.backends)
         choice = Choice(route="r", candidates=candidates, skipped=(), reason="", complexity=Complexity.SIMPLE)
-        journey = Journey(self.tools, ask, choice, self.policy, Secrets(), 10, set())
+        journey = Journey(self.tools, ask, choice, self.policy, Secrets(), 10, set(), again=lambda: choice)
         began = self.clock.monotonic()
         try:
             attempt = await journey.commit()
