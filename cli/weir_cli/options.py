@@ -52,6 +52,17 @@ def number(kind: type[T], least: T, most: float = math.inf) -> Callable[[str], T
     return read
 
 
+def add_admin(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--admin`, which every pod has, each kind at a port of its own."""
+    parser.add_argument(
+        "--admin",
+        type=address,
+        metavar=HOST_PORT,
+        default=default,
+        help="Where /metrics, /state, /healthz and /readyz are; default: %(default)s.",
+    )
+
+
 def add_log(parser: argparse.ArgumentParser) -> None:
     """`--log` and `--no-log`."""
     parser.add_argument(

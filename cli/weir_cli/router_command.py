@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from weir_cli.options import HOST_PORT, add_log, address, number, parser_of
+from weir_cli.options import HOST_PORT, add_admin, add_log, address, number, parser_of
 from weir_cli.process import MAX_IN_FLIGHT_VARIABLE, log_to_stdout, poll, run, serve
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import SHUTDOWN_GRACE, Router
@@ -79,13 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         default="0.0.0.0:8080",
         help="Where callers connect; default: %(default)s.",
     )
-    add(
-        "--admin",
-        type=address,
-        metavar=HOST_PORT,
-        default="0.0.0.0:9090",
-        help="Where /metrics, /state, /healthz and /readyz are; default: %(default)s.",
-    )
+    add_admin(parser, "0.0.0.0:9090")
     add(
         "--max-in-flight",
         type=number(int, 1),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weir_cli.early import LOCALHOST, opened
-from weir_cli.options import HOST_PORT, add_log, address, number, parser_of
+from weir_cli.options import add_admin, add_log, number, parser_of
 from weir_cli.process import log_to_stdout, poll, run, serve
 from weir_router.app import Router
 from weir_router.config.access import Access
@@ -87,13 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         default=18080,
         help="Where the application connects, on localhost; default: %(default)s.",
     )
-    add(
-        "--admin",
-        type=address,
-        metavar=HOST_PORT,
-        default="0.0.0.0:18090",
-        help="Where /metrics, /state, /healthz and /readyz are; default: %(default)s.",
-    )
+    add_admin(parser, "0.0.0.0:18090")
     add_log(parser)
     return parser
 

@@ -50,7 +50,7 @@ URLS = 1024
 """URLs of which the parsed form is kept: far more than a config has; bounds memory over many configs."""
 
 
-_OWN_LINES = "".join(f"{name}: {value}\r\n" for name, value in OWN_HEADERS.items())
+_OWN_LINES = header.lines(OWN_HEADERS) or ""
 
 
 class Origin(NamedTuple):
