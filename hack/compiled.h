@@ -43,9 +43,10 @@ static PyObject *Inline_FromModule(PyObject *module, PyObject *name, InlineGloba
 }
 
 typedef struct {
-    unsigned int version; /* of the object's type */
-    Py_ssize_t offset;    /* of the slot in the object */
-    InlineGlobal global;  /* if the object is a module */
+    unsigned int version;       /* of the object's type */
+    Py_ssize_t offset;          /* of the slot in the object */
+    struct PyGetSetDef *getter; /* instead, if there is one: so the attributes of compiled classes are read */
+    InlineGlobal global;        /* if the object is a module */
 } InlineSlot;
 
 /* The descriptor that `name` is in the type of `obj`, if what the type says goes before what the object has; borrowed. */
@@ -64,6 +65,13 @@ static CPy_NOINLINE PyObject *Inline_FindSlot(PyObject *obj, PyObject *name, Inl
         if (member->type == T_OBJECT_EX && !(member->flags & READ_RESTRICTED)) {
             cache->version = Py_TYPE(obj)->tp_version_tag;
             cache->offset = member->offset;
+            cache->getter = NULL;
+        }
+    } else if (found != NULL && Py_IS_TYPE(found, &PyGetSetDescr_Type)) {
+        struct PyGetSetDef *getter = ((PyGetSetDescrObject *)found)->d_getset;
+        if (getter->get != NULL) {
+            cache->version = Py_TYPE(obj)->tp_version_tag;
+            cache->getter = getter;
         }
     }
     return PyObject_GetAttr(obj, name);
@@ -71,6 +79,7 @@ static CPy_NOINLINE PyObject *Inline_FindSlot(PyObject *obj, PyObject *name, Inl
 
 static inline PyObject *Inline_Slot(PyObject *obj, PyObject *name, InlineSlot *cache) {
     if (likely(Py_TYPE(obj)->tp_version_tag == cache->version)) {
+        if (cache->getter != NULL) return cache->getter->get(obj, cache->getter->closure);
         PyObject *value = *(PyObject **)((char *)obj + cache->offset);
         if (likely(value != NULL)) return Py_NewRef(value);
     }

@@ -1,11 +1,24 @@
-"""Header lines of HTTP/1.1, as the router writes them to callers and to upstreams."""
+"""Headers of HTTP/1.1, as the router reads and writes them on both sides: names as they come, lines as they go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+MAX_NAMES = 1_000
+"""Names that are remembered: every SDK's and proxy's, while whoever makes up ever new ones gains no memory of ours."""
+
+_names: dict[bytes, str] = {}
 
 
-def lines(fields: Mapping[str, str]) -> str | None:
+def name_of(raw: bytes) -> str:
+    """A header's name in lower case. The same dozen come with every message, and are looked up only."""
+    name = _names.get(raw)
+    if name is None:
+        name = raw.decode("latin-1").lower()
+        if len(_names) < MAX_NAMES:
+            _names[raw] = name
+    return name
+
+
+def lines(fields: dict[str, str]) -> str | None:
     """`fields` as they are sent. None: one holds a line break, which would begin a line of somebody else's choice."""
     text = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
     if text.count("\n") != len(fields) or text.count("\r") != len(fields) or "\0" in text:

@@ -28,6 +28,13 @@ import knobs
 
 LIMIT = 10
 
+class Native:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+class Undefined:
+    value: Any
+
 def value(it: Any) -> Any:
     return it.value
 
@@ -96,6 +103,15 @@ def with_value(it: Any, value: object) -> Any:
 def test_slots_of_one_type_and_another(sample: Any) -> None:
     for _ in range(3):
         assert [sample.value(with_value(make(), make)) for make in (One, Two, Free)] == [One, Two, Free]
+
+
+def test_attributes_of_compiled_classes_between_others(sample: Any) -> None:
+    for number in range(3):
+        assert sample.value(sample.Native(number)) == number
+        assert sample.value(sample.Native(str(number))) == str(number)
+        assert sample.value(with_value(One(), 7)) == 7
+    with pytest.raises(AttributeError, match="value"):
+        sample.value(sample.Undefined())
 
 
 def test_a_slot_that_is_empty_again(sample: Any) -> None:

@@ -34,7 +34,7 @@ DRAIN_TIMEOUT = 1.0
 SHORTEST_SECRET = 8
 """Characters; what is shorter is a stand-in such as "EMPTY" or "none", and taking it out would garble messages."""
 
-PASSED_HEADERS = ("x-request-id", "request-id", "openai-processing-ms", "openai-version")
+PASSED_HEADERS: tuple[str, ...] = ("x-request-id", "request-id", "openai-processing-ms", "openai-version")
 """Answer headers that the SDKs show to people; quotas and cookies of the platform's own account are not the caller's
 business.
 """
@@ -169,11 +169,12 @@ class Attempt:
             backend.base_url + outgoing.path, outgoing.headers, outgoing.body, self._clocks.connect
         )
         self._response = response = await waits_for(post)
-        self.headers = {name: response.headers[name] for name in PASSED_HEADERS if name in response.headers}
+        headers = response.headers
+        self.headers = {name: headers[name] for name in PASSED_HEADERS if name in headers}
         if response.status != 200:
             body = await waits_for(response.read_all())
-            raise self._provider.failure(response.status, response.headers, body, outgoing.added)
-        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            raise self._provider.failure(response.status, headers, body, outgoing.added)
+        if headers.get("content-type", "").startswith("text/event-stream"):
             await self._open_stream()
         else:
             await self._take_whole(response)
@@ -181,16 +182,20 @@ class Attempt:
     async def _take_whole(self, response: Response) -> None:
         rest = response.read_all()
         raw = await (rest if response.ended() else self._watchdog.waits_for(rest))
+        self.usage = self._provider.skim_whole(self._ask, raw)
+        self.body = self._read_whole(raw) if self.usage is None else raw
+        self._succeed()
+
+    def _read_whole(self, raw: bytes) -> bytes:
+        """The caller's answer, for whatever may come; keeps its usage."""
         try:
             payload = loads(raw)
         except ValueError as error:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is not JSON: {error}") from error
-        whole = self._provider.read_whole(payload)
+        self.usage = self._provider.read_whole(payload).usage
         if self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
-        self.body = self._provider.render_whole(self._ask, raw, payload, created=int(self._clock.wall()))
-        self.usage = whole.usage
-        self._succeed()
+        return self._provider.render_whole(self._ask, raw, payload, created=int(self._clock.wall()))
 
     async def _open_stream(self) -> None:
         self._splitter = Splitter()

@@ -121,7 +121,7 @@ class _Plan:
         fitting = self._effective(self._fitting(refs, skipped), skipped)
         ready = [option for option in fitting if option.view.available_at <= self._now]
         if len(ready) == len(fitting):
-            return tuple(map(_candidate, self._ranked(ready))), tuple(skipped), False
+            return self._candidates(ready), tuple(skipped), False
         panic = not ready and any(option.view.last_resort for option in fitting)
         if panic:
             ready = [
@@ -129,7 +129,10 @@ class _Plan:
             ]
         taken = {option.key for option in ready}
         skipped += [self._unavailable(option) for option in fitting if option.key not in taken]
-        return tuple(map(_candidate, self._ranked(ready))), tuple(skipped), panic
+        return self._candidates(ready), tuple(skipped), panic
+
+    def _candidates(self, ready: list[Option]) -> tuple[Candidate, ...]:
+        return tuple([_candidate(option) for option in self._ranked(ready)])
 
     def _fitting(self, refs: Sequence[TierRef], skipped: list[Skipped]) -> list[Option]:
         """The backends that could serve, in the tiers' order; the others go to `skipped`."""

@@ -6,7 +6,7 @@ backend fits: the upstream's own refusal is the better judge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from weir_router.choose.types import RouteRequest
 from weir_router.contract import Backend
@@ -15,18 +15,18 @@ ROOM = 1_024
 """Tokens of output that must fit behind the prompt, where the caller asks for as many: a page. SDKs and frameworks ask
 for tens of thousands as a matter of course; what does not fit is cut from the request and no reason to refuse it."""
 
-Rule = Callable[[Backend, RouteRequest, Mapping[str, str]], str | None]
 
-
-def lacks_label(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+def lacks_label(backend: Backend, require: Mapping[str, str]) -> str | None:
     """The route's `require.labels` (residency) must all be there, with their values."""
+    if not require:
+        return None
     for name, value in require.items():
         if backend.labels.get(name) != value:
             return f"label {name}={value} is required, it has {backend.labels.get(name, 'none')}"
     return None
 
 
-def lacks_capability(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+def lacks_capability(backend: Backend, request: RouteRequest) -> str | None:
     """What the request needs must be offered."""
     if not request.needs or backend.capabilities is None:
         return None
@@ -34,7 +34,7 @@ def lacks_capability(backend: Backend, request: RouteRequest, require: Mapping[s
     return f"does not offer {', '.join(sorted(missing))}" if missing else None
 
 
-def context_too_small(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+def context_too_small(backend: Backend, request: RouteRequest) -> str | None:
     """The prompt must fit, and `ROOM` for the output; more than the model can give is cut off before sending."""
     limits = backend.limits
     if limits.context_tokens is None:
@@ -44,21 +44,21 @@ def context_too_small(backend: Backend, request: RouteRequest, require: Mapping[
     return f"{asked} tokens exceed its context of {limits.context_tokens}" if asked > limits.context_tokens else None
 
 
-def refused_by_hook(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
+def refused_by_hook(backend: Backend, request: RouteRequest) -> str | None:
     """The caller of `choose` may know more, e.g. that the request cannot be translated."""
     return request.unable(backend) if request.unable is not None else None
 
 
-RULES: tuple[Rule, ...] = (lacks_label, lacks_capability, context_too_small, refused_by_hook)
-"""In the order of telling: where a label is missing, nothing else matters."""
-
-
 def unfit(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -> str | None:
-    """Why the backend can never serve this request, by the first rule that says so."""
-    for rule in RULES:
-        if (reason := rule(backend, request, require)) is not None:
-            return reason
-    return None
+    """Why the backend can never serve this request, by the first rule that says so: where a label is missing, nothing
+    else matters.
+    """
+    return (
+        lacks_label(backend, require)
+        or lacks_capability(backend, request)
+        or context_too_small(backend, request)
+        or refused_by_hook(backend, request)
+    )
 
 
 def beyond_effective(backend: Backend, request: RouteRequest) -> str | None:

@@ -33,19 +33,24 @@ PLEASANTRY_CHARS = 80
 
 _TOKEN = re.compile(r"[^\W\d_]+|```|=>|->|[=!<>:+-]=|&&|\|\||::|</|\(\)|[{};`=^\\<>∀∃∈∉∑∏∫√∞≤≥≠≈≡→⇒⇔∂∇⊂⊆∪∩]")
 _CJK_RUN = re.compile("[\u3040-\u30ff\u3400-\u9fff]+")
-_ITEM_STARTS = ("\n- ", "\n* ", "\n• ", *(f"\n{digit}" for digit in range(1, 10)))
-_SYMBOLS = (Sign.CODE_SYMBOL, Sign.MATHS_SYMBOL)
-_DIFFICULT = (Sign.PROOF, Sign.REASONING, Sign.WORK, Sign.CONSTRAINT, Sign.CODE, Sign.MATHS)
+_ITEM_STARTS: tuple[str, ...] = ("\n- ", "\n* ", "\n• ", *(f"\n{digit}" for digit in range(1, 10)))
+_SYMBOLS: tuple[Sign, ...] = (Sign.CODE_SYMBOL, Sign.MATHS_SYMBOL)
+_DIFFICULT: tuple[Sign, ...] = (Sign.PROOF, Sign.REASONING, Sign.WORK, Sign.CONSTRAINT, Sign.CODE, Sign.MATHS)
 _NOTHING = Turn(role="user", text="")
 
 _KINDS = max(Sign) + 1
 _ASCII_SIGNS = {word.encode(): int(sign) for word, sign in SIGNS.items() if word.isascii()}
-_WORDS_ALONE = bytes(
-    ord(chr(code).lower()) if chr(code).isascii() and chr(code).isalpha() else 32 for code in range(256)
-)
-_PAIRS = (b"&&", b"||", b"::", b"()")
-_IN_PAIRS = bytes({pair[0] for pair in _PAIRS})
-_UNSUSPICIOUS = bytes(sorted(set(range(128)) - set(b"{};`=^\\<>" + _IN_PAIRS)))
+_SYMBOL = ord("!")
+# ASCII as words alone: letters in lower case, what every symbol of `_TOKEN` holds as `_SYMBOL`, and the rest as blanks,
+# of which signs that are symbols only in pairs have one each.
+_WORDS_ALONE = bytearray(b" " * 256)
+_WORDS_ALONE[ord("a") : ord("z") + 1] = _WORDS_ALONE[ord("A") : ord("Z") + 1] = b"abcdefghijklmnopqrstuvwxyz"
+for _code in b"{};`=^\\<>":
+    _WORDS_ALONE[_code] = _SYMBOL
+for _code, _blank in zip(b"&|:()", b"\t\n\v\f\r", strict=True):
+    _WORDS_ALONE[_code] = _blank
+_TO_WORDS = bytes(_WORDS_ALONE)
+_PAIRS: tuple[bytes, ...] = tuple(pair.translate(_TO_WORDS) for pair in (b"&&", b"||", b"::", b"()"))
 
 
 def extract(prompt: Prompt) -> Features:
@@ -54,11 +59,14 @@ def extract(prompt: Prompt) -> Features:
     index, last, before = _last_turns(prompt.turns)
     text = last.text
     unseen = max(0, len(text) - HEAD - TAIL)
-    parts = [text[:HEAD], text[HEAD + unseen :]] if len(text) > HEAD else [text]
-    signs, words = _read(parts[0])
-    if len(parts) > 1:
-        signs_of_tail, words_of_tail = _read(parts[1])
+    head = text[:HEAD]
+    signs, words = _read(head)
+    items = _items(head)
+    if len(text) > HEAD:
+        tail = text[HEAD + unseen :]
+        signs_of_tail, words_of_tail = _read(tail)
         signs, words = [*map(add, signs, signs_of_tail)], words + words_of_tail
+        items += _items(tail)
     return Features(
         tokens=sum(sizes) + tokens.overhead(prompt),
         words=words + unseen // CHARS_PER_WORD,
@@ -75,7 +83,7 @@ def extract(prompt: Prompt) -> Features:
         schema=prompt.schema,
         proof_words=signs[Sign.PROOF],
         work_words=signs[Sign.WORK],
-        items=sum(map(_items, parts)),
+        items=items,
         tool_results=prompt.tool_results,
         earlier=_difficulty(before.text[:EARLIER]),
         last_tokens=sizes[index] if sizes else 0,
@@ -100,27 +108,23 @@ def _last_turns(turns: tuple[Turn, ...]) -> tuple[int, Turn, Turn]:
 
 def _read(part: str) -> tuple[list[int], int]:
     """How often each sign occurs, by `Sign`, and the number of words."""
-    if part.isascii():
-        plain = part.encode("ascii")
-        if not _has_symbols(plain):
-            return _read_prose(plain)
-    return _read_any(part)
+    return (_read_prose(part) if part.isascii() else None) or _read_any(part)
 
 
-def _has_symbols(plain: bytes) -> bool:
-    # Every symbol of `_TOKEN` holds one of these characters, or is one of these pairs.
-    suspicious = plain.translate(None, _UNSUSPICIOUS)
-    if not suspicious:
-        return False
-    return bool(suspicious.translate(None, _IN_PAIRS)) or any(plain.find(pair) >= 0 for pair in _PAIRS)
-
-
-def _read_prose(plain: bytes) -> tuple[list[int], int]:
-    """As `_read_any`, at half the cost: ASCII without any symbol, which most prompts are."""
-    found = plain.translate(_WORDS_ALONE).split()
+def _read_prose(part: str) -> tuple[list[int], int] | None:
+    """As `_read_any`, at a third of the cost: ASCII without any symbol, which most prompts are. None: there is one."""
+    plain = part.encode("ascii").translate(_TO_WORDS)
+    if _SYMBOL in plain:
+        return None
+    for pair in _PAIRS:  # the number of a byte is looked for ten times as fast as bytes are
+        if pair[0] in plain and plain.find(pair) >= 0:
+            return None
+    found = plain.split()
     signs = [0] * _KINDS
-    for sign in filter(None, map(_ASCII_SIGNS.get, found)):
-        signs[sign] += 1
+    for word in found:
+        sign = _ASCII_SIGNS.get(word)
+        if sign is not None:
+            signs[sign] += 1
     return signs, len(found)
 
 

@@ -11,7 +11,7 @@ from collections import deque
 
 from weir_router.contract import Backend, Capability
 
-SIZE_BOUNDS = (1_000, 4_000, 16_000, 64_000)
+SIZE_BOUNDS: tuple[int, ...] = (1_000, 4_000, 16_000, 64_000)
 """Upper bounds of the prompt-size classes in tokens; TTFT grows with the prompt, so only like is compared with like."""
 SIZE_CLASSES = len(SIZE_BOUNDS) + 1
 
@@ -58,7 +58,12 @@ COLD_LONG_PROMPT = 16_000
 
 def size_class(prompt_tokens: int) -> int:
     """The prompt-size class, 0 (at most 1,000 tokens) to 4 (more than 64,000)."""
-    return bisect_left(SIZE_BOUNDS, prompt_tokens)
+    size = 0
+    for bound in SIZE_BOUNDS:
+        if prompt_tokens <= bound:
+            break
+        size += 1
+    return size
 
 
 class PeakEwma:

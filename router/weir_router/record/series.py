@@ -6,7 +6,6 @@ what is counted for every request is kept here, and the client library only writ
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -41,7 +40,12 @@ class Distribution:
 
     def observe(self, value: float) -> None:
         """Counts one value."""
-        self.counts[bisect_left(self._bounds, value)] += 1
+        bucket = 0
+        for bound in self._bounds:
+            if value <= bound:
+                break
+            bucket += 1
+        self.counts[bucket] += 1
         self.sum += value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from types import MappingProxyType
+from functools import lru_cache
 
 from weir_router.contract import Dialect
 from weir_router.errors import WeirError
@@ -12,11 +12,16 @@ from weir_router.record.events import RequestRecord
 from weir_router.serve import errors
 from weir_router.serve.http import Answer, fields
 
-STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
+STREAM_LINES = fields(
+    {
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-cache",
+        "x-accel-buffering": "no",
+    }
+)
+"""Of every stream."""
+
+_JSON = b"content-type: application/json\r\n"
 
 REQUEST_ID = {Dialect.OPENAI: "x-request-id", Dialect.ANTHROPIC: "request-id"}
 """Where each SDK looks for the id that it shows in answers and exceptions; an upstream's own id goes first."""
@@ -35,31 +40,43 @@ def dialect_of(headers: Mapping[str, str]) -> Dialect:
     return Dialect.ANTHROPIC if "anthropic-version" in headers else Dialect.OPENAI
 
 
-def way(record: RequestRecord) -> dict[str, str]:
-    """Headers that say which way the request took."""
-    reason = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
+def way(record: RequestRecord) -> bytes:
+    """Header lines that say which way the request took."""
+    own = {"x-weir-request-id": record.id}
+    if record.reason:
+        own["x-weir-reason"] = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
+    attempts = len(record.attempts)
+    return fields(own) + _place(record.policy, record.route, record.tier, record.backend, record.complexity, attempts)
+
+
+@lru_cache(1_000)  # a config has no more: all requests that take the same way share these lines
+def _place(
+    policy: str | None,
+    route: str | None,
+    tier: str | None,
+    backend: str | None,
+    complexity: str | None,
+    attempts: int,
+) -> bytes:
     pairs = (
-        ("x-weir-request-id", record.id),
-        ("x-weir-policy", record.policy),
-        ("x-weir-route", record.route),
-        ("x-weir-tier", record.tier),
-        ("x-weir-backend", record.backend),
-        ("x-weir-complexity", record.complexity),
-        ("x-weir-reason", reason),
-        ("x-weir-attempts", str(len(record.attempts)) if record.attempts else None),
+        ("x-weir-policy", policy),
+        ("x-weir-route", route),
+        ("x-weir-tier", tier),
+        ("x-weir-backend", backend),
+        ("x-weir-complexity", complexity),
+        ("x-weir-attempts", str(attempts) if attempts else None),
     )
-    return {name: value for name, value in pairs if value}
+    return fields({name: value for name, value in pairs if value})
 
 
-def json_answer(status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
-    """A whole body."""
-    return Answer(status, fields({**headers, "content-type": "application/json"}), body)
+def json_answer(status: int, body: bytes, lines: bytes = b"") -> Answer:
+    """A whole body; `lines` are headers besides its type."""
+    return Answer(status, _JSON + lines, body)
 
 
-def error_answer(
-    error: WeirError, dialect: Dialect, request_id: str, headers: Mapping[str, str] = MappingProxyType({})
-) -> Answer:
-    """An error before the first byte has gone out."""
-    ids = {REQUEST_ID[dialect]: request_id, "x-weir-request-id": request_id}
-    body = errors.body(error, dialect, request_id)
-    return json_answer(error.status, body, {**headers, **ids, **errors.headers(error)})
+def error_answer(error: WeirError, dialect: Dialect, request_id: str, lines: bytes | None = None) -> Answer:
+    """An error before the first byte has gone out. `lines`: the `way`, once there is one."""
+    own = {REQUEST_ID[dialect]: request_id, **errors.headers(error)}
+    if lines is None:
+        own["x-weir-request-id"] = request_id
+    return json_answer(error.status, errors.body(error, dialect, request_id), fields(own) + (lines or b""))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from weir_router.contract import Dialect
 from weir_router.errors import BadRequest, WeirError
@@ -34,11 +35,12 @@ class Routes:
             None,
         )
 
-    async def __call__(self, request: Request) -> Answer | None:
+    def __call__(self, request: Request) -> Coroutine[Any, Any, Answer | None]:
         handler = self._exact.get((request.method, request.path)) or self.find(request.method, request.path)
-        if handler is None:
-            return self._explain(request, 405 if self._known(request.path) else 404)
-        return await handler(request)
+        return self._nowhere(request) if handler is None else handler(request)
+
+    async def _nowhere(self, request: Request) -> Answer:
+        return self._explain(request, 405 if self._known(request.path) else 404)
 
     def _known(self, path: str) -> bool:
         return path in self._paths or any(path.startswith(start) for _, start, _ in self._below)

@@ -48,7 +48,7 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve import dialects, errors, models
 from weir_router.serve.answers import (
     REQUEST_ID,
-    STREAM_HEADERS,
+    STREAM_LINES,
     dialect_of,
     error_answer,
     json_answer,
@@ -183,12 +183,12 @@ class Gateway:
             attempts = [*attempts, attempt]
             record.tier, record.backend, record.status = attempt.candidate.tier, attempt.backend.name, 200
             record.ttft = None if attempt.content_at is None else attempt.content_at - visit.arrived
-            headers = {REQUEST_ID[visit.dialect]: record.id, **attempt.headers, **way(record)}
+            lines = fields({REQUEST_ID[visit.dialect]: record.id, **attempt.headers}) + way(record)
             if ask.stream:
-                await _relay(visit, attempt, journey, headers)
+                await _relay(visit, attempt, journey, lines)
                 return None
             record.outcome = "ok"
-            return json_answer(200, attempt.body, headers)
+            return json_answer(200, attempt.body, lines)
         finally:
             self._recorder.account(record, attempts, baseline)
 
@@ -267,11 +267,11 @@ class Gateway:
         return config.tiers.get(policy.baseline.tier) if config is not None and policy.baseline is not None else None
 
 
-async def _relay(visit: Visit, attempt: Attempt, journey: Journey, headers: dict[str, str]) -> None:
+async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes) -> None:
     """The stream, from the commit point to its end, whatever that is."""
     record = visit.record
     try:
-        stream = visit.request.stream(200, fields({**STREAM_HEADERS, **headers}))
+        stream = visit.request.stream(200, STREAM_LINES + lines)
         stream.write(attempt.body)
         try:
             await attempt.relay(stream)

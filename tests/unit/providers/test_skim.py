@@ -12,6 +12,8 @@ from weir_router.call.providers.base import Signal
 from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.relay import Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
+from weir_router.record.events import Usage
+from weir_router.serve.dialects.openai import read as parse
 
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
 CHUNK = {"id": "c1", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}], "usage": None}
@@ -173,3 +175,44 @@ def test_plain_content_is_skimmed(relay):
 )
 def test_anything_else_is_read(part):
     assert not same_as_read(openai, part, Relay(b""), [ROLE])
+
+
+WHOLE = {
+    "id": "c1",
+    "object": "chat.completion",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "word"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}},
+}
+
+
+def plain_ask(**more):
+    return parse(msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": "x"}], **more}), {})
+
+
+@settings(max_examples=400)
+@given(mutated(WHOLE))
+def test_a_whole_answer(payload):
+    usage = openai.skim_whole(plain_ask(), msgspec.json.encode(payload))
+    assert usage is None or openai.read_whole(payload).usage == usage
+
+
+def test_a_plain_whole_answer_is_skimmed_for_its_own_dialect_alone():
+    raw = msgspec.json.encode(WHOLE)
+    assert openai.skim_whole(plain_ask(), raw) == Usage(input=3, cached_input=1, output=2)
+    assert openai.skim_whole(plain_ask(stream=True), raw) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        msgspec.json.encode(WHOLE)[:-1],
+        msgspec.json.encode(WHOLE).replace(b"word", b"\xff"),
+        msgspec.json.encode(WHOLE).replace(b"stop", b"error"),
+        msgspec.json.encode(WHOLE).replace(b"chat.completion", b"error"),
+        msgspec.json.encode({**WHOLE, "error": {"message": "no"}}),
+        msgspec.json.encode({**WHOLE, "choices": WHOLE["choices"] * 2}),
+    ],
+)
+def test_any_other_whole_answer_is_read(raw):
+    assert openai.skim_whole(plain_ask(), raw) is None

@@ -195,6 +195,11 @@ def renderer(ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
     return Relay(STOP_EVENT) if ask.stream else Assembled(AnthropicAssembler())
 
 
+def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
+    """See `base.Provider`. Its answers have blocks of many kinds, and are all read."""
+    return None
+
+
 def read_whole(payload: Any) -> Whole:
     """See `base.Provider`."""
     if not isinstance(payload, dict):

@@ -99,6 +99,9 @@ class Provider(Protocol):
         `created`: seconds since the epoch, for OpenAI answers made from another dialect, which carries no time.
         """
 
+    def skim_whole(self, ask: Ask, raw: bytes) -> Usage | None:
+        """The usage of a whole answer that is the caller's as it is; None: it has to be read."""
+
     def read_whole(self, payload: Any) -> Whole:
         """Understands a whole answer. Raises `AttemptFailed` for an error inside a 200 or a malformed body."""
 

@@ -181,8 +181,10 @@ def _finish_reason(choice: dict[str, Any]) -> str | None:
 def usage_of(payload: dict[str, Any]) -> Usage | None:
     """The answer's `usage`, in the variants of OpenAI, DeepSeek, xAI, OpenRouter and vLLM; None where there is none."""
     usage = payload.get("usage")
-    if not isinstance(usage, dict):
-        return None
+    return _counted(usage) if isinstance(usage, dict) else None
+
+
+def _counted(usage: dict[str, Any]) -> Usage:
     prompt_details = _object(usage, "prompt_tokens_details")
     given, output = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
     details = _object(usage, "completion_tokens_details")
@@ -211,6 +213,14 @@ def renderer(ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
     if not ask.stream:
         return Assembled(OpenAIAssembler())
     return Relay(DONE_EVENT) if ask.include_usage else UsageHidingRelay(DONE_EVENT)
+
+
+def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
+    """See `base.Provider`."""
+    if ask.stream or ask.dialect is not _OPENAI:
+        return None
+    found = skim.openai_whole(raw)
+    return None if found is None or found[0] in _FAILED_REASONS else _counted(found[1])
 
 
 def read_whole(payload: Any) -> Whole:

@@ -1,8 +1,8 @@
-"""What nearly every part of a stream is: one whole event of content and nothing else. Used by the readers here.
+"""What nearly every part of a stream is: one whole event of content and nothing else. Used by the providers here.
 
 Such a part is recognised by one typed look at its JSON, which makes no dictionary, and those after it by its `Frame`;
 it needs no cutting, no rendering, and goes on as it came. Whatever else a part may be takes the long way, `sse` and
-`Reader.read`.
+`Reader.read`. So it is with whole answers: one of text that has ended as it should is not decoded.
 """
 
 from __future__ import annotations
@@ -35,6 +35,24 @@ class _Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
+class _Message(msgspec.Struct, gc=False):
+    content: str
+
+
+class _WholeChoice(msgspec.Struct, gc=False):
+    message: _Message
+    finish_reason: str
+    error: Any = None
+    object: Any = None
+
+
+class _Whole(msgspec.Struct, gc=False):
+    choices: list[_WholeChoice]
+    usage: dict[str, Any]
+    error: Any = None
+    object: Any = None
+
+
 class _TextDelta(msgspec.Struct, gc=False):
     text: str = ""
 
@@ -44,6 +62,7 @@ class _BlockDelta(msgspec.Struct, gc=False):
     delta: _TextDelta
 
 
+_whole = msgspec.json.Decoder(_Whole).decode
 _chunk = msgspec.json.Decoder(_Chunk).decode
 _block_delta = msgspec.json.Decoder(_BlockDelta).decode
 
@@ -68,6 +87,21 @@ def openai(part: bytes, frame: Frame) -> int | None:
         return None
     frame.learn(part, b"content", text)
     return choice.index
+
+
+def openai_whole(answer: bytes) -> tuple[str, dict[str, Any]] | None:
+    """Finish reason and `usage` of a whole answer of one choice with text; None: it is, or may be, something else."""
+    try:
+        _check_text(answer)
+        whole = _whole(answer)
+    except ValueError:
+        return None
+    if len(whole.choices) != 1:
+        return None
+    choice = whole.choices[0]
+    if whole.error or choice.error or whole.object == "error" or choice.object == "error":
+        return None
+    return (choice.finish_reason, whole.usage) if choice.message.content and choice.finish_reason else None
 
 
 def anthropic(part: bytes, frame: Frame) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from yarl import URL
 
 from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
@@ -20,9 +23,11 @@ class AutoTransport:
         self._aiohttp = _aiohttp_transport() if proxies() else None
         self._chosen: dict[str, Transport] = {}  # as many as the config has backends' paths
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+    def post(
+        self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float
+    ) -> Coroutine[Any, Any, Response]:
         transport = self._chosen.get(url) or self._choose(url)
-        return await transport.post(url, headers, body, connect_timeout)
+        return transport.post(url, headers, body, connect_timeout)
 
     def _choose(self, url: str) -> Transport:
         if _ordinary(url):

@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from weir_router.call.transport import base
 from weir_router.call.transport.base import READ_BUFFER, Receive, failed, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
+from weir_router.header import name_of
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's headers, interim answers and trailers included. Servers' own limits for requests are 8 to 64
@@ -183,7 +184,11 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange = Exchange(self)
         started = self.loop.time()
         try:
-            await self._send(exchange, head, body)
+            if len(body) <= IN_PARTS:
+                self._transport.write(b"".join((head, body)))
+                self._sent = True
+            else:
+                await self._send_in_parts(exchange, head, body)
             while not exchange.begun:
                 if exchange.broken is not None:
                     raise exchange.broken
@@ -200,20 +205,17 @@ class Connection(asyncio.Protocol):
         """Whether it is closed or about to be."""
         return self.lost.done() or self._transport.is_closing()
 
-    async def _send(self, exchange: Exchange, head: bytes, body: bytes) -> None:
-        if len(body) <= IN_PARTS:
-            self._transport.write(b"".join((head, body)))
-        else:
-            self._transport.write(head)
-            rest = memoryview(body)
-            while rest:
-                if exchange.begun or exchange.broken is not None:
-                    return  # it knows enough of the request to answer, or is gone
-                if self._writing:
-                    self._transport.write(rest[:IN_PARTS])
-                    rest = rest[IN_PARTS:]
-                else:
-                    await exchange.change()
+    async def _send_in_parts(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        self._transport.write(head)
+        rest = memoryview(body)
+        while rest:
+            if exchange.begun or exchange.broken is not None:
+                return  # it knows enough of the request to answer, or is gone
+            if self._writing:
+                self._transport.write(rest[:IN_PARTS])
+                rest = rest[IN_PARTS:]
+            else:
+                await exchange.change()
         self._sent = True
 
     def release(self, exchange: Exchange) -> None:
@@ -323,7 +325,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value)
         if self._head_count > MAX_HEADERS or self._head_bytes > MAX_HEAD:
             raise HttpParserError(TOO_LARGE)
-        exchange.headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        exchange.headers.setdefault(name_of(name), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         exchange = self._exchange

@@ -9,6 +9,8 @@ import msgspec
 from weir_router.classify.prompt import Prompt, Turn
 from weir_router.contract import Capability
 
+NOTHING: frozenset[Capability] = frozenset()
+
 
 class Tally:
     """Filled by one dialect for one request."""
@@ -28,18 +30,19 @@ class Tally:
 
     def prompt(self, *, tools: int, schema: bool, reasoning: bool, max_output: int | None, extra: int) -> Prompt:
         """The whole request as the classifier sees it; `extra`: see `extra_chars`."""
-        needed = [
-            capability
-            for capability, needs in (
-                (Capability.TOOLS, tools),
-                (Capability.JSON_SCHEMA, schema),
-                (Capability.VISION, self.images),
-                (Capability.AUDIO, self.audio),
-                (Capability.DOCUMENTS, self.documents),
-                (Capability.REASONING, reasoning),
-            )
-            if needs
-        ]
+        needs: set[Capability] = set()
+        if tools:
+            needs.add(Capability.TOOLS)
+        if schema:
+            needs.add(Capability.JSON_SCHEMA)
+        if self.images:
+            needs.add(Capability.VISION)
+        if self.audio:
+            needs.add(Capability.AUDIO)
+        if self.documents:
+            needs.add(Capability.DOCUMENTS)
+        if reasoning:
+            needs.add(Capability.REASONING)
         return Prompt(
             turns=tuple(self.turns),
             tools=tools,
@@ -47,7 +50,7 @@ class Tally:
             images=self.images,
             documents=self.documents,
             schema=schema,
-            needs=frozenset(needed),
+            needs=frozenset(needs) if needs else NOTHING,
             max_output=max_output,
             extra_chars=extra,
         )

@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from weir_router.header import name_of
 from weir_router.serve.http.message import Answer, Request, Stream
 
 MAX_HEAD = 64 * 1024
@@ -45,8 +46,6 @@ NEVER = float("inf")
 
 logger = logging.getLogger("weir.http")
 
-_NAMES: dict[bytes, str] = {}  # header names as they come to what handlers ask for; bounded, see `_named`
-_MAX_NAMES = 1_000
 _STARTS = {
     version: {it.value: f"HTTP/{version} {it.value} {it.phrase}\r\n".encode() for it in HTTPStatus}
     for version in ("1.0", "1.1")
@@ -193,7 +192,7 @@ class Connection(asyncio.Protocol):
         self._count(len(name) + len(value))
         if not self._in_head:
             return  # a trailer: whatever a header decides was decided before it
-        key = _NAMES.get(name) or _named(name)
+        key = name_of(name)
         if key not in self._headers:
             self._headers[key] = value.decode("utf-8", "surrogateescape")
 
@@ -397,14 +396,6 @@ class _Stream:
 def _chunk(data: bytes) -> bytes:
     size = len(data)
     return b"".join((_SIZES[size] if size < len(_SIZES) else b"%x\r\n" % size, data, b"\r\n"))
-
-
-def _named(raw: bytes) -> str:
-    """A header's name in lower case; remembered, since the same dozen come with every request."""
-    name = raw.decode("latin-1").lower()
-    if len(_NAMES) < _MAX_NAMES:
-        _NAMES[raw] = name
-    return name
 
 
 def _path(target: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from weir_router import header
@@ -64,7 +64,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
 """Answers a request; None: it has written a stream. Cancelled when the caller goes away."""
 
 
-def fields(pairs: Mapping[str, str]) -> bytes:
+def fields(pairs: dict[str, str]) -> bytes:
     """Header lines. A line break in a value becomes a space."""
     lines = header.lines(pairs)
     if lines is None:
