@@ -41,30 +41,46 @@ Measured = dict[tuple[str, str], list[dict[str, float]]]
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Turns that each proxy gets.", min=1, max=50)] = 5,
+    rounds: Annotated[
+        int, typer.Option(help="Turns that each proxy gets; 0: only what a life is like.", min=0, max=50)
+    ] = 5,
     requests: Annotated[int, typer.Option(help="Plain requests per turn.", min=100, max=1_000_000)] = 6000,
     connections: Annotated[int, typer.Option(help="Connections for plain requests.", min=1, max=1000)] = 32,
     streams: Annotated[int, typer.Option(help="Streams at once.", min=1, max=2000)] = 200,
-    many: Annotated[int, typer.Option(help="Streams at once for gaps, memory and drain.", min=1, max=5000)] = 1000,
+    many: Annotated[int, typer.Option(help="Streams at once for their share, memory, drain.", min=1, max=5000)] = 1000,
+    part: Annotated[list[life.Part] | None, typer.Option(help="Of a life; without it, all.")] = None,
 ) -> None:
-    """Measures and prints the tables. PEERS=1 in the environment: other gateways too."""
+    """Measures and prints the tables. PEERS=1 in the environment: other gateways too. What is not whole is not kept."""
     console = Console()
     measured: Measured = defaultdict(list)
+    whole = rounds > 0 and not part
+    try:
+        if rounds:
+            _compare(console, measured, rounds, (requests, connections, streams))
+            console.print(_table(measured))
+        if whole:
+            _write(measured, {})  # what follows takes a while
+        lives = {name: life.measure(compiled, many, part or tuple(life.Part)) for name, compiled in _routers().items()}
+    except RuntimeError as error:
+        console.print(f"[red]error:[/] {escape(str(error))}")
+        raise typer.Exit(2) from error
+    console.print(life.table(lives))
+    if whole:
+        _write(measured, lives)
+
+
+def _compare(console: Console, measured: Measured, rounds: int, sizes: tuple[int, int, int]) -> None:
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as temporary, ExitStack() as stack:
         folder = Path(temporary)
-        try:
-            sim = stack.enter_context(simulator(folder))
-            running = {"direct": sim} | {
-                name: stack.enter_context(start(folder, sim.port)) for name, start in _wanted().items()
-            }
-            running |= {
-                name: stack.enter_context(pod(folder, sim.port, fingerprint(KEY), compiled))
-                for name, compiled in _routers().items()
-            }
-        except RuntimeError as error:
-            console.print(f"[red]error:[/] {escape(str(error))}")
-            raise typer.Exit(2) from error
-        turns = _turns(list(running), sim.port, requests, connections, streams)
+        sim = stack.enter_context(simulator(folder))
+        running = {"direct": sim} | {
+            name: stack.enter_context(start(folder, sim.port)) for name, start in _wanted().items()
+        }
+        running |= {
+            name: stack.enter_context(pod(folder, sim.port, fingerprint(KEY), compiled))
+            for name, compiled in _routers().items()
+        }
+        turns = _turns(list(running), sim.port, *sizes)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("measuring", total=rounds * len(turns))
             for _ in range(rounds):
@@ -72,14 +88,6 @@ def main(
                     progress.update(task, description=f"{work}, {name}", advance=1)
                     job.port = running[name].port
                     measured[work, name].append(measure(running[name], job))
-    console.print(_table(measured))
-    _write(measured, {})  # what follows takes a while
-    lives = {}
-    for name, compiled in _routers().items():
-        rate = _median(measured["plain", name], "per_second") / 2
-        lives[name] = life.measure(KEY, asked("as-asked"), asked("calm", stream=True), compiled, rate, many)
-    console.print(life.table(lives))
-    _write(measured, lives)
 
 
 def _wanted() -> dict[str, proxies.Start]:

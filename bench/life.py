@@ -1,59 +1,71 @@
-"""What a router's life is like besides its throughput: start, latency, many streams, memory, drain. Used by `bench`.
+"""What a router's life is like besides its throughput: start, latency, many streams at once, memory, drain, and two
+of them. Used by `bench`.
 
-A router of its own for each measurement, so that none inherits another's memory.
+A router of its own for each part, so that none inherits another's memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from rich.box import SIMPLE
 from rich.table import Table
 
-from bench.load import Job, Outcome
-from bench.processes import Process, load_of, pod, simulator, weir
+from bench import latency, pair, streams
+from bench.processes import KEY, Process, asked, pod, simulator, weir
 from weir_router.identify.keys import fingerprint
 
-STEADY_SECONDS = 8.0
-"""Of a measurement at half load."""
-
-CONNECTIONS = 32
 STARTS = 5
 SETTLED = 0.5  # seconds from listening until nothing of the start is left to do
 
+Figures = dict[str, float]
 
-def measure(key: str, plain: str, streamed: str, compiled: Path | None, rate: float, many: int) -> dict[str, float]:
-    """Every figure of one router. `rate`: requests per second for the latency; `many`: streams at once."""
-    figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="weir-life-") as temporary:
-        folder = Path(temporary)
-        with simulator(folder) as sim:
-            for prefix, command in (("", pod), ("up_", weir)):
-                start, idle = _start(partial(command, folder, sim.port, fingerprint(key), compiled))
-                figures |= {f"{prefix}start_s": start, f"{prefix}idle_mb": idle}
-            with pod(folder, sim.port, fingerprint(key), compiled) as router:
-                figures |= _latency(sim, router, key, plain, rate)
-                direct, through = (
-                    _gaps(it, key, body, many) for it, body in ((sim, _upstreams_own(streamed)), (router, streamed))
-                )
-                figures |= {
-                    "many": many,
-                    "many_cpu": through["cpu"],
-                    "gap_p99_added_ms": through["gap"] - direct["gap"],
-                }
-                figures["first_p99_added_ms"] = through["first"] - direct["first"]
-            with pod(folder, sim.port, fingerprint(key), compiled) as router:
-                figures |= asyncio.run(_open_streams(router, key, streamed, many))
+
+class Part(StrEnum):
+    """Of a life, each measured by itself."""
+
+    START = "start"
+    LATENCY = "latency"
+    STREAMS = "streams"
+    DRAIN = "drain"
+    PAIR = "pair"
+
+
+def measure(compiled: Path | None, many: int, parts: Sequence[Part] = tuple(Part)) -> Figures:
+    """Every figure of `parts` of one router. `many`: streams at once."""
+    figures: Figures = {}
+    for part in parts:
+        with tempfile.TemporaryDirectory(prefix="weir-life-") as temporary:
+            folder = Path(temporary)
+            figures |= pair.measure(folder, compiled) if part is Part.PAIR else _part(part, folder, compiled, many)
+    return figures
+
+
+def _part(part: Part, folder: Path, compiled: Path | None, many: int) -> Figures:
+    with simulator(folder) as sim:
+        if part is Part.START:
+            return _starts(folder, sim, compiled)
+        with pod(folder, sim.port, fingerprint(KEY), compiled) as router:
+            if part is Part.LATENCY:
+                return latency.measure(folder, sim, router)
+            if part is Part.STREAMS:
+                return streams.measure(sim, router, many)
+            return asyncio.run(_open_streams(router, many))
+
+
+def _starts(folder: Path, sim: Process, compiled: Path | None) -> Figures:
+    figures = {}
+    for prefix, command in (("", pod), ("up_", weir)):
+        start, idle = _start(partial(command, folder, sim.port, fingerprint(KEY), compiled))
+        figures |= {f"{prefix}start_s": start, f"{prefix}idle_mb": idle}
     return figures
 
 
@@ -69,46 +81,11 @@ def _start(router: Callable[[], AbstractContextManager[Process]]) -> tuple[float
     return statistics.median(seconds), statistics.median(megabytes)
 
 
-def _job(process: Process, key: str, body: str, **more: Any) -> Outcome:
-    job = Job(port=process.port, body=body, headers={"authorization": f"Bearer {key}"}, **more)
-    done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout + 30)
-    return msgspec.json.decode(done.stdout, type=Outcome)
-
-
-def _upstreams_own(body: str) -> str:
-    """With the model's name that the simulator knows."""
-    return body.replace('"as-asked"', '"bench-plain"').replace('"calm"', '"bench-calm"')
-
-
-def _latency(sim: Process, router: Process, key: str, body: str, rate: float) -> dict[str, float]:
-    """At half of what saturates it, over what the upstream alone takes at the same rate."""
-    total = int(rate * STEADY_SECONDS)
-    direct, through = (
-        _job(it, key, it_body, connections=CONNECTIONS, total=total, rate=rate).latencies
-        for it, it_body in ((sim, _upstreams_own(body)), (router, body))
-    )
-    return {
-        "rate": rate,
-        "added_p50_ms": (statistics.median(through) - statistics.median(direct)) * 1e3,
-        "added_p99_ms": (_p99(through) - _p99(direct)) * 1e3,
-    }
-
-
-def _gaps(process: Process, key: str, body: str, many: int) -> dict[str, float]:
-    before, started = process.cpu(), time.perf_counter()
-    outcome = _job(process, key, body, connections=many, total=many, streamed=True)
-    cpu = (process.cpu() - before) / (time.perf_counter() - started)
-    return {"cpu": cpu, "gap": _p99(outcome.gaps) * 1e3, "first": _p99(outcome.latencies) * 1e3}
-
-
-def _p99(values: list[float]) -> float:
-    return statistics.quantiles(values, n=100)[98]
-
-
-async def _open_streams(router: Process, key: str, body: str, many: int) -> dict[str, float]:
+async def _open_streams(router: Process, many: int) -> Figures:
     """Memory of as many open streams, then SIGTERM in their middle: all must end whole, and nobody new get in."""
     before = router.memory()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+    body = asked("calm", stream=True)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
     request = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
     async def stream(opened: asyncio.Event) -> bool:
@@ -127,7 +104,12 @@ async def _open_streams(router: Process, key: str, body: str, many: int) -> dict
     router.terminate()
     refused = not await _connects(router.port)
     whole = await asyncio.gather(*tasks, return_exceptions=True)
-    return {"kb_per_stream": held / many / 1e3, "drained": sum(it is True for it in whole), "refused": float(refused)}
+    return {
+        "open": many,
+        "kb_per_stream": held / many / 1e3,
+        "drained": sum(it is True for it in whole),
+        "refused": float(refused),
+    }
 
 
 async def _connects(port: int) -> bool:
@@ -146,24 +128,27 @@ ROWS = {
     "idle_mb": "resident when idle, MB",
     "up_start_s": "start of weir up to listening, s",
     "up_idle_mb": "resident when idle, MB",
-    "rate": "half of the saturating load, requests/s",
-    "added_p50_ms": "latency added there, p50, ms",
-    "added_p99_ms": "latency added there, p99, ms",
-    "many": "streams at once, 20 chunks/s each",
-    "many_cpu": "share of the core that they take",
-    "gap_p99_added_ms": "gap between chunks added, p99, ms",
-    "first_p99_added_ms": "first chunk added, p99, ms (all begin at once)",
+    "saturating": "answers/s that saturate it; latency at shares of that:",
+    **latency.ROWS,
+    **streams.ROWS,
+    "open": "open streams at SIGTERM",
     "kb_per_stream": "resident per open stream, KB",
     "drained": "of them ended whole after SIGTERM",
+    **pair.ROWS,
 }
 
 
-def table(lives: dict[str, dict[str, float]]) -> Table:
-    """One column per router."""
+def table(lives: dict[str, Figures]) -> Table:
+    """One column per router; without what has not been measured."""
     result = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     result.add_column("")
     for name in lives:
         result.add_column(name, justify="right")
     for key, text in ROWS.items():
-        result.add_row(text, *(f"{figures[key]:.2f}".removesuffix(".00") for figures in lives.values()))
+        if any(key in figures for figures in lives.values()):
+            result.add_row(text, *(_shown(figures.get(key)) for figures in lives.values()))
     return result
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}".removesuffix(".00")

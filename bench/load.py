@@ -2,20 +2,29 @@
 
 `python -m bench.load '{"port": 8080, ...}'` prints one JSON line. A closed loop of `connections` for plain answers;
 `connections` streams at once for streamed ones. Ends after `total` answers or at `timeout`, whichever is first, and
-says how many failed.
+says how many failed. With a `rate` it is an open loop instead, which prints an empty line when it begins to
+count, and one when it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import sys
 import time
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import cast
 
 import msgspec
 import uvloop
+
+from bench.alarm import Alarm
+
+FIRST = 0.05
+"""Seconds from an open loop's last connection to its first request."""
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -29,7 +38,9 @@ class Job(msgspec.Struct, kw_only=True):
     total: int = 1000
     streamed: bool = False
     last: str = "[DONE]"  # what a whole stream ends with
-    rate: float | None = None  # requests per second over all connections; None: as fast as answers come
+    rate: float | None = None  # requests per second, whatever becomes of them; None: as fast as answers come
+    warm: float = 0.0  # with a rate: seconds before anything counts
+    seconds: float = 0.0  # with a rate: seconds that count, in place of `total`
     timeout: float = 120.0  # seconds for the whole job
 
 
@@ -40,8 +51,10 @@ class Outcome(msgspec.Struct, kw_only=True):
     failed: int = 0
     chunks: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0  # seconds that the load itself took
     latencies: list[float] = []  # plain: whole answers; streamed: first content
     gaps: list[float] = []  # streamed: between reads that carried a chunk
+    late: list[float] = []  # with a rate: from when a request was due to when it was sent
 
 
 class Connection(asyncio.Protocol):
@@ -53,24 +66,18 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
-        self._next = asyncio.get_running_loop().time() + self._run.offset()
-        self._go_on()
+        self._run.free(self)
 
-    def _go_on(self) -> None:
-        if self._run.period == 0:
-            self._send()
-            return
-        self._next += self._run.period  # by the clock, however long the last answer took
-        asyncio.get_running_loop().call_at(self._next, self._send)
-
-    def _send(self) -> None:
-        if not self._run.take():
-            self._transport.close()
-            return
+    def send(self) -> None:
+        """Sends a request."""
         self._buffer = b""
         self._begins = self._first = True
         self._last = self._sent = time.perf_counter()
         self._transport.write(self._run.request)
+
+    def end(self) -> None:
+        """There is no next request."""
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._begins:
@@ -115,7 +122,7 @@ class Connection(asyncio.Protocol):
         self._run.finished(good)
         if not self._run.job.streamed:
             self._run.outcome.latencies.append(time.perf_counter() - self._sent)
-        self._go_on()
+        self._run.free(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         self._run.closed()
@@ -137,19 +144,17 @@ class Run:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.request = f"POST {job.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
         self.last = job.last.encode()
-        self.period = job.connections / job.rate if job.rate else 0.0
         self._left = job.total
         self._open = job.connections
         self._done = asyncio.Event()
 
-    def offset(self) -> float:
-        """Connections do not send in step."""
-        return self.period * random.random()
-
-    def take(self) -> bool:
-        """Whether one more request may be sent."""
+    def free(self, connection: Connection) -> None:
+        """A connection has nothing to wait for."""
         self._left -= 1
-        return self._left >= 0
+        if self._left >= 0:
+            connection.send()
+        else:
+            connection.end()
 
     def finished(self, good: bool) -> None:
         """One answer is whole."""
@@ -164,27 +169,100 @@ class Run:
 
     async def play(self) -> Outcome:
         """Runs the job."""
-        loop = asyncio.get_running_loop()
         started = time.perf_counter()
+        async with asyncio.timeout(self.job.timeout), self.connected():
+            await self._done.wait()
+        self.outcome.seconds = time.perf_counter() - started
+        self.outcome.failed = self.job.total - self.outcome.answers
+        return self.outcome
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """All connections are open inside of the block."""
+        loop = asyncio.get_running_loop()
         connections = [
             await loop.create_connection(lambda: Connection(self), "127.0.0.1", self.job.port)
             for _ in range(self.job.connections)
         ]
         try:
-            async with asyncio.timeout(self.job.timeout):
-                await self._done.wait()
+            yield
         finally:
             for transport, _ in connections:
                 transport.abort()
-        self.outcome.seconds = time.perf_counter() - started
-        self.outcome.failed = self.job.total - self.outcome.answers
-        return self.outcome
+
+
+class OpenLoop(Run):
+    """A job with a rate: requests come as those of people who do not know of each other, whatever becomes of others.
+
+    A Poisson process, on the connection that has been free the longest; where none is, a request waits for one. A whole
+    answer that is under way at the end is awaited, a stream is left.
+    """
+
+    def __init__(self, job: Job, rate: float) -> None:
+        super().__init__(job)
+        self._rate = rate
+        self._random = random.Random(rate)  # the same arrivals whoever answers them
+        self._idle: deque[Connection] = deque()
+        self._due: deque[float] = deque()  # of requests that wait for a connection
+        self._under_way = 0
+
+    def free(self, connection: Connection) -> None:
+        """It takes the request that has waited longest, or waits for one itself."""
+        self._idle.append(connection)
+        self._send()
+
+    def finished(self, good: bool) -> None:
+        """One answer is whole."""
+        super().finished(good)
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._done.set()
+
+    async def play(self) -> Outcome:
+        """Runs the job."""
+        async with self.connected():
+            self._next = time.perf_counter() + FIRST
+            self._alarm = Alarm(self._arrive)
+            self._alarm.set(self._next)
+            await asyncio.sleep(FIRST + self.job.warm)
+            self.outcome = outcome = Outcome()
+            os.write(1, b"\n")
+            started, cpu = time.perf_counter(), time.process_time()
+            await asyncio.sleep(self.job.seconds)
+            outcome.seconds, outcome.cpu = time.perf_counter() - started, time.process_time() - cpu
+            os.write(1, b"\n")
+            self._alarm.close()
+            if not self.job.streamed:
+                await self._rest()
+                outcome.failed += self._under_way + len(self._due)
+        return outcome
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.job.timeout):
+                while self._under_way:
+                    self._done.clear()
+                    await self._done.wait()
+
+    def _arrive(self) -> None:
+        now = time.perf_counter()
+        while self._next <= now:
+            self._due.append(self._next)
+            self._next += self._random.expovariate(self._rate)
+        self._alarm.set(self._next)
+        self._send()
+
+    def _send(self) -> None:
+        while self._due and self._idle:
+            self._under_way += 1
+            self._idle.popleft().send()
+            self.outcome.late.append(time.perf_counter() - self._due.popleft())
 
 
 def main() -> None:
     """Reads the job from the command line, prints the outcome."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    outcome = uvloop.run(Run(job).play())
+    outcome = uvloop.run((Run(job) if job.rate is None else OpenLoop(job, job.rate)).play())
     os.set_blocking(1, True)  # the loop has left the pipe as it likes pipes, and a write would end in its middle
     with open(1, "wb") as output:
         output.write(msgspec.json.encode(outcome) + b"\n")

@@ -155,18 +155,20 @@ def asked(model: str, *, stream: bool = False) -> str:
     return json.dumps(body | ({"stream": True} if stream else {}))
 
 
-def load_of(job: Job) -> list[str]:
-    """The command that runs `job` on its core."""
-    return ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()]
+def load_of(job: Job, cores: str = LOAD_CORE) -> list[str]:
+    """The command that runs `job` on its core, or on `cores`."""
+    return ["taskset", "-c", cores, sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()]
 
 
-def simulator(folder: Path, wanted: Mapping[str, object] = MODELS) -> contextlib.AbstractContextManager[Process]:
+def simulator(
+    folder: Path, wanted: Mapping[str, object] = MODELS, cores: str = LOAD_CORE
+) -> contextlib.AbstractContextManager[Process]:
     """The upstream of every proxy, with the models of a models file."""
     models = folder / "models.yaml"
     models.write_text(yaml.safe_dump(dict(wanted)))
     port = free_port()
     command = [sys.executable, "-m", "weir_cli", "sim", str(models), "--listen", f"127.0.0.1:{port}"]
-    return running(command, port, LOAD_CORE, folder / "sim.log")
+    return running(command, port, cores, folder / f"sim-{port}.log")
 
 
 def weir(
@@ -185,7 +187,7 @@ def weir(
 
 
 def pod(
-    folder: Path, upstream: int, key_hash: str, compiled: Path | None = None
+    folder: Path, upstream: int, key_hash: str, compiled: Path | None = None, core: str = PROXY_CORE
 ) -> contextlib.AbstractContextManager[Process]:
     """The same as a gateway's pod runs it: `weir router` on what the operator publishes, mounted, with the client of a
     config server; there is none.
@@ -199,7 +201,7 @@ def pod(
     token = folder / "token"
     token.write_text("none")
     server = ("--config-server", f"http://127.0.0.1:{free_port()}", "--token-file", str(token))
-    return _serving(folder, compiled, "router", "--config-dir", str(mounted), *server)
+    return _serving(folder, compiled, "router", "--config-dir", str(mounted), *server, core=core)
 
 
 def _saved(folder: Path, resources: Sequence[Mapping[str, object]]) -> Path:
@@ -209,14 +211,16 @@ def _saved(folder: Path, resources: Sequence[Mapping[str, object]]) -> Path:
     return manifests
 
 
-def _serving(folder: Path, compiled: Path | None, *command: str) -> contextlib.AbstractContextManager[Process]:
+def _serving(
+    folder: Path, compiled: Path | None, *command: str, core: str = PROXY_CORE
+) -> contextlib.AbstractContextManager[Process]:
     port = free_port()
     listen = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # whatever is installed has its bytecode
     if compiled is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(compiled), os.environ.get("PYTHONPATH"))))
     arguments = [sys.executable, "-m", "weir_cli", *command, *listen]
-    return running(arguments, port, PROXY_CORE, folder / f"weir-{port}.log", environment)
+    return running(arguments, port, core, folder / f"weir-{port}.log", environment)
 
 
 def resource(kind: str, name: str, spec: Mapping[str, object]) -> dict[str, object]:

@@ -1,0 +1,96 @@
+"""What the router adds to the latency of plain answers, over what load and models take by themselves. Used by `bench`.
+
+Requests at a constant rate (`bench.load`'s open loop), in turns of a second: to the models directly, through nginx,
+and through the router, all of them with the same arrivals. A turn's figure is the difference to the direct one of the
+same turn, and what is reported is the median of turns, so that a moment in which the host took a core away spoils one
+turn. nginx's figure says what the machine adds to any proxy. Cores are kept awake (`bench.cores`), where the user may
+ask for that; with cores that sleep as they like it is measured once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import proxies
+from bench.cores import awake
+from bench.load import Job, Outcome
+from bench.paced import p99, paced
+from bench.processes import KEY, Process, asked, load_of
+
+TURNS = 5
+SECONDS, WARM = 1.0, 0.3
+SATURATING, FREE = 32, 128  # connections: of the closed loop, and of open ones, where none is waited for
+SATURATED = 6000  # answers
+SETTINGS = (("half", 0.5, True), ("quarter", 0.25, True), ("half_asleep", 0.5, False))
+"""Name, share of the load that saturates the router, and whether cores are kept awake."""
+
+Figures = dict[str, float]
+
+
+def measure(folder: Path, sim: Process, router: Process) -> Figures:
+    """Rates per second, milliseconds, shares of a core. Without what this user may not measure."""
+    figures = {"saturating": _saturating(router)}
+    with proxies.nginx(folder, sim.port) as nginx:
+        asked_of = {"direct": sim, "nginx": nginx, "weir": router}
+        for prefix, share, kept in SETTINGS:
+            with awake() if kept else contextlib.nullcontext(True) as as_wanted:
+                if as_wanted:
+                    added = _added(asked_of, figures["saturating"] * share)
+                    figures |= {f"{prefix}_{key}": value for key, value in added.items()}
+    return figures
+
+
+def _saturating(router: Process) -> float:
+    """Answers per second of a closed loop, once it is warm."""
+    job = _job("weir", router, connections=SATURATING, total=SATURATED)
+    for _ in range(2):
+        done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout)
+    outcome = msgspec.json.decode(done.stdout, type=Outcome)
+    return outcome.answers / outcome.seconds
+
+
+def _job(name: str, process: Process, **more: Any) -> Job:
+    body = asked("as-asked" if name == "weir" else "bench-plain")
+    return Job(port=process.port, body=body, headers={"authorization": f"Bearer {KEY}"}, **more)
+
+
+def _added(asked_of: dict[str, Process], rate: float) -> Figures:
+    turns: dict[str, list[float]] = defaultdict(list)
+    for _ in range(TURNS):
+        direct = (0.0, 0.0)
+        for name, process in asked_of.items():
+            job = _job(name, process, connections=FREE, rate=rate, warm=WARM, seconds=SECONDS)
+            window = paced([job], [process])
+            (outcome,) = window.outcomes
+            times = statistics.median(outcome.latencies), p99(outcome.latencies)
+            direct = times if name == "direct" else direct
+            for key, value, base in zip(("p50_ms", "p99_ms"), times, direct, strict=True):
+                turns[f"{name}_{key}"].append((value - base if name != "direct" else value) * 1e3)
+            turns[f"{name}_late_p99_ms"].append(p99(outcome.late) * 1e3)
+            turns[f"{name}_share"].append(window.shares[0])
+            turns[f"{name}_stolen"].append(window.stolen)
+            turns[f"{name}_failed"].append(outcome.failed)
+    return {key: statistics.median(values) for key, values in turns.items()}
+
+
+def _rows() -> dict[str, str]:
+    loads = {"half": "half", "quarter": "quarter", "half_asleep": "half, cores asleep"}
+    columns = {
+        "weir_share": "share of its core",
+        "weir_p50_ms": "added, p50, ms",
+        "weir_p99_ms": "added, p99, ms",
+        "nginx_p50_ms": "added by nginx, p50, ms",
+        "nginx_p99_ms": "added by nginx, p99, ms",
+    }
+    return {f"{name}_{key}": f"{load}: {text}" for name, load in loads.items() for key, text in columns.items()}
+
+
+ROWS = _rows()
+"""What the table shows of it, and how it calls it."""

@@ -1,0 +1,66 @@
+"""The open loop of the benchmark: requests come at their rate, whatever becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from bench.alarm import Alarm
+from bench.load import Job, OpenLoop, Outcome
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+RATE = 200.0
+
+
+@contextlib.asynccontextmanager
+async def server(wait: Callable[[], Awaitable[object]]) -> AsyncIterator[int]:
+    """Answers each request after `wait`. Its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n{}"):
+                await wait()
+                writer.write(ANSWER)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+async def played(port: int, **more: float) -> Outcome:
+    return await OpenLoop(Job(port=port, body="{}", rate=RATE, connections=100, **more), RATE).play()
+
+
+async def test_slow_answers_do_not_slow_requests_down():
+    async with server(lambda: asyncio.sleep(0.2)) as port:
+        outcome = await played(port, seconds=1.0)
+    assert outcome.failed == 0
+    assert outcome.answers == len(outcome.latencies) == pytest.approx(RATE, rel=0.3)
+    assert statistics.median(outcome.late) < 0.05
+    assert min(outcome.latencies) >= 0.2
+
+
+async def test_what_is_never_answered_has_failed():
+    async with server(asyncio.Event().wait) as port:
+        outcome = await played(port, seconds=0.2, timeout=0.1)
+    assert outcome.answers == 0
+    assert outcome.failed == pytest.approx(RATE * 0.2, rel=0.6)
+
+
+async def test_what_is_sent_while_warm_does_not_count():
+    async with server(lambda: asyncio.sleep(0)) as port:
+        outcome = await played(port, warm=0.5, seconds=0.2)
+    assert outcome.answers == pytest.approx(RATE * 0.2, rel=0.6)
+
+
+async def test_an_alarm_never_rings_before_its_moment():
+    rung = asyncio.get_running_loop().create_future()
+    alarm = Alarm(lambda: rung.set_result(time.perf_counter()))
+    moment = time.perf_counter() + 0.0123
+    alarm.set(moment)
+    assert await rung >= moment
+    alarm.close()
