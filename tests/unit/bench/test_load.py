@@ -25,10 +25,17 @@ async def server(wait: Callable[[], Awaitable[object]]) -> AsyncIterator[int]:
             while await reader.readuntil(b"\r\n\r\n{}"):
                 await wait()
                 writer.write(ANSWER)
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1") as listening:
-        yield listening.sockets[0].getsockname()[1]
+    async with asyncio.TaskGroup() as serving:
+        tasks = set()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.add(serving.create_task(serve(reader, writer)))
+
+        async with await asyncio.start_server(accept, "127.0.0.1") as listening:
+            yield listening.sockets[0].getsockname()[1]
+        for task in tasks:
+            task.cancel()
 
 
 async def played(port: int, **more: float) -> Outcome:
