@@ -5,6 +5,7 @@ import contextlib
 import random
 import re
 import socket
+import sys
 
 import pytest
 from uvloop import Loop
@@ -261,6 +262,26 @@ async def test_a_caller_that_leaves_cancels_its_handler(site):
     await site.begun.wait()
     writer.transport.abort()
     await asyncio.wait_for(site.cancelled.wait(), 5)
+
+
+async def test_a_caller_that_leaves_during_its_second_request_cancels_that_one(site):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(post())
+    await reader.readuntil(b"hello")
+    site.begun.clear()
+    writer.write(post(start=b"POST /held HTTP/1.1"))
+    await site.begun.wait()
+    writer.transport.abort()
+    await asyncio.wait_for(site.cancelled.wait(), 5)
+
+
+async def test_nothing_of_a_request_is_kept_once_it_is_answered(site):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(post())
+    await reader.readuntil(b"hello")
+    request = site.requests.pop()
+    assert sys.getrefcount(request) == 2  # ours, and the one of the call
+    writer.close()
 
 
 async def test_a_caller_that_does_not_read_is_told_of_and_given_up(site, monkeypatch):

@@ -71,6 +71,9 @@ class Keeper(Protocol):
     def start(self, serving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task of the server's."""
 
+    def turn(self) -> asyncio.Future[None]:
+        """The loop's: for when there is another request."""
+
     async def handle(self, request: Request) -> Answer | None:
         """See `message.Handler`; raises only when cancelled."""
 
@@ -91,8 +94,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_apart", "_body", "_deaf", "_head_bytes", "_head_count", "_headers", "_in_head", "_keeper",
-        "_linger", "_parser", "_reading", "_refusal", "_size", "_stream", "_target", "_task", "_transport",
-        "_writable", "due",
+        "_linger", "_parser", "_reading", "_refusal", "_served", "_size", "_stream", "_target", "_task",
+        "_transport", "_turn", "_writable", "due",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
@@ -100,7 +103,9 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._parser = HttpRequestParser(self)
         self._ahead: deque[Request] = deque()  # whole requests that wait for their turn
-        self._task: asyncio.Task[None] | None = None  # answers the present one
+        self._served: Request | None = None  # the one that is being answered
+        self._task: asyncio.Task[None] | None = None  # answers, from the first request to the connection's end
+        self._turn: asyncio.Future[None] | None = None  # where it waits for the next one
         self._stream: _Stream | None = None  # as which it is answered
         self._refusal: Answer | None = None  # to what came behind the last request, and was none
         self._deaf = False  # nothing that comes is looked at any more
@@ -121,7 +126,7 @@ class Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered, or has begun to come."""
-        return self._task is not None or self._head_bytes > 0
+        return self._served is not None or self._head_bytes > 0
 
     def close(self) -> None:
         """Closes once what was written has gone out."""
@@ -153,7 +158,7 @@ class Connection(asyncio.Protocol):
         self._apart = 0 if self._apart < 0 else self._apart + len(data)
         if self._apart > MAX_HEAD:
             self._refuse(TOO_LARGE)
-        if self._task is None and not self._deaf:
+        if self._served is None and not self._deaf:
             self._wait()
 
     def eof_received(self) -> bool:
@@ -178,7 +183,7 @@ class Connection(asyncio.Protocol):
         self.due = NEVER
         if self._stream is not None:
             self._stream.press(False)
-        elif self._task is None:
+        elif self._served is None:
             self._go_on()
 
     # What the parser calls.
@@ -194,7 +199,10 @@ class Connection(asyncio.Protocol):
             return  # a trailer: whatever a header decides was decided before it
         key = name_of(name)
         if key not in self._headers:
-            self._headers[key] = value.decode("utf-8", "surrogateescape")
+            try:
+                self._headers[key] = value.decode()
+            except UnicodeDecodeError:
+                self._headers[key] = value.decode("utf-8", "surrogateescape")
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -203,7 +211,7 @@ class Connection(asyncio.Protocol):
             return
         if "content-length" in headers and int(headers["content-length"]) > self._keeper.max_body:
             self._too_large()
-        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._task is None:
+        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._served is None:
             self._transport.write(_CONTINUE)
 
     def on_body(self, part: bytes) -> None:
@@ -264,7 +272,7 @@ class Connection(asyncio.Protocol):
     def _take(self, request: Request) -> None:
         """It is next, or waits for its turn."""
         self._deaf = not request.keep_alive
-        if self._task is None and self._writable:
+        if self._writable and self._served is None:
             self._answer(request)
             return
         self._ahead.append(request)
@@ -280,35 +288,55 @@ class Connection(asyncio.Protocol):
             return  # it came behind the last request
         self._deaf = self._linger = True
         self._refusal = self._keeper.refusal(why)
-        if self._task is None:
+        if self._served is None:
             self._go_on()
 
     # From requests to answers.
 
     def _answer(self, request: Request) -> None:
         self.due = NEVER
-        self._task = self._keeper.start(self._serve(request))
+        self._served = request
+        if self._turn is None:
+            self._task = self._keeper.start(self._serve())
+        else:
+            self._turn.set_result(None)
 
-    async def _serve(self, request: Request) -> None:
-        try:
-            answer = await self._keeper.handle(request)
-        except BaseException as error:
-            self._transport.abort()
-            if not isinstance(error, Exception):
-                raise  # cancelled: the caller is gone, or the grace period over
-            logger.error("%s %s failed by a bug of Weir", request.method, request.path, exc_info=error)
-            return
-        self._task = None
+    async def _serve(self) -> None:
+        """One request after the other: a task for each would cost as much as reading it."""
+        while (request := self._served) is not None:
+            try:
+                answer = await self._keeper.handle(request)
+            except BaseException as error:
+                self._abandon()
+                if not isinstance(error, Exception):
+                    raise  # cancelled: the caller is gone, or the grace period over
+                logger.error("%s %s failed by a bug of Weir", request.method, request.path, exc_info=error)
+                return
+            if not self._answered(request, answer):
+                return
+            turn = self._turn = self._keeper.turn()
+            request = answer = None  # nothing of them is kept while nobody asks
+            self._go_on()
+            await turn
+
+    def _answered(self, request: Request, answer: Answer | None) -> bool:
+        """Sends what has not been sent. Whether another request may follow."""
+        self._served = None
         stream, self._stream = self._stream, None
         if answer is not None:
             self._send(request.version, answer, head_only=request.method == "HEAD", last=self._closes_after(request))
         elif stream is None or not stream.ended:
-            self._transport.abort()
-            return
+            self._abandon()
+            return False
         if self._closes_after(request):
             self._end()
-        else:
-            self._go_on()
+            return False
+        return True
+
+    def _abandon(self) -> None:
+        """In the middle of an answer: its end is missing, and the caller must notice."""
+        self._deaf = True
+        self._transport.abort()
 
     def _closes_after(self, request: Request) -> bool:
         return not request.keep_alive or request.version == "1.0" or self._keeper.draining

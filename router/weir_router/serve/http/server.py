@@ -46,7 +46,8 @@ class Server:
         loop = asyncio.get_running_loop()
         self.time = loop.time
         # Not `loop.create_task`: uvloop's has a name made up for every task, which costs more than the task.
-        self.start = partial(asyncio.Task, loop=loop, name="request")
+        self.start = partial(asyncio.Task, loop=loop, name="caller")
+        self.turn = loop.create_future
         where: dict[str, Any] = {"sock": listener} if listener else {"host": host, "port": port}
         self._server = await loop.create_server(lambda: Connection(self), backlog=BACKLOG, **where)
         self._look = loop.call_later(LOOK_EVERY, self._expire)
