@@ -274,6 +274,8 @@ class Journey:
         backend = candidate.backend
         as_asked = candidate.key in self._as_asked
         streamed = self._ask.stream or (not as_asked and self._ask.streamable and backend.transport is _STREAMED)
+        if streamed:
+            taken.guard.awaits_content()
         attempt = Attempt(
             self._ask,
             candidate,

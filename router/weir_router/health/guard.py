@@ -9,7 +9,7 @@ from __future__ import annotations
 from weir_router.clock import Clock
 from weir_router.errors import FailureKind
 from weir_router.health.breaker import CREDENTIAL_KINDS, NEUTRAL_KINDS, Ticket
-from weir_router.health.latency import POOL_SAMPLES, failure_cost, size_class
+from weir_router.health.latency import POOL_SAMPLES, QUIET, failure_cost, size_class
 from weir_router.health.place import Entry
 
 SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
@@ -39,12 +39,11 @@ class Guard:
         "_size",
         "_start",
         "_ticket",
+        "_waits",
         "slow_after",
     )
 
-    def __init__(
-        self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int, slow_after: float | None
-    ) -> None:
+    def __init__(self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int, slow_after: float) -> None:
         self._clock = clock
         self._entry = entry
         self._ticket = ticket
@@ -53,9 +52,16 @@ class Guard:
         self._expected = entry.pool.expected_ttft(self._start, prompt_tokens)
         self._content_at: float | None = None
         self._flow: tuple[float, int, float] | None = None  # the last look: when, events, seconds held up
+        self._waits = False
         self._ended = False
         self.slow_after = slow_after  # seconds; when `slow` is due
         entry.place.pending += 1
+
+    def awaits_content(self) -> None:
+        """A stream was asked for, so silence says something from now on. A whole answer comes when it is finished."""
+        self._waits = True
+        due, cost = self._start + QUIET * self.slow_after, failure_cost(self._expected, None, 0.0)
+        self._entry.place.silence.asked(self._ticket.number, due, cost)
 
     def first_content(self) -> None:
         """The first content has come: the TTFT is taken now. Later calls change nothing."""
@@ -63,8 +69,11 @@ class Guard:
             return
         now = self._content_at = self._clock.monotonic()
         ttft, place = now - self._start, self._entry.place
+        if self._waits:
+            self._waits = False
+            place.silence.answered(self._ticket.number)
         place.breaker.content(self._ticket)
-        if self.slow_after is not None and ttft > self.slow_after:
+        if ttft > self.slow_after:
             place.breaker.slow(self._ticket)
         place.cost.observe(now, ttft / self._expected)
         place.ttft.observe(now, ttft)
@@ -136,6 +145,8 @@ class Guard:
         if self._ended:
             return False
         self._ended = True
+        if self._waits:
+            self._entry.place.silence.gone()
         return True
 
     def _crawled(self, output_tokens: int, held_up: float) -> bool:

@@ -38,6 +38,11 @@ SLOW_MEDIAN = 4.0
 SLOW_FLOOR = 1.0
 """Seconds; against a median nothing faster is called slow: 4 x 20 ms is noise, not sickness."""
 
+QUIET = 0.5
+"""Share of the time after which an attempt is slow. A backend that has said nothing for so long counts, while that
+lasts, as if it had failed; twice as fast as slowness is certain, since this is taken back with the next content.
+"""
+
 SLOW_COLD, SLOW_DEADLINE = 5.0, 0.5
 """Seconds at least, and share of the deadline, where nothing says what is normal. A router that starts into a black-out
 leaves the backend alone within ten seconds; a healthy one that is slow stays a last resort meanwhile.
@@ -89,6 +94,52 @@ class PeakEwma:
         weight = math.exp((self._at - now) / DECAY)
         self._value = value if value > current else current * weight + value * (1 - weight)
         self._at = now
+
+
+class Silence:
+    """Whether a backend has gone quiet: no content has come of anything that was asked since its last sign of life.
+
+    One attempt is watched, of those asked since then the first that is due. Content of it or of a later one starts
+    anew, with the latest; so a single request that takes long says nothing as long as others are answered. Those that
+    end without content only count as no longer waiting: whoever gives up on a black hole must not hide it.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = 0  # attempts without content
+        self._watched = 0
+        self._due = math.inf  # the moment at which the watched one has been silent for too long
+        self._latest = 0
+        self._latest_due = math.inf
+        self._cost = NORMAL
+
+    def asked(self, number: int, due: float, cost: float) -> None:
+        """An attempt begins to wait, `number` in the order of starting; its content should be there at `due`.
+
+        `cost`: what it is worth, as in `PeakEwma`, if it fails.
+        """
+        self.waiting += 1
+        self._latest, self._latest_due, self._cost = number, due, cost
+        if due < self._due:
+            self._watched, self._due = number, due
+
+    def answered(self, number: int) -> None:
+        """Its content has come."""
+        if number >= self._watched:
+            if self._latest > number:
+                self._watched, self._due = self._latest, self._latest_due
+            else:
+                self._watched, self._due = number + 1, math.inf
+        self.gone()
+
+    def gone(self) -> None:
+        """It waits no more."""
+        self.waiting -= 1
+        if self.waiting == 0:
+            self._due = math.inf
+
+    def cost(self, now: float) -> float:
+        """That of a failure while it is quiet; else nothing."""
+        return self._cost if now >= self._due else 0.0
 
 
 class Ewma:

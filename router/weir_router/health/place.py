@@ -12,7 +12,7 @@ from collections.abc import Callable
 from weir_router.clock import Clock
 from weir_router.contract import Backend, BackendState
 from weir_router.health.breaker import Breaker, State
-from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent
+from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent, Silence
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 
 _ACTIVE = BackendState.ACTIVE  # looking up an enum's member costs as much as a call
@@ -35,6 +35,7 @@ class Place:
         self.entries: list[Entry] = []  # of the present config
         self.pending = 0
         self.cost = PeakEwma()
+        self.silence = Silence()
         self.ttft = Ewma()
         self.speed = Ewma()  # tokens per second
         self.tokens_per_event = Ewma()  # how coarse its streams are
@@ -43,7 +44,7 @@ class Place:
 
     def score(self, now: float) -> float:
         """Cost of one more request: penalised peak-EWMA times the queue it would join."""
-        return self.cost.read(now) * (self.pending + 1)
+        return max(self.cost.read(now), self.silence.cost(now)) * (self.pending + 1)
 
     def free(self) -> None:
         """An attempt has ended. Where concurrency is limited somebody may be waiting for its slot."""

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from weir_router.call.failover import MEANING
-from weir_router.contract import BackendLimits, Failover, Limit, Priority, Queue, Timeouts
+from weir_router.contract import BackendLimits, Failover, Limit, Priority, Queue, Timeouts, Transport
 from weir_router.errors import (
     AttemptFailed,
     CredentialsExhausted,
@@ -318,3 +318,15 @@ async def test_who_was_full_is_still_waited_for_when_nothing_has_come_back(world
     held.cancelled()
     await commit
     assert trail(journey) == [("a", "silent"), ("b", "ok")]
+
+
+@pytest.mark.parametrize(("mode", "score"), [(Transport.STREAMED, 10), (Transport.AS_ASKED, 2)])
+async def test_only_where_a_stream_was_asked_for_silence_shows_before_the_end(world, mode, score):
+    world.answers.update(a=[stream(None)])
+    waiting = asyncio.create_task(world.journey(a={"transport": mode}).commit())
+    await asyncio.sleep(0)
+    world.clock.advance(5)
+    assert world.board.view()["t/t/a"].score == score
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert world.board.view()["t/t/a"].score == 1

@@ -40,7 +40,10 @@ def play(
         clock.advance(seconds)
         if action in ("begin", "panic"):
             guard = board.begin(KEY, 100, panic=action == "panic")
-            under_way += [guard] if guard else []
+            if guard is not None:
+                under_way.append(guard)
+                if which:  # else the answer comes whole
+                    guard.awaits_content()
         elif which < len(under_way):
             act(under_way, which, action, kind, retry_after)
         assert board.view()[KEY].pending == len(under_way)
@@ -87,6 +90,8 @@ def test_pending_returns_to_zero(steps: list[tuple[str, int, FailureKind, float 
         guard.cancelled()
         guard.cancelled()
     assert board.view()[KEY].pending == 0
+    clock.advance(1e6)
+    assert board.view()[KEY].score <= 1  # nobody waits, so nothing is silent
 
 
 @settings(max_examples=40, deadline=None)

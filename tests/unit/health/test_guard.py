@@ -78,6 +78,37 @@ def test_slow_makes_the_score_worse_at_once(board: Board, clock: ManualClock) ->
     assert board.view()[A].score == 4
 
 
+def test_a_backend_that_has_gone_quiet_costs_as_much_as_one_that_failed_until_it_speaks(
+    board: Board, clock: ManualClock
+) -> None:
+    guard = begin(board)
+    guard.awaits_content()
+    clock.advance(0.9)
+    before = board.view()[A].score
+    clock.advance(0.2)
+    quiet = board.view()[A].score
+    guard.first_content()
+    assert (before, quiet, board.view()[A].score) == (2, 10, pytest.approx(2.2))
+
+
+def test_an_answer_that_comes_whole_is_not_silent(board: Board, clock: ManualClock) -> None:
+    begin(board)
+    clock.advance(600)
+    assert board.view()[A].score == 2
+
+
+@pytest.mark.parametrize(
+    "end", [Guard.cancelled, lambda guard: guard.failed(FailureKind.CALLER), lambda guard: guard.succeeded(9)]
+)
+def test_silence_ends_with_the_attempt(board: Board, clock: ManualClock, end: Callable[[Guard], None]) -> None:
+    guard = begin(board)
+    guard.awaits_content()
+    clock.advance(30)
+    end(guard)
+    end(guard)
+    assert board.view()[A].score == 1
+
+
 def test_slow_after_content_is_ignored(board: Board) -> None:
     for _ in range(10):
         guard = begin(board)

@@ -14,6 +14,7 @@ from weir_router.health.latency import (
     PeakEwma,
     Pool,
     Recent,
+    Silence,
     failure_cost,
     size_class,
     slow_after,
@@ -165,3 +166,100 @@ def test_reasoning_models_have_a_minute(backend: MakeBackend) -> None:
 
 def test_more_than_128_samples_push_out_the_oldest() -> None:
     assert recent(9, *[1.0] * 128).quantile(0, 1.0) == 1
+
+
+DUE, COST = 1.0, 10.0
+
+
+def asked(*moments: float) -> Silence:
+    """Attempts 1, 2, ... that began to wait at these moments."""
+    silence = Silence()
+    for number, moment in enumerate(moments, 1):
+        silence.asked(number, moment + DUE, COST)
+    return silence
+
+
+def test_a_backend_that_was_asked_nothing_is_not_quiet() -> None:
+    assert Silence().cost(1e9) == 0
+
+
+def test_a_backend_is_quiet_once_the_first_that_waits_is_due_and_costs_what_a_failure_does() -> None:
+    silence = asked(0.0, 0.5)
+    assert [silence.cost(moment) for moment in (0.9, 1.0, 9.0)] == [0, COST, COST]
+
+
+def test_content_of_a_later_attempt_ends_the_silence_of_an_earlier_one() -> None:
+    silence = asked(0.0, 0.5)
+    silence.answered(2)
+    assert (silence.cost(9.0), silence.waiting) == (0, 1)
+
+
+def test_after_content_the_latest_is_watched() -> None:
+    silence = asked(0.0, 0.5, 0.8)
+    silence.answered(1)
+    assert [silence.cost(moment) for moment in (1.7, 1.8)] == [0, COST]
+
+
+def test_content_of_what_was_asked_before_the_silence_says_nothing_about_it() -> None:
+    silence = asked(0.0, 0.5, 0.8)
+    silence.answered(2)
+    silence.answered(1)
+    assert silence.cost(1.8) == COST
+
+
+def test_what_was_overtaken_ends_without_a_word() -> None:
+    silence = asked(0.0, 0.5)
+    silence.answered(2)
+    silence.answered(1)
+    silence.asked(3, 5.0, COST)
+    assert [silence.cost(moment) for moment in (4.9, 5.0)] == [0, COST]
+
+
+def test_a_short_prompt_is_watched_before_a_long_one_that_may_take_longer() -> None:
+    silence = Silence()
+    silence.asked(1, 20.0, COST)
+    silence.asked(2, 3.0, COST)
+    silence.answered(1)
+    assert silence.cost(3.0) == COST
+
+
+def test_giving_up_does_not_hide_a_silence_that_others_still_wait_in() -> None:
+    silence = asked(0.0, 0.5)
+    silence.gone()
+    assert silence.cost(1.0) == COST
+    silence.gone()
+    assert silence.cost(1.0) == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["asked", "answered", "gone"]), st.integers(0, 9), st.integers(0, 5))))
+def test_silence_is_what_it_says_and_ends_with_the_last_that_waits(steps: list[tuple[str, int, int]]) -> None:
+    """Quiet only if somebody waits and nothing came of what was asked since one that is due; and surely, if nothing
+    came at all since one that is due and still waits."""
+    silence, now, number = Silence(), 0.0, 0
+    due: dict[int, float] = {}
+    waiting: dict[int, bool] = {}  # whether content of any has come since it was asked
+    answered = 0
+    for action, which, patience in steps:
+        now += 1
+        if action == "asked":
+            number += 1
+            due[number] = now + patience
+            waiting[number] = False
+            silence.asked(number, due[number], COST)
+        elif waiting:
+            one = sorted(waiting)[which % len(waiting)]
+            del waiting[one]
+            if action == "answered":
+                answered = max(answered, one)
+                waiting = dict.fromkeys(waiting, True)
+                silence.answered(one)
+            else:
+                silence.gone()
+        quiet = silence.cost(now) > 0
+        assert silence.waiting == len(waiting)
+        assert not quiet or (waiting and any(at <= now for it, at in due.items() if it > answered))
+        assert quiet or not any(due[it] <= now and not heard for it, heard in waiting.items())
+    for _ in range(silence.waiting):
+        silence.gone()
+    assert (silence.waiting, silence.cost(1e9)) == (0, 0)
