@@ -23,7 +23,7 @@ from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFO
 from weir_router.call.transport import http1, pool
 from weir_router.choose import rank
 from weir_router.classify import features, tokens, weights
-from weir_router.health import breaker, guard, latency, objectives, refusals, window
+from weir_router.health import breaker, guard, latency, objectives, refusals, settings, window
 from weir_router.record import metrics
 from weir_router.record.events import RequestRecord
 from weir_router.record.series import Counters
@@ -176,10 +176,10 @@ KNOBS = [
         "`failover.retryBudget`",
         f"{percent(retry_budget.PER_REQUEST)} of requests + {retry_budget.PER_SECOND:g}/s, cap {retry_budget.CAP:g};",
     ),
-    ("circuit-breaker", "`breaker.consecutiveFailures`", f"{breaker.CONSECUTIVE}"),
+    ("circuit-breaker", "`breaker.consecutiveFailures`", f"{settings.CONSECUTIVE}"),
     ("circuit-breaker", "within attempts", f"×{breaker.STREAK_SPAN} of it"),
-    ("circuit-breaker", "`breaker.failurePercent`", percent(breaker.RATIO)),
-    ("circuit-breaker", "`breaker.minimumRequests`", f"{breaker.RATIO_MINIMUM}"),
+    ("circuit-breaker", "`breaker.failurePercent`", percent(settings.RATIO)),
+    ("circuit-breaker", "`breaker.minimumRequests`", f"{settings.RATIO_MINIMUM}"),
     ("circuit-breaker", "429s in a row, without anything served for", f"{refusals.ROW}, {refusals.REFUSING:g} s"),
     ("circuit-breaker", "window", f"ten buckets of {window.BUCKET_SECONDS:g} s"),
     ("circuit-breaker", "slow: objective, median", f"×{latency.SLOW_OBJECTIVE:g}, ×{latency.SLOW_MEDIAN:g}"),
@@ -194,16 +194,16 @@ KNOBS = [
     (
         "circuit-breaker",
         "`breaker.openFor`, `breaker.maxOpenFor`",
-        f"{breaker.OPEN_FIRST:g} s, ×2, {breaker.OPEN_LAST:g} s, ±{percent(breaker.OPEN_JITTER)}",
+        f"{settings.OPEN_FIRST:g} s, ×2, {settings.OPEN_LAST:g} s, ±{percent(breaker.OPEN_JITTER)}",
     ),
-    ("circuit-breaker", "`breaker.maxRetryAfter`", f"{breaker.RETRY_AFTER_CAP:g} s"),
-    ("circuit-breaker", "`breaker.probes`", f"{breaker.PROBES_TO_CLOSE} completed"),
+    ("circuit-breaker", "`breaker.maxRetryAfter`", f"{settings.RETRY_AFTER_CAP:g} s"),
+    ("circuit-breaker", "`breaker.probes`", f"{settings.PROBES_TO_CLOSE} completed"),
     ("circuit-breaker", "probe's slot", f"{breaker.PROBE_DEADLINE:g} s"),
     ("circuit-breaker", "ejection", f"{breaker.EJECT_SECONDS:g} s"),
     (
         "circuit-breaker",
         "`breaker.slowStart`",
-        f"from a {'fifth' if breaker.SLOW_START_SHARE == 0.2 else '?'}, over {breaker.SLOW_START:g} s",
+        f"from a {'fifth' if breaker.SLOW_START_SHARE == 0.2 else '?'}, over {settings.SLOW_START:g} s",
     ),
     ("limits", "`weir router --max-in-flight`, `WEIR_MAX_IN_FLIGHT`", f"{queue.MAX_IN_FLIGHT}"),
     ("limits", "`RoutingPolicy.spec.queue.wait`", f"{queue.WAIT:g}s"),
@@ -212,6 +212,7 @@ KNOBS = [
     ("load-balancing", "expected output", f"{rank.EXPECTED_OUTPUT} tokens"),
     ("load-balancing", "average forgets over", f"{latency.DECAY:g} s"),
     ("load-balancing", "a failure's worth", f"{latency.FAILURE_COST:g} s"),
+    ("load-balancing", "silent after", f"{'half' if latency.QUIET == 0.5 else '?'} of the time of *slow*"),
     (
         "load-balancing",
         "objectives: band, samples, trial",
@@ -256,7 +257,7 @@ SENTENCES = [
     ("circuit-breaker", f"the last {latency.RECENT_SAMPLES} of the last {latency.RECENT_SECONDS / 60:g} min"),
     (
         "circuit-breaker",
-        "*half bad of at least ten within 10 s**" if window.BUCKETS == breaker.RATIO_MINIMUM == 10 else "?",
+        "*half bad of at least ten within 10 s**" if window.BUCKETS == settings.RATIO_MINIMUM == 10 else "?",
     ),
     ("failover", f"(at most {percent(breaker.HEALTHY_BAD)} bad in its breaker's window)"),
     ("failover", f"`Retry-After` of at most {errors.MAX_RETRY_AFTER:g} s"),

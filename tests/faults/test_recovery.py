@@ -7,7 +7,7 @@ from support.stand import stand
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
 from weir_router.clock import ManualClock
-from weir_router.health.breaker import SLOW_START
+from weir_router.health.settings import SLOW_START
 
 A = "llm/t0/a"
 TWO = [SimModel("a")], [SimModel("b")]

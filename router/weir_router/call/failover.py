@@ -281,7 +281,7 @@ class Journey:
             candidate,
             guard=taken.guard,
             permit=taken.permit,
-            clocks=self._clocks(candidate, streamed=streamed),
+            clocks=self._clocks(candidate, taken.guard.slow_after if streamed else None),
             transport=self._tools.transport,
             clock=self._tools.clock,
             prompt_tokens=self._prompt_tokens,
@@ -330,15 +330,13 @@ class Journey:
         """What fails here may be failing elsewhere too: who has waited once is sent to where all is well."""
         self._queue = deque(sorted(self._queue, key=lambda it: (it.key in self._repeated, not self._healthy(it))))
 
-    def _clocks(self, candidate: Candidate, *, streamed: bool) -> Clocks:
+    def _clocks(self, candidate: Candidate, slow_after: float | None) -> Clocks:
+        """`slow_after`: None for a whole answer, which comes when it is finished, so that silence says nothing."""
         board, timeouts = self._tools.board, candidate.backend.timeouts
         left = max(0.0, self._deadline - self._tools.clock.monotonic())
         total = timeouts.total or TOTAL_TIMEOUT
-        if streamed:
-            ttft = min(left, board.ttft_deadline(candidate.key, self._prompt_tokens))
-            slow_after = board.slow_after(candidate.key, self._prompt_tokens)
-        else:  # a whole answer comes when it is finished: nothing can be said about its first token
-            ttft, slow_after = min(left, total), None
+        bound = total if slow_after is None else board.ttft_deadline(candidate.key, self._prompt_tokens)
+        ttft = min(left, bound)
         return Clocks(timeouts.connect or CONNECT_TIMEOUT, ttft, slow_after, timeouts.idle or IDLE_TIMEOUT, total)
 
     def _refusal(self, failure: AttemptFailed) -> UpstreamRefused:

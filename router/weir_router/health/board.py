@@ -14,10 +14,10 @@ from types import MappingProxyType
 from weir_router.clock import Clock
 from weir_router.contract import Backend, CompiledConfig
 from weir_router.health import latency
-from weir_router.health.breaker import Settings
 from weir_router.health.guard import Guard
 from weir_router.health.latency import Pool, size_class
 from weir_router.health.place import Entry, Place
+from weir_router.health.settings import Settings
 from weir_router.health.view import BackendView
 
 __all__ = ["BackendView", "Board", "Guard", "backend_key"]

@@ -24,38 +24,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
 
 from weir_router.clock import Clock
-from weir_router.contract import BreakerKnobs
 from weir_router.errors import FailureKind
 from weir_router.health.refusals import Refusals
+from weir_router.health.settings import DEFAULTS
 from weir_router.health.window import Outcome, Window
 
-CONSECUTIVE = 5
-"""Hard failures in a row that open (Envoy's `consecutive_5xx`, linkerd)."""
 STREAK_SPAN = 2
-"""Times as many attempts, in the order of starting, within which they must lie: those between them are still under way,
-and when most are, five quick failures say little. Twice, so that the same half must have failed as for the ratio."""
-RATIO = 0.5
-"""Share of bad outcomes that opens. resilience4j's default, and low enough for a pool of two."""
-RATIO_MINIMUM = 10
-"""Outcomes in the window before the ratio is believed."""
+"""Times as many attempts, in the order of starting, within which failures in a row must lie: when most of those between
+are under way, five quick failures say little. Twice, so that the same half must have failed as for the ratio."""
 HEALTHY_BAD = 0.1
 """Share of bad outcomes in the window up to which a closed breaker's backend is healthy: no provider is without any."""
-OPEN_FIRST, OPEN_LAST = 5.0, 20.0
-"""Seconds; doubled with each failed probe. Short, since a probe costs one failover at most."""
 OPEN_JITTER = 0.2
-RETRY_AFTER_CAP = 300.0
-"""Seconds; an upstream that asks for more is probed anyway (linkerd)."""
 EJECT_SECONDS = 60.0
 """How long a credential refusal keeps a backend out; it rarely clears sooner, and a config change ends it at once."""
 PROBE_DEADLINE = 30.0
 """Seconds after which the slot of a silent probe is free again: the cap of the TTFT deadline of ordinary models."""
-PROBES_TO_CLOSE = 3
-"""Clean completed streams that close a half-open breaker."""
-SLOW_START = 10.0
-"""Seconds over which a backend that has returned takes on its whole share: long enough for the window to judge it."""
 SLOW_START_SHARE = 0.2
 """Of what it would get: how it begins (agentgateway's `restore_health`)."""
 SLOW = "slow"
@@ -67,37 +52,6 @@ NEUTRAL_KINDS = frozenset(
     {FailureKind.CALLER, FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH, FailureKind.ADDED}
 )
 """The upstream answered, about the request: neither good nor bad."""
-
-
-class Settings(NamedTuple):
-    """What a `ModelTier` may say otherwise; times in seconds."""
-
-    consecutive: int = CONSECUTIVE
-    ratio: float = RATIO
-    minimum: int = RATIO_MINIMUM
-    open_first: float = OPEN_FIRST
-    open_last: float = OPEN_LAST
-    retry_after_cap: float = RETRY_AFTER_CAP
-    probes: int = PROBES_TO_CLOSE
-    slow_start: float = SLOW_START
-
-    @classmethod
-    def of(cls, knobs: BreakerKnobs) -> Settings:
-        """The defaults but for what `knobs` say. One of the two periods alone moves the other if it has to."""
-        first, last = knobs.open_for, knobs.max_open_for
-        return cls(
-            knobs.consecutive_failures or CONSECUTIVE,
-            RATIO if knobs.failure_percent is None else knobs.failure_percent / 100,
-            knobs.minimum_requests or RATIO_MINIMUM,
-            min(OPEN_FIRST, last or OPEN_FIRST) if first is None else first,
-            max(OPEN_LAST, first or OPEN_LAST) if last is None else last,
-            RETRY_AFTER_CAP if knobs.max_retry_after is None else knobs.max_retry_after,
-            knobs.probes or PROBES_TO_CLOSE,
-            SLOW_START if knobs.slow_start is None else knobs.slow_start,
-        )
-
-
-DEFAULTS = Settings()
 
 
 class State(StrEnum):

@@ -7,7 +7,8 @@ import pytest
 from weir_router.clock import ManualClock
 from weir_router.contract import BreakerKnobs
 from weir_router.errors import FailureKind
-from weir_router.health.breaker import DEFAULTS, Breaker, Settings, State, Ticket
+from weir_router.health.breaker import Breaker, State, Ticket
+from weir_router.health.settings import DEFAULTS, Settings
 
 
 def ticket(breaker: Breaker) -> Ticket:
