@@ -19,6 +19,7 @@ from weir_router.call.ask import Ask
 from weir_router.call.clocks import Clocks, Watchdog
 from weir_router.call.providers import provider_for
 from weir_router.call.providers.base import Event, Signal
+from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.sse import Splitter, decode, is_done, loads
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.choose.choose import Candidate
@@ -39,8 +40,7 @@ PASSED_HEADERS: tuple[str, ...] = ("x-request-id", "request-id", "openai-process
 business.
 """
 
-# An IntFlag's members and operators are slow, and nearly every event of a stream is plain content.
-_CONTENT, _DONE = Signal.CONTENT, Signal.DONE
+_NONE, _DONE = Signal.NONE, Signal.DONE  # bound once: to look up an enum's member is slow
 
 _drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
 
@@ -93,7 +93,8 @@ class Attempt:
         self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._open = True
         self._credential: str | None = None
-        self._received = 0  # bytes of a stream
+        self._received = 0  # bytes of a stream, but for what was passed on
+        self._framed = 0  # contents that no reader has seen
 
     @property
     def backend(self) -> Backend:
@@ -201,6 +202,7 @@ class Attempt:
         self._splitter = Splitter()
         self._reader = self._provider.reader()
         self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
+        self._frame = Frame(self._renderer.pass_on)
         head: list[bytes] = []
 
         def receive(data: bytes) -> bool:
@@ -229,18 +231,26 @@ class Attempt:
 
     def _take(self, data: bytes) -> bytes:
         """One part of the upstream's stream, empty at its end, turned into bytes for the caller."""
-        self._received += len(data)
-        if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
-            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
-        if data and self._splitter.between:  # nearly every part of a stream is plain content, as it comes
-            out_as_is = self._renderer.pass_on(data)
-            if out_as_is is not None and self._reader.skim(data):
-                self._content()
-                return out_as_is
-        return self._read(data)
+        passed = self._passed(data) if self._splitter.between else None
+        return self._read(data) if passed is None else passed
+
+    def _passed(self, part: bytes) -> bytes | None:
+        """What the caller gets for one whole event of content, as nearly every part of a stream is; None: read it."""
+        passed = self._frame.passed(part)
+        if passed is not None:
+            self._framed += 1
+        else:
+            passed = self._renderer.pass_on(part)
+            if passed is None or not self._reader.skim(part, self._frame):
+                return None
+        self._content()
+        return passed
 
     def _read(self, data: bytes) -> bytes:
         """`_take`, for whatever may come."""
+        self._received += len(data)
+        if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
+            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
         events = self._splitter.feed(data) if data else self._splitter.finish()
         contents = self._reader.content_events
         out: list[bytes] = []
@@ -249,7 +259,7 @@ class Attempt:
             for event in events:
                 payload, signal = self._understand(event)
                 out.append(self._renderer.feed(event, payload, signal))
-                if signal is not _CONTENT and signal & _DONE:
+                if signal is _DONE:
                     finished = True
                     break
             if not data and not finished:
@@ -270,9 +280,9 @@ class Attempt:
         if payload is not None:
             return payload, self._reader.read(payload)
         if not is_done(event):
-            return None, Signal.NONE
+            return None, _NONE
         self._check_end()
-        return None, Signal.DONE
+        return None, _DONE
 
     def _check_end(self) -> None:
         if self._reader.stop_reason is None:
@@ -286,14 +296,14 @@ class Attempt:
             self._guard.first_content()
 
     def _flows(self) -> None:
-        self._guard.flowing(self._reader.content_events, self._watchdog.held_up)
+        self._guard.flowing(self._reader.content_events + self._framed, self._watchdog.held_up)
 
     def _succeed(self) -> None:
         if self.usage is None:
             self.usage = self._counted()
         self.done = True
         self._close()
-        events = self._reader.content_events if self.ttft is not None else 0
+        events = self._reader.content_events + self._framed if self.ttft is not None else 0
         self._guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up, events)
 
     def _end(self, failure: AttemptFailed) -> None:
@@ -310,7 +320,7 @@ class Attempt:
         if reader is None:
             return self.usage
         usage: Usage | None = reader.usage
-        contents: int = reader.content_events
+        contents: int = reader.content_events + self._framed
         if usage is None:
             return Usage(input=self._prompt_tokens, output=contents, estimated=True) if contents else None
         if reader.stop_reason is None and contents > usage.output:  # Anthropic's first event counts one token

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from weir_router.call.providers import anthropic, openai, sse
 from weir_router.call.providers.base import Signal
 from weir_router.call.providers.frame import Frame
-from weir_router.call.providers.relay import Relay, UsageHidingRelay
+from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
 from weir_router.record.events import Usage
 from weir_router.serve.dialects.openai import read as parse
@@ -51,14 +51,18 @@ def mutated(draw, base):
 
 
 def same_as_read(provider, part, relay, before=(), skimmed=()):
-    skimming, reading = provider.reader(), provider.reader()
+    skimming, reading, frame = provider.reader(), provider.reader(), Frame(relay.pass_on)
     for payload in before:
         assert skimming.read(payload) == reading.read(payload)
     for earlier in skimmed:
-        assert skimming.skim(earlier)
+        assert skimming.skim(earlier, frame)
         reading.read(sse.decode(*sse.Splitter().feed(earlier)))
     out = relay.pass_on(part)
-    if out is None or not skimming.skim(part):
+    in_frame = frame.passed(part)
+    if in_frame is not None:
+        assert out in (in_frame, None)
+        out, skimming.content_events = in_frame, skimming.content_events + 1
+    elif out is None or not skimming.skim(part, frame):
         return False
     (event,) = sse.Splitter().feed(part)
     payload = sse.decode(event)
@@ -85,10 +89,11 @@ def test_anthropic(payload):
 @given(st.lists(mutated(CHUNK), max_size=3), st.sampled_from([Relay, UsageHidingRelay]))
 def test_openai_behind_others_of_the_stream(payloads, relay):
     parts = [framed(CHUNK), *map(framed, payloads)]
-    reader = openai.reader()
+    reader, renderer = openai.reader(), relay(b"")
     reader.read(ROLE)
-    skimmed = [part for part in parts[:-1] if reader.skim(part)]
-    same_as_read(openai, parts[-1], relay(b""), [ROLE], skimmed)
+    frame = Frame(renderer.pass_on)
+    skimmed = [part for part in parts[:-1] if renderer.pass_on(part) is not None and reader.skim(part, frame)]
+    same_as_read(openai, parts[-1], renderer, [ROLE], skimmed)
 
 
 @settings(max_examples=500)
@@ -109,36 +114,55 @@ def test_bytes_changed_anywhere_behind_others_of_the_stream(put, where, gone):
 def test_a_server_that_leaves_out_the_index_has_its_end_read():
     reader = openai.reader()
     reader.read({"choices": [{"delta": {"content": "a"}}]})
-    assert reader.skim(framed({"choices": [{"delta": {"content": "b"}}]}))
+    frame = Frame(Relay(b"").pass_on)
+    assert reader.skim(framed({"choices": [{"delta": {"content": "b"}}]}), frame)
     for part in (framed({"choices": [{"delta": {}, "finish_reason": "stop"}]}), b"data: [DONE]\n\n", b": ping\n\n"):
-        assert not reader.skim(part)
+        assert not reader.skim(part, frame)
+        assert frame.passed(part) is None
     reader.read({"choices": [{"delta": {}, "finish_reason": "stop"}]})
     assert (reader.stop_reason, reader.content_events) == ("stop", 2)
 
 
 @pytest.mark.parametrize("text", ["more", " ", "a {brace}, a data: line", "don't [DONE]"])
 def test_a_frame_fits_plain_text_alone(text):
-    frame = Frame()
+    frame = Frame(Relay(b"").pass_on)
     frame.learn(framed(CHUNK), b"content", "word ")
-    assert frame.fits(framed(CHUNK).replace(b"word ", text.encode()))
+    part = framed(CHUNK).replace(b"word ", text.encode())
+    assert frame.passed(part) == part
+
+
+@pytest.mark.parametrize("usage", [b',"usage":null', b',"usage":null,"x":{"a":1,"usage":null}', b""])
+def test_a_frame_hides_what_the_renderer_hides(usage):
+    renderer = UsageHidingRelay(b"")
+    part = framed({"id": "c1"}).replace(b"}", usage + b',"choices":[{"delta":{"content":"word "}}]' + usage + b"}")
+    frame = Frame(renderer.pass_on)
+    frame.learn(part, b"content", "word ")
+    assert frame.passed(part) == renderer.pass_on(part)
+
+
+def test_a_frame_is_not_learned_where_each_part_has_to_be_read():
+    part = framed({"choices": [{"delta": {"content": "word "}}], "usage": {"prompt_tokens": 1}})
+    for renderer in (UsageHidingRelay(b""), Assembled(None)):
+        frame = Frame(renderer.pass_on)
+        frame.learn(part, b"content", "word ")
+        assert frame.passed(part) is None
 
 
 @pytest.mark.parametrize("text", [b"", b'"', b"\\", b"\n", b"\r", b"\x00", b"\x7f", "é".encode(), b'","x":"'])
 def test_a_frame_fits_nothing_that_could_end_the_text(text):
-    frame = Frame()
+    frame = Frame(Relay(b"").pass_on)
     frame.learn(framed(CHUNK), b"content", "word ")
-    assert not frame.fits(framed(CHUNK).replace(b"word ", text))
-    assert not frame.fits(framed(CHUNK)[:-1])
-    assert not frame.fits(b"x" + framed(CHUNK))
+    for part in (framed(CHUNK).replace(b"word ", text), framed(CHUNK)[:-1], b"x" + framed(CHUNK)):
+        assert frame.passed(part) is None
 
 
 def test_a_frame_is_learned_only_where_the_text_stands_once():
-    frame = Frame()
+    frame = Frame(Relay(b"").pass_on)
     frame.learn(b'{"content":"a","x":{"content":"a"}}', b"content", "a")
     frame.learn(b'{"content": "a"}', b"content", "a")
     frame.learn(b'{"content":"\\u0061"}', b"content", "a")
     frame.learn('{"content":"é"}'.encode(), b"content", "é")
-    assert not frame.fits(b'{"content":"a"}')
+    assert frame.passed(b'{"content":"a"}') is None
 
 
 @settings(max_examples=300)

@@ -84,14 +84,13 @@ def reader() -> Reader:
 class AnthropicReader:
     """Reads one stream."""
 
-    __slots__ = ("_counts", "_frame", "content_events", "stop_reason", "usage")
+    __slots__ = ("_counts", "content_events", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.stop_reason: str | None = None
         self.content_events = 0
         self._counts: dict[str, Any] = {}
-        self._frame = Frame()
 
     def read(self, payload: dict[str, Any]) -> Signal:
         """See `base.Reader`."""
@@ -111,9 +110,9 @@ class AnthropicReader:
             return _CONTENT
         return _NONE if payload["type"] == "content_block_delta" else signal
 
-    def skim(self, part: bytes) -> bool:
+    def skim(self, part: bytes, frame: Frame) -> bool:
         """See `base.Reader`."""
-        if not self._frame.fits(part) and not skim.anthropic(part, self._frame):
+        if not skim.anthropic(part, frame):
             return False
         self.content_events += 1
         return True

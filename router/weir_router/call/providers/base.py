@@ -12,6 +12,7 @@ from enum import IntFlag
 from typing import Any, NamedTuple, Protocol
 
 from weir_router.call.ask import Ask
+from weir_router.call.providers.frame import Frame
 from weir_router.contract import Backend
 from weir_router.errors import AttemptFailed
 from weir_router.record.events import Usage
@@ -35,7 +36,7 @@ class Event(NamedTuple):
 
 
 class Signal(IntFlag):
-    """What an event means."""
+    """What an event means. `DONE` and `HIDE` come alone: compared with `is`, since a flag's operators are slow."""
 
     NONE = 0  # comments, pings, metadata
     CONTENT = 1  # content, refusal, reasoning or a tool call: the commit point
@@ -54,8 +55,11 @@ class Reader(Protocol):
     def read(self, payload: dict[str, Any]) -> Signal:
         """What the decoded event means; keeps usage and stop reason."""
 
-    def skim(self, part: bytes) -> bool:
-        """Whether these bytes are one whole event of content and nothing else, which is then counted; see `skim`."""
+    def skim(self, part: bytes, frame: Frame) -> bool:
+        """Whether these bytes are one whole event of content and nothing else, which is then counted; see `skim`.
+
+        `frame` learns what others of its kind look like: they need no reader.
+        """
 
 
 class Renderer(Protocol):
@@ -65,7 +69,9 @@ class Renderer(Protocol):
         """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]` and events without data."""
 
     def pass_on(self, part: bytes) -> bytes | None:
-        """What the caller gets for one whole event of content, undecoded; None: it has to be read."""
+        """What the caller gets for one whole event of content, or for what such an event has before or behind its text,
+        undecoded; None: it has to be read.
+        """
 
     def end(self) -> bytes:
         """What completes the answer: the rest of a stream, or the whole body for a plain caller."""

@@ -89,13 +89,12 @@ def reader() -> Reader:
 class OpenAIReader:
     """Reads one stream."""
 
-    __slots__ = ("_finished", "_frame", "_seen", "content_events", "stop_reason", "usage")
+    __slots__ = ("_finished", "_seen", "content_events", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.stop_reason: str | None = None  # once every choice that was seen has its own
         self.content_events = 0
-        self._frame = Frame()
         self._seen: set[object] = set()  # indexes of choices
         self._finished: set[object] = set()
 
@@ -127,9 +126,9 @@ class OpenAIReader:
             return _CONTENT_AND_STOP if stop else _CONTENT
         return _STOP if stop else _NONE
 
-    def skim(self, part: bytes) -> bool:
+    def skim(self, part: bytes, frame: Frame) -> bool:
         """See `base.Reader`."""
-        if not self._frame.fits(part) and skim.openai(part, self._frame) not in self._seen:
+        if skim.openai(part, frame) not in self._seen:
             return False
         self.content_events += 1
         return True

@@ -16,8 +16,7 @@ from weir_router.call.providers.failures import malformed
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
 
-# An IntFlag's members and operators are slow, and `feed` runs for every chunk: nearly all of them are plain content.
-_CONTENT, _DONE, _HIDE = Signal.CONTENT, Signal.DONE, Signal.HIDE
+_DONE, _HIDE = Signal.DONE, Signal.HIDE  # bound once: to look up an enum's member is slow
 
 
 class Relay:
@@ -27,7 +26,7 @@ class Relay:
         self._last = last
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
-        if signal is not _CONTENT and signal & _DONE:
+        if signal is _DONE:
             self._last = b""
         return event.raw
 
@@ -42,11 +41,9 @@ class UsageHidingRelay(Relay):
     """A relay for a caller who did not ask for the usage that Weir made the upstream send."""
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
-        raw = event.raw
-        if signal is not _CONTENT:
-            super().feed(event, payload, signal)
-            if signal & _HIDE:
-                return b""
+        raw = super().feed(event, payload, signal)
+        if signal is _HIDE:
+            return b""
         if payload is None or "usage" not in payload:
             return raw
         if payload["usage"] is None and _NO_USAGE in raw:

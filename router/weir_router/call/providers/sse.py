@@ -38,16 +38,12 @@ class Splitter:
         self._limit = max_event_bytes
         self._rest = bytearray()
         self._any_line_end = False  # a \r was seen: from then on the slower search
+        self.between = True  # the next byte begins an event
 
     @property
     def rest(self) -> bytes:
         """Bytes that are no event yet; not empty at the end of a stream means that an event was cut off."""
         return bytes(self._rest)
-
-    @property
-    def between(self) -> bool:
-        """Whether the next byte begins an event."""
-        return not self._rest
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises `AttemptFailed` (malformed) for an event without end."""
@@ -67,6 +63,7 @@ class Splitter:
         if start < len(data):
             rest += data[start:]
             self._check_size()
+        self.between = not rest
         return events
 
     def finish(self) -> list[Event]:

@@ -31,6 +31,9 @@ IN_PARTS = 64 * 1024
 pausing a writer.
 """
 
+_CHUNK_HEADS = {len(head) + size + 2: head for size in range(1, 4096) for head in [b"%x\r\n" % size]}
+"""How a read begins that is one whole chunk, by the length of the read."""
+
 TOO_LARGE = f"the answer's headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
 
 STALE_WITHIN = 1.0
@@ -63,6 +66,18 @@ class Exchange:
         self._connection = connection
         self._waiter: asyncio.Future[None] | None = None
         self._receive: Receive | None = None
+
+    def passes(self, part: bytes) -> bool:
+        """Whether `part` went to who takes parts as they come; nobody does, or something is kept from before."""
+        receive, waiter = self._receive, self._waiter
+        if receive is None or waiter is None or waiter.done() or self.parts:
+            return False
+        try:
+            if not receive(part):
+                waiter.set_result(None)
+        except BaseException as error:
+            waiter.set_exception(error)
+        return True
 
     def wake(self) -> None:
         """Something has changed."""
@@ -171,6 +186,8 @@ class Connection(asyncio.Protocol):
         self._reusable = False
         self._head_bytes = self._head_count = 0
         self._apart_from_body = 0  # bytes since the last of a body
+        self._in_chunk = True  # or in what has none
+        self._between = False  # chunks: the next byte begins one, or the end
         self._reading = True
         self._writing = True
 
@@ -258,10 +275,14 @@ class Connection(asyncio.Protocol):
         if exchange is None:  # nobody asked for anything
             self._transport.abort()
             return
+        if self._between and (part := _only(data)) is not None and exchange.passes(part):
+            return  # as nearly every chunk of a stream comes; the parser has missed nothing
         self._heard = True
         held = exchange.held
         try:
+            self._between = False
             self._parser.feed_data(data)
+            self._between = not self._in_chunk and data.endswith(b"\r\n")
         except (HttpParserError, HttpParserUpgrade) as error:
             self._reusable = False
             if not exchange.complete:
@@ -345,8 +366,22 @@ class Connection(asyncio.Protocol):
             exchange.parts.append(body)
             exchange.held += len(body)
 
+    def on_chunk_header(self) -> None:
+        self._in_chunk = True
+
+    def on_chunk_complete(self) -> None:
+        self._in_chunk = False
+
     def on_message_complete(self) -> None:
         exchange = self._exchange
         if exchange is not None and exchange.begun:
-            exchange.complete = True
+            exchange.complete = self._in_chunk = True
             self._reusable = self._parser.should_keep_alive()
+
+
+def _only(data: bytes) -> bytes | None:
+    """What the one chunk holds that `data` is, as a whole and nothing else; None: it may be anything."""
+    head = _CHUNK_HEADS.get(len(data))
+    if head is None or not data.startswith(head) or not data.endswith(b"\r\n"):
+        return None
+    return data[len(head) : -2]

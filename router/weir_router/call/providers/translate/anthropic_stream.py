@@ -48,7 +48,7 @@ class AnthropicStream:
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         """See `Renderer`."""
         if payload is None:
-            return self.end() if event.data == b"[DONE]" or signal & Signal.DONE else b""
+            return self.end() if event.data == b"[DONE]" or signal is Signal.DONE else b""
         if self._ended:
             return b""
         choices = as_list(payload.get("choices"))
