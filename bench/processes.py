@@ -38,6 +38,7 @@ COMPILED = Path(__file__).parents[1] / "build" / "compiled"
 """What `hack/compile` makes."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_held: list[socket.socket] = []  # of `free_port`
 
 
 class Process:
@@ -98,10 +99,15 @@ def resident(pid: int) -> int:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, and that nobody else is given for as long as this process lives.
+
+    It stays bound, without listening: servers may listen there all the same, as all of them set SO_REUSEADDR.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return int(held.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -131,7 +137,7 @@ def _await_port(process: Process, log: Path, within: float) -> None:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", process.port)) == 0:
+            if probe.connect_ex(("127.0.0.1", process.port)) == 0 and process.alive():
                 return
         if not process.alive():
             break
