@@ -46,7 +46,7 @@ class UsageHidingRelay(Relay):
             return b""
         if payload is None or "usage" not in payload:
             return raw
-        if payload["usage"] is None and _NO_USAGE in raw:
+        if payload["usage"] is None and raw.find(_NO_USAGE) >= 0:
             # OpenAI puts it into every chunk. Unescaped quotes: this cannot be part of a text.
             return raw.replace(_NO_USAGE, b"", 1)
         shown = {name: value for name, value in payload.items() if name != "usage"}

@@ -74,6 +74,8 @@ def openai(part: bytes, frame: Frame) -> int | None:
     """
     if not part.startswith(_DATA) or part.find(b"\n", _DATA_AT) != len(part) - 2 or part.find(b"\r") >= 0:
         return None
+    if part.find(b'"content"') < 0:  # a stop reason or a usage: of each stream's few looks these would be half
+        return None
     try:
         _check_text(part)
         chunk = _chunk(part[_DATA_AT:-2])
