@@ -38,7 +38,6 @@ COMPILED = Path(__file__).parents[1] / "build" / "compiled"
 """What `hack/compile` makes."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_held: list[socket.socket] = []  # of `free_port`
 
 
 class Process:
@@ -106,8 +105,9 @@ def free_port() -> int:
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", 0))
-    _held.append(held)
-    return int(held.getsockname()[1])
+    port = int(held.getsockname()[1])
+    held.detach()  # open until this process ends
+    return port
 
 
 @contextlib.contextmanager
