@@ -41,7 +41,7 @@ COLLECTOR_THRESHOLDS = (10_000, 100, 50)
 """Allocations before a young collection, and collections before an older one: requests free nearly all they make.
 
 A young collection holds everything up for as long as it looks at what was made since the last: a millisecond for
-10,000 objects, which a hundred streams that begin are. With 50,000 all that were open waited five times as long.
+10,000 objects, which a hundred streams that begin are. With 50,000 it would look at five times as many at once.
 """
 
 
