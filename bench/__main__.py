@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -20,7 +19,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
@@ -29,8 +27,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench import life, plot, proxies
-from bench.load import Job, Outcome
-from bench.processes import COMPILED, KEY, Process, asked, load_of, pod, simulator
+from bench.load import Job
+from bench.paced import p99
+from bench.processes import CALLER, COMPILED, KEY, Process, asked, outcome_of, pod, simulator
 from weir_router.identify.keys import fingerprint
 
 RESULTS = Path(__file__).parent / "results"
@@ -102,15 +101,13 @@ def _routers() -> dict[str, Path | None]:
 def _turns(
     names: list[str], upstream: int, requests: int, connections: int, streams: int
 ) -> list[tuple[str, str, Job]]:
-    ours = {"authorization": f"Bearer {KEY}"}
-
     def plain(name: str, model: str, **more: Any) -> Job:
-        headers = ours if name in _routers() else proxies.headers(name, upstream)
+        headers = CALLER if name in _routers() else proxies.headers(name, upstream)
         total = requests if name != "litellm" else requests // 10
         return Job(port=0, body=asked(model), headers=headers, connections=connections, total=total, **more)
 
     def stream(name: str, model: str, **more: Any) -> Job:
-        headers = ours if name in _routers() else proxies.headers(name, upstream)
+        headers = CALLER if name in _routers() else proxies.headers(name, upstream)
         count = streams if name not in ("litellm", "portkey") else PEERS_STREAMS
         body = asked(model, stream=True)
         return Job(port=0, body=body, headers=headers, connections=count, total=count, streamed=True, **more)
@@ -131,19 +128,18 @@ def _turns(
 def measure(process: Process, job: Job) -> dict[str, float]:
     """Runs a job against a process."""
     before = process.cpu()
-    done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout + 30)
+    outcome = outcome_of(job)
     cpu = process.cpu() - before
-    outcome = msgspec.json.decode(done.stdout, type=Outcome)
     units = outcome.chunks if job.streamed else outcome.answers
     figures = {
         "failed": outcome.failed,
         "per_second": units / outcome.seconds,
         "cpu_us": cpu / max(units, 1) * 1e6,
         "p50_ms": statistics.median(outcome.latencies) * 1e3,
-        "p99_ms": statistics.quantiles(outcome.latencies, n=100)[98] * 1e3,
+        "p99_ms": p99(outcome.latencies) * 1e3,
     }
     if job.streamed:
-        figures["gap_p99_ms"] = statistics.quantiles(outcome.gaps, n=100)[98] * 1e3
+        figures["gap_p99_ms"] = p99(outcome.gaps) * 1e3
     return figures
 
 

@@ -22,7 +22,7 @@ import typer
 
 from bench.faults.peers import HOME
 from bench.load import Job
-from bench.processes import KEY, Process, asked, load_of, simulator, weir
+from bench.processes import CALLER, KEY, Process, asked, load_of, simulator, weir
 from weir_router.identify.keys import fingerprint
 
 PY_SPY = "py-spy==0.4.3"
@@ -61,7 +61,7 @@ def _loaded(router: Process, seconds: int, streams: bool) -> Iterator[None]:
     job = Job(
         port=router.port,
         body=asked("streams", stream=True) if streams else asked("as-asked"),
-        headers={"authorization": f"Bearer {KEY}"},
+        headers=CALLER,
         connections=STREAMS if streams else CONNECTIONS,
         total=ENDLESS,
         streamed=streams,

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from bench import proxies
 from bench.cores import awake
-from bench.load import Job, Outcome
+from bench.load import Job
 from bench.paced import p99, paced
-from bench.processes import KEY, Process, asked, load_of
+from bench.processes import CALLER, Process, asked, outcome_of
 
 TURNS = 5
 SECONDS, WARM = 1.0, 0.3
@@ -51,14 +48,13 @@ def _saturating(router: Process) -> float:
     """Answers per second of a closed loop, once it is warm."""
     job = _job("weir", router, connections=SATURATING, total=SATURATED)
     for _ in range(2):
-        done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout)
-    outcome = msgspec.json.decode(done.stdout, type=Outcome)
+        outcome = outcome_of(job)
     return outcome.answers / outcome.seconds
 
 
 def _job(name: str, process: Process, **more: Any) -> Job:
     body = asked("as-asked" if name == "weir" else "bench-plain")
-    return Job(port=process.port, body=body, headers={"authorization": f"Bearer {KEY}"}, **more)
+    return Job(port=process.port, body=body, headers=CALLER, **more)
 
 
 def _added(asked_of: dict[str, Process], rate: float) -> Figures:

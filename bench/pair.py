@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.cores import awake
 from bench.load import Job
 from bench.paced import Window, paced
-from bench.processes import KEY, LOAD_CORE, PROXY_CORE, Process, asked, pod, simulator
+from bench.processes import CALLER, KEY, LOAD_CORE, PROXY_CORE, Process, asked, pod, simulator
 from weir_router.identify.keys import fingerprint
 
 BOTH = f"{PROXY_CORE},{LOAD_CORE}"
@@ -63,9 +63,8 @@ def _cpu(routers: Sequence[Process]) -> float:
 
 
 def _job(router: Process) -> Job:
-    headers = {"authorization": f"Bearer {KEY}"}
     more = {"connections": CONNECTIONS, "rate": RATE, "warm": WARM, "seconds": SECONDS}
-    return Job(port=router.port, body=asked("as-asked"), headers=headers, **more)
+    return Job(port=router.port, body=asked("as-asked"), headers=CALLER, **more)
 
 
 ROWS = {

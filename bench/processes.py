@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from bench.load import Job
+from bench.load import Job, Outcome
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
 from weir_operator.manifests import load
@@ -28,8 +28,12 @@ from weir_operator.publication import Names, publication
 PROXY_CORE = "0"
 LOAD_CORE = "1"
 START_TIMEOUT = 20.0  # seconds until a process must listen
+LOAD_TIMEOUT = 30.0  # seconds that a load may take besides its job
 KEY = "weir_benchmark-key-0123456789abcdef"
 """What callers of the router send."""
+
+CALLER = {"authorization": f"Bearer {KEY}"}
+"""The same as headers."""
 
 PROMPT = "Which of these three plans would you choose for a small team, and why? " * 2
 """About 250 bytes of body with the rest."""
@@ -164,6 +168,12 @@ def asked(model: str, *, stream: bool = False) -> str:
 def load_of(job: Job, cores: str = LOAD_CORE) -> list[str]:
     """The command that runs `job` on its core, or on `cores`."""
     return ["taskset", "-c", cores, sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()]
+
+
+def outcome_of(job: Job) -> Outcome:
+    """Runs `job` on its core."""
+    done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout + LOAD_TIMEOUT)
+    return msgspec.json.decode(done.stdout, type=Outcome)
 
 
 def simulator(

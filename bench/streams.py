@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from bench.cores import awake
 from bench.load import Job
 from bench.paced import p99, paced
-from bench.processes import KEY, Process, asked
+from bench.processes import CALLER, Process, asked
 
 GOAL = 0.8
 """Share of its core that the router may take."""
@@ -83,7 +83,7 @@ def _carried(sim: Process, process: Process, model: str, many: int) -> _Carried:
     job = Job(
         port=process.port,
         body=asked(model, stream=True),
-        headers={"authorization": f"Bearer {KEY}"},
+        headers=CALLER,
         connections=round(many * SPARE),
         streamed=True,
         rate=many / LENGTH,

@@ -296,14 +296,18 @@ class Attempt:
             self._guard.first_content()
 
     def _flows(self) -> None:
-        self._guard.flowing(self._reader.content_events + self._framed, self._watchdog.held_up)
+        self._guard.flowing(self._contents(), self._watchdog.held_up)
+
+    def _contents(self) -> int:
+        """Of the stream so far."""
+        return self._reader.content_events + self._framed
 
     def _succeed(self) -> None:
         if self.usage is None:
             self.usage = self._counted()
         self.done = True
         self._close()
-        events = self._reader.content_events + self._framed if self.ttft is not None else 0
+        events = self._contents() if self.ttft is not None else 0
         self._guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up, events)
 
     def _end(self, failure: AttemptFailed) -> None:
@@ -320,7 +324,7 @@ class Attempt:
         if reader is None:
             return self.usage
         usage: Usage | None = reader.usage
-        contents: int = reader.content_events + self._framed
+        contents = self._contents()
         if usage is None:
             return Usage(input=self._prompt_tokens, output=contents, estimated=True) if contents else None
         if reader.stop_reason is None and contents > usage.output:  # Anthropic's first event counts one token

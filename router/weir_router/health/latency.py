@@ -63,12 +63,7 @@ COLD_LONG_PROMPT = 16_000
 
 def size_class(prompt_tokens: int) -> int:
     """The prompt-size class, 0 (at most 1,000 tokens) to 4 (more than 64,000)."""
-    size = 0
-    for bound in SIZE_BOUNDS:
-        if prompt_tokens <= bound:
-            break
-        size += 1
-    return size
+    return bisect_left(SIZE_BOUNDS, prompt_tokens)
 
 
 class PeakEwma:

@@ -9,8 +9,6 @@ import msgspec
 from weir_router.classify.prompt import Prompt, Turn
 from weir_router.contract import Capability
 
-NOTHING: frozenset[Capability] = frozenset()
-
 
 class Tally:
     """Filled by one dialect for one request."""
@@ -50,7 +48,7 @@ class Tally:
             images=self.images,
             documents=self.documents,
             schema=schema,
-            needs=frozenset(needs) if needs else NOTHING,
+            needs=frozenset(needs),
             max_output=max_output,
             extra_chars=extra,
         )

@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
             return  # a trailer: whatever a header decides was decided before it
         key = name_of(name)
         if key not in self._headers:
-            try:
+            try:  # with an error handler it costs three times as much
                 self._headers[key] = value.decode()
             except UnicodeDecodeError:
                 self._headers[key] = value.decode("utf-8", "surrogateescape")
