@@ -27,7 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench import life, plot, proxies
-from bench.load import Job
+from bench.job import Job
 from bench.paced import p99
 from bench.processes import CALLER, COMPILED, KEY, Process, asked, outcome_of, pod, simulator
 from weir_router.identify.keys import fingerprint

@@ -21,7 +21,7 @@ from typing import Annotated
 import typer
 
 from bench.faults.peers import HOME
-from bench.load import Job
+from bench.job import Job
 from bench.processes import CALLER, KEY, Process, asked, load_of, simulator, weir
 from weir_router.identify.keys import fingerprint
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import proxies
 from bench.cores import awake
-from bench.load import Job
+from bench.job import Job
 from bench.paced import p99, paced
 from bench.processes import CALLER, Process, asked, outcome_of
 

@@ -20,7 +20,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from bench import latency, pair, streams
-from bench.processes import KEY, Process, asked, pod, simulator, weir
+from bench.processes import KEY, Process, asked, models, pod, weir
 from weir_router.identify.keys import fingerprint
 
 STARTS = 5
@@ -50,14 +50,14 @@ def measure(compiled: Path | None, many: int, parts: Sequence[Part] = tuple(Part
 
 
 def _part(part: Part, folder: Path, compiled: Path | None, many: int) -> Figures:
-    with simulator(folder) as sim:
+    with models(folder) as sim:
         if part is Part.START:
             return _starts(folder, sim, compiled)
         with pod(folder, sim.port, fingerprint(KEY), compiled) as router:
             if part is Part.LATENCY:
                 return latency.measure(folder, sim, router)
             if part is Part.STREAMS:
-                return streams.measure(sim, router, many)
+                return streams.measure(folder, sim, router, many)
             return asyncio.run(_open_streams(router, many))
 
 

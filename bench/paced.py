@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from bench.answer import Outcome
 from bench.cores import stolen
-from bench.load import Job, Outcome
+from bench.job import Job
 from bench.processes import LOAD_CORE, Process, load_of
 
 

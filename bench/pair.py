@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cores import awake
-from bench.load import Job
+from bench.job import Job
 from bench.paced import Window, paced
-from bench.processes import CALLER, KEY, LOAD_CORE, PROXY_CORE, Process, asked, pod, simulator
+from bench.processes import CALLER, KEY, LOAD_CORE, PROXY_CORE, Process, asked, models, pod
 from weir_router.identify.keys import fingerprint
 
 BOTH = f"{PROXY_CORE},{LOAD_CORE}"
@@ -36,7 +36,7 @@ def measure(folder: Path, compiled: Path | None) -> Figures:
     for it in folders:
         it.mkdir()
     ones, twos = [], []
-    with awake(), simulator(folder, cores=BOTH) as sim:
+    with awake(), models(folder, cores=BOTH) as sim:
         first, second = (
             pod(it, sim.port, fingerprint(KEY), compiled, core)
             for it, core in zip(folders, (PROXY_CORE, LOAD_CORE), strict=True)

@@ -13,13 +13,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import yaml
 
-from bench.load import Job, Outcome
+from bench.answer import Outcome
+from bench.job import Job
 from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
 from weir_operator.manifests import load
@@ -180,11 +181,22 @@ def simulator(
     folder: Path, wanted: Mapping[str, object] = MODELS, cores: str = LOAD_CORE
 ) -> contextlib.AbstractContextManager[Process]:
     """The upstream of every proxy, with the models of a models file."""
-    models = folder / "models.yaml"
-    models.write_text(yaml.safe_dump(dict(wanted)))
-    port = free_port()
-    command = [sys.executable, "-m", "weir_cli", "sim", str(models), "--listen", f"127.0.0.1:{port}"]
-    return running(command, port, cores, folder / f"sim-{port}.log")
+    return _upstream(
+        folder, wanted, cores, lambda file, port: ["weir_cli", "sim", file, "--listen", f"127.0.0.1:{port}"]
+    )
+
+
+def models(folder: Path, cores: str = LOAD_CORE) -> contextlib.AbstractContextManager[Process]:
+    """The same models for less: where what they take of their core, or how late they are, would pass for a proxy's."""
+    return _upstream(folder, MODELS, cores, lambda file, port: ["bench.models", file, str(port)])
+
+
+def _upstream(
+    folder: Path, wanted: Mapping[str, object], cores: str, module: Callable[[str, int], list[str]]
+) -> contextlib.AbstractContextManager[Process]:
+    file, port = folder / "models.yaml", free_port()
+    file.write_text(yaml.safe_dump(dict(wanted)))
+    return running([sys.executable, "-m", *module(str(file), port)], port, cores, folder / f"models-{port}.log")
 
 
 def weir(

@@ -38,7 +38,7 @@ def nginx(folder: Path, upstream: int) -> contextlib.AbstractContextManager[Proc
     config = folder / "nginx.conf"
     config.write_text(
         f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;

@@ -24,7 +24,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.load import Job, Outcome, Run
+from bench.answer import Outcome
+from bench.job import Job
+from bench.load import Run
 from bench.processes import COMPILED, KEY, LOAD_CORE, PROMPT, Process, resource, simulator, weir
 from weir_cli.sim import Fault, FaultKind
 from weir_router.identify.keys import fingerprint

@@ -3,18 +3,22 @@
 Streams of five seconds with 20 chunks a second begin at a constant rate (`bench.load`'s open loop), so that as many as
 wanted are open at once on average; what is measured begins when the first ones have ended, beginnings and ends
 included. Once with a given number, which says what one takes; then with as many as take `GOAL` of a core, or as many
-as load and models can make on the other one, if those are fewer: their own lateness must not be taken for the router's.
-Gaps and first chunks are compared with what the same streams have directly from the models.
+as load and models can make on the other one, if those are fewer: their own lateness must not be taken for the router's;
+and with half of what would take all of it. Gaps and first chunks are compared with what the same streams have directly
+from the models, and with what nginx adds, which says what the machine adds to any proxy: in turns, each with the direct
+one before it, and what is reported is the median of turns.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
+from bench import proxies
 from bench.cores import awake
-from bench.load import Job
+from bench.job import Job
 from bench.paced import p99, paced
 from bench.processes import CALLER, Process, asked
 
@@ -35,41 +39,32 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class _Carried:
-    """So many streams at once, through the router or directly. Shares are of one core, times in milliseconds."""
+    """So many streams at once, through a proxy or directly. Shares are of one core, times in milliseconds."""
 
     streams: float
     share: float
     load: float  # of load and models together
-    gap: float
-    first: float
     late: float
     failed: float
+    times: dict[str, float]
 
 
-def measure(sim: Process, router: Process, many: int) -> Figures:
-    """What `many` streams take, and those that a core carries."""
-    with awake():
+def measure(folder: Path, sim: Process, router: Process, many: int) -> Figures:
+    """What `many` streams take, and what is added to those that a core carries, and to half of them."""
+    with awake(), proxies.nginx(folder, sim.port) as nginx:
         some = _carried(sim, router, "calm", many)
-        count = carriable(some.streams, some.share, some.load)
-        turns = [(_carried(sim, router, "calm", count), _carried(sim, sim, "bench-calm", count)) for _ in range(TURNS)]
-
-    def median(name: Callable[[_Carried, _Carried], float]) -> float:
-        return statistics.median(name(through, direct) for through, direct in turns)
-
-    return {
-        "many": some.streams,
-        "many_share": some.share,
-        "many_load_share": some.load,
-        "by_share": some.streams * GOAL / some.share,
-        "carried": median(lambda through, _: through.streams),
-        "carried_share": median(lambda through, _: through.share),
-        "carried_load_share": median(lambda through, _: through.load),
-        "gap_p99_added_ms": median(lambda through, direct: through.gap - direct.gap),
-        "gap_p99_direct_ms": median(lambda _, direct: direct.gap),
-        "first_p99_added_ms": median(lambda through, direct: through.first - direct.first),
-        "late_p99_ms": median(lambda through, _: through.late),
-        "carried_failed": sum(through.failed + direct.failed for through, direct in turns),
-    }
+        by_share = some.streams * GOAL / some.share
+        figures = {
+            "many": some.streams,
+            "many_share": some.share,
+            "many_load_share": some.load,
+            "by_share": by_share,
+        }
+        asked_of = {"direct": sim, "nginx": nginx, "weir": router}
+        counts = {"carried": carriable(some.streams, some.share, some.load), "halfway": int(by_share / GOAL / 2)}
+        for prefix, count in counts.items():
+            figures |= {f"{prefix}_{key}": value for key, value in _added(sim, asked_of, count).items()}
+    return figures
 
 
 def carriable(streams: float, share: float, load: float) -> int:
@@ -77,6 +72,23 @@ def carriable(streams: float, share: float, load: float) -> int:
     take `share` and `load`.
     """
     return int(streams * min(GOAL / share, LOAD_LIMIT / load))
+
+
+def _added(sim: Process, asked_of: dict[str, Process], count: int) -> Figures:
+    turns: dict[str, list[float]] = defaultdict(list)
+    for _ in range(TURNS):
+        direct: dict[str, float] = {}
+        for name, process in asked_of.items():
+            carried = _carried(sim, process, "calm" if name == "weir" else "bench-calm", count)
+            direct = direct or carried.times
+            for key, value in carried.times.items():
+                turns[f"{name}_{key}"].append(value if name == "direct" else value - direct[key])
+            turns[f"{name}_late_p99_ms"].append(carried.late)
+            turns[f"{name}_failed"].append(carried.failed)
+            turns[f"{name}_streams"].append(carried.streams)
+            turns[f"{name}_share"].append(carried.share)
+            turns[f"{name}_load_share"].append(carried.load)
+    return {key: statistics.median(values) for key, values in turns.items()}
 
 
 def _carried(sim: Process, process: Process, model: str, many: int) -> _Carried:
@@ -96,11 +108,32 @@ def _carried(sim: Process, process: Process, model: str, many: int) -> _Carried:
         streams=outcome.chunks / outcome.seconds / CHUNKS,
         share=window.shares[0],
         load=window.load + window.shares[1],
-        gap=p99(outcome.gaps) * 1e3,
-        first=p99(outcome.latencies) * 1e3,
         late=p99(outcome.late) * 1e3,
         failed=outcome.failed,
+        times={
+            "gap_p99_ms": p99(outcome.gaps) * 1e3,
+            "first_p50_ms": statistics.median(outcome.latencies) * 1e3,
+            "first_p99_ms": p99(outcome.latencies) * 1e3,
+        },
     )
+
+
+def _rows() -> dict[str, str]:
+    columns = {
+        "weir_streams": "streams at once",
+        "weir_share": "share of its core that they take",
+        "weir_load_share": "share of their core that load and models take",
+        "direct_gap_p99_ms": "gap directly from the models, p99, ms",
+        "weir_gap_p99_ms": "gap added, p99, ms",
+        "nginx_gap_p99_ms": "gap added by nginx, p99, ms",
+        "weir_first_p50_ms": "first chunk added, p50, ms",
+        "weir_first_p99_ms": "first chunk added, p99, ms",
+        "nginx_first_p50_ms": "first chunk added by nginx, p50, ms",
+        "nginx_first_p99_ms": "first chunk added by nginx, p99, ms",
+        "weir_failed": "streams broken",
+    }
+    loads = {"carried": "as many as can be made", "halfway": "half of a core"}
+    return {f"{name}_{key}": f"{load}: {text}" for name, load in loads.items() for key, text in columns.items()}
 
 
 ROWS = {
@@ -108,12 +141,6 @@ ROWS = {
     "many_share": "share of its core that they take",
     "many_load_share": "share of their core that load and models take",
     "by_share": "streams that take 80 % of a core, by that share",
-    "carried": "of those, as many as load and models can make",
-    "carried_share": "share of its core that they take",
-    "carried_load_share": "share of their core that load and models take",
-    "gap_p99_added_ms": "gap between chunks added, p99, ms",
-    "gap_p99_direct_ms": "the same directly from the models, ms",
-    "first_p99_added_ms": "first chunk added, p99, ms",
-    "carried_failed": "of them broken",
+    **_rows(),
 }
 """What the table shows of it, and how it calls it."""

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from bench.alarm import Alarm
-from bench.load import Job, OpenLoop, Outcome
+from bench.answer import Outcome
+from bench.job import Job
+from bench.open_loop import Caller, OpenLoop
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 RATE = 200.0
 
 
 @contextlib.asynccontextmanager
-async def server(wait: Callable[[], Awaitable[object]]) -> AsyncIterator[int]:
-    """Answers each request after `wait`. Its port."""
+async def server(wait: Callable[[], Awaitable[object]], answer: bytes = ANSWER) -> AsyncIterator[int]:
+    """Answers each request after `wait`; with an empty answer it closes. Its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await reader.readuntil(b"\r\n\r\n{}"):
                 await wait()
-                writer.write(ANSWER)
+                if not answer:
+                    writer.close()
+                writer.write(answer)
 
     async with asyncio.TaskGroup() as serving:
         tasks = set()
@@ -39,7 +43,8 @@ async def server(wait: Callable[[], Awaitable[object]]) -> AsyncIterator[int]:
 
 
 async def played(port: int, **more: float) -> Outcome:
-    return await OpenLoop(Job(port=port, body="{}", rate=RATE, connections=100, **more), RATE).play()
+    loop = OpenLoop(Job(port=port, body="{}", rate=RATE, connections=100, **more), RATE)
+    return await asyncio.to_thread(loop.play)
 
 
 async def test_slow_answers_do_not_slow_requests_down():
@@ -58,16 +63,31 @@ async def test_what_is_never_answered_has_failed():
     assert outcome.failed == pytest.approx(RATE * 0.2, rel=0.6)
 
 
+async def test_a_connection_that_ends_has_failed_and_takes_no_further_request():
+    async with server(lambda: asyncio.sleep(0), b"") as port:
+        outcome = await played(port, seconds=1.0, timeout=0.1)
+    assert outcome.answers == 0
+    assert outcome.failed == pytest.approx(RATE, rel=0.3)
+    assert len(outcome.late) <= 100
+
+
 async def test_what_is_sent_while_warm_does_not_count():
     async with server(lambda: asyncio.sleep(0)) as port:
         outcome = await played(port, warm=0.5, seconds=0.2)
     assert outcome.answers == pytest.approx(RATE * 0.2, rel=0.6)
 
 
-async def test_an_alarm_never_rings_before_its_moment():
-    rung = asyncio.get_running_loop().create_future()
-    alarm = Alarm(lambda: rung.set_result(time.perf_counter()))
-    moment = time.perf_counter() + 0.0123
-    alarm.set(moment)
-    assert await rung >= moment
-    alarm.close()
+def test_an_answer_that_is_read_late_is_not_late():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        loop = OpenLoop(Job(port=port, body="{}"), RATE)
+        for _ in range(2):  # the kernel stamps from a moment after the first socket has asked for it
+            caller = Caller(loop, port)
+            answering, _ = listening.accept()
+            caller.send()
+            answering.send(ANSWER)
+            time.sleep(0.1)
+            caller.read()
+            caller.close()
+            answering.close()
+    assert loop.outcome.latencies[1] < 0.05

@@ -1,0 +1,38 @@
+"""What a load of the benchmark is to send. Used by whoever measures, and read by `bench.load`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """What to send, and how much of it."""
+
+    port: int
+    path: str = "/v1/chat/completions"
+    body: str
+    headers: dict[str, str] = {}
+    connections: int = 32
+    total: int = 1000
+    streamed: bool = False
+    last: str = "[DONE]"  # what a whole stream ends with
+    rate: float | None = None  # requests per second, whatever becomes of them; None: as fast as answers come
+    warm: float = 0.0  # with a rate: seconds before anything counts
+    seconds: float = 0.0  # with a rate: seconds that count, in place of `total`
+    timeout: float = 120.0  # seconds for the whole job
+
+    def request(self) -> bytes:
+        """The request, as it is on the wire."""
+        body = self.body.encode()
+        headers = {
+            "host": "127.0.0.1",
+            "content-type": "application/json",
+            **self.headers,
+            "content-length": str(len(body)),
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"POST {self.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+    def last_bytes(self) -> bytes | None:
+        """What a whole stream ends with; None: answers are plain."""
+        return self.last.encode() if self.streamed else None
