@@ -15,6 +15,7 @@ from weir_router.call.providers.fit import fit
 from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.outgoing import body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, encode
+from weir_router.call.providers.sse import only
 from weir_router.contract import Backend, Dialect
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
@@ -23,6 +24,7 @@ PATH = "/v1/messages"
 DEFAULT_VERSION = "2023-06-01"
 """`anthropic-version` where the caller named none: the only one that knows today's streams."""
 
+_EVENT = b"event: content_block_delta\ndata: {"
 STOP_EVENT = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 _FILLED_BY_DELTAS = {"text": "text", "thinking": "thinking"}
@@ -112,7 +114,7 @@ class AnthropicReader:
 
     def skim(self, part: bytes, frame: Frame) -> bool:
         """See `base.Reader`."""
-        if not skim.anthropic(part, frame):
+        if not _skimmed(part, frame):
             return False
         self.content_events += 1
         return True
@@ -160,6 +162,21 @@ _READ = {
     "error": AnthropicReader._error,
 }
 """By event type; unknown ones mean nothing to us and are relayed."""
+
+
+def _skimmed(part: bytes, frame: Frame) -> bool:
+    """Whether the part brings text of a block, and nothing else."""
+    data = only(part, _EVENT)
+    if data is None:
+        return False
+    try:
+        event = skim.block_delta(data)
+    except ValueError:
+        return False
+    if event.type != "content_block_delta" or not event.delta.text:
+        return False
+    frame.learn(part, b"text", event.delta.text)
+    return True
 
 
 def _delta_carries_content(delta: dict[str, Any]) -> bool:

@@ -18,12 +18,15 @@ from weir_router.call.providers.fit import fit
 from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.outgoing import body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay, encode
+from weir_router.call.providers.sse import is_text, only
 from weir_router.contract import Backend, Dialect
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
 
 PATH = "/chat/completions"
 DONE_EVENT = b"data: [DONE]\n\n"
+
+_EVENT = b"data: {"
 
 _CONTENT_FIELDS = (
     "refusal",
@@ -128,7 +131,7 @@ class OpenAIReader:
 
     def skim(self, part: bytes, frame: Frame) -> bool:
         """See `base.Reader`."""
-        if skim.openai(part, frame) not in self._seen:
+        if _skimmed(part, frame) not in self._seen:
             return False
         self.content_events += 1
         return True
@@ -151,6 +154,28 @@ class OpenAIReader:
             return False
         self.stop_reason = reason
         return True
+
+
+def _skimmed(part: bytes, frame: Frame) -> int | None:
+    """The index of the one choice whose text the part brings; None: it is, or may be, something else."""
+    content = part.partition(b'"content"')[2]
+    if not content or content.startswith(b':""'):
+        return None  # a role, a stop reason or a usage: of each stream's few looks these would be half
+    data = only(part, _EVENT)
+    if data is None:
+        return None
+    try:
+        chunk = skim.chunk(data)
+    except ValueError:
+        return None
+    if len(chunk.choices) != 1 or chunk.usage is not None or chunk.error:
+        return None
+    choice = chunk.choices[0]
+    text = choice.delta.content
+    if not text or choice.finish_reason is not None:
+        return None
+    frame.learn(part, b"content", text)
+    return choice.index
 
 
 def _carries_content(delta: dict[str, Any]) -> bool:
@@ -218,8 +243,19 @@ def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
     """See `base.Provider`."""
     if ask.stream or ask.dialect is not _OPENAI:
         return None
-    found = skim.openai_whole(raw)
-    return None if found is None or found[0] in _FAILED_REASONS else _counted(found[1])
+    if not is_text(raw):
+        return None
+    try:
+        whole = skim.whole(raw)
+    except ValueError:
+        return None
+    if len(whole.choices) != 1:
+        return None
+    choice = whole.choices[0]
+    if whole.error or choice.error or whole.object == "error" or choice.object == "error":
+        return None
+    ended = choice.message.content and choice.finish_reason and choice.finish_reason not in _FAILED_REASONS
+    return _counted(whole.usage) if ended else None
 
 
 def read_whole(payload: Any) -> Whole:

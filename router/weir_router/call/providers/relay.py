@@ -54,7 +54,7 @@ class UsageHidingRelay(Relay):
         return b"%bdata: %b\n\n" % (name, encode(shown))
 
     def pass_on(self, part: bytes) -> bytes | None:
-        if part.find(b'"usage"') < 0:  # `in` costs ten times as much: it tries to read a number first
+        if not part.partition(b'"usage"')[1]:  # `in` costs ten times as much, `find` twice
             return part
         without = part.replace(_NO_USAGE, b"", 1)
         return without if len(without) < len(part) else None
