@@ -19,7 +19,6 @@ from weir_router.call.ask import Ask
 from weir_router.call.clocks import Clocks, Watchdog
 from weir_router.call.providers import provider_for
 from weir_router.call.providers.base import Event, Signal
-from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.sse import Splitter, decode, is_done, loads
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.choose.choose import Candidate
@@ -93,7 +92,7 @@ class Attempt:
         self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._open = True
         self._credential: str | None = None
-        self._received = 0  # bytes of a stream, but for what was passed on
+        self._received = 0  # bytes of a stream
         self._framed = 0  # contents that no reader has seen
 
     @property
@@ -202,7 +201,7 @@ class Attempt:
         self._splitter = Splitter()
         self._reader = self._provider.reader()
         self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
-        self._frame = Frame(self._renderer.pass_on)
+        self._frame = self._renderer.frame()
         head: list[bytes] = []
 
         def receive(data: bytes) -> bool:
@@ -231,6 +230,9 @@ class Attempt:
 
     def _take(self, data: bytes) -> bytes:
         """One part of the upstream's stream, empty at its end, turned into bytes for the caller."""
+        self._received += len(data)
+        if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
+            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
         passed = self._passed(data) if self._splitter.between else None
         return self._read(data) if passed is None else passed
 
@@ -248,9 +250,6 @@ class Attempt:
 
     def _read(self, data: bytes) -> bytes:
         """`_take`, for whatever may come."""
-        self._received += len(data)
-        if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
-            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
         events = self._splitter.feed(data) if data else self._splitter.finish()
         contents = self._reader.content_events
         out: list[bytes] = []

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.call.providers import anthropic, openai, sse
+from weir_router.call.providers.assemble_anthropic import AnthropicAssembler
+from weir_router.call.providers.assemble_openai import OpenAIAssembler
 from weir_router.call.providers.base import Signal
 from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay
@@ -123,8 +125,8 @@ def test_a_server_that_leaves_out_the_index_has_its_end_read():
     assert (reader.stop_reason, reader.content_events) == ("stop", 2)
 
 
-@pytest.mark.parametrize("text", ["more", " ", "a {brace}, a data: line", "don't [DONE]"])
-def test_a_frame_fits_plain_text_alone(text):
+@pytest.mark.parametrize("text", ["more", " ", "a {brace}, a data: line", "don't [DONE]", "é 木", "\x7f", r"\n \""])
+def test_a_frame_fits_any_text(text):
     frame = Frame(Relay(b"").pass_on)
     frame.learn(framed(CHUNK), b"content", "word ")
     part = framed(CHUNK).replace(b"word ", text.encode())
@@ -142,13 +144,12 @@ def test_a_frame_hides_what_the_renderer_hides(usage):
 
 def test_a_frame_is_not_learned_where_each_part_has_to_be_read():
     part = framed({"choices": [{"delta": {"content": "word "}}], "usage": {"prompt_tokens": 1}})
-    for renderer in (UsageHidingRelay(b""), Assembled(None)):
-        frame = Frame(renderer.pass_on)
-        frame.learn(part, b"content", "word ")
-        assert frame.passed(part) is None
+    frame = Frame(UsageHidingRelay(b"").pass_on)
+    frame.learn(part, b"content", "word ")
+    assert frame.passed(part) is None
 
 
-@pytest.mark.parametrize("text", [b"", b'"', b"\\", b"\n", b"\r", b"\x00", b"\x7f", "é".encode(), b'","x":"'])
+@pytest.mark.parametrize("text", [b"", b'"', b"\\", b"\n", b"\r", b"\x00", b"\xc3", b"\\ud83d", b'","x":"'])
 def test_a_frame_fits_nothing_that_could_end_the_text(text):
     frame = Frame(Relay(b"").pass_on)
     frame.learn(framed(CHUNK), b"content", "word ")
@@ -156,13 +157,80 @@ def test_a_frame_fits_nothing_that_could_end_the_text(text):
         assert frame.passed(part) is None
 
 
-def test_a_frame_is_learned_only_where_the_text_stands_once():
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (b'{"content":"a","x":{"content":"a"}}', "a"),
+        (b'{"content":{"x":"a"}}', "a"),
+        (b'{"content":"b"}', "a"),
+        (b'{"content":"a', "a"),
+        (b"{}", "a"),
+    ],
+)
+def test_a_frame_is_learned_only_where_the_text_stands_once(part, text):
     frame = Frame(Relay(b"").pass_on)
-    frame.learn(b'{"content":"a","x":{"content":"a"}}', b"content", "a")
-    frame.learn(b'{"content": "a"}', b"content", "a")
-    frame.learn(b'{"content":"\\u0061"}', b"content", "a")
-    frame.learn('{"content":"é"}'.encode(), b"content", "é")
-    assert frame.passed(b'{"content":"a"}') is None
+    frame.learn(part, b"content", text)
+    assert frame.passed(part) is None
+
+
+GATHERED = [
+    (OpenAIAssembler, framed(CHUNK)),
+    (OpenAIAssembler, framed(CHUNK).replace(b":", b": ")),
+    (OpenAIAssembler, framed({"choices": [{"delta": {"content": None, "reasoning_content": "word ", "role": "x"}}]})),
+    (AnthropicAssembler, framed(DELTA, "content_block_delta")),
+]
+
+
+def assembled(kind):
+    renderer = Assembled(kind())
+    if kind is AnthropicAssembler:
+        fed(renderer, framed({"type": "content_block_start", "index": 0, "content_block": {}}), Signal.NONE)
+    return renderer
+
+
+def fed(renderer, part, signal=Signal.CONTENT):
+    (event,) = sse.Splitter().feed(part)
+    renderer.feed(event, sse.decode(event), signal)
+    return renderer.frame()
+
+
+@pytest.mark.parametrize("text", ["more", "é 木", '\\n\\"', "\\ud83d\\ude00"])
+@pytest.mark.parametrize(("kind", "part"), GATHERED)
+def test_texts_of_a_whole_answer_are_taken_out_of_their_frame(kind, part, text):
+    renderer = assembled(kind)
+    frame = fed(renderer, part)
+    assert frame.passed(part.replace(b"word ", text.encode())) == b""
+    assert msgspec.json.encode("word " + json.loads(f'"{text}"')) in renderer.end()
+
+
+@pytest.mark.parametrize(("kind", "part"), GATHERED)
+def test_a_frame_of_texts_ends_with_any_other_event(kind, part):
+    renderer = assembled(kind)
+    fed(renderer, part)
+    assert fed(renderer, framed({"type": "ping", "id": "c2"}), Signal.NONE).passed(part) is None
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        framed({"choices": CHUNK["choices"] * 2}),
+        framed({"choices": [{"delta": {"content": "word ", "reasoning": "x"}}]}),
+        framed({"choices": [{"delta": {"content": "word "}, "logprobs": {"refusal": ["x"]}}]}),
+        framed({"choices": [{"delta": {"content": "word ", "audio": {"id": "x"}}}]}),
+        framed({"choices": [{"delta": {"content": ["word "]}}]}),
+        b'data: {"x\\"content":"word ","choices":[{"delta":{"cont\\u0065nt":"word "}}]}\n\n',
+        framed({"choices": [{"delta": {"content": "word "}}]}).replace(b'"content"', b'"content":"word ","content" '),
+    ],
+)
+def test_what_adds_more_than_a_text_is_read_each_time(part):
+    assert fed(assembled(OpenAIAssembler), part).passed(part) is None
+
+
+def test_frames_into_which_nothing_fits_are_no_longer_learned():
+    renderer = assembled(OpenAIAssembler)
+    for number in range(10):
+        frame = fed(renderer, framed({**CHUNK, "id": str(number)}))
+    assert frame.passed(framed({**CHUNK, "id": "9"})) is None
 
 
 @settings(max_examples=300)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.call.providers import sse
+from weir_router.call.providers.relay import LoneText
 
 _NOT_IN_ANSWERS = frozenset({"type", "delta", "usage"})
 
@@ -37,6 +38,16 @@ class AnthropicAssembler:
                 self._message.update({k: v for k, v in payload.items() if k not in _NOT_IN_ANSWERS})
                 self._message.update(payload.get("delta") or {})
                 self._add_usage(payload.get("usage"))
+
+    def lone_text(self, payload: dict[str, Any]) -> LoneText | None:
+        """See `relay.Assembler`."""
+        if payload["type"] != "content_block_delta":
+            return None
+        delta = payload["delta"]
+        said = [name for name in delta if name != "type"]
+        if len(said) != 1 or said[0] == "citation" or not isinstance(delta[said[0]], str):
+            return None
+        return LoneText(delta, said[0], self._texts[payload["index"]][said[0]])
 
     def answer(self) -> dict[str, Any]:
         """The whole answer."""

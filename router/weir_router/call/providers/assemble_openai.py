@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_router.call.providers.relay import LoneText
+
 _REPLACED = frozenset({"role", "type", "id", "format", "index", "status", "mime_type"})
 """Texts inside a delta that name something; providers repeat them, so they are never joined."""
 
@@ -32,6 +34,18 @@ class OpenAIAssembler:
             delta = choice.get("delta")
             if delta:
                 _merge(self._deltas.setdefault(index, {}), delta)
+
+    def lone_text(self, payload: dict[str, Any]) -> LoneText | None:
+        """See `relay.Assembler`."""
+        choices = payload["choices"]
+        choice = choices[0]
+        if len(choices) > 1 or any(value for name, value in choice.items() if name not in ("delta", "index")):
+            return None
+        delta = choice["delta"]
+        said = [name for name, value in delta.items() if value and name not in _REPLACED]
+        if len(said) != 1 or not isinstance(delta[said[0]], str):
+            return None
+        return LoneText(delta, said[0], self._deltas[choice.get("index") or 0][said[0]])
 
     def answer(self) -> dict[str, Any]:
         """The whole answer."""

@@ -73,6 +73,9 @@ class Renderer(Protocol):
         undecoded; None: it has to be read.
         """
 
+    def frame(self) -> Frame:
+        """What takes the parts of this stream that have the same bytes around their text."""
+
     def end(self) -> bytes:
         """What completes the answer: the rest of a stream, or the whole body for a plain caller."""
 

@@ -1,18 +1,21 @@
-"""What a stream's parts have around their text, the same in each. Used by `call.attempt`, before `skim`.
+"""What a stream's parts have around their text, the same in each. Used by `call.attempt`, before a part is read.
 
-A model's stream is one JSON object a hundred times, with another text. Once `skim` has looked at one, a part that has
-the same bytes before and after its text is another of the same kind, if that text is plain: nothing in it can end the
-string. Three comparisons instead of a JSON parser's work; and what a renderer changes, it changes in the frame, once.
+A model's stream is one JSON object a hundred times, with another text. Once one of them is known, a part that has the
+same bytes before and after its text is another of the same kind, if that text is one JSON string as a whole: nothing in
+it ends the string. That takes three looks instead of a JSON parser's work; and what a renderer changes, it changes in
+the frame, once. `Frame` is for streams that are relayed, `gathered.Gathered` for those that are put together.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-_PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
-"""What stands for itself within a JSON string. Text beyond ASCII is for `skim`, which checks its encoding."""
+import msgspec
 
-_PLAIN_TO_LETTERS = bytes(ord("a") if code in _PLAIN else 0 for code in range(256))
+_STRING = re.compile(rb' *: *("(?:[^"\\]|\\.)*")')
+
+_decode = msgspec.json.Decoder(str).decode
 
 
 class Frame:
@@ -23,29 +26,19 @@ class Frame:
     def __init__(self, pass_on: Callable[[bytes], bytes | None]) -> None:
         """`pass_on` is the renderer's."""
         self._pass_on = pass_on
-        self._before = self._after = b""
+        self._before = self._after = b""  # each with a quote of the text
         self._shown_before = self._shown_after = b""  # as the caller gets them
         self._as_is = True
 
     def learn(self, part: bytes, name: bytes, text: str) -> None:
         """`part` has the not empty `text` in its field `name`; other parts with the same frame are of its kind."""
-        key = b'"%b":"' % name
-        before, found, rest = part.partition(key)
-        value = text.encode("utf-8", "replace")
-        if found and _is_plain(value) and rest.startswith(value + b'"') and rest.find(key) < 0:
-            self._keep(before + key, rest[len(value) :])
+        found = cut(part, name)
+        if found is None or _text(found[1]) != text:
+            return
+        self.keep(found[0], found[2])
 
-    def passed(self, part: bytes) -> bytes | None:
-        """What the caller gets for `part`, if it is the frame around some text."""
-        before, after = self._before, self._after
-        if not before or not part.endswith(after) or not part.startswith(before):
-            return None
-        text = part[len(before) : len(part) - len(after)]
-        if not _is_plain(text):
-            return None
-        return part if self._as_is else self._shown_before + text + self._shown_after
-
-    def _keep(self, before: bytes, after: bytes) -> None:
+    def keep(self, before: bytes, after: bytes) -> None:
+        """This is the frame from now on, each half with a quote of the text."""
         shown_before = self._pass_on(before)
         if shown_before is None:
             return
@@ -56,7 +49,43 @@ class Frame:
             self._shown_before, self._shown_after = shown_before, shown_after
             self._as_is = shown_before == before and shown_after == after
 
+    def forget(self) -> None:
+        """No part fits until one is learned again."""
+        self._before = b""
 
-def _is_plain(text: bytes) -> bool:
-    """Not for empty text. Two runs over the bytes in C: a regular expression costs five times as much."""
-    return text.translate(_PLAIN_TO_LETTERS).isalpha()
+    def passed(self, part: bytes) -> bytes | None:
+        """What the caller gets for `part`, if it is the frame around some text."""
+        if self.text(part) is None:
+            return None
+        if self._as_is:
+            return part
+        return self._shown_before + part[len(self._before) : len(part) - len(self._after)] + self._shown_after
+
+    def text(self, part: bytes) -> str | None:
+        """The text, never empty, that `part` is the frame around; None: it is something else."""
+        before, after = self._before, self._after
+        if not before or not part.endswith(after) or not part.startswith(before):
+            return None
+        return _text(part[len(before) - 1 : len(part) - len(after) + 1]) or None
+
+
+def cut(part: bytes, name: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Before, the string that is the value of the field `name` with its quotes, and after; both keep their quote.
+
+    None: the part has no such field, or several.
+    """
+    key = b'"%b"' % name
+    at = part.find(key)
+    if at < 0 or part.find(key, at + 1) >= 0 or (string := _STRING.match(part, at + len(key))) is None:
+        return None
+    start, end = string.span(1)
+    return part[: start + 1], part[start:end], part[end - 1 :]
+
+
+def _text(string: bytes) -> str | None:
+    """What a JSON string says; None: it is none, or not as a whole."""
+    try:
+        text: str = _decode(string)
+    except ValueError:
+        return None
+    return text

@@ -6,17 +6,22 @@ Made by `openai` and `anthropic` here. What turns one dialect's stream into the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.failures import malformed
+from weir_router.call.providers.frame import Frame, cut
+from weir_router.call.providers.sse import Splitter, decode
 
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
 
-_DONE, _HIDE = Signal.DONE, Signal.HIDE  # bound once: to look up an enum's member is slow
+_CONTENT, _DONE, _HIDE = Signal.CONTENT, Signal.DONE, Signal.HIDE  # bound once: to look up an enum's member is slow
+
+_IN_VAIN = 4
+"""Frames of one stream that may be learned without one part that fits: what differs each time is read each time."""
 
 
 class Relay:
@@ -32,6 +37,9 @@ class Relay:
 
     def pass_on(self, part: bytes) -> bytes | None:
         return part
+
+    def frame(self) -> Frame:
+        return Frame(self.pass_on)
 
     def end(self) -> bytes:
         return self._last
@@ -66,8 +74,58 @@ class Assembler(Protocol):
     def feed(self, payload: dict[str, Any]) -> None:
         """Adds an event. May raise TypeError, ValueError, KeyError, AttributeError for a malformed one."""
 
+    def lone_text(self, payload: dict[str, Any]) -> LoneText | None:
+        """What `payload`, which was just added, has besides what the events before it have said already: one text.
+
+        None: to add it again, with another text, could change anything else of the answer.
+        """
+
     def answer(self) -> dict[str, Any]:
         """What the upstream would have answered without a stream."""
+
+
+class LoneText(NamedTuple):
+    """All that an event adds to an answer."""
+
+    place: dict[str, Any]  # the object within the event that has it
+    name: str
+    pieces: list[str]  # of the answer's text so far, this one's included
+
+
+class Gathered(Frame):
+    """Takes texts out of the frame in which they come, for an answer that is put together."""
+
+    __slots__ = ("_in_vain", "_pieces")
+
+    def __init__(self) -> None:
+        super().__init__(lambda part: part)
+        self._pieces: list[str] = []
+        self._in_vain = 0
+
+    def passed(self, part: bytes) -> bytes | None:
+        text = self.text(part)
+        if text is None:
+            return None
+        self._pieces.append(text)
+        self._in_vain = 0
+        return b""
+
+    def follow(self, event: Event, payload: dict[str, Any], text: LoneText | None) -> None:
+        """The last event that was added is this one: those behind it add no more if they differ in `text` alone."""
+        self.forget()
+        if text is None or self._in_vain >= _IN_VAIN:
+            return
+        self._in_vain += 1
+        found = cut(event.raw, text.name.encode("utf-8", "replace"))
+        if found is None:
+            return
+        before, string, after = found
+        # That the text stands there, and nowhere else, is not concluded but tried.
+        text.place[text.name] += "."
+        tried = Splitter().feed(before + string[1:-1] + b"." + after)
+        if len(tried) == 1 and decode(tried[0]) == payload:
+            self.keep(before, after)
+            self._pieces = text.pieces
 
 
 class Assembled:
@@ -78,17 +136,23 @@ class Assembled:
     ) -> None:
         self._assembler = assembler
         self._translate = translate
+        self._gathered = Gathered()
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         if payload is not None:
             try:
                 self._assembler.feed(payload)
+                text = self._assembler.lone_text(payload) if signal is _CONTENT else None
+                self._gathered.follow(event, payload, text)
             except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
                 raise malformed("an event that does not fit those before it") from None
         return b""
 
     def pass_on(self, part: bytes) -> bytes | None:
         return None
+
+    def frame(self) -> Frame:
+        return self._gathered
 
     def end(self) -> bytes:
         try:

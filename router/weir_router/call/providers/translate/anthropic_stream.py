@@ -11,6 +11,7 @@ from typing import Any
 
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.failures import malformed
+from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.relay import encode
 from weir_router.call.providers.translate.answers import (
     NO_ID_ANTHROPIC,
@@ -62,6 +63,9 @@ class AnthropicStream:
 
     def pass_on(self, part: bytes) -> bytes | None:
         return None
+
+    def frame(self) -> Frame:
+        return Frame(self.pass_on)
 
     def end(self) -> bytes:
         """The stop reason with the usage, once; nothing while the upstream has given no finish reason."""

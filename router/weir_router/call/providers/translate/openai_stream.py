@@ -6,6 +6,7 @@ from typing import Any
 
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.failures import malformed
+from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.relay import encode
 from weir_router.call.providers.translate.answers import NO_ID_OPENAI, call_id, refusal_of
 from weir_router.call.providers.translate.fields import as_dict, as_text
@@ -48,6 +49,9 @@ class OpenAIStream:
 
     def pass_on(self, part: bytes) -> bytes | None:
         return None
+
+    def frame(self) -> Frame:
+        return Frame(self.pass_on)
 
     def end(self) -> bytes:
         """The usage chunk and `[DONE]`, once; nothing while the upstream has given no stop reason."""
