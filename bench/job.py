@@ -19,6 +19,7 @@ class Job(msgspec.Struct, kw_only=True):
     rate: float | None = None  # requests per second, whatever becomes of them; None: as fast as answers come
     warm: float = 0.0  # with a rate: seconds before anything counts
     seconds: float = 0.0  # with a rate: seconds that count, in place of `total`
+    windows: int = 1  # with a rate: how many times to count, one after the other
     timeout: float = 120.0  # seconds for the whole job
 
     def request(self) -> bytes:

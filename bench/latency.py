@@ -1,10 +1,10 @@
 """What the router adds to the latency of plain answers, over what load and models take by themselves. Used by `bench`.
 
 Requests at a constant rate (`bench.load`'s open loop), in turns of a second: to the models directly, through nginx,
-and through the router, all of them with the same arrivals. A turn's figure is the difference to the direct one of the
-same turn, and what is reported is the median of turns, so that a moment in which the host took a core away spoils one
-turn. nginx's figure says what the machine adds to any proxy. Cores are kept awake (`bench.cores`), where the user may
-ask for that; with cores that sleep as they like it is measured once more.
+and through the router, all of them with the same arrivals. A second in which the host took a core away is taken again.
+A turn's figure is the difference to the direct one of the same turn, and what is reported is the median of turns.
+nginx's figure says what the machine adds to any proxy. Cores are kept awake (`bench.cores`), where the user may ask for
+that; with cores that sleep as they like it is measured once more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.paced import p99, paced
 from bench.processes import CALLER, Process, asked, outcome_of
 
 TURNS = 5
-SECONDS, WARM = 1.0, 0.3
+SECONDS, WARM, WINDOWS = 1.0, 0.3, 5
 SATURATING, FREE = 32, 128  # connections: of the closed loop, and of open ones, where none is waited for
 SATURATED = 6000  # answers
 SETTINGS = (("half", 0.5, True), ("quarter", 0.25, True), ("half_asleep", 0.5, False))
@@ -62,7 +62,7 @@ def _added(asked_of: dict[str, Process], rate: float) -> Figures:
     for _ in range(TURNS):
         direct = (0.0, 0.0)
         for name, process in asked_of.items():
-            job = _job(name, process, connections=FREE, rate=rate, warm=WARM, seconds=SECONDS)
+            job = _job(name, process, connections=FREE, rate=rate, warm=WARM, seconds=SECONDS, windows=WINDOWS)
             window = paced([job], [process])
             (outcome,) = window.outcomes
             times = statistics.median(outcome.latencies), p99(outcome.latencies)
@@ -84,6 +84,7 @@ def _rows() -> dict[str, str]:
         "weir_p99_ms": "added, p99, ms",
         "nginx_p50_ms": "added by nginx, p50, ms",
         "nginx_p99_ms": "added by nginx, p99, ms",
+        "weir_stolen": "taken by the host, share of a core",
     }
     return {f"{name}_{key}": f"{load}: {text}" for name, load in loads.items() for key, text in columns.items()}
 

@@ -1,8 +1,8 @@
 """The load of the benchmark: a raw asyncio client, so that it is not what is measured. Run as a process of its own.
 
-`python -m bench.load '{"port": 8080, ...}'` prints one JSON line. A closed loop of `connections` for plain answers;
+`python -m bench.load '{"port": 8080, ...}'` prints a line of JSON. A closed loop of `connections` for plain answers;
 `connections` streams at once for streamed ones. Ends after `total` answers or at `timeout`, whichever is first, and
-says how many failed. With a `rate` it is an open loop instead (`bench.open_loop`).
+says how many failed. With a `rate` it is an open loop instead (`bench.open_loop`), which prints a line per window.
 """
 
 from __future__ import annotations
@@ -110,8 +110,9 @@ def main() -> None:
     gc.disable()  # nothing here is in a cycle, and figures of a minute are a long list to look through
     if job.rate is not None and job.streamed:
         os.nice(NICE)
-    outcome = uvloop.run(Run(job).play()) if job.rate is None else OpenLoop(job, job.rate).play()
-    print(msgspec.json.encode(outcome).decode())
+    outcomes = [uvloop.run(Run(job).play())] if job.rate is None else OpenLoop(job, job.rate).play()
+    for outcome in outcomes:
+        print(msgspec.json.encode(outcome).decode(), flush=True)
 
 
 if __name__ == "__main__":

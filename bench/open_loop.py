@@ -15,6 +15,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.answer import Answer, Outcome
@@ -96,7 +97,7 @@ class OpenLoop:
         self.request, self.last = job.request(), job.last_bytes()
         self._job = job
         self._rate = rate
-        self._random = random.Random(rate)  # the same arrivals whoever answers them
+        self._random = random.Random(rate)
         self._poll = select.epoll()
         self._callers: dict[int, Caller] = {}
         self._idle: deque[Caller] = deque()
@@ -121,27 +122,33 @@ class OpenLoop:
         else:
             self._idle.remove(caller)
 
-    def play(self) -> Outcome:
-        """Runs the job. Prints an empty line when it begins to count, and one when it ends."""
+    def play(self) -> Iterator[Outcome]:
+        """Runs the job: an outcome per window. Prints an empty line when one begins to count, and one when it ends."""
         _SLACK.write_text("1")
         try:
             self._connect()
             self._next = time.time() + FIRST
             self._run(FIRST + self._job.warm)
-            self.outcome = outcome = Outcome()
-            os.write(1, b"\n")
-            started, cpu = time.perf_counter(), time.process_time()
-            self._run(self._job.seconds)
-            outcome.seconds, outcome.cpu = time.perf_counter() - started, time.process_time() - cpu
-            os.write(1, b"\n")
-            if not self._job.streamed:
-                self._rest()
-                outcome.failed += self._under_way + len(self._due)
-            return outcome
+            for _ in range(self._job.windows):
+                yield self._window()
         finally:
             for caller in self._callers.values():
                 caller.close()
             self._poll.close()
+
+    def _window(self) -> Outcome:
+        self.outcome = outcome = Outcome()
+        self._random.seed(self._rate)  # the same arrivals whoever answers them
+        self._next = max(self._next, time.time())  # what would have come since the last window does not
+        os.write(1, b"\n")
+        started, cpu = time.perf_counter(), time.process_time()
+        self._run(self._job.seconds)
+        outcome.seconds, outcome.cpu = time.perf_counter() - started, time.process_time() - cpu
+        os.write(1, b"\n")
+        if not self._job.streamed:
+            self._rest()
+            outcome.failed += self._under_way + len(self._due)
+        return outcome
 
     def _connect(self) -> None:
         for _ in range(self._job.connections):

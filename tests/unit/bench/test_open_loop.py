@@ -44,7 +44,8 @@ async def server(wait: Callable[[], Awaitable[object]], answer: bytes = ANSWER) 
 
 async def played(port: int, **more: float) -> Outcome:
     loop = OpenLoop(Job(port=port, body="{}", rate=RATE, connections=100, **more), RATE)
-    return await asyncio.to_thread(loop.play)
+    (outcome,) = await asyncio.to_thread(list, loop.play())
+    return outcome
 
 
 async def test_slow_answers_do_not_slow_requests_down():
