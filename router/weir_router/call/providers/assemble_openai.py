@@ -22,8 +22,8 @@ class OpenAIAssembler:
 
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
-        self._choices: dict[int, dict[str, Any]] = {}
-        self._deltas: dict[int, dict[str, Any]] = {}
+        self._choices: dict[Any, dict[str, Any]] = {}  # by index, whatever the upstream takes for one
+        self._deltas: dict[Any, dict[str, Any]] = {}
 
     def feed(self, payload: dict[str, Any]) -> None:
         """Adds a chunk."""
@@ -45,7 +45,7 @@ class OpenAIAssembler:
         said = [name for name, value in delta.items() if value and name not in _REPLACED]
         if len(said) != 1 or not isinstance(delta[said[0]], str):
             return None
-        return LoneText(delta, said[0], self._deltas[choice.get("index") or 0][said[0]])
+        return LoneText(delta, said[0], self._deltas[choice.get("index") or 0][said[0]].pieces)
 
     def answer(self) -> dict[str, Any]:
         """The whole answer."""
@@ -67,8 +67,13 @@ class OpenAIAssembler:
         return {"index": index, "message": message, "finish_reason": None, **_joined(self._choices[index])}
 
 
-class _Texts(list[str]):
+class _Text:
     """A text still in pieces: joining at each delta would cost the square of the answer's length."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, piece: str) -> None:
+        self.pieces: list[Any] = [piece]  # texts, but for what an upstream puts beside them
 
 
 def _keep_last(into: dict[str, Any], fields: dict[str, Any], without: frozenset[str]) -> None:
@@ -96,7 +101,7 @@ def _merge(into: dict[str, Any], delta: dict[str, Any]) -> None:
         elif isinstance(value, str):
             _merge_text(into, name, known, value)
         elif isinstance(value, list):
-            into[name] = _merged_list(known if isinstance(known, list) else [], value)
+            _merge_list(into, name, known, value)
         elif isinstance(value, dict):
             into[name] = known if isinstance(known, dict) else {}
             _merge(into[name], value)
@@ -108,13 +113,24 @@ def _merge_text(into: dict[str, Any], name: str, known: Any, value: str) -> None
     if name in _REPLACED:
         if value or known is None:
             into[name] = value
-    elif not isinstance(known, _Texts):
-        into[name] = _Texts((value,))
-    elif name != "name" or "".join(known) != value:  # some repeat a function's name in each delta
-        known.append(value)
+    elif not isinstance(known, _Text):
+        into[name] = _Text(value)
+    elif name != "name" or "".join(known.pieces) != value:  # some repeat a function's name in each delta
+        known.pieces.append(value)
 
 
-def _merged_list(known: list[Any], added: list[Any]) -> list[Any]:
+def _merge_list(into: dict[str, Any], name: str, known: Any, added: list[Any]) -> None:
+    if isinstance(known, _Text):
+        _add_items(known.pieces, added)
+    elif isinstance(known, list):
+        _add_items(known, added)
+    else:
+        items: list[Any] = []
+        into[name] = items
+        _add_items(items, added)
+
+
+def _add_items(known: list[Any], added: list[Any]) -> None:
     for item in added:
         if not isinstance(item, dict):
             known.append(item)
@@ -124,7 +140,6 @@ def _merged_list(known: list[Any], added: list[Any]) -> list[Any]:
             target = {}
             known.append(target)
         _merge(target, item)
-    return known
 
 
 def _same_item(known: list[Any], item: dict[str, Any]) -> dict[str, Any] | None:
@@ -138,8 +153,8 @@ def _same_item(known: list[Any], item: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _joined(value: Any) -> Any:
-    if isinstance(value, _Texts):
-        return "".join(value)
+    if isinstance(value, _Text):
+        return "".join(value.pieces)
     if isinstance(value, dict):
         return {name: _joined(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -13,7 +13,7 @@ import msgspec
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.failures import malformed
 from weir_router.call.providers.frame import Frame, cut
-from weir_router.call.providers.sse import Splitter, decode
+from weir_router.call.providers.sse import loads
 
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
@@ -120,10 +120,11 @@ class Gathered(Frame):
         if found is None:
             return
         before, string, after = found
-        # That the text stands there, and nowhere else, is not concluded but tried.
+        head, data, tail = event.raw.partition(event.data)
+        # That the text stands there, and there alone, is not concluded but tried.
         text.place[text.name] += "."
-        tried = Splitter().feed(before + string[1:-1] + b"." + after)
-        if len(tried) == 1 and decode(tried[0]) == payload:
+        tried = before + string[1:-1] + b"." + after
+        if data and loads(tried[len(head) : len(tried) - len(tail)]) == payload:
             self.keep(before, after)
             self._pieces = text.pieces
 
