@@ -88,12 +88,49 @@ static inline PyObject *Inline_Slot(PyObject *obj, PyObject *name, InlineSlot *c
 
 #define Inline_GetAttr(obj, name) ({ static InlineSlot cache = {INLINE_NONE}; Inline_Slot((obj), (name), &cache); })
 
+/* Whether assignments to a slot of `type` do nothing else than what `Inline_SetSlot` does. */
+static int Inline_IsPlain(PyTypeObject *type) {
+    return type->tp_setattro == PyObject_GenericSetAttr || strcmp(Py_TYPE(type)->tp_name, "msgspec._core.StructMeta") == 0;
+}
+
+static CPy_NOINLINE int Inline_FindSlotToSet(PyObject *obj, PyObject *name, PyObject *value, InlineSlot *cache) {
+    PyObject *found = Inline_Descriptor(obj, name);
+    if (PyObject_SetAttr(obj, name, value) < 0) return -1; /* frozen, for one */
+    if (found != NULL && Py_IS_TYPE(found, &PyMemberDescr_Type) && Inline_IsPlain(Py_TYPE(obj))) {
+        struct PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+        if (member->type == T_OBJECT_EX) {
+            cache->version = Py_TYPE(obj)->tp_version_tag;
+            cache->offset = member->offset;
+        }
+    }
+    return 0;
+}
+
+static inline int Inline_SetSlot(PyObject *obj, PyObject *name, PyObject *value, InlineSlot *cache) {
+    if (unlikely(Py_TYPE(obj)->tp_version_tag != cache->version)) return Inline_FindSlotToSet(obj, name, value, cache);
+    PyObject **slot = (PyObject **)((char *)obj + cache->offset), *before = *slot;
+    *slot = Py_NewRef(value);
+    Py_XDECREF(before);
+    /* msgspec's structs are the garbage collector's only once they hold something that is. */
+    if (PyObject_IS_GC(value) && PyObject_IS_GC(obj) && !PyObject_GC_IsTracked(obj)) PyObject_GC_Track(obj);
+    return 0;
+}
+
+#define Inline_SetAttr(obj, name, value) \
+    ({ static InlineSlot cache = {INLINE_NONE}; Inline_SetSlot((obj), (name), (value), &cache); })
+
 typedef struct {
     unsigned int version; /* of the object's type */
     int without;          /* the object: a static method does not take it */
+    Py_ssize_t dict;      /* of the object, which must be empty for the type's method to be its own; 0: it has none */
+    Py_ssize_t slot;      /* of the object, that holds what is called; 0: the type does */
     PyObject *method;     /* borrowed: the type keeps it as long as it has this version */
     InlineGlobal global;  /* if the object is a module */
 } InlineMethod;
+
+static inline int Inline_HasOwn(PyObject *obj, Py_ssize_t dict) {
+    return dict != 0 && *(PyObject **)((char *)obj + dict) != NULL;
+}
 
 static CPy_NOINLINE PyObject *Inline_FindMethod(
     PyObject *name, PyObject *const *args, size_t count, PyObject *keywords, InlineMethod *cache) {
@@ -106,14 +143,18 @@ static CPy_NOINLINE PyObject *Inline_FindMethod(
     }
     PyTypeObject *type = Py_TYPE(args[0]);
     PyObject *found = Inline_Descriptor(args[0], name);
-    if (found != NULL && type->tp_dictoffset == 0) {
+    if (found != NULL && type->tp_dictoffset >= 0) {
         if (PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
-            *cache = (InlineMethod){type->tp_version_tag, 0, found};
+            *cache = (InlineMethod){type->tp_version_tag, 0, type->tp_dictoffset, 0, found};
         } else if (Py_IS_TYPE(found, &PyStaticMethod_Type)) {
             PyObject *function = Py_TYPE(found)->tp_descr_get(found, NULL, (PyObject *)type);
             if (function == NULL) return NULL;
             Py_DECREF(function); /* the static method keeps it */
-            *cache = (InlineMethod){type->tp_version_tag, 1, function};
+            *cache = (InlineMethod){type->tp_version_tag, 1, type->tp_dictoffset, 0, function};
+        } else if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
+            struct PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+            if (member->type == T_OBJECT_EX && !(member->flags & READ_RESTRICTED))
+                *cache = (InlineMethod){type->tp_version_tag, 1, 0, member->offset};
         }
     }
     return PyObject_VectorcallMethod(name, args, count, keywords);
@@ -121,9 +162,11 @@ static CPy_NOINLINE PyObject *Inline_FindMethod(
 
 static inline PyObject *Inline_Method(
     PyObject *name, PyObject *const *args, size_t count, PyObject *keywords, InlineMethod *cache) {
-    if (unlikely(Py_TYPE(args[0])->tp_version_tag != cache->version))
+    if (unlikely(Py_TYPE(args[0])->tp_version_tag != cache->version || Inline_HasOwn(args[0], cache->dict)))
         return Inline_FindMethod(name, args, count, keywords, cache);
-    PyObject *method = Py_NewRef(cache->method);
+    PyObject *method = cache->slot == 0 ? cache->method : *(PyObject **)((char *)args[0] + cache->slot);
+    if (unlikely(method == NULL)) return Inline_FindMethod(name, args, count, keywords, cache);
+    Py_INCREF(method);
     if (cache->without) {
         args += 1;
         count -= 1;
@@ -143,6 +186,7 @@ static inline PyObject *Inline_Method(
 #define Inline_GetAttr(obj, name) PyObject_GetAttr((obj), (name))
 #define Inline_CallMethod(name, args, count, keywords) PyObject_VectorcallMethod((name), (args), (count), (keywords))
 #define Inline_GetGlobal(globals, name) CPyDict_GetItem((globals), (name))
+#define Inline_SetAttr(obj, name, value) PyObject_SetAttr((obj), (name), (value))
 
 #endif
 

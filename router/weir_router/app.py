@@ -131,10 +131,11 @@ def _review_client(reviewer: Access) -> ReviewClient:
 
 
 def _callers(gateway: story.Gateway, complete: Complete) -> Routes:
+    openai, anthropic = Dialect.OPENAI, Dialect.ANTHROPIC
     return Routes(
         {
-            ("POST", "/v1/chat/completions"): lambda request: complete(request, Dialect.OPENAI),
-            ("POST", "/v1/messages"): lambda request: complete(request, Dialect.ANTHROPIC),
+            ("POST", "/v1/chat/completions"): lambda request: complete(request, openai),
+            ("POST", "/v1/messages"): lambda request: complete(request, anthropic),
             ("GET", story.MODELS_PATH): gateway.list_models,
             ("GET", story.MODELS_PATH + "/*"): gateway.list_models,
         },

@@ -20,7 +20,8 @@ def name_of(raw: bytes) -> str:
 
 def lines(fields: dict[str, str]) -> str | None:
     """`fields` as they are sent. None: one holds a line break, which would begin a line of somebody else's choice."""
-    text = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-    if text.count("\n") != len(fields) or text.count("\r") != len(fields) or "\0" in text:
+    pieces = [f"{name}: {value}" for name, value in fields.items()]
+    text = "".join(pieces)
+    if "\n" in text or "\r" in text or "\0" in text:
         return None
-    return text
+    return "\r\n".join([*pieces, ""])

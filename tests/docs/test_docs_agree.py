@@ -149,7 +149,7 @@ def test_every_header_of_an_answer_is_told_and_no_other():
     for field in ("policy", "route", "tier", "backend", "complexity", "reason"):
         setattr(record, field, "x")
     record.attempts = [errors.AttemptRecord("t", "b", "ok", 0.1)]
-    sent = {line.partition(b":")[0].decode() for line in answers.way(record).splitlines()}
+    sent = {line.partition(b":")[0].decode() for line in answers.way(record, {}).splitlines()}
     sent |= {"x-weir-error-source", "x-should-retry", *answers.REQUEST_ID.values()}
     assert set(names(section("observability", "Answer headers"))) - {"request_id"} == sent
 

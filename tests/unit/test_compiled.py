@@ -1,13 +1,17 @@
 """What compiled code has found once it finds anew when it has changed (`hack/compiled.h`)."""
 
+import gc
 import importlib.machinery
 import importlib.util
 import shutil
 import sys
+import weakref
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -37,6 +41,9 @@ class Undefined:
 
 def value(it: Any) -> Any:
     return it.value
+
+def change(it: Any, value: Any) -> None:
+    it.value = value
 
 def name(it: Any, *args: Any) -> Any:
     return it.name(1)
@@ -95,6 +102,35 @@ class Free:
         return "free", it
 
 
+class FromC(partial[None]):
+    """Has a dict where its base, which is no Python, has it."""
+
+    def name(self, it: int) -> tuple[str, int]:
+        return "from C", it
+
+
+class Holder:
+    """Calls what a slot holds."""
+
+    __slots__ = ("name",)
+
+
+class Record(msgspec.Struct):
+    value: Any = None
+    other: Any = None
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    value: Any = None
+
+
+class Loud:
+    __slots__ = ("value",)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, f"{name}={value}")
+
+
 def with_value(it: Any, value: object) -> Any:
     it.value = value
     return it
@@ -133,14 +169,76 @@ def test_a_slot_that_becomes_a_property(sample: Any, monkeypatch: pytest.MonkeyP
 
 def test_methods_of_one_type_and_another_and_of_an_object(sample: Any) -> None:
     own: Any = Free()
-    own.name = lambda it: ("own", it)
+    own_of_c: Any = FromC(print)
+    own.name = own_of_c.name = lambda it: ("own", it)
     for _ in range(3):
-        assert [sample.name(it) for it in (One(), Two(), Free(), own)] == [
+        assert [sample.name(it) for it in (One(), Two(), Free(), own, FromC(print), FromC(print), own_of_c)] == [
             ("one", 1),
             ("two", 1),
             ("free", 1),
             ("own", 1),
+            ("from C", 1),
+            ("from C", 1),
+            ("own", 1),
         ]
+
+
+def test_slots_that_are_set_of_one_type_and_another(sample: Any) -> None:
+    for number in range(3):
+        them: list[Any] = [One(), Two(), Free(), Record(), Loud(), sample.Native(None)]
+        for it in them:
+            sample.change(it, number)
+            sample.change(it, number + 1)
+        assert [it.value for it in them] == [number + 1] * 4 + [f"value={number + 1}", number + 1]
+        with pytest.raises(AttributeError):
+            sample.change(Frozen(), number)
+
+
+def test_what_a_slot_held_is_freed_and_what_it_holds_is_not(sample: Any) -> None:
+    it, first, second = One(), Free(), Free()
+    for held in (second, first, second, first, second):
+        sample.change(it, held)
+    del held
+    assert (sys.getrefcount(first), sys.getrefcount(second)) == (2, 3)  # the name and the argument, and the slot
+
+
+def test_a_struct_in_a_circle_is_collected(sample: Any) -> None:
+    """msgspec leaves structs of numbers and texts out of the garbage collector until they hold more."""
+    for _ in range(3):
+        record = Record(1, "text")
+        assert not gc.is_tracked(record)
+        sample.change(record, 2)
+        assert not gc.is_tracked(record)
+        sample.change(record, circle := Free())
+        circle.record = record  # type: ignore[attr-defined]
+        gone = weakref.ref(circle)
+        del record, circle
+        gc.collect()
+        assert gone() is None
+
+
+def test_a_slot_that_is_set_becomes_a_property(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    it: Any = One()
+    told: list[Any] = []
+    sample.change(it, 1)
+    sample.change(it, 2)
+    monkeypatch.setattr(One, "value", property(lambda self: 0, lambda self, value: told.append(value)))
+    sample.change(it, 3)
+    assert told == [3]
+    monkeypatch.undo()
+    assert it.value == 2
+
+
+def test_what_a_slot_holds_is_called(sample: Any) -> None:
+    it: Any = Holder()
+    for number in range(3):
+        it.name = lambda given, number=number: (given, number)
+        assert sample.name(it) == sample.name(it) == (1, number)
+        assert sample.name(One()) == ("one", 1)
+    del it.name
+    for _ in range(2):
+        with pytest.raises(AttributeError, match="name"):
+            sample.name(it)
 
 
 @pytest.mark.parametrize("of", [One, Two, Free])

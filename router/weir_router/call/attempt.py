@@ -16,7 +16,7 @@ import msgspec
 
 from weir_router.admit.limits import Permit
 from weir_router.call.ask import Ask
-from weir_router.call.clocks import Clocks, Watchdog
+from weir_router.call.clocks import Clocks, Timers, Watchdog
 from weir_router.call.providers import provider_for
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.sse import Splitter, decode, is_done, loads
@@ -67,6 +67,7 @@ class Attempt:
         clocks: Clocks,
         transport: Transport,
         clock: Clock,
+        timers: Timers,
         prompt_tokens: int,
     ) -> None:
         self.candidate = candidate
@@ -87,7 +88,7 @@ class Attempt:
         self._clock = clock
         self._prompt_tokens = prompt_tokens
         self._started = clock.monotonic()
-        self._watchdog = Watchdog(clock, clocks, guard.slow, self._flows)
+        self._watchdog = Watchdog(clock, clocks, self, timers)
         self._response: Response | None = None
         self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._open = True
@@ -164,15 +165,14 @@ class Attempt:
     async def _send(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
         backend = self.candidate.backend
         outgoing = self._provider.prepare(self._ask, backend, credential, stream=streamed, as_asked=as_asked)
-        waits_for = self._watchdog.waits_for
         post = self._transport.post(
             backend.base_url + outgoing.path, outgoing.headers, outgoing.body, self._clocks.connect
         )
-        self._response = response = await waits_for(post)
+        self._response = response = await self._watchdog.waits_for(post)
         headers = response.headers
         self.headers = {name: headers[name] for name in PASSED_HEADERS if name in headers}
         if response.status != 200:
-            body = await waits_for(response.read_all())
+            body = await self._watchdog.waits_for(response.read_all())
             raise self._provider.failure(response.status, headers, body, outgoing.added)
         if headers.get("content-type", "").startswith("text/event-stream"):
             await self._open_stream()
@@ -294,7 +294,12 @@ class Attempt:
             self.ttft = self.content_at - self._started
             self._guard.first_content()
 
-    def _flows(self) -> None:
+    def slow(self) -> None:
+        """See `Watched`."""
+        self._guard.slow()
+
+    def flows(self) -> None:
+        """See `Watched`."""
         self._guard.flowing(self._contents(), self._watchdog.held_up)
 
     def _contents(self) -> int:

@@ -1,8 +1,8 @@
 """The clocks of one attempt: silence before the first content, a stall between contents, and the whole.
 
-`Watchdog` is one timer per attempt that re-arms itself lazily, so a chunk costs an assignment and not a timer. It
-counts only time in which the attempt waits for the upstream: a slow reader on the caller's side is not the upstream's
-stall.
+`Watchdog` looks at an attempt's clocks when the first of them may have run out, so that a chunk costs an assignment and
+no timer. It counts only time in which the attempt waits for the upstream: a slow reader on the caller's side is not the
+upstream's stall. All of them share `Timers`, which they join and leave at a tenth of the cost of timers of their own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from weir_router.clock import Clock
 from weir_router.errors import AttemptFailed, FailureKind
@@ -27,6 +27,13 @@ that a backend whose streams all stall is left alone within those.
 TOTAL_TIMEOUT = 600.0
 """Seconds for a whole attempt: the SDKs' own default timeout."""
 
+FINE, FINE_BELOW = 0.05, 5.0
+"""Seconds by which a clock may run longer than it should, and below how many: a fortieth of the shortest deadline."""
+
+COARSE = 0.25
+"""The same for longer ones: a twentieth at most, and no more than 2,400 timers in the ten minutes of `TOTAL_TIMEOUT`.
+"""
+
 _BUSY_CHECK = 0.05  # seconds until a clock that ran out while nobody waited is looked at again
 
 _MESSAGES = {
@@ -38,8 +45,60 @@ _MESSAGES = {
 T = TypeVar("T")
 
 
-def _nothing() -> None:
-    """What is told after the end."""
+class Timers:
+    """When watchdogs look: one timer for all whose time comes within the same `FINE` or `COARSE` step, at its end."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None  # the running one, once somebody has joined
+        self._due: dict[float, set[Watchdog]] = {}  # by the loop's time
+        self._time: Callable[[], float] = lambda: 0.0
+
+    def join(self, dog: Watchdog, seconds: float) -> set[Watchdog]:
+        """`dog` looks after `seconds` or a little later, unless it leaves the group that is returned."""
+        if self.loop is None:
+            self.loop = asyncio.get_running_loop()
+            self._time = self.loop.time
+        step = FINE if seconds < FINE_BELOW else COARSE
+        at = (int((self._time() + seconds) / step) + 1) * step
+        due = self._due.get(at)
+        if due is None:
+            due = self._due[at] = set()
+            self.loop.call_at(at, self._look, at)
+        due.add(dog)
+        return due
+
+    def _look(self, at: float) -> None:
+        due = self._due[at]
+        try:
+            while due:  # one by one: a look may end other attempts, whose watchdogs then leave
+                due.pop().look()
+            del self._due[at]
+        finally:
+            if due and self.loop is not None:
+                self.loop.call_soon(self._look, at)  # who fails must not take the others' clocks with it
+
+
+class Watched(Protocol):
+    """Who is told how an attempt goes."""
+
+    def slow(self) -> None:
+        """Once: there is no content after `Clocks.slow_after`."""
+
+    def flows(self) -> None:
+        """Every `CRAWL_SECONDS`, once content has come."""
+
+
+class _Nobody:
+    """Who is told after the end."""
+
+    def slow(self) -> None:
+        pass
+
+    def flows(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
 
 
 class Clocks:
@@ -62,31 +121,22 @@ class Watchdog:
         "_clock",
         "_clocks",
         "_content_at",
+        "_due",
         "_expired",
-        "_handle",
         "_held",
         "_left_at",
-        "_loop",
-        "_on_flow",
-        "_on_slow",
         "_slow_told",
         "_started",
         "_task",
+        "_timers",
+        "_watched",
         "held_up",
     )
 
-    def __init__(
-        self,
-        clock: Clock,
-        clocks: Clocks,
-        on_slow: Callable[[], None],
-        on_flow: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`on_slow` is called once at `slow_after`, `on_flow` every `CRAWL_SECONDS` once content has come."""
+    def __init__(self, clock: Clock, clocks: Clocks, watched: Watched, timers: Timers) -> None:
         self._clock = clock
         self._clocks = clocks
-        self._on_slow = on_slow
-        self._on_flow = on_flow
+        self._watched: Watched = watched
         self._slow_told = clocks.slow_after is None
         self._started = clock.monotonic()
         self._content_at: float | None = None
@@ -95,8 +145,8 @@ class Watchdog:
         self.held_up = 0.0  # seconds since the first content in which nobody waited for the upstream
         self._held = False
         self._task: asyncio.Task[object] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._handle = self._loop.call_later(self._first_look(), self._look)
+        self._timers = timers
+        self._due = timers.join(self, self._first_look())
 
     def _first_look(self) -> float:
         slow = self._clocks.slow_after
@@ -106,14 +156,14 @@ class Watchdog:
     def content(self) -> None:
         """Content has come: the idle clock starts again."""
         if self._content_at is None:  # the timer was set for the first content, and idle may be due earlier
-            self._handle.cancel()
-            self._handle = self._loop.call_later(min(self._clocks.idle, self._clocks.total, CRAWL_SECONDS), self._look)
+            self._due.discard(self)
+            self._due = self._timers.join(self, min(self._clocks.idle, self._clocks.total, CRAWL_SECONDS))
         self._content_at = self._clock.monotonic()
 
     async def waits_for(self, upstream: Awaitable[T]) -> T:
         """Awaits `upstream`. Raises `AttemptFailed` when a clock runs out meanwhile."""
         self._resume()
-        self._task = task = asyncio.current_task(self._loop)  # to look for the loop would cost more than the rest
+        self._task = task = asyncio.current_task(self._timers.loop)  # looking for the loop would cost more
         assert task is not None
         try:
             return await upstream
@@ -138,9 +188,8 @@ class Watchdog:
 
     def stop(self) -> None:
         """No clock runs any more."""
-        self._handle.cancel()
-        # They lead back to the attempt that holds this: without them it goes at once, and not with the collector.
-        self._on_slow = self._on_flow = _nothing
+        self._due.discard(self)
+        self._watched = _NOBODY  # it holds this: so it goes at once when it ends, and not with the collector
 
     def _resume(self) -> None:
         if self._content_at is not None and self._left_at is not None:
@@ -153,24 +202,25 @@ class Watchdog:
             kind, self._clocks.total
         )
 
-    def _due(self) -> tuple[float, FailureKind]:
+    def _deadline(self) -> tuple[float, FailureKind]:
         total = self._started + self._clocks.total + self.held_up, FailureKind.TOO_LONG
         if self._content_at is None:
             return min((self._started + self._clocks.ttft, FailureKind.SILENT), total)
         return min((self._content_at + self._clocks.idle, FailureKind.STALLED), total)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """At the clocks. Called by `Timers`."""
         now = self._clock.monotonic()
         if not self._slow_told and self._content_at is None and now >= self._started + (self._clocks.slow_after or 0.0):
             self._slow_told = True
-            self._on_slow()
+            self._watched.slow()
         later = math.inf
         if self._content_at is not None:
-            self._on_flow()
+            self._watched.flows()
             later = CRAWL_SECONDS
-        due, kind = self._due()
+        due, kind = self._deadline()
         if now >= due and self._task is not None and not self._held:
             self._expired = kind
             self._task.cancel()
             return
-        self._handle = self._loop.call_later(min(max(due - now, _BUSY_CHECK), later), self._look)
+        self._due = self._timers.join(self, min(max(due - now, _BUSY_CHECK), later))

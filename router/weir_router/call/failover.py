@@ -20,7 +20,7 @@ from weir_router.admit.queue import WAIT, Queue
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.ask import Ask
 from weir_router.call.attempt import Attempt
-from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
+from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks, Timers
 from weir_router.call.transport import Transport
 from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import Clock
@@ -92,6 +92,7 @@ class Tools(NamedTuple):
     queue: Queue
     transport: Transport
     clock: Clock
+    timers: Timers
 
 
 class Taken:
@@ -284,6 +285,7 @@ class Journey:
             clocks=self._clocks(candidate, taken.guard.slow_after if streamed else None),
             transport=self._tools.transport,
             clock=self._tools.clock,
+            timers=self._tools.timers,
             prompt_tokens=self._prompt_tokens,
         )
         credential = None if backend.credential is None else self._secrets.credentials[backend.credential]

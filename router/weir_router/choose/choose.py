@@ -21,7 +21,8 @@ from weir_router.choose.rank import Option, order_backends, order_tiers, placed
 from weir_router.choose.route import match_route
 from weir_router.choose.types import Candidate, Choice, RouteRequest, Skipped
 from weir_router.contract import BackendState, Mode, Policy, Route, Tier, TierRef
-from weir_router.health.view import BackendView, Snapshot
+from weir_router.health.board import BackendView, backend_key
+from weir_router.health.view import Snapshot
 
 __all__ = ["Candidate", "Choice", "RouteRequest", "Skipped", "choose"]
 
@@ -143,7 +144,7 @@ class _Plan:
                 skipped.append(Skipped(ref.tier, "", "the tier is not in the config"))
                 continue
             for backend in tier.backends:
-                key = f"{ref.tier}/{backend.id}"
+                key = backend_key(ref.tier, backend)
                 if (reason := unfit(backend, self._request, self._require)) is not None:
                     skipped.append(Skipped(ref.tier, backend.name, reason, key, unfit=True))
                 elif backend.state is not _ACTIVE:

@@ -8,8 +8,9 @@ deterministic. It looks at structure only and promises nothing about any model's
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter
+
+from msgspec.structs import astuple
 
 from weir_router.classify.features import extract
 from weir_router.classify.prompt import Classification, Features, Prompt
@@ -20,14 +21,14 @@ REASONS_SHOWN = 3
 """Terms named in a reason; the rest add little and `weir explain` shows all features anyway."""
 
 
-_AMOUNT = itemgetter(0)
+_AMOUNT = attrgetter("amount")
 
 
 def classify(prompt: Prompt, features: Features | None = None) -> Classification:
     """The class of `prompt`. `features` saves extracting them again."""
     measured = extract(prompt) if features is None else features
     added = contributions(measured)
-    best, probability = _likeliest(sum([amount for amount, _ in added]))
+    best, probability = _likeliest(sum([it.amount for it in added]))
     return Classification(best, probability, _reason(best, added, measured), measured)
 
 
@@ -40,13 +41,25 @@ def applied(classification: Classification, min_confidence: float) -> tuple[Comp
     return found.raised, f"{reason}; raised from {found} because its {doubt}"
 
 
-def contributions(features: Features) -> list[tuple[float, Term]]:
+class Contribution:
+    """What a term adds to the score, for a value above 0."""
+
+    __slots__ = ("amount", "term", "value")
+
+    def __init__(self, term: Term, value: int) -> None:
+        self.term = term
+        self.value = value
+        self.amount = term.weight * math.log2(1 + min(value, term.cap) / term.unit)
+
+
+def contributions(features: Features) -> list[Contribution]:
     """What each term adds to the score, in the table's order, without those that add nothing."""
+    counts: tuple[int, ...] = astuple(features)  # one by one they would cost five times as much
     added = []
     for term in TERMS:
-        value = term.value(features)
-        if value > 0 and not (features.pleasantry and term.of_conversation):
-            added.append((term.weight * math.log2(1 + min(value, term.cap) / term.unit), term))
+        value = counts[term.place] - term.free
+        if value > 0 and not (term.of_conversation and features.pleasantry):
+            added.append(Contribution(term, value))
     return added
 
 
@@ -73,16 +86,11 @@ def _logistic(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def _reason(found: Complexity, added: list[tuple[float, Term]], features: Features) -> str:
+def _reason(found: Complexity, added: list[Contribution], features: Features) -> str:
     if features.pleasantry:
         return "a greeting or thanks and nothing else"
     strongest = sorted(added, key=_AMOUNT, reverse=True)[:REASONS_SHOWN]
-    named = ", ".join([_named(term, term.value(features)) for _, term in strongest])
+    named = ", ".join([it.term.named(it.value) for it in strongest])
     if found is Complexity.SIMPLE:
         return f"few signs of difficulty: {named}" if named else "no signs of difficulty"
     return named
-
-
-@lru_cache(maxsize=1_000)  # formatting costs ten times as much, and most counts are small
-def _named(term: Term, value: int) -> str:
-    return term.name.format(value)

@@ -9,69 +9,82 @@ a bound is wanted (length alone: Moderate at most; not read to the end: never Si
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from weir_router.classify.prompt import Features
+
+NAMES_KEPT = 1_000
+"""Values below have their text kept, per term: nearly all; bounds memory."""
 
 
 class Term:
     """One addend of the score."""
 
-    __slots__ = ("cap", "name", "of_conversation", "unit", "value", "weight")
+    __slots__ = ("_named", "cap", "free", "name", "of_conversation", "place", "unit", "weight")
 
     def __init__(
         self,
         name: str,
-        value: Callable[[Features], int],
+        feature: str,
         weight: float,
         cap: int,
         unit: int = 1,
+        free: int = 0,
         of_conversation: bool = False,
     ) -> None:
         self.name = name  # as the reason shows it; {} takes the value
-        self.value = value
+        self.place = Features.__struct_fields__.index(feature)  # of the count
+        self.free = free  # so much of the count adds nothing; the rest is the value
         self.weight = weight
         self.cap = cap  # larger values count as this
         self.unit = unit  # the value that adds one weight
         self.of_conversation = of_conversation  # not of the last turn itself: left out when that only greets or thanks
+        self._named: dict[int, str] = {}  # formatting costs ten times as much as looking up
+
+    def named(self, value: int) -> str:
+        """As the reason shows it."""
+        named = self._named.get(value)
+        if named is None:
+            named = self.name.format(value)
+            if value < NAMES_KEPT:
+                self._named[value] = named
+        return named
 
 
 TERMS: tuple[Term, ...] = (
     # A chain in which one wrong step spoils the whole: the clearest structural sign there is.
-    Term("words of proof ({})", lambda f: f.proof_words, 6.2, cap=3),
+    Term("words of proof ({})", "proof_words", 6.2, cap=3),
     # Analysis, design, justification: several considerations at once.
-    Term("reasoning words ({})", lambda f: f.reasoning_words, 2.5, cap=7),
+    Term("reasoning words ({})", "reasoning_words", 2.5, cap=7),
     # A piece of work takes several steps, but models of every size do most of them.
-    Term("work words ({})", lambda f: f.work_words, 2.2, cap=7),
+    Term("work words ({})", "work_words", 2.2, cap=7),
     # Conditions that have to hold together; frequent in plain prose too, so light.
-    Term("logical words ({})", lambda f: f.logic_words, 1.1, cap=7),
+    Term("logical words ({})", "logic_words", 1.1, cap=7),
     # Each demand can be missed on its own.
-    Term("constraint words ({})", lambda f: f.constraint_words, 1.5, cap=7),
+    Term("constraint words ({})", "constraint_words", 1.5, cap=7),
     # Lists are how people write requirements.
-    Term("list items ({})", lambda f: f.items, 0.3, cap=7),
+    Term("list items ({})", "items", 0.3, cap=7),
     # Code needs exactness; trivial code is trivial all the same, so code alone stays below Complex.
-    Term("signs of code ({})", lambda f: f.code, 0.7, cap=15),
+    Term("signs of code ({})", "code", 0.7, cap=15),
     # Theorem vocabulary and formulas; plain arithmetic leaves no sign.
-    Term("signs of maths ({})", lambda f: f.maths, 1.5, cap=15),
+    Term("signs of maths ({})", "maths", 1.5, cap=15),
     # Several questions at once; one is what a fact needs as well.
-    Term("question words ({})", lambda f: f.question_words, 0.1, cap=7),
+    Term("question words ({})", "question_words", 0.1, cap=7),
     # Long material has to be held in view; by itself Moderate; routes match `promptTokens` where size decides.
-    Term("length (about {:,} tokens)", lambda f: f.last_tokens, 0.5, cap=100_000, unit=100),
+    Term("length (about {:,} tokens)", "last_tokens", 0.5, cap=100_000, unit=100),
     # What is not read might hold anything: enough, with the length that goes with it, to leave Simple.
-    Term("{:,} characters in the middle not read", lambda f: f.unseen, 0.9, cap=1),
+    Term("{:,} characters in the middle not read", "unseen", 0.9, cap=1),
     # The answer has to fit a form.
-    Term("an answer schema", lambda f: int(f.schema), 0.1, cap=1),
+    Term("an answer schema", "schema", 0.1, cap=1),
     # Pictures and documents hold text that is not counted above.
-    Term("images ({})", lambda f: f.images, 0.3, cap=7),
-    Term("documents ({})", lambda f: f.documents, 1.6, cap=7),
+    Term("images ({})", "images", 0.3, cap=7),
+    Term("documents ({})", "documents", 1.6, cap=7),
     # Choosing among tools is a step; agents always offer some, so light.
-    Term("tools ({})", lambda f: f.tools, 0.15, cap=31, of_conversation=True),
+    Term("tools ({})", "tools", 0.15, cap=31, of_conversation=True),
     # An agent in the middle of its work.
-    Term("tool results ({})", lambda f: f.tool_results, 0.4, cap=15, of_conversation=True),
+    Term("tool results ({})", "tool_results", 0.4, cap=15, of_conversation=True),
     # A long conversation has more to keep consistent.
-    Term("turns ({})", lambda f: f.turns - 1, 0.2, cap=31, of_conversation=True),
+    Term("turns ({})", "turns", 0.2, cap=31, free=1, of_conversation=True),
     # "yes, do that" asks for what the turn before described.
-    Term("signs in the turn before ({})", lambda f: f.earlier, 1.3, cap=7, of_conversation=True),
+    Term("signs in the turn before ({})", "earlier", 1.3, cap=7, of_conversation=True),
 )
 
 MODERATE_FROM = 2.3

@@ -25,7 +25,7 @@ __all__ = ["BackendView", "Board", "Guard", "backend_key"]
 
 def backend_key(tier: str, backend: Backend) -> str:
     """`namespace/tier/backend`: the key of a backend on the board, for a tier's "namespace/name". See `Backend.id`."""
-    return f"{tier}/{backend.id}"
+    return f"{tier}/{backend.id if backend.endpoint else backend.name}"  # most have none, and computing costs a call
 
 
 class Board:

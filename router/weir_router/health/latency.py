@@ -63,7 +63,7 @@ COLD_LONG_PROMPT = 16_000
 
 def size_class(prompt_tokens: int) -> int:
     """The prompt-size class, 0 (at most 1,000 tokens) to 4 (more than 64,000)."""
-    return bisect_left(SIZE_BOUNDS, prompt_tokens)
+    return 0 if prompt_tokens <= SIZE_BOUNDS[0] else bisect_left(SIZE_BOUNDS, prompt_tokens)  # most are of the first
 
 
 class PeakEwma:

@@ -27,12 +27,12 @@ REQUEST_ID = {Dialect.OPENAI: "x-request-id", Dialect.ANTHROPIC: "request-id"}
 """Where each SDK looks for the id that it shows in answers and exceptions; an upstream's own id goes first."""
 
 
-_ids = random.Random()
+_random_bits = random.Random().getrandbits
 
 
 def new_request_id() -> str:
     """An id for the log and the caller; 64 random bits. It grants nothing, so no system call is made for it."""
-    return "weir-" + _ids.getrandbits(64).to_bytes(8, "big").hex()
+    return "weir-" + _random_bits(64).to_bytes(8, "big").hex()
 
 
 def dialect_of(headers: Mapping[str, str]) -> Dialect:
@@ -40,9 +40,9 @@ def dialect_of(headers: Mapping[str, str]) -> Dialect:
     return Dialect.ANTHROPIC if "anthropic-version" in headers else Dialect.OPENAI
 
 
-def way(record: RequestRecord) -> bytes:
-    """Header lines that say which way the request took."""
-    own = {"x-weir-request-id": record.id}
+def way(record: RequestRecord, own: dict[str, str]) -> bytes:
+    """Header lines that say which way the request took, behind the answer's `own`."""
+    own["x-weir-request-id"] = record.id
     if record.reason:
         own["x-weir-reason"] = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
     attempts = len(record.attempts)
@@ -74,9 +74,8 @@ def json_answer(status: int, body: bytes, lines: bytes = b"") -> Answer:
     return Answer(status, _JSON + lines, body)
 
 
-def error_answer(error: WeirError, dialect: Dialect, request_id: str, lines: bytes | None = None) -> Answer:
-    """An error before the first byte has gone out. `lines`: the `way`, once there is one."""
+def error_answer(error: WeirError, dialect: Dialect, request_id: str, record: RequestRecord | None = None) -> Answer:
+    """An error before the first byte has gone out. `record`: the request's, where there is one."""
     own = {REQUEST_ID[dialect]: request_id, **errors.headers(error)}
-    if lines is None:
-        own["x-weir-request-id"] = request_id
-    return json_answer(error.status, errors.body(error, dialect, request_id), fields(own) + (lines or b""))
+    lines = fields({**own, "x-weir-request-id": request_id}) if record is None else way(record, own)
+    return json_answer(error.status, errors.body(error, dialect, request_id), lines)

@@ -20,6 +20,7 @@ from weir_router.admit.queue import WAIT, Room
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.ask import Ask
 from weir_router.call.attempt import Attempt
+from weir_router.call.clocks import Timers
 from weir_router.call.failover import Journey, Tools, cannot_serve
 from weir_router.call.providers.translate import untranslatable
 from weir_router.call.transport import Transport
@@ -55,7 +56,7 @@ from weir_router.serve.answers import (
     new_request_id,
     way,
 )
-from weir_router.serve.http import Answer, Request, Stream, fields
+from weir_router.serve.http import Answer, Request, Stream
 from weir_router.serve.inflated import inflated
 
 logger = logging.getLogger("weir.router")
@@ -107,7 +108,7 @@ class Gateway:
         self._clock = clock
         self._rng = rng
         self._budgets = RetryBudgets(clock)
-        self._tools = Tools(board, self.limiter, self._budgets, room.queue, transport, clock)
+        self._tools = Tools(board, self.limiter, self._budgets, room.queue, transport, clock, Timers())
         self._index = PolicyIndex(CompiledConfig())
         self._as_asked: set[str] = set()
         store.subscribe(self._configured)
@@ -183,7 +184,7 @@ class Gateway:
             attempts = [*attempts, attempt]
             record.tier, record.backend, record.status = attempt.candidate.tier, attempt.backend.name, 200
             record.ttft = None if attempt.content_at is None else attempt.content_at - visit.arrived
-            lines = fields({REQUEST_ID[visit.dialect]: record.id, **attempt.headers}) + way(record)
+            lines = way(record, {REQUEST_ID[visit.dialect]: record.id, **attempt.headers})
             if ask.stream:
                 await _relay(visit, attempt, journey, lines)
                 return None
@@ -299,7 +300,7 @@ def _break(visit: Visit, stream: Stream, error: WeirError) -> None:
 
 def _refuse(visit: Visit, error: WeirError) -> Answer:
     _blame(visit.record, error)
-    return error_answer(error, visit.dialect, visit.record.id, way(visit.record))
+    return error_answer(error, visit.dialect, visit.record.id, visit.record)
 
 
 def _blame(record: RequestRecord, error: WeirError) -> None:

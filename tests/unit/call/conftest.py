@@ -11,6 +11,7 @@ import uvloop
 from weir_router.admit.limits import Limiter
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
+from weir_router.call.clocks import Timers
 from weir_router.call.failover import Journey, Tools
 from weir_router.call.transport.base import Pulled
 from weir_router.choose.choose import Candidate, Choice
@@ -119,7 +120,7 @@ def world(ask_for):
     clock = ManualClock()
     board = Board(clock, random.Random(1))
     transport = ScriptedTransport()
-    tools = Tools(board, Limiter(clock), RetryBudgets(clock), Queue(clock), transport, clock)
+    tools = Tools(board, Limiter(clock), RetryBudgets(clock), Queue(clock), transport, clock, Timers())
     board.on_free = tools.queue.free
     as_asked = set()
     backends = {n: Backend(name=n, provider=Dialect.OPENAI, base_url=f"http://{n}", model="m") for n in "abc"}

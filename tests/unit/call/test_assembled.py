@@ -51,6 +51,7 @@ def outcome(dialect, provider, parts):
             clocks=clocks.Clocks(2.0, 5.0, None, 5.0, 50.0),
             transport=transport,
             clock=clock,
+            timers=clocks.Timers(),
             prompt_tokens=5,
         )
         failed = None

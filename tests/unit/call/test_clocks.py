@@ -5,15 +5,21 @@ import asyncio
 import pytest
 
 from weir_router.call import clocks
-from weir_router.call.clocks import Clocks, Watchdog
+from weir_router.call.clocks import Clocks, Timers, Watchdog
 from weir_router.clock import SystemClock
 from weir_router.errors import AttemptFailed, FailureKind
 
 LONG = 60.0
 
 
-def watchdog(on_slow=lambda: None, *, ttft=LONG, slow_after=None, idle=LONG, total=LONG):
-    return Watchdog(SystemClock(), Clocks(LONG, ttft, slow_after, idle, total), on_slow)
+class Watched:
+    def __init__(self, slow, flows):
+        self.slow, self.flows = slow, flows
+
+
+def watchdog(slow=lambda: None, flows=lambda: None, *, ttft=LONG, slow_after=None, idle=LONG, total=LONG, timers=None):
+    clocks = Clocks(LONG, ttft, slow_after, idle, total)
+    return Watchdog(SystemClock(), clocks, Watched(slow, flows), timers or Timers())
 
 
 async def forever():
@@ -102,10 +108,37 @@ async def test_after_stop_nothing_is_interrupted():
 async def test_the_flow_is_looked_at_again_and_again_once_content_has_come(monkeypatch):
     monkeypatch.setattr(clocks, "CRAWL_SECONDS", 0.01)
     looks = []
-    dog = Watchdog(SystemClock(), Clocks(LONG, LONG, None, LONG, LONG), lambda: None, lambda: looks.append(1))
+    dog = watchdog(flows=lambda: looks.append(1))
     await dog.waits_for(asyncio.sleep(0.03))
     assert looks == []
     dog.content()
     await dog.waits_for(asyncio.sleep(0.1))
     assert len(looks) >= 2
     dog.stop()
+
+
+async def test_one_timer_serves_all_who_are_due_within_a_step_and_one_who_fails_takes_no_others_clock():
+    timers, told = Timers(), []
+
+    def fails():
+        told.append("failed")
+        raise RuntimeError("a bug")
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    dogs = [watchdog(fails, slow_after=0.02, timers=timers) for _ in range(2)]
+    dogs.append(watchdog(ttft=0.02, timers=timers))
+    with pytest.raises(AttemptFailed):
+        await dogs[-1].waits_for(forever())
+    await asyncio.sleep(clocks.FINE)
+    assert told == ["failed", "failed"]
+
+
+async def test_who_leaves_is_not_looked_at_and_groups_go_when_their_time_has_come():
+    timers, told = Timers(), []
+    dogs = [watchdog(lambda: told.append(1), slow_after=0.01, timers=timers) for _ in range(3)]
+    for dog in dogs[:2]:
+        dog.stop()
+    await asyncio.sleep(0.01 + 2 * clocks.FINE)
+    assert told == [1]
+    dogs[2].stop()
+    assert sum(map(len, timers._due.values())) == 0

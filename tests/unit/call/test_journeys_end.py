@@ -14,7 +14,7 @@ from support.virtual import run
 from weir_router.admit.limits import Limiter
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
-from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT
+from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timers
 from weir_router.call.failover import Journey, Tools
 from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import ManualClock
@@ -80,7 +80,7 @@ class World:
         )
         self.limiter, self.budgets, self.queue = Limiter(clock), RetryBudgets(clock), Queue(clock)
         self.board.on_free = self.queue.free
-        self.tools = Tools(self.board, self.limiter, self.budgets, self.queue, Transport(drawn), clock)
+        self.tools = Tools(self.board, self.limiter, self.budgets, self.queue, Transport(drawn), clock, Timers())
         self.policy = Policy(namespace="n", name="p", models=(), callers=(), failover=Failover(deadline=DEADLINE))
 
     async def request(self, streamed):

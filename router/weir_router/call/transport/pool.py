@@ -46,11 +46,11 @@ DEAD_AFTER = 2.0
 a NAT or a balancer that has forgotten one has forgotten all of its age. They only cost a new handshake.
 """
 
+HEADS = 128
+"""Heads of requests that are kept: more than most configs have backends; with callers' longest headers 8 MiB."""
+
 URLS = 1024
 """URLs of which the parsed form is kept: far more than a config has; bounds memory over many configs."""
-
-
-_OWN_LINES = header.lines(OWN_HEADERS) or ""
 
 
 class Origin(NamedTuple):
@@ -81,14 +81,17 @@ def parsed(url: str) -> Target:
 
 def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
     """A request's head. Raises `ValueError` for a header that would break out of its line."""
-    fields = {**OWN_HEADERS, **headers} if not OWN_HEADERS.keys().isdisjoint(headers) else headers
-    own = "" if fields is not headers else _OWN_LINES
-    lines = header.lines(fields)
+    return b"%b%d\r\n\r\n" % (_rendered(target.start, tuple(headers.items())), length)
+
+
+@lru_cache(HEADS)  # all requests to a backend have the same, but for what a caller's own headers add
+def _rendered(start: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """A request's head up to its length."""
+    lines = header.lines({**OWN_HEADERS, **dict(headers)})
     if lines is None:
         raise ValueError("a header holds a line break")
     # A caller's header that is no UTF-8 goes on as the bytes that it came as.
-    head = "".join((target.start, own, lines, "content-length: ", str(length), "\r\n\r\n"))
-    return head.encode(errors="surrogateescape")
+    return f"{start}{lines}content-length: ".encode(errors="surrogateescape")
 
 
 class Http1Transport:

@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
     __deletable__ = ("_parser",)  # for mypyc
 
     __slots__ = (
-        "_ahead", "_apart", "_body", "_deaf", "_head_bytes", "_head_count", "_headers", "_in_head", "_keeper",
+        "_ahead", "_apart", "_body", "_deaf", "_first", "_head_bytes", "_head_count", "_headers", "_in_head", "_keeper",
         "_linger", "_parser", "_reading", "_refusal", "_served", "_size", "_stream", "_target", "_task",
         "_transport", "_turn", "_writable", "due",
     )  # fmt: skip
@@ -116,6 +116,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
+        self._first = b""  # read of this request
         self._body: list[bytes] = []
         self._size = self._head_bytes = self._head_count = 0
         self._in_head = True
@@ -146,6 +147,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if not self._head_bytes:
+            self._first = data
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -261,8 +264,13 @@ class Connection(asyncio.Protocol):
             raise HttpParserError(TOO_LARGE)
 
     def _request(self, body: bytes | None, keep_alive: bool) -> Request:
-        method, version = self._parser.get_method().decode("ascii"), self._parser.get_http_version()
-        return Request(method, _path(self._target), version, self._headers, body, keep_alive, self._open)
+        method = self._parser.get_method()
+        # The parser formats its version anew each time, which costs as much as reading three headers.
+        new = self._first.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(self._target))
+        version = "1.1" if new else self._parser.get_http_version()
+        return Request(
+            method.decode("ascii"), _path(self._target), version, self._headers, body, keep_alive, self._open
+        )
 
     def _too_large(self) -> None:
         """Is answered at once: nobody waits for megabytes that are of no use."""

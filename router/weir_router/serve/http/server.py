@@ -28,6 +28,11 @@ LOOK_EVERY = 1.0
 class Server:
     """One listening address. `handler` answers; `refusal` makes, from why it is none, the answer to what is no HTTP."""
 
+    __slots__ = (
+        "_all_closed", "_clock", "_common", "_connections", "_look", "_second", "_server", "draining", "handle",
+        "max_body", "refusal", "start", "time", "turn",
+    )  # fmt: skip
+
     def __init__(self, handler: Handler, refusal: Callable[[str], Answer], clock: Clock, *, max_body: int) -> None:
         self.handle = handler
         self.refusal = refusal
