@@ -39,7 +39,7 @@ PASSED_HEADERS: tuple[str, ...] = ("x-request-id", "request-id", "openai-process
 business.
 """
 
-_NONE, _DONE = Signal.NONE, Signal.DONE  # bound once: to look up an enum's member is slow
+_NONE, _CONTENT, _DONE = Signal.NONE, Signal.CONTENT, Signal.DONE  # bound once: to look up an enum's member is slow
 
 _drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
 
@@ -241,12 +241,13 @@ class Attempt:
         passed = self._frame.passed(part)
         if passed is not None:
             self._framed += 1
-        else:
-            passed = self._renderer.pass_on(part)
-            if passed is None or not self._reader.skim(part, self._frame):
-                return None
-        self._content()
-        return passed
+            self._content()
+            return passed
+        passed = self._renderer.pass_on(part)
+        signal = None if passed is None else self._reader.skim(part, self._frame)
+        if signal is _CONTENT:
+            self._content()
+        return None if signal is None else passed
 
     def _read(self, data: bytes) -> bytes:
         """`_take`, for whatever may come."""

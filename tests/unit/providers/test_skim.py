@@ -18,6 +18,7 @@ from weir_router.record.events import Usage
 from weir_router.serve.dialects.openai import read as parse
 
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+FINISH = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
 CHUNK = {"id": "c1", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}], "usage": None}
 DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}}
 
@@ -57,28 +58,32 @@ def same_as_read(provider, part, relay, before=(), skimmed=()):
     for payload in before:
         assert skimming.read(payload) == reading.read(payload)
     for earlier in skimmed:
-        assert skimming.skim(earlier, frame)
+        assert skimming.skim(earlier, frame) is not None
         reading.read(sse.decode(*sse.Splitter().feed(earlier)))
     out = relay.pass_on(part)
     in_frame = frame.passed(part)
     if in_frame is not None:
         assert out in (in_frame, None)
-        out, skimming.content_events = in_frame, skimming.content_events + 1
-    elif out is None or not skimming.skim(part, frame):
+        out, signal, skimming.content_events = in_frame, Signal.CONTENT, skimming.content_events + 1
+    elif out is None or (signal := skimming.skim(part, frame)) is None:
         return False
     (event,) = sse.Splitter().feed(part)
     payload = sse.decode(event)
-    assert reading.read(payload) is Signal.CONTENT
-    assert relay.feed(event, payload, Signal.CONTENT) == out
+    assert reading.read(payload) is signal
+    assert relay.feed(event, payload, signal) == out
     for name in ("content_events", "stop_reason", "usage"):
         assert getattr(skimming, name) == getattr(reading, name)
     return True
 
 
 @settings(max_examples=400)
-@given(mutated(CHUNK), st.sampled_from([Relay, UsageHidingRelay]))
-def test_openai(payload, relay):
-    same_as_read(openai, framed(payload), relay(b""), [ROLE])
+@given(
+    mutated(ROLE) | mutated(CHUNK) | mutated(FINISH),
+    st.lists(st.sampled_from([ROLE, CHUNK, FINISH])),
+    st.sampled_from([Relay, UsageHidingRelay]),
+)
+def test_openai(payload, before, relay):
+    same_as_read(openai, framed(payload), relay(b""), before)
 
 
 @settings(max_examples=400)
@@ -94,7 +99,8 @@ def test_openai_behind_others_of_the_stream(payloads, relay):
     reader, renderer = openai.reader(), relay(b"")
     reader.read(ROLE)
     frame = Frame(renderer.pass_on)
-    skimmed = [part for part in parts[:-1] if renderer.pass_on(part) is not None and reader.skim(part, frame)]
+    known = [part for part in parts[:-1] if renderer.pass_on(part) is not None]
+    skimmed = [part for part in known if reader.skim(part, frame) is not None]
     same_as_read(openai, parts[-1], renderer, [ROLE], skimmed)
 
 
@@ -117,11 +123,11 @@ def test_a_server_that_leaves_out_the_index_has_its_end_read():
     reader = openai.reader()
     reader.read({"choices": [{"delta": {"content": "a"}}]})
     frame = Frame(Relay(b"").pass_on)
-    assert reader.skim(framed({"choices": [{"delta": {"content": "b"}}]}), frame)
-    for part in (framed({"choices": [{"delta": {}, "finish_reason": "stop"}]}), b"data: [DONE]\n\n", b": ping\n\n"):
-        assert not reader.skim(part, frame)
+    assert reader.skim(framed({"choices": [{"delta": {"content": "b"}}]}), frame) is Signal.CONTENT
+    for part in (b"data: [DONE]\n\n", b": ping\n\n"):
+        assert reader.skim(part, frame) is None
         assert frame.passed(part) is None
-    reader.read({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    assert reader.skim(framed({"choices": [{"delta": {}, "finish_reason": "stop"}]}), frame) is Signal.STOP
     assert (reader.stop_reason, reader.content_events) == ("stop", 2)
 
 
@@ -245,8 +251,13 @@ def test_bytes_changed_anywhere(put, where):
 
 
 @pytest.mark.parametrize("relay", [Relay, UsageHidingRelay])
-def test_plain_content_is_skimmed(relay):
-    assert same_as_read(openai, framed(CHUNK), relay(b""), [ROLE])
+@pytest.mark.parametrize("payload", [ROLE, CHUNK, FINISH])
+@pytest.mark.parametrize("before", [[], [ROLE], [{"choices": [{"index": 1, "delta": {"content": "x"}}]}]])
+def test_what_a_stream_of_text_has_is_skimmed(payload, before, relay):
+    assert same_as_read(openai, framed(payload), relay(b""), before)
+
+
+def test_plain_content_is_skimmed():
     assert same_as_read(anthropic, framed(DELTA, "content_block_delta"), Relay(b""))
 
 
@@ -259,7 +270,11 @@ def test_plain_content_is_skimmed(relay):
         framed({**CHUNK, "usage": {"prompt_tokens": 1}}),
         framed({**CHUNK, "error": {"message": "no"}}),
         framed({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}),
-        framed({"choices": [{"index": 1, "delta": {"content": "x"}}]}),  # a choice that is new
+        framed({"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}),
+        framed({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "error": {"message": "no"}}]}),
+        framed({"choices": [{"index": 0, "delta": {"content": "", "tool_calls": [{"index": 0}]}}]}),
+        framed({"choices": [{"index": 0, "delta": {"content": "x", "reasoning": "y"}}]}),
+        framed({"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}),
         b"data: [DONE]\n\n",
         b": ping\n\n",
         framed(CHUNK).replace(b"}", b"", 1),

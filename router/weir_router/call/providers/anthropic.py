@@ -112,12 +112,12 @@ class AnthropicReader:
             return _CONTENT
         return _NONE if payload["type"] == "content_block_delta" else signal
 
-    def skim(self, part: bytes, frame: Frame) -> bool:
+    def skim(self, part: bytes, frame: Frame) -> Signal | None:
         """See `base.Reader`."""
         if not _skimmed(part, frame):
-            return False
+            return None
         self.content_events += 1
-        return True
+        return _CONTENT
 
     def _message_start(self, payload: dict[str, Any]) -> Signal:
         message = payload["message"]

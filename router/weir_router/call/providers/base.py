@@ -55,8 +55,9 @@ class Reader(Protocol):
     def read(self, payload: dict[str, Any]) -> Signal:
         """What the decoded event means; keeps usage and stop reason."""
 
-    def skim(self, part: bytes, frame: Frame) -> bool:
-        """Whether these bytes are one whole event of content and nothing else, which is then counted; see `skim`.
+    def skim(self, part: bytes, frame: Frame) -> Signal | None:
+        """`read`, for bytes that one typed look shows to be one whole event of a common kind (see `skim`). None: they
+        are, or may be, something else, and nothing has been kept of them.
 
         `frame` learns what others of its kind look like: they need no reader.
         """
@@ -69,8 +70,8 @@ class Renderer(Protocol):
         """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]` and events without data."""
 
     def pass_on(self, part: bytes) -> bytes | None:
-        """What the caller gets for one whole event of content, or for what such an event has before or behind its text,
-        undecoded; None: it has to be read.
+        """What the caller gets for one whole event that was skimmed, or for what an event of content has before or
+        behind its text; None: it has to be read.
         """
 
     def frame(self) -> Frame:

@@ -15,6 +15,11 @@ import msgspec
 
 _STRING = re.compile(rb' *: *("(?:[^"\\]|\\.)*")')
 
+_PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
+"""What stands for itself within a JSON string."""
+
+_PLAIN_TO_LETTERS = bytes(ord("a") if code in _PLAIN else 0 for code in range(256))
+
 _decode = msgspec.json.Decoder(str).decode
 
 
@@ -55,18 +60,22 @@ class Frame:
 
     def passed(self, part: bytes) -> bytes | None:
         """What the caller gets for `part`, if it is the frame around some text."""
-        if self.text(part) is None:
+        if not self._fits(part):
             return None
-        if self._as_is:
-            return part
-        return self._shown_before + part[len(self._before) : len(part) - len(self._after)] + self._shown_after
+        text = part[len(self._before) : len(part) - len(self._after)]
+        if not _is_plain(text) and not _text(b'"%b"' % text):
+            return None
+        return part if self._as_is else self._shown_before + text + self._shown_after
 
     def text(self, part: bytes) -> str | None:
         """The text, never empty, that `part` is the frame around; None: it is something else."""
-        before, after = self._before, self._after
-        if not before or not part.endswith(after) or not part.startswith(before):
+        if not self._fits(part):
             return None
-        return _text(part[len(before) - 1 : len(part) - len(after) + 1]) or None
+        return _text(part[len(self._before) - 1 : len(part) - len(self._after) + 1]) or None
+
+    def _fits(self, part: bytes) -> bool:
+        before = self._before
+        return len(before) > 0 and part.endswith(self._after) and part.startswith(before)
 
 
 def cut(part: bytes, name: bytes) -> tuple[bytes, bytes, bytes] | None:
@@ -80,6 +89,11 @@ def cut(part: bytes, name: bytes) -> tuple[bytes, bytes, bytes] | None:
         return None
     start, end = string.span(1)
     return part[: start + 1], part[start:end], part[end - 1 :]
+
+
+def _is_plain(text: bytes) -> bool:
+    """Not for empty text. Two runs over the bytes in C, at half the cost of decoding them."""
+    return text.translate(_PLAIN_TO_LETTERS).isalpha()
 
 
 def _text(string: bytes) -> str | None:

@@ -28,16 +28,7 @@ DONE_EVENT = b"data: [DONE]\n\n"
 
 _EVENT = b"data: {"
 
-_CONTENT_FIELDS = (
-    "refusal",
-    "reasoning_content",
-    "reasoning",
-    "reasoning_details",
-    "tool_calls",
-    "function_call",
-    "audio",
-    "images",
-)
+_CONTENT_FIELDS = tuple(name for name in skim.Delta.__struct_fields__ if name != "content")
 """Of a delta, besides `content`: any of them, not empty, is the commit point."""
 
 _FAILED_REASONS = {
@@ -72,7 +63,7 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
     headers = {"content-type": "application/json", **(ask.headers if same else {})}
     if credential is not None:
         headers["authorization"] = f"Bearer {credential}"
-    return Outgoing(PATH, headers, body_of(fields), frozenset(added & fields.keys()) if added else _NOTHING)
+    return Outgoing(PATH, headers, body_of(fields), frozenset(added.intersection(fields)) if added else _NOTHING)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> set[str]:
@@ -115,11 +106,9 @@ class OpenAIReader:
                 index = choice.get("index")
                 if index is None:  # some servers leave it out
                     index = 0
-                if index not in self._seen:
-                    self._seen.add(index)
-                    self.stop_reason = None
+                self._see(index)
                 if choice.get("finish_reason"):
-                    stop = self._finish(choice, index)
+                    stop = self._finish(_finish_reason(choice), index)
             if payload.get("usage") is not None:
                 self.usage = usage_of(payload) or self.usage
         except (TypeError, AttributeError, KeyError):
@@ -129,12 +118,22 @@ class OpenAIReader:
             return _CONTENT_AND_STOP if stop else _CONTENT
         return _STOP if stop else _NONE
 
-    def skim(self, part: bytes, frame: Frame) -> bool:
+    def skim(self, part: bytes, frame: Frame) -> Signal | None:
         """See `base.Reader`."""
-        if _skimmed(part, frame) not in self._seen:
-            return False
+        choice = _only_choice(part)
+        if choice is None or choice.delta.others():
+            return None
+        text, reason = choice.delta.content, choice.finish_reason
+        if text and reason:
+            return None
+        self._see(choice.index)
+        if reason:
+            return _STOP if self._finish(reason, choice.index) else _NONE
+        if not text:
+            return _NONE  # the role
+        frame.learn(part, b"content", text)
         self.content_events += 1
-        return True
+        return _CONTENT
 
     def _without_choices(self, payload: dict[str, Any]) -> Signal:
         if failures.is_error(payload):
@@ -147,8 +146,12 @@ class OpenAIReader:
         self.usage = usage
         return _HIDE
 
-    def _finish(self, choice: dict[str, Any], index: object) -> bool:
-        reason = _finish_reason(choice)
+    def _see(self, index: object) -> None:
+        if index not in self._seen:
+            self._seen.add(index)
+            self.stop_reason = None
+
+    def _finish(self, reason: str | None, index: object) -> bool:
         self._finished.add(index)
         if self._finished < self._seen:
             return False
@@ -156,11 +159,8 @@ class OpenAIReader:
         return True
 
 
-def _skimmed(part: bytes, frame: Frame) -> int | None:
-    """The index of the one choice whose text the part brings; None: it is, or may be, something else."""
-    content = part.partition(b'"content"')[2]
-    if not content or content.startswith(b':""'):
-        return None  # a role, a stop reason or a usage: of each stream's few looks these would be half
+def _only_choice(part: bytes) -> skim.Choice | None:
+    """The one choice that the part brings, none that has failed; None: it brings, or may bring, something else."""
     data = only(part, _EVENT)
     if data is None:
         return None
@@ -171,11 +171,8 @@ def _skimmed(part: bytes, frame: Frame) -> int | None:
     if len(chunk.choices) != 1 or chunk.usage is not None or chunk.error:
         return None
     choice = chunk.choices[0]
-    text = choice.delta.content
-    if not text or choice.finish_reason is not None:
-        return None
-    frame.learn(part, b"content", text)
-    return choice.index
+    failed = choice.error or choice.object == "error" or choice.finish_reason in _FAILED_REASONS
+    return None if failed else choice
 
 
 def _carries_content(delta: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The shape of what nearly every part of a stream is: one whole event of content. Used by the providers here.
+"""The shape of what nearly every part of a stream is: one whole event of text. Used by the providers here.
 
 Such a part is recognised by one typed look at its JSON, which makes no dictionary, and those after it by its `Frame`;
 it needs no cutting, no rendering, and goes on as it came. Whatever else a part may be takes the long way, `sse` and
@@ -14,13 +14,38 @@ import msgspec
 
 
 class Delta(msgspec.Struct, gc=False):
+    """With all fields that may bring content."""
+
     content: str | None = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    audio: Any = None
+    images: Any = None
+
+    def others(self) -> bool:
+        """Whether there is content besides text."""
+        return bool(
+            self.refusal
+            or self.reasoning_content
+            or self.reasoning
+            or self.reasoning_details
+            or self.tool_calls
+            or self.function_call
+            or self.audio
+            or self.images
+        )
 
 
 class Choice(msgspec.Struct, gc=False):
     delta: Delta
     index: int = 0
     finish_reason: str | None = None
+    error: Any = None
+    object: Any = None
 
 
 class Chunk(msgspec.Struct, gc=False):

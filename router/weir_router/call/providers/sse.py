@@ -97,11 +97,12 @@ def _cut(data: bytes, events: list[Event]) -> bytes:
     rest = blocks.pop()
     for block in blocks:
         raw = block + b"\n\n"
-        first, _, more = block.partition(b"\n")
-        if not more and first.startswith(b"data: "):
-            events.append(_new(Event, (raw, None, first[6:])))
-        elif first.startswith(b"event: ") and more.startswith(b"data: ") and _LF not in more:
-            events.append(_new(Event, (raw, first[7:].decode("utf-8", "replace"), more[6:])))
+        if block.startswith(b"data: ") and _LF not in block:
+            events.append(_new(Event, (raw, None, block[6:])))
+            continue
+        name, _, data = block.partition(b"\n")
+        if name.startswith(b"event: ") and data.startswith(b"data: ") and _LF not in data:
+            events.append(_new(Event, (raw, name[7:].decode("utf-8", "replace"), data[6:])))
         else:
             _cut_any(raw, events)
     return rest[_cut_any(rest, events) :] if rest.startswith(b"\n") else rest
