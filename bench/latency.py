@@ -3,8 +3,9 @@
 Requests at a constant rate (`bench.load`'s open loop), in turns of a second: to the models directly, through nginx,
 and through the router, all of them with the same arrivals. A second in which the host took a core away is taken again.
 A turn's figure is the difference to the direct one of the same turn, and what is reported is the median of turns.
-nginx's figure says what the machine adds to any proxy. Cores are kept awake (`bench.cores`), where the user may ask for
-that; with cores that sleep as they like it is measured once more.
+nginx's figure says what the machine adds to any proxy, and that of a queue (`bench.waiting`) what random arrivals do to
+any server so busy. Cores are kept awake (`bench.cores`), where the user may ask for that; with cores that sleep as they
+like it is measured once more.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bench.cores import awake
 from bench.job import Job
 from bench.paced import p99, paced
 from bench.processes import CALLER, Process, asked, outcome_of
+from bench.waiting import queue
 
 TURNS = 5
 SECONDS, WARM, WINDOWS = 1.0, 0.3, 5
@@ -27,6 +29,8 @@ SATURATING, FREE = 32, 128  # connections: of the closed loop, and of open ones,
 SATURATED = 6000  # answers
 SETTINGS = (("half", 0.5, True), ("quarter", 0.25, True), ("half_asleep", 0.5, False))
 """Name, share of the load that saturates the router, and whether cores are kept awake."""
+
+MOST = 0.99  # of a core: a queue at more would never end
 
 Figures = dict[str, float]
 
@@ -73,7 +77,9 @@ def _added(asked_of: dict[str, Process], rate: float) -> Figures:
             turns[f"{name}_share"].append(window.shares[0])
             turns[f"{name}_stolen"].append(window.stolen)
             turns[f"{name}_failed"].append(outcome.failed)
-    return {key: statistics.median(values) for key, values in turns.items()}
+    figures = {key: statistics.median(values) for key, values in turns.items()}
+    waited = queue(rate, min(figures["weir_share"], MOST), figures["direct_p50_ms"] / 1e3)
+    return figures | {f"queue_{key}": value * 1e3 for key, value in zip(("p50_ms", "p99_ms"), waited, strict=True)}
 
 
 def _rows() -> dict[str, str]:
@@ -82,6 +88,8 @@ def _rows() -> dict[str, str]:
         "weir_share": "share of its core",
         "weir_p50_ms": "added, p50, ms",
         "weir_p99_ms": "added, p99, ms",
+        "queue_p50_ms": "of which a queue at that share, p50, ms",
+        "queue_p99_ms": "of which a queue at that share, p99, ms",
         "nginx_p50_ms": "added by nginx, p50, ms",
         "nginx_p99_ms": "added by nginx, p99, ms",
         "weir_stolen": "taken by the host, share of a core",
