@@ -175,7 +175,7 @@ def _skimmed(part: bytes, frame: Frame) -> bool:
         return False
     if event.type != "content_block_delta" or not event.delta.text:
         return False
-    frame.learn(part, b"text", event.delta.text)
+    frame.learn(part, b"text")
     return True
 
 

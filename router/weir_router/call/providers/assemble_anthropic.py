@@ -47,7 +47,7 @@ class AnthropicAssembler:
         said = [name for name in delta if name != "type"]
         if len(said) != 1 or said[0] == "citation" or not isinstance(delta[said[0]], str):
             return None
-        return LoneText(delta, said[0], self._texts[payload["index"]][said[0]])
+        return LoneText(said[0], self._texts[payload["index"]][said[0]])
 
     def answer(self) -> dict[str, Any]:
         """The whole answer."""

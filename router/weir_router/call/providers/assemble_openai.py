@@ -27,7 +27,7 @@ class OpenAIAssembler:
 
     def feed(self, payload: dict[str, Any]) -> None:
         """Adds a chunk."""
-        _keep_last(self._top, payload, _NOT_IN_ANSWERS)
+        _keep_last(self._top, payload)
         for choice in payload.get("choices") or ():
             index = choice.get("index") or 0
             _merge_choice(self._choices.setdefault(index, {}), choice)
@@ -38,19 +38,19 @@ class OpenAIAssembler:
     def lone_text(self, payload: dict[str, Any]) -> LoneText | None:
         """See `relay.Assembler`."""
         choices = payload["choices"]
-        choice = choices[0]
-        if len(choices) > 1 or any(value for name, value in choice.items() if name not in ("delta", "index")):
-            return None
-        delta = choice["delta"]
+        choice: dict[str, Any] = choices[0]
+        delta: dict[str, Any] = choice["delta"]
         said = [name for name, value in delta.items() if value and name not in _REPLACED]
-        if len(said) != 1 or not isinstance(delta[said[0]], str):
+        others = [name for name, value in choice.items() if value and name != "delta" and name != "index"]
+        if len(choices) > 1 or others or len(said) != 1 or not isinstance(delta[said[0]], str):
             return None
-        return LoneText(delta, said[0], self._deltas[choice.get("index") or 0][said[0]].pieces)
+        return LoneText(said[0], self._deltas[choice.get("index") or 0][said[0]].pieces)
 
     def answer(self) -> dict[str, Any]:
         """The whole answer."""
         choices = [self._choice(index) for index in sorted(self._choices)]
-        answer = {"object": "chat.completion", **self._top, "choices": choices}
+        top = {name: value for name, value in self._top.items() if name not in _NOT_IN_ANSWERS}
+        answer = {"object": "chat.completion", **top, "choices": choices}
         # Last, as providers write it; and nothing at all where they sent none.
         usage = answer.pop("usage", None)
         return answer if usage is None else {**answer, "usage": usage}
@@ -76,18 +76,18 @@ class _Text:
         self.pieces: list[Any] = [piece]  # texts, but for what an upstream puts beside them
 
 
-def _keep_last(into: dict[str, Any], fields: dict[str, Any], without: frozenset[str]) -> None:
+def _keep_last(into: dict[str, Any], fields: dict[str, Any]) -> None:
     """The last value that says something; Azure's first chunk has an empty id and model."""
     for name, value in fields.items():
-        if name not in without and (name not in into or (value is not None and value != "")):
+        if value or name not in into or (value is not None and value != ""):
             into[name] = value
 
 
 def _merge_choice(into: dict[str, Any], choice: dict[str, Any]) -> None:
     for name, value in choice.items():
-        if name in ("delta", "index"):
+        if name == "delta" or name == "index":
             continue
-        if isinstance(value, dict | list):  # logprobs, content filter results
+        if isinstance(value, (dict, list)):  # logprobs, content filter results
             _merge(into, {name: value})
         elif value is not None or name not in into:
             into[name] = value

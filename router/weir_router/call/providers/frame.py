@@ -3,17 +3,16 @@
 A model's stream is one JSON object a hundred times, with another text. Once one of them is known, a part that has the
 same bytes before and after its text is another of the same kind, if that text is one JSON string as a whole: nothing in
 it ends the string. That takes three looks instead of a JSON parser's work; and what a renderer changes, it changes in
-the frame, once. `Frame` is for streams that are relayed, `gathered.Gathered` for those that are put together.
+the frame, once. `Frame` is for streams that are relayed, `relay.Gathered` for those that are put together.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import msgspec
 
-_STRING = re.compile(rb' *: *("(?:[^"\\]|\\.)*")')
+_BACKSLASH = ord("\\")
 
 _PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
 """What stands for itself within a JSON string."""
@@ -35,15 +34,12 @@ class Frame:
         self._shown_before = self._shown_after = b""  # as the caller gets them
         self._as_is = True
 
-    def learn(self, part: bytes, name: bytes, text: str) -> None:
-        """`part` has the not empty `text` in its field `name`; other parts with the same frame are of its kind."""
-        found = cut(part, name)
-        if found is None or _text(found[1]) != text:
+    def learn(self, part: bytes, name: bytes) -> None:
+        """`part` has a text in its field `name`; other parts with the same frame are of its kind."""
+        found = _cut(part, name)
+        if found is None:
             return
-        self.keep(found[0], found[2])
-
-    def keep(self, before: bytes, after: bytes) -> None:
-        """This is the frame from now on, each half with a quote of the text."""
+        before, after = found
         shown_before = self._pass_on(before)
         if shown_before is None:
             return
@@ -78,17 +74,21 @@ class Frame:
         return len(before) > 0 and part.endswith(self._after) and part.startswith(before)
 
 
-def cut(part: bytes, name: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """Before, the string that is the value of the field `name` with its quotes, and after; both keep their quote.
+def _cut(part: bytes, name: bytes) -> tuple[bytes, bytes] | None:
+    """What `part`, an event of JSON, has before and behind the text of its field `name`, each half with a quote of it.
 
-    None: the part has no such field, or several.
+    None: there is no such field, or it cannot be told from others. Where nothing is escaped, a quote begins or ends a
+    string, and a name is written in one way: what stands there once is the field, and the next quote ends its text.
     """
-    key = b'"%b"' % name
-    at = part.find(key)
-    if at < 0 or part.find(key, at + 1) >= 0 or (string := _STRING.match(part, at + len(key))) is None:
+    pieces = part.split(b'"%b"' % name)
+    if len(pieces) != 2:
         return None
-    start, end = string.span(1)
-    return part[: start + 1], part[start:end], part[end - 1 :]
+    colon, _, rest = pieces[1].partition(b'"')
+    text, _, after = rest.partition(b'"')
+    if _BACKSLASH in pieces[0] or _BACKSLASH in after or not after or text.endswith(b"\\") or colon.strip() != b":":
+        return None
+    end = len(part) - len(after) - 1
+    return part[: end - len(text)], part[end:]
 
 
 def _is_plain(text: bytes) -> bool:

@@ -131,7 +131,7 @@ class OpenAIReader:
             return _STOP if self._finish(reason, choice.index) else _NONE
         if not text:
             return _NONE  # the role
-        frame.learn(part, b"content", text)
+        frame.learn(part, b"content")
         self.content_events += 1
         return _CONTENT
 

@@ -12,8 +12,7 @@ import msgspec
 
 from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.failures import malformed
-from weir_router.call.providers.frame import Frame, cut
-from weir_router.call.providers.sse import loads
+from weir_router.call.providers.frame import Frame
 
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
@@ -87,8 +86,7 @@ class Assembler(Protocol):
 class LoneText(NamedTuple):
     """All that an event adds to an answer."""
 
-    place: dict[str, Any]  # the object within the event that has it
-    name: str
+    name: str  # of the field in which the event has it
     pieces: list[str]  # of the answer's text so far, this one's included
 
 
@@ -110,23 +108,14 @@ class Gathered(Frame):
         self._in_vain = 0
         return b""
 
-    def follow(self, event: Event, payload: dict[str, Any], text: LoneText | None) -> None:
+    def follow(self, event: Event, text: LoneText | None) -> None:
         """The last event that was added is this one: those behind it add no more if they differ in `text` alone."""
         self.forget()
         if text is None or self._in_vain >= _IN_VAIN:
             return
         self._in_vain += 1
-        found = cut(event.raw, text.name.encode("utf-8", "replace"))
-        if found is None:
-            return
-        before, string, after = found
-        head, data, tail = event.raw.partition(event.data)
-        # That the text stands there, and there alone, is not concluded but tried.
-        text.place[text.name] += "."
-        tried = before + string[1:-1] + b"." + after
-        if data and loads(tried[len(head) : len(tried) - len(tail)]) == payload:
-            self.keep(before, after)
-            self._pieces = text.pieces
+        self._pieces = text.pieces
+        self.learn(event.raw, text.name.encode("utf-8", "surrogatepass"))
 
 
 class Assembled:
@@ -144,7 +133,7 @@ class Assembled:
             try:
                 self._assembler.feed(payload)
                 text = self._assembler.lone_text(payload) if signal is _CONTENT else None
-                self._gathered.follow(event, payload, text)
+                self._gathered.follow(event, text)
             except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
                 raise malformed("an event that does not fit those before it") from None
         return b""
