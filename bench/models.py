@@ -88,7 +88,8 @@ class Models:
         found = read_request(data)
         if isinstance(found, Short):
             self._held[descriptor] = data
-        else:
+            return
+        with contextlib.suppress(ConnectionError):  # it has left: the next read finds out
             self._answer(caller, self._book.look_up(Dialect.OPENAI, found[0].body))
 
     def _answer(self, caller: socket.socket, exchange: Exchange) -> None:
@@ -99,10 +100,10 @@ class Models:
         elif not exchange.stream:
             caller.send(head_of(200, JSON, headers, len(exchange.body)) + exchange.body)
         else:
-            first, *rest = _steps(exchange) if model.tokens_per_second else [b"".join(exchange.wire)]
+            pause = 1 / model.tokens_per_second if model.tokens_per_second else 0.0
+            first, *rest = _steps(exchange) if pause else [b"".join(exchange.wire)]
             caller.send(head_of(200, EVENT_STREAM, {**headers, "cache-control": "no-cache"}, None) + first)
-            if model.tokens_per_second:
-                pause = 1 / model.tokens_per_second
+            if rest:
                 heapq.heappush(self._due, (time.time() + pause, number, caller, rest[::-1], pause))
 
     def _send_due(self) -> None:
