@@ -121,7 +121,7 @@ class OpenAIReader:
     def skim(self, part: bytes, frame: Frame) -> Signal | None:
         """See `base.Reader`."""
         choice = _only_choice(part)
-        if choice is None or choice.delta.others():
+        if choice is None or _says_more(choice.delta):
             return None
         text, reason = choice.delta.content, choice.finish_reason
         if text and reason:
@@ -173,6 +173,12 @@ def _only_choice(part: bytes) -> skim.Choice | None:
     choice = chunk.choices[0]
     failed = choice.error or choice.object == "error" or choice.finish_reason in _FAILED_REASONS
     return None if failed else choice
+
+
+def _says_more(delta: skim.Delta) -> bool:
+    """Whether there is content besides text."""
+    thought = delta.reasoning_content or delta.reasoning or delta.reasoning_details
+    return bool(thought or delta.refusal or delta.tool_calls or delta.function_call or delta.audio or delta.images)
 
 
 def _carries_content(delta: dict[str, Any]) -> bool:

@@ -26,19 +26,6 @@ class Delta(msgspec.Struct, gc=False):
     audio: Any = None
     images: Any = None
 
-    def others(self) -> bool:
-        """Whether there is content besides text."""
-        return bool(
-            self.refusal
-            or self.reasoning_content
-            or self.reasoning
-            or self.reasoning_details
-            or self.tool_calls
-            or self.function_call
-            or self.audio
-            or self.images
-        )
-
 
 class Choice(msgspec.Struct, gc=False):
     delta: Delta
