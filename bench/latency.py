@@ -4,8 +4,8 @@ Requests at a constant rate (`bench.load`'s open loop), in turns of a second: to
 and through the router, all of them with the same arrivals. A second in which the host took a core away is taken again.
 A turn's figure is the difference to the direct one of the same turn, and what is reported is the median of turns.
 nginx's figure says what the machine adds to any proxy, and that of a queue (`bench.waiting`) what random arrivals do to
-any server so busy. Cores are kept awake (`bench.cores`), where the user may ask for that; with cores that sleep as they
-like it is measured once more.
+any server so busy. Cores are kept from being idle (`bench.cores`); with cores that sleep as they like it is measured
+once more.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import proxies
-from bench.cores import awake
+from bench.cores import busy
 from bench.job import Job
 from bench.paced import p99, paced
-from bench.processes import CALLER, Process, asked, outcome_of
+from bench.processes import CALLER, LOAD_CORE, PROXY_CORE, Process, asked, outcome_of
 from bench.waiting import queue
 
 TURNS = 5
@@ -28,7 +28,7 @@ SECONDS, WARM, WINDOWS = 1.0, 0.3, 5
 SATURATING, FREE = 32, 128  # connections: of the closed loop, and of open ones, where none is waited for
 SATURATED = 6000  # answers
 SETTINGS = (("half", 0.5, True), ("quarter", 0.25, True), ("half_asleep", 0.5, False))
-"""Name, share of the load that saturates the router, and whether cores are kept awake."""
+"""Name, share of the load that saturates the router, and whether cores are kept busy."""
 
 MOST = 0.99  # of a core: a queue at more would never end
 
@@ -36,15 +36,14 @@ Figures = dict[str, float]
 
 
 def measure(folder: Path, sim: Process, router: Process) -> Figures:
-    """Rates per second, milliseconds, shares of a core. Without what this user may not measure."""
+    """Rates per second, milliseconds, shares of a core."""
     figures = {"saturating": _saturating(router)}
     with proxies.nginx(folder, sim.port) as nginx:
         asked_of = {"direct": sim, "nginx": nginx, "weir": router}
         for prefix, share, kept in SETTINGS:
-            with awake() if kept else contextlib.nullcontext(True) as as_wanted:
-                if as_wanted:
-                    added = _added(asked_of, figures["saturating"] * share)
-                    figures |= {f"{prefix}_{key}": value for key, value in added.items()}
+            with busy((PROXY_CORE, LOAD_CORE)) if kept else contextlib.nullcontext():
+                added = _added(asked_of, figures["saturating"] * share)
+                figures |= {f"{prefix}_{key}": value for key, value in added.items()}
     return figures
 
 
