@@ -20,6 +20,7 @@ from weir_router.serve.dialects.openai import read as parse
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
 FINISH = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
 CHUNK = {"id": "c1", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}], "usage": None}
+PADDED = {**CHUNK, "obfuscation": "x7Q"}
 DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}}
 
 values = st.recursive(
@@ -105,10 +106,11 @@ def test_openai_behind_others_of_the_stream(payloads, relay):
 
 
 @settings(max_examples=500)
-@given(st.binary(max_size=4), st.integers(0, 80), st.integers(0, 4))
+@given(st.binary(max_size=4), st.integers(0, 140), st.integers(0, 4))
 def test_bytes_changed_anywhere_behind_others_of_the_stream(put, where, gone):
     for provider, good, before in (
         (openai, framed(CHUNK), [ROLE]),
+        (openai, framed(PADDED), [ROLE]),
         (anthropic, framed(DELTA, "content_block_delta"), []),
     ):
         part = bytearray(good)
@@ -137,6 +139,25 @@ def test_a_frame_fits_any_text(text):
     frame.learn(framed(CHUNK), b"content")
     part = framed(CHUNK).replace(b"word ", text.encode())
     assert frame.passed(part) == part
+
+
+@pytest.mark.parametrize("padding", ["", "x", "Zk3-_ more of it"])
+@pytest.mark.parametrize("renderer", [Relay(b""), UsageHidingRelay(b"")])
+def test_a_frame_fits_whatever_the_padding(renderer, padding):
+    frame = Frame(renderer.pass_on)
+    frame.learn(framed(PADDED), b"content")
+    part = framed({**CHUNK, "obfuscation": padding}).replace(b"word ", b"more")
+    assert frame.passed(part) == (renderer.pass_on(part) if padding else None)
+    bare = framed(CHUNK)
+    assert frame.passed(bare) == renderer.pass_on(bare)
+    assert fed(assembled(OpenAIAssembler), framed(PADDED)).passed(part) == (b"" if padding else None)
+
+
+@pytest.mark.parametrize("padding", [b'x"', b'"x', b"x\\", b"\n", b'","x":"'])
+def test_a_frame_fits_no_padding_that_says_something(padding):
+    frame = Frame(Relay(b"").pass_on)
+    frame.learn(framed(PADDED), b"content")
+    assert frame.passed(framed(PADDED).replace(b"x7Q", padding)) is None
 
 
 @pytest.mark.parametrize("usage", [b',"usage":null', b',"usage":null,"x":{"a":1,"usage":null}', b""])

@@ -14,6 +14,9 @@ import msgspec
 
 _BACKSLASH = ord("\\")
 
+_PADDING, _END = b',"obfuscation":"', b"}\n\n"
+"""How the field begins by which OpenAI makes parts as long as others, last of each, and what is behind it."""
+
 _PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
 """What stands for itself within a JSON string."""
 
@@ -25,7 +28,7 @@ _decode = msgspec.json.Decoder(str).decode
 class Frame:
     """The frame of one stream; empty until it has learned one."""
 
-    __slots__ = ("_after", "_as_is", "_before", "_pass_on", "_shown_after", "_shown_before")
+    __slots__ = ("_after", "_as_is", "_before", "_padded", "_pass_on", "_shown_after", "_shown_before")
 
     def __init__(self, pass_on: Callable[[bytes], bytes | None]) -> None:
         """`pass_on` is the renderer's."""
@@ -33,10 +36,12 @@ class Frame:
         self._before = self._after = b""  # each with a quote of the text
         self._shown_before = self._shown_after = b""  # as the caller gets them
         self._as_is = True
+        self._padded = False  # the frame is that of a part without its padding
 
     def learn(self, part: bytes, name: bytes) -> None:
         """`part` has a text in its field `name`; other parts with the same frame are of its kind."""
-        found = _cut(part, name)
+        bare = _bare(part)
+        found = _cut(bare, name)
         if found is None:
             return
         before, after = found
@@ -49,6 +54,7 @@ class Frame:
             self._before, self._after = before, after
             self._shown_before, self._shown_after = shown_before, shown_after
             self._as_is = shown_before == before and shown_after == after
+            self._padded = len(bare) < len(part)
 
     def forget(self) -> None:
         """No part fits until one is learned again."""
@@ -56,22 +62,35 @@ class Frame:
 
     def passed(self, part: bytes) -> bytes | None:
         """What the caller gets for `part`, if it is the frame around some text."""
-        if not self._fits(part):
+        bare = _bare(part) if self._padded else part
+        if not self._fits(bare):
             return None
-        text = part[len(self._before) : len(part) - len(self._after)]
+        text = bare[len(self._before) : len(bare) - len(self._after)]
         if not _is_plain(text) and not _text(b'"%b"' % text):
             return None
-        return part if self._as_is else self._shown_before + text + self._shown_after
+        if self._as_is:
+            return part
+        shown = self._shown_before + text + self._shown_after
+        return shown[: -len(_END)] + part[len(bare) - len(_END) :] if self._padded else shown
 
     def text(self, part: bytes) -> str | None:
         """The text, never empty, that `part` is the frame around; None: it is something else."""
-        if not self._fits(part):
+        bare = _bare(part) if self._padded else part
+        if not self._fits(bare):
             return None
-        return _text(part[len(self._before) - 1 : len(part) - len(self._after) + 1]) or None
+        return _text(bare[len(self._before) - 1 : len(bare) - len(self._after) + 1]) or None
 
     def _fits(self, part: bytes) -> bool:
         before = self._before
         return len(before) > 0 and part.endswith(self._after) and part.startswith(before)
+
+
+def _bare(part: bytes) -> bytes:
+    """`part` without padding, which says nothing; as it is, if it has none."""
+    body, _, padding = part.rpartition(_PADDING)
+    if not body or not padding.endswith(b'"' + _END) or not _is_plain(padding[: -1 - len(_END)]):
+        return part
+    return body + _END
 
 
 def _cut(part: bytes, name: bytes) -> tuple[bytes, bytes] | None:
