@@ -92,6 +92,7 @@ def wire(draw, payloads, names):
     for payload in payloads:
         name = f"event: {payload.get('type')}{end[: len(end) // 2]}" if names else ""
         text = json.dumps(payload, separators=separators, ensure_ascii=ascii_only)
+        text = text[:-1] + " " * draw(st.sampled_from([0, 0, 3, 5])) + text[-1]
         events.append(f"{name}data: {text}{end}".encode("utf-8", "surrogatepass"))
     if draw(st.integers(0, 3)) == 0:
         events.insert(draw(st.integers(0, len(events))), draw(st.sampled_from([b": ping\n\n", b"data: {broken\n\n"])))

@@ -112,6 +112,7 @@ def test_bytes_changed_anywhere_behind_others_of_the_stream(put, where, gone):
         (openai, framed(CHUNK), [ROLE]),
         (openai, framed(PADDED), [ROLE]),
         (anthropic, framed(DELTA, "content_block_delta"), []),
+        (anthropic, framed(DELTA, "content_block_delta").replace(b"}\n", b"   }\n"), []),
     ):
         part = bytearray(good)
         part[where : where + gone] = put
@@ -151,6 +152,16 @@ def test_a_frame_fits_whatever_the_padding(renderer, padding):
     bare = framed(CHUNK)
     assert frame.passed(bare) == renderer.pass_on(bare)
     assert fed(assembled(OpenAIAssembler), framed(PADDED)).passed(part) == (b"" if padding else None)
+
+
+def test_a_frame_fits_however_many_spaces():
+    spaced = [framed(DELTA, "content_block_delta").replace(b"}\n", b" " * count + b"}\n") for count in (3, 0, 9)]
+    frame = Frame(Relay(b"").pass_on)
+    frame.learn(spaced[0], b"text")
+    assert [frame.passed(part) for part in spaced] == spaced
+    assert frame.passed(spaced[0].replace(b" }", b"x}")) is None
+    gathered = fed(assembled(AnthropicAssembler), spaced[0])
+    assert [gathered.passed(part) for part in spaced] == [b""] * 3
 
 
 @pytest.mark.parametrize("padding", [b'x"', b'"x', b"x\\", b"\n", b'","x":"'])

@@ -15,7 +15,7 @@ import msgspec
 _BACKSLASH = ord("\\")
 
 _PADDING, _END = b',"obfuscation":"', b"}\n\n"
-"""How the field begins by which OpenAI makes parts as long as others, last of each, and what is behind it."""
+"""How OpenAI's padding begins, a field that is the last of each part, and what is behind it. Anthropic's are spaces."""
 
 _PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
 """What stands for itself within a JSON string."""
@@ -86,10 +86,13 @@ class Frame:
 
 
 def _bare(part: bytes) -> bytes:
-    """`part` without padding, which says nothing; as it is, if it has none."""
-    body, _, padding = part.rpartition(_PADDING)
-    if not body or not padding.endswith(b'"' + _END) or not _is_plain(padding[: -1 - len(_END)]):
+    """`part` without what makes its length say nothing of its text's; as it is, if it has nothing of that."""
+    if not part.endswith(_END):
         return part
+    body = part[: -len(_END)].rstrip(b" ")
+    rest, _, padding = body.rpartition(_PADDING)
+    if rest and padding.endswith(b'"') and _is_plain(padding[:-1]):
+        body = rest
     return body + _END
 
 
