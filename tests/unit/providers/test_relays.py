@@ -188,6 +188,14 @@ def test_texts_are_joined(field: str) -> None:
     assert message(delta(**{field: "a"}), delta(**{field: "b"}), delta("stop"))[field] == "ab"
 
 
+def test_what_a_filter_found_is_said_once() -> None:
+    results = {"hate": {"filtered": False, "severity": "safe"}}
+    parts = [delta(content=text) for text in ("a", "b")]
+    for part in parts:
+        part["choices"][0]["content_filter_results"] = results  # Azure repeats them with each text
+    assert whole(*parts, delta("stop"))["choices"][0]["content_filter_results"] == results
+
+
 def test_the_older_function_call_is_joined() -> None:
     found = message(delta(function_call={"name": "f", "arguments": "{"}), delta(function_call={"arguments": "}"}))
     assert found["function_call"] == {"name": "f", "arguments": "{}"}

@@ -10,8 +10,8 @@ from typing import Any
 
 from weir_router.call.providers.relay import LoneText
 
-_REPLACED = frozenset({"role", "type", "id", "format", "index", "status", "mime_type"})
-"""Texts inside a delta that name something; providers repeat them, so they are never joined."""
+_REPLACED = frozenset({"role", "type", "id", "format", "index", "status", "mime_type", "severity"})
+"""Texts inside a choice that name something; providers repeat them, so they are never joined."""
 
 _NOT_IN_ANSWERS = frozenset({"choices", "object", "obfuscation"})
 """Top-level fields of a chunk that a whole answer has not, or has in its own way."""
