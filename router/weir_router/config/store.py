@@ -31,6 +31,8 @@ class _Version(msgspec.Struct, rename="camel"):
 class ConfigStore:
     """Holds the config in use. Not thread-safe: used from the event loop only."""
 
+    __slots__ = ("_listeners", "config", "rejected", "secrets", "waiting")
+
     def __init__(self) -> None:
         self.config: CompiledConfig | None = None
         self.secrets = Secrets()
