@@ -2,7 +2,7 @@
 
 `Watchdog` looks at an attempt's clocks when the first of them may have run out, so that a chunk costs an assignment and
 no timer. It counts only time in which the attempt waits for the upstream: a slow reader on the caller's side is not the
-upstream's stall. All of them share `Timers`, which they join and leave at a tenth of the cost of timers of their own.
+upstream's stall. All of them share `Timers`, which they join and leave at a third of the cost of timers of their own.
 """
 
 from __future__ import annotations
