@@ -8,6 +8,11 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+LATE = 0.05
+"""Seconds after which a timer is late because the router itself did not run: its CPU was stolen or throttled, or the
+machine was paused. A busy router's are late by a few milliseconds.
+"""
+
 
 class Clock(Protocol):
     """Two readings of time, both in seconds."""

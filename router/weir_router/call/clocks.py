@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from weir_router.clock import Clock
+from weir_router.clock import LATE, Clock
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.health.guard import CRAWL_SECONDS
 
@@ -32,6 +32,11 @@ FINE, FINE_BELOW = 0.05, 5.0
 
 COARSE = 0.25
 """The same for longer ones: a twentieth at most, and no more than 2,400 timers in the ten minutes of `TOTAL_TIMEOUT`.
+"""
+
+PUT_OFF = 5.0
+"""Seconds for which a look that is `LATE` is put off at most; else for as long as it is late. What the upstream sent
+while the router did not run has not been read yet, and would be called silence.
 """
 
 _BUSY_CHECK = 0.05  # seconds until a clock that ran out while nobody waited is looked at again
@@ -63,9 +68,16 @@ class Timers:
         due = self._due.get(at)
         if due is None:
             due = self._due[at] = set()
-            self.loop.call_at(at, self._look, at)
+            self.loop.call_at(at, self._on_time, at)
         due.add(dog)
         return due
+
+    def _on_time(self, at: float) -> None:
+        late = self._time() - at
+        if late > LATE and self.loop is not None:
+            self.loop.call_later(min(late, PUT_OFF), self._look, at)
+        else:
+            self._look(at)
 
     def _look(self, at: float) -> None:
         due = self._due[at]

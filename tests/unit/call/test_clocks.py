@@ -1,6 +1,8 @@
 """The clocks of one attempt, with small real times: they interrupt a real wait."""
 
 import asyncio
+import socket
+import time
 
 import pytest
 
@@ -142,3 +144,22 @@ async def test_who_leaves_is_not_looked_at_and_groups_go_when_their_time_has_com
     assert told == [1]
     dogs[2].stop()
     assert sum(map(len, timers._due.values())) == 0
+
+
+async def test_time_in_which_the_router_did_not_run_is_not_the_upstreams_silence():
+    """What came meanwhile is read first."""
+    loop, (here, there) = asyncio.get_running_loop(), socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        dog = watchdog(ttft=0.1)
+        loop.call_soon(there.send, b"content")
+        loop.call_soon(time.sleep, 0.4)  # as a process that is stopped, or gets no CPU
+        assert await dog.waits_for(loop.sock_recv(here, 7)) == b"content"
+        dog.stop()
+
+
+async def test_silence_that_lasts_while_the_router_runs_again_ends_the_attempt():
+    asyncio.get_running_loop().call_soon(time.sleep, 0.3)
+    with pytest.raises(AttemptFailed) as caught:
+        await watchdog(ttft=0.1).waits_for(forever())
+    assert caught.value.kind is FailureKind.SILENT

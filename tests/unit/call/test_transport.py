@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import time
 import zlib
 
 import pytest
@@ -195,6 +196,22 @@ async def test_a_host_that_answers_no_handshake_costs_the_connect_timeout(client
     with deaf_port() as port, pytest.raises(AttemptFailed, match="within the connect timeout") as caught:
         await client.post(f"http://127.0.0.1:{port}/", {}, b"{}", 0.1)
     assert caught.value.kind is FailureKind.CONNECT
+
+
+async def test_a_connection_is_tried_again_where_the_router_did_not_run_for_longer_than_the_connect_timeout():
+    client = Http1Transport()
+    async with serving(OK) as (url, _):
+        asyncio.get_running_loop().call_later(0.01, time.sleep, 0.4)  # as a process that is stopped, or gets no CPU
+        with deaf_port() as port:
+            started = time.monotonic()
+            with pytest.raises(AttemptFailed, match="within the connect timeout"):
+                await client.post(f"http://127.0.0.1:{port}/", {}, b"{}", 0.1)
+            assert time.monotonic() - started > 0.5
+        asyncio.get_running_loop().call_soon(time.sleep, 0.4)
+        response = await client.post(url, {}, b"{}", 0.1)
+        assert await response.read_all() == b"hello"
+        response.release()
+    await client.close()
 
 
 @pytest.mark.parametrize("bad", ["\n", "\r", "\r\nx: y\r\n", "\0"])

@@ -28,6 +28,7 @@ from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, f
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import ENCODINGS, Inflated
 from weir_router.call.transport.names import Names
+from weir_router.clock import LATE
 from weir_router.errors import AttemptFailed, FailureKind
 
 HAPPY_EYEBALLS = 0.25
@@ -150,12 +151,18 @@ class Http1Transport:
         for connection in self._idle.pop(origin, ()):
             connection.abort()
 
-    async def _connect(self, origin: Origin, timeout: float) -> Connection:
-        """A fresh connection, its name looked up afresh, within `timeout` seconds for all of it."""
+    async def _connect(self, origin: Origin, timeout: float, *, again: bool = True) -> Connection:
+        """A fresh connection, its name looked up afresh, within `timeout` seconds for all of it.
+
+        Tried `again` where the timeout came late: then the router did not run, and may have missed the answer.
+        """
+        due = self._loop.time() + timeout
         try:
             async with asyncio.timeout(timeout):
                 return await self._opened(origin)
         except TimeoutError:
+            if again and self._loop.time() - due > LATE:
+                return await self._connect(origin, timeout, again=False)
             raise AttemptFailed(FailureKind.CONNECT, "no connection within the connect timeout") from None
         except ssl.SSLError as error:
             raise failed(FailureKind.CONNECT, "TLS failed", error) from None
