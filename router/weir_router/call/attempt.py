@@ -70,8 +70,15 @@ class Attempt:
         timers: Timers,
         prompt_tokens: int,
     ) -> None:
-        self.candidate = candidate
+        # First and together, and no objects of their own, what each chunk needs: it finds them in no cache.
+        self._received = 0  # bytes of a stream
+        self._framed = 0  # contents that no reader has seen
         self.done = False
+        self._between = True  # events: the next byte begins one
+        self._has_content = False
+        self._failure: AttemptFailed | None = None  # found behind content that must go out first
+        self._watchdog = Watchdog(clock, clocks, self, timers)
+        self.candidate = candidate
         self.body = b""  # what the caller gets at the commit point
         self.headers: dict[str, str] = {}  # of the upstream's answer, for the caller
         self.usage: Usage | None = None
@@ -88,13 +95,9 @@ class Attempt:
         self._clock = clock
         self._prompt_tokens = prompt_tokens
         self._started = clock.monotonic()
-        self._watchdog = Watchdog(clock, clocks, self, timers)
         self._response: Response | None = None
-        self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._open = True
         self._credential: str | None = None
-        self._received = 0  # bytes of a stream
-        self._framed = 0  # contents that no reader has seen
 
     @property
     def backend(self) -> Backend:
@@ -233,7 +236,7 @@ class Attempt:
         self._received += len(data)
         if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
-        passed = self._passed(data) if self._splitter.between else None
+        passed = self._passed(data) if self._between else None
         return self._read(data) if passed is None else passed
 
     def _passed(self, part: bytes) -> bytes | None:
@@ -252,6 +255,7 @@ class Attempt:
     def _read(self, data: bytes) -> bytes:
         """`_take`, for whatever may come."""
         events = self._splitter.feed(data) if data else self._splitter.finish()
+        self._between = self._splitter.between
         contents = self._reader.content_events
         out: list[bytes] = []
         finished = False
@@ -290,7 +294,8 @@ class Attempt:
 
     def _content(self) -> None:
         self._watchdog.content()
-        if self.content_at is None:
+        if not self._has_content:
+            self._has_content = True
             self.content_at = self._clock.monotonic()
             self.ttft = self.content_at - self._started
             self._guard.first_content()

@@ -135,6 +135,7 @@ class Watchdog:
         "_content_at",
         "_due",
         "_expired",
+        "_flowing",
         "_held",
         "_left_at",
         "_slow_told",
@@ -146,12 +147,14 @@ class Watchdog:
     )
 
     def __init__(self, clock: Clock, clocks: Clocks, watched: Watched, timers: Timers) -> None:
+        # First and together, and no objects of their own, what each chunk needs: it finds them in no cache.
+        self._content_at = 0.0  # the last one, if any has come
+        self._flowing = False  # content has come
         self._clock = clock
         self._clocks = clocks
         self._watched: Watched = watched
         self._slow_told = clocks.slow_after is None
         self._started = clock.monotonic()
-        self._content_at: float | None = None
         self._left_at: float | None = None
         self._expired: FailureKind | None = None
         self.held_up = 0.0  # seconds since the first content in which nobody waited for the upstream
@@ -167,9 +170,10 @@ class Watchdog:
 
     def content(self) -> None:
         """Content has come: the idle clock starts again."""
-        if self._content_at is None:  # the timer was set for the first content, and idle may be due earlier
+        if not self._flowing:  # the timer was set for the first content, and idle may be due earlier
             self._due.discard(self)
             self._due = self._timers.join(self, min(self._clocks.idle, self._clocks.total, CRAWL_SECONDS))
+            self._flowing = True
         self._content_at = self._clock.monotonic()
 
     async def waits_for(self, upstream: Awaitable[T]) -> T:
@@ -204,7 +208,7 @@ class Watchdog:
         self._watched = _NOBODY  # it holds this: so it goes at once when it ends, and not with the collector
 
     def _resume(self) -> None:
-        if self._content_at is not None and self._left_at is not None:
+        if self._flowing and self._left_at is not None:
             away = self._clock.monotonic() - self._left_at
             self._content_at += away
             self.held_up += away
@@ -216,18 +220,18 @@ class Watchdog:
 
     def _deadline(self) -> tuple[float, FailureKind]:
         total = self._started + self._clocks.total + self.held_up, FailureKind.TOO_LONG
-        if self._content_at is None:
+        if not self._flowing:
             return min((self._started + self._clocks.ttft, FailureKind.SILENT), total)
         return min((self._content_at + self._clocks.idle, FailureKind.STALLED), total)
 
     def look(self) -> None:
         """At the clocks. Called by `Timers`."""
         now = self._clock.monotonic()
-        if not self._slow_told and self._content_at is None and now >= self._started + (self._clocks.slow_after or 0.0):
+        if not self._slow_told and not self._flowing and now >= self._started + (self._clocks.slow_after or 0.0):
             self._slow_told = True
             self._watched.slow()
         later = math.inf
-        if self._content_at is not None:
+        if self._flowing:
             self._watched.flows()
             later = CRAWL_SECONDS
         due, kind = self._deadline()

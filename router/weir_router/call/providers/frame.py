@@ -32,11 +32,11 @@ class Frame:
 
     def __init__(self, pass_on: Callable[[bytes], bytes | None]) -> None:
         """`pass_on` is the renderer's."""
-        self._pass_on = pass_on
+        self._padded = False  # the frame is that of a part without its padding
+        self._as_is = True
         self._before = self._after = b""  # each with a quote of the text
         self._shown_before = self._shown_after = b""  # as the caller gets them
-        self._as_is = True
-        self._padded = False  # the frame is that of a part without its padding
+        self._pass_on = pass_on
 
     def learn(self, part: bytes, name: bytes) -> None:
         """`part` has a text in its field `name`; other parts with the same frame are of its kind."""

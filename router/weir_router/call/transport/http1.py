@@ -56,36 +56,47 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.begun = False  # the headers have come
-        self.complete = False  # the last byte has come
-        self.broken: AttemptFailed | None = None
-        self.parts: list[bytes] = []  # of the body, not yet read
+        # First and together what each chunk of a stream needs: it finds it in no cache.
+        self._receive: Receive | None = None
         self.held = 0  # bytes in parts
         self._connection = connection
         self._waiter: asyncio.Future[None] | None = None
-        self._receive: Receive | None = None
+        self.parts: list[bytes] = []  # of the body, not yet read
+        self.begun = False  # the headers have come
+        self.complete = False  # the last byte has come
+        self.broken: AttemptFailed | None = None
+        self.status = 0
+        self.headers: dict[str, str] = {}
 
     def passes(self, part: bytes) -> bool:
         """Whether `part` went to who takes parts as they come; nobody does, or something is kept from before."""
-        receive, waiter = self._receive, self._waiter
-        if receive is None or waiter is None or waiter.done() or self.parts:
+        receive = self._receive
+        if receive is None or self.held:
             return False
         try:
             if not receive(part):
-                waiter.set_result(None)
+                self._enough()
         except BaseException as error:
-            waiter.set_exception(error)
+            self._enough(error)
         return True
+
+    def _enough(self, error: BaseException | None = None) -> None:
+        """Who takes parts as they come wants no more of them, or is to have the `error`."""
+        self._receive = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # cancelled, and has not run yet
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
     def wake(self) -> None:
         """Something has changed."""
         waiter = self._waiter
-        if self._receive is not None and waiter is not None and not waiter.done():
-            self._hand_out(self._receive, waiter)
-            return
-        if waiter is not None and not waiter.done():
+        if self._receive is not None:
+            self._hand_out(self._receive)
+        elif waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     async def change(self) -> None:
@@ -113,20 +124,18 @@ class Exchange:
         self._receive = receive
         self._waiter = waiter = self._connection.loop.create_future()
         try:
-            self._hand_out(receive, waiter)
+            self._hand_out(receive)
             await waiter
         finally:
             self._waiter = self._receive = None
 
-    def _hand_out(self, receive: Receive, waiter: asyncio.Future[None]) -> None:
+    def _hand_out(self, receive: Receive) -> None:
         """In the transport's own call: a chunk of a stream costs no task's waking up."""
         try:
-            if self._give(receive):
-                return
+            if not self._give(receive):
+                self._enough()
         except BaseException as error:
-            waiter.set_exception(error)
-        else:
-            waiter.set_result(None)
+            self._enough(error)
 
     def _give(self, receive: Receive) -> bool:
         """Whether more is wanted, and to be expected."""
@@ -172,6 +181,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, free: Callable[[Connection], None]) -> None:
         """`free` is called whenever it can take an exchange again."""
+        self._exchange: Exchange | None = None  # these two first: each chunk of a stream needs them
+        self._between = False  # chunks: the next byte begins one, or the end
         self.loop = asyncio.get_running_loop()  # remembered: asking for it makes a system call
         self.lost: asyncio.Future[None] = self.loop.create_future()
         self.opened_at = 0.0  # of the loop's time
@@ -179,7 +190,6 @@ class Connection(asyncio.Protocol):
         self.stale = False  # it was closed under a request that was most likely never read
         self._free = free
         self._parser = HttpResponseParser(self)
-        self._exchange: Exchange | None = None
         self._uses = 0
         self._heard = False  # in this exchange
         self._sent = False  # all of the request
@@ -187,7 +197,6 @@ class Connection(asyncio.Protocol):
         self._head_bytes = self._head_count = 0
         self._apart_from_body = 0  # bytes since the last of a body
         self._in_chunk = True  # or in what has none
-        self._between = False  # chunks: the next byte begins one, or the end
         self._reading = True
         self._writing = True
 
