@@ -272,8 +272,7 @@ async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes)
     """The stream, from the commit point to its end, whatever that is."""
     record = visit.record
     try:
-        stream = visit.request.stream(200, STREAM_LINES + lines)
-        stream.write(attempt.body)
+        stream = visit.request.stream(200, STREAM_LINES + lines, attempt.body)
         try:
             await attempt.relay(stream)
             record.outcome = "ok"

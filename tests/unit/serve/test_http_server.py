@@ -27,6 +27,9 @@ def length(body):
     return b"content-length: %d" % len(body)
 
 
+LARGE = 20_000_000
+
+
 class Site:
     """A server whose handler echoes; what it saw, and gates to hold it up."""
 
@@ -56,6 +59,11 @@ class Site:
                 self.stream.write(b"one")
                 await self.gate.wait()
                 self.stream.write(b"two")
+                self.stream.end()
+                return None
+            case "/large":
+                self.stream = request.stream(200, b"x: y\r\n", b"x" * LARGE)
+                self.stream.on_pressure(self.pressure.append)
                 self.stream.end()
                 return None
             case "/torn":
@@ -290,6 +298,20 @@ async def test_a_caller_that_does_not_read_is_told_of_and_given_up(site, monkeyp
     assert site.pressure == [True]
     await asyncio.wait_for(site.server._all_closed.wait(), 5)  # at the next look at the clocks
     writer.transport.abort()
+
+
+async def test_a_first_part_goes_out_with_the_head_and_may_be_too_much_at_once(site):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(post(start=b"POST /large HTTP/1.1"))
+    await site.begun.wait()
+    await asyncio.sleep(0)
+    assert site.pressure == [True]
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"x: y\r\n" in head
+    assert await reader.readuntil(b"\r\n") == b"%x\r\n" % LARGE
+    assert await reader.readexactly(LARGE) == b"x" * LARGE
+    assert await reader.readexactly(7) == b"\r\n0\r\n\r\n"
+    writer.close()
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\n", post(b"abc")[:-1], post(b"whole")])

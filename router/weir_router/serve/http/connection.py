@@ -393,25 +393,32 @@ class Connection(asyncio.Protocol):
         )
         self._transport.write(b"".join(parts))
 
-    def _open(self, request: Request, status: int, fields: bytes) -> Stream:
+    def _open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
         chunked = request.version != "1.0"
-        ends = _CLOSE if self._closes_after(request) else b""
-        framing = b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n"
-        self._transport.write(b"".join((_start(request.version, status), self._keeper.common(), fields, ends, framing)))
-        self._stream = _Stream(self._transport, chunked)
-        return self._stream
+        stream = self._stream = _Stream(self._transport, chunked)
+        parts = (
+            _start(request.version, status),
+            self._keeper.common(),
+            fields,
+            _CLOSE if self._closes_after(request) else b"",
+            b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n",
+            _chunk(first) if first and chunked else first,
+        )
+        self._transport.write(b"".join(parts))
+        return stream
 
 
 class _Stream:
     """`message.Stream` on one connection."""
 
-    __slots__ = ("_chunked", "_told", "_transport", "ended", "gone")
+    __slots__ = ("_chunked", "_pressed", "_told", "_transport", "ended", "gone")
 
     def __init__(self, transport: asyncio.Transport, chunked: bool) -> None:
         self.ended = False
         self.gone = False  # the connection, before it was told so; one that is closing takes what nobody gets
         self._transport = transport
         self._chunked = chunked
+        self._pressed = False
         self._told: Callable[[bool], None] | None = None
 
     def write(self, data: bytes) -> None:
@@ -425,9 +432,12 @@ class _Stream:
 
     def on_pressure(self, told: Callable[[bool], None]) -> None:
         self._told = told
+        if self._pressed:
+            told(True)
 
     def press(self, pressed: bool) -> None:
         """The connection's buffer is full, or empty again."""
+        self._pressed = pressed
         if self._told is not None:
             self._told(pressed)
 

@@ -45,7 +45,7 @@ class Request:
         headers: dict[str, str],
         body: bytes | None,
         keep_alive: bool,
-        open_stream: Callable[[Request, int, bytes], Stream],
+        open_stream: Callable[[Request, int, bytes, bytes], Stream],
     ) -> None:
         self.method = method
         self.path = path  # as it came, percent signs included, without the query
@@ -55,9 +55,9 @@ class Request:
         self.keep_alive = keep_alive  # the caller wants to send more after this
         self._open = open_stream
 
-    def stream(self, status: int, fields: bytes) -> Stream:
-        """Begins an answer that is written as it comes; the handler then returns None."""
-        return self._open(self, status, fields)
+    def stream(self, status: int, fields: bytes, first: bytes = b"") -> Stream:
+        """Begins an answer that is written as it comes, with its `first` part; the handler then returns None."""
+        return self._open(self, status, fields, first)
 
 
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
