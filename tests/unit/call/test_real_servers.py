@@ -5,6 +5,8 @@ private CA.
 import asyncio
 import json
 import socket
+import ssl
+import threading
 import time
 
 import pytest
@@ -131,6 +133,20 @@ async def test_plain_text_behind_https_is_refused(either, web):
     with pytest.raises(AttemptFailed) as caught:
         await whole(either, f"https://127.0.0.1:{web[0]}/json")
     assert caught.value.kind is FailureKind.CONNECT
+
+
+async def test_authorities_are_read_once_and_not_on_the_loop(client, web, trusted, monkeypatch):
+    """It takes 30 ms or more, in which no stream would go on."""
+    threads, read = [], ssl.create_default_context
+
+    def reads():
+        threads.append(threading.current_thread())
+        return read()
+
+    monkeypatch.setattr(ssl, "create_default_context", reads)
+    await asyncio.gather(*(whole(client, f"https://localhost:{web[1]}/json") for _ in range(5)))
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 async def test_a_stream_over_tls_comes_piece_by_piece(client, trusted):

@@ -103,7 +103,7 @@ class Http1Transport:
         self._idle: dict[Origin, deque[Connection]] = {}  # ascending by when they were used
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._tls: asyncio.Future[ssl.SSLContext] | None = None
         self._names = Names()
         self._closed = False
 
@@ -172,13 +172,14 @@ class Http1Transport:
             raise unsendable(error) from None
 
     async def _opened(self, origin: Origin) -> Connection:
+        context = await self._context() if origin.secure else None
         addresses = await self._names.addresses(origin.host, origin.port)
         sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS, loop=self._loop)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _, connection = await self._loop.create_connection(
             lambda: Connection(partial(self._free, origin)),
             sock=sock,
-            ssl=self._context() if origin.secure else None,
+            ssl=context,
             server_hostname=origin.host if origin.secure else None,
         )
         # Only now, and not when it was made: uvloop tells nobody of the end of one whose making is cancelled.
@@ -189,13 +190,11 @@ class Http1Transport:
             connection.abort()
         return connection
 
-    def _context(self) -> ssl.SSLContext:
-        """The system's authorities, or those of SSL_CERT_FILE; read once."""
+    async def _context(self) -> ssl.SSLContext:
+        """Made once, for the first connection that needs it, which takes 30 ms or more: so not on the loop."""
         if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-            sslproto.SSLProtocol.max_size = TLS_BUFFER
-        return self._tls
+            self._tls = self._loop.run_in_executor(None, _trusting)
+        return await asyncio.shield(self._tls)  # others wait for it too
 
     def _free(self, origin: Origin, connection: Connection) -> None:
         now = connection.idle_since = self._loop.time()
@@ -218,6 +217,14 @@ class Http1Transport:
             if not idle:
                 del self._idle[origin]
         self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep) if self._idle else None
+
+
+def _trusting() -> ssl.SSLContext:
+    """The system's authorities, or those of SSL_CERT_FILE."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
+    return context
 
 
 def _readable(response: Response) -> Response:
