@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 
 from weir_router.classify.features import extract
 from weir_router.classify.prompt import Classification, Features, Prompt
-from weir_router.classify.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS, Term
+from weir_router.classify.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS, Contribution
 from weir_router.contract import Complexity
 
 REASONS_SHOWN = 3
@@ -28,7 +28,10 @@ def classify(prompt: Prompt, features: Features | None = None) -> Classification
     """The class of `prompt`. `features` saves extracting them again."""
     measured = extract(prompt) if features is None else features
     added = contributions(measured)
-    best, probability = _likeliest(sum([it.amount for it in added]))
+    score = 0.0
+    for it in added:
+        score += it.amount
+    best, probability = _likeliest(score)
     return Classification(best, probability, _reason(best, added, measured), measured)
 
 
@@ -41,17 +44,6 @@ def applied(classification: Classification, min_confidence: float) -> tuple[Comp
     return found.raised, f"{reason}; raised from {found} because its {doubt}"
 
 
-class Contribution:
-    """What a term adds to the score, for a value above 0."""
-
-    __slots__ = ("amount", "term", "value")
-
-    def __init__(self, term: Term, value: int) -> None:
-        self.term = term
-        self.value = value
-        self.amount = term.weight * math.log2(1 + min(value, term.cap) / term.unit)
-
-
 def contributions(features: Features) -> list[Contribution]:
     """What each term adds to the score, in the table's order, without those that add nothing."""
     counts: tuple[int, ...] = astuple(features)  # one by one they would cost five times as much
@@ -59,7 +51,7 @@ def contributions(features: Features) -> list[Contribution]:
     for term in TERMS:
         value = counts[term.place] - term.free
         if value > 0 and not (term.of_conversation and features.pleasantry):
-            added.append(Contribution(term, value))
+            added.append(term.adds(value))
     return added
 
 
@@ -87,10 +79,11 @@ def _logistic(x: float) -> float:
 
 
 def _reason(found: Complexity, added: list[Contribution], features: Features) -> str:
+    """Leaves `added` in the order of its amounts."""
     if features.pleasantry:
         return "a greeting or thanks and nothing else"
-    strongest = sorted(added, key=_AMOUNT, reverse=True)[:REASONS_SHOWN]
-    named = ", ".join([it.term.named(it.value) for it in strongest])
+    added.sort(key=_AMOUNT, reverse=True)
+    named = ", ".join([it.named for it in added[:REASONS_SHOWN]])
     if found is Complexity.SIMPLE:
         return f"few signs of difficulty: {named}" if named else "no signs of difficulty"
     return named

@@ -55,7 +55,12 @@ _PAIRS: tuple[bytes, ...] = tuple(pair.translate(_TO_WORDS) for pair in (b"&&", 
 
 def extract(prompt: Prompt) -> Features:
     """Everything that is measured on `prompt`. Pure; a millisecond at most, whatever the size."""
-    sizes = [tokens.of_text(turn.text) for turn in prompt.turns]
+    sizes: list[int] = []
+    whole, turns = tokens.overhead(prompt), 0
+    for turn in prompt.turns:
+        sizes.append(tokens.of_text(turn.text))
+        whole += sizes[-1]
+        turns += turn.role != "system"
     index, last, before = _last_turns(prompt.turns)
     text = last.text
     unseen = max(0, len(text) - HEAD - TAIL)
@@ -67,28 +72,29 @@ def extract(prompt: Prompt) -> Features:
         signs_of_tail, words_of_tail = _read(tail)
         signs, words = [*map(add, signs, signs_of_tail)], words + words_of_tail
         items += _items(tail)
-    return Features(
-        tokens=sum(sizes) + tokens.overhead(prompt),
-        words=words + unseen // CHARS_PER_WORD,
-        turns=sum([turn.role != "system" for turn in prompt.turns]),
-        question_words=signs[Sign.QUESTION],
-        reasoning_words=signs[Sign.REASONING],
-        logic_words=signs[Sign.LOGIC],
-        constraint_words=signs[Sign.CONSTRAINT],
-        code=signs[Sign.CODE] + signs[Sign.CODE_SYMBOL],
-        maths=signs[Sign.MATHS] + signs[Sign.MATHS_SYMBOL],
-        tools=prompt.tools,
-        images=prompt.images,
-        documents=prompt.documents,
-        schema=prompt.schema,
-        proof_words=signs[Sign.PROOF],
-        work_words=signs[Sign.WORK],
-        items=items,
-        tool_results=prompt.tool_results,
-        earlier=_difficulty(before.text[:EARLIER]),
-        last_tokens=sizes[index] if sizes else 0,
-        unseen=unseen,
-        pleasantry=_is_pleasantry(text),
+    _, question, reasoning, work, logic, constraint, code, code_symbols, maths, maths_symbols, proof = signs
+    return Features(  # by position: to match that many names costs more than to read the prompt's words
+        whole,
+        words + unseen // CHARS_PER_WORD,
+        turns,
+        question,
+        reasoning,
+        logic,
+        constraint,
+        code + code_symbols,
+        maths + maths_symbols,
+        prompt.tools,
+        prompt.images,
+        prompt.documents,
+        prompt.schema,
+        proof,
+        work,
+        items,
+        prompt.tool_results,
+        _difficulty(before.text[:EARLIER]),
+        sizes[index] if sizes else 0,
+        unseen,
+        _is_pleasantry(text),
     )
 
 

@@ -9,16 +9,30 @@ a bound is wanted (length alone: Moderate at most; not read to the end: never Si
 
 from __future__ import annotations
 
+import math
+
 from weir_router.classify.prompt import Features
 
-NAMES_KEPT = 1_000
-"""Values below have their text kept, per term: nearly all; bounds memory."""
+KEPT = 1_000
+"""Values below have what they add kept, per term: nearly all; bounds memory."""
+
+
+class Contribution:
+    """What a term adds to the score, for a value above 0. `named`: as the reason shows it."""
+
+    __slots__ = ("amount", "named", "term", "value")
+
+    def __init__(self, term: Term, value: int) -> None:
+        self.term = term
+        self.value = value
+        self.amount = term.weight * math.log2(1 + min(value, term.cap) / term.unit)
+        self.named = term.name.format(value)
 
 
 class Term:
     """One addend of the score."""
 
-    __slots__ = ("_named", "cap", "free", "name", "of_conversation", "place", "unit", "weight")
+    __slots__ = ("_added", "cap", "free", "name", "of_conversation", "place", "unit", "weight")
 
     def __init__(
         self,
@@ -37,16 +51,16 @@ class Term:
         self.cap = cap  # larger values count as this
         self.unit = unit  # the value that adds one weight
         self.of_conversation = of_conversation  # not of the last turn itself: left out when that only greets or thanks
-        self._named: dict[int, str] = {}  # formatting costs ten times as much as looking up
+        self._added: dict[int, Contribution] = {}  # making one costs ten times as much as looking it up
 
-    def named(self, value: int) -> str:
-        """As the reason shows it."""
-        named = self._named.get(value)
-        if named is None:
-            named = self.name.format(value)
-            if value < NAMES_KEPT:
-                self._named[value] = named
-        return named
+    def adds(self, value: int) -> Contribution:
+        """What it adds for `value`."""
+        added = self._added.get(value)
+        if added is None:
+            added = Contribution(self, value)
+            if value < KEPT:
+                self._added[value] = added
+        return added
 
 
 TERMS: tuple[Term, ...] = (
