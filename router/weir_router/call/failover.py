@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
@@ -141,10 +140,10 @@ class Journey:
         self._prompt_tokens = prompt_tokens
         self._as_asked = as_asked  # backends known to refuse what Weir adds; shared by all requests
         self._deadline = tools.clock.monotonic() + policy.failover.deadline
-        self._queue = deque(choice.candidates)
+        self._queue = list(choice.candidates)
         self._full: dict[str, Candidate] = {}  # passed over because they were at their concurrency
         self._left = "no candidate is left"
-        self._repeated: set[str] = set()
+        self._repeated: list[str] = []
         self._failures: list[AttemptFailed] = []
         self._limited: RateLimited | None = None
         self._refused: WeirError | None = None
@@ -161,7 +160,7 @@ class Journey:
     def _next(self) -> Taken | None:
         """The next candidate that can be taken at once. None: none can. Raises what ends the request."""
         while self._queue:
-            candidate = self._queue.popleft()
+            candidate = self._queue.pop(0)
             if not self._fits(candidate):
                 continue
             if self.trail and (reason := self._must_stop()):
@@ -314,7 +313,7 @@ class Journey:
                 raise self._refusal(failure)
             case Next.AS_ASKED if not as_asked:  # another request may have found it out meanwhile
                 self._as_asked.add(candidate.key)
-                self._queue.appendleft(candidate)
+                self._queue.insert(0, candidate)
             case Next.AS_ASKED:
                 raise self._refusal(failure)
             case Next.LARGER:
@@ -322,7 +321,7 @@ class Journey:
                 if not any(self._fits(other) for other in self._queue):
                     raise self._refusal(failure)
             case Next.ONCE_MORE if candidate.key not in self._repeated:
-                self._repeated.add(candidate.key)
+                self._repeated.append(candidate.key)
                 self._queue.append(candidate)
                 self._healthy_first()
             case _:
@@ -330,7 +329,7 @@ class Journey:
 
     def _healthy_first(self) -> None:
         """What fails here may be failing elsewhere too: who has waited once is sent to where all is well."""
-        self._queue = deque(sorted(self._queue, key=lambda it: (it.key in self._repeated, not self._healthy(it))))
+        self._queue.sort(key=lambda it: (it.key in self._repeated, not self._healthy(it)))
 
     def _clocks(self, candidate: Candidate, slow_after: float | None) -> Clocks:
         """`slow_after`: None for a whole answer, which comes when it is finished, so that silence says nothing."""

@@ -37,7 +37,7 @@ REASONS_SHOWN = 5
 
 def choose(
     policy: Policy,
-    tiers: Mapping[str, Tier],
+    tiers: dict[str, Tier],
     request: RouteRequest,
     view: Mapping[str, BackendView],
     now: float,
@@ -102,7 +102,7 @@ class _Plan:
 
     def __init__(
         self,
-        tiers: Mapping[str, Tier],
+        tiers: dict[str, Tier],
         request: RouteRequest,
         require: Mapping[str, str],
         view: Mapping[str, BackendView],
@@ -171,11 +171,15 @@ class _Plan:
         by_tier: dict[str, list[Option]] = {}
         for option in ready:
             by_tier.setdefault(option.ref.tier, []).append(placed(option, self._draw))
-        return [
-            option
-            for options in order_tiers(list(by_tier.values()))
-            for option in order_backends(self._tiers[options[0].ref.tier].selection, options, self._request, self._draw)
-        ]
+        if len(by_tier) == 1:
+            return self._within(ready[0].ref.tier, by_tier[ready[0].ref.tier])
+        ranked = []
+        for options in order_tiers(list(by_tier.values())):
+            ranked += self._within(options[0].ref.tier, options)
+        return ranked
+
+    def _within(self, tier: str, options: list[Option]) -> list[Option]:
+        return order_backends(self._tiers[tier].selection, options, self._request, self._draw)
 
     def _unavailable(self, option: Option) -> Skipped:
         view = option.view

@@ -33,9 +33,13 @@ class PolicyIndex:
 
 def find_policy(index: PolicyIndex, caller: Caller, model: str) -> Policy | None:
     """The policy that serves `caller` for `model`; None: no policy names both."""
-    claims = [policy for policy in index.serving(model) if named(policy.callers, caller)]
-    own = [policy for policy in claims if policy.namespace == caller.namespace]
-    return next(iter(own or claims), None)
+    foreign = None
+    for policy in index.serving(model):
+        if named(policy.callers, caller):
+            if policy.namespace == caller.namespace:
+                return policy
+            foreign = foreign or policy
+    return foreign
 
 
 def models_for(index: PolicyIndex, caller: Caller) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from weir_router.choose.types import Note, RouteRequest
 from weir_router.contract import Backend, Selection, TierRef
@@ -31,33 +31,30 @@ class Option:
         backend: Backend,
         key: str,
         view: BackendView,
-        notes: tuple[Note, ...] = (),
-        behind: str | None = None,
     ) -> None:
         self.ref = ref
         self.backend = backend
         self.key = key
         self.view = view
-        self.notes = notes  # for the candidate's reason
-        self.behind = behind  # why it stands behind the others
+        self.notes: tuple[Note, ...] = ()  # for the candidate's reason
+        self.behind: str | None = None  # why it stands behind the others
 
     def noted(self, note: Note) -> Option:
-        """The same with one more note."""
-        return Option(self.ref, self.backend, self.key, self.view, (*self.notes, note), self.behind)
+        """Itself, with one more note."""
+        self.notes = (*self.notes, note) if self.notes else (note,)
+        return self
 
 
 def placed(option: Option, draw: random.Random) -> Option:
     """The option with the reason why it stands behind, if there is one."""
     view = option.view
     if view.saturated:
-        behind = "at its concurrency limit"
+        option.behind = "at its concurrency limit"
     elif not view.keeps_objectives:
-        behind = "misses its objectives"
+        option.behind = "misses its objectives"
     elif (share := view.share) < 1 and draw.random() >= share:
-        behind = f"just back: takes {share:.0%} of its requests"
-    else:
-        return option
-    return Option(option.ref, option.backend, option.key, view, option.notes, behind)
+        option.behind = f"just back: takes {share:.0%} of its requests"
+    return option
 
 
 def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
@@ -88,26 +85,31 @@ def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
 
 
 def order_backends(
-    selection: Selection, options: Iterable[Option], request: RouteRequest, draw: random.Random
+    selection: Selection, options: list[Option], request: RouteRequest, draw: random.Random
 ) -> list[Option]:
     """One tier's backends in the order of trying, each with the note that says why."""
-    front: list[Option] = []
-    behind: list[Option] = []
-    for option in options:
-        (front if option.behind is None else behind).append(option)
     order = _SELECTIONS[selection]
+    behind = [option for option in options if option.behind is not None]
     if not behind:
-        return order(front, request, draw)
+        return order(options, request, draw)
+    front = [option for option in options if option.behind is None]
     return order(front, request, draw) + [option.noted(option.behind or "") for option in order(behind, request, draw)]
 
 
 def _cheapest(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
+    costs = [_priced(option, request) for option in options]
+    if len(options) < 2:
+        return options
     by_cost: dict[float, list[Option]] = {}
-    for option in options:
-        cost = expected_cost(option.backend, request)
-        note: Note = "price unknown: last in cost order" if cost is None else ("costs about ${:.6f}", cost)
-        by_cost.setdefault(math.inf if cost is None else cost, []).append(option.noted(note))
+    for cost, option in zip(costs, options, strict=True):
+        by_cost.setdefault(cost, []).append(option)
     return [option for cost in sorted(by_cost) for option in _two_choices(by_cost[cost], draw)]
+
+
+def _priced(option: Option, request: RouteRequest) -> float:
+    cost = expected_cost(option.backend, request)
+    option.noted("price unknown: last in cost order" if cost is None else ("costs about ${:.6f}", cost))
+    return math.inf if cost is None else cost
 
 
 def _least_latency(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:

@@ -25,7 +25,7 @@ def match_route(
         if (
             (not when.complexity or complexity in when.complexity)
             and _within(when, features.tokens)
-            and when.capabilities <= needs
+            and (not when.capabilities or when.capabilities <= needs)
             and all(_header_matches(match, headers) for match in when.headers)
             and (not when.callers or named(when.callers, caller))
             and (not when.user_tiers or caller.user_tier in when.user_tiers)

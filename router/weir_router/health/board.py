@@ -45,6 +45,7 @@ class Board:
         self._rng = rng
         self._on_state = on_state
         self._entries: dict[str, Entry] = {}
+        self._view: Mapping[str, BackendView] = MappingProxyType(self._entries)
         self._pools: dict[str, Pool] = {}
         self._places: dict[tuple[str, ...], Place] = {}
 
@@ -68,12 +69,13 @@ class Board:
                 if not place.entries:  # tiers that share a place should agree; where they do not, the first by name
                     place.breaker.settings = Settings.of(backend.breaker)
                 place.entries.append(entry)
+        self._view = MappingProxyType(self._entries)
         for key in self._entries:  # with a larger concurrency, or another router gone
             self.on_free(key)
 
     def view(self) -> Mapping[str, BackendView]:
         """Every backend's live view, by key. Read-only; fetch it anew per request, since `configure` replaces it."""
-        return MappingProxyType(self._entries)
+        return self._view
 
     def begin(
         self, key: str, prompt_tokens: int, *, panic: bool = False, backend: Backend | None = None
@@ -93,7 +95,7 @@ class Board:
         ticket = entry.place.breaker.acquire(panic=panic)
         if ticket is None:
             return None
-        return Guard(self._clock, entry, ticket, prompt_tokens, self.slow_after(key, prompt_tokens))
+        return Guard(self._clock, entry, ticket, prompt_tokens)
 
     def full(self, key: str) -> bool:
         """Whether `begin` gives None only because the backend is at its concurrency."""
@@ -108,9 +110,7 @@ class Board:
 
     def slow_after(self, key: str, prompt_tokens: int) -> float:
         """Seconds after which an attempt without content is slow. Raises KeyError as above."""
-        entry, size = self._entries[key], size_class(prompt_tokens)
-        now = self._clock.monotonic()
-        return latency.slow_after(entry.backend, entry.pool.ttft[size], entry.place.by_size[size], now, prompt_tokens)
+        return self._entries[key].slow_after(prompt_tokens)
 
     def _place(self, backend: Backend, old: Mapping[tuple[str, ...], Place]) -> Place:
         identity = _identity(backend)

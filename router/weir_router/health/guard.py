@@ -36,26 +36,33 @@ class Guard:
         "_entry",
         "_expected",
         "_flow",
-        "_size",
+        "_prompt_tokens",
+        "_slow_after",
         "_start",
         "_ticket",
         "_waits",
-        "slow_after",
     )
 
-    def __init__(self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int, slow_after: float) -> None:
+    def __init__(self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int) -> None:
         self._clock = clock
         self._entry = entry
         self._ticket = ticket
-        self._size = size_class(prompt_tokens)
+        self._prompt_tokens = prompt_tokens
         self._start = clock.monotonic()
         self._expected = entry.pool.expected_ttft(self._start, prompt_tokens)
         self._content_at: float | None = None
         self._flow: tuple[float, int, float] | None = None  # the last look: when, events, seconds held up
         self._waits = False
         self._ended = False
-        self.slow_after = slow_after  # seconds; when `slow` is due
+        self._slow_after: float | None = None
         entry.place.pending += 1
+
+    @property
+    def slow_after(self) -> float:
+        """Seconds; when `slow` is due. Looked up when it is asked for first: a whole answer is never slow."""
+        if self._slow_after is None:
+            self._slow_after = self._entry.slow_after(self._prompt_tokens)
+        return self._slow_after
 
     def awaits_content(self) -> None:
         """A stream was asked for, so silence says something from now on. A whole answer comes when it is finished."""
@@ -77,7 +84,8 @@ class Guard:
             place.breaker.slow(self._ticket)
         place.cost.observe(now, ttft / self._expected)
         place.ttft.observe(now, ttft)
-        for samples in (place.recent, place.by_size[self._size], self._entry.pool.ttft[self._size]):
+        size = size_class(self._prompt_tokens)
+        for samples in (place.recent, place.by_size[size], self._entry.pool.ttft[size]):
             samples.add(now, ttft)
         place.judge_objectives()
 
@@ -151,8 +159,10 @@ class Guard:
 
     def _crawled(self, output_tokens: int, held_up: float) -> bool:
         """Takes the stream's speed as a sample, and says whether it was far below the pool's."""
+        if self._content_at is None:
+            return False
         now = self._clock.monotonic()
-        seconds = 0.0 if self._content_at is None else now - self._content_at
+        seconds = now - self._content_at
         if seconds < SPEED_SECONDS or output_tokens < SPEED_TOKENS or held_up > HELD_UP_SHARE * seconds:
             return False
         speed, pool = output_tokens / seconds, self._entry.pool.speed

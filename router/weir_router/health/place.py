@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from weir_router.clock import Clock
 from weir_router.contract import Backend, BackendState
+from weir_router.health import latency
 from weir_router.health.breaker import Breaker, State
-from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent, Silence
+from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent, Silence, size_class
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 
 _ACTIVE = BackendState.ACTIVE  # looking up an enum's member costs as much as a call
@@ -138,6 +139,11 @@ class Entry:
             return True
         idle = self._clock.monotonic() - max(self.place.ttft.at, self.place.speed.at)
         return self.place.pending == 0 and idle >= TRIAL_AFTER
+
+    def slow_after(self, prompt_tokens: int) -> float:
+        """Seconds after which an attempt without content is slow."""
+        size, now = size_class(prompt_tokens), self._clock.monotonic()
+        return latency.slow_after(self.backend, self.pool.ttft[size], self.place.by_size[size], now, prompt_tokens)
 
     @property
     def ttft(self) -> float | None:
