@@ -7,7 +7,6 @@ once; the gateway has tried everything already, and the SDKs try again where tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from weir_router.call.transport import Response, Transport
@@ -89,7 +88,7 @@ class Relay:
         finally:
             response.release()
 
-    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
         sent = {name: value for name, value in headers.items() if name not in _HOP and name != "accept-encoding"}
         shown = presented_key(headers)
         if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from weir_router.call.ask import Ask
@@ -13,9 +13,10 @@ from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, 
 from weir_router.call.providers.errors_anthropic import TABLE
 from weir_router.call.providers.fit import fit
 from weir_router.call.providers.frame import Frame
-from weir_router.call.providers.outgoing import body_of, count
+from weir_router.call.providers.outgoing import HEADERS_KEPT, body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, encode
 from weir_router.call.providers.sse import only
+from weir_router.call.transport.base import Kept
 from weir_router.contract import Backend, Dialect
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
@@ -45,15 +46,17 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
         fields["messages"] = messages
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
-    headers = {
-        "content-type": "application/json",
-        "anthropic-version": DEFAULT_VERSION,
-        **(ask.headers if same else {}),
-    }
-    if credential is not None:
-        headers["x-api-key"] = credential
+    headers = _headers(credential, tuple(ask.headers.items()) if same else ())
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
     return Outgoing(PATH, headers, body_of(fields), added.intersection(fields))
+
+
+@lru_cache(HEADERS_KEPT)  # see `openai`
+def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> Kept:
+    headers = {"content-type": "application/json", "anthropic-version": DEFAULT_VERSION, **dict(passed_on)}
+    if credential is not None:
+        headers["x-api-key"] = credential
+    return Kept(headers)
 
 
 def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:

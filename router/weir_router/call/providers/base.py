@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import IntFlag
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from weir_router.call.ask import Ask
 from weir_router.call.providers.frame import Frame
 from weir_router.contract import Backend
@@ -18,7 +20,7 @@ from weir_router.errors import AttemptFailed
 from weir_router.record.events import Usage
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True):
     """An upstream request, but for its credential headers' values in any log."""
 
     path: str  # below the backend's base URL

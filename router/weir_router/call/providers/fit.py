@@ -18,8 +18,6 @@ from weir_router.contract import Backend
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 """Fields that bound the answer; the dialects share the first."""
 
-_OUTPUT_LIMITS = frozenset(OUTPUT_LIMITS)
-
 PROMPT_MARGIN = 4 / 3
 """On the estimate, which may be a quarter too low: a count too high only shortens the longest answers, one too low is a
 refusal."""
@@ -37,7 +35,7 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt) -> None:
             fields.setdefault(demanded, value)
     for name in parameters.drop:
         fields.pop(name, None)
-    if _OUTPUT_LIMITS.isdisjoint(fields):
+    if "max_tokens" not in fields and "max_completion_tokens" not in fields:
         return
     limit = _output_limit(backend, prompt)
     if limit is not None:

@@ -6,7 +6,7 @@ Satisfies `base.Provider`; used by `call.attempt`. No I/O, and nothing of failov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from weir_router.call.ask import Ask
@@ -16,9 +16,10 @@ from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, 
 from weir_router.call.providers.errors_openai import TABLE
 from weir_router.call.providers.fit import fit
 from weir_router.call.providers.frame import Frame
-from weir_router.call.providers.outgoing import body_of, count
+from weir_router.call.providers.outgoing import HEADERS_KEPT, body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay, encode
 from weir_router.call.providers.sse import is_text, only
+from weir_router.call.transport.base import Kept
 from weir_router.contract import Backend, Dialect
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
@@ -60,10 +61,16 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
         fields.pop("stream_options", None)  # refused without a stream
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
-    headers = {"content-type": "application/json", **(ask.headers if same else {})}
+    headers = _headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
+    return Outgoing(PATH, headers, body_of(fields), frozenset(added.intersection(fields)) if added else _NOTHING)
+
+
+@lru_cache(HEADERS_KEPT)  # all requests with a credential have the same, but for what callers' own headers add
+def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> Kept:
+    headers = {"content-type": "application/json", **dict(passed_on)}
     if credential is not None:
         headers["authorization"] = f"Bearer {credential}"
-    return Outgoing(PATH, headers, body_of(fields), frozenset(added.intersection(fields)) if added else _NOTHING)
+    return Kept(headers)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> set[str]:
@@ -223,7 +230,7 @@ def _counted(usage: dict[str, Any]) -> Usage:
         cached, write = count(prompt_details, "cached_tokens"), count(prompt_details, "cache_write_tokens")
     if not cached and "prompt_cache_hit_tokens" in usage:
         cached = count(usage, "prompt_cache_hit_tokens")
-    return Usage(input=given, cached_input=cached, cache_write=write, output=output, reasoning=reasoning)
+    return Usage(given, cached, write, output, reasoning)
 
 
 def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:

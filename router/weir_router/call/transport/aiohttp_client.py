@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import ssl
-from collections.abc import Mapping
 
 import aiohttp
 from yarl import URL
@@ -52,7 +51,9 @@ class _AiohttpResponse(Pulled):
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
+        self.headers: dict[str, str] = {}
+        for name, value in response.headers.items():
+            self.headers.setdefault(name.lower(), value)
 
     async def read(self) -> bytes:
         try:

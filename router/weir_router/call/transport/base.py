@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -29,6 +29,16 @@ OWN_HEADERS = {"user-agent": f"weir/{__version__}", "accept": "*/*", "accept-enc
 """Sent with every request, unless the request says otherwise."""
 
 
+class Kept(dict[str, str]):
+    """Headers that many requests have; nobody changes them. What they are as `lines` is made once."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__(headers)
+        self.lines: bytes | None = None  # as a transport sends them
+
+
 Receive = Callable[[bytes], bool]
 """Takes a part of a body as it came, empty at the end; says whether it wants more."""
 
@@ -39,8 +49,8 @@ class Response(Protocol):
     status: int
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """To be asked for in lower case; the first value where a name comes several times."""
+    def headers(self) -> dict[str, str]:
+        """Names in lower case; the first value where a name comes several times."""
 
     async def read(self) -> bytes:
         """The next bytes as they come; empty at the end. Raises `AttemptFailed` when the connection breaks."""

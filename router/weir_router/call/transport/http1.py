@@ -99,13 +99,10 @@ class Exchange:
         elif waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def change(self) -> None:
-        """Waits until something has."""
-        self._waiter = self._connection.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def change(self) -> asyncio.Future[None]:
+        """Done when something has. No coroutine: that would cost as much again."""
+        self._waiter = waiter = self._connection.loop.create_future()
+        return waiter
 
     async def read(self) -> bytes:
         while not self.parts:
@@ -114,6 +111,9 @@ class Exchange:
             if self.broken is not None:
                 raise self.broken
             await self.change()
+        return self._taken()
+
+    def _taken(self) -> bytes:
         parts, self.parts, self.held = self.parts, [], 0
         self._connection.drained()
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -160,7 +160,7 @@ class Exchange:
 
     async def read_all(self) -> bytes:
         if self.complete and self.held <= base.MAX_WHOLE_ANSWER:  # a short answer: it came with its headers
-            return await self.read()
+            return self._taken()
         return await read_whole(self)
 
     def ended(self) -> bool:
@@ -186,6 +186,7 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()  # remembered: asking for it makes a system call
         self.lost: asyncio.Future[None] = self.loop.create_future()
         self.opened_at = 0.0  # of the loop's time
+        self.asked_at = 0.0
         self.idle_since = 0.0
         self.stale = False  # it was closed under a request that was most likely never read
         self._free = free
@@ -208,7 +209,7 @@ class Connection(asyncio.Protocol):
         self._heard = self._sent = self._reusable = False
         self._head_bytes = self._head_count = self._apart_from_body = 0
         exchange = self._exchange = Exchange(self)
-        started = self.loop.time()
+        started = self.asked_at = self.loop.time()
         try:
             if len(body) <= IN_PARTS:
                 self._transport.write(b"".join((head, body)))

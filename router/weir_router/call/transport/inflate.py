@@ -6,7 +6,6 @@ Only what zlib reads; any other encoding stays as it is, and whoever reads it fi
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 
 from weir_router.call.transport.base import READ_BUFFER, Pulled, Response, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
@@ -22,7 +21,7 @@ class Inflated(Pulled):
 
     def __init__(self, response: Response) -> None:
         self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
+        self.headers = response.headers
         self._response = response
         self._inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
 

@@ -24,7 +24,7 @@ from aiohappyeyeballs import start_connection
 from yarl import URL
 
 from weir_router import header
-from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
+from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Kept, Response, failed, unsendable
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import ENCODINGS, Inflated
 from weir_router.call.transport.names import Names
@@ -47,9 +47,6 @@ DEAD_AFTER = 2.0
 a NAT or a balancer that has forgotten one has forgotten all of its age. They only cost a new handshake.
 """
 
-HEADS = 128
-"""Heads of requests that are kept: more than most configs have backends; with callers' longest headers 8 MiB."""
-
 URLS = 1024
 """URLs of which the parsed form is kept: far more than a config has; bounds memory over many configs."""
 
@@ -66,7 +63,7 @@ class Target(NamedTuple):
     """A URL, parsed."""
 
     origin: Origin
-    start: str  # of the request: its line and host header
+    start: bytes  # of the request: its line and host header
 
 
 @lru_cache(URLS)
@@ -76,23 +73,26 @@ def parsed(url: str) -> Target:
     host, port = it.raw_host, it.port
     if it.scheme not in ("http", "https") or not host or port is None:
         raise ValueError("not an http or https URL")
-    start = f"POST {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n"
+    start = f"POST {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n".encode()
     return Target(Origin(it.scheme == "https", host.rstrip("."), port), start)
 
 
 def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
     """A request's head. Raises `ValueError` for a header that would break out of its line."""
-    return b"%b%d\r\n\r\n" % (_rendered(target.start, tuple(headers.items())), length)
+    return b"%b%bcontent-length: %d\r\n\r\n" % (target.start, _lines(headers), length)
 
 
-@lru_cache(HEADS)  # all requests to a backend have the same, but for what a caller's own headers add
-def _rendered(start: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """A request's head up to its length."""
-    lines = header.lines({**OWN_HEADERS, **dict(headers)})
+def _lines(headers: dict[str, str]) -> bytes:
+    kept = headers if isinstance(headers, Kept) else None
+    if kept is not None and kept.lines is not None:
+        return kept.lines
+    lines = header.lines({**OWN_HEADERS, **headers})
     if lines is None:
         raise ValueError("a header holds a line break")
-    # A caller's header that is no UTF-8 goes on as the bytes that it came as.
-    return f"{start}{lines}content-length: ".encode(errors="surrogateescape")
+    sent = lines.encode(errors="surrogateescape")  # a caller's header that is no UTF-8 goes on as it came
+    if kept is not None:
+        kept.lines = sent
+    return sent
 
 
 class Http1Transport:
@@ -100,6 +100,7 @@ class Http1Transport:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._idle: dict[Origin, deque[Connection]] = {}  # ascending by when they were used
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -115,14 +116,13 @@ class Http1Transport:
             raise unsendable(error) from None
         connection = self._take(target.origin)
         if connection is not None:
-            sent = self._loop.time()
             try:
                 return _readable(await connection.exchange(head, body))
             except AttemptFailed:
                 if not connection.stale:
                     raise
             except asyncio.CancelledError:
-                if self._loop.time() - sent >= DEAD_AFTER:
+                if self._time() - connection.asked_at >= DEAD_AFTER:
                     self._distrust(target.origin)
                 raise
         connection = await self._connect(target.origin, connect_timeout)
@@ -139,7 +139,7 @@ class Http1Transport:
 
     def _take(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
-        oldest = self._loop.time() - KEEP_ALIVE
+        oldest = self._time() - KEEP_ALIVE
         while idle:
             connection = idle.pop()
             if connection.idle_since >= oldest and not connection.closed():
@@ -197,7 +197,7 @@ class Http1Transport:
         return await asyncio.shield(self._tls)  # others wait for it too
 
     def _free(self, origin: Origin, connection: Connection) -> None:
-        now = connection.idle_since = self._loop.time()
+        now = connection.idle_since = self._time()
         if now - connection.opened_at >= MAX_AGE:
             connection.abort()
             return
@@ -228,5 +228,5 @@ def _trusting() -> ssl.SSLContext:
 
 
 def _readable(response: Response) -> Response:
-    compressed = response.headers.get("content-encoding", "").lower() in ENCODINGS
-    return Inflated(response) if compressed else response
+    coding = response.headers.get("content-encoding")
+    return response if coding is None or coding.lower() not in ENCODINGS else Inflated(response)
