@@ -107,8 +107,22 @@ class Attempt:
     async def start(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
         """Runs to the commit point. `as_asked`: add nothing to the caller's request. Raises `AttemptFailed`."""
         self._credential = credential
+        backend = self.candidate.backend
         try:
-            await self._send(credential, streamed=streamed, as_asked=as_asked)
+            outgoing = self._provider.prepare(self._ask, backend, credential, stream=streamed, as_asked=as_asked)
+            url = backend.base_url + outgoing.path
+            post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
+            self._response = response = await self._watchdog.waits_for(post)
+            headers = response.headers
+            self.headers = {name: headers[name] for name in PASSED_HEADERS if name in headers}
+            if response.status == 200 and headers.get("content-type", "").startswith("text/event-stream"):
+                await self._open_stream()
+                return
+            rest = response.read_all()
+            body = await (rest if response.ended() else self._watchdog.waits_for(rest))
+            if response.status != 200:
+                raise self._provider.failure(response.status, headers, body, outgoing.added)
+            self._take_whole(body)
         except AttemptFailed as failure:
             self._end(failure)
             raise
@@ -165,26 +179,7 @@ class Attempt:
             self.ttft,
         )
 
-    async def _send(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
-        backend = self.candidate.backend
-        outgoing = self._provider.prepare(self._ask, backend, credential, stream=streamed, as_asked=as_asked)
-        post = self._transport.post(
-            backend.base_url + outgoing.path, outgoing.headers, outgoing.body, self._clocks.connect
-        )
-        self._response = response = await self._watchdog.waits_for(post)
-        headers = response.headers
-        self.headers = {name: headers[name] for name in PASSED_HEADERS if name in headers}
-        if response.status != 200:
-            body = await self._watchdog.waits_for(response.read_all())
-            raise self._provider.failure(response.status, headers, body, outgoing.added)
-        if headers.get("content-type", "").startswith("text/event-stream"):
-            await self._open_stream()
-        else:
-            await self._take_whole(response)
-
-    async def _take_whole(self, response: Response) -> None:
-        rest = response.read_all()
-        raw = await (rest if response.ended() else self._watchdog.waits_for(rest))
+    def _take_whole(self, raw: bytes) -> None:
         self.usage = self._provider.skim_whole(self._ask, raw)
         self.body = self._read_whole(raw) if self.usage is None else raw
         self._succeed()

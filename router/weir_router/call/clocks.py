@@ -39,6 +39,7 @@ PUT_OFF = 5.0
 while the router did not run has not been read yet, and would be called silence.
 """
 
+_COARSE_STEPS = round(COARSE / FINE)
 _BUSY_CHECK = 0.05  # seconds until a clock that ran out while nobody waited is looked at again
 
 _MESSAGES = {
@@ -55,7 +56,7 @@ class Timers:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None  # the running one, once somebody has joined
-        self._due: dict[float, set[Watchdog]] = {}  # by the loop's time
+        self._due: dict[int, set[Watchdog]] = {}  # by the loop's time, in steps of `FINE`
         self._time: Callable[[], float] = lambda: 0.0
 
     def join(self, dog: Watchdog, seconds: float) -> set[Watchdog]:
@@ -63,23 +64,23 @@ class Timers:
         if self.loop is None:
             self.loop = asyncio.get_running_loop()
             self._time = self.loop.time
-        step = FINE if seconds < FINE_BELOW else COARSE
-        at = (int((self._time() + seconds) / step) + 1) * step
+        steps = 1 if seconds < FINE_BELOW else _COARSE_STEPS
+        at = (int((self._time() + seconds) / (FINE * steps)) + 1) * steps
         due = self._due.get(at)
         if due is None:
             due = self._due[at] = set()
-            self.loop.call_at(at, self._on_time, at)
+            self.loop.call_at(at * FINE, self._on_time, at)
         due.add(dog)
         return due
 
-    def _on_time(self, at: float) -> None:
-        late = self._time() - at
+    def _on_time(self, at: int) -> None:
+        late = self._time() - at * FINE
         if late > LATE and self.loop is not None:
             self.loop.call_later(min(late, PUT_OFF), self._look, at)
         else:
             self._look(at)
 
-    def _look(self, at: float) -> None:
+    def _look(self, at: int) -> None:
         due = self._due[at]
         try:
             while due:  # one by one: a look may end other attempts, whose watchdogs then leave
@@ -190,7 +191,8 @@ class Watchdog:
             raise AttemptFailed(self._expired, _MESSAGES[self._expired].format(self._bound(self._expired))) from None
         finally:
             self._task = None
-            self._left_at = self._clock.monotonic()
+            if self._content_at is not None:
+                self._left_at = self._clock.monotonic()
 
     def hold(self, held: bool) -> None:
         """The caller reads too slowly, and the upstream is not read from: its clocks stand still until it is again."""
