@@ -111,8 +111,8 @@ class _Model:
         if record.usage is not None:
             self._tokens = self._tokens or (self._of_kind("input"), self._of_kind("output"))
             prompt, answer = self._tokens
-            prompt.observe(record.usage.input)
-            answer.observe(record.usage.output)
+            prompt.observe(float(record.usage.input))
+            answer.observe(float(record.usage.output))
 
     def _of_kind(self, kind: str) -> Distribution:
         return self._metrics.otel_tokens["chat", self._name, kind]
@@ -125,13 +125,15 @@ class _Spent:
         self._family, self._policy = family, policy
         self._dollars = 0.0
         self._successes = 0
+        self._shown: Number | None = None
 
     def add(self, dollars: float, success: bool) -> None:
         """Counts one request; what failures cost counts too."""
         self._dollars += dollars
         self._successes += success
         if self._successes:
-            self._family[self._policy,].value = self._dollars / self._successes
+            self._shown = self._shown or self._family[self._policy,]
+            self._shown.value = self._dollars / self._successes
 
 
 class Metrics:

@@ -45,7 +45,8 @@ class Distribution:
             if value <= bound:
                 break
             bucket += 1
-        self.counts[bucket] += 1
+        counts = self.counts
+        counts[bucket] = counts[bucket] + 1  # compiled, `+=` on an item goes by way of the interpreter
         self.sum += value
 
 
@@ -126,7 +127,7 @@ class Histograms(Family[Distribution]):
     def __init__(
         self, name: str, text: str, labels: Labels, bounds: tuple[float, ...], registry: CollectorRegistry
     ) -> None:
-        self._bounds = bounds
+        self._bounds = tuple(map(float, bounds))  # compiled, to compare with an int would cost ten times as much
         super().__init__(name, text, labels, registry)
 
     def _new(self) -> Distribution:
