@@ -44,9 +44,13 @@ class Permit:
 
     def release(self) -> None:
         """Ends the request's share of every in-flight count. Calling it again changes nothing."""
-        for count in self._counts:
-            count.in_flight -= 1
-        self._counts = []
+        if self._counts:
+            for count in self._counts:
+                count.in_flight -= 1
+            self._counts = []
+
+
+_FREE = Permit([])  # for all who are under no limit
 
 
 class Limiter:
@@ -63,10 +67,12 @@ class Limiter:
 
     def take(self, limits: Sequence[Limit]) -> Permit:
         """Takes one request from every limit, or from none. Raises `RateLimited`, which names the limit."""
+        if not limits and not self._counts:
+            return _FREE
         now = self._clock.monotonic()
         self._sweep(now)
         if not limits:
-            return Permit([])
+            return _FREE
         # One count per key, also where a policy and a grant name the same one.
         taken = [(limit, self._count(limit, now)) for limit in {limit.key: limit for limit in limits}.values()]
         for limit, count in taken:

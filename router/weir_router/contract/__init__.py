@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
+from functools import cached_property
 
 import msgspec
 
@@ -303,7 +304,7 @@ class Override(_Wire, frozen=True):
     until: float  # seconds since the epoch
 
 
-class Policy(_Wire, frozen=True):
+class Policy(_Wire, frozen=True, dict=True):  # a dict for what is computed once
     """A compiled RoutingPolicy. Not `ready`: its callers get 503 policy_not_ready with `not_ready`."""
 
     namespace: str
@@ -323,7 +324,7 @@ class Policy(_Wire, frozen=True):
     max_request_bytes: int | None = None
     prompt_logging: PromptLogging = PromptLogging.METADATA
 
-    @property
+    @cached_property
     def key(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"

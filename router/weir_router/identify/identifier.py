@@ -9,7 +9,6 @@ of the SDKs say nothing about a caller.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 from weir_router.clock import Clock
 from weir_router.contract import CallerKind, CompiledConfig, Secrets
@@ -49,7 +48,12 @@ class Identifier:
             self._verifier = TokenVerifier(trust) if trust is not None else None
             self._known.clear()
 
-    async def identify(self, headers: Mapping[str, str]) -> Caller:
+    def remembered(self, headers: dict[str, str]) -> Caller | None:
+        """The caller, where a look is enough: by a key that is known, or anonymous. None: `identify` has to say."""
+        key = presented_key(headers)
+        return self._anonymous if key is None else self._owners.get(key)
+
+    async def identify(self, headers: dict[str, str]) -> Caller:
         """The caller behind `headers` (lower-case names).
 
         Raises `Unauthenticated` for a key or token that is not good, and for none where anonymous callers are not

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 from weir_router.contract import CallerKind, Secrets
 from weir_router.errors import Unauthenticated
@@ -21,14 +20,15 @@ def fingerprint(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def presented_key(headers: Mapping[str, str]) -> str | None:
+def presented_key(headers: dict[str, str]) -> str | None:
     """The key or token that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in either header.
 
     Anthropic's SDK sends both when its environment holds a key beside the token: then Weir's own key counts, then a
     token, and a provider's key last.
     """
     authorization = headers.get("authorization", "")
-    bearer = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else ""
+    is_bearer = authorization.startswith("Bearer ") or authorization[: len(_BEARER)].lower() == _BEARER
+    bearer = authorization[len(_BEARER) :].strip() if is_bearer else ""
     own = headers.get("x-api-key", "")
     if not bearer or not own:
         return bearer or own or None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from functools import lru_cache
 
 from weir_router.contract import Dialect
 from weir_router.errors import WeirError
@@ -27,6 +26,12 @@ REQUEST_ID = {Dialect.OPENAI: "x-request-id", Dialect.ANTHROPIC: "request-id"}
 """Where each SDK looks for the id that it shows in answers and exceptions; an upstream's own id goes first."""
 
 
+Place = tuple[str | None, str | None, str | None, str | None, str | None, int]
+_PLACE = ("x-weir-policy", "x-weir-route", "x-weir-tier", "x-weir-backend", "x-weir-complexity", "x-weir-attempts")
+MAX_PLACES = 1_000
+"""Ways through a config whose header lines are kept, for all requests that take them: none has more."""
+
+_places: dict[Place, bytes] = {}
 _random_bits = random.Random().getrandbits
 
 
@@ -45,28 +50,17 @@ def way(record: RequestRecord, own: dict[str, str]) -> bytes:
     own["x-weir-request-id"] = record.id
     if record.reason:
         own["x-weir-reason"] = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
-    attempts = len(record.attempts)
-    return fields(own) + _place(record.policy, record.route, record.tier, record.backend, record.complexity, attempts)
+    place = record.policy, record.route, record.tier, record.backend, record.complexity, len(record.attempts)
+    return fields(own) + (_places.get(place) or _lines_of(place))
 
 
-@lru_cache(1_000)  # a config has no more: all requests that take the same way share these lines
-def _place(
-    policy: str | None,
-    route: str | None,
-    tier: str | None,
-    backend: str | None,
-    complexity: str | None,
-    attempts: int,
-) -> bytes:
-    pairs = (
-        ("x-weir-policy", policy),
-        ("x-weir-route", route),
-        ("x-weir-tier", tier),
-        ("x-weir-backend", backend),
-        ("x-weir-complexity", complexity),
-        ("x-weir-attempts", str(attempts) if attempts else None),
-    )
-    return fields({name: value for name, value in pairs if value})
+def _lines_of(place: Place) -> bytes:
+    values = (*place[:-1], str(place[-1]) if place[-1] else None)
+    lines = fields({name: value for name, value in zip(_PLACE, values, strict=True) if value})
+    if len(_places) >= MAX_PLACES:
+        _places.clear()
+    _places[place] = lines
+    return lines
 
 
 def json_answer(status: int, body: bytes, lines: bytes = b"") -> Answer:

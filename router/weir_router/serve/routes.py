@@ -19,31 +19,32 @@ class Routes:
 
     def __init__(self, handlers: Mapping[tuple[str, str], Handler], explain: Explain) -> None:
         self._explain = explain
-        self._exact = {key: handler for key, handler in handlers.items() if not key[1].endswith("/*")}
+        self._exact: dict[str, dict[str, Handler]] = {}  # by path, then by method
         self._below = [(m, path[:-1], handler) for (m, path), handler in handlers.items() if path.endswith("/*")]
-        self._paths = {path for _, path in self._exact}
+        for (method, path), handler in handlers.items():
+            if not path.endswith("/*"):
+                self._exact.setdefault(path, {})[method] = handler
 
     def find(self, method: str, path: str) -> Handler | None:
         """The handler; None: there is none. HEAD is a GET whose body is left out."""
         wanted = "GET" if method == "HEAD" else method
-        return self._exact.get((wanted, path)) or next(
-            (
-                handler
-                for m, start, handler in self._below
-                if m == wanted and len(path) > len(start) and path.startswith(start)
-            ),
-            None,
-        )
+        at = self._exact.get(path)
+        if at is not None and wanted in at:
+            return at[wanted]
+        for m, start, handler in self._below:
+            if m == wanted and len(path) > len(start) and path.startswith(start):
+                return handler
+        return None
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, Answer | None]:
-        handler = self._exact.get((request.method, request.path)) or self.find(request.method, request.path)
+        handler = self.find(request.method, request.path)
         return self._nowhere(request) if handler is None else handler(request)
 
     async def _nowhere(self, request: Request) -> Answer:
         return self._explain(request, 405 if self._known(request.path) else 404)
 
     def _known(self, path: str) -> bool:
-        return path in self._paths or any(path.startswith(start) for _, start, _ in self._below)
+        return path in self._exact or any(path.startswith(start) for _, start, _ in self._below)
 
 
 def unknown_to_callers(request: Request, status: int) -> Answer:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
-from functools import partial
 from urllib.parse import unquote
 
 import msgspec
@@ -153,7 +151,7 @@ class Gateway:
 
     async def _complete(self, visit: Visit) -> Answer | None:
         headers, record = visit.request.headers, visit.record
-        caller = await self._identify(headers)
+        caller = self._known(headers) or await self._identify(headers)
         record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
         record.caller_pod = caller.pod
         body = _body(visit.request)
@@ -193,7 +191,11 @@ class Gateway:
         finally:
             self._recorder.account(record, attempts, baseline)
 
-    async def _identify(self, headers: Mapping[str, str]) -> Caller:
+    def _known(self, headers: dict[str, str]) -> Caller | None:
+        """The caller as nearly always, without a coroutine; None: `_identify` has to say."""
+        return None if self._store.config is None else self._identifier.remembered(headers)
+
+    async def _identify(self, headers: dict[str, str]) -> Caller:
         if self._store.config is None:
             raise NotConfigured("This router has no config yet; it is waiting for the operator.", retry_after=2.0)
         return await self._identifier.identify(headers)
@@ -217,7 +219,7 @@ class Gateway:
         return policy
 
     def _journey(
-        self, ask: Ask, policy: Policy, caller: Caller, headers: Mapping[str, str], record: RequestRecord, size: int
+        self, ask: Ask, policy: Policy, caller: Caller, headers: dict[str, str], record: RequestRecord, size: int
     ) -> Journey:
         classification = classify(ask.prompt)
         features = classification.features
@@ -236,8 +238,8 @@ class Gateway:
             feature=feature,
             unable=cannot_serve(ask, untranslatable),
         )
-        choose_now = partial(self._choose, policy, config.tiers, request)
-        choice = choose_now()
+        choosing = _Choosing(self, policy, config.tiers, request)
+        choice = choosing()
         record.complexity, record.reason = complexity, reason
         record.probability = int(classification.probability * 1000 + 0.5) / 1000  # `round` goes by way of a text
         record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
@@ -247,25 +249,29 @@ class Gateway:
             record.features = features
         if policy.prompt_logging is _FULL:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
-        return Journey(
-            self._tools,
-            ask,
-            choice,
-            policy,
-            self._store.secrets,
-            features.tokens,
-            self._as_asked,
-            size,
-            choose_now,
-        )
+        secrets, tokens = self._store.secrets, features.tokens
+        return Journey(self._tools, ask, choice, policy, secrets, tokens, self._as_asked, size, choosing)
 
-    def _choose(self, policy: Policy, tiers: Mapping[str, Tier], request: RouteRequest) -> Choice:
+    def choose(self, policy: Policy, tiers: dict[str, Tier], request: RouteRequest) -> Choice:
+        """As things are now."""
         now, wall = self._clock.monotonic(), self._clock.wall()
         return choose(policy, tiers, request, self._board.view(), now, wall, self._rng)
 
     def _baseline(self, policy: Policy) -> Tier | None:
         config = self._store.config
         return config.tiers.get(policy.baseline.tier) if config is not None and policy.baseline is not None else None
+
+
+class _Choosing:
+    """One request's choice, which may be made anew. A `partial` would cost four times as much."""
+
+    __slots__ = ("_gateway", "_policy", "_request", "_tiers")
+
+    def __init__(self, gateway: Gateway, policy: Policy, tiers: dict[str, Tier], request: RouteRequest) -> None:
+        self._gateway, self._policy, self._tiers, self._request = gateway, policy, tiers, request
+
+    def __call__(self) -> Choice:
+        return self._gateway.choose(self._policy, self._tiers, self._request)
 
 
 async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes) -> None:
@@ -337,7 +343,7 @@ def _bug(bug: Exception, record: RequestRecord) -> InternalError:
     )
 
 
-def _feature(headers: Mapping[str, str]) -> str | None:
+def _feature(headers: dict[str, str]) -> str | None:
     """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
     claim = headers.get("x-weir-feature")
     return claim[:MAX_FEATURE_LENGTH].encode("utf-8", "replace").decode() or None if claim else None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from weir_router.call.ask import Ask
 from weir_router.contract import Dialect
 from weir_router.serve.dialects import anthropic, openai
 
 
-def read(dialect: Dialect, body: bytes, headers: Mapping[str, str]) -> Ask:
-    """Understands a request. `headers` is case-insensitive or in lower case. Raises `errors.BadRequest`."""
+def read(dialect: Dialect, body: bytes, headers: dict[str, str]) -> Ask:
+    """Understands a request. `headers` has its names in lower case. Raises `errors.BadRequest`."""
     return openai.read(body, headers) if dialect is Dialect.OPENAI else anthropic.read(body, headers)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from weir_router.call.ask import Ask
@@ -14,7 +13,7 @@ PASSED_HEADERS = ("anthropic-version", "anthropic-beta", "x-request-id")
 """Same-dialect extras that change or trace the answer. Never credentials."""
 
 
-def read(body: bytes, headers: Mapping[str, str]) -> Ask:
+def read(body: bytes, headers: dict[str, str]) -> Ask:
     """Understands `POST /v1/messages`. Unknown fields, roles and blocks are kept. Raises `errors.BadRequest`."""
     fields, raw = read_body.parse(body)
     model = read_body.model(fields)

@@ -6,7 +6,6 @@ says what is wrong, where, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -159,6 +158,6 @@ def parts(content: object, where: str) -> list[dict[str, Any]]:
     return content
 
 
-def passed_on(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+def passed_on(headers: dict[str, str], names: tuple[str, ...]) -> dict[str, str]:
     """The caller's headers that an upstream of the same dialect should see."""
-    return {name: value for name in names if (value := headers.get(name)) is not None}
+    return {name: headers[name] for name in names if name in headers}

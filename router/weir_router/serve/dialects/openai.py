@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from weir_router.call.ask import Ask
@@ -16,11 +15,10 @@ PASSED_HEADERS = ("openai-organization", "openai-project", "openai-beta", "x-req
 attempts would repeat with another body."""
 
 _ROLES = {"developer": "system", "function": "tool"}
-_UNSTREAMABLE = frozenset({"n", "logprobs", "top_logprobs", "audio"})
 _NOT_DEMANDING = frozenset({None, "none", "minimal"})
 
 
-def read(body: bytes, headers: Mapping[str, str]) -> Ask:
+def read(body: bytes, headers: dict[str, str]) -> Ask:
     """Understands `POST /v1/chat/completions`. Unknown fields and roles are kept. Raises `errors.BadRequest`."""
     fields, raw = read_body.parse(body)
     model = read_body.model(fields)
@@ -42,17 +40,10 @@ def read(body: bytes, headers: Mapping[str, str]) -> Ask:
         max_output=_max_output(fields),
         extra=extra_chars(raw, "tools", "functions", "response_format"),
     )
-    return Ask(
-        dialect=Dialect.OPENAI,
-        model=model,
-        stream=stream,
-        body=fields,
-        raw=raw,
-        prompt=prompt,
-        include_usage=not stream or options.get("include_usage") is True,
-        streamable=not audio_out and _streamable(fields),
-        headers=read_body.passed_on(headers, PASSED_HEADERS),
-    )
+    include_usage = not stream or options.get("include_usage") is True
+    streamable = not audio_out and _streamable(fields)
+    passed_on = read_body.passed_on(headers, PASSED_HEADERS)
+    return Ask(Dialect.OPENAI, model, stream, fields, raw, prompt, include_usage, streamable, passed_on)
 
 
 def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
@@ -92,8 +83,8 @@ def _max_output(fields: dict[str, Any]) -> int | None:
 
 def _streamable(fields: dict[str, Any]) -> bool:
     """Whether a plain answer can be put together from a stream without loss; what looks odd goes as asked."""
-    if _UNSTREAMABLE.isdisjoint(fields):
-        return True
+    if "n" not in fields and "logprobs" not in fields and "top_logprobs" not in fields and "audio" not in fields:
+        return True  # nearly always
     one_choice = fields.get("n") in (None, 1)
     return (
         one_choice and not fields.get("logprobs") and fields.get("top_logprobs") is None and fields.get("audio") is None

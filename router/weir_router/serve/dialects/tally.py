@@ -9,6 +9,8 @@ import msgspec
 from weir_router.classify.prompt import Prompt, Turn
 from weir_router.contract import Capability
 
+_NOTHING: frozenset[Capability] = frozenset()
+
 
 class Tally:
     """Filled by one dialect for one request."""
@@ -28,35 +30,39 @@ class Tally:
 
     def prompt(self, *, tools: int, schema: bool, reasoning: bool, max_output: int | None, extra: int) -> Prompt:
         """The whole request as the classifier sees it; `extra`: see `extra_chars`."""
-        needs: set[Capability] = set()
+        needs: list[Capability] = []
         if tools:
-            needs.add(Capability.TOOLS)
+            needs.append(Capability.TOOLS)
         if schema:
-            needs.add(Capability.JSON_SCHEMA)
+            needs.append(Capability.JSON_SCHEMA)
         if self.images:
-            needs.add(Capability.VISION)
+            needs.append(Capability.VISION)
         if self.audio:
-            needs.add(Capability.AUDIO)
+            needs.append(Capability.AUDIO)
         if self.documents:
-            needs.add(Capability.DOCUMENTS)
+            needs.append(Capability.DOCUMENTS)
         if reasoning:
-            needs.add(Capability.REASONING)
+            needs.append(Capability.REASONING)
         return Prompt(
-            turns=tuple(self.turns),
-            tools=tools,
-            tool_results=self.tool_results,
-            images=self.images,
-            documents=self.documents,
-            schema=schema,
-            needs=frozenset(needs),
-            max_output=max_output,
-            extra_chars=extra,
+            tuple(self.turns),
+            tools,
+            self.tool_results,
+            self.images,
+            self.documents,
+            schema,
+            frozenset(needs) if needs else _NOTHING,
+            max_output,
+            extra,
         )
 
 
 def extra_chars(raw: dict[str, msgspec.Raw], *names: str) -> int:
     """Characters of fields that the model reads beside the messages: tools, and the answer's schema."""
-    return sum([len(memoryview(raw[name])) for name in names if name in raw])
+    chars = 0
+    for name in names:
+        if name in raw:
+            chars += len(memoryview(raw[name]))
+    return chars
 
 
 def text_of(part: dict[str, Any]) -> str | None:

@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from email.utils import formatdate
 from typing import Any, Protocol
 
 from weir_router import header
+from weir_router.clock import Clock
+
+
+class Common:
+    """Header lines that every answer bears, made once a second. Not which Python and which library this is."""
+
+    __slots__ = ("_clock", "_lines", "_second")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lines = b""
+        self._second = 0
+
+    def lines(self) -> bytes:
+        """As they are now."""
+        now = int(self._clock.wall())
+        if now != self._second:
+            self._second = now
+            self._lines = f"server: weir\r\ndate: {formatdate(now, usegmt=True)}\r\n".encode()
+        return self._lines
 
 
 class Answer:

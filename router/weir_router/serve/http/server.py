@@ -10,13 +10,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import partial
 from typing import Any
 
 from weir_router.clock import Clock
 from weir_router.serve.http.connection import Connection
-from weir_router.serve.http.message import Answer, Handler
+from weir_router.serve.http.message import Answer, Common, Handler
 
 BACKLOG = 1024
 """Connections that the kernel holds until they are accepted: a burst of callers is not refused."""
@@ -29,8 +28,8 @@ class Server:
     """One listening address. `handler` answers; `refusal` makes, from why it is none, the answer to what is no HTTP."""
 
     __slots__ = (
-        "_all_closed", "_clock", "_common", "_connections", "_look", "_second", "_server", "draining", "handle",
-        "max_body", "refusal", "start", "time", "turn",
+        "_all_closed", "_connections", "_look", "_server", "common", "draining", "handle", "max_body", "refusal",
+        "start", "time", "turn",
     )  # fmt: skip
 
     def __init__(self, handler: Handler, refusal: Callable[[str], Answer], clock: Clock, *, max_body: int) -> None:
@@ -38,11 +37,9 @@ class Server:
         self.refusal = refusal
         self.max_body = max_body
         self.draining = False
-        self._clock = clock
+        self.common = Common(clock)
         self._connections: set[Connection] = set()
         self._all_closed = asyncio.Event()
-        self._second = 0
-        self._common = b""
 
     async def listen(self, host: str, port: int, listener: socket.socket | None = None) -> str:
         """Opens the port; 0: any. Or serves at `listener`, which is open already, and which is closed with the server.
@@ -77,14 +74,6 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._all_closed.wait()
-
-    def common(self) -> bytes:
-        """Header lines that every answer bears; made once a second. Not which Python and which library this is."""
-        now = int(self._clock.wall())
-        if now != self._second:
-            self._second = now
-            self._common = f"server: weir\r\ndate: {formatdate(now, usegmt=True)}\r\n".encode()
-        return self._common
 
     def opened(self, connection: Connection) -> None:
         """A connection can be written to."""
