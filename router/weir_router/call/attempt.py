@@ -19,6 +19,7 @@ from weir_router.call.ask import Ask
 from weir_router.call.clocks import Clocks, Timers, Watchdog
 from weir_router.call.providers import provider_for
 from weir_router.call.providers.base import Event, Signal
+from weir_router.call.providers.relay import Relay
 from weir_router.call.providers.sse import Splitter, decode, is_done, loads
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.choose.choose import Candidate
@@ -72,7 +73,7 @@ class Attempt:
     ) -> None:
         # First and together, and no objects of their own, what each chunk needs: it finds them in no cache.
         self._received = 0  # bytes of a stream
-        self._framed = 0  # contents that no reader has seen
+        self._unread = 0  # contents that the reader has not counted
         self.done = False
         self._between = True  # events: the next byte begins one
         self._has_content = False
@@ -200,11 +201,12 @@ class Attempt:
         self._reader = self._provider.reader()
         self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
+        self._relay = self._renderer if isinstance(self._renderer, Relay) else None
         head: list[bytes] = []
 
         def receive(data: bytes) -> bool:
             head.append(self._take(data))
-            committed = self._ask.stream and (self._reader.content_events > 0 or self._reader.stop_reason is not None)
+            committed = self._ask.stream and (self._contents() > 0 or self._reader.stop_reason is not None)
             return not (self.done or committed or self._failure is not None)
 
         await self._flow(receive)
@@ -235,17 +237,25 @@ class Attempt:
         return self._read(data) if passed is None else passed
 
     def _passed(self, part: bytes) -> bytes | None:
-        """What the caller gets for one whole event of content, as nearly every part of a stream is; None: read it."""
+        """What the caller gets for one whole event of a common kind, as nearly every part is; None: read it."""
         passed = self._frame.passed(part)
-        if passed is not None:
-            self._framed += 1
-            self._content()
-            return passed
-        passed = self._renderer.pass_on(part)
-        signal = None if passed is None else self._reader.skim(part, self._frame)
+        if passed is None:
+            return None if self._relay is None else self._skimmed(part, self._relay)
+        self._unread += 1
+        self._content()
+        return passed
+
+    def _skimmed(self, part: bytes, relay: Relay) -> bytes | None:
+        signal = self._reader.skim(part)
+        passed = None if signal is None else relay.pass_on(part, signal)
+        if passed is None:
+            return None
         if signal is _CONTENT:
+            self._unread += 1
             self._content()
-        return None if signal is None else passed
+        elif signal is _DONE:
+            self._succeed()
+        return passed
 
     def _read(self, data: bytes) -> bytes:
         """`_take`, for whatever may come."""
@@ -305,7 +315,7 @@ class Attempt:
 
     def _contents(self) -> int:
         """Of the stream so far."""
-        return self._reader.content_events + self._framed
+        return self._reader.content_events + self._unread
 
     def _succeed(self) -> None:
         if self.usage is None:

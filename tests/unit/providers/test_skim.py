@@ -15,10 +15,12 @@ from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
 from weir_router.record.events import Usage
+from weir_router.serve.dialects.anthropic import read as parse_anthropic
 from weir_router.serve.dialects.openai import read as parse
 
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
 FINISH = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
+USAGE = {"object": "chat.completion.chunk", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
 CHUNK = {"id": "c1", "choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}], "usage": None}
 PADDED = {**CHUNK, "obfuscation": "x7Q"}
 DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}}
@@ -55,69 +57,80 @@ def mutated(draw, base):
 
 
 def same_as_read(provider, part, relay, before=(), skimmed=()):
-    skimming, reading, frame = provider.reader(), provider.reader(), Frame(relay.pass_on)
+    skimming, reading = provider.reader(), provider.reader()
     for payload in before:
         assert skimming.read(payload) == reading.read(payload)
     for earlier in skimmed:
-        assert skimming.skim(earlier, frame) is not None
-        reading.read(sse.decode(*sse.Splitter().feed(earlier)))
-    out = relay.pass_on(part)
-    in_frame = frame.passed(part)
-    if in_frame is not None:
-        assert out in (in_frame, None)
-        out, signal, skimming.content_events = in_frame, Signal.CONTENT, skimming.content_events + 1
-    elif out is None or (signal := skimming.skim(part, frame)) is None:
+        signal = skimming.skim(earlier)
+        assert relay.pass_on(earlier, signal) is not None
+        assert reading.read(sse.decode(*sse.Splitter().feed(earlier))) is signal
+    out = relay.frame().passed(part)
+    signal = Signal.CONTENT if out is not None else skimming.skim(part)
+    out = relay.pass_on(part, signal) if out is None and signal is not None else out
+    if out is None:
         return False
     (event,) = sse.Splitter().feed(part)
     payload = sse.decode(event)
+    contents = reading.content_events
     assert reading.read(payload) is signal
+    assert reading.content_events - contents == (signal is Signal.CONTENT)
     assert relay.feed(event, payload, signal) == out
-    for name in ("content_events", "stop_reason", "usage"):
-        assert getattr(skimming, name) == getattr(reading, name)
+    assert (skimming.stop_reason, skimming.usage) == (reading.stop_reason, reading.usage)
     return True
+
+
+def learned(relay, part):
+    """The frame of a relay through which `part` has gone."""
+    renderer = relay(b"", b"content")
+    renderer.pass_on(part, Signal.CONTENT)
+    return renderer.frame()
+
+
+def streaming_ask(provider):
+    read = {openai: parse, anthropic: parse_anthropic}[provider]
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "stream": True}
+    return read(msgspec.json.encode(body), {})
 
 
 @settings(max_examples=400)
 @given(
-    mutated(ROLE) | mutated(CHUNK) | mutated(FINISH),
-    st.lists(st.sampled_from([ROLE, CHUNK, FINISH])),
+    mutated(ROLE) | mutated(CHUNK) | mutated(FINISH) | mutated(USAGE),
+    st.lists(st.sampled_from([ROLE, CHUNK, FINISH, USAGE])),
     st.sampled_from([Relay, UsageHidingRelay]),
 )
 def test_openai(payload, before, relay):
-    same_as_read(openai, framed(payload), relay(b""), before)
+    same_as_read(openai, framed(payload), relay(b"", b"content"), before)
 
 
 @settings(max_examples=400)
 @given(mutated(DELTA))
 def test_anthropic(payload):
-    same_as_read(anthropic, framed(payload, "content_block_delta"), Relay(b""))
+    same_as_read(anthropic, framed(payload, "content_block_delta"), Relay(b"", b"text"))
 
 
 @settings(max_examples=400)
 @given(st.lists(mutated(CHUNK), max_size=3), st.sampled_from([Relay, UsageHidingRelay]))
 def test_openai_behind_others_of_the_stream(payloads, relay):
     parts = [framed(CHUNK), *map(framed, payloads)]
-    reader, renderer = openai.reader(), relay(b"")
-    reader.read(ROLE)
-    frame = Frame(renderer.pass_on)
-    known = [part for part in parts[:-1] if renderer.pass_on(part) is not None]
-    skimmed = [part for part in known if reader.skim(part, frame) is not None]
-    same_as_read(openai, parts[-1], renderer, [ROLE], skimmed)
+    reader, renderer = openai.reader(), relay(b"", b"content")
+    signals = [(part, reader.skim(part)) for part in parts[:-1]]
+    skimmed = [part for part, it in signals if it is not None and renderer.pass_on(part, it) is not None]
+    same_as_read(openai, parts[-1], relay(b"", b"content"), [ROLE], skimmed)
 
 
 @settings(max_examples=500)
 @given(st.binary(max_size=4), st.integers(0, 140), st.integers(0, 4))
 def test_bytes_changed_anywhere_behind_others_of_the_stream(put, where, gone):
-    for provider, good, before in (
-        (openai, framed(CHUNK), [ROLE]),
-        (openai, framed(PADDED), [ROLE]),
-        (anthropic, framed(DELTA, "content_block_delta"), []),
-        (anthropic, framed(DELTA, "content_block_delta").replace(b"}\n", b"   }\n"), []),
+    for provider, text, good, before in (
+        (openai, b"content", framed(CHUNK), [ROLE]),
+        (openai, b"content", framed(PADDED), [ROLE]),
+        (anthropic, b"text", framed(DELTA, "content_block_delta"), []),
+        (anthropic, b"text", framed(DELTA, "content_block_delta").replace(b"}\n", b"   }\n"), []),
     ):
         part = bytearray(good)
         part[where : where + gone] = put
         try:
-            same_as_read(provider, bytes(part), Relay(b""), before, [good])
+            same_as_read(provider, bytes(part), Relay(b"", text), before, [good])
         except (AttemptFailed, ValueError) as error:
             raise AssertionError(bytes(part)) from error
 
@@ -125,38 +138,47 @@ def test_bytes_changed_anywhere_behind_others_of_the_stream(put, where, gone):
 def test_a_server_that_leaves_out_the_index_has_its_end_read():
     reader = openai.reader()
     reader.read({"choices": [{"delta": {"content": "a"}}]})
-    frame = Frame(Relay(b"").pass_on)
-    assert reader.skim(framed({"choices": [{"delta": {"content": "b"}}]}), frame) is Signal.CONTENT
-    for part in (b"data: [DONE]\n\n", b": ping\n\n"):
-        assert reader.skim(part, frame) is None
-        assert frame.passed(part) is None
-    assert reader.skim(framed({"choices": [{"delta": {}, "finish_reason": "stop"}]}), frame) is Signal.STOP
-    assert (reader.stop_reason, reader.content_events) == ("stop", 2)
+    assert reader.skim(framed({"choices": [{"delta": {"content": "b"}}]})) is Signal.CONTENT
+    assert reader.skim(b": ping\n\n") is None
+    assert reader.skim(framed({"choices": [{"delta": {}, "finish_reason": "stop"}]})) is Signal.STOP
+    assert reader.stop_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("provider", "finish"),
+    [(openai, FINISH), (anthropic, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}})],
+)
+def test_the_dialects_end_of_stream_is_skimmed_where_a_stop_reason_has_come(provider, finish):
+    reader, part = provider.reader(), provider.renderer(streaming_ask(provider), None).end()
+    assert reader.skim(part) is None
+    reader.read(finish)
+    assert reader.skim(part) is Signal.DONE
+    relay = provider.renderer(streaming_ask(provider), None)
+    assert (relay.pass_on(part, Signal.DONE), relay.end()) == (part, b"")
 
 
 @pytest.mark.parametrize("text", ["more", " ", "a {brace}, a data: line", "don't [DONE]", "é 木", "\x7f", r"\n \""])
 def test_a_frame_fits_any_text(text):
-    frame = Frame(Relay(b"").pass_on)
+    frame = Frame()
     frame.learn(framed(CHUNK), b"content")
     part = framed(CHUNK).replace(b"word ", text.encode())
     assert frame.passed(part) == part
 
 
 @pytest.mark.parametrize("padding", ["", "x", "Zk3-_ more of it"])
-@pytest.mark.parametrize("renderer", [Relay(b""), UsageHidingRelay(b"")])
-def test_a_frame_fits_whatever_the_padding(renderer, padding):
-    frame = Frame(renderer.pass_on)
-    frame.learn(framed(PADDED), b"content")
+@pytest.mark.parametrize("relay", [Relay, UsageHidingRelay])
+def test_a_frame_fits_whatever_the_padding(relay, padding):
+    frame, other = learned(relay, framed(PADDED)), relay(b"", b"content")
     part = framed({**CHUNK, "obfuscation": padding}).replace(b"word ", b"more")
-    assert frame.passed(part) == (renderer.pass_on(part) if padding else None)
+    assert frame.passed(part) == (other.pass_on(part, Signal.CONTENT) if padding else None)
     bare = framed(CHUNK)
-    assert frame.passed(bare) == renderer.pass_on(bare)
+    assert frame.passed(bare) == other.pass_on(bare, Signal.CONTENT)
     assert fed(assembled(OpenAIAssembler), framed(PADDED)).passed(part) == (b"" if padding else None)
 
 
 def test_a_frame_fits_however_many_spaces():
     spaced = [framed(DELTA, "content_block_delta").replace(b"}\n", b" " * count + b"}\n") for count in (3, 0, 9)]
-    frame = Frame(Relay(b"").pass_on)
+    frame = Frame()
     frame.learn(spaced[0], b"text")
     assert [frame.passed(part) for part in spaced] == spaced
     assert frame.passed(spaced[0].replace(b" }", b"x}")) is None
@@ -166,30 +188,26 @@ def test_a_frame_fits_however_many_spaces():
 
 @pytest.mark.parametrize("padding", [b'x"', b'"x', b"x\\", b"\n", b'","x":"'])
 def test_a_frame_fits_no_padding_that_says_something(padding):
-    frame = Frame(Relay(b"").pass_on)
+    frame = Frame()
     frame.learn(framed(PADDED), b"content")
     assert frame.passed(framed(PADDED).replace(b"x7Q", padding)) is None
 
 
 @pytest.mark.parametrize("usage", [b',"usage":null', b',"usage":null,"x":{"a":1,"usage":null}', b""])
 def test_a_frame_hides_what_the_renderer_hides(usage):
-    renderer = UsageHidingRelay(b"")
     part = framed({"id": "c1"}).replace(b"}", usage + b',"choices":[{"delta":{"content":"word "}}]' + usage + b"}")
-    frame = Frame(renderer.pass_on)
-    frame.learn(part, b"content")
-    assert frame.passed(part) == renderer.pass_on(part)
+    frame = learned(UsageHidingRelay, part)
+    assert frame.passed(part) == UsageHidingRelay(b"", b"content").pass_on(part, Signal.CONTENT)
 
 
 def test_a_frame_is_not_learned_where_each_part_has_to_be_read():
     part = framed({"choices": [{"delta": {"content": "word "}}], "usage": {"prompt_tokens": 1}})
-    frame = Frame(UsageHidingRelay(b"").pass_on)
-    frame.learn(part, b"content")
-    assert frame.passed(part) is None
+    assert learned(UsageHidingRelay, part).passed(part) is None
 
 
 @pytest.mark.parametrize("text", [b"", b'"', b"\\", b"\n", b"\r", b"\x00", b"\xc3", b"\\ud83d", b'","x":"'])
 def test_a_frame_fits_nothing_that_could_end_the_text(text):
-    frame = Frame(Relay(b"").pass_on)
+    frame = Frame()
     frame.learn(framed(CHUNK), b"content")
     for part in (framed(CHUNK).replace(b"word ", text), framed(CHUNK)[:-1], b"x" + framed(CHUNK)):
         assert frame.passed(part) is None
@@ -210,7 +228,7 @@ def test_a_frame_fits_nothing_that_could_end_the_text(text):
     ],
 )
 def test_a_frame_is_learned_only_where_the_text_can_be_told(part):
-    frame = Frame(Relay(b"").pass_on)
+    frame = Frame()
     frame.learn(part, b"content")
     assert frame.passed(part) is None
 
@@ -281,20 +299,20 @@ def test_bytes_changed_anywhere(put, where):
     part = bytearray(framed(CHUNK))
     part[where : where + len(put)] = put
     try:
-        same_as_read(openai, bytes(part), Relay(b""), [ROLE])
+        same_as_read(openai, bytes(part), Relay(b"", b"content"), [ROLE])
     except (AttemptFailed, ValueError) as error:
         raise AssertionError(bytes(part)) from error
 
 
 @pytest.mark.parametrize("relay", [Relay, UsageHidingRelay])
-@pytest.mark.parametrize("payload", [ROLE, CHUNK, FINISH])
+@pytest.mark.parametrize("payload", [ROLE, CHUNK, FINISH, USAGE])
 @pytest.mark.parametrize("before", [[], [ROLE], [{"choices": [{"index": 1, "delta": {"content": "x"}}]}]])
 def test_what_a_stream_of_text_has_is_skimmed(payload, before, relay):
-    assert same_as_read(openai, framed(payload), relay(b""), before)
+    assert same_as_read(openai, framed(payload), relay(b"", b"content"), before)
 
 
 def test_plain_content_is_skimmed():
-    assert same_as_read(anthropic, framed(DELTA, "content_block_delta"), Relay(b""))
+    assert same_as_read(anthropic, framed(DELTA, "content_block_delta"), Relay(b"", b"text"))
 
 
 @pytest.mark.parametrize(
@@ -311,13 +329,17 @@ def test_plain_content_is_skimmed():
         framed({"choices": [{"index": 0, "delta": {"content": "", "tool_calls": [{"index": 0}]}}]}),
         framed({"choices": [{"index": 0, "delta": {"content": "x", "reasoning": "y"}}]}),
         framed({"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}),
+        framed({**USAGE, "usage": None}),
+        framed({**USAGE, "object": "error"}),
+        framed({**USAGE, "error": {"message": "no"}}),
+        framed(USAGE).replace(b"{", b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b",", 1),
         b"data: [DONE]\n\n",
         b": ping\n\n",
         framed(CHUNK).replace(b"}", b"", 1),
     ],
 )
 def test_anything_else_is_read(part):
-    assert not same_as_read(openai, part, Relay(b""), [ROLE])
+    assert not same_as_read(openai, part, Relay(b"", b"content"), [ROLE])
 
 
 WHOLE = {

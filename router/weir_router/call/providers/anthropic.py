@@ -12,10 +12,9 @@ from weir_router.call.providers.assemble_anthropic import AnthropicAssembler
 from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
 from weir_router.call.providers.errors_anthropic import TABLE
 from weir_router.call.providers.fit import fit
-from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.outgoing import HEADERS_KEPT, body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, encode
-from weir_router.call.providers.sse import only
+from weir_router.call.providers.sse import skimmed
 from weir_router.call.transport.base import Kept
 from weir_router.contract import Backend, Dialect
 from weir_router.errors import AttemptFailed, FailureKind
@@ -115,12 +114,13 @@ class AnthropicReader:
             return _CONTENT
         return _NONE if payload["type"] == "content_block_delta" else signal
 
-    def skim(self, part: bytes, frame: Frame) -> Signal | None:
+    def skim(self, part: bytes) -> Signal | None:
         """See `base.Reader`."""
-        if not _skimmed(part, frame):
-            return None
-        self.content_events += 1
-        return _CONTENT
+        if part == STOP_EVENT:
+            return None if self.stop_reason is None else _DONE
+        event = skimmed(part, _EVENT, skim.block_delta)
+        brings_text = event is not None and event.type == "content_block_delta" and event.delta.text
+        return _CONTENT if brings_text else None
 
     def _message_start(self, payload: dict[str, Any]) -> Signal:
         message = payload["message"]
@@ -167,21 +167,6 @@ _READ = {
 """By event type; unknown ones mean nothing to us and are relayed."""
 
 
-def _skimmed(part: bytes, frame: Frame) -> bool:
-    """Whether the part brings text of a block, and nothing else."""
-    data = only(part, _EVENT)
-    if data is None:
-        return False
-    try:
-        event = skim.block_delta(data)
-    except ValueError:
-        return False
-    if event.type != "content_block_delta" or not event.delta.text:
-        return False
-    frame.learn(part, b"text")
-    return True
-
-
 def _delta_carries_content(delta: dict[str, Any]) -> bool:
     text = delta.get("text")
     if text is None:
@@ -211,7 +196,7 @@ def renderer(ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
         if ask.stream:
             return translate.stream(ask.dialect, ask, created=created)
         return Assembled(AnthropicAssembler(), partial(translate.response, to=ask.dialect, ask=ask, created=created))
-    return Relay(STOP_EVENT) if ask.stream else Assembled(AnthropicAssembler())
+    return Relay(STOP_EVENT, b"text") if ask.stream else Assembled(AnthropicAssembler())
 
 
 def skim_whole(ask: Ask, raw: bytes) -> Usage | None:

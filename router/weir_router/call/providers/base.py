@@ -57,11 +57,11 @@ class Reader(Protocol):
     def read(self, payload: dict[str, Any]) -> Signal:
         """What the decoded event means; keeps usage and stop reason."""
 
-    def skim(self, part: bytes, frame: Frame) -> Signal | None:
+    def skim(self, part: bytes) -> Signal | None:
         """`read`, for bytes that one typed look shows to be one whole event of a common kind (see `skim`). None: they
-        are, or may be, something else, and nothing has been kept of them.
+        are, or may be, something else.
 
-        `frame` learns what others of its kind look like: they need no reader.
+        Contents are not counted, and what is kept may be kept twice: the part may be read all the same.
         """
 
 
@@ -70,11 +70,6 @@ class Renderer(Protocol):
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]` and events without data."""
-
-    def pass_on(self, part: bytes) -> bytes | None:
-        """What the caller gets for one whole event that was skimmed, or for what an event of content has before or
-        behind its text; None: it has to be read.
-        """
 
     def frame(self) -> Frame:
         """What takes the parts of this stream that have the same bytes around their text."""

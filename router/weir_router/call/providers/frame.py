@@ -17,6 +17,8 @@ _BACKSLASH = ord("\\")
 _PADDING, _END = b',"obfuscation":"', b"}\n\n"
 """How OpenAI's padding begins, a field that is the last of each part, and what is behind it. Anthropic's are spaces."""
 
+_PADDED_ENDS = (b'"' + _END, b" " + _END)
+
 _PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
 """What stands for itself within a JSON string."""
 
@@ -28,32 +30,34 @@ _decode = msgspec.json.Decoder(str).decode
 class Frame:
     """The frame of one stream; empty until it has learned one."""
 
-    __slots__ = ("_after", "_as_is", "_before", "_padded", "_pass_on", "_shown_after", "_shown_before")
+    __slots__ = ("_after", "_as_is", "_before", "_padded", "_shown_after", "_shown_before")
 
-    def __init__(self, pass_on: Callable[[bytes], bytes | None]) -> None:
-        """`pass_on` is the renderer's."""
+    def __init__(self) -> None:
         self._padded = False  # the frame is that of a part without its padding
         self._as_is = True
         self._before = self._after = b""  # each with a quote of the text
         self._shown_before = self._shown_after = b""  # as the caller gets them
-        self._pass_on = pass_on
 
-    def learn(self, part: bytes, name: bytes) -> None:
-        """`part` has a text in its field `name`; other parts with the same frame are of its kind."""
+    def learn(self, part: bytes, name: bytes, show: Callable[[bytes], bytes | None] | None = None) -> None:
+        """`part` has a text in its field `name`; other parts with the same frame are of its kind.
+
+        `show` makes what the caller gets for a piece of the frame, None where that cannot be told; without it the
+        caller gets what comes.
+        """
         bare = _bare(part)
         found = _cut(bare, name)
         if found is None:
             return
         before, after = found
-        shown_before = self._pass_on(before)
+        shown_before = before if show is None else show(before)
         if shown_before is None:
             return
         # A renderer takes out one thing once, as it does from a whole part.
-        shown_after = self._pass_on(after) if shown_before == before else after
+        shown_after = after if show is None or shown_before != before else show(after)
         if shown_after is not None:
             self._before, self._after = before, after
             self._shown_before, self._shown_after = shown_before, shown_after
-            self._as_is = shown_before == before and shown_after == after
+            self._as_is = show is None
             self._padded = len(bare) < len(part)
 
     def forget(self) -> None:
@@ -87,7 +91,7 @@ class Frame:
 
 def _bare(part: bytes) -> bytes:
     """`part` without what makes its length say nothing of its text's; as it is, if it has nothing of that."""
-    if not part.endswith(_END):
+    if not part.endswith(_PADDED_ENDS):
         return part
     body = part[: -len(_END)].rstrip(b" ")
     rest, _, padding = body.rpartition(_PADDING)

@@ -15,10 +15,10 @@ from weir_router.call.providers.assemble_openai import OpenAIAssembler
 from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
 from weir_router.call.providers.errors_openai import TABLE
 from weir_router.call.providers.fit import fit
-from weir_router.call.providers.frame import Frame
 from weir_router.call.providers.outgoing import HEADERS_KEPT, body_of, count
 from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay, encode
-from weir_router.call.providers.sse import is_text, only
+from weir_router.call.providers.skim import Choice
+from weir_router.call.providers.sse import is_text, skimmed
 from weir_router.call.transport.base import Kept
 from weir_router.contract import Backend, Dialect
 from weir_router.errors import AttemptFailed, FailureKind
@@ -41,7 +41,7 @@ _FAILED_REASONS = {
 # Bound once: an IntFlag's members and operators are slow, and `read` runs for every chunk.
 _OPENAI = Dialect.OPENAI
 _NOTHING: frozenset[str] = frozenset()
-_NONE, _CONTENT, _STOP, _HIDE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.HIDE
+_NONE, _CONTENT, _STOP, _DONE, _HIDE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.DONE, Signal.HIDE
 _CONTENT_AND_STOP = Signal.CONTENT | Signal.STOP
 
 
@@ -125,22 +125,29 @@ class OpenAIReader:
             return _CONTENT_AND_STOP if stop else _CONTENT
         return _STOP if stop else _NONE
 
-    def skim(self, part: bytes, frame: Frame) -> Signal | None:
+    def skim(self, part: bytes) -> Signal | None:
         """See `base.Reader`."""
-        choice = _only_choice(part)
-        if choice is None or _says_more(choice.delta):
+        if part == DONE_EVENT:
+            return None if self.stop_reason is None else _DONE
+        chunk = skimmed(part, _EVENT, skim.chunk)
+        if chunk is None or chunk.error:
             return None
+        choices, usage = chunk.choices, chunk.usage
+        if len(choices) == 1 and usage is None:
+            return self._skim_choice(choices[0])
+        if choices or type(usage) is not dict or chunk.object == "error":
+            return None
+        self.usage = _counted(usage)
+        return _HIDE
+
+    def _skim_choice(self, choice: Choice) -> Signal | None:
         text, reason = choice.delta.content, choice.finish_reason
-        if text and reason:
+        if (text and reason) or _failed(choice) or _says_more(choice.delta):
             return None
         self._see(choice.index)
         if reason:
             return _STOP if self._finish(reason, choice.index) else _NONE
-        if not text:
-            return _NONE  # the role
-        frame.learn(part, b"content")
-        self.content_events += 1
-        return _CONTENT
+        return _CONTENT if text else _NONE  # the role
 
     def _without_choices(self, payload: dict[str, Any]) -> Signal:
         if failures.is_error(payload):
@@ -166,20 +173,8 @@ class OpenAIReader:
         return True
 
 
-def _only_choice(part: bytes) -> skim.Choice | None:
-    """The one choice that the part brings, none that has failed; None: it brings, or may bring, something else."""
-    data = only(part, _EVENT)
-    if data is None:
-        return None
-    try:
-        chunk = skim.chunk(data)
-    except ValueError:
-        return None
-    if len(chunk.choices) != 1 or chunk.usage is not None or chunk.error:
-        return None
-    choice = chunk.choices[0]
-    failed = choice.error or choice.object == "error" or choice.finish_reason in _FAILED_REASONS
-    return None if failed else choice
+def _failed(choice: Choice) -> bool:
+    return bool(choice.error) or choice.object == "error" or choice.finish_reason in _FAILED_REASONS
 
 
 def _says_more(delta: skim.Delta) -> bool:
@@ -246,7 +241,7 @@ def renderer(ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
         return Assembled(OpenAIAssembler(), partial(translate.response, to=ask.dialect, ask=ask, created=created))
     if not ask.stream:
         return Assembled(OpenAIAssembler())
-    return Relay(DONE_EVENT) if ask.include_usage else UsageHidingRelay(DONE_EVENT)
+    return (Relay if ask.include_usage else UsageHidingRelay)(DONE_EVENT, b"content")
 
 
 def skim_whole(ask: Ask, raw: bytes) -> Usage | None:

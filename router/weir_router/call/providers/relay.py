@@ -24,21 +24,37 @@ _IN_VAIN = 4
 
 
 class Relay:
-    """Hands each event on as it came. `last` is sent at the end where the upstream left out the dialect's own."""
+    """Hands each event on as it came. `last` is sent at the end where the upstream left out the dialect's own; `text`
+    is the field in which the dialect has an event's text.
+    """
 
-    def __init__(self, last: bytes) -> None:
+    def __init__(self, last: bytes, text: bytes) -> None:
         self._last = last
+        self._text = text
+        self._frame = Frame()
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         if signal is _DONE:
             self._last = b""
         return event.raw
 
-    def pass_on(self, part: bytes) -> bytes | None:
-        return part
+    def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
+        """`feed`, for a part that was skimmed; the frame learns what others with a text look like. None: it has to be
+        read.
+        """
+        shown = self._shown(part)
+        if signal is _CONTENT and shown is not None:
+            self._frame.learn(part, self._text, None if shown is part else self._shown)
+        elif signal is _DONE:
+            self._last = b""
+        return shown
+
+    def _shown(self, piece: bytes) -> bytes | None:
+        """What the caller gets for a part, or for what it has before or behind its text; None: that cannot be told."""
+        return piece
 
     def frame(self) -> Frame:
-        return Frame(self.pass_on)
+        return self._frame
 
     def end(self) -> bytes:
         return self._last
@@ -60,11 +76,14 @@ class UsageHidingRelay(Relay):
         name = b"" if event.name is None else b"event: %b\n" % event.name.encode()
         return b"%bdata: %b\n\n" % (name, encode(shown))
 
-    def pass_on(self, part: bytes) -> bytes | None:
-        if not part.partition(b'"usage"')[1]:  # `in` costs ten times as much, `find` twice
-            return part
-        without = part.replace(_NO_USAGE, b"", 1)
-        return without if len(without) < len(part) else None
+    def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
+        return b"" if signal is _HIDE else super().pass_on(part, signal)
+
+    def _shown(self, piece: bytes) -> bytes | None:
+        if not piece.partition(b'"usage"')[1]:  # `in` costs ten times as much, `find` twice
+            return piece
+        without = piece.replace(_NO_USAGE, b"", 1)
+        return without if len(without) < len(piece) else None
 
 
 class Assembler(Protocol):
@@ -96,7 +115,7 @@ class Gathered(Frame):
     __slots__ = ("_in_vain", "_pieces")
 
     def __init__(self) -> None:
-        super().__init__(lambda part: part)
+        super().__init__()
         self._pieces: list[str] = []
         self._in_vain = 0
 
@@ -137,9 +156,6 @@ class Assembled:
             except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
                 raise malformed("an event that does not fit those before it") from None
         return b""
-
-    def pass_on(self, part: bytes) -> bytes | None:
-        return None
 
     def frame(self) -> Frame:
         return self._gathered

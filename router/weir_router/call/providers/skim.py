@@ -1,9 +1,9 @@
-"""The shape of what nearly every part of a stream is: one whole event of text. Used by the providers here.
+"""The shape of what nearly every part of a stream is: one whole event of a common kind. Used by the providers here.
 
-Such a part is recognised by one typed look at its JSON, which makes no dictionary, and those after it by its `Frame`;
-it needs no cutting, no rendering, and goes on as it came. Whatever else a part may be takes the long way, `sse` and
-`Reader.read`. So it is with whole answers: one of text that has ended as it should is not decoded. The structs stand
-here and what is made of them in the providers, since these are compiled, and structs cannot be.
+Such a part is recognised by one typed look at its JSON, which makes no dictionary, and those of text after it by its
+`Frame`; it needs no cutting, no rendering, and goes on as it came. Whatever else a part may be takes the long way,
+`sse` and `Reader.read`. So it is with whole answers: one of text that has ended as it should is not decoded. The
+structs stand here and what is made of them in the providers, since these are compiled, and structs cannot be.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice]
     usage: Any = None
     error: Any = None
+    object: Any = None
 
 
 class Message(msgspec.Struct, gc=False):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -30,6 +31,8 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 _decode = msgspec.json.Decoder().decode
 _new = tuple.__new__  # Event(...) goes through a Python-level __new__, at three times the cost
+
+T = TypeVar("T")
 
 
 class Splitter:
@@ -135,14 +138,19 @@ def _parse(raw: bytes) -> Event:
     return Event(raw, name, b"\n".join(data))
 
 
-def only(part: bytes, head: bytes) -> bytes | None:
-    """The data of the one event that `part` is: whole, of one line of text, and beginning with `head`, whose last byte
-    is the data's first. None: it may be anything.
+def skimmed(part: bytes, head: bytes, look: Callable[[bytes], T]) -> T | None:
+    """What `look` makes of the data of the one event that `part` is: whole, of one line of text, and beginning with
+    `head`, whose last byte is the data's first. None: it may be anything.
     """
     if not part.startswith(head) or not part.endswith(b"\n\n"):
         return None
     data = part[len(head) - 1 : -2]
-    return data if _LF not in data and _CR not in data and is_text(data) else None
+    if _LF in data or _CR in data or not is_text(data):
+        return None
+    try:
+        return look(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def is_text(data: bytes) -> bool:

@@ -61,11 +61,8 @@ class AnthropicStream:
         # Usage alone after the finish is the last that comes: no need to wait for [DONE].
         return out + (self.end() if usage else b"")
 
-    def pass_on(self, part: bytes) -> bytes | None:
-        return None
-
     def frame(self) -> Frame:
-        return Frame(self.pass_on)
+        return Frame()
 
     def end(self) -> bytes:
         """The stop reason with the usage, once; nothing while the upstream has given no finish reason."""

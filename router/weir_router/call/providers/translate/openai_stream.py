@@ -47,11 +47,8 @@ class OpenAIStream:
         except RecursionError:
             raise malformed("an event that is nested too deeply") from None
 
-    def pass_on(self, part: bytes) -> bytes | None:
-        return None
-
     def frame(self) -> Frame:
-        return Frame(self.pass_on)
+        return Frame()
 
     def end(self) -> bytes:
         """The usage chunk and `[DONE]`, once; nothing while the upstream has given no stop reason."""
