@@ -182,5 +182,5 @@ async def test_a_tls_handshake_that_hangs_costs_the_connect_timeout(client):
 
     async with talking(talk) as url:
         with pytest.raises(AttemptFailed, match="within the connect timeout"):
-            await client.post(url.replace("http:", "https:"), {}, b"{}", 0.1)
+            await client.post(url.replace("http:", "https:"), {}, b"{}", 0.5)
         await asyncio.wait_for(closed.wait(), 1.0)
