@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from yarl import URL
 
 from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
-from weir_router.call.transport.pool import Http1Transport
+from weir_router.call.transport.pool import Http1Transport, Target, parsed
 
 
 class AutoTransport:
@@ -21,21 +22,26 @@ class AutoTransport:
     def __init__(self) -> None:
         self._http1 = Http1Transport()
         self._aiohttp = _aiohttp_transport() if proxies() else None
-        self._chosen: dict[str, Transport] = {}  # as many as the config has backends' paths
+        # Both hold as many as the config has backends' paths.
+        self._targets: dict[str, Target] = {}  # of URLs that our own HTTP/1.1 serves
+        self._chosen: dict[str, Transport] = {}  # for the others
 
     def post(
         self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float
     ) -> Coroutine[Any, Any, Response]:
+        target = self._targets.get(url)
+        if target is not None:
+            return self._http1.send(target, headers, body, connect_timeout)
         transport = self._chosen.get(url) or self._choose(url)
         return transport.post(url, headers, body, connect_timeout)
 
     def _choose(self, url: str) -> Transport:
-        if _ordinary(url):
-            self._chosen[url] = self._http1
-        else:
-            self._aiohttp = self._aiohttp or _aiohttp_transport()
-            self._chosen[url] = self._aiohttp
-        return self._chosen[url]
+        if not _ordinary(url):
+            self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport()
+            return self._aiohttp
+        with suppress(ValueError):  # then `post` says so
+            self._targets[url] = parsed(url)
+        return self._http1
 
     async def close(self) -> None:
         await self._http1.close()

@@ -111,6 +111,13 @@ class Http1Transport:
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
         try:
             target = parsed(url)
+        except ValueError as error:
+            raise unsendable(error) from None
+        return await self.send(target, headers, body, connect_timeout)
+
+    async def send(self, target: Target, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+        """`post` to a URL that has been parsed."""
+        try:
             head = rendered(target, headers, len(body))
         except ValueError as error:
             raise unsendable(error) from None
