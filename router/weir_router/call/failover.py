@@ -154,7 +154,22 @@ class Journey:
         self._budget.request()
         while True:
             taken = self._next() or self._back_again() or await self._slot()
-            if (attempt := await self._try(taken)) is not None:
+            candidate = taken.candidate
+            as_asked = candidate.key in self._as_asked
+            streamed = self._streamed(candidate, as_asked)
+            attempt = self._attempt(taken, streamed)
+            try:
+                await attempt.start(self._credential(candidate), streamed=streamed, as_asked=as_asked)
+            except AttemptFailed as failure:
+                self._failed(attempt, failure, as_asked=as_asked)
+            except WeirError as refused:  # the request cannot be put into this backend's dialect
+                self._refused = refused
+            except BaseException:
+                self.trail.append(attempt.record())
+                self.spent.append(attempt)
+                raise
+            else:
+                self.trail.append(attempt.record())
                 return attempt
 
     def _next(self) -> Taken | None:
@@ -269,39 +284,29 @@ class Journey:
             return None
         return Taken(candidate, guard, permit)
 
-    async def _try(self, taken: Taken) -> Attempt | None:
-        candidate = taken.candidate
-        backend = candidate.backend
-        as_asked = candidate.key in self._as_asked
-        streamed = self._ask.stream or (not as_asked and self._ask.streamable and backend.transport is _STREAMED)
+    def _streamed(self, candidate: Candidate, as_asked: bool) -> bool:
+        """Whether the upstream is asked for a stream."""
+        wanted = not as_asked and self._ask.streamable and candidate.backend.transport is _STREAMED
+        return wanted or self._ask.stream
+
+    def _credential(self, candidate: Candidate) -> str | None:
+        key = candidate.backend.credential
+        return None if key is None else self._secrets.credentials[key]
+
+    def _attempt(self, taken: Taken, streamed: bool) -> Attempt:
         if streamed:
             taken.guard.awaits_content()
-        attempt = Attempt(
+        return Attempt(
             self._ask,
-            candidate,
+            taken.candidate,
             guard=taken.guard,
             permit=taken.permit,
-            clocks=self._clocks(candidate, taken.guard.slow_after if streamed else None),
+            clocks=self._clocks(taken.candidate, taken.guard.slow_after if streamed else None),
             transport=self._tools.transport,
             clock=self._tools.clock,
             timers=self._tools.timers,
             prompt_tokens=self._prompt_tokens,
         )
-        credential = None if backend.credential is None else self._secrets.credentials[backend.credential]
-        try:
-            await attempt.start(credential, streamed=streamed, as_asked=as_asked)
-        except AttemptFailed as failure:
-            self._failed(attempt, failure, as_asked=as_asked)
-            return None
-        except WeirError as refused:  # the request cannot be put into this backend's dialect
-            self._refused = refused
-            return None
-        except BaseException:
-            self.trail.append(attempt.record())
-            self.spent.append(attempt)
-            raise
-        self.trail.append(attempt.record())
-        return attempt
 
     def _failed(self, attempt: Attempt, failure: AttemptFailed, *, as_asked: bool) -> None:
         candidate = attempt.candidate

@@ -118,21 +118,29 @@ class _Model:
         return self._metrics.otel_tokens["chat", self._name, kind]
 
 
-class _Spent:
-    """One policy's dollars per success."""
+class _OfPolicy:
+    """What is counted for a policy as a whole."""
 
-    def __init__(self, family: Gauges, policy: str) -> None:
-        self._family, self._policy = family, policy
+    def __init__(self, metrics: Metrics, policy: str) -> None:
+        self._metrics, self._policy = metrics, policy
+        self._classes: dict[str, Number] = {}
         self._dollars = 0.0
         self._successes = 0
         self._shown: Number | None = None
 
-    def add(self, dollars: float, success: bool) -> None:
-        """Counts one request; what failures cost counts too."""
+    def classified(self, complexity: str) -> None:
+        """Counts one prompt of that class."""
+        number = self._classes.get(complexity)
+        if number is None:
+            number = self._classes[complexity] = self._metrics.classifications[self._policy, complexity]
+        number.value += 1
+
+    def spent(self, dollars: float, success: bool) -> None:
+        """Dollars per success: what failures cost counts too."""
         self._dollars += dollars
         self._successes += success
         if self._successes:
-            self._shown = self._shown or self._family[self._policy,]
+            self._shown = self._shown or self._metrics.per_success[self._policy,]
             self._shown.value = self._dollars / self._successes
 
 
@@ -240,7 +248,7 @@ class Metrics:
             ("gen_ai_request_model",),
             TTFT_BUCKETS,
         )
-        self._spent: dict[str, _Spent] = {}
+        self._policies: dict[str, _OfPolicy] = {}
         self._models: dict[str, _Model] = {}
 
     def observe(self, record: RequestRecord) -> None:
@@ -254,14 +262,14 @@ class Metrics:
         goal.time(record)
         for attempt in record.attempts:
             self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
+        of_policy = self._policies.get(policy)
+        if of_policy is None:
+            of_policy = self._policies[policy] = _OfPolicy(self, policy)
+        of_policy.spent(record.dollars or 0.0, record.outcome == "ok")
         if record.complexity is not None:
-            self.classifications[policy, record.complexity].value += 1
+            of_policy.classified(record.complexity)
         if record.error is not None:
             self.errors[policy, record.error_source or "", record.error].value += 1
-        spent = self._spent.get(policy)
-        if spent is None:
-            spent = self._spent[policy] = _Spent(self.per_success, policy)
-        spent.add(record.dollars or 0.0, record.outcome == "ok")
         if record.dollars is not None:
             goal.spend(record.dollars, record.baseline_dollars)
         if record.upstream_model is not None:

@@ -41,6 +41,7 @@ _FAILED_REASONS = {
 # Bound once: an IntFlag's members and operators are slow, and `read` runs for every chunk.
 _OPENAI = Dialect.OPENAI
 _NOTHING: frozenset[str] = frozenset()
+_STREAM, _USAGE = frozenset({"stream"}), frozenset({"stream_options"})
 _NONE, _CONTENT, _STOP, _DONE, _HIDE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.DONE, Signal.HIDE
 _CONTENT_AND_STOP = Signal.CONTENT | Signal.STOP
 
@@ -50,11 +51,11 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
     same = ask.dialect is _OPENAI
     fields: dict[str, Any] = dict(ask.raw) if same else translate.request(ask, _OPENAI)
     stream = ask.stream if as_asked else stream
-    added: set[str] = set()
+    added = _NOTHING
     if stream != ask.stream or not same:
         fields["stream"] = stream
         if stream and not ask.stream:
-            added.add("stream")
+            added = _STREAM
     if stream and not as_asked:
         added |= _ask_for_usage(fields, ask.body.get("stream_options") if same else None)
     elif not stream and ask.stream:
@@ -62,7 +63,7 @@ def prepare(ask: Ask, backend: Backend, credential: str | None, *, stream: bool,
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
     headers = _headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
-    return Outgoing(PATH, headers, body_of(fields), frozenset(added.intersection(fields)) if added else _NOTHING)
+    return Outgoing(PATH, headers, body_of(fields), added.intersection(fields) if added else added)
 
 
 @lru_cache(HEADERS_KEPT)  # all requests with a credential have the same, but for what callers' own headers add
@@ -73,13 +74,13 @@ def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> 
     return Kept(headers)
 
 
-def _ask_for_usage(fields: dict[str, Any], asked: Any) -> set[str]:
+def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:
     """Usage at the end of a stream, whoever wants it: without it nothing can be accounted for."""
     options = asked if isinstance(asked, dict) else {}
     if options.get("include_usage") is True:
-        return set()
+        return _NOTHING
     fields["stream_options"] = {**options, "include_usage": True}
-    return {"stream_options"}
+    return _USAGE
 
 
 def reader() -> Reader:
@@ -228,9 +229,9 @@ def _counted(usage: dict[str, Any]) -> Usage:
     return Usage(given, cached, write, output, reasoning)
 
 
-def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
+def _object(fields: dict[str, Any], name: str) -> dict[str, Any] | None:
     value = fields.get(name)
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else None
 
 
 def renderer(ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:

@@ -266,9 +266,7 @@ class Connection(asyncio.Protocol):
         # The parser formats its version anew each time, which costs as much as reading three headers.
         new = self._first.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(self._target))
         version = "1.1" if new else self._parser.get_http_version()
-        return Request(
-            method.decode("ascii"), _path(self._target), version, self._headers, body, keep_alive, self._open
-        )
+        return Request(method.decode("ascii"), _path(self._target), version, self._headers, body, keep_alive, self)
 
     def _too_large(self) -> None:
         """Is answered at once: nobody waits for megabytes that are of no use."""
@@ -391,7 +389,8 @@ class Connection(asyncio.Protocol):
         )
         self._transport.write(b"".join(parts))
 
-    def _open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
+    def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
+        """See `message.Opener`."""
         chunked = request.version != "1.0"
         stream = self._stream = _Stream(self._transport, chunked)
         parts = (

@@ -53,10 +53,17 @@ class Stream(Protocol):
         """`told(True)` when the caller reads more slowly than is written, `told(False)` when it has caught up."""
 
 
+class Opener(Protocol):
+    """Begins streams."""
+
+    def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
+        """See `Request.stream`."""
+
+
 class Request:
     """One request, whole. Header names are in lower case; of a name that came several times the first counts."""
 
-    __slots__ = ("_open", "body", "headers", "keep_alive", "method", "path", "too_large", "version")
+    __slots__ = ("_opener", "body", "headers", "keep_alive", "method", "path", "version")
 
     def __init__(
         self,
@@ -66,7 +73,7 @@ class Request:
         headers: dict[str, str],
         body: bytes | None,
         keep_alive: bool,
-        open_stream: Callable[[Request, int, bytes, bytes], Stream],
+        opener: Opener,
     ) -> None:
         self.method = method
         self.path = path  # as it came, percent signs included, without the query
@@ -74,11 +81,11 @@ class Request:
         self.headers = headers
         self.body = body  # None: larger than the server takes, and not kept
         self.keep_alive = keep_alive  # the caller wants to send more after this
-        self._open = open_stream
+        self._opener = opener
 
     def stream(self, status: int, fields: bytes, first: bytes = b"") -> Stream:
         """Begins an answer that is written as it comes, with its `first` part; the handler then returns None."""
-        return self._open(self, status, fields, first)
+        return self._opener.open(self, status, fields, first)
 
 
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
