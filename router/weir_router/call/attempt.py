@@ -8,7 +8,6 @@ the first token must not hide behind an early success.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -29,9 +28,6 @@ from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
 from weir_router.record.events import Usage
 
-DRAIN_TIMEOUT = 1.0
-"""Seconds for the end of the body after the dialect's own end of stream, so that the connection can be used again."""
-
 SHORTEST_SECRET = 8
 """Characters; what is shorter is a stand-in such as "EMPTY" or "none", and taking it out would garble messages."""
 
@@ -41,8 +37,6 @@ business.
 """
 
 _NONE, _CONTENT, _DONE = Signal.NONE, Signal.CONTENT, Signal.DONE  # bound once: to look up an enum's member is slow
-
-_drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
 
 
 class Sink(Protocol):
@@ -353,10 +347,8 @@ class Attempt:
         self._permit.release()
         if self._response is None:
             return
-        if self.done and not self._response.ended():
-            task = asyncio.get_running_loop().create_task(_drain(self._response))
-            _drains.add(task)
-            task.add_done_callback(_drains.discard)
+        if self.done:
+            self._response.finish()
         else:
             self._response.release()
 
@@ -369,15 +361,3 @@ def _conceal(failure: AttemptFailed, credential: str | None) -> None:
         if (text := getattr(failure, name)) and credential in text:
             setattr(failure, name, text.replace(credential, "[redacted]"))
     failure.args = (failure.message,)  # what a traceback shows
-
-
-async def _drain(response: Response) -> None:
-    """Waits for the end of a body of which nothing more is expected, so that its connection can be used again."""
-    try:
-        async with asyncio.timeout(DRAIN_TIMEOUT):
-            while await response.read():
-                pass
-    except (AttemptFailed, TimeoutError):
-        pass  # the connection is closed instead: nothing was lost
-    finally:
-        response.release()

@@ -61,6 +61,9 @@ class ScriptedResponse(Pulled):
     def release(self):
         self.released = True
 
+    def finish(self):
+        self.release()
+
 
 class Pages:
     """A sink that keeps what it gets, write by write."""

@@ -12,6 +12,7 @@ from weir_router.call.transport.pool import Http1Transport
 from weir_router.errors import AttemptFailed, FailureKind
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"
 
 
 @pytest.fixture
@@ -169,6 +170,56 @@ async def test_idle_connections_are_closed_after_their_time(client, monkeypatch)
 
     async with talking(talk) as url:
         await whole(client, url)
+        await asyncio.wait_for(closed.wait(), 1.0)
+
+
+async def finished(client, url):
+    """The first part of an answer, of which nothing more is wanted then."""
+    response = await client.post(url, {}, b"{}", 1.0)
+
+    def receive(part):
+        response.finish()
+        return False
+
+    await response.each(receive)
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"4\r\nmore\r\n0\r\n\r\n"])
+async def test_an_answer_of_which_nothing_more_is_wanted_gives_its_connection_back_when_it_ends(client, end):
+    gate = asyncio.Event()
+
+    async def talk(reader, writer):
+        connections.append(await one_request(reader))
+        writer.write(CHUNKED)
+        await gate.wait()
+        writer.write(end)
+        await one_request(reader)
+        writer.write(OK)
+
+    connections = []
+    async with talking(talk) as url, asyncio.timeout(1.0):
+        await finished(client, url)
+        assert not client._idle
+        gate.set()
+        while not client._idle:  # noqa: ASYNC110  # nobody is told of it
+            await asyncio.sleep(0)
+        assert await whole(client, url) == b"hello"
+    assert len(connections) == 1
+
+
+async def test_one_that_does_not_end_is_closed_after_its_time(client, monkeypatch):
+    monkeypatch.setattr(http1, "DRAIN_TIMEOUT", 0.0)
+    monkeypatch.setattr(pool, "KEEP_ALIVE", 0.05)
+    closed = asyncio.Event()
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(CHUNKED)
+        assert await reader.read() == b""
+        closed.set()
+
+    async with talking(talk) as url:
+        await finished(client, url)
         await asyncio.wait_for(closed.wait(), 1.0)
 
 

@@ -56,7 +56,7 @@ class Whole(Pulled):
     def ended(self):
         return True
 
-    def release(self):
+    def finish(self):
         pass
 
 

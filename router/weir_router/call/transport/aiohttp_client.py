@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
 
@@ -9,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from weir_router.call.transport.base import (
+    DRAIN_TIMEOUT,
     KEEP_ALIVE,
     OWN_HEADERS,
     READ_BUFFER,
@@ -44,6 +46,8 @@ def _translated(error: Exception) -> AttemptFailed:
 
 _CLIENT_ERRORS = (aiohttp.ClientError, OSError)
 
+_drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
+
 
 class _AiohttpResponse(Pulled):
     """`Response` over aiohttp's."""
@@ -69,6 +73,24 @@ class _AiohttpResponse(Pulled):
 
     def release(self) -> None:
         self._response.release()
+
+    def finish(self) -> None:
+        if self.ended():
+            self.release()
+            return
+        task = asyncio.get_running_loop().create_task(self._drain())
+        _drains.add(task)
+        task.add_done_callback(_drains.discard)
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                while await self.read():
+                    pass
+        except (AttemptFailed, TimeoutError):
+            pass  # the connection is closed instead: nothing was lost
+        finally:
+            self.release()
 
 
 class AiohttpTransport:

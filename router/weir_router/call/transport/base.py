@@ -22,6 +22,9 @@ KEEP_ALIVE = 15.0
 us.
 """
 
+DRAIN_TIMEOUT = 1.0
+"""Seconds at least for the end of a body of which nothing more is wanted, so that the connection can be used again."""
+
 READ_BUFFER = 64 * 1024
 """Bytes read ahead per connection before the upstream is paused."""
 
@@ -73,6 +76,9 @@ class Response(Protocol):
 
     def release(self) -> None:
         """Gives the connection back, or closes it when the body has not ended. Nothing may be read after it."""
+
+    def finish(self) -> None:
+        """`release`, once the body has ended, of which nothing more is wanted; it gets `DRAIN_TIMEOUT` for that."""
 
 
 class Transport(Protocol):

@@ -14,7 +14,7 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from weir_router.call.transport import base
-from weir_router.call.transport.base import READ_BUFFER, Receive, failed, read_whole
+from weir_router.call.transport.base import DRAIN_TIMEOUT, READ_BUFFER, Receive, failed, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.header import name_of
 
@@ -52,7 +52,8 @@ class Exchange:
     """One request's answer as it comes; a `Response` once `begun`."""
 
     __slots__ = (
-        "_connection", "_receive", "_waiter", "begun", "broken", "complete", "headers", "held", "parts", "status",
+        "_connection", "_receive", "_waiter", "begun", "broken", "complete", "due", "headers", "held", "parts",
+        "status",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -67,6 +68,7 @@ class Exchange:
         self.broken: AttemptFailed | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
+        self.due: float | None = None  # of the loop's time: nothing more is wanted, and by then it should be complete
 
     def passes(self, part: bytes) -> bool:
         """Whether `part` went to who takes parts as they come; nobody does, or something is kept from before."""
@@ -93,6 +95,11 @@ class Exchange:
 
     def wake(self) -> None:
         """Something has changed."""
+        if self.due is not None:
+            self.parts, self.held = [], 0
+            if self.complete:
+                self.release()
+            return
         waiter = self._waiter
         if self._receive is not None:
             self._hand_out(self._receive)
@@ -169,6 +176,13 @@ class Exchange:
     def release(self) -> None:
         self._connection.release(self)
 
+    def finish(self) -> None:
+        if self.complete:
+            self.release()
+            return
+        self.due = self._connection.loop.time() + DRAIN_TIMEOUT
+        self._connection.drained()
+
     def framed(self) -> bool:
         """Whether the answer says where it ends; otherwise it ends with the connection."""
         return "content-length" in self.headers or self.headers.get("transfer-encoding", "").lower().endswith("chunked")
@@ -227,6 +241,11 @@ class Connection(asyncio.Protocol):
             self.abort()
             raise
         return exchange
+
+    def overdue(self, now: float) -> bool:
+        """Whether an answer of which nothing more is wanted should have ended."""
+        exchange = self._exchange
+        return exchange is not None and exchange.due is not None and exchange.due < now
 
     def closed(self) -> bool:
         """Whether it is closed or about to be."""

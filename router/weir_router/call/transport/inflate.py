@@ -51,3 +51,6 @@ class Inflated(Pulled):
 
     def release(self) -> None:
         self._response.release()
+
+    def finish(self) -> None:
+        self._response.finish()

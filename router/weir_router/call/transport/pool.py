@@ -191,6 +191,8 @@ class Http1Transport:
         )
         # Only now, and not when it was made: uvloop tells nobody of the end of one whose making is cancelled.
         self._open.add(connection)
+        if self._sweeper is None and not self._closed:
+            self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep)
         connection.opened_at = self._loop.time()
         connection.lost.add_done_callback(lambda _: self._open.discard(connection))
         if self._closed:
@@ -212,18 +214,19 @@ class Http1Transport:
         if idle is None:
             idle = self._idle[origin] = deque()
         idle.append(connection)
-        if self._sweeper is None and not self._closed:
-            self._sweeper = self._loop.call_later(KEEP_ALIVE, self._sweep)
 
     def _sweep(self) -> None:
-        """Closes what has been idle for too long; comes back while anything is idle."""
-        oldest = self._loop.time() - KEEP_ALIVE
+        """Closes what has been idle for too long, or does not come to its end; comes back while anything is open."""
+        now = self._loop.time()
+        for connection in [it for it in self._open if it.overdue(now)]:
+            connection.abort()
+        oldest = now - KEEP_ALIVE
         for origin, idle in list(self._idle.items()):
             while idle and (idle[0].idle_since <= oldest or idle[0].closed()):
                 idle.popleft().abort()
             if not idle:
                 del self._idle[origin]
-        self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep) if self._idle else None
+        self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep) if self._open else None
 
 
 def _trusting() -> ssl.SSLContext:
