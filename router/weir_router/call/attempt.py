@@ -45,6 +45,9 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None:
         """Sends bytes; empty ones mean nothing."""
 
+    def end(self, last: bytes) -> None:
+        """Sends the last bytes, if there are any."""
+
     def on_pressure(self, told: Callable[[bool], None]) -> None:
         """`told(True)` when it is full, `told(False)` when it is empty again."""
 
@@ -111,7 +114,9 @@ class Attempt:
             headers = response.headers
             self.headers = {name: headers[name] for name in PASSED_HEADERS if name in headers}
             if response.status == 200 and headers.get("content-type", "").startswith("text/event-stream"):
-                await self._open_stream()
+                head: list[bytes] = []
+                await self._flow(self._opening(head))
+                self.body = b"".join(head)
                 return
             rest = response.read_all()
             body = await (rest if response.ended() else self._watchdog.waits_for(rest))
@@ -126,23 +131,25 @@ class Attempt:
             raise
 
     async def relay(self, sink: Sink) -> None:
-        """Writes what follows the commit point, each part in the moment in which it comes, to the end of the stream.
+        """Writes what follows the commit point, each part in the moment in which it comes, and ends `sink`.
 
         Raises `AttemptFailed` for a stream that breaks.
         """
         if self.done:
+            sink.end(b"")
             return
 
         def receive(data: bytes) -> bool:
-            sink.write(self._take(data))
-            return not self.done and self._failure is None
+            part = self._take(data)
+            if self.done:
+                sink.end(part)
+                return False
+            sink.write(part)
+            return self._failure is None
 
         sink.on_pressure(self._press)
         try:
-            if self._failure is None:
-                await self._flow(receive)
-            if self._failure is not None:
-                raise self._failure
+            await self._flow(receive)
         except AttemptFailed as failure:
             self._end(failure)
             raise
@@ -190,23 +197,20 @@ class Attempt:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
         return self._provider.render_whole(self._ask, raw, payload, created=int(self._clock.wall()))
 
-    async def _open_stream(self) -> None:
+    def _opening(self, head: list[bytes]) -> Receive:
+        """Takes a stream up to the commit point, and keeps in `head` what the caller gets for it."""
         self._splitter = Splitter()
         self._reader = self._provider.reader()
         self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
         self._relay = self._renderer if isinstance(self._renderer, Relay) else None
-        head: list[bytes] = []
 
         def receive(data: bytes) -> bool:
             head.append(self._take(data))
             committed = self._ask.stream and (self._contents() > 0 or self._reader.stop_reason is not None)
             return not (self.done or committed or self._failure is not None)
 
-        await self._flow(receive)
-        if self._failure is not None:
-            raise self._failure
-        self.body = b"".join(head)
+        return receive
 
     async def _flow(self, receive: Receive) -> None:
         assert self._response is not None
@@ -216,6 +220,8 @@ class Attempt:
             if self._reader.stop_reason is None or self._failure is not None:
                 raise
             receive(b"")  # the answer is whole: all that is missing is how it ends
+        if self._failure is not None:
+            raise self._failure
 
     def _press(self, pressed: bool) -> None:
         if self._response is not None and self._open:

@@ -191,7 +191,7 @@ class Watchdog:
             raise AttemptFailed(self._expired, _MESSAGES[self._expired].format(self._bound(self._expired))) from None
         finally:
             self._task = None
-            if self._content_at is not None:
+            if self._flowing:
                 self._left_at = self._clock.monotonic()
 
     def hold(self, held: bool) -> None:

@@ -290,7 +290,6 @@ async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes)
         except Exception as bug:
             attempt.cancel()
             _break(visit, stream, _bug(bug, record))
-        stream.end()
     finally:
         attempt.cancel()
         journey.trail[-1] = attempt.record()
@@ -300,7 +299,7 @@ def _break(visit: Visit, stream: Stream, error: WeirError) -> None:
     """Content has gone out and cannot be taken back: the stream ends in an error event, never in a clean close."""
     _blame(visit.record, error)
     visit.record.outcome = "broken"
-    stream.write(errors.event(error, visit.dialect, visit.record.id))
+    stream.end(errors.event(error, visit.dialect, visit.record.id))
 
 
 def _refuse(visit: Visit, error: WeirError) -> Answer:

@@ -70,10 +70,15 @@ class Pages:
 
     def __init__(self):
         self.written = []
+        self.ended = False
         self.press = None
 
     def write(self, data):
         self.written += [data] if data else []
+
+    def end(self, last):
+        self.write(last)
+        self.ended = True
 
     def on_pressure(self, told):
         self.press = told

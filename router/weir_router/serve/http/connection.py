@@ -422,10 +422,14 @@ class _Stream:
         if data and not self.gone:
             self._transport.write(_chunk(data) if self._chunked else data)
 
-    def end(self) -> None:
-        if self._chunked and not self.gone:
-            self._transport.write(_LAST_CHUNK)
+    def end(self, last: bytes = b"") -> None:
+        if self.ended:
+            return
         self.ended = True
+        if not self._chunked:
+            self.write(last)
+        elif not self.gone:
+            self._transport.write(_chunk(last) + _LAST_CHUNK if last else _LAST_CHUNK)
 
     def on_pressure(self, told: Callable[[bool], None]) -> None:
         self._told = told

@@ -46,8 +46,10 @@ class Stream(Protocol):
     def write(self, data: bytes) -> None:
         """Sends bytes at once, as a chunk of their own. Does nothing when the caller is gone: its task is cancelled."""
 
-    def end(self) -> None:
-        """The answer is complete. Without it the connection is closed in the middle, which every client notices."""
+    def end(self, last: bytes = b"") -> None:
+        """The answer is complete with its `last` part. Without it the connection is closed in the middle, which every
+        client notices. Does nothing the second time.
+        """
 
     def on_pressure(self, told: Callable[[bool], None]) -> None:
         """`told(True)` when the caller reads more slowly than is written, `told(False)` when it has caught up."""
