@@ -13,7 +13,14 @@ import uvloop
 from rich.markup import escape
 
 from weir_cli.output import Exit, address, errors, fail
-from weir_cli.process import MAX_IN_FLIGHT_VARIABLE, STOP_SIGNALS, calm_collector, cannot_listen, log_to_stdout
+from weir_cli.process import (
+    MAX_IN_FLIGHT_VARIABLE,
+    STOP_SIGNALS,
+    calm_collector,
+    cannot_listen,
+    log_to_stdout,
+    rarely_collected,
+)
 from weir_cli.watch import saves
 from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
 from weir_router.admit.queue import MAX_IN_FLIGHT
@@ -93,7 +100,7 @@ class Session:
             loop.add_signal_handler(number, stopped.set)
         self._seen = workspace
         self._apply(router, workspace)
-        async with router:
+        async with router, rarely_collected(router.room):
             errors.print(summary(workspace.config))
             errors.print(
                 f"Serving callers on [bold]{router.url}[/], metrics and state on "

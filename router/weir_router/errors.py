@@ -253,3 +253,10 @@ class AttemptFailed(Exception):
         self.type = type  # the upstream's error type
         self.param = param
         self.retry_after = retry_after  # seconds, as the upstream said; uncapped
+
+
+def forget_frames(error: Exception) -> None:
+    """Has an error that is kept let go of the code that it came through: its traceback holds frames, and those hold who
+    keeps it. All of that would wait for the garbage collector.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None

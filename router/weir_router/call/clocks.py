@@ -180,13 +180,13 @@ class Watchdog:
     async def waits_for(self, upstream: Awaitable[T]) -> T:
         """Awaits `upstream`. Raises `AttemptFailed` when a clock runs out meanwhile."""
         self._resume()
-        self._task = task = asyncio.current_task(self._timers.loop)  # looking for the loop would cost more
-        assert task is not None
+        # Looking for the loop would cost more. In no variable: a cancelled task has a traceback, which has those.
+        self._task = asyncio.current_task(self._timers.loop)
         try:
             return await upstream
         except asyncio.CancelledError:
             # The task may have been cancelled by others too (the caller went away): then that wins.
-            if self._expired is None or task.uncancel() > 0:
+            if self._expired is None or self._task is None or self._task.uncancel() > 0:
                 raise
             raise AttemptFailed(self._expired, _MESSAGES[self._expired].format(self._bound(self._expired))) from None
         finally:

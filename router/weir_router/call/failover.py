@@ -37,6 +37,7 @@ from weir_router.errors import (
     Unavailable,
     UpstreamRefused,
     WeirError,
+    forget_frames,
 )
 from weir_router.health.board import Board, Guard
 from weir_router.health.view import BackendView
@@ -163,6 +164,7 @@ class Journey:
             except AttemptFailed as failure:
                 self._failed(attempt, failure, as_asked=as_asked)
             except WeirError as refused:  # the request cannot be put into this backend's dialect
+                forget_frames(refused)
                 self._refused = refused
             except BaseException:
                 self.trail.append(attempt.record())
@@ -312,6 +314,7 @@ class Journey:
         candidate = attempt.candidate
         self.trail.append(attempt.record())
         self.spent.append(attempt)
+        forget_frames(failure)
         self._failures.append(failure)
         match MEANING[failure.kind]:
             case Next.ANSWER:

@@ -38,6 +38,7 @@ from weir_router.errors import (
     StreamBroken,
     UnknownModel,
     WeirError,
+    forget_frames,
 )
 from weir_router.health.board import Board
 from weir_router.identify.caller import Caller
@@ -285,6 +286,7 @@ async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes)
         except AttemptFailed as failure:
             journey.trail[-1] = attempt.record()
             sent = attempt.usage.output if attempt.usage else 0
+            forget_frames(failure)
             message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
             _break(visit, stream, StreamBroken(message, trail=journey.trail))
         except Exception as bug:

@@ -173,7 +173,10 @@ class Connection(asyncio.Protocol):
             self._stream.gone = True
         if self._task is not None:
             self._task.cancel()
-        del self._parser  # it refers back to us: without it nothing waits for the garbage collector
+        # What refers back to us: without it nothing waits for the garbage collector.
+        self._task = self._served = None
+        self._ahead.clear()
+        del self._parser
         self._keeper.closed(self)
 
     def pause_writing(self) -> None:
