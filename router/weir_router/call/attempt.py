@@ -93,6 +93,7 @@ class Attempt:
         self._clock = clock
         self._prompt_tokens = prompt_tokens
         self._started = clock.monotonic()
+        self._splitter: Splitter | None = None  # of a stream that has to be read
         self._response: Response | None = None
         self._open = True
         self._credential: str | None = None
@@ -199,7 +200,6 @@ class Attempt:
 
     def _opening(self, head: list[bytes]) -> Receive:
         """Takes a stream up to the commit point, and keeps in `head` what the caller gets for it."""
-        self._splitter = Splitter()
         self._reader = self._provider.reader()
         self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
@@ -259,8 +259,9 @@ class Attempt:
 
     def _read(self, data: bytes) -> bytes:
         """`_take`, for whatever may come."""
-        events = self._splitter.feed(data) if data else self._splitter.finish()
-        self._between = self._splitter.between
+        splitter = self._splitter = self._splitter or Splitter()
+        events = splitter.feed(data) if data else splitter.finish()
+        self._between = splitter.between
         contents = self._reader.content_events
         out: list[bytes] = []
         finished = False

@@ -85,8 +85,9 @@ class Guard:
         place.cost.observe(now, ttft / self._expected)
         place.ttft.observe(now, ttft)
         size = size_class(self._prompt_tokens)
-        for samples in (place.recent, place.by_size[size], self._entry.pool.ttft[size]):
-            samples.add(now, ttft)
+        place.recent.add(now, ttft)
+        place.by_size[size].add(now, ttft)
+        self._entry.pool.ttft[size].add(now, ttft)
         place.judge_objectives()
 
     def slow(self) -> None:

@@ -173,12 +173,31 @@ class Recent:
         """The `q` quantile (nearest rank); None with fewer than `minimum` samples."""
         while self._order and self._order[0][0] < now - RECENT_SECONDS:
             self._drop()
-        count = len(self._sorted)
-        return self._sorted[max(math.ceil(q * count) - 1, 0)] if count >= max(minimum, 1) else None
+        return _nearest(self._sorted, q) if len(self._sorted) >= max(minimum, 1) else None
 
     def _drop(self) -> None:
         _, value = self._order.popleft()
         del self._sorted[bisect_left(self._sorted, value)]
+
+
+class Latest:
+    """As `Recent`, for whoever asks rarely: samples are only kept, and sorted when asked about."""
+
+    def __init__(self) -> None:
+        self._order: deque[tuple[float, float]] = deque(maxlen=RECENT_SAMPLES)  # (moment, value)
+
+    def add(self, now: float, value: float) -> None:
+        """Takes a sample."""
+        self._order.append((now, value))
+
+    def quantile(self, now: float, q: float) -> float | None:
+        """The `q` quantile (nearest rank); None without samples."""
+        values = sorted(value for moment, value in self._order if moment >= now - RECENT_SECONDS)
+        return _nearest(values, q) if values else None
+
+
+def _nearest(values: list[float], q: float) -> float:
+    return values[max(math.ceil(q * len(values)) - 1, 0)]
 
 
 class Pool:

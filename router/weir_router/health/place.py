@@ -13,7 +13,7 @@ from weir_router.clock import Clock
 from weir_router.contract import Backend, BackendState
 from weir_router.health import latency
 from weir_router.health.breaker import Breaker, State
-from weir_router.health.latency import SIZE_CLASSES, Ewma, PeakEwma, Pool, Recent, Silence, size_class
+from weir_router.health.latency import SIZE_CLASSES, Ewma, Latest, PeakEwma, Pool, Recent, Silence, size_class
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 
 _ACTIVE = BackendState.ACTIVE  # looking up an enum's member costs as much as a call
@@ -40,7 +40,7 @@ class Place:
         self.ttft = Ewma()
         self.speed = Ewma()  # tokens per second
         self.tokens_per_event = Ewma()  # how coarse its streams are
-        self.recent = Recent()  # TTFT of every size, for people
+        self.recent = Latest()  # TTFT of every size, for people
         self.by_size = [Recent() for _ in range(SIZE_CLASSES)]  # TTFT, as the backend's own baseline
 
     def score(self, now: float) -> float:

@@ -106,12 +106,14 @@ def _cut(part: bytes, name: bytes) -> tuple[bytes, bytes] | None:
     None: there is no such field, or it cannot be told from others. Where nothing is escaped, a quote begins or ends a
     string, and a name is written in one way: what stands there once is the field, and the next quote ends its text.
     """
-    pieces = part.split(b'"%b"' % name)
-    if len(pieces) != 2:
+    halves = part.split(b'"%b"' % name)
+    pieces = halves[1].split(b'"', 2) if len(halves) == 2 else []
+    if len(pieces) != 3:
         return None
-    colon, _, rest = pieces[1].partition(b'"')
-    text, _, after = rest.partition(b'"')
-    if _BACKSLASH in pieces[0] or _BACKSLASH in after or not after or text.endswith(b"\\") or colon.strip() != b":":
+    colon, text, after = pieces
+    if _BACKSLASH in halves[0] or _BACKSLASH in after or not after or text.endswith(b"\\"):
+        return None
+    if colon != b":" and colon.strip() != b":":
         return None
     end = len(part) - len(after) - 1
     return part[: end - len(text)], part[end:]

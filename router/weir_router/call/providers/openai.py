@@ -143,12 +143,14 @@ class OpenAIReader:
 
     def _skim_choice(self, choice: Choice) -> Signal | None:
         text, reason = choice.delta.content, choice.finish_reason
-        if (text and reason) or _failed(choice) or _says_more(choice.delta):
+        if choice.error or choice.object == "error" or _says_more(choice.delta):
+            return None
+        if reason and (text or reason in _FAILED_REASONS):
             return None
         self._see(choice.index)
-        if reason:
-            return _STOP if self._finish(reason, choice.index) else _NONE
-        return _CONTENT if text else _NONE  # the role
+        if not reason:
+            return _CONTENT if text else _NONE  # the role
+        return _STOP if self._finish(reason, choice.index) else _NONE
 
     def _without_choices(self, payload: dict[str, Any]) -> Signal:
         if failures.is_error(payload):
@@ -172,10 +174,6 @@ class OpenAIReader:
             return False
         self.stop_reason = reason
         return True
-
-
-def _failed(choice: Choice) -> bool:
-    return bool(choice.error) or choice.object == "error" or choice.finish_reason in _FAILED_REASONS
 
 
 def _says_more(delta: skim.Delta) -> bool:
