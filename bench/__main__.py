@@ -45,7 +45,7 @@ def main(
     ] = 5,
     requests: Annotated[int, typer.Option(help="Plain requests per turn.", min=100, max=1_000_000)] = 6000,
     connections: Annotated[int, typer.Option(help="Connections for plain requests.", min=1, max=1000)] = 32,
-    streams: Annotated[int, typer.Option(help="Streams at once.", min=1, max=2000)] = 200,
+    streams: Annotated[int, typer.Option(help="Streams at once.", min=1, max=2000)] = 400,
     many: Annotated[int, typer.Option(help="Streams at once for their share, memory, drain.", min=1, max=5000)] = 1000,
     part: Annotated[list[life.Part] | None, typer.Option(help="Of a life; without it, all.")] = None,
 ) -> None:
