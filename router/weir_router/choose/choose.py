@@ -150,7 +150,8 @@ class _Plan:
                 elif backend.state is not _ACTIVE:
                     skipped.append(Skipped(ref.tier, backend.name, f"state {backend.state.value}", key))
                 else:
-                    fitting.append(Option(ref, backend, key, self._view.get(key, UNKNOWN)))
+                    known = key in self._view  # compiled, two looks at any mapping cost half of its `get`
+                    fitting.append(Option(ref, backend, key, self._view[key] if known else UNKNOWN))
         return fitting
 
     def _effective(self, fitting: list[Option], skipped: list[Skipped]) -> list[Option]:
@@ -168,18 +169,22 @@ class _Plan:
         return [option for option in fitting if option.key not in beyond]
 
     def _ranked(self, ready: list[Option]) -> list[Option]:
+        for option in ready:
+            placed(option, self._draw)
+        if all(option.ref is ready[0].ref for option in ready):  # no tiers to put in order
+            return self._within(ready) if ready else ready
         by_tier: dict[str, list[Option]] = {}
         for option in ready:
-            by_tier.setdefault(option.ref.tier, []).append(placed(option, self._draw))
-        if len(by_tier) == 1:
-            return self._within(ready[0].ref.tier, by_tier[ready[0].ref.tier])
+            by_tier.setdefault(option.ref.tier, []).append(option)
         ranked = []
         for options in order_tiers(list(by_tier.values())):
-            ranked += self._within(options[0].ref.tier, options)
+            ranked += self._within(options)
         return ranked
 
-    def _within(self, tier: str, options: list[Option]) -> list[Option]:
-        return order_backends(self._tiers[tier].selection, options, self._request, self._draw)
+    def _within(self, options: list[Option]) -> list[Option]:
+        """Of one tier."""
+        selection = self._tiers[options[0].ref.tier].selection
+        return order_backends(selection, options, self._request, self._draw)
 
     def _unavailable(self, option: Option) -> Skipped:
         view = option.view

@@ -23,7 +23,8 @@ outputs: list[Output] = []
 """Where lines go; empty: no line is made. An output must neither raise nor block."""
 
 _NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
-_encode = msgspec.json.Encoder(order=None).encode
+_encode_into = msgspec.json.Encoder(order=None).encode_into
+_buffer = bytearray()  # as long as the last line; a new one would grow a dozen times under each
 _OUR_WORDS = frozenset(
     {
         FailureKind.CONNECT,
@@ -48,7 +49,8 @@ def log(record: RequestRecord) -> None:
 
 def encoded(record: RequestRecord) -> bytes:
     """`record` as JSON, with what may be shown."""
-    return _encode(_printable(_without_figures(record)))
+    _encode_into(_printable(_without_figures(record)), _buffer)
+    return bytes(_buffer)
 
 
 def _without_figures(record: RequestRecord) -> RequestRecord:

@@ -108,7 +108,8 @@ class Exchange:
 
     def change(self) -> asyncio.Future[None]:
         """Done when something has. No coroutine: that would cost as much again."""
-        self._waiter = waiter = self._connection.loop.create_future()
+        waiter: asyncio.Future[None] = asyncio.Future(loop=self._connection.loop)
+        self._waiter = waiter
         return waiter
 
     async def read(self) -> bytes:
