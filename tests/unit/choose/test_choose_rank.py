@@ -29,7 +29,7 @@ def option(backend: Backend, view: Snapshot = WELL, seed: int = 1) -> Option:
 
 
 def names(selection: Selection, request: RouteRequest, *options: Option, seed: int = 1) -> str:
-    return "".join(o.backend.name for o in order_backends(selection, options, request, random.Random(seed)))
+    return "".join(o.backend.name for o in order_backends(selection, list(options), request, random.Random(seed)))
 
 
 @pytest.mark.parametrize(("max_output", "cost"), [(None, 612.0), (4_096, 612.0), (10, 120.0)])
