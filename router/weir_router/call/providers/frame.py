@@ -17,7 +17,7 @@ _BACKSLASH = ord("\\")
 _PADDING, _END = b',"obfuscation":"', b"}\n\n"
 """How OpenAI's padding begins, a field that is the last of each part, and what is behind it. Anthropic's are spaces."""
 
-_PADDED_ENDS = (b'"' + _END, b" " + _END)
+_LAST_OF_PADDING = b'" '
 
 _PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
 """What stands for itself within a JSON string."""
@@ -91,7 +91,7 @@ class Frame:
 
 def _bare(part: bytes) -> bytes:
     """`part` without what makes its length say nothing of its text's; as it is, if it has nothing of that."""
-    if not part.endswith(_PADDED_ENDS):
+    if not part.endswith(_END) or len(part) == len(_END) or part[-len(_END) - 1] not in _LAST_OF_PADDING:
         return part
     body = part[: -len(_END)].rstrip(b" ")
     rest, _, padding = body.rpartition(_PADDING)
