@@ -172,9 +172,13 @@ def load_of(job: Job, cores: str = LOAD_CORE) -> list[str]:
 
 
 def outcome_of(job: Job) -> Outcome:
-    """Runs `job` on its core."""
+    """Runs `job` on its core. Raises `RuntimeError` where what it prints is not whole."""
     done = subprocess.run(load_of(job), capture_output=True, check=True, timeout=job.timeout + LOAD_TIMEOUT)
-    return msgspec.json.decode(done.stdout, type=Outcome)
+    try:
+        return msgspec.json.decode(done.stdout, type=Outcome)
+    except msgspec.DecodeError as error:
+        said = done.stderr.decode(errors="replace")[-1000:]
+        raise RuntimeError(f"of the load's outcome {len(done.stdout)} bytes came: {error}. {said}") from error
 
 
 def simulator(
