@@ -67,8 +67,6 @@ def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
 
 def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
     """The route's order, but a tier in which no backend keeps its objectives stands behind those in which one does."""
-    if len(tiers) < 2:
-        return list(tiers)
     keeping = [any(option.behind is None for option in options) for options in tiers]
     if all(keeping) or not any(keeping):
         return list(tiers)

@@ -43,6 +43,9 @@ def taken_at_once(limiter: Limiter, limits: list[Limit]) -> int:
 def test_without_limits_everything_passes(limiter: Limiter) -> None:
     limiter.take([]).release()
     assert len(limiter) == 0
+    limiter.take(per_minute(60)).release()
+    limiter.take([]).release()
+    assert len(limiter) == 1
 
 
 @pytest.mark.parametrize(("rpm", "burst"), [(0, 0), (1, 1), (5, 5), (10, 10), (30, 10), (60, 10), (3_000, 500)])
