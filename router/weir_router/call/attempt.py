@@ -73,14 +73,13 @@ class Attempt:
         self._unread = 0  # contents that the reader has not counted
         self.done = False
         self._between = True  # events: the next byte begins one
-        self._has_content = False
+        self.content_at: float | None = None  # monotonic
         self._failure: AttemptFailed | None = None  # found behind content that must go out first
         self._watchdog = Watchdog(clock, clocks, self, timers)
         self.candidate = candidate
         self.body = b""  # what the caller gets at the commit point
         self.headers: dict[str, str] = {}  # of the upstream's answer, for the caller
         self.usage: Usage | None = None
-        self.content_at: float | None = None  # monotonic
         self.ttft: float | None = None  # seconds
         self.seconds = 0.0
         self.failure: AttemptFailed | None = None  # how it ended, if so
@@ -300,8 +299,7 @@ class Attempt:
 
     def _content(self) -> None:
         self._watchdog.content()
-        if not self._has_content:
-            self._has_content = True
+        if self.content_at is None:
             self.content_at = self._clock.monotonic()
             self.ttft = self.content_at - self._started
             self._guard.first_content()

@@ -1,6 +1,7 @@
 """Our own HTTP/1.1: when a connection is used again, when a request is sent again, and what it holds in memory."""
 
 import asyncio
+import contextlib
 import gzip
 import socket
 
@@ -158,19 +159,26 @@ async def test_an_idle_connection_on_which_something_comes_is_closed(client, una
         await asyncio.wait_for(closed.wait(), 1.0)
 
 
-async def test_idle_connections_are_closed_after_their_time(client, monkeypatch):
-    monkeypatch.setattr(pool, "KEEP_ALIVE", 0.05)
+@contextlib.asynccontextmanager
+async def closed_behind(answer):
+    """A server of one `answer`; at the end the connection must have been closed behind it."""
     closed = asyncio.Event()
 
     async def talk(reader, writer):
         await one_request(reader)
-        writer.write(OK)
+        writer.write(answer)
         assert await reader.read() == b""
         closed.set()
 
     async with talking(talk) as url:
-        await whole(client, url)
+        yield url
         await asyncio.wait_for(closed.wait(), 1.0)
+
+
+async def test_idle_connections_are_closed_after_their_time(client, monkeypatch):
+    monkeypatch.setattr(pool, "KEEP_ALIVE", 0.05)
+    async with closed_behind(OK) as url:
+        await whole(client, url)
 
 
 async def finished(client, url):
@@ -210,17 +218,8 @@ async def test_an_answer_of_which_nothing_more_is_wanted_gives_its_connection_ba
 async def test_one_that_does_not_end_is_closed_after_its_time(client, monkeypatch):
     monkeypatch.setattr(http1, "DRAIN_TIMEOUT", 0.0)
     monkeypatch.setattr(pool, "KEEP_ALIVE", 0.05)
-    closed = asyncio.Event()
-
-    async def talk(reader, writer):
-        await one_request(reader)
-        writer.write(CHUNKED)
-        assert await reader.read() == b""
-        closed.set()
-
-    async with talking(talk) as url:
+    async with closed_behind(CHUNKED) as url:
         await finished(client, url)
-        await asyncio.wait_for(closed.wait(), 1.0)
 
 
 async def test_an_answer_that_ends_with_a_half_close_is_whole_and_our_side_closes_too(client):

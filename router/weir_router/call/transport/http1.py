@@ -130,7 +130,7 @@ class Exchange:
         if self.parts:
             self._connection.drained()
         self._receive = receive
-        self._waiter = waiter = self._connection.loop.create_future()
+        waiter = self.change()
         try:
             self._hand_out(receive)
             await waiter

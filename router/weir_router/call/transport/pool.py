@@ -17,7 +17,7 @@ import socket
 import ssl
 from asyncio import sslproto
 from collections import deque
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from aiohappyeyeballs import start_connection
@@ -47,9 +47,6 @@ DEAD_AFTER = 2.0
 a NAT or a balancer that has forgotten one has forgotten all of its age. They only cost a new handshake.
 """
 
-URLS = 1024
-"""URLs of which the parsed form is kept: far more than a config has; bounds memory over many configs."""
-
 
 class Origin(NamedTuple):
     """What a connection leads to."""
@@ -66,7 +63,6 @@ class Target(NamedTuple):
     start: bytes  # of the request: its line and host header
 
 
-@lru_cache(URLS)
 def parsed(url: str) -> Target:
     """Raises `ValueError` for what is no http or https URL."""
     it = URL(url)
