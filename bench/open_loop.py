@@ -128,7 +128,7 @@ class OpenLoop:
         try:
             self._connect()
             self._next = time.time() + FIRST
-            self._run(FIRST + self._job.warm)
+            self._run(self._next + self._job.warm)
             for _ in range(self._job.windows):
                 yield self._window()
         finally:
@@ -142,7 +142,7 @@ class OpenLoop:
         self._next = max(self._next, time.time())  # what would have come since the last window does not
         os.write(1, b"\n")
         started, cpu = time.perf_counter(), time.process_time()
-        self._run(self._job.seconds)
+        self._run(self._next + self._job.seconds)
         outcome.seconds, outcome.cpu = time.perf_counter() - started, time.process_time() - cpu
         os.write(1, b"\n")
         if not self._job.streamed:
@@ -157,12 +157,13 @@ class OpenLoop:
             self._poll.register(caller, select.EPOLLIN)
         self._idle.extend(self._callers.values())
 
-    def _run(self, seconds: float) -> None:
-        end = time.time() + seconds
+    def _run(self, end: float) -> None:
+        """Everything that comes before `end`, and nothing after it, though this process may be held up."""
         while (now := time.time()) < end:
             time.sleep(max(0.0, min(self._next - now, GRAIN)))
-            self._arrive()
+            self._arrive(end)
             self._read()
+        self._arrive(end)
 
     def _rest(self) -> None:
         end = time.time() + self._job.timeout
@@ -174,8 +175,8 @@ class OpenLoop:
         for descriptor, _ in self._poll.poll(0):
             self._callers[descriptor].read()
 
-    def _arrive(self) -> None:
-        now = time.time()
+    def _arrive(self, end: float) -> None:
+        now = min(time.time(), end)
         while self._next <= now:
             self._due.append(self._next)
             self._next += self._random.expovariate(self._rate)
