@@ -5,10 +5,10 @@ import contextlib
 import pytest
 
 from support.servers import listening
-from weir_router.call.transport import AutoTransport
+from weir_router.call.transport import AutoTransport, auto
 from weir_router.call.transport.aiohttp_client import AiohttpTransport
 
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+ANSWER = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 
 
 @contextlib.asynccontextmanager
@@ -70,3 +70,14 @@ async def test_a_credential_in_the_url_is_sent_as_basic_authorization(transport)
         response = await transport.post(f"http://user:pass@127.0.0.1:{port}/v1/x", {}, b"{}", 2.0)
         response.release()
     assert "authorization: basic " in heads[0]
+
+
+async def test_urls_of_earlier_configs_are_forgotten(monkeypatch):
+    monkeypatch.setattr(auto, "MOST_URLS", 3)
+    transport = AutoTransport()
+    async with listener() as (port, heads):
+        for number in range(10):
+            assert await post(transport, f"http://127.0.0.1:{port}/v{number}/x") == b"ok"
+    assert len(heads) == 10
+    assert len(transport._targets) <= 3
+    await transport.close()

@@ -11,6 +11,9 @@ from yarl import URL
 from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
 from weir_router.call.transport.pool import Http1Transport, Target, parsed
 
+MOST_URLS = 4_096
+"""URLs that are remembered. A config has fewer, and those of the configs before it need not stay."""
+
 
 class AutoTransport:
     """`Transport` that picks by URL, once per URL.
@@ -22,7 +25,6 @@ class AutoTransport:
     def __init__(self) -> None:
         self._http1 = Http1Transport()
         self._aiohttp = _aiohttp_transport() if proxies() else None
-        # Both hold as many as the config has backends' paths.
         self._targets: dict[str, Target] = {}  # of URLs that our own HTTP/1.1 serves
         self._chosen: dict[str, Transport] = {}  # for the others
 
@@ -36,6 +38,9 @@ class AutoTransport:
         return transport.post(url, headers, body, connect_timeout)
 
     def _choose(self, url: str) -> Transport:
+        for known in (self._targets, self._chosen):
+            if len(known) >= MOST_URLS:
+                known.clear()
         if not _ordinary(url):
             self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport()
             return self._aiohttp
