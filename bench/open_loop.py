@@ -177,7 +177,7 @@ class OpenLoop:
 
     def _arrive(self, end: float) -> None:
         now = min(time.time(), end)
-        while self._next <= now:
+        while self._next < now:
             self._due.append(self._next)
             self._next += self._random.expovariate(self._rate)
         self._send()

@@ -14,6 +14,8 @@ from bench.answer import Outcome
 from bench.job import Job
 from bench.open_loop import Caller, OpenLoop
 
+from support.servers import listening
+
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 RATE = 200.0
 
@@ -30,16 +32,8 @@ async def server(wait: Callable[[], Awaitable[object]], answer: bytes = ANSWER) 
                     writer.close()
                 writer.write(answer)
 
-    async with asyncio.TaskGroup() as serving:
-        tasks = set()
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.add(serving.create_task(serve(reader, writer)))
-
-        async with await asyncio.start_server(accept, "127.0.0.1") as listening:
-            yield listening.sockets[0].getsockname()[1]
-        for task in tasks:
-            task.cancel()
+    async with listening(serve) as port:
+        yield port
 
 
 async def played(port: int, **more: float) -> Outcome:
@@ -62,6 +56,16 @@ async def test_what_is_never_answered_has_failed():
         outcome = await played(port, seconds=0.2, timeout=0.1)
     assert outcome.answers == 0
     assert outcome.failed == pytest.approx(RATE * 0.2, rel=0.6)
+
+
+async def test_who_is_held_up_sends_what_was_due_before_the_end_and_no_more(monkeypatch):
+    async with server(lambda: asyncio.sleep(0)) as port:
+        punctual = await played(port, seconds=0.5)
+        sleep = time.sleep
+        monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds + 0.2))
+        late = await played(port, seconds=0.5)
+    assert punctual.answers == late.answers == len(late.late)
+    assert max(late.late) > 0.1
 
 
 async def test_a_connection_that_ends_has_failed_and_takes_no_further_request():
