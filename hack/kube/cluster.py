@@ -224,6 +224,8 @@ class Cluster:
     def _end_containers(self) -> list[Path]:
         """Kills all containers; returns the network namespaces of their pods."""
         namespaces = set()
+        if shutil.which("ctr") is None:  # none has ever been started here
+            return []
         for line in self._ctr("tasks", "list").stdout.splitlines()[1:]:
             name, pid, *_ = line.split()
             spec = json.loads(self._ctr("containers", "info", "--spec", name).stdout or "{}")
@@ -287,7 +289,7 @@ def _up(cluster: Cluster) -> None:
     try:
         cluster.up()
     except BaseException:
-        if not os.environ.get("WEIR_CLUSTER_KEEP"):  # to look into the logs
+        if cluster.running and not os.environ.get("WEIR_CLUSTER_KEEP"):  # to look into the logs
             cluster.down()
         raise
     print(f"Ready after {time.monotonic() - started:.0f} s. make cluster-down ends it. To use it:", file=sys.stderr)

@@ -30,6 +30,12 @@ def test_without_root_it_says_so_and_ends_with_3(
     assert not (tmp_path / "state").exists()
 
 
+def test_it_can_be_ended_where_none_has_ever_been(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # without containerd
+    monkeypatch.setattr(host, "disconnect", lambda: None)  # there may be another's
+    cluster.Cluster(tmp_path / "state").down()
+
+
 def test_what_the_machine_forbids_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def forbidden() -> None:
         raise PermissionError(1, "Operation not permitted")

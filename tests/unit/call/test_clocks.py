@@ -109,13 +109,14 @@ async def test_after_stop_nothing_is_interrupted():
 
 async def test_the_flow_is_looked_at_again_and_again_once_content_has_come(monkeypatch):
     monkeypatch.setattr(clocks, "CRAWL_SECONDS", 0.01)
-    looks = []
-    dog = watchdog(flows=lambda: looks.append(1))
+    looks = asyncio.Queue()
+    dog = watchdog(flows=lambda: looks.put_nowait(1))
     await dog.waits_for(asyncio.sleep(0.03))
-    assert looks == []
+    assert looks.empty()
     dog.content()
-    await dog.waits_for(asyncio.sleep(0.1 + 2 * clocks.FINE))  # each look may be a step late
-    assert len(looks) >= 2
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            await dog.waits_for(looks.get())
     dog.stop()
 
 
