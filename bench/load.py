@@ -105,10 +105,10 @@ class Run:
 
 
 def _take_turn(*, streamed: bool) -> None:
-    """Of an open loop, on the core that it shares with the models.
+    """Of an open loop, on the core that it shares with the models: after them with streams (`NICE`), else before them.
 
     Requests that are late come several at once, and queue in the proxy for it: by up to 3 ms where the models' turn was
-    waited for. Chunks that are late are the models' own; there they go first.
+    waited for.
     """
     if streamed:
         os.nice(NICE)

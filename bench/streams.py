@@ -73,9 +73,9 @@ def measure(folder: Path, sim: Process, router: Process, many: int) -> Figures:
             "by_share": by_share,
         }
         asked_of = {"direct": sim, "nginx": nginx, "weir": router}
-        carried = _added(sim, asked_of, more.carriable, follow=True)
-        halfway = _added(sim, asked_of, int(by_share / GOAL / 2), follow=False)
-        for prefix, added in (("carried", carried), ("halfway", halfway)):
+        settings = (("carried", more.carriable, True), ("halfway", int(by_share / GOAL / 2), False))
+        for prefix, count, follow in settings:
+            added = _added(sim, asked_of, count, follow=follow)
             figures |= {f"{prefix}_{key}": value for key, value in added.items()}
     return figures
 

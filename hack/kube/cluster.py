@@ -223,9 +223,9 @@ class Cluster:
 
     def _end_containers(self) -> list[Path]:
         """Kills all containers; returns the network namespaces of their pods."""
-        namespaces = set()
         if shutil.which("ctr") is None:  # none has ever been started here
             return []
+        namespaces = set()
         for line in self._ctr("tasks", "list").stdout.splitlines()[1:]:
             name, pid, *_ = line.split()
             spec = json.loads(self._ctr("containers", "info", "--spec", name).stdout or "{}")
