@@ -35,6 +35,11 @@ CONTROLLERS = ("cpu", "memory")
 PROBE = "weir-probe"
 """Name of what is made to see whether it can be made: no longer than an interface's may be."""
 
+BRIDGE_MAC = "0a:58:0a:f4:00:01"
+"""Ours: `ADDRESS` is in its last four bytes. A bridge that was given none has the lowest of its ports', which goes with
+that port's pod: what other pods send to it then is lost, DNS queries first of all, until they have learned the next.
+"""
+
 FORWARD = ("FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP")
 
 
@@ -131,13 +136,18 @@ def _install(packages: list[str]) -> None:
 def connect() -> None:
     """Makes the bridge. Service addresses are routed to it, so that they stay here even before kube-proxy is up."""
     if not (Path("/sys/class/net") / BRIDGE).exists():
-        _run("ip", "link", "add", BRIDGE, "type", "bridge")
-        _run("ip", "address", "add", f"{ADDRESS}/24", "dev", BRIDGE)
-        _run("ip", "link", "set", BRIDGE, "up")
+        make_bridge()
     _run("ip", "route", "replace", SERVICES, "dev", BRIDGE)
     if subprocess.run(["iptables", "--check", *FORWARD], capture_output=True, check=False).returncode:
         _run("iptables", "--append", *FORWARD)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def make_bridge() -> None:
+    """The bridge alone, with its addresses."""
+    _run("ip", "link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge")
+    _run("ip", "address", "add", f"{ADDRESS}/24", "dev", BRIDGE)
+    _run("ip", "link", "set", BRIDGE, "up")
 
 
 def disconnect() -> None:

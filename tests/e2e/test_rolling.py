@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import stage
-from world import NAMESPACE, ROOT, Application, Object, Weir, apply, helm, image_values, kubectl, until
+from world import NAMESPACE, ROOT, Application, Object, Weir, apply, diagnosis, helm, image_values, kubectl, until
 
 STREAMS = 200
 
@@ -41,7 +41,7 @@ def steady(application: Application, seconds: int) -> Iterator[None]:
         assert done.wait(seconds + 60)
     (end,) = result
     print(end)
-    assert set(end["outcomes"]) == {"ok"}
+    assert set(end["outcomes"]) == {"ok"}, diagnosis()
 
 
 def test_a_rolling_update_cuts_none_of_200_streams(weir: Weir, application: Application) -> None:

@@ -59,6 +59,7 @@ def diagnosis() -> str:
         kubectl("get", "pods", "--all-namespaces", "--output=wide", check=False),
         kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp", check=False)[-3000:],
         kubectl("get", "modeltiers,routingpolicies", "--all-namespaces", check=False),
+        kubectl("get", "endpointslices", "--all-namespaces", check=False),
     ]
     logs = ("logs", "--namespace", NAMESPACE, "--tail=20")
     shown += [kubectl(*logs, f"deployment/weir-{part}", check=False) for part in ("operator", "gateway")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import tarfile
 from io import BytesIO
@@ -67,6 +69,19 @@ def test_nothing_listens_on_a_real_interface() -> None:
         (bound,) = [it for it in flags if it.startswith(("--bind-address=", "--listen-client-urls="))]
         assert any(address in bound for address in ("127.0.0.1", node.ADDRESS))
         assert "0.0.0.0" not in " ".join(flags)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="it takes root and iproute2")
+def test_pods_that_come_and_go_leave_the_bridge_its_address() -> None:
+    show = f"ip -brief link show {node.BRIDGE}"
+    script = f"""
+    {sys.executable} -c 'import host; host.make_bridge()' && {show}
+    ip link add pod address 02:00:00:00:00:01 type veth && ip link set pod master {node.BRIDGE} up && {show}
+    ip link delete pod && {show}
+    """
+    own_network = ["unshare", "--net", "sh", "-ec", script]
+    done = subprocess.run(own_network, capture_output=True, text=True, check=False, cwd=HACK)
+    assert [line.split()[2] for line in done.stdout.splitlines()] == [host.BRIDGE_MAC] * 3, done.stderr
 
 
 def test_the_image_of_sandboxes_holds_one_program(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def steady(client: AsyncOpenAI, model: str, seconds: str) -> None:
                 await client.chat.completions.create(model=model, messages=PROMPT)
                 outcomes["ok"] += 1
             except APIError as error:
-                outcomes[f"{type(error).__name__}: {error}"] += 1
+                outcomes[f"{type(error).__name__}: {error} ({error.__cause__!r})"] += 1
             slowest = max(slowest, time.monotonic() - began)
             await asyncio.sleep(0.02)
 
