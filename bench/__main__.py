@@ -30,6 +30,7 @@ from bench import life, plot, proxies
 from bench.job import Job
 from bench.paced import p99
 from bench.processes import CALLER, COMPILED, KEY, Process, asked, outcome_of, pod, simulator
+from weir_cli.output import WideConsole
 from weir_router.identify.keys import fingerprint
 
 RESULTS = Path(__file__).parent / "results"
@@ -50,7 +51,7 @@ def main(
     part: Annotated[list[life.Part] | None, typer.Option(help="Of a life; without it, all.")] = None,
 ) -> None:
     """Measures and prints the tables. PEERS=1 in the environment: other gateways too. What is not whole is not kept."""
-    console = Console()
+    console = WideConsole()
     measured: Measured = defaultdict(list)
     whole = rounds > 0 and not part
     try:

@@ -28,6 +28,7 @@ from bench.answer import Outcome
 from bench.job import Job
 from bench.load import Run
 from bench.processes import COMPILED, KEY, LOAD_CORE, PROMPT, Process, resource, simulator, weir
+from weir_cli.output import WideConsole
 from weir_cli.sim import Fault, FaultKind
 from weir_router.identify.keys import fingerprint
 
@@ -58,7 +59,7 @@ def main(
     connections: Annotated[int, typer.Option(help="Callers at once.", min=1, max=1000)] = 32,
 ) -> None:
     """Exit code 1: memory went beyond its tolerance, or the router ended."""
-    console = Console()
+    console = WideConsole()
     os.sched_setaffinity(0, {int(LOAD_CORE)})
     per_phase = max(connections, requests // (rounds * len(FaultKind) * 4))
     with tempfile.TemporaryDirectory(prefix="weir-soak-") as temporary:

@@ -19,12 +19,12 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bench.control_plane.figures import Figures, Row, rows
 from bench.control_plane.measure import Bench, Size
+from weir_cli.output import WideConsole
 from weir_cli.process import calm_collector
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -47,7 +47,7 @@ def main(
     save: Annotated[bool, typer.Option(help="Write bench/results/control-plane-*.json.")] = True,
 ) -> None:
     """Measures and prints what came out."""
-    console = Console(stderr=output is not Output.TABLE)
+    console = WideConsole(stderr=output is not Output.TABLE)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     calm_collector()  # as the operator does, whose compile is measured here
     size = Size(policies, tiers, connections, changes, idle)

@@ -33,6 +33,7 @@ from bench.faults.peers import PEERS, STARTING
 from bench.faults.rows import ROWS, Row
 from bench.faults.run import Job
 from bench.faults.verdict import NEVER, misses, spread
+from weir_cli.output import WideConsole
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def main(
     save: Annotated[bool, typer.Option(help="Write bench/results/faults-*.json.")] = True,
 ) -> None:
     """Runs the rows and prints what came out."""
-    console = Console(stderr=output is not Output.TABLE)
+    console = WideConsole(stderr=output is not Output.TABLE)
     if gateway not in ("weir", *PEERS):
         console.print(f"[red]error:[/] no gateway is called {gateway}; there are: weir, {', '.join(PEERS)}")
         raise typer.Exit(2)

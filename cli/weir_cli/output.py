@@ -4,18 +4,36 @@ something.
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
 from weir_cli.process import UNUSABLE, host_and_port
 
-console = Console()
-errors = Console(stderr=True)
+STREAMS = (0, 1, 2)  # stdin, stdout, stderr
+
+NOWHERE_WIDTH = 300
+"""Columns where there is no terminal: as many as the widest table takes. Rich's 80 fold what is searched, or kept."""
+
+
+class WideConsole(Console):
+    """As wide as the terminal, or as COLUMNS says; where there is neither, as in a job's log, `NOWHERE_WIDTH`."""
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        found = super().size
+        known = os.environ.get("COLUMNS") or any(map(os.isatty, STREAMS))
+        return found if known else found._replace(width=NOWHERE_WIDTH)
+
+
+console = WideConsole()
+errors = WideConsole(stderr=True)
 
 
 class Exit(IntEnum):

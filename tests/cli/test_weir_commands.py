@@ -219,6 +219,12 @@ def test_explain_fits_a_terminal_of_80_columns() -> None:
     assert re.search(r"price from spec and catalogue 20\d\d", shown)
 
 
+def test_without_a_terminal_no_table_is_folded() -> None:
+    features = [line for line in weir("catalogue", "gpt-4o", env={"COLUMNS": ""}).stdout.splitlines() if "Docu" in line]
+    assert features
+    assert all("JSONSchema, Tools, Vision" in line for line in features)
+
+
 def test_a_friendly_question_about_a_proof_is_not_simple() -> None:
     assert explained(QUICKSTART, "Hi, can you prove Fermat's theorem")["complexity"] != "Simple"
 

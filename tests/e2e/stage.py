@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
+import uuid
+from statistics import median
 from typing import Any
 
 import yaml
-from world import TEAM, Object, apply, kubectl
+from world import TEAM, Application, Object, apply, kubectl
 
 PLATFORM = "llm"
 STREAM_SECONDS = 30
@@ -91,6 +94,25 @@ def policy(name: str, model: str, *, to: str, namespace: str = TEAM, of: str = P
             "routes": [{"name": "all", "tiers": [{"name": to, "namespace": of}]}],
         },
     }
+
+
+def follow(application: Application, *urls: str, to: str, namespace: str = TEAM, of: str = PLATFORM) -> float:
+    """Seconds from `kubectl apply` of a policy with a new model until each router at `urls` serves it.
+
+    The median of five changes: the machine may pause in one.
+    """
+
+    def once() -> float:
+        model = f"model-{uuid.uuid4().hex[:8]}"
+        with application.asking("models", *urls, "--", model) as lines:
+            assert next(lines)["watching"] == len(urls)
+            apply(policy("changing", model, to=to, namespace=namespace, of=of))
+            applied = time.time()
+            return float(max(next(lines)["seen"].values()) - applied)
+
+    took = [once() for _ in range(5)]
+    print(f"followed {[round(it, 3) for it in took]} s later")
+    return median(took)
 
 
 def asked(model: str) -> list[Object]:

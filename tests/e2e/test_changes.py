@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-import uuid
 
 import pytest
 import stage
@@ -21,24 +19,12 @@ def models(weir: Weir) -> None:
     stage.simulator()
 
 
-@pytest.mark.parametrize("attempt", range(3))
 def test_a_changed_policy_is_effective_on_every_gateway_pod_within_a_second(
-    weir: Weir, application: Application, attempt: int
+    weir: Weir, application: Application
 ) -> None:
-    # Given an application that asks each pod of the gateway which models there are
-    model = f"model-{uuid.uuid4().hex[:8]}"
-    with application.asking("models", *weir.gateways(), "--", model) as lines:
-        assert next(lines)["watching"] >= 2
-        # When a policy names a new model
-        began = time.time()
-        apply(stage.policy("changing", model, to="budget"))
-        applied = time.time()
-        # Then every pod serves it within a second of the apply
-        seen = next(lines)["seen"].values()
-    print(
-        f"kubectl took {applied - began:.2f} s, pods followed {sorted(round(it - applied, 3) for it in seen)} s later"
-    )
-    assert max(seen) - applied < 1.0
+    gateways = weir.gateways()
+    assert len(gateways) >= 2
+    assert stage.follow(application, *gateways, to="budget") < 1.0
 
 
 def test_a_rotated_secret_is_what_the_provider_gets_next(weir: Weir, application: Application) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from weir_cli.demo.prompts import Shot, shots
-from weir_cli.demo.screen import screen
+from weir_cli.demo.screen import WIDTH, screen
 from weir_cli.demo.tally import Tally
 from weir_cli.output import Exit, Format, address, console, errors, fail, print_json
 from weir_cli.process import STOP_SIGNALS
@@ -33,7 +33,6 @@ DIES_AT = 0.4  # share of the duration at which the busiest model dies ...
 RETURNS_AT = 0.7  # ... and at which it is back
 REFRESH = 8  # pictures per second
 GRACE = 5.0  # seconds for open answers at the end: simulated ones need no more
-SVG_WIDTH = 88  # characters: no event wraps
 INTERRUPTED = 130  # as a shell counts a command that Ctrl-C ended
 SIM_IN_MANIFESTS = "http://127.0.0.1:9100"
 FREE = ("127.0.0.1", 0)
@@ -260,7 +259,7 @@ async def _before(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
 
 def _write_svg(picture: RenderableType, path: Path) -> None:
     with open(os.devnull, "w") as nowhere:
-        recorder = Console(record=True, width=SVG_WIDTH, file=nowhere)
+        recorder = Console(record=True, width=WIDTH, file=nowhere)
         recorder.print(picture)
     recorder.save_svg(str(path), title="weir demo")
     errors.print(f"Wrote {path}.", highlight=False, markup=False, soft_wrap=True)

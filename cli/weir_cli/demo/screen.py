@@ -15,6 +15,9 @@ from weir_cli.demo.tally import Place, Tally
 from weir_router.contract import CompiledConfig
 from weir_router.health.board import BackendView
 
+WIDTH = 88
+"""Columns of the picture, where there are so many: no event wraps."""
+
 _COLOURS = {"closed": "green", "open": "red", "half-open": "yellow", "ejected": "red"}
 _BAR = 8  # characters: the table fits a terminal of 80
 
@@ -35,7 +38,7 @@ def screen(
     body: list[RenderableType] = [head, Text(), _places(config, tally, view), Text(), _money(tally)]
     if events:
         body += [Text(), *(Text(f"  {event}") for event in events[-6:])]
-    return Panel(Group(*body), title="[bold]weir demo[/]: where each request goes", padding=(1, 2))
+    return Panel(Group(*body), title="[bold]weir demo[/]: where each request goes", padding=(1, 2), width=WIDTH)
 
 
 def _classes(tally: Tally) -> str:
