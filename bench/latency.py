@@ -2,7 +2,8 @@
 
 Requests at a constant rate (`bench.load`'s open loop), in turns of a second: to the models directly, through nginx,
 and through the router, all of them with the same arrivals. A second in which the host took a core away is taken again.
-A turn's figure is the difference to the direct one of the same turn, and what is reported is the median of turns.
+The rate is a share of what saturates the router, asked anew at the beginning of each turn: the machine is not the same
+for long. A turn's figure is the difference to the direct one of the same turn, and the median of turns is reported.
 nginx's figure says what the machine adds to any proxy, and that of a queue (`bench.waiting`) what random arrivals do to
 any server so busy. Cores are kept from being idle (`bench.cores`); with cores that sleep as they like it is measured
 once more.
@@ -23,7 +24,7 @@ from bench.paced import p99, paced
 from bench.processes import CALLER, LOAD_CORE, PROXY_CORE, Process, asked, outcome_of
 from bench.waiting import queue
 
-TURNS = 5
+TURNS = 7
 SECONDS, WARM, WINDOWS = 1.0, 0.3, 5
 SATURATING, FREE = 32, 128  # connections: of the closed loop, and of open ones, where none is waited for
 SATURATED = 6000  # answers
@@ -37,12 +38,12 @@ Figures = dict[str, float]
 
 def measure(folder: Path, sim: Process, router: Process) -> Figures:
     """Rates per second, milliseconds, shares of a core."""
-    figures = {"saturating": _saturating(router)}
+    figures = {}
     with proxies.nginx(folder, sim.port) as nginx:
         asked_of = {"direct": sim, "nginx": nginx, "weir": router}
         for prefix, share, kept in SETTINGS:
             with busy((PROXY_CORE, LOAD_CORE)) if kept else contextlib.nullcontext():
-                added = _added(asked_of, figures["saturating"] * share)
+                added = _added(asked_of, share)
                 figures |= {f"{prefix}_{key}": value for key, value in added.items()}
     return figures
 
@@ -60,9 +61,11 @@ def _job(name: str, process: Process, **more: Any) -> Job:
     return Job(port=process.port, body=body, headers=CALLER, **more)
 
 
-def _added(asked_of: dict[str, Process], rate: float) -> Figures:
+def _added(asked_of: dict[str, Process], share: float) -> Figures:
     turns: dict[str, list[float]] = defaultdict(list)
     for _ in range(TURNS):
+        rate = _saturating(asked_of["weir"]) * share
+        turns["rate"].append(rate)
         direct = (0.0, 0.0)
         for name, process in asked_of.items():
             job = _job(name, process, connections=FREE, rate=rate, warm=WARM, seconds=SECONDS, windows=WINDOWS)
@@ -77,13 +80,14 @@ def _added(asked_of: dict[str, Process], rate: float) -> Figures:
             turns[f"{name}_stolen"].append(window.stolen)
             turns[f"{name}_failed"].append(outcome.failed)
     figures = {key: statistics.median(values) for key, values in turns.items()}
-    waited = queue(rate, min(figures["weir_share"], MOST), figures["direct_p50_ms"] / 1e3)
+    waited = queue(figures["rate"], min(figures["weir_share"], MOST), figures["direct_p50_ms"] / 1e3)
     return figures | {f"queue_{key}": value * 1e3 for key, value in zip(("p50_ms", "p99_ms"), waited, strict=True)}
 
 
 def _rows() -> dict[str, str]:
     loads = {"half": "half", "quarter": "quarter", "half_asleep": "half, cores asleep"}
     columns = {
+        "rate": "requests/s",
         "weir_share": "share of its core",
         "weir_p50_ms": "added, p50, ms",
         "weir_p99_ms": "added, p99, ms",

@@ -128,7 +128,6 @@ ROWS = {
     "idle_mb": "resident when idle, MB",
     "up_start_s": "start of weir up to listening, s",
     "up_idle_mb": "resident when idle, MB",
-    "saturating": "answers/s that saturate it; latency at shares of that:",
     **latency.ROWS,
     **streams.ROWS,
     "open": "open streams at SIGTERM",
