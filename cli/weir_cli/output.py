@@ -15,8 +15,6 @@ from rich.markup import escape
 
 from weir_cli.process import UNUSABLE, host_and_port
 
-STREAMS = (0, 1, 2)  # stdin, stdout, stderr
-
 NOWHERE_WIDTH = 300
 """Columns where there is no terminal: as many as the widest table takes. Rich's 80 fold what is searched, or kept."""
 
@@ -28,7 +26,7 @@ class WideConsole(Console):
     def size(self) -> ConsoleDimensions:
         """Columns and lines."""
         found = super().size
-        known = os.environ.get("COLUMNS") or any(map(os.isatty, STREAMS))
+        known = os.environ.get("COLUMNS") or any(map(os.isatty, (0, 1, 2)))  # one of stdin, stdout and stderr
         return found if known else found._replace(width=NOWHERE_WIDTH)
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from node import ADDRESS, BRIDGE, NETWORK, SERVICES
@@ -35,8 +36,8 @@ CONTROLLERS = ("cpu", "memory")
 PROBE = "weir-probe"
 """Name of what is made to see whether it can be made: no longer than an interface's may be."""
 
-BRIDGE_MAC = "0a:58:0a:f4:00:01"
-"""Ours: `ADDRESS` is in its last four bytes. A bridge that was given none has the lowest of its ports', which goes with
+BRIDGE_MAC = "0a:58:" + IPv4Address(ADDRESS).packed.hex(":")
+"""Made of `ADDRESS`. A bridge that was given none has the lowest of its ports', which goes with
 that port's pod: what other pods send to it then is lost, DNS queries first of all, until they have learned the next.
 """
 
