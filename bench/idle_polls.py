@@ -25,9 +25,9 @@ import msgspec
 import uvloop
 
 from bench.processes import resident
-from weir_operator.authority import make_authority, make_certificate
-from weir_operator.distribute import ConfigServer, listen
-from weir_operator.views import ServiceAccount
+from weir_operator.distribute.server import ConfigServer, listen
+from weir_operator.distribute.views import ServiceAccount
+from weir_operator.publish.authority import make_authority, make_certificate
 from weir_router.contract import BackendReport, CompiledConfig, RouterReport, Secrets
 
 TOKEN = "e" * 1_100  # a projected ServiceAccount token has 1,000 to 1,200 characters

@@ -21,10 +21,10 @@ import yaml
 
 from bench.answer import Outcome
 from bench.job import Job
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.manifests import load
-from weir_operator.publication import Names, publication
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.manifests import load
+from weir_operator.publish.publication import Names, publication
 
 PROXY_CORE = "0"
 LOAD_CORE = "1"

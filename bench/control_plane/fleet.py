@@ -13,7 +13,7 @@ import msgspec
 from kubernetes.client import ApiClient, AuthenticationV1TokenRequest, CoreV1Api, V1TokenRequestSpec
 
 from bench.control_plane.clients import Had, Job, Wanted
-from weir_operator.trust import config_audience
+from weir_operator.identity.trust import config_audience
 
 PROCESSES = 2
 ANSWER_SECONDS = 120.0

@@ -25,10 +25,10 @@ from bench.control_plane.fleet import Fleet, connected, tokens
 from bench.processes import cpu_seconds, resident
 from support.installation import Installation, Operator
 from support.kube import client_of, run, watching
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Memory, compile_config
-from weir_operator.observed import Observed
-from weir_operator.publish import RETIRE_AFTER
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.observed import Observed
+from weir_operator.publish.publisher import RETIRE_AFTER
 
 PAUSE = (0.0, 0.4)
 """Seconds between two changes, at random: they should meet whatever the operator does by the second."""

@@ -11,7 +11,7 @@ import yaml
 from rich.table import Table
 
 from weir_cli.output import Exit, console, fail, print_json
-from weir_operator.catalogue import Catalogue, Entry
+from weir_operator.compile.catalogue import Catalogue, Entry
 
 
 class Output(StrEnum):

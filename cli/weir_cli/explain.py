@@ -19,7 +19,7 @@ from weir_cli.cluster.opening import Context
 from weir_cli.explain_cluster import Asked, of_policy
 from weir_cli.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.workspace import counted, open_workspace
-from weir_operator.catalogue import Catalogue
+from weir_operator.compile.catalogue import Catalogue
 from weir_router.call.ask import Ask
 from weir_router.call.failover import cannot_serve
 from weir_router.call.providers.translate import untranslatable

@@ -11,9 +11,9 @@ import msgspec
 from weir_cli.cluster.names import place
 from weir_cli.cluster.opening import cluster
 from weir_cli.output import Exit, fail
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.observed import Observed
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.observed import Observed
 from weir_operator.schemas import ROUTING_POLICY
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.choose.policy import PolicyIndex, find_policy
@@ -37,9 +37,9 @@ def of_policy(text: str, who: Caller, namespace: str | None, model: str | None, 
     name = place(text, "RoutingPolicy")
     with cluster(context) as there:
         from weir_cli.cluster.objects import tiers_of, visible
-        from weir_operator import kube_objects
+        from weir_operator.observe import convert
 
-        manifest = kube_objects.manifest(ROUTING_POLICY.kind, there.get(ROUTING_POLICY, name))
+        manifest = convert.manifest(ROUTING_POLICY.kind, there.get(ROUTING_POLICY, name))
         near = {name.namespace, *(tier.namespace for tier in tiers_of(manifest))}
         seen = visible(there, near, manifest.spec.get("className", DEFAULT_CLASS))
     compiled = compile_config(seen.observed, catalogue=Catalogue.load(), now=time.time())

@@ -15,7 +15,7 @@ from weir_cli.output import Exit, address, fail
 from weir_cli.process import calm_collector, log_as_json
 
 if TYPE_CHECKING:
-    from weir_operator import inject
+    from weir_operator.sidecar import inject
 
 NAME = "weir"
 
@@ -74,19 +74,20 @@ def operator(
     Exit code 1: it could not go on; the log says why. 2: wrong arguments, no cluster, or an address that is in use.
     """
     # Here, because nothing but this command needs them, and they take a third of a second.
-    from weir_operator import handlers, kube_client
-    from weir_operator.publication import Names
-    from weir_operator.settings import Settings
+    from weir_operator.kube import client
+    from weir_operator.publish.publication import Names
+    from weir_operator.run import handlers
+    from weir_operator.run.settings import Settings
 
     log_as_json()
     made = _sidecar(sidecar)
-    own = namespace or kube_client.own_namespace()
+    own = namespace or client.own_namespace()
     if own is None:
         raise fail("which namespace is this one's? Say --namespace, or set POD_NAMESPACE.")
     try:
         Names(installation)
-        api_client = kube_client.connect()
-    except (ValueError, kube_client.NoCluster) as error:
+        api_client = client.connect()
+    except (ValueError, client.NoCluster) as error:
         raise fail(f"{error}.") from error
     settings = Settings(
         installation=installation,
@@ -116,7 +117,7 @@ def operator(
 
 
 def _sidecar(text: str | None) -> inject.Settings | None:
-    from weir_operator import inject
+    from weir_operator.sidecar import inject
 
     if text is None:
         return None

@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from weir_cli.output import Exit, fail
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.manifests import load
-from weir_operator.problems import Problem, Reason, Severity
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.manifests import load
+from weir_operator.problems.problem import Problem, Reason, Severity
 from weir_router.contract import CompiledConfig, Secrets
 
 

@@ -15,9 +15,9 @@ from cli.shell import Gateway, http, policy, running, save, tier, until, weir
 from support.published import Volume, published
 from weir_cli.app import app
 from weir_cli.sim import SimModel, SimulatorThread
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Compiled, compile_config
-from weir_operator.manifests import load
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.manifests import load
 from weir_router.contract import CallerKey
 from weir_router.identify.keys import fingerprint
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from weir_operator.catalogue import Catalogue, parse
 from weir_operator.compile import Compiled, compile_config
-from weir_operator.manifests import load
-from weir_operator.problems import Severity
+from weir_operator.compile.catalogue import Catalogue, parse
+from weir_operator.observe.manifests import load
+from weir_operator.problems.problem import Severity
 from weir_router.contract import API_VERSION, CompiledConfig
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from contract.test_golden import compiled as example
 from support.published import VALUES, compiled, policy, published, tier
 from weir_operator.compile import Compiled
-from weir_operator.publication import Publication
+from weir_operator.publish.publication import Publication
 from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, digest
 from weir_router.contract.published import INDEX_FILE, Index, assemble, parse_index, shard_file
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from weir_operator import autoscaling, relay
-from weir_operator.load import TierFigures
-from weir_operator.trust import autoscaling_audience
+from weir_operator.distribute import autoscaling, relay
+from weir_operator.distribute.load import TierFigures
+from weir_operator.identity.trust import autoscaling_audience
 from weir_router.serve import rates, report
 
 ROOT = Path(__file__).parents[2]

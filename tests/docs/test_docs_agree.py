@@ -10,11 +10,11 @@ from weir_cli.app import app
 from weir_cli.sim import control
 from weir_cli.sim.faults import HELP
 from weir_cli.sim.models import DEFAULT_ANSWER_TOKENS, DEFAULT_CONTEXT_TOKENS, SimModel
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.manifests import load
-from weir_operator.metrics import Metrics as OperatorMetrics
-from weir_operator.problems import Reason
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.manifests import load
+from weir_operator.problems.problem import Reason
+from weir_operator.run.metrics import Metrics as OperatorMetrics
 from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
 from weir_router import errors
 from weir_router.admit import limits, queue, retry_budget

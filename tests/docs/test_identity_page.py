@@ -13,8 +13,8 @@ import pytest
 from support.stand import NAMESPACE, stand
 from support.tokens import NOW, RSA, trust
 from weir_cli.sim import SimModel
-from weir_operator import oidc
-from weir_operator import trust as operator
+from weir_operator.identity import trust as operator
+from weir_operator.kube import oidc
 from weir_router.clock import ManualClock
 from weir_router.identify import identifier, reviews, tokens
 

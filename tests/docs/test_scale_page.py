@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from weir_cli import operator_command, process
-from weir_operator import distribute, offers, publication, reconciler, replica, reporter, reviews
+from weir_operator.distribute import offers, reviews, server
+from weir_operator.publish import publication
+from weir_operator.run import reconciler, replica
+from weir_operator.status import reporter
 from weir_router.config import longpoll
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +37,7 @@ KNOBS = {
     "`WAIT` (`longpoll.py`)": f"{longpoll.WAIT} s",
     "`ACCEPTED_SECONDS`, `ACCEPTED_MAX` (`reviews.py`)": f"{reviews.ACCEPTED_SECONDS:g} s, {reviews.ACCEPTED_MAX:,}",
     "`REVIEWS_AT_ONCE` (`reviews.py`)": f"{reviews.REVIEWS_AT_ONCE}",
-    "`TLS_BUFFER` (`distribute.py`)": f"{distribute.TLS_BUFFER >> 10} KiB",
+    "`TLS_BUFFER` (`server.py`)": f"{server.TLS_BUFFER >> 10} KiB",
     "`WRITES_PER_SECOND`, `WRITERS` (`reporter.py`)": f"{reporter.WRITES_PER_SECOND:g}, {reporter.WRITERS}",
     "`RETRY_FIRST`, `RETRY_MAX` (`longpoll.py`)": f"{longpoll.RETRY_FIRST:g} s, {longpoll.RETRY_MAX:g} s",
 }

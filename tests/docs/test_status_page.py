@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from weir_operator import authority, certificate, changes, distribute, leader, relay, reporter
-from weir_operator.conditions import StatusReason
-from weir_operator.problems import ConditionType
+from weir_operator.distribute import leader, relay, server
+from weir_operator.problems.problem import ConditionType
+from weir_operator.publish import authority, certificate
 from weir_operator.schemas import KINDS
-from weir_operator.states import CoarseState
+from weir_operator.status import changes, reporter
+from weir_operator.status.conditions import StatusReason
+from weir_operator.status.states import CoarseState
 
 DOCS = Path(__file__).parents[2] / "docs"
 STATUS, OPERATOR = ((DOCS / f"{name}.md").read_text() for name in ("status", "operator"))
@@ -38,8 +40,8 @@ KNOBS = {
     "`RELAY_SECONDS`": f"{relay.RELAY_SECONDS:g} s",
     "`HEARTBEAT_SECONDS`": f"{relay.HEARTBEAT_SECONDS:g} s",
     "`ANSWER_SECONDS`": f"{leader.ANSWER_SECONDS:g} s",
-    "`MAX_RELAY_BYTES`": f"{distribute.MAX_RELAY_BYTES >> 20} MiB",
-    "`TLS_BUFFER`": f"{distribute.TLS_BUFFER >> 10} KiB",
+    "`MAX_RELAY_BYTES`": f"{server.MAX_RELAY_BYTES >> 20} MiB",
+    "`TLS_BUFFER`": f"{server.TLS_BUFFER >> 10} KiB",
 }
 
 

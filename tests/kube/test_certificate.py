@@ -17,9 +17,9 @@ from kubernetes.client import ApiClient
 from support.kube import apply, client_of, run
 from support.servers import listening
 from support.tls import trusting
-from weir_operator import certificate as module
-from weir_operator.authority import certificates, make_authority, make_certificate
-from weir_operator.certificate import Certificate, server_names
+from weir_operator.publish import certificate as module
+from weir_operator.publish.authority import certificates, make_authority, make_certificate
+from weir_operator.publish.certificate import Certificate, server_names
 
 SECRET, BUNDLE = "secret/weir-operator-tls", "configmap/weir-ca"
 

@@ -18,7 +18,7 @@ from binaries import ensure_tool, find_tool
 from support.helm import CHART, ROOT, Helm, Object, only, pods
 from support.kube import PATIENCE, run
 from support.schemas import LOCATION, write_schemas
-from weir_operator.autoscaling import PREFIX
+from weir_operator.distribute.autoscaling import PREFIX
 
 VALUES = {path.stem: path for path in sorted((ROOT / "tests" / "kube" / "chart").glob("*.yaml"))}
 SETS = {"defaults": [], **{name: ["--values", str(path)] for name, path in VALUES.items()}}
@@ -238,7 +238,7 @@ def test_editors_write_policies_and_only_read_tiers(helm4: Helm) -> None:
 
 
 def test_the_gateway_mounts_what_the_operator_publishes(helm4: Helm) -> None:
-    from weir_operator.publish import Names
+    from weir_operator.publish.publisher import Names
 
     names = Names("weir")
     pod = only(helm4.render(), "Deployment", "weir-gateway")["spec"]["template"]["spec"]

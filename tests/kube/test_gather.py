@@ -12,8 +12,8 @@ import pytest
 from apiserver import ApiServer
 
 from support.kube import Requests, apply, client_of, run, watching
-from weir_operator.gather import Gatherer, UnknownReason
-from weir_operator.observed import ObjectName, ServiceData, SliceData
+from weir_operator.observe.gather import Gatherer, UnknownReason
+from weir_operator.observe.observed import ObjectName, ServiceData, SliceData
 
 VALUE = "sk-never-to-be-shown"
 

@@ -11,8 +11,8 @@ import pytest
 from apiserver import ApiServer
 
 from support.kube import Requests, Wire, apply, client_of, run, watching
-from weir_operator.gather import Gatherer, UnknownReason
-from weir_operator.informers import STOP_SECONDS
+from weir_operator.kube.informers import STOP_SECONDS
+from weir_operator.observe.gather import Gatherer, UnknownReason
 
 CRDS = str(Path(__file__).parents[2] / "crds")
 

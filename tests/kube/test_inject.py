@@ -20,10 +20,16 @@ from support.config_server import GATEWAY, KnownTokens
 from support.helm import Helm, only
 from support.kube import client_of, run
 from support.servers import certificates, server_context
-from weir_operator.admission import INJECT_PATH, Admission
-from weir_operator.distribute import ConfigServer, listen
-from weir_operator.inject import CONTAINER, Settings
-from weir_operator.webhooks import LOOK_SECONDS, WebhookNotTrusted, WebhookTrust, configuration_name, trust_authorities
+from weir_operator.distribute.server import ConfigServer, listen
+from weir_operator.kube.webhooks import (
+    LOOK_SECONDS,
+    WebhookNotTrusted,
+    WebhookTrust,
+    configuration_name,
+    trust_authorities,
+)
+from weir_operator.sidecar.admission import INJECT_PATH, Admission
+from weir_operator.sidecar.inject import CONTAINER, Settings
 
 NAME = configuration_name("weir", "llm")
 SETTINGS = Settings(

@@ -16,8 +16,8 @@ from support.helm import Helm, only, pods
 from support.installation import Installation, Operator, Router, Tenant
 from support.kube import run
 from weir_cli.sim import SimulatorThread
-from weir_operator.inject import AUTHORITIES, CONTAINER
-from weir_operator.webhooks import configuration_name
+from weir_operator.kube.webhooks import configuration_name
+from weir_operator.sidecar.inject import AUTHORITIES, CONTAINER
 
 NAMESPACE = "weir-identity"
 PROMPT = {"model": "auto", "messages": [{"role": "user", "content": "What is 2 + 2?"}]}

@@ -14,8 +14,8 @@ from apiserver import ApiServer
 from support.kube import apply, client_of, run
 from support.leading import Leader, leading
 from support.statuses import gateway
-from weir_operator import reporter as module
-from weir_operator.status_writer import StatusWriter
+from weir_operator.kube.statuses import StatusWriter
+from weir_operator.status import reporter as module
 
 TIER = """
 apiVersion: weir.dev/v1alpha1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from robust.mutations import broken, broken_text
 from weir_cli.workspace import Workspace, open_workspace
-from weir_operator.problems import Problem, Reason
+from weir_operator.problems.problem import Problem, Reason
 
 BATCHES = int(os.environ.get("WEIR_FUZZ_BATCHES", "50"))
 """More of them for a long search; then the seeds are new ones each time."""

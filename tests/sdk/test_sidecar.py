@@ -21,7 +21,7 @@ from support.stand import KEY, NAMESPACE
 from support.tokens import RSA, STRANGER
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
-from weir_operator.inject import PLACEHOLDER
+from weir_operator.sidecar.inject import PLACEHOLDER
 from weir_router.contract import Dialect
 
 

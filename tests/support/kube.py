@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from apiserver import ApiServer
 from kubernetes.client import ApiClient, Configuration
 
-from weir_operator.gather import Gatherer
-from weir_operator.observed import Observed
+from weir_operator.observe.gather import Gatherer
+from weir_operator.observe.observed import Observed
 
 PATIENCE = 40.0
 """Seconds until something awaited must be there: far more than it takes, for a loaded machine."""

@@ -15,12 +15,12 @@ from kubernetes.client import ApiClient
 
 from support.kube import PATIENCE, Watching, run
 from support.statuses import gateway
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Compiled, compile_config
-from weir_operator.observed import Observed
-from weir_operator.reporter import Reporter
-from weir_operator.reports import Reported
-from weir_operator.status_writer import Outcome, StatusWriter
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.distribute.reports import Reported
+from weir_operator.kube.statuses import Outcome, StatusWriter
+from weir_operator.observe.observed import Observed
+from weir_operator.status.reporter import Reporter
 
 
 class CountingWriter(StatusWriter):

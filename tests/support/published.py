@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weir_operator.compile import Compiled
-from weir_operator.publication import Names, Publication, publication
+from weir_operator.publish.publication import Names, Publication, publication
 from weir_router.contract import (
     Backend,
     CallerKey,

@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Compiled, compile_config
-from weir_operator.kube_objects import manifest
-from weir_operator.observed import Observed
-from weir_operator.report import statuses
-from weir_operator.reports import Reported
-from weir_operator.rollout import Rollout
-from weir_operator.views import ServiceAccount
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.distribute.reports import Reported
+from weir_operator.distribute.views import ServiceAccount
+from weir_operator.observe.convert import manifest
+from weir_operator.observe.observed import Observed
+from weir_operator.status.rollout import Rollout
+from weir_operator.status.statuses import statuses
 from weir_router.contract import BackendReport, RouterReport
 
 GATEWAY = ServiceAccount("weir-system", "weir-router")

@@ -17,15 +17,15 @@ from apiserver import ApiServer
 from support.kube import PATIENCE, apply, client_of, run
 from support.statuses import Reported
 from weir_cli.sim import Simulator
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.distribute import ConfigServer, listen
-from weir_operator.gather import Gatherer
-from weir_operator.reporter import Reporter
-from weir_operator.reviews import CachedReviewer, KubernetesReviewer
-from weir_operator.status_writer import StatusWriter
-from weir_operator.trust import config_audience
-from weir_operator.views import ServiceAccount
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.distribute.reviews import CachedReviewer, KubernetesReviewer
+from weir_operator.distribute.server import ConfigServer, listen
+from weir_operator.distribute.views import ServiceAccount
+from weir_operator.identity.trust import config_audience
+from weir_operator.kube.statuses import StatusWriter
+from weir_operator.observe.gather import Gatherer
+from weir_operator.status.reporter import Reporter
 from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll

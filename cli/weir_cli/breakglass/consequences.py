@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from weir_cli.diff.compare import ObjectChange, compare, side
 from weir_cli.output import Exit, errors, fail
-from weir_operator.observed import Manifest, Observed
+from weir_operator.observe.observed import Manifest, Observed
 
 if TYPE_CHECKING:
     from weir_cli.cluster.objects import Visible

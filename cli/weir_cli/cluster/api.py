@@ -7,8 +7,8 @@ from typing import Any
 
 from kubernetes import client
 
-from weir_operator import kube_objects
-from weir_operator.observed import Manifest, ObjectName
+from weir_operator.observe import convert
+from weir_operator.observe.observed import Manifest, ObjectName
 from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import Kind
 
@@ -55,7 +55,7 @@ class Cluster:
         else:
             list_in = self._objects.list_namespaced_custom_object
             answers = [list_in(**of, namespace=namespace, **options) for namespace in namespaces]
-        return (kube_objects.manifest(kind.kind, item) for answer in answers for item in answer["items"])
+        return (convert.manifest(kind.kind, item) for answer in answers for item in answer["items"])
 
     def get(self, kind: Kind, name: ObjectName) -> Mapping[str, Any]:
         """The object as the API server has it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from weir_operator.observed import (
+from weir_operator.observe.observed import (
     BACKEND_LABEL,
     BACKEND_NAMESPACES_ANNOTATION,
     Manifest,
@@ -15,7 +15,7 @@ from weir_operator.observed import (
     ServiceData,
     SliceData,
 )
-from weir_operator.problems import Reason
+from weir_operator.problems.problem import Reason
 
 Reference = tuple[ObjectName, int]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from weir_cli.output import fail
-from weir_operator import kube_objects
-from weir_operator.observed import Manifest, Observed
+from weir_operator.observe import convert
+from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.schemas import KINDS, MODEL_TIER
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _items(answer: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def _manifest(body: Mapping[str, Any]) -> Manifest:
-    return kube_objects.manifest(body["kind"], body)
+    return convert.manifest(body["kind"], body)
 
 
 def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[Manifest]) -> Observed:
@@ -93,8 +93,8 @@ def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[M
 
     found = {it.id: it for it in (*before.tiers, *before.policies)} | {it.id: it for it in ours}
     tiers = tuple(it for it in found.values() if it.kind == MODEL_TIER.kind)
-    secrets = {kube_objects.key(it): kube_objects.secret(it) for it in items if it["kind"] == "Secret"}
-    labels = {it["metadata"]["name"]: kube_objects.labels(it) for it in items if it["kind"] == "Namespace"}
+    secrets = {convert.key(it): convert.secret(it) for it in items if it["kind"] == "Secret"}
+    labels = {it["metadata"]["name"]: convert.labels(it) for it in items if it["kind"] == "Namespace"}
     services, slices = services_there(tiers)
     return replace(
         before,

@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import Compiled, compile_config
-from weir_operator.conditions import by_type
-from weir_operator.observed import Manifest, Observed
-from weir_operator.problems import ConditionType
-from weir_operator.report import statuses
-from weir_operator.reports import Reported
-from weir_operator.rollout import Rollout
-from weir_operator.views import ServiceAccount
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.distribute.reports import Reported
+from weir_operator.distribute.views import ServiceAccount
+from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.problems.problem import ConditionType
+from weir_operator.status.conditions import by_type
+from weir_operator.status.rollout import Rollout
+from weir_operator.status.statuses import statuses
 from weir_router.contract import RouterReport
 
 _GATEWAY = Reported(ServiceAccount("", ""), True, RouterReport(router="", revision=1), 1)

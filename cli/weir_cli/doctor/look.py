@@ -21,14 +21,14 @@ from weir_cli.cluster.api import Cluster
 from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
 from weir_cli.status.cluster import gateway_pages
 from weir_cli.status.pages import NoPages
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.conditions import by_type
-from weir_operator.crdgen import crd
-from weir_operator.observed import CREDENTIAL_LABEL, Manifest, Observed
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kube.webhooks import configuration_name
+from weir_operator.observe.observed import CREDENTIAL_LABEL, Manifest, Observed
 from weir_operator.schemas import GROUP, KINDS, ROUTING_POLICY, VERSION
 from weir_operator.schemas.common import DEFAULT_CLASS, Kind
-from weir_operator.webhooks import configuration_name
+from weir_operator.schemas.crdgen import crd
+from weir_operator.status.conditions import by_type
 
 REQUEST_SECONDS = 10.0
 """For one request."""

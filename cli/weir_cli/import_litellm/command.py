@@ -19,8 +19,8 @@ from weir_cli.import_litellm.backend import SecretSource
 from weir_cli.import_litellm.convert import Imported, NotLiteLLM, convert
 from weir_cli.import_litellm.findings import Finding
 from weir_cli.output import errors, fail
-from weir_operator.environment import variable
-from weir_operator.observed import SecretKey
+from weir_operator.observe.environment import variable
+from weir_operator.observe.observed import SecretKey
 
 STDOUT = "-"
 PRIVATE = 0o600

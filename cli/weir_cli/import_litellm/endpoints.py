@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weir_operator.catalogue import Catalogue
+from weir_operator.compile.catalogue import Catalogue
 from weir_router.contract import Dialect
 
 _OPENAI_COMPATIBLE = {

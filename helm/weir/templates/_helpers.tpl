@@ -15,7 +15,7 @@
 {{/* Names of what belongs to no namespace: unique in the cluster, however many installations there are. */}}
 {{- define "weir.clusterName" -}}weir:{{ .Release.Namespace }}:{{ include "weir.installation" . }}{{- end }}
 
-{{/* The same for a kind whose names have no colons; the operator knows it as well (weir_operator.webhooks). */}}
+{{/* The same for a kind whose names have no colons; the operator knows it as well (weir_operator.kube.webhooks). */}}
 {{- define "weir.webhook" -}}{{ include "weir.installation" . }}.{{ .Release.Namespace }}.sidecar.weir.dev{{- end }}
 
 {{- define "weir.image" -}}
@@ -169,7 +169,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
-{{/* How a pod's sidecar is made: weir_operator.inject.Settings. */}}
+{{/* How a pod's sidecar is made: weir_operator.sidecar.inject.Settings. */}}
 {{- define "weir.sidecar" -}}
 image: {{ include "weir.image" . | quote }}
 pullPolicy: {{ .Values.image.pullPolicy }}

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from weir_operator.catalogue import Catalogue
+from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.keys import caller_keys
 from weir_operator.compile.memory import Memory, Result, Tiers
 from weir_operator.compile.overlap import Conflict, conflicts, precedence
@@ -26,8 +26,8 @@ from weir_operator.compile.report import Report
 from weir_operator.compile.routing import Surroundings, compile_policy, unreadable_policy
 from weir_operator.compile.services import Lookup, Services
 from weir_operator.compile.tiers import CompiledTier, compile_tier
-from weir_operator.observed import Manifest, ObjectName, Observed
-from weir_operator.problems import ConditionType, Problem, Reason, Severity
+from weir_operator.observe.observed import Manifest, ObjectName, Observed
+from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy, Secrets, TokenTrust

@@ -10,8 +10,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from weir_operator.observed import API_KEY_HASH, API_KEY_LABEL, USER_TIER_ANNOTATION, ObjectName, Observed, SecretData
-from weir_operator.problems import ConditionType, Problem, Reason, Severity
+from weir_operator.observe.observed import (
+    API_KEY_HASH,
+    API_KEY_LABEL,
+    USER_TIER_ANNOTATION,
+    ObjectName,
+    Observed,
+    SecretData,
+)
+from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_router.contract import CallerKey
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-from weir_operator.catalogue import Catalogue
+from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.report import Specs
+from weir_operator.compile.service_checks import ServiceFacts
 from weir_operator.compile.services import Lookup
 from weir_operator.compile.tiers import CompiledTier
-from weir_operator.observed import Manifest, Observed
-from weir_operator.problems import Problem
+from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.problems.problem import Problem
 from weir_operator.schemas.modeltier import BackendReference
-from weir_operator.service_checks import ServiceFacts
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from weir_operator.findings import Finding
-from weir_operator.observed import Manifest
-from weir_operator.problems import ConditionType, Problem, Reason, Severity
+from weir_operator.observe.observed import Manifest
+from weir_operator.problems.finding import Finding
+from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN, DURATION, MONEY, TIMESTAMP, TOKEN
 from weir_operator.schemas.modeltier import BASE_URL, PATH
 from weir_operator.schemas.routingpolicy import CONFIDENCE

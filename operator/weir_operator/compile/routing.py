@@ -9,12 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from weir_operator.compile.callers import caller_rules, limit
-from weir_operator.compile.overlap import covers
-from weir_operator.compile.report import Report
-from weir_operator.compile.tiers import CompiledTier
-from weir_operator.findings import Verdict, findings, removed
-from weir_operator.observed import Manifest, Observed
-from weir_operator.policies import (
+from weir_operator.compile.checks import (
     POLICY_CHECKS,
     REFERENCE_CHECKS,
     ROUTE_CHECKS,
@@ -22,6 +17,11 @@ from weir_operator.policies import (
     ReferenceFacts,
     RouteFacts,
 )
+from weir_operator.compile.overlap import covers
+from weir_operator.compile.report import Report
+from weir_operator.compile.tiers import CompiledTier
+from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.problems.finding import Verdict, findings, removed
 from weir_operator.schemas import routingpolicy as schema
 from weir_operator.schemas.common import From, TierReference, seconds, timestamp
 from weir_operator.schemas.rules import Model, unstated

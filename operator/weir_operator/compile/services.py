@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from weir_operator.hosts import forbidden
-from weir_operator.observed import (
+from weir_operator.compile.hosts import forbidden
+from weir_operator.compile.service_checks import ServiceFacts
+from weir_operator.observe.observed import (
     BACKEND_LABEL,
     BACKEND_NAMESPACES_ANNOTATION,
     ObjectName,
@@ -16,7 +17,6 @@ from weir_operator.observed import (
     SliceData,
 )
 from weir_operator.schemas.modeltier import DEFAULT_PATH, Backend, BackendReference
-from weir_operator.service_checks import ServiceFacts
 
 MAX_ENDPOINTS = 256
 """Of one backend: each has a breaker in every router. The first by address; more replicas than that want a gateway of

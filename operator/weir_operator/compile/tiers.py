@@ -14,13 +14,13 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace as replaced
 
-from weir_operator.catalogue import Catalogue, Entry
 from weir_operator.compile.callers import limit, resolve
+from weir_operator.compile.catalogue import Catalogue, Entry
+from weir_operator.compile.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.compile.report import Report
 from weir_operator.compile.services import Lookup, Services, base_url_of, path_of
-from weir_operator.findings import findings, removed
-from weir_operator.observed import ObjectName, Observed, SecretKey
-from weir_operator.policies import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
+from weir_operator.observe.observed import ObjectName, Observed, SecretKey
+from weir_operator.problems.finding import findings, removed
 from weir_operator.schemas import modeltier as schema
 from weir_operator.schemas.common import From, Objectives, RateLimits, seconds
 from weir_operator.schemas.rules import unstated

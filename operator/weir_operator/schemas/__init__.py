@@ -1,7 +1,7 @@
 """The kinds of `weir.dev/v1alpha1`, one module each: spec, status, printer columns, rules.
 
-The same classes validate a directory (`weir_operator.manifests`), feed the compiler, and become the CRDs
-(`weir_operator.crdgen`), so that a laptop and a cluster refuse the same things with the same words.
+The same classes validate a directory (`weir_operator.observe.manifests`), feed the compiler, and become the CRDs
+(`weir_operator.schemas.crdgen`), so that a laptop and a cluster refuse the same things with the same words.
 """
 
 from weir_operator.schemas.common import GROUP, VERSION, Column, Kind

@@ -1,6 +1,6 @@
 """A rule that spans fields, once for the API server (CEL) and once for `weir validate` (Python), side by side.
 
-Used by the kinds' modules; `weir_operator.crdgen` reads what it leaves in the JSON schema. It holds no rule itself.
+Used by the kinds' modules; `schemas.crdgen` reads what it leaves in the JSON schema. It holds no rule itself.
 """
 
 from __future__ import annotations

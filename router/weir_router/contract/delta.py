@@ -1,6 +1,6 @@
 """What a router that has one delivery needs to have another: of a thousand objects the one that changed. Pure.
 
-Made by `weir_operator.offers`, put together by `weir_router.config.longpoll`, and asked for as RFC 3229 has it: a poll
+Made by `distribute.offers`, put together by `config.longpoll`, and asked for as RFC 3229 has it: a poll
 says `A-IM: weir-delta` beside its `If-None-Match`, and the answer 226 holds a `Delta` where 200 holds a `Delivery`.
 """
 

@@ -1,6 +1,6 @@
 """A config as files, to be mounted into pods: what they are called, and how they become a config again. Pure.
 
-Written by `weir_operator.publication`, read by `weir_router.config.mounted` and by replicas of the operator that do not
+Written by `publish.publication`, read by `config.mounted` and by replicas of the operator that do not
 lead. Files are named by the hash of what they hold (see `Index`), so old and new ones may lie side by side, and an
 index is good exactly when everything that it names is there and is what the name says. Anything else is refused whole:
 a config of which a part is older would send requests where nobody wanted them.

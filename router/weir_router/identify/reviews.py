@@ -15,7 +15,7 @@ from weir_router.errors import IdentityUnavailable, Unauthenticated
 
 GOOD_SECONDS = 10.0
 """That a good answer is not asked for again: so long does a deleted pod's token work, and the operator's own memory
-of `weir_operator.reviews` on top."""
+of `weir_operator.distribute.reviews` on top."""
 
 GOOD_MAX = 10_000
 """Good answers that are remembered, oldest forgotten first."""

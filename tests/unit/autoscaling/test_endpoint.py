@@ -14,13 +14,13 @@ import pytest
 
 from support.config_server import GATEWAY, OPERATOR, TENANT, KnownTokens, Polled
 from support.published import compiled
-from weir_operator.autoscaling import PREFIX, RELAYED_PREFIX, SETTLED_SECONDS, Autoscaling
-from weir_operator.distribute import ConfigServer, listen
-from weir_operator.leader import Leader
-from weir_operator.relay import Follower
-from weir_operator.reports import LEFT_SECONDS, REPORT_SECONDS
-from weir_operator.reviews import ReviewUnavailable
-from weir_operator.views import ServiceAccount
+from weir_operator.distribute.autoscaling import PREFIX, RELAYED_PREFIX, SETTLED_SECONDS, Autoscaling
+from weir_operator.distribute.leader import Leader
+from weir_operator.distribute.relay import Follower
+from weir_operator.distribute.reports import LEFT_SECONDS, REPORT_SECONDS
+from weir_operator.distribute.reviews import ReviewUnavailable
+from weir_operator.distribute.server import ConfigServer, listen
+from weir_operator.distribute.views import ServiceAccount
 from weir_router.contract import BackendReport, CompiledConfig, RouterLoad, RouterReport
 
 SCALERS = {

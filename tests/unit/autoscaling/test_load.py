@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from weir_operator.load import Said, of_gateway, of_tier
+from weir_operator.distribute.load import Said, of_gateway, of_tier
 from weir_router.contract import Backend, BackendLimits, BackendReport, Dialect, RouterLoad, RouterReport, Tier, Waiting
 
 

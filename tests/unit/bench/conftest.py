@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weir_operator.catalogue import Catalogue
+from weir_operator.compile.catalogue import Catalogue
 
 sys.path.append(str(Path(__file__).parents[3]))
 

@@ -14,8 +14,8 @@ from bench.control_plane import world
 from bench.control_plane.figures import Figures, rows
 
 from weir_operator.compile import compile_config
-from weir_operator.kube_objects import key, manifest, secret
-from weir_operator.observed import Observed
+from weir_operator.observe.convert import key, manifest, secret
+from weir_operator.observe.observed import Observed
 
 ROOT = Path(__file__).parents[3]
 GOOD = Figures(

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from weir_cli.catalogue_command import catalogue, dollars
-from weir_operator.catalogue import Catalogue
+from weir_operator.compile.catalogue import Catalogue
 
 APP = typer.Typer()
 APP.command()(catalogue)

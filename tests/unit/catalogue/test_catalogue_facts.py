@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from weir_operator.catalogue import Catalogue, Entry
+from weir_operator.compile.catalogue import Catalogue, Entry
 from weir_router.contract import Dialect
 
 CATALOGUE = Catalogue.load()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_operator.catalogue import Catalogue, parse
+from weir_operator.compile.catalogue import Catalogue, parse
 from weir_router.contract import Dialect
 
 CATALOGUE = Catalogue.load()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from weir_operator.catalogue import Catalogue, Entry, parse
+from weir_operator.compile.catalogue import Catalogue, Entry, parse
 from weir_router.contract import Capability
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from support.tls import trusting
-from weir_operator.authority import (
+from weir_operator.publish.authority import (
     AUTHORITY_VALID,
     CERTIFICATE_VALID,
     Kept,
@@ -28,7 +28,7 @@ from weir_operator.authority import (
     names_of,
     renewed,
 )
-from weir_operator.certificate import load
+from weir_operator.publish.certificate import load
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 NAMES = ("weir-operator", "localhost")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from weir_operator.catalogue import Catalogue, parse
 from weir_operator.compile import Compiled, compile_config
-from weir_operator.manifests import load
-from weir_operator.observed import Observed
+from weir_operator.compile.catalogue import Catalogue, parse
+from weir_operator.observe.manifests import load
+from weir_operator.observe.observed import Observed
 
 NOW = 1_800_000_000.0  # 2027-01-15
 

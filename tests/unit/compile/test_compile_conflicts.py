@@ -8,7 +8,7 @@ import pytest
 
 from weir_operator.compile import compile_config
 from weir_operator.compile.overlap import covers
-from weir_operator.problems import Reason, Severity
+from weir_operator.problems.problem import Reason, Severity
 from weir_router.contract import CallerRule, Capability, Complexity, HeaderMatch, When
 
 ALL = "callers: [{namespaces: {from: All}}]"

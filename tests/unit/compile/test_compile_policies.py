@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weir_operator.problems import Reason, Severity
+from weir_operator.problems.problem import Reason, Severity
 from weir_router.contract import (
     BackendState,
     CallerRule,

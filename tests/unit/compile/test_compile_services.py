@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from weir_operator.compile import Compiled, Memory, compile_config
-from weir_operator.observed import Manifest, ObjectName, Observed, ServiceData, SliceData
-from weir_operator.problems import Severity
+from weir_operator.observe.observed import Manifest, ObjectName, Observed, ServiceData, SliceData
+from weir_operator.problems.problem import Severity
 from weir_router.contract import BackendState
 
 CONSENT = {"weir.dev/backend": "true"}

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from weir_operator.problems import Reason, Severity
+from weir_operator.problems.problem import Reason, Severity
 from weir_router.contract import Backend, BackendLimits, Capability, Parameters, Price, Timeouts, Transport
 
 WITH_KEY = "credentials: {secretRef: {name: openai, key: api-key}}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.published import Volume, compiled, policy, published
-from weir_operator.publication import Publication
+from weir_operator.publish.publication import Publication
 from weir_router.config import mounted as module
 from weir_router.config.mounted import POLL, MountedConfig, read
 from weir_router.config.store import ConfigStore

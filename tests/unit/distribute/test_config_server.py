@@ -10,10 +10,10 @@ import pytest
 
 from support.config_server import GATEWAY, TENANT, KnownTokens, Polled, Stand, serving
 from support.published import VALUES, compiled, policy
-from weir_operator import distribute, offers, reports
-from weir_operator.distribute import MAX_REPORT_BYTES
-from weir_operator.reports import REPORT_SECONDS
-from weir_operator.reviews import CachedReviewer, ReviewUnavailable
+from weir_operator.distribute import offers, reports, server
+from weir_operator.distribute.reports import REPORT_SECONDS
+from weir_operator.distribute.reviews import CachedReviewer, ReviewUnavailable
+from weir_operator.distribute.server import MAX_REPORT_BYTES
 from weir_router.contract import BackendReport, CallerRule, RouterReport
 from weir_router.contract.delta import updated
 
@@ -248,7 +248,7 @@ async def test_a_report_that_is_too_large_or_none_is_refused(stand: Stand):
 
 
 async def test_the_wait_is_bounded_whatever_is_preferred(stand: Stand, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(distribute, "MAX_WAIT", 0.01)
+    monkeypatch.setattr(server, "MAX_WAIT", 0.01)
     stand.publish(ONE)
     etag = (await stand.poll()).etag
     assert (await stand.poll(seen=etag, wait=999_999)).status == 304

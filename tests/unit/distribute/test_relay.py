@@ -16,12 +16,12 @@ import pytest
 from support.config_server import GATEWAY, TENANT, Polled, Stand, serving
 from support.published import compiled
 from support.tls import trusting
-from weir_operator import relay as module
-from weir_operator.authority import make_authority, make_certificate
-from weir_operator.certificate import load
-from weir_operator.leader import Leader, LeaderUnreachable
-from weir_operator.relay import HEARTBEAT_SECONDS, Follower
-from weir_operator.reports import REPORT_SECONDS
+from weir_operator.distribute import relay as module
+from weir_operator.distribute.leader import Leader, LeaderUnreachable
+from weir_operator.distribute.relay import HEARTBEAT_SECONDS, Follower
+from weir_operator.distribute.reports import REPORT_SECONDS
+from weir_operator.publish.authority import make_authority, make_certificate
+from weir_operator.publish.certificate import load
 from weir_router.contract import BackendReport, RouterReport
 
 ONE = compiled()

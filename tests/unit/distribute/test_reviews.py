@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from support.config_server import TENANT, KnownTokens
-from weir_operator import reviews
-from weir_operator.reviews import CachedReviewer, ReviewUnavailable, TokenRefused
+from weir_operator.distribute import reviews
+from weir_operator.distribute.reviews import CachedReviewer, ReviewUnavailable, TokenRefused
 
 
 class Cache:

@@ -10,7 +10,7 @@ import pytest
 from support.config_server import GATEWAY, STRANGER, TENANT
 from support.published import compiled, policy
 from weir_operator.compile import Compiled
-from weir_operator.views import ServiceAccount, Views
+from weir_operator.distribute.views import ServiceAccount, Views
 from weir_router.contract import (
     Backend,
     CallerKey,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from weir_operator import kube_objects
-from weir_operator.observed import Manifest, ObjectName, ServiceData, SliceData
+from weir_operator.observe import convert
+from weir_operator.observe.observed import Manifest, ObjectName, ServiceData, SliceData
 
 METADATA = {"name": "budget", "namespace": "llm", "generation": 3, "creationTimestamp": "2026-11-05T09:30:00Z"}
 
@@ -13,7 +13,7 @@ METADATA = {"name": "budget", "namespace": "llm", "generation": 3, "creationTime
 def test_a_manifest_has_its_spec_generation_and_age():
     body = {"metadata": METADATA, "spec": {"backends": []}, "status": {"backendsReady": "1/1"}}
     expected = Manifest("ModelTier", "llm", "budget", {"backends": []}, generation=3, created=1_793_871_000.0)
-    assert kube_objects.manifest("ModelTier", body) == expected
+    assert convert.manifest("ModelTier", body) == expected
 
 
 @pytest.mark.parametrize(
@@ -25,30 +25,28 @@ def test_a_manifest_has_its_spec_generation_and_age():
 )
 def test_what_the_compiler_does_not_read_makes_no_difference(change):
     body = {"metadata": METADATA, "spec": {}}
-    assert kube_objects.manifest("ModelTier", body | change) == kube_objects.manifest("ModelTier", body)
+    assert convert.manifest("ModelTier", body | change) == convert.manifest("ModelTier", body)
 
 
 def test_a_manifest_knows_its_version_and_status_but_they_do_not_show():
-    found = kube_objects.manifest(
-        "ModelTier", {"metadata": METADATA | {"uid": "u", "resourceVersion": "7"}, "status": 1}
-    )
+    found = convert.manifest("ModelTier", {"metadata": METADATA | {"uid": "u", "resourceVersion": "7"}, "status": 1})
     assert (found.uid, found.version, found.status) == ("u", "7", 1)
     assert "status" not in repr(found)
 
 
 def test_a_manifest_without_spec_is_left_to_the_compiler():
-    assert kube_objects.manifest("ModelTier", {"metadata": {"name": "a", "namespace": "b"}}).spec == {}
+    assert convert.manifest("ModelTier", {"metadata": {"name": "a", "namespace": "b"}}).spec == {}
 
 
 def test_a_secrets_values_are_decoded_and_do_not_show():
-    secret = kube_objects.secret({"metadata": {"name": "a"}, "data": {"api-key": "c2stMTIz", "bytes": "/w=="}})
+    secret = convert.secret({"metadata": {"name": "a"}, "data": {"api-key": "c2stMTIz", "bytes": "/w=="}})
     assert secret.data == {"api-key": b"sk-123", "bytes": b"\xff"}
     assert "sk-123" not in repr(secret)
 
 
 @pytest.mark.parametrize("body", [{}, {"data": None}])
 def test_a_secret_may_be_empty(body):
-    assert kube_objects.secret(body | {"metadata": {"name": "a"}}).data == {}
+    assert convert.secret(body | {"metadata": {"name": "a"}}).data == {}
 
 
 def test_of_a_secrets_labels_and_annotations_only_our_own_are_kept():
@@ -56,7 +54,7 @@ def test_of_a_secrets_labels_and_annotations_only_our_own_are_kept():
     foreign = {"kubectl.kubernetes.io/last-applied-configuration": '{"data": {"api-key": "c2stMTIz"}}'}
     metadata = {"name": "a", "labels": {"weir.dev/credential": "true", "app": "shop"}}
     body = {"metadata": metadata | {"annotations": foreign | {"weir.dev/user-tier": "gold"}}}
-    secret = kube_objects.secret(body)
+    secret = convert.secret(body)
     assert secret.labels == {"weir.dev/credential": "true"}
     assert secret.annotations == {"weir.dev/user-tier": "gold"}
 
@@ -65,19 +63,19 @@ def test_of_a_secrets_labels_and_annotations_only_our_own_are_kept():
     ("metadata", "labels"), [({"labels": {"a": "b"}}, {"a": "b"}), ({}, {}), ({"labels": None}, {})]
 )
 def test_labels_of_a_namespace(metadata, labels):
-    assert kube_objects.labels({"metadata": metadata}) == labels
+    assert convert.labels({"metadata": metadata}) == labels
 
 
 def test_an_object_outside_of_namespaces_has_an_empty_one():
-    assert kube_objects.key({"metadata": {"name": "llm"}}) == ObjectName("", "llm")
+    assert convert.key({"metadata": {"name": "llm"}}) == ObjectName("", "llm")
 
 
 def test_of_a_service_ports_type_and_our_own_labels_are_kept():
     ports = [{"name": "http", "port": 80, "targetPort": 8000}, {"port": 53, "protocol": "UDP"}, {"port": 90}]
     metadata = {"name": "s", "labels": {"weir.dev/backend": "true", "app": "x"}, "annotations": {"other": "y"}}
-    found = kube_objects.service({"metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
+    found = convert.service({"metadata": metadata, "spec": {"type": "ClusterIP", "ports": ports}})
     assert found == ServiceData({"weir.dev/backend": "true"}, {}, external=False, ports={80: "http", 90: ""})
-    assert kube_objects.service({"metadata": {"name": "s"}, "spec": {"type": "ExternalName"}}).external
+    assert convert.service({"metadata": {"name": "s"}, "spec": {"type": "ExternalName"}}).external
 
 
 @pytest.mark.parametrize(
@@ -100,9 +98,9 @@ def test_which_endpoints_take_requests(conditions, ready, serving):
         "ports": [{"name": "http", "port": 8000}, {"name": "none", "port": None}],
     }
     one = ("10.0.0.1",)
-    assert kube_objects.endpoint_slice(body) == SliceData("s", {"http": 8000}, one * ready, one * serving)
-    assert kube_objects.endpoint_slice(body | {"addressType": "FQDN"}).ready == ()
+    assert convert.endpoint_slice(body) == SliceData("s", {"http": 8000}, one * ready, one * serving)
+    assert convert.endpoint_slice(body | {"addressType": "FQDN"}).ready == ()
 
 
 def test_a_slice_without_endpoints_ports_or_a_service_is_one():
-    assert kube_objects.endpoint_slice({"metadata": {"name": "s"}, "endpoints": None, "ports": None}) == SliceData("")
+    assert convert.endpoint_slice({"metadata": {"name": "s"}, "endpoints": None, "ports": None}) == SliceData("")

@@ -9,10 +9,10 @@ import pytest
 from kubernetes.client import ApiException
 from urllib3.exceptions import ProtocolError
 
-from weir_operator import informers
-from weir_operator.gather import NAMESPACES
-from weir_operator.informers import RETRY_FIRST, RETRY_MAX, backoff
-from weir_operator.unknowns import TEXT_CHARS, Resource, UnknownReason, explain
+from weir_operator.kube import informers
+from weir_operator.kube.informers import RETRY_FIRST, RETRY_MAX, backoff
+from weir_operator.kube.unknowns import TEXT_CHARS, Resource, UnknownReason, explain
+from weir_operator.observe.gather import NAMESPACES
 
 TIERS = Resource("ModelTier", "weir.dev", "v1alpha1", "modeltiers")
 SECRETS = Resource("Secret", "", "v1", "secrets")

@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from support.tokens import AUDIENCE, EC, ISSUER, RSA, trust
-from weir_operator.oidc import REFRESH_SECONDS, RETRY_SECONDS, ClusterKeys, FetchFailed
-from weir_operator.trust import Listed
+from weir_operator.identity.trust import Listed
+from weir_operator.kube.oidc import REFRESH_SECONDS, RETRY_SECONDS, ClusterKeys, FetchFailed
 
 ANSWER = Listed(ISSUER, (RSA.public,))
 

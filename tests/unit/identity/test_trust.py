@@ -8,8 +8,17 @@ import msgspec
 import pytest
 
 from support.tokens import AUDIENCE, EC, ISSUER, RSA
-from weir_operator.trust import KEPT_SECONDS, KEYS_MAX, Known, Listed, audience, learned, signing_keys, taken_over
-from weir_operator.trust import config_audience as routers_audience
+from weir_operator.identity.trust import (
+    KEPT_SECONDS,
+    KEYS_MAX,
+    Known,
+    Listed,
+    audience,
+    learned,
+    signing_keys,
+    taken_over,
+)
+from weir_operator.identity.trust import config_audience as routers_audience
 from weir_router.contract import CompiledConfig, SigningKey, TokenTrust
 
 OLD, NEW = Listed(ISSUER, (RSA.public,)), Listed(ISSUER, (EC.public,))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weir_cli import early
-from weir_operator.inject import (
+from weir_operator.sidecar.inject import (
     AUTHORITIES,
     CONTAINER,
     IDENTITY,

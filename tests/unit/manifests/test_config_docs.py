@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from weir_operator.environment import variable
-from weir_operator.observed import SecretKey
-from weir_operator.problems import ConditionType, Reason
+from weir_operator.observe.environment import variable
+from weir_operator.observe.observed import SecretKey
+from weir_operator.problems.problem import ConditionType, Reason
 
 TEXT = (Path(__file__).parents[3] / "docs" / "config.md").read_text()
 ROWS = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+)", TEXT, re.MULTILINE)

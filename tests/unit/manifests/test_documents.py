@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_operator.documents import MAX_NODES, Document, Fault, documents
+from weir_operator.observe.documents import MAX_NODES, Document, Fault, documents
 
 
 def one(text: str) -> Document:

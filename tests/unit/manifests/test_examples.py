@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from weir_cli.sim.fleet import FLEET, TIERS
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.manifests import load
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.manifests import load
 from weir_router.contract import Backend, Dialect
 
 QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.manifests import MAX_BYTES, Loaded, load
-from weir_operator.observed import ObjectName, SecretKey
-from weir_operator.problems import Reason
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.manifests import MAX_BYTES, Loaded, load
+from weir_operator.observe.observed import ObjectName, SecretKey
+from weir_operator.problems.problem import Reason
 
 TIER = """apiVersion: weir.dev/v1alpha1
 kind: ModelTier

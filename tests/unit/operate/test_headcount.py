@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weir_operator.headcount import FALL_SECONDS, Headcount
+from weir_operator.lead.headcount import FALL_SECONDS, Headcount
 
 
 def test_a_new_leader_starts_from_what_routers_were_told():

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from weir_operator import leadership
-from weir_operator.leadership import LEAD_SECONDS, LEASE_SECONDS, Leadership
-from weir_operator.lease import Held, LeaseFailed, LeaseTaken
+from weir_operator.kube.lease import Held, LeaseFailed, LeaseTaken
+from weir_operator.lead import leadership
+from weir_operator.lead.leadership import LEAD_SECONDS, LEASE_SECONDS, Leadership
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from weir_cli.cluster.services import services_there
-from weir_operator.catalogue import Catalogue
 from weir_operator.compile import compile_config
-from weir_operator.observed import Manifest, Observed
+from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.observed import Manifest, Observed
 
 
 def tier(reason: str | None, name: str = "t", port: int = 80, namespace: str | None = None) -> Manifest:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from weir_operator.crdgen import structural
 from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import seconds, timestamp
+from weir_operator.schemas.crdgen import structural
 
 BACKEND = {"name": "a", "provider": "OpenAI", "model": "m"}
 TIER = {"backends": [BACKEND]}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from support.statuses import TIER, case, gateway, observed
-from weir_operator.changes import QUIET_SECONDS, same, write_at
-from weir_operator.events import events, manifest_of
+from weir_operator.status.changes import QUIET_SECONDS, same, write_at
+from weir_operator.status.events import events, manifest_of
 
 GOOD = case().of()
 BAD = case(TIER.replace("name: one,", "name: one, credentials: {secretRef: {name: k, key: k}},")).of()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from weir_operator.reports import LEFT_SECONDS, REPORT_SECONDS, Relay, Relayed, Reports, RouterId
-from weir_operator.views import ServiceAccount
+from weir_operator.distribute.reports import LEFT_SECONDS, REPORT_SECONDS, Relay, Relayed, Reports, RouterId
+from weir_operator.distribute.views import ServiceAccount
 from weir_router.contract import BackendReport, RouterReport
 
 ACCOUNT = ServiceAccount("weir-system", "weir-router")

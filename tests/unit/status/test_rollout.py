@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from support.statuses import POLICY, TIER, case, gateway, sidecar
-from weir_operator.rollout import behind, router_id
+from weir_operator.status.rollout import behind, router_id
 
 HELD = {"ModelTier/llm/budget": {"conditions": [{"type": "Programmed", "status": "True", "observedGeneration": 1}]}}
 

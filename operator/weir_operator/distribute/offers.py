@@ -1,0 +1,80 @@
+"""What is on offer to routers: the published config as views, whole or as the difference from an earlier one.
+
+Made by `distribute.server` for each revision; who may see what is `distribute.views`. Differences are for
+the gateway's routers only: their view is everyone's, of a megabyte or more, and one change of it is a kilobyte. That
+of a namespace is small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+
+import msgspec
+
+from weir_operator.distribute.views import ServiceAccount, Views
+from weir_operator.publish.publication import encoded
+from weir_router.contract import CompiledConfig, Delivery, Secrets, digest
+from weir_router.contract.delta import difference
+
+EARLIER = 8
+"""Revisions that a router may be behind and still get the difference: more than come while one answer travels. They
+share what they have in common."""
+
+
+class View:
+    """What some routers may have. Nothing of it shows."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        # Without the revision: a change of other people's objects must not wake everybody.
+        config = msgspec.structs.replace(delivery.config, revision=0)
+        self.etag = f'"{digest(encoded(msgspec.structs.replace(delivery, config=config)))}"'
+
+    @cached_property
+    def body(self) -> bytes:
+        """The whole, encoded when the first router needs it."""
+        return encoded(self.delivery)
+
+
+class Offer:
+    """A revision on offer. `over` is set once there is another."""
+
+    def __init__(
+        self,
+        config: CompiledConfig,
+        secrets: Secrets,
+        gateway: ServiceAccount,
+        authorities: str | None,
+        before: Offer | None = None,
+    ) -> None:
+        self.content = config, secrets
+        self.over = asyncio.Event()
+        self._authorities = authorities
+        self._views = Views(config, secrets, gateway)
+        self._made: dict[str | None, View] = {}
+        self._earlier: dict[str, View] = before.recent if before else {}  # by ETag, oldest first
+        self._differences: dict[str, bytes] = {}
+
+    def view(self, account: ServiceAccount) -> View:
+        """Made once for all who share it."""
+        scope = self._views.scope(account)
+        if scope not in self._made:
+            config, secrets = self._views.of(account)
+            self._made[scope] = View(Delivery(config=config, secrets=secrets, authorities=self._authorities))
+        return self._made[scope]
+
+    def difference(self, account: ServiceAccount, seen: str | None) -> bytes | None:
+        """What a router that has seen `seen` needs, encoded once for all; None: it needs the whole."""
+        if seen is None or self._views.scope(account) is not None or seen not in self._earlier:
+            return None
+        if seen not in self._differences:
+            old = self._earlier[seen].delivery
+            self._differences[seen] = encoded(difference(seen, old, self.view(account).delivery))
+        return self._differences[seen]
+
+    @property
+    def recent(self) -> dict[str, View]:
+        """What the gateway's routers may have got by now, by ETag."""
+        known = self._earlier | ({view.etag: view} if (view := self._made.get(None)) else {})
+        return dict(list(known.items())[-EARLIER:])

@@ -1,0 +1,195 @@
+"""What routers reported last: to this replica of the operator, or to another that has told us. PURE but for its memory.
+
+Filled by `distribute.server` (a report comes with each poll) and by what followers send to the leader, which
+`distribute.relay` collects here; read for the status of objects. A router is known by its ServiceAccount and its
+name, so nobody can speak for a router of somebody else.
+
+A follower is taken to know its own routers: what it has told holds until it takes it back, as long as it is heard of.
+So it has nothing to say while nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from weir_operator.distribute.views import ServiceAccount
+from weir_router.contract import BackendReport, RouterReport
+
+RELAY_PATH = "/v1/reports"
+"""Where followers POST a `Relay` to the leader's config server."""
+
+REPORT_SECONDS = 90.0
+"""That a report counts: a router polls every 50 s, so after that it is gone, or cannot reach us. So long, too, counts
+what a follower has told."""
+
+LEFT_SECONDS = 15.0
+"""The same for a router whose poll was broken off: one that lives polls again within 10 s, and takes 5 to connect. A
+pod that has ended would otherwise hold back every change for a minute and a half."""
+
+MAX_REPORTS = 2_000
+"""Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
+
+
+class RouterId(NamedTuple):
+    """A router."""
+
+    account: ServiceAccount
+    name: str  # its own word for itself: a pod's name
+
+
+class Entry(NamedTuple):
+    """What a router said with its last poll, and when."""
+
+    seen: str | None  # ETag of what it saw last
+    report: RouterReport
+    at: float  # monotonic
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a router has said with its last poll."""
+
+    account: ServiceAccount
+    gateway: bool  # one of the gateway's; any other speaks for its own namespace only
+    report: RouterReport
+    # The revision of the config on offer, if the router runs its part of it. The report's own revision cannot tell,
+    # because not every revision concerns every router.
+    runs: int | None
+
+    @property
+    def current(self) -> bool:
+        """Whether it runs what it should."""
+        return self.runs is not None
+
+
+class Relayed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A report on its way from a follower to the leader."""
+
+    namespace: str
+    account: str
+    router: str
+    seen: str | None
+    report: RouterReport
+    age: float  # seconds since the poll
+
+    @property
+    def id(self) -> RouterId:
+        """Whose it is."""
+        return RouterId(ServiceAccount(self.namespace, self.account), self.router)
+
+
+class Relay(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a follower has to tell. `whole`: this is all it knows; otherwise what is new, and who is gone."""
+
+    replica: str
+    whole: bool
+    reports: tuple[Relayed, ...] = ()
+    gone: tuple[RouterId, ...] = ()
+
+
+def tells_more(old: Entry, new: Entry) -> bool:
+    """Whether a report is worth telling at once; figures are not."""
+    was, now = old.report, new.report
+    return (
+        (old.seen, was.revision, was.rejected) != (new.seen, now.revision, now.rejected)
+        or was.backends.keys() != now.backends.keys()
+        or any((it.state, it.reason) != _verdict(was.backends[key]) for key, it in now.backends.items())
+    )
+
+
+def _verdict(it: BackendReport) -> tuple[str, str | None]:
+    return it.state, it.reason
+
+
+def load(entry: Entry) -> object:
+    """How busy the router is: worth telling whoever scales on it, and no news for a status."""
+    report = entry.report
+    return report.load, {key: it.in_flight for key, it in report.backends.items() if it.in_flight}
+
+
+class Reports:
+    """The last report of each router that has polled within `REPORT_SECONDS`."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._own: dict[RouterId, Entry] = {}  # oldest first
+        self._left: dict[RouterId, float] = {}  # since when, oldest first
+        self._per_namespace: Counter[str] = Counter()
+        self._followers: dict[str, tuple[float, dict[RouterId, Entry]]] = {}  # when last heard of
+
+    def note(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> bool:
+        """Keeps the report of a poll; returns whether it says something new."""
+        self._forget()
+        key = RouterId(account, report.router)
+        self._left.pop(key, None)
+        old = self._own.pop(key, None)
+        if old is None:
+            if self._per_namespace[account.namespace] >= MAX_REPORTS:
+                return False
+            self._per_namespace[account.namespace] += 1
+        entry = self._own[key] = Entry(seen, report, self._monotonic())
+        return old is None or tells_more(old, entry)
+
+    def left(self, account: ServiceAccount, router: str) -> None:
+        """The poll of a router was broken off: it has ended, or polls anew."""
+        self._left.pop(key := RouterId(account, router), None)
+        self._left[key] = self._monotonic()
+
+    def take(self, relay: Relay) -> bool:
+        """Keeps what a follower tells; False if it should tell all it knows, because we know nothing of it."""
+        now = self._monotonic()
+        self._forget()
+        if not relay.whole and relay.replica not in self._followers:
+            return False
+        entries = {} if relay.whole else self._followers[relay.replica][1]
+        for key in relay.gone:
+            entries.pop(key, None)
+        for it in relay.reports:
+            entries[it.id] = Entry(it.seen, it.report, now - it.age)
+        self._followers[relay.replica] = now, entries
+        return True
+
+    @property
+    def now(self) -> float:
+        """On the clock of `Entry.at`."""
+        return self._monotonic()
+
+    @property
+    def own(self) -> dict[RouterId, Entry]:
+        """Of the routers that have polled here."""
+        self._forget()
+        return dict(self._own)
+
+    def __iter__(self) -> Iterator[tuple[RouterId, Entry]]:
+        """Of all routers, each once: the latest poll counts, since a router goes from one replica to another."""
+        latest = self.own
+        for _, entries in self._followers.values():
+            for key, entry in entries.items():
+                if key not in latest or latest[key].at < entry.at:
+                    latest[key] = entry
+        return iter(latest.items())
+
+    def _forget(self) -> None:
+        """Drops what counts no more."""
+        oldest = self._monotonic() - REPORT_SECONDS
+        while self._own:
+            key = next(iter(self._own))
+            if self._own[key].at > oldest:
+                break
+            self._drop(key)
+        while self._left and (first := next(iter(self._left.items())))[1] <= self._monotonic() - LEFT_SECONDS:
+            del self._left[first[0]]
+            self._drop(first[0])
+        self._followers = {name: it for name, it in self._followers.items() if it[0] > oldest}
+
+    def _drop(self, key: RouterId) -> None:
+        if self._own.pop(key, None) is None:
+            return
+        self._per_namespace[key.account.namespace] -= 1
+        if not self._per_namespace[key.account.namespace]:
+            del self._per_namespace[key.account.namespace]

@@ -1,0 +1,133 @@
+"""What was found, in a directory or in a cluster: the only input of the compiler.
+
+Made by `weir_operator.observe.manifests` and by tests. Nothing is judged here: specs are as people wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+CREDENTIAL_LABEL = "weir.dev/credential"
+"""With the value "true", a Secret consents to be sent to the backends that name it."""
+
+API_KEY_LABEL = "weir.dev/api-key"
+"""With the value "true", a Secret holds the SHA-256 of a caller's API key."""
+
+API_KEY_HASH = "sha256"
+"""Key of the hash in such a Secret's data."""
+
+USER_TIER_ANNOTATION = "weir.dev/user-tier"
+"""The user tier of the caller whose key it is."""
+
+
+def nearest(lines: Mapping[str, T], path: str) -> T | None:
+    """What `lines` has for a field's path, or for the nearest one around it."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path)
+
+
+class ObjectName(NamedTuple):
+    """Where an object of a known kind is."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class SecretKey(NamedTuple):
+    """One value of one Secret."""
+
+    namespace: str
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One ModelTier or RoutingPolicy, unvalidated."""
+
+    kind: str
+    namespace: str
+    name: str
+    spec: Any  # as written; anything that JSON can say
+    generation: int = 0
+    created: float = 0.0  # seconds since the epoch; 0 in a directory, where nothing has an age
+    lines: Mapping[str, str] = field(default_factory=dict, repr=False)  # field path -> "file:line"
+    uid: str = ""  # tells an object from one of the same name that was there before; empty in a directory
+    # As it is in the cluster; whoever compiles does not read these, so that a status that was written is no change.
+    version: str = field(default="", compare=False, repr=False)  # metadata.resourceVersion
+    status: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def key(self) -> ObjectName:
+        """`namespace/name`."""
+        return ObjectName(self.namespace, self.name)
+
+    @property
+    def id(self) -> str:
+        """`Kind/namespace/name`."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+    def where(self, path: str) -> str | None:
+        """`file:line` of a field, or of the nearest one around it that was written; None outside of files."""
+        return nearest(self.lines, path)
+
+
+@dataclass(frozen=True)
+class SecretData:
+    """A Secret. Its values never show."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict, repr=False)  # kubectl keeps whole objects in one
+    data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    where: str | None = None  # "file:line"
+
+
+BACKEND_LABEL = "weir.dev/backend"
+"""With the value "true", a Service consents to be called by the tiers of its namespace."""
+
+BACKEND_NAMESPACES_ANNOTATION = "weir.dev/backend-namespaces"
+"""Namespaces, as `a, b`, whose tiers may call the Service as well; `*`: all."""
+
+
+@dataclass(frozen=True)
+class ServiceData:
+    """A Service."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    external: bool = False  # of type ExternalName: a name somewhere, and no endpoints
+    ports: Mapping[int, str] = field(default_factory=dict)  # number -> name, which may be empty; TCP only
+
+
+@dataclass(frozen=True)
+class SliceData:
+    """An EndpointSlice: endpoints of one Service."""
+
+    service: str  # its name; it is of the same namespace
+    ports: Mapping[str, int] = field(default_factory=dict)  # name of the Service's port -> where the endpoints listen
+    ready: tuple[str, ...] = ()  # addresses
+    serving: tuple[str, ...] = ()  # addresses of those that end, and still answer
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything the compiler looks at."""
+
+    tiers: tuple[Manifest, ...] = ()
+    policies: tuple[Manifest, ...] = ()
+    namespaces: Mapping[str, Mapping[str, str]] | None = None  # name -> labels; None: unknown, which is not empty
+    secrets: Mapping[ObjectName, SecretData] = field(default_factory=dict)
+    services: Mapping[ObjectName, ServiceData] | None = None  # those with the label; None: unknown
+    slices: Mapping[ObjectName, SliceData] | None = None  # those of such Services, which have the label, too
+    api_servers: frozenset[str] = frozenset()  # addresses of the API server, where nothing may be sent
+    environment: Mapping[SecretKey, str] = field(default_factory=dict, repr=False)  # for Secrets that are not there
+    class_name: str = "weir"
+    local: bool = False  # a directory: nothing has an age, so a conflict is an error

@@ -1,0 +1,57 @@
+"""What a check finds, and what becomes of what was looked at. PURE; the checks are in `compile.checks` and
+`weir_operator.compile.service_checks`, and `weir_operator.compile` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+from weir_operator.problems.problem import ConditionType, Reason, Severity
+
+T = TypeVar("T")
+
+
+class Verdict(StrEnum):
+    """What becomes of the thing that was looked at."""
+
+    REMOVE = "Remove"  # it cannot be used
+    FAULTY = "Faulty"  # it stays, and does not do what it says
+    WARN = "Warn"  # it stays, and works
+
+    @property
+    def severity(self) -> Severity:
+        """How bad that is for people."""
+        return Severity.WARNING if self is Verdict.WARN else Severity.ERROR
+
+
+class Finding(NamedTuple):
+    """What a check found."""
+
+    reason: Reason
+    message: str
+    verdict: Verdict
+    condition: ConditionType
+    action: str
+    field: str = ""  # below the thing that was looked at: ".credentials.secretRef.name"
+
+
+Check = Callable[[T], Finding | None]
+
+
+def findings(checks: Iterable[Check[T]], subject: T) -> list[Finding]:
+    """What the checks find, in order, up to the first that removes the subject."""
+    found: list[Finding] = []
+    for check in checks:
+        finding = check(subject)
+        if finding is not None:
+            found.append(finding)
+            if finding.verdict is Verdict.REMOVE:
+                break
+    return found
+
+
+def removed(found: Iterable[Finding]) -> bool:
+    """Whether one of the findings removes the subject."""
+    return any(finding.verdict is Verdict.REMOVE for finding in found)

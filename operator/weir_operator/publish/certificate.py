@@ -1,0 +1,237 @@
+"""The config server's TLS: one certificate for all replicas, in a Secret, and the authority that routers trust.
+
+Run by every replica; none needs to lead. Reads the Secret `<installation>-operator-tls`, and
+
+- makes it if it is not there, and renews what is due (`publish.authority`). Writes carry the version that was
+  read, so of several replicas one makes it and the others take what it made;
+- uses it as it is if it is somebody else's: without our labels it is never written.
+
+The authority goes to the ConfigMap `<installation>-ca`, which routers mount; one that was there stays until it has
+expired. A new certificate is loaded into the same `SSLContext`: the next handshake gets it, open connections stay.
+Private keys are in the Secret, in memory, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from kubernetes import client
+
+from weir_operator.kube.owner import Owner
+from weir_operator.kube.store import Conflict, ObjectStore, Stored
+from weir_operator.publish.authority import (
+    SPREAD,
+    Kept,
+    NotReadable,
+    Pair,
+    bundle,
+    certificates,
+    covers,
+    names_of,
+    renewed,
+)
+from weir_operator.publish.publication import Kind, ObjectId, PublishFailed
+from weir_operator.publish.publisher import labels
+
+CHECK_SECONDS = 300.0
+"""Between two looks at the Secret: a certificate is renewed weeks before its end, so minutes mean nothing."""
+
+RETRY_SECONDS = 5.0
+"""The same as long as there is no certificate at all, or a look failed."""
+
+ATTEMPTS = 5
+"""Conflicts in a row: more than a few are no replicas that start together."""
+
+COMPONENT = "config-server"
+
+_CERTIFICATE, _KEY, _AUTHORITIES, _AUTHORITY_KEY = "tls.crt", "tls.key", "ca.crt", "ca.key"
+
+T = TypeVar("T")
+
+_log = logging.getLogger("weir_operator.certificate")
+
+
+def server_names(service: str, namespace: str, extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """Every name by which the config server is called."""
+    full = f"{service}.{namespace}"
+    return tuple(dict.fromkeys((service, full, f"{full}.svc", f"{full}.svc.cluster.local", "localhost", *extra)))
+
+
+class Certificate:
+    """Keeps `context` ready for handshakes. `run` it; `ready` is set as soon as there is a certificate."""
+
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        namespace: str,
+        installation: str,
+        names: Sequence[str],
+        *,
+        owner: Owner | None = None,
+        on_authorities: Callable[[str], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`namespace` is the operator's, `names` see `server_names`. `on_authorities` gets all that routers should
+        trust, as PEM, with each look (`ConfigServer.trust`); nothing where the authority is a public one.
+        """
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ready = asyncio.Event()
+        self.valid_until: datetime | None = None
+        """Of the certificate that is served."""
+        self._installation = installation
+        self._names = names
+        self._now = now
+        self._on_authorities = on_authorities
+        self._labels = labels(installation) | {"app.kubernetes.io/component": COMPONENT}
+        self._store = ObjectStore(api_client, namespace, self._labels, owner)
+        self._secret = ObjectId(Kind.SECRET, f"{installation}-operator-tls")
+        self._bundle = ObjectId(Kind.CONFIG_MAP, f"{installation}-ca")
+        self._known: tuple[bytes, datetime] | None = None  # the newest authority, and since when routers can have it
+        self._authorities = b""  # what routers should trust
+        self._trusted: tuple[bytes, ssl.SSLContext] | None = None
+        self._loaded: Pair | None = None
+        self.trouble = ""
+        """What could not be done at the last look; empty: nothing."""
+
+    def trust(self) -> ssl.SSLContext:
+        """For a client of another replica; the same object as long as the authorities are the same."""
+        if self._trusted is None or self._trusted[0] != self._authorities:
+            context = ssl.create_default_context()
+            if self._authorities.strip():
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with no other authority
+                context.load_verify_locations(cadata=self._authorities.decode())
+            self._trusted = self._authorities, context
+        return self._trusted[1]
+
+    async def run(self) -> None:
+        """Looks again and again, until cancelled."""
+        while True:
+            wait = CHECK_SECONDS if await self.look() else RETRY_SECONDS
+            await asyncio.sleep(wait)
+
+    async def look(self) -> bool:
+        """Makes, renews and loads what is due; returns whether all is well. What is wrong is logged once."""
+        try:
+            pair = await asyncio.to_thread(_again, self._refresh)
+            self._load(pair)  # in the loop's own thread: handshakes read the context there
+            self._on_authorities(await asyncio.to_thread(_again, self._hand_out))
+        except (PublishFailed, NotReadable, Conflict, ssl.SSLError) as error:
+            self._complain(f"{type(error).__name__}: {error}" if isinstance(error, ssl.SSLError) else str(error))
+            return False
+        self._complain("")
+        return True
+
+    def _refresh(self) -> Pair:
+        """What should be served, made or renewed where it is due."""
+        stored, now = self._store.find(self._secret), self._now()
+        if stored is not None and not self._is_ours(stored):
+            self._authorities = stored.files.get(_AUTHORITIES, b"")
+            return _pair(stored.files)
+        kept = _kept(stored)
+        self._note_bundle(kept, now)
+        known = self._known is not None and now - self._known[1] >= SPREAD
+        try:
+            wanted = renewed(kept, self._names, now, installation=self._installation, newest_is_known=known)
+        except NotReadable as error:
+            _log.warning("%s of %s; all of it is made anew", error, self._secret)
+            wanted = renewed(None, self._names, now, installation=self._installation, newest_is_known=False)
+        if wanted is not kept:
+            self._store.write(self._secret, _files(wanted), stored)
+        self._authorities = wanted.authorities
+        return wanted.served
+
+    def _note_bundle(self, kept: Kept | None, now: datetime) -> None:
+        """Remembers since when the newest authority can be had. After a restart that begins anew, which only delays."""
+        there = self._store.find(self._bundle) if kept is not None else None
+        if kept is None or there is None or not _covered(there.files.get(_AUTHORITIES, b""), kept.authorities):
+            self._known = None
+        elif self._known is None or self._known[0] != kept.authorities:
+            self._known = kept.authorities, now
+
+    def _hand_out(self) -> str:
+        """Puts the authority where routers mount it; returns all that they should trust."""
+        if not self._authorities.strip():
+            return ""  # a public one, which routers know
+        there = self._store.find(self._bundle)
+        if there is not None and not self._is_ours(there):
+            return self._authorities.decode()
+        old = there.files.get(_AUTHORITIES, b"") if there else b""
+        text = bundle(old, self._authorities, now=self._now())
+        if there is None or text != old:
+            self._store.write(self._bundle, {_AUTHORITIES: text}, there)
+        return text.decode()
+
+    def _load(self, pair: Pair) -> None:
+        if pair == self._loaded:
+            return
+        load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)  # one that does not fit must not spoil what is served
+        load(self.context, pair)
+        first = certificates(pair.certificate)[0]
+        self._loaded, self.valid_until = pair, first.not_valid_after_utc
+        self.ready.set()
+        _log.info("serving with the certificate of %s, valid until %s", self._secret, self.valid_until)
+        if missing := [it for it in self._names if it not in names_of(first)]:
+            _log.warning("the certificate of %s lacks the names %s", self._secret, ", ".join(missing))
+
+    def _is_ours(self, stored: Stored) -> bool:
+        return self._labels.items() <= stored.labels.items()
+
+    def _complain(self, text: str) -> None:
+        if text and text != self.trouble:
+            _log.warning("the certificate cannot be kept: %s. (It is tried again every few seconds.)", text)
+        self.trouble = text
+
+
+def _again(step: Callable[[], T]) -> T:
+    """Does `step`; and again if another replica was faster, to take what it made."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(Conflict):
+            return step()
+    return step()
+
+
+def load(context: ssl.SSLContext, pair: Pair) -> None:
+    """Loads a pair into `context`, without a file that anybody else could read. Raises `ssl.SSLError`."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(pair.certificate + b"\n" + pair.key)
+        # An empty passphrase: for an encrypted key OpenSSL would ask the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
+    finally:
+        os.close(descriptor)
+
+
+def _pair(files: Mapping[str, bytes]) -> Pair:
+    if not files.get(_CERTIFICATE) or not files.get(_KEY):
+        raise NotReadable(f"the Secret lacks {_CERTIFICATE} or {_KEY}")
+    return Pair(files[_CERTIFICATE], files[_KEY])
+
+
+def _kept(stored: Stored | None) -> Kept | None:
+    if stored is None or not {_CERTIFICATE, _KEY, _AUTHORITIES, _AUTHORITY_KEY} <= stored.files.keys():
+        return None
+    return Kept(stored.files[_AUTHORITIES], stored.files[_AUTHORITY_KEY], _pair(stored.files))
+
+
+def _files(kept: Kept) -> dict[str, bytes]:
+    return {
+        _AUTHORITIES: kept.authorities,
+        _AUTHORITY_KEY: kept.authority_key,
+        _CERTIFICATE: kept.served.certificate,
+        _KEY: kept.served.key,
+    }
+
+
+def _covered(bundled: bytes, authorities: bytes) -> bool:
+    try:
+        return bool(bundled.strip()) and covers(bundled, authorities)
+    except NotReadable:
+        return False

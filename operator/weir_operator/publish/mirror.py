@@ -1,0 +1,86 @@
+"""What is published, as the API server has it: kept by two watches, and put together. Run by every replica.
+
+All replicas serve this and nothing else, the leader too: so all serve the same revisions, and a leader that goes or
+comes changes nothing for routers. A part of a revision is never served: the last whole one stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubernetes.client import ApiClient
+
+from weir_operator.kube.informers import WATCH_SECONDS, Source, stop_all
+from weir_operator.kube.unknowns import Resource, Unknown
+from weir_operator.observe import convert
+from weir_operator.publish.publisher import selector
+from weir_router.contract import CompiledConfig, ConfigRejected, Secrets
+from weir_router.contract.published import INDEX_FILE, Index, Shard, assemble, parse_index
+
+
+class Mirror:
+    """The published objects of one installation."""
+
+    def __init__(
+        self,
+        api_client: ApiClient,
+        namespace: str,
+        installation: str,
+        on_change: Callable[[], None],
+        *,
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
+        """`on_change` is called from threads of the mirror, several at a time; it must be quick and not raise."""
+        resources = (
+            Resource(kind, "", "v1", plural, selector(installation))
+            for kind, plural in (("ConfigMap", "configmaps"), ("Secret", "secrets"))
+        )
+        self._sources = [
+            Source(api_client, it, namespace, convert.files, on_change, watch_seconds=watch_seconds) for it in resources
+        ]
+        self._last: tuple[Index, CompiledConfig, Secrets] | None = None
+        self._shards: dict[str, Shard] = {}  # of `_last`, by hash: one changes, fifteen are what they were
+        self.trouble: str | None = None
+        """Why what is there cannot be served; None: it can, or nothing is there."""
+
+    def start(self) -> None:
+        """Starts to list and watch, in threads. Once."""
+        for source in self._sources:
+            source.start()
+
+    def stop(self) -> None:
+        """Ends the watches; takes at most `informers.STOP_SECONDS`."""
+        stop_all(self._sources)
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is known what is there, be it nothing."""
+        return all(it.objects() is not None for it in self._sources)
+
+    def unknown(self) -> tuple[Unknown, ...]:
+        """Why what is known may be out of date."""
+        return tuple(it.unknown for it in self._sources if it.unknown is not None)
+
+    def read(self) -> tuple[CompiledConfig, Secrets] | None:
+        """The config that is published, or the last one that was there whole; None: there was none yet.
+
+        Not from several threads at once.
+        """
+        files: dict[str, bytes] = {}
+        for source in self._sources:
+            for content in (source.objects() or {}).values():
+                files |= content
+        self.trouble = self._take(files)
+        return None if self._last is None else self._last[1:]
+
+    def _take(self, files: dict[str, bytes]) -> str | None:
+        if INDEX_FILE not in files:
+            return None if self._last is None else f"{INDEX_FILE} is gone"
+        try:
+            index = parse_index(files[INDEX_FILE])
+            if self._last is None or self._last[0] != index or not index.files <= files.keys():
+                # What it names is named by its content: the same index is the same config.
+                self._last = (index, *assemble(index, files, self._shards))
+        except ConfigRejected as error:
+            return str(error)
+        return None

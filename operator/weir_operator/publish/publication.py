@@ -1,0 +1,196 @@
+"""`Compiled` → the objects that carry it into pods. PURE; `weir_operator.publish.publisher` writes what this makes.
+
+Routers mount the objects as one directory, see `weir_router.contract.published`: an index, and files named by the hash
+of their content. Because names follow from content, an object can hold the files of the last revision beside those of
+the next, and the index decides which of them count.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from weir_operator.compile import Compiled
+from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, digest
+from weir_router.contract.published import INDEX_FILE, Index, Shard, caller_keys_file, credential_file, shard_file
+
+SHARDS = 16
+"""ConfigMaps that a config is spread over. Fixed, because a pod's volumes are; 16 hold some 100,000 policies."""
+
+MAX_OBJECT_BYTES = 1024 * 1024
+"""The API server's bound on the values of one ConfigMap or Secret."""
+
+_INSTALLATION = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
+
+
+class PublishFailed(Exception):
+    """What was compiled is not published, or not all of it; the message says what to do. What was there still works."""
+
+
+class ConfigTooLarge(PublishFailed):
+    """Nothing was written."""
+
+
+class Kind(StrEnum):
+    """Of a published object."""
+
+    CONFIG_MAP = "ConfigMap"
+    SECRET = "Secret"
+
+
+@dataclass(frozen=True, order=True)
+class ObjectId:
+    """A published object of the installation's namespace."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class Names:
+    """What the objects of one installation are called; a pod's volumes name all of them."""
+
+    def __init__(self, installation: str) -> None:
+        """Raises `ValueError` for what cannot be both the start of an object's name and the value of a label."""
+        if not _INSTALLATION.fullmatch(installation):
+            raise ValueError(
+                f"installation {installation!r} is not a name of at most 50 lower-case letters, digits and dashes"
+            )
+        self.index = ObjectId(Kind.CONFIG_MAP, f"{installation}-index")
+        self.credentials = ObjectId(Kind.SECRET, f"{installation}-credentials")
+        self.caller_keys = ObjectId(Kind.SECRET, f"{installation}-caller-keys")
+        self.shards = {
+            shard: ObjectId(Kind.CONFIG_MAP, f"{installation}-shard-{shard}") for shard in map(_number, range(SHARDS))
+        }
+
+    @property
+    def all(self) -> tuple[ObjectId, ...]:
+        """In the order of writing: what is named before what names it."""
+        return (self.credentials, self.caller_keys, *self.shards.values(), self.index)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What should be there: one index, and every file that it names, in the object that holds it."""
+
+    index: Index
+    names: Names
+    contents: Mapping[ObjectId, Mapping[str, bytes]] = field(repr=False)  # without the index; an empty one is absent
+
+    @property
+    def objects(self) -> Iterator[tuple[ObjectId, Mapping[str, bytes]]]:
+        """The objects with their files, in the order of writing: the index last."""
+        for name in self.names.all:
+            if name == self.names.index:
+                yield name, {INDEX_FILE: encoded(self.index)}
+            elif name in self.contents:
+                yield name, self.contents[name]
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What a pod sees that mounts all objects as one directory."""
+        return {name: content for _, files in self.objects for name, content in files.items()}
+
+    def at(self, revision: int) -> Publication:
+        """The same content as another revision."""
+        return replace(self, index=msgspec.structs.replace(self.index, revision=revision))
+
+
+def publication(compiled: Compiled, revision: int, *, names: Names) -> Publication:
+    """What to publish for `compiled`; equal configs give equal bytes. Raises `ConfigTooLarge`."""
+    config, secrets = compiled.config, compiled.secrets
+    shards = {shard: encoded(content) for shard, content in _split(config).items()}
+    used = {it.credential for tier in config.tiers.values() for it in tier.backends if it.credential is not None}
+    keys = encoded(secrets.caller_keys) if secrets.caller_keys else None
+    index = Index(
+        api_version=config.api_version,
+        revision=revision,
+        class_name=config.class_name,
+        anonymous_namespace=config.anonymous_namespace,
+        tokens=config.tokens,
+        routers=config.routers,
+        catalogue_date=config.catalogue_date,
+        shards={shard: digest(content) for shard, content in shards.items()},
+        credentials=tuple(sorted(used)),
+        caller_keys=None if keys is None else digest(keys),
+    )
+    contents: dict[ObjectId, Mapping[str, bytes]] = {
+        names.shards[shard]: {shard_file(shard, digest(content)): _packed(content)} for shard, content in shards.items()
+    }
+    if used:
+        contents[names.credentials] = _credentials(used, secrets)
+    if keys is not None:
+        contents[names.caller_keys] = {caller_keys_file(digest(keys)): _packed(keys)}
+    result = Publication(index, names, contents)
+    for name, files in result.objects:
+        if not fits(files):
+            raise ConfigTooLarge(_too_large(name, files))
+    return result
+
+
+def encoded(value: Any) -> bytes:
+    """`value` as JSON, the same bytes for equal values."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def fits(files: Mapping[str, bytes]) -> bool:
+    """Whether one object can hold `files`."""
+    return _weight(files) <= MAX_OBJECT_BYTES
+
+
+def _weight(files: Mapping[str, bytes]) -> int:
+    # Names count twice: etcd's bound of 1.5 MiB holds for the whole object, whose managedFields repeat every name.
+    return sum(len(content) + 2 * len(name) for name, content in files.items())
+
+
+def _too_large(name: ObjectId, files: Mapping[str, bytes]) -> str:
+    return (
+        f"{name} would need {_weight(files):,} bytes of the {MAX_OBJECT_BYTES:,} that one object may have; nothing was "
+        "published and routers keep what they have. Spread the objects over several installations (spec.className), "
+        "or remove some."
+    )
+
+
+def shard_of(key: str) -> str:
+    """The shard of the tier or policy called `namespace/name`: by hash, so that a change stays in one shard."""
+    return _number(int(digest(key.encode())[-8:], 16) % SHARDS)
+
+
+def _number(shard: int) -> str:
+    return f"{shard:02}"
+
+
+def _split(config: CompiledConfig) -> dict[str, Shard]:
+    tiers: dict[str, dict[str, Tier]] = defaultdict(dict)
+    policies: dict[str, list[Policy]] = defaultdict(list)
+    generations: dict[str, dict[str, int]] = defaultdict(dict)
+    for key, tier in config.tiers.items():
+        tiers[shard_of(key)][key] = tier
+    for policy in config.policies:
+        policies[shard_of(policy.key)].append(policy)
+    for name, generation in config.generations.items():
+        _kind, _, key = name.partition("/")
+        generations[shard_of(key)][name] = generation
+    return {
+        shard: Shard(tiers=tiers[shard], policies=tuple(policies[shard]), generations=generations[shard])
+        for shard in sorted({*tiers, *policies, *generations})
+    }
+
+
+@lru_cache(2 * SHARDS)  # one of the shards changes; to pack the others again would cost more than everything else
+def _packed(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)  # without the time of day, which would make equal configs differ
+
+
+def _credentials(used: Iterable[str], secrets: Secrets) -> dict[str, bytes]:
+    return {credential_file(hashed): secrets.credentials[hashed].encode() for hashed in sorted(used)}

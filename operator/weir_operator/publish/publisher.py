@@ -1,0 +1,209 @@
+"""Writes what was compiled where routers find it. Called by the leader after each compile; `stored` is its edge.
+
+1. Read what is there: all objects of this installation, in two requests.
+2. Content that is there already keeps its revision, and nothing is written.
+3. Otherwise: credentials, callers' keys, shards, and the index last. Until the index is written the old one holds, and
+   an object that changes keeps the files which the old index names: whoever reads in between, or starts after we died
+   in between, finds the old config whole.
+4. What the index no longer names is removed `RETIRE_AFTER` seconds later, by the next call.
+
+Nobody else may write these objects; when somebody has, 1 to 3 are done again. Who leads is asked before each write, so
+that a leader that has been replaced writes nothing, however long a request of it took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+from kubernetes import client
+
+from weir_operator.compile import Compiled
+from weir_operator.kube.owner import Owner
+from weir_operator.kube.store import Conflict, ObjectStore, Stored
+from weir_operator.publish.publication import (
+    ConfigTooLarge,
+    Kind,
+    Names,
+    ObjectId,
+    Publication,
+    PublishFailed,
+    fits,
+    publication,
+)
+from weir_router.contract import API_VERSION, prepare
+from weir_router.contract.published import INDEX_FILE, Index
+
+__all__ = [
+    "RETIRE_AFTER",
+    "ConfigTooLarge",
+    "Kind",
+    "Names",
+    "NotLeading",
+    "ObjectId",
+    "Publication",
+    "PublishFailed",
+    "Published",
+    "Publisher",
+    "publication",
+]
+
+RETIRE_AFTER = 120.0
+"""Seconds that what an older index names stays: a kubelet may see two objects a minute apart."""
+
+ATTEMPTS = 5
+"""Conflicts in a row before giving up: more than one is two operators at work, which a Lease should prevent."""
+
+COMPONENT = "router-config"
+"""`app.kubernetes.io/component` of what is published, to tell it from the installation's other objects."""
+
+
+class NotLeading(PublishFailed):
+    """Another replica may lead by now: it is up to that one."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a call of `Publisher.publish` did."""
+
+    revision: int
+    written: tuple[ObjectId, ...] = ()  # in the order of writing; empty: the content was there
+    removed: tuple[ObjectId, ...] = ()  # rid of files that no index names, or deleted
+    call_again_in: float | None = None  # seconds after which a call would remove something; None: nothing to remove
+
+
+class Publisher:
+    """Publishes for one installation. Blocking, and not thread-safe: one call at a time, in a thread of its own."""
+
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        namespace: str,
+        installation: str,
+        *,
+        leads: Callable[[], bool] = lambda: True,
+        owner: Owner | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`namespace` is the gateway's; `leads` is asked before each write. Raises `ValueError` for an installation
+        that cannot be part of a name.
+        """
+        self.names = Names(installation)
+        self._labels = labels(installation)
+        self._selector = selector(installation)
+        self._store = ObjectStore(api_client, namespace, self._labels, owner)
+        self._leads = leads
+        self._monotonic = monotonic
+        self._revision = 0
+        # Whoever wrote the index before us may have done so just now.
+        self._retire_at = monotonic() + RETIRE_AFTER
+
+    def publish(self, compiled: Compiled) -> Published:
+        """Brings the cluster to what was compiled; `compiled.config.revision` does not count. Raises `PublishFailed`:
+        routers then still have the old config, or the new one.
+        """
+        written: list[ObjectId] = []
+        removed: list[ObjectId] = []
+        for _ in range(ATTEMPTS):
+            try:
+                return self._publish(compiled, written, removed)
+            except Conflict as conflict:
+                last = conflict
+        raise PublishFailed(f"{last}, {ATTEMPTS} times in a row; is a second operator at work, or a tool that prunes?")
+
+    def _publish(self, compiled: Compiled, written: list[ObjectId], removed: list[ObjectId]) -> Published:
+        there = self._store.read(self._selector)
+        current = self._current(there)
+        wanted = publication(compiled, self._revision, names=self.names)
+        if current != wanted.index:
+            wanted = wanted.at(self._revision + 1)
+        self._write(wanted, current, there, written)
+        waiting = self._retire_at - self._monotonic()
+        unnamed = _unnamed(there, wanted.index)
+        if unnamed and waiting <= 0:
+            self._remove(unnamed, there, removed)
+            unnamed = {}
+        return Published(self._revision, tuple(written), tuple(removed), waiting if unnamed else None)
+
+    def _current(self, there: Mapping[ObjectId, Stored]) -> Index | None:
+        """The index that is there, if it is one; its revision counts in any case, so that the next one is higher."""
+        stored = there.get(self.names.index)
+        data = stored.files.get(INDEX_FILE, b"") if stored else b""
+        try:
+            head = msgspec.json.decode(data, type=_Head)
+            self._revision = max(self._revision, head.revision)
+            return msgspec.json.decode(data, type=Index) if head.api_version == API_VERSION else None
+        except msgspec.MsgspecError:
+            return None
+
+    def _write(
+        self, wanted: Publication, current: Index | None, there: dict[ObjectId, Stored], written: list[ObjectId]
+    ) -> None:
+        named = current.files if current else frozenset()
+        for name, files in wanted.objects:
+            old = there.get(name)
+            if old and files.items() <= old.files.items() and self._labels.items() <= old.labels.items():
+                continue
+            kept = {file: content for file, content in old.files.items() if file in named} if old else {}
+            # Where there is no room for both, the new ones go first: routers that run keep what they have.
+            both = {**kept, **files}
+            self._check_leads()
+            there[name] = self._store.write(name, both if fits(both) else files, old)
+            written.append(name)
+            if name == self.names.index:
+                self._revision = wanted.index.revision
+                self._retire_at = self._monotonic() + RETIRE_AFTER
+
+    def _remove(
+        self, unnamed: Mapping[ObjectId, Mapping[str, bytes]], there: Mapping[ObjectId, Stored], removed: list[ObjectId]
+    ) -> None:
+        for name, rest in unnamed.items():
+            self._check_leads()
+            if rest:
+                self._store.write(name, rest, there[name])
+            else:
+                self._store.delete(there[name])
+            removed.append(name)
+
+    def _check_leads(self) -> None:
+        if not self._leads():
+            raise NotLeading("another replica of the operator may lead by now")
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    """What every version of an index has."""
+
+    api_version: str = ""
+    revision: int = 0
+
+
+prepare(_Head)
+
+SELECTED_BY = ("weir.dev/installation", "app.kubernetes.io/component")
+"""Labels by which an installation knows what it has published."""
+
+
+def labels(installation: str) -> dict[str, str]:
+    """The labels of everything that is published."""
+    return {
+        "app.kubernetes.io/name": "weir",
+        "app.kubernetes.io/instance": installation,
+        "app.kubernetes.io/component": COMPONENT,
+        "app.kubernetes.io/managed-by": "weir-operator",
+        "weir.dev/installation": installation,
+    }
+
+
+def selector(installation: str) -> str:
+    """Selects everything that is published, by the labels by which an installation knows it."""
+    ours = labels(installation)
+    return ",".join(f"{key}={ours[key]}" for key in SELECTED_BY)
+
+
+def _unnamed(there: Mapping[ObjectId, Stored], index: Index) -> dict[ObjectId, dict[str, bytes]]:
+    """The objects with files that `index` does not name, each with what is left without them."""
+    keep = {*index.files, INDEX_FILE}
+    left = {name: {it: stored.files[it] for it in stored.files if it in keep} for name, stored in there.items()}
+    return {name: rest for name, rest in left.items() if len(rest) < len(there[name].files)}

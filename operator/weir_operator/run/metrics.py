@@ -1,0 +1,77 @@
+"""The operator's metrics, in Prometheus' format. Filled by `reconciler` and `replica`; none has an object's name.
+
+Routers' own figures are their own: nothing of them is repeated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from weir_operator.kube.unknowns import Unknown
+
+COMPILE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+PUBLISH_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+RESULTS = ("published", "unchanged", "failed")
+
+
+class Metrics:
+    """All metrics of one replica, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._rounds = Counter(
+            "weir_operator_reconciles", "Rounds of gather, compile, publish.", ["result"], registry=self.registry
+        )
+        for result in RESULTS:
+            self._rounds.labels(result)
+        self.compile_seconds = Histogram(
+            "weir_operator_compile_seconds", "To compile everything.", buckets=COMPILE_BUCKETS, registry=self.registry
+        )
+        self.publish_seconds = Histogram(
+            "weir_operator_publish_seconds", "To publish it.", buckets=PUBLISH_BUCKETS, registry=self.registry
+        )
+        self.revision = Gauge(
+            "weir_operator_revision", "Revision that this replica hands to routers; 0: none.", registry=self.registry
+        )
+        self.unpublished_seconds = Gauge(
+            "weir_operator_unpublished_seconds",
+            "For how long what was applied could not be published; 0: it is.",
+            registry=self.registry,
+        )
+        self.certificate_expiry = Gauge(
+            "weir_operator_certificate_expiry_timestamp_seconds",
+            "When the config server's certificate ends, in seconds since the epoch; 0: there is none yet.",
+            registry=self.registry,
+        )
+        self.leader = Gauge("weir_operator_leader", "Whether this replica leads.", registry=self.registry)
+        self.polls = Gauge("weir_operator_polls", "Routers' polls that wait at this replica.", registry=self.registry)
+        self._routers = Gauge(
+            "weir_operator_routers",
+            "Routers that have reported to this replica, or to one that told it, within 90 s.",
+            ["gateway", "current"],
+            registry=self.registry,
+        )
+        self._unknown = Gauge(
+            "weir_operator_unknown_kinds",
+            "Kinds, in one namespace or all, whose present state is not known.",
+            ["kind", "reason"],
+            registry=self.registry,
+        )
+
+    def round(self, result: str) -> None:
+        """Counts a round with one of `RESULTS`."""
+        self._rounds.labels(result).inc()
+
+    def unknown(self, found: Iterable[Unknown]) -> None:
+        """Shows these, and no others."""
+        self._unknown.clear()
+        for it in found:
+            self._unknown.labels(it.kind, it.reason).inc()
+
+    def routers_seen(self, found: Iterable[tuple[bool, bool]]) -> None:
+        """Shows how many routers there are, each told as (of the gateway, runs what it should)."""
+        self._routers.clear()
+        for gateway, current in found:
+            self._routers.labels(str(gateway).lower(), str(current).lower()).inc()

@@ -1,0 +1,267 @@
+"""The sidecar: a pod as it is created → a JSON patch. PURE; `sidecar.admission` serves it to the API server.
+
+A router as a native sidecar (an init container that keeps running), and base URLs that lead to it. Rules, in this order
+of importance:
+
+1. a pod must start as if we were not there: what cannot be added safely is left out, with a warning (what a quota or
+   a policy refuses cannot be seen here: docs/sidecar.md);
+2. what a container says itself counts: a variable that it sets, or may set by `envFrom`, is not touched;
+3. doing it twice changes nothing: other webhooks may add containers, and the API server then asks again.
+
+Whether a pod is meant at all is decided by the selectors of the webhook configuration; only `weir.dev/inject: "false"`
+on the pod is looked at again here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+
+from weir_operator.identity import trust
+
+INJECT = "weir.dev/inject"
+"""Label of a namespace or pod: "true" or "false"."""
+
+PORT = "weir.dev/sidecar-port"
+"""Annotation: the port on localhost, where the usual one is taken by something that the pod's spec does not show."""
+
+OVERRIDE_ENV_FROM = "weir.dev/override-env-from"
+"""Annotation "true": set the variables although an `envFrom` may hold them."""
+
+AUTHORITIES = "weir.dev/config-server-ca"
+"""Annotation that we set: the authorities of the config server, which no pod of another namespace could mount."""
+
+CONTAINER = "weir-sidecar"
+IDENTITY, KEPT = "weir-identity", "weir-kept"
+"""The volumes: tokens and authority; the last good config."""
+
+FILES, KEPT_FILES = "/run/weir", "/run/weir-kept"
+
+PLACEHOLDER = "weir-sidecar"
+"""What SDKs get that insist on a key. Neither a Weir key (`weir_…`) nor a token, so the sidecar ignores it."""
+
+TOKEN_SECONDS = 3600
+"""Of both tokens; the kubelet renews them when 80 % are over."""
+
+KEPT_SIZE = "32Mi"
+"""Of the last good config, at most; it counts as memory of the sidecar."""
+
+DEFAULT_PORT, DEFAULT_ADMIN_PORT = 18080, 18090
+"""Not 8080 and 9090, which applications like, and below the range that the kernel hands out."""
+
+_SDKS = (
+    # (base URL, what it gets, keys of which one is enough)
+    ("OPENAI_BASE_URL", "http://127.0.0.1:{port}/v1", ("OPENAI_API_KEY",)),
+    ("ANTHROPIC_BASE_URL", "http://127.0.0.1:{port}", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
+)
+
+RESOURCES: Mapping[str, Any] = {
+    "requests": {"cpu": "10m", "memory": "96Mi"},
+    # One core is all that one process can use: the limit is there for namespaces whose quota demands one.
+    "limits": {"cpu": "1", "memory": "256Mi"},
+}
+"""Of a sidecar, unless the settings say otherwise."""
+
+
+class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """What a sidecar is made with; the chart's `sidecar` values, as JSON."""
+
+    image: str
+    gateway: str  # URL without a path: where it relays to
+    config_server: str  # URL without a path
+    installation: str
+    pull_policy: str = "IfNotPresent"
+    port: int = DEFAULT_PORT
+    admin_port: int = DEFAULT_ADMIN_PORT
+    resources: dict[str, Any] = msgspec.field(default_factory=lambda: dict(RESOURCES))
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What to change, and what whoever creates the pod should know."""
+
+    patch: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def inject(pod: Mapping[str, Any], settings: Settings, authorities: str) -> Injection:
+    """The patch of a pod that is being created; `authorities` is the PEM that the config server's certificate is
+    verified with, empty for a public one. Never raises for what an API server accepts as a pod.
+    """
+    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    if "false" in (labels.get(INJECT), annotations.get(INJECT)):
+        return Injection()
+    present = next((it for it in spec.get("initContainers") or () if it.get("name") == CONTAINER), None)
+    if present is None and (obstacle := _obstacle(spec)) is not None:
+        return Injection(warnings=(f"Weir's sidecar was not added: {obstacle}",))
+    ports = Ports(_port_of(present), 0) if present else _free_ports(spec, annotations, settings)
+    patch, warnings = _environment(spec, ports.callers, override=annotations.get(OVERRIDE_ENV_FROM) == "true")
+    if present is None:
+        patch = [*patch, *_sidecar(metadata, spec, settings, ports, authorities)]
+    return Injection(tuple(patch), tuple(warnings))
+
+
+def _obstacle(spec: Mapping[str, Any]) -> str | None:
+    """Why the pod gets none; None: nothing is in the way."""
+    if spec.get("hostNetwork"):
+        return "with hostNetwork, every process of the node could use this pod's identity"
+    if (spec.get("os") or {}).get("name") == "windows":
+        return "there is no image for Windows"
+    if any(it.get("name") == CONTAINER for it in _containers(spec)):
+        return f"the pod has a container called {CONTAINER}"
+    taken = {it.get("name") for it in spec.get("volumes") or ()} & {IDENTITY, KEPT}
+    return f"the pod has a volume called {min(taken)}" if taken else None
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from spec.get("initContainers") or ()
+    yield from spec.get("containers") or ()
+
+
+class Ports(NamedTuple):
+    """Where a sidecar listens."""
+
+    callers: int  # on localhost
+    admin: int
+
+
+def _free_ports(spec: Mapping[str, Any], annotations: Mapping[str, str], settings: Settings) -> Ports:
+    """The port that the pod asks for, or the first from the usual one that no container says it listens on."""
+    taken = {port.get("containerPort") for it in _containers(spec) for port in it.get("ports") or ()}
+    wanted = annotations.get(PORT, "")
+    asked = int(wanted) if wanted.isdecimal() and 1024 <= int(wanted) <= 65535 else None
+    callers = asked or next(port for port in count(settings.port) if port not in taken)
+    return Ports(callers, next(port for port in count(settings.admin_port) if port not in {*taken, callers}))
+
+
+def _port_of(sidecar: Mapping[str, Any]) -> int:
+    """Of a sidecar that is there: ours, or that of somebody who wrote it by hand."""
+    found = (it.removeprefix("--port=") for it in sidecar.get("args") or () if it.startswith("--port="))
+    return next((int(it) for it in found if it.isdecimal()), DEFAULT_PORT)
+
+
+def _environment(spec: Mapping[str, Any], port: int, *, override: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    patch: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    for kind in ("initContainers", "containers"):
+        for number, container in enumerate(spec.get(kind) or ()):
+            if container.get("name") == CONTAINER:
+                continue
+            wanted, unsure = _variables(container, port, override=override)
+            path = f"/spec/{kind}/{number}/env"
+            if wanted and not container.get("env"):
+                patch.append(_add(path, wanted))
+            elif wanted:
+                patch += [_add(f"{path}/-", it) for it in wanted]
+            if unsure:
+                warnings.append(
+                    f"container {container.get('name')}: {', '.join(unsure)} left alone, since an envFrom may set it "
+                    f'(to set it anyway: annotation {OVERRIDE_ENV_FROM}: "true")'
+                )
+    return patch, warnings
+
+
+def _variables(container: Mapping[str, Any], port: int, *, override: bool) -> tuple[list[dict[str, str]], list[str]]:
+    """What to set, and base URLs that were left alone because nobody can tell whether they are set."""
+    own = {it.get("name") for it in container.get("env") or ()}
+    prefixes = () if override else tuple(it.get("prefix") or "" for it in container.get("envFrom") or ())
+    wanted: list[dict[str, str]] = []
+    unsure: list[str] = []
+    for url, value, keys in _SDKS:
+        if url in own:
+            continue  # it goes where it wants to, and with a key of its own
+        if any(url.startswith(it) for it in prefixes):
+            unsure.append(url)
+            continue
+        wanted.append({"name": url, "value": value.format(port=port)})
+        if not own.intersection(keys) and not any(key.startswith(it) for it in prefixes for key in keys):
+            wanted.append({"name": keys[0], "value": PLACEHOLDER})
+    return wanted, unsure
+
+
+def _sidecar(
+    metadata: Mapping[str, Any], spec: Mapping[str, Any], settings: Settings, ports: Ports, authorities: str
+) -> Iterator[dict[str, Any]]:
+    container = _container(settings, ports)
+    if spec.get("initContainers"):
+        yield _add("/spec/initContainers/0", container)  # first, so that the others can use it
+    else:
+        yield _add("/spec/initContainers", [container])
+    volumes = _volumes(settings, authorities)
+    if spec.get("volumes"):
+        yield from (_add("/spec/volumes/-", it) for it in volumes)
+    else:
+        yield _add("/spec/volumes", volumes)
+    if not authorities:
+        return
+    if metadata.get("annotations"):
+        yield _add(f"/metadata/annotations/{AUTHORITIES.replace('/', '~1')}", authorities)
+    else:
+        yield _add("/metadata/annotations", {AUTHORITIES: authorities})
+
+
+def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
+    """No probe and no hook: nothing that is wrong with a sidecar may hold, or restart, what the pod is there for. Its
+    port is open, and it is seen to run, before all else that it does: `weir_cli.early`.
+    """
+    return {
+        "name": CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "restartPolicy": "Always",
+        "args": [
+            "sidecar",
+            "--caller=$(WEIR_NAMESPACE)/$(WEIR_SERVICE_ACCOUNT)",
+            f"--port={ports.callers}",
+            f"--admin=0.0.0.0:{ports.admin}",
+            f"--gateway={settings.gateway}",
+            f"--config-server={settings.config_server}",
+            f"--files={FILES}",
+            f"--keep={KEPT_FILES}",
+        ],
+        "env": [
+            {"name": "WEIR_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "WEIR_SERVICE_ACCOUNT", "valueFrom": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}}},
+        ],
+        "ports": [{"name": "weir-metrics", "containerPort": ports.admin, "protocol": "TCP"}],
+        "resources": settings.resources,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [
+            {"name": IDENTITY, "mountPath": FILES, "readOnly": True},
+            {"name": KEPT, "mountPath": KEPT_FILES},
+        ],
+    }
+
+
+def _volumes(settings: Settings, authorities: str) -> list[dict[str, Any]]:
+    authority = {"path": "ca.crt", "fieldRef": {"fieldPath": f"metadata.annotations['{AUTHORITIES}']"}}
+    sources = [
+        _token("token", trust.audience(settings.installation)),
+        _token("config-token", trust.config_audience(settings.installation)),
+        *([{"downwardAPI": {"items": [authority]}}] if authorities else []),
+    ]
+    return [
+        {"name": IDENTITY, "projected": {"sources": sources}},
+        {"name": KEPT, "emptyDir": {"medium": "Memory", "sizeLimit": KEPT_SIZE}},
+    ]
+
+
+def _token(path: str, audience: str) -> dict[str, Any]:
+    return {"serviceAccountToken": {"path": path, "audience": audience, "expirationSeconds": TOKEN_SECONDS}}
+
+
+def _add(path: str, value: Any) -> dict[str, Any]:
+    return {"op": "add", "path": path, "value": value}

@@ -1,0 +1,56 @@
+"""Sidecars in one replica of the operator: the webhook on the config server's port, and the authority that the API
+server trusts it by. Wired by `weir_operator.run.replica`, which tells it of the authority; decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from kubernetes import client
+
+from weir_operator.kube.webhooks import WebhookTrust, configuration_name
+from weir_operator.sidecar.admission import Admission
+from weir_operator.sidecar.inject import Settings
+
+
+class Sidecars:
+    """Every replica serves, the leader runs."""
+
+    def __init__(self, settings: Settings | None, api_client: client.ApiClient, namespace: str) -> None:
+        """Without `settings` there are no sidecars. `namespace` is the installation's."""
+        self._settings = settings
+        self._authorities: str | None = None
+        self._told = asyncio.Event()
+        name = configuration_name(settings.installation, namespace) if settings else ""
+        self._trust = WebhookTrust(api_client, name, lambda: self._authorities, sleep=self._sleep)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why pods may get no sidecar; None: nothing is wrong, as far as this replica knows."""
+        return self._trust.trouble
+
+    def serve(self, app: web.Application) -> None:
+        """Adds the webhook to a server that has not been started."""
+        if self._settings is not None:
+            Admission(self._settings, lambda: self._authorities).serve(app)
+
+    def told(self, authorities: str) -> None:
+        """By whom our certificate is signed (PEM); empty: a public one."""
+        if authorities != self._authorities:
+            self._authorities = authorities
+            self._told.set()
+
+    async def run(self) -> None:
+        """Keeps the webhook configuration, until cancelled."""
+        if self._settings is not None:
+            await self._trust.run()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Or until we are told something else."""
+        self._told.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._told.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,37 @@
+"""Whether a status should be written, and when. PURE; used by `weir_operator.status.reporter`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from weir_operator.status.conditions import JSON, by_type
+
+QUIET_SECONDS = 60.0
+"""Between two writes of one status that bring no verdict: a message that counts routers, the state of a backend."""
+
+_VERDICT = ("status", "reason", "observedGeneration")
+
+
+def same(there: Any, wanted: JSON) -> bool:
+    """Whether `there` says all of `wanted`. What others have added to it does not count."""
+    if not isinstance(there, Mapping):
+        return False
+    conditions = by_type(there)
+    return all(conditions.get(kind) == it for kind, it in by_type(wanted).items()) and all(
+        there.get(key) == value for key, value in wanted.items() if key != "conditions"
+    )
+
+
+def write_at(there: Any, wanted: JSON, written: float | None) -> float | None:
+    """The moment from which `wanted` may be written, `written` being the last such; None: it is there already."""
+    if same(there, wanted):
+        return None
+    before, after = _verdicts(there), _verdicts(wanted)
+    if written is None or any(before.get(kind) != it for kind, it in after.items()):
+        return 0.0
+    return written + QUIET_SECONDS
+
+
+def _verdicts(status: Any) -> dict[str, list[Any]]:
+    return {kind: [it.get(part) for part in _VERDICT] for kind, it in by_type(status).items()}

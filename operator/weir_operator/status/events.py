@@ -1,0 +1,81 @@
+"""Two statuses → what people should hear of: Kubernetes Events. PURE; sent by `status.reporter` after the later
+status was written.
+
+Only a change of a verdict is news: a condition's status or reason. Since it is taken from what the object's status said
+before, an operator that restarts repeats nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from weir_operator.observe.observed import Manifest
+from weir_operator.problems.problem import ConditionType
+from weir_operator.schemas import GROUP, VERSION
+from weir_operator.status.conditions import GOOD, JSON, UNKNOWN, StatusReason, by_type
+
+CONTROLLER = "weir.dev/operator"
+"""`reportingController` of our Events."""
+
+_SILENT = (StatusReason.PENDING, StatusReason.WAITING, StatusReason.NOT_ACCEPTED, StatusReason.PARTLY_READY)
+"""Reasons of a moment, or that repeat what another condition says, as Stalled does."""
+
+
+class EventType(StrEnum):
+    """As in Kubernetes."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+class Event(NamedTuple):
+    """What people should hear."""
+
+    type: EventType
+    reason: str
+    note: str
+
+
+def events(before: Any, after: Any) -> list[Event]:
+    """What the status `after` says that `before` did not, each thing once."""
+    old = by_type(before)
+    found = (_event(condition, old.get(name)) for name, condition in by_type(after).items())
+    return list(dict.fromkeys(event for event in found if event is not None))
+
+
+def _event(condition: JSON, before: JSON | None) -> Event | None:
+    kind, reason = ConditionType(condition["type"]), condition["reason"]
+    if condition["status"] == UNKNOWN or reason in _SILENT or kind is ConditionType.STALLED:
+        return None
+    if before is not None and (before.get("status"), before.get("reason")) == (condition["status"], reason):
+        return None
+    if reason != GOOD[kind].reason:
+        return Event(EventType.WARNING, reason, condition["message"])
+    # Good news is that something works at all, and that something works again.
+    again = before is not None and before.get("reason") not in _SILENT
+    return Event(EventType.NORMAL, reason, condition["message"]) if kind is ConditionType.READY or again else None
+
+
+def manifest_of(event: Event, subject: Manifest, instance: str, moment: str) -> Mapping[str, Any]:
+    """The Event as `events.k8s.io/v1` wants it; `instance` is this operator's name, `moment` an RFC 3339 time."""
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{subject.name[:200]}-", "namespace": subject.namespace},
+        "type": event.type.value,
+        "reason": event.reason,
+        "note": event.note,
+        "action": "Report",
+        "eventTime": moment,
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance[:128],
+        "regarding": {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": subject.kind,
+            "namespace": subject.namespace,
+            "name": subject.name,
+            "uid": subject.uid,
+        },
+    }

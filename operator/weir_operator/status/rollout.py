@@ -1,0 +1,119 @@
+"""Which routers run an object's generation: the condition Programmed. PURE; used by `weir_operator.status.statuses`.
+
+The gateway's routers decide: those that have polled within 90 s. Sidecars are counted, and cannot hold it back: they
+belong to those whose pods they run in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from weir_operator.distribute.reports import Reported, RouterId
+from weir_operator.problems.problem import ConditionType
+from weir_operator.status.conditions import FALSE, GOOD, JSON, UNKNOWN, Judgement, StatusReason, shortened
+
+NO_ROUTERS = (
+    "no gateway router has polled within 90 s; see whether its pods run, and what their logs say of the config server"
+)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What is published, and who runs it."""
+
+    revision: int = 0  # the last one that was published
+    since: Mapping[str, int] = field(default_factory=dict)  # object -> revision that first had its generation
+    failure: str | None = None  # why what was compiled last is not published
+    routers: tuple[Reported, ...] = ()
+    late: frozenset[RouterId] = frozenset()  # have been behind for longer than a change takes
+    settled: bool = True  # we have led for so long that every router must have polled
+
+    # Every object is judged, and there may be a thousand of them, and a thousand routers: what they share is worked
+    # out once.
+    @cached_property
+    def gateway(self) -> tuple[Reported, ...]:
+        """The gateway's routers."""
+        return tuple(it for it in self.routers if it.gateway)
+
+    @cached_property
+    def _late_gateway(self) -> tuple[Reported, ...]:
+        return tuple(it for it in self.gateway if router_id(it) in self.late)
+
+    @cached_property
+    def _late_sidecars(self) -> tuple[Reported, ...]:
+        return tuple(it for it in self.routers if not it.gateway and router_id(it) in self.late)
+
+    @cached_property
+    def _slowest(self) -> int:
+        """The revision that every gateway router has reached."""
+        return min(map(self._reached, self.gateway), default=self.revision)
+
+    def programmed(self, name: str, generation: int, before: JSON, namespaces: frozenset[str] | None) -> Judgement:
+        """Whether the gateway runs generation `generation` of the object called `name`.
+
+        `before` is the condition as it was, `namespaces` whose sidecars may use the object (None: all).
+        """
+        since = self.since.get(name)
+        if since is None:
+            why = self.failure or "it was not published yet"
+            return Judgement(FALSE, StatusReason.NOT_PUBLISHED, shortened(why))
+        held = before.get("status") == "True" and before.get("observedGeneration") == generation
+        if not self.gateway:
+            return self._without_routers(held)
+        # A router that starts, or gets a change of something else, takes a moment.
+        judges = self._late_gateway if held else self.gateway
+        lacking = [it for it in judges if not self._runs(it, since)] if since > self._slowest else []
+        if lacking:
+            return _without(min(lacking, key=lambda it: (it.report.rejected is None, it.report.router)))
+        good = GOOD[ConditionType.PROGRAMMED]
+        return good._replace(message=good.message + self._sidecars(since, namespaces))
+
+    def _without_routers(self, held: bool) -> Judgement:
+        if self.settled:
+            return Judgement(FALSE, StatusReason.NO_ROUTERS, NO_ROUTERS)
+        if held:
+            return GOOD[ConditionType.PROGRAMMED]
+        return Judgement(UNKNOWN, StatusReason.WAITING, "no gateway router has polled yet; a minute may pass")
+
+    def _reached(self, router: Reported) -> int:
+        """The revision up to which it runs what concerns it; 0: none."""
+        revision = router.report.revision or 0
+        # What is published may be on offer only in a moment: to be current with what was before says nothing.
+        return max(router.runs or 0, revision if revision <= self.revision else 0)
+
+    def _runs(self, router: Reported, since: int) -> bool:
+        return self._reached(router) >= since
+
+    def _sidecars(self, since: int, namespaces: frozenset[str] | None) -> str:
+        """Only where some do not run it: a count of all would change with every pod."""
+
+        def concerned(routers: Iterable[Reported]) -> list[Reported]:
+            return [it for it in routers if namespaces is None or it.account.namespace in namespaces]
+
+        late = sum(not self._runs(it, since) for it in concerned(self._late_sidecars))
+        if not late:
+            return ""
+        there = len(concerned(it for it in self.routers if not it.gateway))
+        return f"; of the sidecars {there - late}/{there} run it"
+
+
+def router_id(router: Reported) -> RouterId:
+    """Whose report it is."""
+    return RouterId(router.account, router.report.router)
+
+
+def behind(routers: Iterable[Reported], revision: int) -> frozenset[RouterId]:
+    """Those that do not run their part of `revision`, or of a later one."""
+    return frozenset(router_id(it) for it in routers if it.runs is None or it.runs < revision)
+
+
+def _without(router: Reported) -> Judgement:
+    report = router.report
+    if report.rejected is None:
+        message = f"router {report.router} does not run it yet; if that stays, see its log and /readyz"
+        return Judgement(FALSE, StatusReason.PENDING, shortened(message))
+    what = "has none" if report.revision is None else "goes on with the last good one"
+    message = f"router {report.router} refuses the config and {what}: {report.rejected}"
+    return Judgement(FALSE, StatusReason.REJECTED, shortened(message))
