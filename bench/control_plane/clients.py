@@ -19,11 +19,11 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from weir_cli.process import calm_collector
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
 from weir_router.config.store import ConfigStore
 from weir_router.contract import BackendReport, CompiledConfig, RouterReport, Secrets
+from weir_router.run.process import calm_collector
 
 RECEIVED_AT = 128
 """Where Linux keeps `tcpi_bytes_received` in its `struct tcp_info`."""

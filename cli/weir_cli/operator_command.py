@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from weir_cli.output import Exit, address, fail
-from weir_cli.process import calm_collector, log_as_json
+from weir_router.run.process import calm_collector, log_as_json
 
 if TYPE_CHECKING:
     from weir_operator.sidecar import inject

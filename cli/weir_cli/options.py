@@ -10,7 +10,7 @@ from collections.abc import Callable
 from inspect import cleandoc
 from typing import TypeVar
 
-from weir_cli.process import host_and_port
+from weir_router.run.process import host_and_port
 
 T = TypeVar("T", int, float)
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
-from weir_cli.process import UNUSABLE, host_and_port
+from weir_router.run.process import UNUSABLE, host_and_port
 
 NOWHERE_WIDTH = 300
 """Columns where there is no terminal: as many as the widest table takes. Rich's 80 fold what is searched, or kept."""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weir_cli.options import HOST_PORT, add_admin, add_log, address, number, parser_of
-from weir_cli.process import MAX_IN_FLIGHT_VARIABLE, log_to_stdout, poll, run, serve
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
 from weir_router.config.mounted import MountedConfig
+from weir_router.run.process import MAX_IN_FLIGHT_VARIABLE, log_to_stdout, poll, run, serve
 
 HELP = """
 Runs the router on published config, and goes over to what is mounted next.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from weir_cli.early import LOCALHOST, opened
 from weir_cli.options import add_admin, add_log, number, parser_of
-from weir_cli.process import log_to_stdout, poll, run, serve
 from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.config.kept import KeptConfig
 from weir_router.contract import CallerKind
 from weir_router.identify.caller import Caller
-from weir_router.serve.sidecar import Pod
+from weir_router.run.process import log_to_stdout, poll, run, serve
+from weir_router.sidecar.sidecar import Pod
 
 HELP = """
 Runs the router of one pod; the operator's webhook adds it.

@@ -13,7 +13,12 @@ import uvloop
 from rich.markup import escape
 
 from weir_cli.output import Exit, address, errors, fail
-from weir_cli.process import (
+from weir_cli.watch import saves
+from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
+from weir_router.admit.queue import MAX_IN_FLIGHT
+from weir_router.app import Router
+from weir_router.contract import ConfigRejected
+from weir_router.run.process import (
     MAX_IN_FLIGHT_VARIABLE,
     STOP_SIGNALS,
     calm_collector,
@@ -21,11 +26,6 @@ from weir_cli.process import (
     log_to_stdout,
     rarely_collected,
 )
-from weir_cli.watch import saves
-from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
-from weir_router.admit.queue import MAX_IN_FLIGHT
-from weir_router.app import Router
-from weir_router.contract import ConfigRejected
 
 
 def up(

@@ -21,9 +21,9 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.http import Answer, Request, Server
-from weir_router.serve.relay import Relay
 from weir_router.serve.routes import Routes, no_http, unknown_to_admins, unknown_to_callers
-from weir_router.serve.sidecar import Pod, Sidecar
+from weir_router.sidecar.relay import Relay
+from weir_router.sidecar.sidecar import Pod, Sidecar
 
 if TYPE_CHECKING:
     from weir_router.identify.review_client import ReviewClient

@@ -8,9 +8,9 @@ import weakref
 
 import pytest
 
-from weir_cli import process
 from weir_router.admit.queue import Queue, Room
 from weir_router.clock import SystemClock
+from weir_router.run import process
 
 
 class Loop:

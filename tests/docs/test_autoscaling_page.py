@@ -8,7 +8,7 @@ import yaml
 from weir_operator.distribute import autoscaling, relay
 from weir_operator.distribute.load import TierFigures
 from weir_operator.identity.trust import autoscaling_audience
-from weir_router.serve import rates, report
+from weir_router.report import rates, report
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "autoscaling.md").read_text()

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from weir_cli import operator_command, process
+from weir_cli import operator_command
 from weir_operator.distribute import offers, reviews, server
 from weir_operator.publish import publication
 from weir_operator.run import reconciler, replica
 from weir_operator.status import reporter
 from weir_router.config import longpoll
+from weir_router.run import process
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "scale.md").read_text()

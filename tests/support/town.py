@@ -31,7 +31,7 @@ from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
 from weir_router.contract import RouterReport
 from weir_router.identify.keys import fingerprint
-from weir_router.serve.report import Reports
+from weir_router.report.report import Reports
 
 PLATFORM_KEY = "sk-of-the-platform-0123456789"
 

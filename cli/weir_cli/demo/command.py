@@ -21,12 +21,12 @@ from weir_cli.demo.prompts import Shot, shots
 from weir_cli.demo.screen import WIDTH, screen
 from weir_cli.demo.tally import Tally
 from weir_cli.output import Exit, Format, address, console, errors, fail, print_json
-from weir_cli.process import STOP_SIGNALS
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
 from weir_cli.workspace import Workspace, open_workspace
 from weir_router.app import Router
 from weir_router.contract import CompiledConfig
+from weir_router.run.process import STOP_SIGNALS
 
 RATE = 8.0  # requests per second: enough to fill the picture, little enough for a laptop
 DIES_AT = 0.4  # share of the duration at which the busiest model dies ...

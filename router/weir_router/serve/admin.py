@@ -11,9 +11,9 @@ from weir_router.admit.queue import Room
 from weir_router.config.store import ConfigStore
 from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
+from weir_router.report.queues import waiting
 from weir_router.serve.answers import json_answer
 from weir_router.serve.http import Answer, Request
-from weir_router.serve.queues import waiting
 
 
 class Admin:

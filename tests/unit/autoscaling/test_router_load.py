@@ -16,7 +16,7 @@ from weir_router.config.store import ConfigStore
 from weir_router.contract import Priority, RouterLoad, Waiting
 from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
-from weir_router.serve.report import Busy, Reports, differs
+from weir_router.report.report import Busy, Reports, differs
 
 KEY = "llm/small/b0"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from weir_router.contract import Override, Policy, Route, TierRef
-from weir_router.serve.sidecar import is_complete
+from weir_router.sidecar.sidecar import is_complete
 
 OURS, THEIRS = TierRef(tier="team-a/t"), TierRef(tier="llm/t")
 

@@ -26,7 +26,7 @@ from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.record.lines import Lines
 from weir_router.record.log import outputs
-from weir_router.serve.report import LOOK_SECONDS, Reports
+from weir_router.report.report import LOOK_SECONDS, Reports
 
 if TYPE_CHECKING:
     from weir_router.config.longpoll import LongPoll

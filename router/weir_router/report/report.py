@@ -17,8 +17,8 @@ from weir_router.contract import BackendReport, RouterLoad, RouterReport, Waitin
 from weir_router.health.board import Board
 from weir_router.health.breaker import NEUTRAL_KINDS, State
 from weir_router.record.metrics import Metrics
-from weir_router.serve.queues import waiting
-from weir_router.serve.rates import Rates
+from weir_router.report.queues import waiting
+from weir_router.report.rates import Rates
 
 LOOK_SECONDS = 2.0
 """Between two looks at the load: with a thousand backends one takes a tenth of a millisecond."""

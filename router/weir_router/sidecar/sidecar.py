@@ -20,8 +20,8 @@ from weir_router.errors import WeirError
 from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
 from weir_router.serve.http import Answer, Request
-from weir_router.serve.relay import Relay
 from weir_router.serve.story import Gateway
+from weir_router.sidecar.relay import Relay
 
 
 @dataclass(frozen=True)
