@@ -30,7 +30,7 @@ from bench import life, plot, proxies
 from bench.job import Job
 from bench.paced import p99
 from bench.processes import CALLER, COMPILED, KEY, Process, asked, outcome_of, pod, simulator
-from weir_cli.output import WideConsole
+from weir_cli.shared.output import WideConsole
 from weir_router.identify.keys import fingerprint
 
 RESULTS = Path(__file__).parent / "results"

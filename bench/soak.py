@@ -28,7 +28,7 @@ from bench.answer import Outcome
 from bench.job import Job
 from bench.load import Run
 from bench.processes import COMPILED, KEY, LOAD_CORE, PROMPT, Process, resource, simulator, weir
-from weir_cli.output import WideConsole
+from weir_cli.shared.output import WideConsole
 from weir_cli.sim import Fault, FaultKind
 from weir_router.identify.keys import fingerprint
 

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench.control_plane.figures import Figures, Row, rows
 from bench.control_plane.measure import Bench, Size
-from weir_cli.output import WideConsole
+from weir_cli.shared.output import WideConsole
 from weir_router.run.process import calm_collector
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -33,7 +33,7 @@ from bench.faults.peers import PEERS, STARTING
 from bench.faults.rows import ROWS, Row
 from bench.faults.run import Job
 from bench.faults.verdict import NEVER, misses, spread
-from weir_cli.output import WideConsole
+from weir_cli.shared.output import WideConsole
 
 T = TypeVar("T")
 

@@ -6,20 +6,22 @@ from typing import Annotated
 
 import typer
 
-from weir_cli import key, router_command, sidecar
 from weir_cli.breakglass.override import override
 from weir_cli.breakglass.pause import pause, resume
-from weir_cli.catalogue_command import catalogue
+from weir_cli.catalogue.command import catalogue
 from weir_cli.demo.command import demo
 from weir_cli.diff.command import diff
 from weir_cli.doctor.command import doctor
-from weir_cli.explain import explain
+from weir_cli.explain.command import explain
 from weir_cli.import_litellm import litellm
-from weir_cli.operator_command import operator
+from weir_cli.key import command as key
+from weir_cli.operator.command import operator
+from weir_cli.router import command as router_command
+from weir_cli.sidecar import command as sidecar
 from weir_cli.sim.command import sim
 from weir_cli.status.command import status
-from weir_cli.up import up
-from weir_cli.validate import validate
+from weir_cli.up.command import up
+from weir_cli.validate.command import validate
 from weir_router.__about__ import __version__
 
 app = typer.Typer(

@@ -31,15 +31,15 @@ def _imported(command: str) -> Callable[[], object]:
     """
     match command:
         case "router":
-            from weir_cli import router_command
+            from weir_cli.router import command as router_command
 
             return partial(router_command.main, sys.argv[2:])
         case "sidecar":
-            from weir_cli import sidecar
+            from weir_cli.sidecar import command as sidecar
 
             return partial(sidecar.main, sys.argv[2:])
         case "up":
-            from weir_cli import alone
+            from weir_cli.up import alone
 
             return alone.app
         case _:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from weir_cli import operator_command
+from weir_cli.operator import command as operator_command
 from weir_operator.distribute import offers, reviews, server
 from weir_operator.publish import publication
 from weir_operator.run import reconciler, replica

@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from robust.mutations import broken, broken_text
-from weir_cli.workspace import Workspace, open_workspace
+from weir_cli.shared.workspace import Workspace, open_workspace
 from weir_operator.problems.problem import Problem, Reason
 
 BATCHES = int(os.environ.get("WEIR_FUZZ_BATCHES", "50"))

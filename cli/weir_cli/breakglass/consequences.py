@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from weir_cli.diff.compare import ObjectChange, compare, side
-from weir_cli.output import Exit, errors, fail
+from weir_cli.shared.output import Exit, errors, fail
 from weir_operator.observe.observed import Manifest, Observed
 
 if TYPE_CHECKING:

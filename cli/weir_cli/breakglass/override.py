@@ -15,7 +15,7 @@ from rich.markup import escape
 from weir_cli.breakglass.consequences import confirmed
 from weir_cli.cluster.names import place
 from weir_cli.cluster.opening import Context, cluster
-from weir_cli.output import Format, console, fail, print_json
+from weir_cli.shared.output import Format, console, fail, print_json
 from weir_operator.observe.convert import manifest
 from weir_operator.observe.observed import ObjectName
 from weir_operator.schemas import ROUTING_POLICY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from weir_cli.output import fail
+from weir_cli.shared.output import fail
 from weir_operator.observe.observed import ObjectName
 from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN
 

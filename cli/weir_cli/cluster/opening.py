@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weir_cli.output import fail
+from weir_cli.shared.output import fail
 from weir_cli.status.pages import NoPages
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from rich.live import Live
 from weir_cli.demo.prompts import Shot, shots
 from weir_cli.demo.screen import WIDTH, screen
 from weir_cli.demo.tally import Tally
-from weir_cli.output import Exit, Format, address, console, errors, fail, print_json
+from weir_cli.shared.output import Exit, Format, address, console, errors, fail, print_json
+from weir_cli.shared.workspace import Workspace, open_workspace
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
-from weir_cli.workspace import Workspace, open_workspace
 from weir_router.app import Router
 from weir_router.contract import CompiledConfig
 from weir_router.run.process import STOP_SIGNALS

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from weir_cli.output import fail
+from weir_cli.shared.output import fail
 from weir_operator.observe import convert
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.schemas import KINDS, MODEL_TIER

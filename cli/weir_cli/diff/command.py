@@ -14,7 +14,7 @@ from weir_cli.diff.applied import applied
 from weir_cli.diff.compare import Change, ObjectChange, Side, compare, side
 from weir_cli.diff.dollars import Estimate, estimates
 from weir_cli.diff.traffic import traffic
-from weir_cli.output import Exit, Format, console, errors, print_json
+from weir_cli.shared.output import Exit, Format, console, errors, print_json
 from weir_cli.status.pages import NoPages, from_urls
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from weir_cli.doctor.checks import Finding, Verdict, examine
-from weir_cli.output import Exit, Format, console, fail, print_json
+from weir_cli.shared.output import Exit, Format, console, fail, print_json
 from weir_cli.status.pages import NoPages
 
 SIGNS = {Verdict.GOOD: "[green]✓[/]", Verdict.BAD: "[red]✗[/]", Verdict.UNKNOWN: "[yellow]?[/]"}

@@ -18,7 +18,7 @@ from rich.text import Text
 from weir_cli.import_litellm.backend import SecretSource
 from weir_cli.import_litellm.convert import Imported, NotLiteLLM, convert
 from weir_cli.import_litellm.findings import Finding
-from weir_cli.output import errors, fail
+from weir_cli.shared.output import errors, fail
 from weir_operator.observe.environment import variable
 from weir_operator.observe.observed import SecretKey
 

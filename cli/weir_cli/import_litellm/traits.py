@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from weir_cli.catalogue_command import prices
+from weir_cli.catalogue.command import prices
 from weir_cli.import_litellm.endpoints import Endpoint
 from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Given, duration, number, text, whole
 from weir_operator.compile.catalogue import Catalogue, Entry

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from weir_cli.output import Exit, Format, console, errors, fail, print_json
+from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
 from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
 from weir_cli.status.pages import NoPages, from_urls

@@ -9,7 +9,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from weir_cli.catalogue_command import catalogue, dollars
+from weir_cli.catalogue.command import catalogue, dollars
 from weir_operator.compile.catalogue import Catalogue
 
 APP = typer.Typer()

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from weir_cli.import_litellm import litellm
-from weir_cli.workspace import open_workspace
+from weir_cli.shared.workspace import open_workspace
 
 HERE = Path(__file__).parent
 LITERAL = "sk-ant-literal-key-in-the-file"

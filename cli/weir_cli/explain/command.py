@@ -13,12 +13,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from weir_cli.catalogue_command import dollars
+from weir_cli.catalogue.command import dollars
 from weir_cli.cluster.names import is_place
 from weir_cli.cluster.opening import Context
-from weir_cli.explain_cluster import Asked, of_policy
-from weir_cli.output import Exit, Format, console, errors, fail, print_json
-from weir_cli.workspace import counted, open_workspace
+from weir_cli.explain.cluster import Asked, of_policy
+from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
+from weir_cli.shared.workspace import counted, open_workspace
 from weir_operator.compile.catalogue import Catalogue
 from weir_router.call.ask import Ask
 from weir_router.call.failover import cannot_serve

@@ -12,9 +12,9 @@ import typer
 import uvloop
 from rich.markup import escape
 
-from weir_cli.output import Exit, address, errors, fail
-from weir_cli.watch import saves
-from weir_cli.workspace import Workspace, counted, open_workspace, print_problems, summary
+from weir_cli.shared.output import Exit, address, errors, fail
+from weir_cli.shared.workspace import Workspace, counted, open_workspace, print_problems, summary
+from weir_cli.up.watch import saves
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import Router
 from weir_router.contract import ConfigRejected

@@ -10,7 +10,7 @@ import typer
 import yaml
 from rich.table import Table
 
-from weir_cli.output import Exit, console, fail, print_json
+from weir_cli.shared.output import Exit, console, fail, print_json
 from weir_operator.compile.catalogue import Catalogue, Entry
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from weir_cli.output import Exit, fail
+from weir_cli.shared.output import Exit, fail
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.observe.manifests import load

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from weir_cli.options import HOST_PORT, add_admin, add_log, address, number, parser_of
+from weir_cli.shared.options import HOST_PORT, add_admin, add_log, address, number, parser_of
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access

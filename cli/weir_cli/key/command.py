@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from weir_cli.output import Format, errors, fail, print_json
+from weir_cli.shared.output import Format, errors, fail, print_json
 from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN, MAX_OBJECT_NAME
 from weir_router.identify.keys import KEY_PREFIX, fingerprint
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from weir_cli.output import Exit, Format, console, print_json
-from weir_cli.workspace import counted, open_workspace, print_problems, summary
+from weir_cli.shared.output import Exit, Format, console, print_json
+from weir_cli.shared.workspace import counted, open_workspace, print_problems, summary
 
 
 def validate(

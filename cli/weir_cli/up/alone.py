@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typer
 
-from weir_cli.up import up
+from weir_cli.up.command import up
 
 app = typer.Typer(name="weir", rich_markup_mode="rich", pretty_exceptions_show_locals=False)
 app.command()(up)

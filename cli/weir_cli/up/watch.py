@@ -1,4 +1,4 @@
-"""Says when manifests may have changed. Called by `weir_cli.up`; reads none of them.
+"""Says when manifests may have changed. Called by `weir_cli.up.command`; reads none of them.
 
 A directory may be replaced as a whole (git, `mv`), an editor may replace the file that is watched, a mounted ConfigMap
 swaps the symbolic link behind all of its files: each of them would silence a plain watch.

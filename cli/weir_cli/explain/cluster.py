@@ -10,7 +10,7 @@ import msgspec
 
 from weir_cli.cluster.names import place
 from weir_cli.cluster.opening import cluster
-from weir_cli.output import Exit, fail
+from weir_cli.shared.output import Exit, fail
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.observe.observed import Observed

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weir_cli.early import LOCALHOST, opened
-from weir_cli.options import add_admin, add_log, number, parser_of
+from weir_cli.shared.options import add_admin, add_log, number, parser_of
 from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.config.kept import KeptConfig

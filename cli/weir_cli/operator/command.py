@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from weir_cli.output import Exit, address, fail
+from weir_cli.shared.output import Exit, address, fail
 from weir_router.run.process import calm_collector, log_as_json
 
 if TYPE_CHECKING:
