@@ -26,7 +26,7 @@ import uvloop
 
 from bench.processes import resident
 from weir_operator.distribute.server import ConfigServer, listen
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.publish.authority import make_authority, make_certificate
 from weir_router.contract import BackendReport, CompiledConfig, RouterReport, Secrets
 

@@ -33,7 +33,7 @@ KNOBS = {
     "`SHARDS` (`publication.py`)": f"{publication.SHARDS}",
     "`EARLIER` (`offers.py`)": f"{offers.EARLIER}",
     "`COUNT_SECONDS` (`replica.py`)": f"{replica.COUNT_SECONDS:g} s",
-    "`SWITCH_SECONDS` (`operator_command.py`)": ms(operator_command.SWITCH_SECONDS),
+    "`SWITCH_SECONDS` (`operator/command.py`)": ms(operator_command.SWITCH_SECONDS),
     "`COLLECTOR_THRESHOLDS` (`process.py`)": ", ".join(f"{it:,}" for it in process.COLLECTOR_THRESHOLDS),
     "`WAIT` (`longpoll.py`)": f"{longpoll.WAIT} s",
     "`ACCEPTED_SECONDS`, `ACCEPTED_MAX` (`reviews.py`)": f"{reviews.ACCEPTED_SECONDS:g} s, {reviews.ACCEPTED_MAX:,}",

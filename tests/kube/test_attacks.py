@@ -15,7 +15,7 @@ from apiserver import ApiServer
 from support.town import PLATFORM_KEY, Town
 from weir_cli.sim import SimModel, Simulator
 from weir_operator.distribute.reports import RELAY_PATH, Relay, Relayed
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import BackendReport, Dialect, RouterReport
 
 

@@ -13,9 +13,10 @@ from kubernetes.client import ApiClient
 from support.config_server import serving
 from support.kube import Requests, client_of, run
 from support.published import compiled, policy
-from weir_operator.distribute.reviews import CachedReviewer, KubernetesReviewer, ReviewUnavailable, TokenRefused
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.identity.trust import config_audience
+from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.token_reviews import KubernetesReviewer, ReviewUnavailable, TokenRefused
 from weir_router.config.access import Access
 from weir_router.config.longpoll import LongPoll
 from weir_router.config.store import ConfigStore

@@ -12,8 +12,9 @@ import pytest
 from apiserver import ApiServer
 
 from support.kube import Requests, apply, client_of, run, watching
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.gather import Gatherer, UnknownReason
-from weir_operator.observe.observed import ObjectName, ServiceData, SliceData
+from weir_operator.observe.observed import ServiceData, SliceData
 
 VALUE = "sk-never-to-be-shown"
 

@@ -28,12 +28,13 @@ from support.kube import Requests, client_of, run
 from support.stand import NAMESPACE, Stand, stand
 from support.tokens import Signer
 from weir_cli.sim import SimModel
-from weir_operator.distribute.reviews import CachedReviewer, KubernetesReviewer
+from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.distribute.server import ConfigServer, listen
 from weir_operator.identity.trust import Known, audience, learned
 from weir_operator.identity.trust import config_audience as routers_audience
 from weir_operator.kube import oidc
 from weir_operator.kube.oidc import ClusterKeys, FetchFailed
+from weir_operator.kube.token_reviews import KubernetesReviewer
 from weir_router.clock import SystemClock
 from weir_router.config.access import Access
 from weir_router.contract import CallerKind, CompiledConfig, Dialect, Secrets, TokenTrust

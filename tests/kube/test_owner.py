@@ -9,10 +9,9 @@ from apiserver import ApiServer
 from kubernetes import client
 
 from support.kube import client_of, run
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.owner import Owner, OwnerUnknown
-from weir_operator.kube.store import ObjectStore
-from weir_operator.publish.publication import Kind, ObjectId, PublishFailed
+from weir_operator.kube.store import Kind, ObjectId, ObjectStore, PublishFailed
 
 NAME = ObjectId(Kind.CONFIG_MAP, "weir-test")
 

@@ -15,8 +15,8 @@ from kubernetes import client
 
 from support.published import KEY_HASH, VALUES, compiled, policy, published, tier
 from weir_operator.compile import Compiled
-from weir_operator.kube.store import Stored
-from weir_operator.publish.publisher import RETIRE_AFTER, ConfigTooLarge, ObjectId, Published, Publisher, PublishFailed
+from weir_operator.kube.store import ObjectId, PublishFailed, Stored
+from weir_operator.publish.publisher import RETIRE_AFTER, ConfigTooLarge, Published, Publisher
 from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, digest
 from weir_router.contract.published import INDEX_FILE, assemble, parse_index
 

@@ -13,9 +13,9 @@ import aiohttp
 import msgspec
 
 from weir_operator.compile import Compiled
-from weir_operator.distribute.reviews import TokenRefused, TokenReviewer
 from weir_operator.distribute.server import ConfigServer, listen
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.token_reviews import TokenRefused, TokenReviewer
 from weir_router.contract import Delivery, RouterReport
 from weir_router.contract.delta import Delta
 

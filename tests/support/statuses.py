@@ -11,7 +11,7 @@ import yaml
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.observe.convert import manifest
 from weir_operator.observe.observed import Observed
 from weir_operator.status.rollout import Rollout

@@ -19,11 +19,12 @@ from support.statuses import Reported
 from weir_cli.sim import Simulator
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
-from weir_operator.distribute.reviews import CachedReviewer, KubernetesReviewer
+from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.distribute.server import ConfigServer, listen
-from weir_operator.distribute.views import ServiceAccount
 from weir_operator.identity.trust import config_audience
+from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.statuses import StatusWriter
+from weir_operator.kube.token_reviews import KubernetesReviewer
 from weir_operator.observe.gather import Gatherer
 from weir_operator.status.reporter import Reporter
 from weir_router.app import Router

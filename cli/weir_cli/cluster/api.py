@@ -7,8 +7,9 @@ from typing import Any
 
 from kubernetes import client
 
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe import convert
-from weir_operator.observe.observed import Manifest, ObjectName
+from weir_operator.observe.observed import Manifest
 from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import Kind
 

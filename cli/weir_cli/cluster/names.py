@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from weir_cli.shared.output import fail
-from weir_operator.observe.observed import ObjectName
+from weir_operator.kube.objects import ObjectName
 from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN
 
 _PLACE = re.compile(f"{DNS_LABEL[:-1]}/{DNS_SUBDOMAIN[1:]}")

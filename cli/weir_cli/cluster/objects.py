@@ -14,7 +14,8 @@ from typing import Any
 
 from weir_cli.cluster.api import Cluster
 from weir_cli.cluster.services import services_there
-from weir_operator.observe.observed import Manifest, ObjectName, Observed, SecretKey
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Manifest, Observed, SecretKey
 from weir_operator.schemas import MODEL_TIER, ROUTING_POLICY
 from weir_operator.schemas.common import Kind
 

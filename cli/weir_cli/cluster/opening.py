@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weir_cli.cluster.connection import NoPages
 from weir_cli.shared.output import fail
-from weir_cli.status.pages import NoPages
 
 if TYPE_CHECKING:
     from weir_cli.cluster.api import Cluster
@@ -29,7 +29,7 @@ def cluster(context: str | None) -> Iterator[Cluster]:
         from kubernetes.client import ApiException
 
         from weir_cli.cluster.api import Cluster
-        from weir_cli.status.cluster import connect
+        from weir_cli.cluster.connection import connect
     except ImportError as error:
         raise fail("asking a cluster needs the Kubernetes client: pip install 'weir[operator]'") from error
     try:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import (
     BACKEND_LABEL,
     BACKEND_NAMESPACES_ANNOTATION,
     Manifest,
-    ObjectName,
     ServiceData,
     SliceData,
 )

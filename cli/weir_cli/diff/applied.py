@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from weir_cli.shared.output import fail
+from weir_operator.kube.objects import key
 from weir_operator.observe import convert
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.schemas import KINDS, MODEL_TIER
@@ -93,7 +94,7 @@ def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[M
 
     found = {it.id: it for it in (*before.tiers, *before.policies)} | {it.id: it for it in ours}
     tiers = tuple(it for it in found.values() if it.kind == MODEL_TIER.kind)
-    secrets = {convert.key(it): convert.secret(it) for it in items if it["kind"] == "Secret"}
+    secrets = {key(it): convert.secret(it) for it in items if it["kind"] == "Secret"}
     labels = {it["metadata"]["name"]: convert.labels(it) for it in items if it["kind"] == "Namespace"}
     services, slices = services_there(tiers)
     return replace(

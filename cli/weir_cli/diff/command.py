@@ -9,13 +9,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from weir_cli.cluster.connection import NoPages
 from weir_cli.cluster.opening import Context, cluster
 from weir_cli.diff.applied import applied
 from weir_cli.diff.compare import Change, ObjectChange, Side, compare, side
 from weir_cli.diff.dollars import Estimate, estimates
 from weir_cli.diff.traffic import traffic
 from weir_cli.shared.output import Exit, Format, console, errors, print_json
-from weir_cli.status.pages import NoPages, from_urls
+from weir_cli.status.pages import from_urls
 
 if TYPE_CHECKING:
     from weir_cli.cluster.api import Cluster

@@ -16,7 +16,7 @@ import msgspec
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType
 from weir_operator.status.conditions import by_type

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from weir_cli.cluster.connection import NoPages
 from weir_cli.doctor.checks import Finding, Verdict, examine
 from weir_cli.shared.output import Exit, Format, console, fail, print_json
-from weir_cli.status.pages import NoPages
 
 SIGNS = {Verdict.GOOD: "[green]✓[/]", Verdict.BAD: "[red]✗[/]", Verdict.UNKNOWN: "[yellow]?[/]"}
 
@@ -34,8 +34,8 @@ def doctor(
     Exit code 0: nothing is wrong; 1: something is; 2: there is no cluster.
     """
     try:  # here: it takes a while to load, and the command may be installed without it
+        from weir_cli.cluster.connection import connect
         from weir_cli.doctor.look import look
-        from weir_cli.status.cluster import connect
     except ImportError as error:
         raise fail("asking a cluster needs the Kubernetes client: pip install 'weir[operator]'") from error
     try:

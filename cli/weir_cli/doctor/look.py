@@ -18,9 +18,9 @@ from cryptography import x509
 from kubernetes import client
 
 from weir_cli.cluster.api import Cluster
+from weir_cli.cluster.connection import NoPages
 from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
 from weir_cli.status.cluster import gateway_pages
-from weir_cli.status.pages import NoPages
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.kube.webhooks import configuration_name

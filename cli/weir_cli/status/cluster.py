@@ -10,28 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import urllib3
-from kubernetes import client, config
+from kubernetes import client
 
+from weir_cli.cluster.connection import NoPages, connect
 from weir_cli.status.figures import Page
-from weir_cli.status.pages import REQUEST_SECONDS, NoPages, page
+from weir_cli.status.pages import REQUEST_SECONDS, page
 
 ADMIN_PORT = 9090
 """Of a pod that names no port `metrics`."""
 
 AT_ONCE = 16
 """Routers that are asked at the same time."""
-
-
-def connect(namespace: str | None, context: str | None) -> tuple[client.ApiClient, str]:
-    """A client by the kubeconfig, and the namespace that is meant. Raises `NoPages`."""
-    load: Any = config  # it has no types
-    try:
-        api_client = load.new_client_from_config(context=context)
-        contexts, current = load.list_kube_config_contexts()
-    except (config.ConfigException, OSError) as error:
-        raise NoPages(f"there is no cluster: {error}. For a router without one: --url http://127.0.0.1:9090") from None
-    chosen = next((it for it in contexts if it["name"] == context), current)
-    return api_client, namespace or chosen["context"].get("namespace") or "default"
 
 
 def from_cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:

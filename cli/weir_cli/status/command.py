@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from weir_cli.cluster.connection import NoPages
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
 from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
-from weir_cli.status.pages import NoPages, from_urls
+from weir_cli.status.pages import from_urls
 from weir_cli.status.watching import Look, as_lines, in_place, looks
 
 

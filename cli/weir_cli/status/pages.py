@@ -7,14 +7,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
+from weir_cli.cluster.connection import NoPages
 from weir_cli.status.figures import Page
 
 REQUEST_SECONDS = 10.0
 """For one page."""
-
-
-class NoPages(Exception):
-    """No router can be asked; the message says why, and what to do."""
 
 
 def from_urls(urls: list[str]) -> list[Page]:

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from weir_cli.status.pages import NoPages
+from weir_cli.cluster.connection import NoPages
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from weir_operator.compile.report import Report
 from weir_operator.compile.routing import Surroundings, compile_policy, unreadable_policy
 from weir_operator.compile.services import Lookup, Services
 from weir_operator.compile.tiers import CompiledTier, compile_tier
-from weir_operator.observe.observed import Manifest, ObjectName, Observed
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS

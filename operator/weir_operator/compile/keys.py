@@ -10,14 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from weir_operator.observe.observed import (
-    API_KEY_HASH,
-    API_KEY_LABEL,
-    USER_TIER_ANNOTATION,
-    ObjectName,
-    Observed,
-    SecretData,
-)
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import API_KEY_HASH, API_KEY_LABEL, USER_TIER_ANNOTATION, Observed, SecretData
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_router.contract import CallerKey
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from weir_operator.compile.hosts import forbidden
 from weir_operator.compile.service_checks import ServiceFacts
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import (
     BACKEND_LABEL,
     BACKEND_NAMESPACES_ANNOTATION,
-    ObjectName,
     Observed,
     ServiceData,
     SliceData,

@@ -19,7 +19,8 @@ from weir_operator.compile.catalogue import Catalogue, Entry
 from weir_operator.compile.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.compile.report import Report
 from weir_operator.compile.services import Lookup, Services, base_url_of, path_of
-from weir_operator.observe.observed import ObjectName, Observed, SecretKey
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Observed, SecretKey
 from weir_operator.problems.finding import findings, removed
 from weir_operator.schemas import modeltier as schema
 from weir_operator.schemas.common import From, Objectives, RateLimits, seconds

@@ -24,9 +24,9 @@ from weir_operator.distribute.leader import Leader, LeaderUnreachable
 from weir_operator.distribute.load import Figures, Said, of_gateway, of_tier
 from weir_operator.distribute.refusals import account_of, refusal
 from weir_operator.distribute.reports import Reports
-from weir_operator.distribute.reviews import TokenReviewer
-from weir_operator.distribute.views import ServiceAccount
-from weir_operator.publish.publication import encoded
+from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.encoding import encoded
+from weir_operator.kube.token_reviews import TokenReviewer
 from weir_router.contract import CompiledConfig
 
 PREFIX = "/autoscaling/v1"

@@ -12,8 +12,9 @@ from functools import cached_property
 
 import msgspec
 
-from weir_operator.distribute.views import ServiceAccount, Views
-from weir_operator.publish.publication import encoded
+from weir_operator.distribute.views import Views
+from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.encoding import encoded
 from weir_router.contract import CompiledConfig, Delivery, Secrets, digest
 from weir_router.contract.delta import difference
 

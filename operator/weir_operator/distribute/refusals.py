@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from weir_operator.distribute.reviews import ReviewUnavailable, TokenRefused, TokenReviewer
-from weir_operator.distribute.views import ServiceAccount
-from weir_operator.publish.publication import encoded
+from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.encoding import encoded
+from weir_operator.kube.token_reviews import ReviewUnavailable, TokenRefused, TokenReviewer
 
 RETRY_AFTER = "1"
 """Seconds, for who came too early: before the first compile, or to a replica that ends."""

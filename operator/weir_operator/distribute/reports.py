@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import BackendReport, RouterReport
 
 RELAY_PATH = "/v1/reports"

@@ -25,9 +25,9 @@ from aiohttp import hdrs, web
 from weir_operator.distribute.offers import Offer
 from weir_operator.distribute.refusals import account_of, refusal
 from weir_operator.distribute.reports import RELAY_PATH, Relay, Reported, Reports
-from weir_operator.distribute.reviews import ReviewUnavailable, TokenRefused, TokenReviewer
-from weir_operator.distribute.views import ServiceAccount
-from weir_operator.publish.publication import encoded
+from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.encoding import encoded
+from weir_operator.kube.token_reviews import ReviewUnavailable, TokenRefused, TokenReviewer
 from weir_router.contract import (
     POLL_PATH,
     REVIEW_PATH,

@@ -9,22 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 
+from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import CallerKey, CallerRule, CompiledConfig, Policy, Route, Secrets, Tier, TierRef
-
-
-@dataclass(frozen=True, order=True)
-class ServiceAccount:
-    """A caller of the config server, as the API server knows it."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class Views:

@@ -9,6 +9,8 @@ from typing import Any
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 
+__all__ = ["ApiClient", "NoCluster", "api_server_addresses", "connect", "own_namespace"]
+
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where the kubelet says which namespace a pod is in."""
 

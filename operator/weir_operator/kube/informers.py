@@ -33,9 +33,8 @@ from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsA
 from kubernetes.informer import ADDED, DELETED, ERROR, MODIFIED, SharedInformer
 
 from weir_operator.kube.discovery import crd_is_leaving
+from weir_operator.kube.objects import JSON, ObjectName, key
 from weir_operator.kube.unknowns import Resource, Unknown, UnknownReason, crd_absent, explain
-from weir_operator.observe.convert import JSON, key
-from weir_operator.observe.observed import ObjectName
 from weir_operator.schemas import GROUP
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 
 REQUEST_SECONDS = 4.0
 """For the one request; a Lease waits for it."""

@@ -11,15 +11,14 @@ import json
 from collections.abc import Callable
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 from kubernetes import client
 
+from weir_operator.kube.objects import JSON
 from weir_operator.kube.store import FIELD_MANAGER, REQUEST_TIMEOUT
-from weir_operator.observe.observed import Manifest
 from weir_operator.schemas import GROUP, KINDS, VERSION
-from weir_operator.status.conditions import JSON
 
 _PLURALS = {kind.kind: kind.plural for kind in KINDS}
 _APPLY = "application/apply-patch+yaml"
@@ -35,13 +34,31 @@ class Outcome(StrEnum):
     FAILED = "Failed"  # the API server, or the way there; it may work later
 
 
+class Subject(Protocol):
+    """The object whose status is written."""
+
+    @property
+    def kind(self) -> str:
+        """For example `ModelTier`."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """`metadata.resourceVersion` of the object that the status was made of."""
+
+
 class StatusWriter:
     """Writes for one operator. Used from several threads at once."""
 
     def __init__(self, api_client: client.ApiClient) -> None:
         self._api = client.CustomObjectsApi(api_client)
 
-    def write(self, subject: Manifest, status: JSON) -> tuple[Outcome, str]:
+    def write(self, subject: Subject, status: JSON) -> tuple[Outcome, str]:
         """Gives the object this status; the text says what is wrong."""
         plural = _PLURALS[subject.kind]
         body = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NoReturn
 
 import msgspec
@@ -15,7 +16,6 @@ import urllib3
 from kubernetes import client
 
 from weir_operator.kube.owner import Owner, OwnerUnknown
-from weir_operator.publish.publication import Kind, ObjectId, PublishFailed
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for one request: what lies between a leader's end and the next one's begin, see `leadership`."""
@@ -23,14 +23,36 @@ REQUEST_TIMEOUT = 5.0
 FIELD_MANAGER = "weir-operator"
 
 _CONFLICT, _NOT_FOUND, _FORBIDDEN = 409, 404, 403
-_PLURAL = {Kind.CONFIG_MAP: "configmaps", Kind.SECRET: "secrets"}
 
 
-_Functions = Mapping[Kind, Callable[..., Any]]
+class PublishFailed(Exception):
+    """What was compiled is not published, or not all of it; the message says what to do. What was there still works."""
 
 
 class Conflict(Exception):
     """Somebody else wrote the object in between: read again and decide again."""
+
+
+class Kind(StrEnum):
+    """Of a published object."""
+
+    CONFIG_MAP = "ConfigMap"
+    SECRET = "Secret"
+
+
+@dataclass(frozen=True, order=True)
+class ObjectId:
+    """A published object of the installation's namespace."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+_PLURAL = {Kind.CONFIG_MAP: "configmaps", Kind.SECRET: "secrets"}
+_Functions = Mapping[Kind, Callable[..., Any]]
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-from weir_operator.observe.observed import Manifest, ObjectName, SecretData, ServiceData, SliceData
+from weir_operator.kube.objects import JSON, key
+from weir_operator.observe.observed import Manifest, SecretData, ServiceData, SliceData
 from weir_operator.schemas import GROUP
-
-JSON = Mapping[str, Any]
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """On an EndpointSlice: whose it is."""
 
 OWN_PREFIX = f"{GROUP}/"
 """Of the labels and annotations that Weir reads."""
-
-
-def key(body: JSON) -> ObjectName:
-    """Where the object is; without a namespace if it is in none, as a Namespace."""
-    metadata = body["metadata"]
-    return ObjectName(metadata.get("namespace", ""), metadata["name"])
 
 
 def manifest(kind: str, body: JSON) -> Manifest:

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from weir_operator.observe.observed import Manifest, ObjectName, SecretData, SecretKey
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Manifest, SecretData, SecretKey
 from weir_operator.schemas.modeltier import DEFAULT_BASE_URL
 
 PREFIX = "WEIR_SECRET"

@@ -17,9 +17,9 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from kubernetes.client import ApiClient
-
+from weir_operator.kube.client import ApiClient
 from weir_operator.kube.informers import WATCH_SECONDS, Source, stop_all
+from weir_operator.kube.objects import JSON, ObjectName
 from weir_operator.kube.unknowns import Resource, Unknown, UnknownReason
 from weir_operator.observe import convert
 from weir_operator.observe.observed import (
@@ -27,7 +27,6 @@ from weir_operator.observe.observed import (
     BACKEND_LABEL,
     CREDENTIAL_LABEL,
     Manifest,
-    ObjectName,
     Observed,
     SecretData,
     ServiceData,
@@ -73,7 +72,7 @@ class Gatherer:
         self._api_servers = api_servers
         scopes = (None,) if namespaces is None else tuple(dict.fromkeys(namespaces))
 
-        def sources(resource: Resource, convert: Callable[[convert.JSON], T]) -> list[Source[T]]:
+        def sources(resource: Resource, convert: Callable[[JSON], T]) -> list[Source[T]]:
             make = functools.partial(Source, api_client, resource, convert=convert, on_change=on_change)
             return [make(namespace=scope, watch_seconds=watch_seconds) for scope in scopes]
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.documents import Document, Fault, documents
 from weir_operator.observe.environment import from_environment
-from weir_operator.observe.observed import Manifest, ObjectName, Observed, SecretData, nearest
+from weir_operator.observe.observed import Manifest, Observed, SecretData, nearest
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import GROUP, KINDS, VERSION
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from weir_operator.kube.objects import ObjectName
+
 T = TypeVar("T")
 
 CREDENTIAL_LABEL = "weir.dev/credential"
@@ -29,16 +31,6 @@ def nearest(lines: Mapping[str, T], path: str) -> T | None:
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path)
-
-
-class ObjectName(NamedTuple):
-    """Where an object of a known kind is."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class SecretKey(NamedTuple):

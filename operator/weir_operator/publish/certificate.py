@@ -22,10 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from kubernetes import client
-
+from weir_operator.kube.client import ApiClient
 from weir_operator.kube.owner import Owner
-from weir_operator.kube.store import Conflict, ObjectStore, Stored
+from weir_operator.kube.store import Conflict, Kind, ObjectId, ObjectStore, PublishFailed, Stored
 from weir_operator.publish.authority import (
     SPREAD,
     Kept,
@@ -37,7 +36,6 @@ from weir_operator.publish.authority import (
     names_of,
     renewed,
 )
-from weir_operator.publish.publication import Kind, ObjectId, PublishFailed
 from weir_operator.publish.publisher import labels
 
 CHECK_SECONDS = 300.0
@@ -69,7 +67,7 @@ class Certificate:
 
     def __init__(
         self,
-        api_client: client.ApiClient,
+        api_client: ApiClient,
         namespace: str,
         installation: str,
         names: Sequence[str],

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kubernetes.client import ApiClient
-
+from weir_operator.kube.client import ApiClient
 from weir_operator.kube.informers import WATCH_SECONDS, Source, stop_all
 from weir_operator.kube.unknowns import Resource, Unknown
 from weir_operator.observe import convert

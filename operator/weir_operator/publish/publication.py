@@ -12,13 +12,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
 from weir_operator.compile import Compiled
+from weir_operator.kube.encoding import encoded
+from weir_operator.kube.store import Kind, ObjectId, PublishFailed
 from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, digest
 from weir_router.contract.published import INDEX_FILE, Index, Shard, caller_keys_file, credential_file, shard_file
 
@@ -31,30 +31,8 @@ MAX_OBJECT_BYTES = 1024 * 1024
 _INSTALLATION = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 
 
-class PublishFailed(Exception):
-    """What was compiled is not published, or not all of it; the message says what to do. What was there still works."""
-
-
 class ConfigTooLarge(PublishFailed):
     """Nothing was written."""
-
-
-class Kind(StrEnum):
-    """Of a published object."""
-
-    CONFIG_MAP = "ConfigMap"
-    SECRET = "Secret"
-
-
-@dataclass(frozen=True, order=True)
-class ObjectId:
-    """A published object of the installation's namespace."""
-
-    kind: Kind
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.name}"
 
 
 class Names:
@@ -136,11 +114,6 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
         if not fits(files):
             raise ConfigTooLarge(_too_large(name, files))
     return result
-
-
-def encoded(value: Any) -> bytes:
-    """`value` as JSON, the same bytes for equal values."""
-    return msgspec.json.encode(value, order="deterministic")
 
 
 def fits(files: Mapping[str, bytes]) -> bool:

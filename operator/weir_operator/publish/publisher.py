@@ -18,21 +18,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from kubernetes import client
 
 from weir_operator.compile import Compiled
+from weir_operator.kube.client import ApiClient
 from weir_operator.kube.owner import Owner
-from weir_operator.kube.store import Conflict, ObjectStore, Stored
-from weir_operator.publish.publication import (
-    ConfigTooLarge,
-    Kind,
-    Names,
-    ObjectId,
-    Publication,
-    PublishFailed,
-    fits,
-    publication,
-)
+from weir_operator.kube.store import Conflict, Kind, ObjectId, ObjectStore, PublishFailed, Stored
+from weir_operator.publish.publication import ConfigTooLarge, Names, Publication, fits, publication
 from weir_router.contract import API_VERSION, prepare
 from weir_router.contract.published import INDEX_FILE, Index
 
@@ -79,7 +70,7 @@ class Publisher:
 
     def __init__(
         self,
-        api_client: client.ApiClient,
+        api_client: ApiClient,
         namespace: str,
         installation: str,
         *,

@@ -25,8 +25,9 @@ from typing import Protocol
 
 from weir_operator.compile import Compiled
 from weir_operator.kube.informers import backoff
+from weir_operator.kube.store import PublishFailed
 from weir_operator.observe.observed import Observed
-from weir_operator.publish.publisher import NotLeading, Published, PublishFailed
+from weir_operator.publish.publisher import NotLeading, Published
 from weir_operator.run.metrics import Metrics
 from weir_router.contract import CompiledConfig
 

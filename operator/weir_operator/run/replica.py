@@ -24,13 +24,14 @@ from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.autoscaling import Autoscaling
 from weir_operator.distribute.leader import Leader
 from weir_operator.distribute.relay import Follower
-from weir_operator.distribute.reviews import CachedReviewer, KubernetesReviewer
+from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.distribute.server import ConfigServer, listen
 from weir_operator.identity import trust
 from weir_operator.kube import client, oidc
 from weir_operator.kube.lease import Lease
 from weir_operator.kube.owner import Owner
 from weir_operator.kube.statuses import StatusWriter
+from weir_operator.kube.token_reviews import KubernetesReviewer
 from weir_operator.kube.unknowns import Unknown
 from weir_operator.lead.headcount import Headcount
 from weir_operator.lead.leadership import LEASE_SECONDS, Leadership

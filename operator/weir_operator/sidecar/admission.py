@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from weir_operator.publish.publication import encoded
+from weir_operator.kube.encoding import encoded
 from weir_operator.sidecar.inject import Injection, Settings, inject
 
 INJECT_PATH = "/v1/inject"

@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 
 from aiohttp import web
-from kubernetes import client
 
+from weir_operator.kube.client import ApiClient
 from weir_operator.kube.webhooks import WebhookTrust, configuration_name
 from weir_operator.sidecar.admission import Admission
 from weir_operator.sidecar.inject import Settings
@@ -17,7 +17,7 @@ from weir_operator.sidecar.inject import Settings
 class Sidecars:
     """Every replica serves, the leader runs."""
 
-    def __init__(self, settings: Settings | None, api_client: client.ApiClient, namespace: str) -> None:
+    def __init__(self, settings: Settings | None, api_client: ApiClient, namespace: str) -> None:
         """Without `settings` there are no sidecars. `namespace` is the installation's."""
         self._settings = settings
         self._authorities: str | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from weir_operator.status.conditions import JSON, by_type
+from weir_operator.kube.objects import JSON
+from weir_operator.status.conditions import by_type
 
 QUIET_SECONDS = 60.0
 """Between two writes of one status that bring no verdict: a message that counts routers, the state of a backend."""

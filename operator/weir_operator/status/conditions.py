@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from weir_operator.kube.objects import JSON
 from weir_operator.problems.problem import ConditionType, Problem, Severity
 from weir_operator.schemas.common import ConditionStatus
 
@@ -21,8 +22,6 @@ MAX_MESSAGE = 1_024
 """Characters of a condition's message: as much as an Event can hold."""
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
-
-JSON = Mapping[str, Any]
 
 
 class StatusReason(StrEnum):

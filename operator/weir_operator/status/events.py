@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from weir_operator.kube.objects import JSON
 from weir_operator.observe.observed import Manifest
 from weir_operator.problems.problem import ConditionType
 from weir_operator.schemas import GROUP, VERSION
-from weir_operator.status.conditions import GOOD, JSON, UNKNOWN, StatusReason, by_type
+from weir_operator.status.conditions import GOOD, UNKNOWN, StatusReason, by_type
 
 CONTROLLER = "weir.dev/operator"
 """`reportingController` of our Events."""

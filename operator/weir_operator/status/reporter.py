@@ -21,10 +21,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from weir_operator.compile import Compiled
 from weir_operator.distribute.reports import Reported, RouterId
+from weir_operator.kube.objects import JSON
 from weir_operator.kube.statuses import Outcome, StatusWriter
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.status.changes import write_at
-from weir_operator.status.conditions import JSON
 from weir_operator.status.events import Event, events, manifest_of
 from weir_operator.status.rollout import Rollout, behind
 from weir_operator.status.statuses import statuses

@@ -11,8 +11,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from weir_operator.distribute.reports import Reported, RouterId
+from weir_operator.kube.objects import JSON
 from weir_operator.problems.problem import ConditionType
-from weir_operator.status.conditions import FALSE, GOOD, JSON, UNKNOWN, Judgement, StatusReason, shortened
+from weir_operator.status.conditions import (
+    FALSE,
+    GOOD,
+    UNKNOWN,
+    Judgement,
+    StatusReason,
+    shortened,
+)
 
 NO_ROUTERS = (
     "no gateway router has polled within 90 s; see whether its pods run, and what their logs say of the config server"

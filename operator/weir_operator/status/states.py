@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from weir_operator.distribute.reports import Reported
+from weir_operator.kube.objects import JSON
 from weir_operator.problems.problem import Problem, Reason
-from weir_operator.status.conditions import JSON
 from weir_router.contract import Backend, BackendReport, BackendState, Tier
 
 CLOSED = "closed"

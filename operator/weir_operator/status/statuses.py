@@ -14,13 +14,13 @@ from typing import Any
 
 from weir_operator.compile import Compiled, ours
 from weir_operator.distribute.views import references
+from weir_operator.kube.objects import JSON
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import MODEL_TIER
 from weir_operator.status.conditions import (
     FALSE,
     GOOD,
-    JSON,
     TRUE,
     UNKNOWN,
     Judgement,

@@ -18,9 +18,9 @@ from weir_operator.distribute.autoscaling import PREFIX, RELAYED_PREFIX, SETTLED
 from weir_operator.distribute.leader import Leader
 from weir_operator.distribute.relay import Follower
 from weir_operator.distribute.reports import LEFT_SECONDS, REPORT_SECONDS
-from weir_operator.distribute.reviews import ReviewUnavailable
 from weir_operator.distribute.server import ConfigServer, listen
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.token_reviews import ReviewUnavailable
 from weir_router.contract import BackendReport, CompiledConfig, RouterLoad, RouterReport
 
 SCALERS = {

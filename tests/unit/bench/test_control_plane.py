@@ -14,7 +14,8 @@ from bench.control_plane import world
 from bench.control_plane.figures import Figures, rows
 
 from weir_operator.compile import compile_config
-from weir_operator.observe.convert import key, manifest, secret
+from weir_operator.kube.objects import key
+from weir_operator.observe.convert import manifest, secret
 from weir_operator.observe.observed import Observed
 
 ROOT = Path(__file__).parents[3]

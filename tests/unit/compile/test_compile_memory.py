@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from weir_operator.compile import Memory, compile_config
 from weir_operator.compile.catalogue import Catalogue
-from weir_operator.observe.observed import Manifest, ObjectName, Observed, SecretData
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Manifest, Observed, SecretData
 
 UNTIL = "2026-12-01T00:00:00Z"
 UNTIL_SECONDS = 1_796_083_200.0

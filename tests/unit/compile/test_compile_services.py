@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from weir_operator.compile import Compiled, Memory, compile_config
-from weir_operator.observe.observed import Manifest, ObjectName, Observed, ServiceData, SliceData
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Manifest, Observed, ServiceData, SliceData
 from weir_operator.problems.problem import Severity
 from weir_router.contract import BackendState
 

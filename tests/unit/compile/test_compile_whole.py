@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from weir_operator.compile import Memory, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.report import Report
-from weir_operator.observe.observed import Manifest, ObjectName, Observed, SecretData
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Manifest, Observed, SecretData
 from weir_operator.problems.problem import Problem, Reason
 from weir_router.contract import CallerKey
 

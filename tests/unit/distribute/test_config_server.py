@@ -12,8 +12,9 @@ from support.config_server import GATEWAY, TENANT, KnownTokens, Polled, Stand, s
 from support.published import VALUES, compiled, policy
 from weir_operator.distribute import offers, reports, server
 from weir_operator.distribute.reports import REPORT_SECONDS
-from weir_operator.distribute.reviews import CachedReviewer, ReviewUnavailable
+from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.distribute.server import MAX_REPORT_BYTES
+from weir_operator.kube.token_reviews import ReviewUnavailable
 from weir_router.contract import BackendReport, CallerRule, RouterReport
 from weir_router.contract.delta import updated
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.config_server import GATEWAY, TENANT, KnownTokens
-from weir_operator.distribute.reviews import ReviewUnavailable
 from weir_operator.distribute.server import ConfigServer, listen
+from weir_operator.kube.token_reviews import ReviewUnavailable
 from weir_router.config.access import Access
 from weir_router.identify.review_client import ReviewClient
 from weir_router.identify.reviews import NoAnswer

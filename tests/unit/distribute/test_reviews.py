@@ -8,7 +8,8 @@ import pytest
 
 from support.config_server import TENANT, KnownTokens
 from weir_operator.distribute import reviews
-from weir_operator.distribute.reviews import CachedReviewer, ReviewUnavailable, TokenRefused
+from weir_operator.distribute.reviews import CachedReviewer
+from weir_operator.kube.token_reviews import ReviewUnavailable, TokenRefused
 
 
 class Cache:

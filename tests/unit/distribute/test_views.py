@@ -10,7 +10,8 @@ import pytest
 from support.config_server import GATEWAY, STRANGER, TENANT
 from support.published import compiled, policy
 from weir_operator.compile import Compiled
-from weir_operator.distribute.views import ServiceAccount, Views
+from weir_operator.distribute.views import Views
+from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import (
     Backend,
     CallerKey,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe import convert
-from weir_operator.observe.observed import Manifest, ObjectName, ServiceData, SliceData
+from weir_operator.observe.observed import Manifest, ServiceData, SliceData
 
 METADATA = {"name": "budget", "namespace": "llm", "generation": 3, "creationTimestamp": "2026-11-05T09:30:00Z"}
 

@@ -9,8 +9,9 @@ import pytest
 
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.manifests import MAX_BYTES, Loaded, load
-from weir_operator.observe.observed import ObjectName, SecretKey
+from weir_operator.observe.observed import SecretKey
 from weir_operator.problems.problem import Reason
 
 TIER = """apiVersion: weir.dev/v1alpha1

@@ -13,8 +13,9 @@ import pytest
 
 from support.published import compiled, policy
 from weir_operator.compile import Compiled
+from weir_operator.kube.store import PublishFailed
 from weir_operator.observe.observed import Observed
-from weir_operator.publish.publisher import Published, PublishFailed
+from weir_operator.publish.publisher import Published
 from weir_operator.run import reconciler
 from weir_operator.run.reconciler import Reconciler, Steps, next_end
 from weir_router.contract import Override, TierRef

@@ -7,7 +7,8 @@ import pytest
 from support.statuses import KEYED, NOW_TEXT, POLICY, TIER, Case, case, changed, gateway, sidecar
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
-from weir_operator.observe.observed import ObjectName, ServiceData, SliceData
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import ServiceData, SliceData
 from weir_operator.schemas.modeltier import ModelTierStatus
 from weir_operator.schemas.routingpolicy import RoutingPolicyStatus
 from weir_operator.status.statuses import statuses

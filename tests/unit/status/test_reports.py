@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weir_operator.distribute.reports import LEFT_SECONDS, REPORT_SECONDS, Relay, Relayed, Reports, RouterId
-from weir_operator.distribute.views import ServiceAccount
+from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import BackendReport, RouterReport
 
 ACCOUNT = ServiceAccount("weir-system", "weir-router")

@@ -1,0 +1,29 @@
+"""The connection of a command to the cluster that the kubeconfig names.
+
+The Kubernetes client is imported on first use: it takes half a second to load and may not be installed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kubernetes import client
+
+
+class NoPages(Exception):
+    """No router can be asked; the message says why, and what to do."""
+
+
+def connect(namespace: str | None, context: str | None) -> tuple[client.ApiClient, str]:
+    """A client by the kubeconfig, and the namespace that is meant. Raises `NoPages`."""
+    from kubernetes import config
+
+    load: Any = config  # it has no types
+    try:
+        api_client = load.new_client_from_config(context=context)
+        contexts, current = load.list_kube_config_contexts()
+    except (config.ConfigException, OSError) as error:
+        raise NoPages(f"there is no cluster: {error}. For a router without one: --url http://127.0.0.1:9090") from None
+    chosen = next((it for it in contexts if it["name"] == context), current)
+    return api_client, namespace or chosen["context"].get("namespace") or "default"
