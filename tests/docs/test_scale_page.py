@@ -11,6 +11,7 @@ import pytest
 
 from weir_cli.operator import command as operator_command
 from weir_operator.distribute import offers, reviews, server
+from weir_operator.kube import token_reviews
 from weir_operator.publish import publication
 from weir_operator.run import reconciler, replica
 from weir_operator.status import reporter
@@ -37,7 +38,7 @@ KNOBS = {
     "`COLLECTOR_THRESHOLDS` (`process.py`)": ", ".join(f"{it:,}" for it in process.COLLECTOR_THRESHOLDS),
     "`WAIT` (`longpoll.py`)": f"{longpoll.WAIT} s",
     "`ACCEPTED_SECONDS`, `ACCEPTED_MAX` (`reviews.py`)": f"{reviews.ACCEPTED_SECONDS:g} s, {reviews.ACCEPTED_MAX:,}",
-    "`REVIEWS_AT_ONCE` (`reviews.py`)": f"{reviews.REVIEWS_AT_ONCE}",
+    "`REVIEWS_AT_ONCE` (`token_reviews.py`)": f"{token_reviews.REVIEWS_AT_ONCE}",
     "`TLS_BUFFER` (`server.py`)": f"{server.TLS_BUFFER >> 10} KiB",
     "`WRITES_PER_SECOND`, `WRITERS` (`reporter.py`)": f"{reporter.WRITES_PER_SECOND:g}, {reporter.WRITERS}",
     "`RETRY_FIRST`, `RETRY_MAX` (`longpoll.py`)": f"{longpoll.RETRY_FIRST:g} s, {longpoll.RETRY_MAX:g} s",
