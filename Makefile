@@ -19,8 +19,8 @@ test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd the first
 	@$(BIN)/pytest $(ARGS)
 
 cover: .venv/.ready ## breaker, balancer, limits, budget and queue: every branch is tested, in virtual time
-	@$(BIN)/coverage run --rcfile=/dev/null --branch --source=weir_router.admit,weir_router.choose,weir_router.health \
-	  -m pytest -q tests/unit/admit tests/unit/choose tests/unit/health
+	@$(BIN)/coverage run --rcfile=/dev/null --branch --source=weir_router.admit,weir_router.decide,weir_router.health \
+	  -m pytest -q tests/unit/admit tests/unit/decide tests/unit/health
 	@$(BIN)/coverage report --rcfile=/dev/null --show-missing --skip-covered --fail-under=100
 
 compiled: .venv/.ready ## the router's hot modules as the image has them, in build/compiled, and its tests on those; needs a C compiler

@@ -21,8 +21,8 @@ from weir_router.admit import limits, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
 from weir_router.call.transport import http1, pool
-from weir_router.choose import rank
-from weir_router.classify import features, tokens, weights
+from weir_router.decide import rank
+from weir_router.estimate import features, tokens, weights
 from weir_router.health import breaker, guard, latency, objectives, refusals, settings, window
 from weir_router.record import metrics
 from weir_router.record.events import RequestRecord

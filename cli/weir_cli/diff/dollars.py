@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weir_cli.diff.traffic import Flow, Traffic
-from weir_router.choose.choose import Choice, RouteRequest, choose
-from weir_router.classify.prompt import Classification, Features
 from weir_router.contract import Backend, CallerKind, CallerRule, CompiledConfig, Complexity, Policy, Route
+from weir_router.decide.choose import Choice, RouteRequest, choose
+from weir_router.estimate.prompt import Classification, Features
 from weir_router.identify.caller import Caller
 from weir_router.record.spend import dollars
 

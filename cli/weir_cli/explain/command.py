@@ -23,12 +23,12 @@ from weir_operator.compile.catalogue import Catalogue
 from weir_router.call.ask import Ask
 from weir_router.call.failover import cannot_serve
 from weir_router.call.providers.translate import untranslatable
-from weir_router.choose.choose import Choice, RouteRequest, choose
-from weir_router.choose.policy import PolicyIndex, find_policy, models_for
-from weir_router.classify.classifier import applied, classify
 from weir_router.clock import SystemClock
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
+from weir_router.decide.choose import Choice, RouteRequest, choose
+from weir_router.decide.policy import PolicyIndex, find_policy, models_for
 from weir_router.errors import BadRequest
+from weir_router.estimate.complexity import applied, classify
 from weir_router.health.board import Board
 from weir_router.identify.caller import Caller
 from weir_router.serve import dialects

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from weir_router.classify.prompt import Prompt
 from weir_router.contract import Dialect
+from weir_router.estimate.prompt import Prompt
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -21,9 +21,9 @@ from weir_router.call.providers.base import Event, Signal
 from weir_router.call.providers.relay import Relay
 from weir_router.call.providers.sse import Splitter, decode, is_done, loads
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
-from weir_router.choose.choose import Candidate
 from weir_router.clock import Clock
 from weir_router.contract import Backend
+from weir_router.decide.choose import Candidate
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
 from weir_router.record.events import Usage

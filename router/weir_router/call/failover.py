@@ -21,10 +21,10 @@ from weir_router.call.ask import Ask
 from weir_router.call.attempt import Attempt
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks, Timers
 from weir_router.call.transport import Transport
-from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import Clock
 from weir_router.contract import Backend, Policy, Secrets
 from weir_router.contract import Transport as Mode
+from weir_router.decide.choose import Candidate, Choice
 from weir_router.errors import (
     AttemptFailed,
     AttemptRecord,

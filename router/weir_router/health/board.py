@@ -1,4 +1,4 @@
-"""The health of every backend: what `choose` reads, and where `call` takes a guard per attempt.
+"""The health of every backend: what `decide` reads, and where `call` takes a guard per attempt.
 
 Synchronous and single-threaded: a call either happens or not, which makes `begin` atomic on the event loop. It does
 no I/O and emits no metrics; `record` hears of state changes through `on_state` and reads the views.
@@ -85,7 +85,7 @@ class Board:
         `backend`: as the request knows it. A reload meanwhile may have changed where the key points: what an old
         credential gets to hear must not put the new one out.
 
-        `panic`: `choose` found nothing available, so a last resort is taken too (`Choice.panic`).
+        `panic`: `decide` found nothing available, so a last resort is taken too (`Choice.panic`).
         """
         entry = self._entries.get(key)
         if entry is None or not entry.takes_new:

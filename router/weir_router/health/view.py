@@ -1,4 +1,4 @@
-"""What `choose`, `record` and the admin port may know of a backend. No logic: `health.board` fills it in."""
+"""What `decide`, `record` and the admin port may know of a backend. No logic: `health.board` fills it in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks. Made by the rest of `identify` from a token, a key or the anonymous default; read by `choose` and `record`.
+"""Who asks. Made by the rest of `identify` from a token, a key or the anonymous default; read by `decide` and `record`.
 
 It carries no secret, and no right either: what a caller may do stands in the policies.
 """

@@ -42,7 +42,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str | None = None  # of the class; under promptLogging None only the caller sees it
     diverted: str | None = None  # why it went elsewhere than its route says: an override, or `mode: Observe`
     prompt_tokens: int | None = None  # estimated, for routing
-    features: msgspec.Struct | None = None  # `classify.Features`, under promptLogging Metadata and Full
+    features: msgspec.Struct | None = None  # `estimate.Features`, under promptLogging Metadata and Full
     prompt_logging: PromptLogging = PromptLogging.METADATA  # the policy's
     prompt: str | None = None  # promptLogging Full only
     tier: str | None = None

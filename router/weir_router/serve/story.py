@@ -22,12 +22,11 @@ from weir_router.call.clocks import Timers
 from weir_router.call.failover import Journey, Tools, cannot_serve
 from weir_router.call.providers.translate import untranslatable
 from weir_router.call.transport import Transport
-from weir_router.choose.choose import Choice, RouteRequest, choose
-from weir_router.choose.policy import PolicyIndex, find_policy, models_for
-from weir_router.classify.classifier import applied, classify
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CallerKind, CompiledConfig, Dialect, Limit, Policy, PromptLogging, Secrets, Tier
+from weir_router.decide.choose import Choice, RouteRequest, choose
+from weir_router.decide.policy import PolicyIndex, find_policy, models_for
 from weir_router.errors import (
     AttemptFailed,
     InternalError,
@@ -40,6 +39,7 @@ from weir_router.errors import (
     WeirError,
     forget_frames,
 )
+from weir_router.estimate.complexity import applied, classify
 from weir_router.health.board import Board
 from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier

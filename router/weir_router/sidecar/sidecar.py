@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from weir_router.choose.policy import PolicyIndex, find_policy
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Dialect, Policy, Secrets
+from weir_router.decide.policy import PolicyIndex, find_policy
 from weir_router.errors import WeirError
 from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier

@@ -14,9 +14,9 @@ from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.clocks import Timers
 from weir_router.call.failover import Journey, Tools
 from weir_router.call.transport.base import Pulled
-from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Complexity, Dialect, Failover, Policy, Secrets, Tier
+from weir_router.decide.choose import Candidate, Choice
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board
 from weir_router.serve import dialects

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from weir_router.admit.limits import Limiter
 from weir_router.call import clocks
 from weir_router.call.attempt import Attempt
-from weir_router.choose.choose import Candidate
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Dialect, Tier
+from weir_router.decide.choose import Candidate
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board
 from weir_router.serve import dialects

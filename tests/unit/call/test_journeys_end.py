@@ -16,7 +16,6 @@ from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timers
 from weir_router.call.failover import Journey, Tools
-from weir_router.choose.choose import Candidate, Choice
 from weir_router.clock import ManualClock
 from weir_router.contract import (
     Backend,
@@ -30,6 +29,7 @@ from weir_router.contract import (
     Secrets,
     Tier,
 )
+from weir_router.decide.choose import Candidate, Choice
 from weir_router.errors import AttemptFailed, FailureKind, WeirError
 from weir_router.health.board import Board
 from weir_router.serve import dialects

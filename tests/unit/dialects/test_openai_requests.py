@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.call.ask import Ask
-from weir_router.classify.prompt import Turn
 from weir_router.contract import Capability, Dialect
 from weir_router.errors import BadRequest
+from weir_router.estimate.prompt import Turn
 from weir_router.serve.dialects import openai, read
 
 HELLO = [{"role": "user", "content": "Hello"}]

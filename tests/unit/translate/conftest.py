@@ -17,8 +17,8 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 from weir_router.call.ask import Ask
 from weir_router.call.providers import translate
 from weir_router.call.providers.base import Event, Signal
-from weir_router.classify.prompt import Prompt
 from weir_router.contract import Dialect
+from weir_router.estimate.prompt import Prompt
 
 AskMaker = Callable[..., Ask]
 Payload = dict[str, Any]

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from weir_router.call.ask import Ask
 from weir_router.call.providers import translate
 from weir_router.call.providers.base import Event, Signal
-from weir_router.classify.prompt import Prompt
 from weir_router.contract import Dialect
 from weir_router.errors import AttemptFailed, BadRequest, FailureKind
+from weir_router.estimate.prompt import Prompt
 
 FAST = settings(max_examples=100, deadline=None)
 

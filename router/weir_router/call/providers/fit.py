@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from weir_router.classify import tokens
-from weir_router.classify.prompt import Prompt
 from weir_router.contract import Backend
+from weir_router.estimate import tokens
+from weir_router.estimate.prompt import Prompt
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 """Fields that bound the answer; the dialects share the first."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.call.ask import Ask
-from weir_router.classify.prompt import Turn
 from weir_router.contract import Dialect
+from weir_router.estimate.prompt import Turn
 from weir_router.serve.dialects import body as read_body
 from weir_router.serve.dialects.tally import Tally, extra_chars, text_of
 

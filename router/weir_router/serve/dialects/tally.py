@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from weir_router.classify.prompt import Prompt, Turn
 from weir_router.contract import Capability
+from weir_router.estimate.prompt import Prompt, Turn
 
 _NOTHING: frozenset[Capability] = frozenset()
 

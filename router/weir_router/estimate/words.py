@@ -1,4 +1,4 @@
-"""The words and signs that the classifier counts: data only, read by `classify.features`.
+"""The words and signs that the classifier counts: data only, read by `estimate.features`.
 
 English first; German, French, Spanish, Italian, Portuguese and Russian get the common words of the same meaning, in the
 spelling with and without their usual endings (no stemmer: a table look-up per word is what keeps this fast). Chinese

@@ -1,6 +1,6 @@
 """`Features` → class, probability and reason; called once per request by `serve.story` and by `weir explain`.
 
-Ordered logistic regression: a weighted sum of counts (`classify.weights`), two thresholds, and with them the
+Ordered logistic regression: a weighted sum of counts (`estimate.weights`), two thresholds, and with them the
 probability of each of the three classes. The most probable one wins, the more demanding between equals. Pure and
 deterministic. It looks at structure only and promises nothing about any model's answers.
 """
@@ -11,10 +11,10 @@ import math
 
 from msgspec.structs import astuple
 
-from weir_router.classify.features import extract
-from weir_router.classify.prompt import Classification, Features, Prompt
-from weir_router.classify.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS, Contribution
 from weir_router.contract import Complexity
+from weir_router.estimate.features import extract
+from weir_router.estimate.prompt import Classification, Features, Prompt
+from weir_router.estimate.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS, Contribution
 
 REASONS_SHOWN = 3
 """Terms named in a reason; the rest add little and `weir explain` shows all features anyway."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from weir_router.choose.choose import Choice, choose
 from weir_router.contract import (
     BackendLimits,
     BackendState,
@@ -21,6 +20,7 @@ from weir_router.contract import (
     TierRef,
     When,
 )
+from weir_router.decide.choose import Choice, choose
 from weir_router.health.view import Snapshot
 
 Make = Callable[..., Any]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from weir_router.choose.fit import ROOM, beyond_effective, unfit
-from weir_router.choose.types import RouteRequest
 from weir_router.contract import Backend, BackendLimits, Capability
+from weir_router.decide.fit import ROOM, beyond_effective, unfit
+from weir_router.decide.types import RouteRequest
 
 Make = Callable[..., Any]
 EU = {"region": "eu"}

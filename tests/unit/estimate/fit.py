@@ -1,6 +1,6 @@
-"""Refits `weir_router.classify.weights` on `prompts.yaml` and prints the result; run by hand, not by the tests.
+"""Refits `weir_router.estimate.weights` on `prompts.yaml` and prints the result; run by hand, not by the tests.
 
-    PYTHONPATH=router python tests/unit/classify/fit.py
+    PYTHONPATH=router python tests/unit/estimate/fit.py
 
 Ordered logistic regression by projected gradient descent (weights stay positive), with a ridge towards
 hand-set ones. Prints agreement and calibration error of the fit and of 5-fold cross-validation; the second is the
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from weir_router.classify.features import extract
-from weir_router.classify.prompt import Prompt, Turn
-from weir_router.classify.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS
+from weir_router.estimate.features import extract
+from weir_router.estimate.prompt import Prompt, Turn
+from weir_router.estimate.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS
 
 # Where the fit starts and what the ridge draws to, in the order of TERMS: not the table, which has seen every prompt.
 HAND_SET = (5.0, 2.0, 1.5, 0.5, 0.7, 0.3, 0.6, 0.9, 0.2, 0.5, 0.9, 0.2, 0.5, 1.5, 0.2, 0.5, 0.3, 0.8)

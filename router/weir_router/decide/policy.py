@@ -7,8 +7,8 @@ would silently change who pays and what is allowed.
 
 from __future__ import annotations
 
-from weir_router.choose.callers import named
 from weir_router.contract import CompiledConfig, Policy
+from weir_router.decide.callers import named
 from weir_router.identify.caller import Caller
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.choose.rank import Option, expected_cost, order_backends, placed
-from weir_router.choose.types import RouteRequest, told
-from weir_router.classify.prompt import Classification, Features
 from weir_router.contract import Backend, CallerKind, Complexity, Dialect, Price, Selection, TierRef
+from weir_router.decide.rank import Option, expected_cost, order_backends, placed
+from weir_router.decide.types import RouteRequest, told
+from weir_router.estimate.prompt import Classification, Features
 from weir_router.health.view import Snapshot
 from weir_router.identify.caller import Caller
 

@@ -16,11 +16,11 @@ import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from weir_router.choose.fit import beyond_effective, unfit
-from weir_router.choose.rank import Option, order_backends, order_tiers, placed
-from weir_router.choose.route import match_route
-from weir_router.choose.types import Candidate, Choice, RouteRequest, Skipped
 from weir_router.contract import BackendState, Mode, Policy, Route, Tier, TierRef
+from weir_router.decide.fit import beyond_effective, unfit
+from weir_router.decide.rank import Option, order_backends, order_tiers, placed
+from weir_router.decide.route import match_route
+from weir_router.decide.types import Candidate, Choice, RouteRequest, Skipped
 from weir_router.health.board import BackendView, backend_key
 from weir_router.health.view import Snapshot
 

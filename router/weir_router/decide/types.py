@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from weir_router.classify.prompt import Classification
 from weir_router.contract import Backend, Capability, Complexity, Limit
+from weir_router.estimate.prompt import Classification
 from weir_router.identify.caller import Caller
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_router.classify.features import CHARS_PER_WORD, HEAD, TAIL, extract
-from weir_router.classify.prompt import Prompt, Turn
-from weir_router.classify.tokens import DOCUMENT_TOKENS, IMAGE_TOKENS, TOOL_TOKENS, TURN_TOKENS, estimate, of_text
+from weir_router.estimate.features import CHARS_PER_WORD, HEAD, TAIL, extract
+from weir_router.estimate.prompt import Prompt, Turn
+from weir_router.estimate.tokens import DOCUMENT_TOKENS, IMAGE_TOKENS, TOOL_TOKENS, TURN_TOKENS, estimate, of_text
 
 
 def user(*texts: str) -> tuple[Turn, ...]:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from weir_router.choose.choose import Choice, RouteRequest, choose
-from weir_router.classify.prompt import Classification, Features
 from weir_router.contract import (
     Backend,
     CallerKind,
@@ -22,6 +20,8 @@ from weir_router.contract import (
     Tier,
     TierRef,
 )
+from weir_router.decide.choose import Choice, RouteRequest, choose
+from weir_router.estimate.prompt import Classification, Features
 from weir_router.health.view import Snapshot
 from weir_router.identify.caller import Caller
 

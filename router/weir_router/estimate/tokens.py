@@ -1,13 +1,13 @@
 """How many tokens a prompt is, roughly and fast; used for `promptTokens`, context limits and prices before the answer.
 
-Called once per request by `classify.features`, and by whoever needs a size without features. It does not tokenise: each
+Called once per request by `estimate.features`, and by whoever needs a size without features. It does not tokenise: each
 model has its own tokeniser, and none counts a megabyte within a millisecond. Expect ±25 % on prose and code, more on
 rare scripts and random strings.
 """
 
 from __future__ import annotations
 
-from weir_router.classify.prompt import Prompt
+from weir_router.estimate.prompt import Prompt
 
 BYTES_PER_TOKEN = 4
 """English is about 4 bytes a token. In UTF-8 the same figure gives 0.75 a character for Chinese and 0.5 for Cyrillic,

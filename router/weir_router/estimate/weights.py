@@ -1,8 +1,8 @@
-"""The model's numbers in one table, read by `classify.classifier`.
+"""The model's numbers in one table, read by `estimate.complexity`.
 
 Each term adds `weight x log2(1 + min(value, cap) / unit)` to the score. All weights are positive: nothing in a prompt
 lowers its class, only the absence of signs leaves it Simple; so a "hi", a "briefly" or a "yes or no" in front of a hard
-question changes nothing. Caps keep a single kind of sign from deciding alone. Fitted by `tests/unit/classify/fit.py`
+question changes nothing. Caps keep a single kind of sign from deciding alone. Fitted by `tests/unit/estimate/fit.py`
 on `prompts.yaml` with a ridge towards hand-set values, rounded, and corrected by hand where the set has few examples or
 a bound is wanted (length alone: Moderate at most; not read to the end: never Simple).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from weir_router.classify.prompt import Features
+from weir_router.estimate.prompt import Features
 
 KEPT = 1_000
 """Values below have what they add kept, per term: nearly all; bounds memory."""

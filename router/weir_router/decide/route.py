@@ -1,12 +1,12 @@
-"""Which route of a policy a request takes: the first whose conditions all hold. Pure; used by `choose.choose`."""
+"""Which route of a policy a request takes: the first whose conditions all hold. Pure; used by `decide.choose`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from weir_router.choose.callers import named
-from weir_router.classify.prompt import Features
 from weir_router.contract import Capability, Complexity, HeaderMatch, Policy, Route, When
+from weir_router.decide.callers import named
+from weir_router.estimate.prompt import Features
 from weir_router.identify.caller import Caller
 
 

@@ -1,4 +1,4 @@
-"""The order of a tier's backends, and of the tiers. Pure but for the random draw it is handed; used by `choose.choose`.
+"""The order of a tier's backends, and of the tiers. Pure but for the random draw it is handed; used by `decide.choose`.
 
 Objectives come first in every selection: a backend that misses its own, is at its concurrency limit, or has just come
 back and has its share for now, stands behind those that do not. Then `selection` decides. Where it leaves equals, they
@@ -12,8 +12,8 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from weir_router.choose.types import Note, RouteRequest
 from weir_router.contract import Backend, Selection, TierRef
+from weir_router.decide.types import Note, RouteRequest
 from weir_router.health.view import BackendView
 
 EXPECTED_OUTPUT = 256

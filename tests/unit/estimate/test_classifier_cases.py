@@ -10,11 +10,11 @@ from types import ModuleType
 import pytest
 import yaml
 
-from weir_router.classify.classifier import applied, classify, contributions, probabilities
-from weir_router.classify.features import HEAD, TAIL
-from weir_router.classify.prompt import Classification, Features, Prompt, Turn
-from weir_router.classify.weights import TERMS
 from weir_router.contract import Complexity
+from weir_router.estimate.complexity import applied, classify, contributions, probabilities
+from weir_router.estimate.features import HEAD, TAIL
+from weir_router.estimate.prompt import Classification, Features, Prompt, Turn
+from weir_router.estimate.weights import TERMS
 
 HERE = Path(__file__).parent
 CASES = yaml.safe_load((HERE / "prompts.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Prompt → `Features`: counts of words and signs, without any judgement; `classify.classifier` weighs them.
+"""Prompt → `Features`: counts of words and signs, without any judgement; `estimate.complexity` weighs them.
 
 Of the last user turn only the first 2,200 and the last 800 characters are read, of the user turn before it the first
 600: regexes over long text are what breaks a millisecond. What is not read can only raise the class: `unseen` and
@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from operator import add
 
-from weir_router.classify import tokens
-from weir_router.classify.prompt import Features, Prompt, Turn
-from weir_router.classify.words import CJK, PLEASANTRIES, PLEASANTRY_FILLERS, SIGNS, Sign
+from weir_router.estimate import tokens
+from weir_router.estimate.prompt import Features, Prompt, Turn
+from weir_router.estimate.words import CJK, PLEASANTRIES, PLEASANTRY_FILLERS, SIGNS, Sign
 
 HEAD = 2_200
 """Characters read at the start of the last user turn: instructions stand first or last."""

@@ -1,4 +1,4 @@
-"""Whether a backend can serve a request at all, healthy or not: a list of named rules. Pure; used by `choose.choose`.
+"""Whether a backend can serve a request at all, healthy or not: a list of named rules. Pure; used by `decide.choose`.
 
 Each rule gives the reason why not, or None. Where a rule has nothing to go by (capabilities or context unknown), the
 backend fits: the upstream's own refusal is the better judge.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from weir_router.choose.types import RouteRequest
 from weir_router.contract import Backend
+from weir_router.decide.types import RouteRequest
 
 ROOM = 1_024
 """Tokens of output that must fit behind the prompt, where the caller asks for as many: a page. SDKs and frameworks ask

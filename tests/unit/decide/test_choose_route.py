@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from weir_router.choose.route import match_route
-from weir_router.classify.prompt import Features
 from weir_router.contract import CallerRule, Capability, Complexity, HeaderMatch, Policy, Route, When
+from weir_router.decide.route import match_route
+from weir_router.estimate.prompt import Features
 from weir_router.identify.caller import Caller
 
 VISION, TOOLS = Capability.VISION, Capability.TOOLS

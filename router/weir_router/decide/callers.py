@@ -1,4 +1,4 @@
-"""Whether a caller is one of those that a policy or a route names. Pure; used by `choose.policy` and `choose.route`."""
+"""Whether a caller is one of those that a policy or a route names. Pure; used by `decide.policy` and `decide.route`."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.classify import features
-from weir_router.classify.classifier import classify
-from weir_router.classify.features import HEAD, TAIL, extract
-from weir_router.classify.prompt import Classification, Prompt, Turn
-from weir_router.classify.words import SIGNS, Sign
 from weir_router.contract import Complexity
+from weir_router.estimate import features
+from weir_router.estimate.complexity import classify
+from weir_router.estimate.features import HEAD, TAIL, extract
+from weir_router.estimate.prompt import Classification, Prompt, Turn
+from weir_router.estimate.words import SIGNS, Sign
 
 RANK = {Complexity.SIMPLE: 0, Complexity.MODERATE: 1, Complexity.COMPLEX: 2}
 HARD = sorted(word for word, sign in SIGNS.items() if sign in (Sign.PROOF, Sign.REASONING))
