@@ -9,6 +9,7 @@ import pytest
 from support.config_server import TENANT, KnownTokens
 from weir_operator.distribute import reviews
 from weir_operator.distribute.reviews import CachedReviewer
+from weir_operator.kube import token_reviews
 from weir_operator.kube.token_reviews import ReviewUnavailable, TokenRefused
 
 
@@ -94,5 +95,5 @@ async def test_no_token_is_kept(cache: Cache):
 )
 def test_only_a_service_account_is_a_router(username: str):
     with pytest.raises(TokenRefused, match="not that of a ServiceAccount"):
-        reviews._service_account(username)
-    assert reviews._service_account("system:serviceaccount:team-a:default") == TENANT
+        token_reviews._service_account(username)
+    assert token_reviews._service_account("system:serviceaccount:team-a:default") == TENANT
