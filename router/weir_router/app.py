@@ -7,6 +7,8 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from weir_router.admit.machine import default_memory
+from weir_router.admit.memory import Memory
 from weir_router.admit.queue import MAX_IN_FLIGHT, Queue, Room
 from weir_router.call.transport import AutoTransport
 from weir_router.clock import Clock, SystemClock
@@ -21,7 +23,7 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.http import Answer, Request, Server
-from weir_router.serve.routes import Routes, no_http, unknown_to_admins, unknown_to_callers
+from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
 from weir_router.sidecar.sidecar import Pod, Sidecar
 
@@ -52,9 +54,11 @@ class Router:
         reviewer: Access | None = None,
         pod: Pod | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
+        memory: int | None = None,
     ) -> None:
         """`listener` is a port that is open already, in place of `host` and `port`; it is closed with the router.
-        `max_in_flight` bounds the requests that are served at once. `reviewer` is the config server that is asked
+        `max_in_flight` bounds the requests that are served at once, and `memory` the bytes that are held for callers,
+        by default half of what the process may have. `reviewer` is the config server that is asked
         about callers' tokens, where the config wants it. With `pod` it is that pod's sidecar, whose `host` must be one
         that only the pod reaches.
         """
@@ -71,6 +75,7 @@ class Router:
         self._servers: list[Server] = []
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
+        self.memory = Memory(default_memory() if memory is None else memory)
         self.board.on_free = self.room.queue.free
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
@@ -83,15 +88,17 @@ class Router:
         pod = self._pod
         identifier = Identifier(self.clock, local=pod.caller if pod else None, reviewer=self._review_client)
         gateway = story.Gateway(
-            self.store, self.board, self._transport, recorder, self.clock, self._rng, identifier, self.room
+            self.store, self.board, self._transport, recorder, self.clock, self._rng, identifier, self.room, self.memory
         )
         complete: Complete = gateway.complete
+        knows: Knows = gateway.knows
         if pod is not None:
             relay = Relay(pod.gateway, pod.token_file, self._transport, recorder, self.clock)
-            complete = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace).complete
+            sidecar = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace)
+            complete, knows = sidecar.complete, sidecar.knows
         admin = Admin(self.store, self.board, self.metrics, self.room)
         try:
-            self.url = await self._serve(_callers(gateway, complete), *self._addresses[0], self._listener)
+            self.url = await self._serve(_callers(gateway, complete, knows), *self._addresses[0], self._listener)
             self.admin_url = await self._serve(_admins(admin), *self._addresses[1])
         except BaseException:  # mostly an address that is in use
             await self.__aexit__()
@@ -107,7 +114,14 @@ class Router:
             await self._review_client.close()
 
     async def _serve(self, routes: Routes, host: str, port: int, listener: socket.socket | None = None) -> str:
-        server = Server(routes, no_http, self.clock, max_body=story.MAX_REQUEST_BYTES)
+        server = Server(
+            routes,
+            no_http,
+            self.clock,
+            admits=routes.admits,
+            memory=self.memory,
+            max_body=story.MAX_REQUEST_BYTES,
+        )
         url = await server.listen(host, port, listener)
         self._servers.append(server)
         return url
@@ -130,7 +144,7 @@ def _review_client(reviewer: Access) -> ReviewClient:
     return ReviewClient(reviewer)
 
 
-def _callers(gateway: story.Gateway, complete: Complete) -> Routes:
+def _callers(gateway: story.Gateway, complete: Complete, knows: Knows) -> Routes:
     openai, anthropic = Dialect.OPENAI, Dialect.ANTHROPIC
     return Routes(
         {
@@ -140,6 +154,7 @@ def _callers(gateway: story.Gateway, complete: Complete) -> Routes:
             ("GET", story.MODELS_PATH + "/*"): gateway.list_models,
         },
         unknown_to_callers,
+        knows,
     )
 
 

@@ -128,6 +128,7 @@ def test_an_address_in_use_is_exit_2(tmp_path: Path):
         (("--config-dir", "x", "--listen", "nowhere"), "'nowhere' is not HOST:PORT"),
         (("--config-dir", "x", "--grace", "-1"), "--grace: -1 is not at least 0"),
         (("--config-dir", "x", "--max-in-flight", "many"), "--max-in-flight: 'many' is not a number"),
+        (("--config-dir", "x", "--memory", "much"), "--memory: 'much' is not a number of bytes, e.g. 536870912"),
         (("--config-dir", "x", "--conf", "y"), "unrecognized arguments: --conf"),
     ],
 )

@@ -101,6 +101,7 @@ async def stand(
     clock: Clock | None = None,
     seed: int = 0,
     max_in_flight: int = MAX_IN_FLIGHT,
+    memory: int | None = None,
     **policy: Any,
 ) -> AsyncIterator[Stand]:
     """A router over one tier per sequence of models; `changes` overrides backends' fields by model name."""
@@ -121,6 +122,7 @@ async def stand(
                 rng=random.Random(seed),
                 grace=1.0,
                 max_in_flight=max_in_flight,
+                memory=memory,
             ) as router,
         ):
             config = config_for(

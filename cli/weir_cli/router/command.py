@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from weir_cli.shared.options import HOST_PORT, add_admin, add_log, address, number, parser_of
+from weir_cli.shared.options import HOST_PORT, add_admin, add_log, add_memory, address, number, parser_of
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         grace=given.grace,
         reviewer=access,
         max_in_flight=given.max_in_flight,
+        memory=given.memory,
     )
     run(_serve(gateway, MountedConfig(given.config_dir, gateway.store), access))
 
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         default=SHUTDOWN_GRACE,
         help="That open answers may take to end after SIGTERM; default: %(default)s.",
     )
+    add_memory(parser)
     add_log(parser)
     return parser
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from inspect import cleandoc
 from typing import TypeVar
 
-from weir_router.run.process import host_and_port
+from weir_router.run.process import MEMORY_HELP, host_and_port, size_of
 
 T = TypeVar("T", int, float)
 
@@ -50,6 +50,19 @@ def number(kind: type[T], least: T, most: float = math.inf) -> Callable[[str], T
         return value
 
     return read
+
+
+def size(text: str) -> int:
+    """The type of an option that is a number of bytes."""
+    try:
+        return size_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """`--memory`."""
+    parser.add_argument("--memory", type=size, metavar="BYTES", help=MEMORY_HELP)
 
 
 def add_admin(parser: argparse.ArgumentParser, default: str) -> None:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
-from weir_router.run.process import UNUSABLE, host_and_port
+from weir_router.run.process import UNUSABLE, host_and_port, size_of
 
 NOWHERE_WIDTH = 300
 """Columns where there is no terminal: as many as the widest table takes. Rich's 80 fold what is searched, or kept."""
@@ -64,5 +64,13 @@ def address(text: str) -> tuple[str, int]:
     """An option `HOST:PORT` as a pair. Raises `typer.BadParameter`."""
     try:
         return host_and_port(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def size(text: str) -> int:
+    """An option that is a number of bytes, e.g. `256MiB`. Raises `typer.BadParameter`."""
+    try:
+        return size_of(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

@@ -12,7 +12,7 @@ import typer
 import uvloop
 from rich.markup import escape
 
-from weir_cli.shared.output import Exit, address, errors, fail
+from weir_cli.shared.output import Exit, address, errors, fail, size
 from weir_cli.shared.workspace import Workspace, counted, open_workspace, print_problems, summary
 from weir_cli.up.watch import saves
 from weir_router.admit.queue import MAX_IN_FLIGHT
@@ -20,6 +20,7 @@ from weir_router.app import Router
 from weir_router.contract import ConfigRejected
 from weir_router.run.process import (
     MAX_IN_FLIGHT_VARIABLE,
+    MEMORY_HELP,
     STOP_SIGNALS,
     calm_collector,
     cannot_listen,
@@ -54,6 +55,7 @@ def up(
             help="Requests served at once; more wait for a few seconds, and are then refused.",
         ),
     ] = MAX_IN_FLIGHT,
+    memory: Annotated[str | None, typer.Option(metavar="BYTES", help=MEMORY_HELP)] = None,
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
 ) -> None:
     """Runs the router on a directory of manifests, and reloads it on every save.
@@ -67,12 +69,20 @@ def up(
     """
     host, port = address(listen)
     admin_host, admin_port = address(admin)
+    held = None if memory is None else size(memory)
     workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
     print_problems(errors, workspace.problems, workspace.notices)
     if not workspace.config.policies:
         raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
     log_to_stdout(log)
-    router = Router(host=host, port=port, admin_host=admin_host, admin_port=admin_port, max_in_flight=max_in_flight)
+    router = Router(
+        host=host,
+        port=port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        max_in_flight=max_in_flight,
+        memory=held,
+    )
     session = Session(directory, namespace, class_name, anonymous=not require_keys)
     try:
         calm_collector()

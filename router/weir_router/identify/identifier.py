@@ -51,7 +51,12 @@ class Identifier:
     def remembered(self, headers: dict[str, str]) -> Caller | None:
         """The caller, where a look is enough: by a key that is known, or anonymous. None: `identify` has to say."""
         key = presented_key(headers)
-        return self._anonymous if key is None else self._owners.get(key)
+        if key is None:
+            return self._anonymous
+        owner = self._owners.get(key)
+        if owner is None and self._anonymous is not None and not (key.startswith(KEY_PREFIX) or is_token(key)):
+            return self._anonymous  # as `identify` says
+        return owner
 
     async def identify(self, headers: dict[str, str]) -> Caller:
         """The caller behind `headers` (lower-case names).

@@ -31,6 +31,18 @@ from weir_router.report.report import LOOK_SECONDS, Reports
 if TYPE_CHECKING:
     from weir_router.config.longpoll import LongPoll
 
+UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+"""Bytes of the units in which memory is given."""
+
+LEAST_MEMORY = 2**20
+"""Bytes that `--memory` is at least: requests larger than it are refused, and most are smaller than this."""
+
+MEMORY_HELP = (
+    "Bytes of requests held at once, e.g. 256MiB; beyond them requests are refused for the moment (503). "
+    "Default: half of the container's memory limit, else of the machine's memory."
+)
+"""Help of `--memory`."""
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 MAX_IN_FLIGHT_VARIABLE = "WEIR_MAX_IN_FLIGHT"
@@ -60,6 +72,19 @@ def host_and_port(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT, e.g. 127.0.0.1:8080")
     return host.strip("[]"), int(port)
+
+
+def size_of(text: str) -> int:
+    """A number of bytes, such as `536870912`, `512MiB` or, as Kubernetes writes it, `512Mi`. Raises `ValueError`."""
+    number = text.strip().removesuffix("B")
+    unit = next((it for it in UNITS if number.endswith(it)), "")
+    number = number.removesuffix(unit).strip()
+    if not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{text!r} is not a number of bytes, e.g. 536870912 or 512MiB")
+    size = int(number) * UNITS.get(unit, 1)
+    if size < LEAST_MEMORY:
+        raise ValueError(f"{text} is less than 1MiB")
+    return size
 
 
 def calm_collector() -> None:

@@ -1,4 +1,4 @@
-"""A request body that comes compressed, unpacked. Used by `serve.story`."""
+"""A request body that comes compressed, unpacked. Used by `serve.bodies`."""
 
 from __future__ import annotations
 

@@ -13,12 +13,19 @@ from weir_router.serve.http import Answer, Handler, Request
 Explain = Callable[[Request, int], Answer]
 """The answer where nothing is served, from the request and the status: 404, or 405 where another method would do."""
 
+Knows = Callable[[dict[str, str]], bool]
+"""Whether the headers of a request tell at a look who its caller is."""
+
 
 class Routes:
     """A `Handler` over others. A path that ends in `/*` takes everything below."""
 
-    def __init__(self, handlers: Mapping[tuple[str, str], Handler], explain: Explain) -> None:
+    def __init__(
+        self, handlers: Mapping[tuple[str, str], Handler], explain: Explain, knows: Knows | None = None
+    ) -> None:
+        """`knows` is for the handlers of POST, which alone want a body; None: there are none."""
         self._explain = explain
+        self._knows = knows
         self._exact: dict[str, dict[str, Handler]] = {}  # by path, then by method
         self._below = [(m, path[:-1], handler) for (m, path), handler in handlers.items() if path.endswith("/*")]
         for (method, path), handler in handlers.items():
@@ -35,6 +42,10 @@ class Routes:
             if m == wanted and len(path) > len(start) and path.startswith(start):
                 return handler
         return None
+
+    def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
+        """See `serve.http.Admits`: where a body is wanted, and its caller is known at a look."""
+        return self._knows is not None and method == "POST" and path in self._exact and self._knows(headers)
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, Answer | None]:
         handler = self.find(request.method, request.path)

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from weir_router.admit.limits import Limiter
+from weir_router.admit.memory import Memory
 from weir_router.admit.queue import WAIT, Room
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.ask import Ask
@@ -45,7 +46,7 @@ from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
-from weir_router.serve import dialects, errors, models
+from weir_router.serve import bodies, dialects, errors, models
 from weir_router.serve.answers import (
     REQUEST_ID,
     STREAM_LINES,
@@ -56,7 +57,6 @@ from weir_router.serve.answers import (
     way,
 )
 from weir_router.serve.http import Answer, Request, Stream
-from weir_router.serve.inflated import inflated
 
 logger = logging.getLogger("weir.router")
 
@@ -97,8 +97,10 @@ class Gateway:
         rng: random.Random,
         identifier: Identifier,
         room: Room,
+        memory: Memory,
     ) -> None:
         self.limiter = Limiter(clock)
+        self._memory = memory
         self._room = room
         self._identifier = identifier
         self._store = store
@@ -155,7 +157,9 @@ class Gateway:
         caller = self._known(headers) or await self._identify(headers)
         record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
         record.caller_pod = caller.pod
-        body = _body(visit.request)
+        body = visit.request.body
+        if body is None or "content-encoding" in headers:
+            body = await self._body(visit)
         ask = dialects.read(visit.dialect, body, headers)
         policy = self._policy(caller, ask, len(body), record)
         permit = self.limiter.take(_caller_limits(policy, caller))
@@ -191,6 +195,19 @@ class Gateway:
             return json_answer(200, attempt.body, lines)
         finally:
             self._recorder.account(record, attempts, baseline)
+
+    def knows(self, headers: dict[str, str]) -> bool:
+        """Whether a look tells who asks, so that a body may be read at once."""
+        return self._known(headers) is not None
+
+    async def _body(self, visit: Visit) -> bytes:
+        """A body that has not come yet, or comes compressed."""
+        request, coding = visit.request, visit.request.headers.get("content-encoding")
+        body = request.body
+        if body is None:
+            body = await bodies.read(request)
+            visit.arrived = self._clock.monotonic()  # the time that its caller takes to send it is none of ours
+        return body if coding is None else bodies.unpacked(request, body, coding, MAX_REQUEST_BYTES, self._memory)
 
     def _known(self, headers: dict[str, str]) -> Caller | None:
         """The caller as nearly always, without a coroutine; None: `_identify` has to say."""
@@ -313,16 +330,6 @@ def _blame(record: RequestRecord, error: WeirError) -> None:
     record.status, record.error = error.status, error.code
     record.error_source, record.error_message = error.source.value, error.message
     record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
-
-
-def _body(request: Request) -> bytes:
-    """The request's body, unpacked."""
-    body, coding = request.body, request.headers.get("content-encoding")
-    if body is not None and coding is not None:
-        body = inflated(body, coding, MAX_REQUEST_BYTES)
-    if body is None:
-        raise RequestTooLarge(f"The request is larger than {MAX_REQUEST_BYTES} bytes, the router's limit.")
-    return body
 
 
 _KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "anonymous"}

@@ -12,11 +12,11 @@ from pathlib import Path
 from weir_router.call.transport import Response, Transport
 from weir_router.clock import Clock
 from weir_router.contract import Dialect
-from weir_router.errors import AttemptFailed, GatewayUnavailable, RequestTooLarge, StreamBroken, WeirError
+from weir_router.errors import AttemptFailed, GatewayUnavailable, StreamBroken, WeirError
 from weir_router.identify.keys import KEY_PREFIX, is_token, presented_key
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
-from weir_router.serve import errors
+from weir_router.serve import bodies, errors
 from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.http import Answer, Request, fields
 
@@ -65,11 +65,10 @@ class Relay:
             self._recorder.ended(record)
 
     async def _complete(self, request: Request, dialect: Dialect, record: RequestRecord) -> Answer | None:
-        if request.body is None:
-            raise RequestTooLarge("The request is larger than the router takes.")
+        body = await bodies.read(request)
         try:
             response = await self._transport.post(
-                self._url + request.path, self._headers(request.headers), request.body, CONNECT_SECONDS
+                self._url + request.path, self._headers(request.headers), body, CONNECT_SECONDS
             )
         except AttemptFailed as failure:
             raise self._unavailable(failure.message) from None
@@ -80,11 +79,11 @@ class Relay:
                 await _stream(request, dialect, record, response, fields(head))
                 return None
             try:
-                body = await response.read_all()
+                answer = await response.read_all()
             except AttemptFailed as failure:
                 raise self._unavailable(failure.message) from None
             record.outcome = "ok" if response.status < 400 else "refused" if response.status < 500 else "error"
-            return Answer(response.status, fields(head), body)
+            return Answer(response.status, fields(head), answer)
         finally:
             response.release()
 

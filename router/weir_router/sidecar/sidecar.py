@@ -19,6 +19,7 @@ from weir_router.decide.policy import PolicyIndex, find_policy
 from weir_router.errors import WeirError
 from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
+from weir_router.serve import bodies
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.story import Gateway
 from weir_router.sidecar.relay import Relay
@@ -63,12 +64,16 @@ class Sidecar:
             return await self._gateway.complete(request, dialect)
         return await self._relay.complete(request, dialect)
 
+    def knows(self, headers: dict[str, str]) -> bool:
+        """Whether a body may be read at once. Always: only the pod itself reaches its sidecar."""
+        return True
+
     async def _is_ours(self, request: Request) -> bool:
-        if self._index is None or request.body is None or "content-encoding" in request.headers:
+        if self._index is None or "content-encoding" in request.headers:
             return False
         try:
             caller = await self._identifier.identify(request.headers)
-            model = msgspec.json.decode(request.body, type=_Asked).model
+            model = msgspec.json.decode(await bodies.read(request), type=_Asked).model
         except (WeirError, msgspec.MsgspecError):
             return False  # the gateway may know better; and if not, it says what is wrong
         policy = find_policy(self._index, caller, model)

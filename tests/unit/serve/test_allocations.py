@@ -11,6 +11,7 @@ import pytest
 from uvloop import Loop
 
 from support.stand import KEY, NAMESPACE, UPSTREAM_KEY, config_for
+from weir_router.admit.memory import Memory
 from weir_router.admit.queue import Queue, Room
 from weir_router.call.transport.base import Pulled
 from weir_router.clock import SystemClock
@@ -89,6 +90,7 @@ async def ask(lines):
         random.Random(1),
         Identifier(clock),
         Room(Queue(clock)),
+        Memory(2**30),
     )
     backend = Backend(
         name="b",

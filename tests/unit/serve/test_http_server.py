@@ -6,13 +6,15 @@ import random
 import re
 import socket
 import sys
+import tracemalloc
 
 import pytest
 from uvloop import Loop
 
 from support.servers import is_cut
+from weir_router.admit.memory import Memory
 from weir_router.clock import ManualClock
-from weir_router.serve.http import Answer, Server, connection, fields, server
+from weir_router.serve.http import Answer, NoBody, Server, connection, fields, server
 
 MAX_BODY = 100_000
 GET = b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -41,11 +43,19 @@ class Site:
         self.pressure = []
         self.stream = None
 
+    def admits(self, method, path, headers):
+        return path not in ("/unread", "/late")
+
     async def handle(self, request):
         self.requests.append(request)
         self.begun.set()
-        if request.body is None:
-            return Answer(413, b"", b"too large")
+        if request.path == "/unread":
+            await self.gate.wait()
+            return Answer(401, b"", b"no")
+        try:
+            await request.read()
+        except NoBody as error:
+            return Answer(error.status, b"", error.message.encode())
         match request.path:
             case "/held":
                 try:
@@ -75,15 +85,18 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serving():
+async def serving(memory=10 * MAX_BODY):
     site = Site()
-    it = Server(site.handle, lambda why: Answer(400, b"", why.encode()), ManualClock(), max_body=MAX_BODY)
+    site.memory = Memory(memory)
+    refusal = lambda why: Answer(400, b"", why.encode())
+    it = Server(site.handle, refusal, ManualClock(), admits=site.admits, memory=site.memory, max_body=MAX_BODY)
     site.url = await it.listen("127.0.0.1", 0)
     site.port = int(site.url.rpartition(":")[2])
     site.server = it
     yield site
     site.gate.set()
     await it.close(0)
+    assert site.memory.held == 0
 
 
 @pytest.fixture
@@ -234,11 +247,170 @@ async def test_of_a_header_that_comes_twice_the_first_counts(site):
     assert site.requests[0].headers["x-key"] == "one"
 
 
-@pytest.mark.parametrize("announced", [True, False])
-async def test_a_body_that_is_too_large_is_refused_before_it_has_come(site, announced):
+async def held(site, size):
+    async with asyncio.timeout(5):
+        while site.memory.held != size:  # noqa: ASYNC110  # a number has no event
+            await asyncio.sleep(0)
+
+
+def announced(size, *headers, path=b"/echo", body=b""):
+    """A request of which `body` comes with the head, and `size` bytes are to come in all."""
+    head = post(b"", *headers, start=b"POST %b HTTP/1.1" % path)
+    return head.replace(length(b""), b"content-length: %d" % size) + body
+
+
+async def test_a_request_that_is_not_admitted_is_answered_without_its_body(site):
+    site.gate.set()
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    if announced:
-        writer.write(post(b"x").replace(length(b"x"), b"content-length: %d" % (MAX_BODY + 1)))
+    writer.write(announced(MAX_BODY, b"expect: 100-continue", path=b"/unread"))
+    answer = await reader.read()
+    assert statuses(answer) == [401]
+    assert b"connection: close" in answer
+    writer.write(b"x" * 1000)  # it may still be sending, and must be able to read why it should not
+    await writer.drain()
+    writer.close()
+
+
+async def test_nothing_is_read_while_the_handler_has_not_asked_for_the_body(site):
+    size = 50_000_000
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(announced(MAX_BODY, path=b"/unread", body=b"x" * 10))
+    await site.begun.wait()
+    writer.write(b"x" * size)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(writer.drain(), 0.1)
+    (connection,) = site.server._connections
+    assert connection._body.size == site.memory.held == 10
+    site.gate.set()
+    assert statuses(await reader.read()) == [401]
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("expect", [(), (b"expect: 100-continue",)])
+async def test_a_body_that_the_handler_asks_for_is_read_then(site, expect):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    for _ in range(2):
+        writer.write(announced(9, *expect, path=b"/late"))
+        if expect:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for part in (b"one", b"two", b"six"):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"connection: close" not in head
+        assert await reader.readexactly(9) == b"onetwosix"
+    writer.close()
+
+
+async def test_a_body_in_chunks_that_the_handler_asks_for_and_a_request_behind_it(site):
+    parts = post(b"5\r\nhel", b"transfer-encoding: chunked", start=b"POST /late HTTP/1.1"), b"lo\r\n0\r\n\r\n" + GET
+    wire = await talk(site, *parts, post(b"end", b"connection: close"))
+    assert statuses(wire) == [200] * 3
+    assert [request.body for request in site.requests] == [b"hello", b"", b"end"]
+
+
+async def test_a_body_asked_for_may_turn_out_to_be_no_http(site):
+    chunked = post(b"5\r\nhel", b"transfer-encoding: chunked", start=b"POST /late HTTP/1.1")
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(chunked)
+    await site.begun.wait()
+    writer.write(b"lo\r\nwhat?\r\n")
+    answer = await reader.read()
+    assert statuses(answer) == [400]
+    assert b"connection: close" in answer
+    writer.close()
+
+
+async def test_what_comes_behind_a_request_under_way_waits_with_its_body(site):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(post(start=b"POST /held HTTP/1.1") + announced(MAX_BODY, body=b"x" * 7))
+    await site.begun.wait()
+    writer.write(b"x" * (MAX_BODY - 7))
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    assert site.memory.held == len(b"hello") + 7
+    site.gate.set()
+    writer.write(post(b"end", b"connection: close"))
+    assert statuses(await reader.read()) == [200] * 3
+    assert [len(request.body) for request in site.requests] == [5, MAX_BODY, 3]
+    writer.close()
+
+
+async def test_an_offer_to_upgrade_whose_body_is_asked_for(site):
+    offer = b"connection: upgrade, http2-settings", b"upgrade: h2c", b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQB"
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    for path in (b"/late", b"/echo"):
+        writer.write(announced(5, *offer, path=path, body=b"he"))
+        await asyncio.sleep(0.01)
+        writer.write(b"llo")
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+@pytest.mark.parametrize("path", [b"/echo", b"/late"])
+@pytest.mark.parametrize("how", ["announced", "in chunks", "at once"])
+async def test_without_memory_for_a_body_it_is_503_until_there_is_some(path, how):
+    async with serving(memory=MAX_BODY) as site:
+        first, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(announced(MAX_BODY - 10, path=path, body=b"x"))
+        await held(site, MAX_BODY - 10)
+        if how == "announced":
+            refused = await talk(site, announced(11, path=path))
+        elif how == "at once":
+            refused = await talk(site, post(b"x" * 11, b"connection: close"))
+        else:
+            start = b"POST %b HTTP/1.1" % path
+            refused = await talk(
+                site, post(b"6\r\n123456\r\n", b"transfer-encoding: chunked", start=start), b"6\r\n123456"
+            )
+        assert statuses(refused) == [503]
+        assert b"connection: close" in refused
+        assert site.memory.held == MAX_BODY - 10
+        assert statuses(await talk(site, post(b"x" * 10, b"connection: close"))) == [200]
+        writer.write(b"x" * (MAX_BODY - 11))
+        assert statuses(await first.readuntil(b"x" * (MAX_BODY - 10))) == [200]
+        assert statuses(await talk(site, post(b"x" * 11, b"connection: close"))) == [200]
+        writer.close()
+
+
+@pytest.mark.parametrize("path", [b"/echo", b"/late"])
+async def test_memory_is_given_back_when_a_caller_leaves_in_the_middle_of_a_body(site, path):
+    for _ in range(3):
+        _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(announced(MAX_BODY, path=path, body=b"x" * 9))
+        await held(site, MAX_BODY)
+        writer.transport.abort()
+        await held(site, 0)
+
+
+async def test_chunks_of_one_byte_take_no_more_memory_than_the_body(site):
+    size = 80_000
+    body = b"1\r\nx\r\n" * size + b"0\r\n\r\n"
+    tracemalloc.start()
+    try:
+        await talk(site, post(body, b"transfer-encoding: chunked", b"connection: close"))
+    finally:
+        (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
+    assert site.requests[0].body == b"x" * size
+    assert peak < 3 * len(body)  # sent, received and kept; a list of parts would take 33 bytes for each
+
+
+@pytest.mark.parametrize("path", [b"/echo", b"/late"])
+async def test_who_stops_in_the_middle_of_a_body_is_given_up(monkeypatch, path):
+    monkeypatch.setattr(connection, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.02)
+    async with serving() as site:
+        with contextlib.suppress(ConnectionError):
+            await talk(site, announced(MAX_BODY, path=path, body=b"x"))
+        assert not site.server._connections
+
+
+@pytest.mark.parametrize("stated", [True, False])
+async def test_a_body_that_is_too_large_is_refused_before_it_has_come(site, stated):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    if stated:
+        writer.write(announced(MAX_BODY + 1, body=b"x"))
     else:
         writer.write(post(b"%x\r\n" % (MAX_BODY + 10) + b"x" * (MAX_BODY + 1), b"transfer-encoding: chunked"))
     answer = await reader.read()

@@ -5,7 +5,30 @@ it and a handler. A general web framework costs three times the CPU of what is n
 that are read whole, and streams that are written as they come.
 """
 
-from weir_router.serve.http.message import Answer, Handler, Request, Stream, fields
+from weir_router.serve.http.message import (
+    MALFORMED,
+    NO_MEMORY,
+    TOO_LARGE_BODY,
+    Admits,
+    Answer,
+    Handler,
+    NoBody,
+    Request,
+    Stream,
+    fields,
+)
 from weir_router.serve.http.server import Server
 
-__all__ = ["Answer", "Handler", "Request", "Server", "Stream", "fields"]
+__all__ = [
+    "MALFORMED",
+    "NO_MEMORY",
+    "TOO_LARGE_BODY",
+    "Admits",
+    "Answer",
+    "Handler",
+    "NoBody",
+    "Request",
+    "Server",
+    "Stream",
+    "fields",
+]

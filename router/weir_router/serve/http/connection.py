@@ -3,6 +3,11 @@
 One request is answered at a time; what was sent ahead waits, and the caller is not read from meanwhile. The parser is
 strict: what could be understood in two ways, and so smuggle a request past a proxy in front, is refused and the
 connection closed.
+
+A request whose body has come with its head goes to the handler whole. Of any other the server is asked first whether
+the body is to be read (`Keeper.admits`). If so, memory is taken for it and the handler gets it whole. If not, the
+connection is not read from, and the handler gets the request at once: it answers, which ends the connection, or asks
+for the body (`Request.read`).
 """
 
 from __future__ import annotations
@@ -10,20 +15,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from weir_router.admit.memory import Memory
 from weir_router.header import name_of
-from weir_router.serve.http.message import Answer, Common, Request, Stream
+from weir_router.serve.http.body import Body
+from weir_router.serve.http.message import MALFORMED, NO_MEMORY, TOO_LARGE_BODY, Answer, Common, Request, Stream
+from weir_router.serve.http.outgoing import Outgoing, chunk_of
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers, trailers included: SDKs send 1 to 2 KiB, and proxies in front add tracing."""
 
 MAX_HEADERS = 256
 """Headers of one request, trailers included."""
+
+MAX_START = MAX_HEAD + 32
+"""Bytes of a request's first line that are looked at for its version; longer ones are refused."""
 
 TOO_LARGE = f"its headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
 
@@ -44,6 +55,11 @@ LINGER_TIMEOUT = 5.0
 
 NEVER = float("inf")
 
+_HEAD: Final = 0  # the head is still to come, or a part of it
+_ARRIVED: Final = 1  # the head has come, and nothing has been decided yet
+_BODY: Final = 2  # the body is being read
+_KEPT_BACK: Final = 3  # the handler has the request, and has not asked for the body
+
 logger = logging.getLogger("weir.http")
 
 _STARTS = {
@@ -53,19 +69,21 @@ _STARTS = {
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = b"connection: close\r\n"
 _QUERY = ord("?")  # a byte is looked for ten times as fast by its number
-_LAST_CHUNK = b"0\r\n\r\n"
-_SIZES = [b"%x\r\n" % size for size in range(1024)]  # how nearly every chunk begins; formatting the number costs more
 
 
 class Keeper(Protocol):
     """What a connection needs of its server."""
 
     max_body: int  # bytes
+    memory: Memory  # in which bodies are counted
     draining: bool  # no further request is taken
     common: Common  # what every answer bears
 
     def time(self) -> float:
         """The loop's."""
+
+    def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
+        """Whether a body is to be read before the handler has seen the request."""
 
     def start(self, serving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task of the server's."""
@@ -92,20 +110,24 @@ class Connection(asyncio.Protocol):
     __deletable__ = ("_parser",)  # for mypyc
 
     __slots__ = (
-        "_ahead", "_apart", "_body", "_deaf", "_first", "_head_bytes", "_head_count", "_headers", "_in_head", "_keeper",
-        "_linger", "_parser", "_reading", "_refusal", "_served", "_size", "_stream", "_target", "_task",
-        "_transport", "_turn", "_writable", "due",
+        "_ahead", "_apart", "_body", "_coming", "_deaf", "_first", "_head_bytes", "_head_count", "_headers", "_keeper",
+        "_linger", "_memory", "_parser", "_phase", "_reading", "_refusal", "_served", "_stream", "_target", "_task",
+        "_transport", "_turn", "_waiter", "_writable", "due",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
         self.due = keeper.time() + READ_TIMEOUT
         self._keeper = keeper
+        self._memory = keeper.memory
         self._parser = HttpRequestParser(self)
-        self._ahead: deque[Request] = deque()  # whole requests that wait for their turn
+        self._body = Body(keeper.memory)
+        self._ahead: deque[Request] = deque()  # requests that wait for their turn
+        self._coming: Request | None = None  # one that the handler gets, or has, before its body has come
+        self._waiter: asyncio.Future[None] | None = None  # where its handler waits for the body
         self._served: Request | None = None  # the one that is being answered
         self._task: asyncio.Task[None] | None = None  # answers, from the first request to the connection's end
         self._turn: asyncio.Future[None] | None = None  # where it waits for the next one
-        self._stream: _Stream | None = None  # as which it is answered
+        self._stream: Outgoing | None = None  # as which it is answered
         self._refusal: Answer | None = None  # to what came behind the last request, and was none
         self._deaf = False  # nothing that comes is looked at any more
         self._linger = False  # the caller may still be sending
@@ -116,9 +138,8 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: dict[str, str] = {}
         self._first = b""  # read of this request
-        self._body: list[bytes] = []
-        self._size = self._head_bytes = self._head_count = 0
-        self._in_head = True
+        self._head_bytes = self._head_count = 0
+        self._phase = _HEAD
         self._apart = -1  # bytes since the last of a body; -1: this read has brought some, or begun a request
 
     # What the server calls.
@@ -160,7 +181,11 @@ class Connection(asyncio.Protocol):
         self._apart = 0 if self._apart < 0 else self._apart + len(data)
         if self._apart > MAX_HEAD:
             self._refuse(TOO_LARGE)
-        if self._served is None and not self._deaf:
+        if self._deaf:
+            return
+        if self._phase == _ARRIVED:
+            self._admit()
+        if self._served is None or self._waiter is not None:
             self._wait()
 
     def eof_received(self) -> bool:
@@ -173,9 +198,12 @@ class Connection(asyncio.Protocol):
             self._stream.gone = True
         if self._task is not None:
             self._task.cancel()
+        self._forget_body()
+        if self._served is not None:
+            self._release(self._served)
+        self._drop_ahead()
         # What refers back to us: without it nothing waits for the garbage collector.
-        self._task = self._served = None
-        self._ahead.clear()
+        self._task = self._served = self._coming = self._waiter = None
         del self._parser
         self._keeper.closed(self)
 
@@ -192,6 +220,8 @@ class Connection(asyncio.Protocol):
             self._stream.press(False)
         elif self._served is None:
             self._go_on()
+        if self._waiter is not None:
+            self._wait()
 
     # What the parser calls.
 
@@ -202,7 +232,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_count += 1
         self._count(len(name) + len(value))
-        if not self._in_head:
+        if self._phase != _HEAD:
             return  # a trailer: whatever a header decides was decided before it
         try:  # with an error handler it costs three times as much
             text = value.decode()
@@ -211,31 +241,35 @@ class Connection(asyncio.Protocol):
         self._headers.setdefault(name_of(name), text)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        headers = self._headers
-        if self._deaf:
-            return
-        if "content-length" in headers and int(headers["content-length"]) > self._keeper.max_body:
-            self._too_large()
-        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._served is None:
-            self._transport.write(_CONTINUE)
+        self._phase = _ARRIVED
 
     def on_body(self, part: bytes) -> None:
         if self._deaf:
             return
-        self._body.append(part)
+        body = self._body
+        body.add(part)
         self._apart = -1
-        self._size += len(part)
-        if self._size > self._keeper.max_body:
-            self._too_large()
+        if body.size > self._keeper.max_body:
+            self._unread(TOO_LARGE_BODY, self._limit())
+        elif self._phase == _BODY and not body.reserve(body.size):
+            self._unread(NO_MEMORY, self._no_memory())
 
     def on_message_complete(self) -> None:
         if self._deaf or (self._parser.should_upgrade() and self._framing()):
             return
         body = self._body
-        request = self._request(body[0] if len(body) == 1 else b"".join(body), self._parser.should_keep_alive())
-        self._begin()
-        self._take(request)
+        if not body.reserve(body.size):
+            self._unread(NO_MEMORY, self._no_memory())
+            return
+        whole, held, request = body.whole(), body.clear(), self._coming
+        if request is None:
+            request = self._request(whole, self._parser.should_keep_alive())
+            request.held = held
+            self._begin()
+            self._take(request)
+        else:
+            self._begin()
+            self._complete(request, whole, held)
 
     # From bytes to requests.
 
@@ -271,12 +305,85 @@ class Connection(asyncio.Protocol):
         version = "1.1" if new else self._parser.get_http_version()
         return Request(method.decode("ascii"), _path(self._target), version, self._headers, body, keep_alive, self)
 
-    def _too_large(self) -> None:
-        """Is answered at once: nobody waits for megabytes that are of no use."""
-        request = self._request(None, False)
+    def _admit(self) -> None:
+        """The head has come, and the body has not: is it read now, or when the handler asks for it?"""
+        method, path = self._parser.get_method().decode("ascii"), _path(self._target)
+        if self._served is None and not self._ahead and self._keeper.admits(method, path, self._headers):
+            self._accept()
+        else:
+            self._hand_over()
+
+    def _accept(self) -> None:
+        """Takes memory for the body, and reads it."""
+        length = max(int(self._headers.get("content-length", "0")), self._body.size)
+        if length > self._keeper.max_body:
+            self._unread(TOO_LARGE_BODY, self._limit())
+        elif not self._body.reserve(length):
+            self._unread(NO_MEMORY, self._no_memory())
+        else:
+            self._phase = _BODY
+            self._first = self._first[:MAX_START]  # the line says the version; the body must not be kept twice
+            if self._body.size == 0 and self._headers.get("expect", "").lower() == "100-continue":
+                self._transport.write(_CONTINUE)
+
+    def _hand_over(self) -> None:
+        """The handler gets the request without its body, which is not read until it is asked for."""
+        request = self._coming = self._request(None, self._parser.should_keep_alive())
+        self._phase, self._first = _KEPT_BACK, b""
+        if not self._body.reserve(self._body.size):
+            self._unread(NO_MEMORY, self._no_memory())
+        self._pause()
+        if self._writable and self._served is None:
+            self._answer(request)
+        else:
+            self._wait_ahead(request)
+
+    def read(self, request: Request) -> asyncio.Future[None]:
+        """See `message.Opener`."""
+        waiter = self._waiter = self._keeper.turn()
+        self._accept()
+        if not waiter.done():
+            self._resume()
+            self._wait()
+        return waiter
+
+    def _complete(self, request: Request, body: bytes, held: int) -> None:
+        """The body of a request that the handler has got already is there."""
+        request.body = body
+        request.held += held
+        self._coming = None
+        self._deaf = not request.keep_alive
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        self.due = NEVER if self._served is not None else self.due
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _unread(self, status: int, why: str) -> None:
+        """The body is not read, and that is answered at once: megabytes that are of no use need not come first."""
+        self._forget_body()
         self._linger = True
+        request = self._coming
+        if request is not None:
+            request.refused = status, why
+            self._deaf = True
+            self._wake()
+            return
+        request = self._request(None, False)
+        request.refused = status, why
         self._begin()
         self._take(request)
+
+    def _limit(self) -> str:
+        return f"The request is larger than {self._keeper.max_body} bytes, the router's limit."
+
+    def _no_memory(self) -> str:
+        return (
+            f"This router holds as many bytes of requests as it may ({self._memory.limit}, see --memory), and has no "
+            "room for this one now."
+        )
 
     def _take(self, request: Request) -> None:
         """It is next, or waits for its turn."""
@@ -284,17 +391,33 @@ class Connection(asyncio.Protocol):
         if self._writable and self._served is None:
             self._answer(request)
             return
+        self._wait_ahead(request)
+        self._deaf = not request.keep_alive
+        self._pause()
+
+    def _wait_ahead(self, request: Request) -> None:
         self._ahead.append(request)
         if len(self._ahead) >= MAX_AHEAD:
-            request.keep_alive, self._deaf, self._linger = False, True, True
+            request.keep_alive, self._linger = False, True
+
+    def _pause(self) -> None:
         if self._reading:
             self._reading = False
             self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
 
     def _refuse(self, why: str) -> None:
         """What came is no HTTP, and nothing that follows can be trusted to be."""
         if self._deaf:
             return  # it came behind the last request
+        if self._coming is not None:
+            self._unread(MALFORMED, f"This is not an HTTP/1.1 request: {why}.")
+            return
+        self._forget_body()
         self._deaf = self._linger = True
         self._refusal = self._keeper.refusal(why)
         if self._served is None:
@@ -321,6 +444,8 @@ class Connection(asyncio.Protocol):
                     raise  # cancelled: the caller is gone, or the grace period over
                 logger.error("%s %s failed by a bug of Weir", request.method, request.path, exc_info=error)
                 return
+            finally:
+                self._release(request)
             if not self._answered(request, answer):
                 return
             turn = self._turn = self._keeper.turn()
@@ -332,6 +457,8 @@ class Connection(asyncio.Protocol):
         """Sends what has not been sent. Whether another request may follow."""
         self._served = None
         stream, self._stream = self._stream, None
+        if request is self._coming:  # answered without its body, of which more may be on its way
+            self._linger = True
         if answer is not None:
             self._send(request.version, answer, head_only=request.method == "HEAD", last=self._closes_after(request))
         elif stream is None or not stream.ended:
@@ -348,7 +475,25 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _closes_after(self, request: Request) -> bool:
-        return not request.keep_alive or request.version == "1.0" or self._keeper.draining
+        return (
+            not request.keep_alive
+            or request.version == "1.0"
+            or self._keeper.draining
+            or request is self._coming  # where its body ends, and the next request begins, is not known
+        )
+
+    def _release(self, request: Request) -> None:
+        """Gives back what is counted for a request; nothing the second time."""
+        held, request.held = request.held, 0
+        self._memory.give_back(held)
+
+    def _forget_body(self) -> None:
+        self._memory.give_back(self._body.clear())
+
+    def _drop_ahead(self) -> None:
+        for request in self._ahead:
+            self._release(request)
+        self._ahead.clear()
 
     def _go_on(self) -> None:
         """Nothing is being answered: on to whatever comes next, but not faster than the caller reads."""
@@ -360,9 +505,7 @@ class Connection(asyncio.Protocol):
             self._send("1.1", self._refusal, last=True)
             self._end()
         else:
-            if not self._reading:
-                self._reading = True
-                self._transport.resume_reading()
+            self._resume()
             self._wait()
 
     def _wait(self) -> None:
@@ -372,12 +515,13 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """After the last answer."""
         self._deaf = True
-        self._ahead.clear()
+        self._coming = None
+        self._forget_body()
+        self._drop_ahead()
         if self._linger:
             self._transport.write_eof()
             self.due = self._keeper.time() + LINGER_TIMEOUT
-            if not self._reading:
-                self._transport.resume_reading()  # into the void, up to the caller's own end
+            self._resume()  # into the void, up to the caller's own end
         else:
             self._transport.close()
 
@@ -395,60 +539,17 @@ class Connection(asyncio.Protocol):
     def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
         """See `message.Opener`."""
         chunked = request.version != "1.0"
-        stream = self._stream = _Stream(self._transport, chunked)
+        stream = self._stream = Outgoing(self._transport, chunked)
         parts = (
             _start(request.version, status),
             self._keeper.common.lines(),
             fields,
             _CLOSE if self._closes_after(request) else b"",
             b"transfer-encoding: chunked\r\n\r\n" if chunked else b"\r\n",
-            _chunk(first) if first and chunked else first,
+            chunk_of(first) if first and chunked else first,
         )
         self._transport.write(b"".join(parts))
         return stream
-
-
-class _Stream:
-    """`message.Stream` on one connection."""
-
-    __slots__ = ("_chunked", "_pressed", "_told", "_transport", "ended", "gone")
-
-    def __init__(self, transport: asyncio.Transport, chunked: bool) -> None:
-        self.ended = False
-        self.gone = False  # the connection, before it was told so; one that is closing takes what nobody gets
-        self._transport = transport
-        self._chunked = chunked
-        self._pressed = False
-        self._told: Callable[[bool], None] | None = None
-
-    def write(self, data: bytes) -> None:
-        if data and not self.gone:
-            self._transport.write(_chunk(data) if self._chunked else data)
-
-    def end(self, last: bytes = b"") -> None:
-        if self.ended:
-            return
-        self.ended = True
-        if not self._chunked:
-            self.write(last)
-        elif not self.gone:
-            self._transport.write(_chunk(last) + _LAST_CHUNK if last else _LAST_CHUNK)
-
-    def on_pressure(self, told: Callable[[bool], None]) -> None:
-        self._told = told
-        if self._pressed:
-            told(True)
-
-    def press(self, pressed: bool) -> None:
-        """The connection's buffer is full, or empty again."""
-        self._pressed = pressed
-        if self._told is not None:
-            self._told(pressed)
-
-
-def _chunk(data: bytes) -> bytes:
-    size = len(data)
-    return (_SIZES[size] if size < len(_SIZES) else b"%x\r\n" % size) + data + b"\r\n"  # `join` costs twice as much
 
 
 def _path(target: bytes) -> str:

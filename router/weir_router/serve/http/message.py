@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from typing import Any, Protocol
@@ -55,17 +56,35 @@ class Stream(Protocol):
         """`told(True)` when the caller reads more slowly than is written, `told(False)` when it has caught up."""
 
 
+TOO_LARGE_BODY, NO_MEMORY, MALFORMED = 413, 503, 400
+"""Statuses of `NoBody`."""
+
+
+class NoBody(Exception):
+    """A request's body is not read. `status`: 413, larger than the server takes; 503, no memory is free for it now;
+    400, it is no HTTP. `message` is for the caller.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
 class Opener(Protocol):
-    """Begins streams."""
+    """The connection of a request."""
 
     def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
         """See `Request.stream`."""
 
+    def read(self, request: Request) -> asyncio.Future[None]:
+        """Reads the body of a request that was handed over without it. Done when `body` or `refused` is set."""
+
 
 class Request:
-    """One request, whole. Header names are in lower case; of a name that came several times the first counts."""
+    """One request, mostly whole. Header names are in lower case; of a name that came several times the first counts."""
 
-    __slots__ = ("_opener", "body", "headers", "keep_alive", "method", "path", "version")
+    __slots__ = ("_opener", "body", "headers", "held", "keep_alive", "method", "path", "refused", "version")
 
     def __init__(
         self,
@@ -81,9 +100,20 @@ class Request:
         self.path = path  # as it came, percent signs included, without the query
         self.version = version  # "1.0" or "1.1"
         self.headers = headers
-        self.body = body  # None: larger than the server takes, and not kept
+        self.body = body  # None: not read; see `read`
+        self.refused: tuple[int, str] | None = None  # the arguments of `NoBody`
+        self.held = 0  # bytes counted in the server's memory until the request has been answered
         self.keep_alive = keep_alive  # the caller wants to send more after this
         self._opener = opener
+
+    async def read(self) -> bytes:
+        """The body, which the caller sends now if it has not been read yet. Raises `NoBody`."""
+        if self.body is None and self.refused is None:
+            await self._opener.read(self)
+        if self.refused is not None:
+            raise NoBody(*self.refused)
+        assert self.body is not None
+        return self.body
 
     def stream(self, status: int, fields: bytes, first: bytes = b"") -> Stream:
         """Begins an answer that is written as it comes, with its `first` part; the handler then returns None."""
@@ -92,6 +122,9 @@ class Request:
 
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
 """Answers a request; None: it has written a stream. Cancelled when the caller goes away."""
+
+Admits = Callable[[str, str, dict[str, str]], bool]
+"""Whether the body of a request is read before its handler has seen it, from its method, path and headers."""
 
 
 def fields(pairs: dict[str, str]) -> bytes:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from weir_router.admit.memory import Memory
 from weir_router.clock import Clock
 from weir_router.serve.http.connection import Connection
-from weir_router.serve.http.message import Answer, Common, Handler
+from weir_router.serve.http.message import Admits, Answer, Common, Handler
 
 BACKLOG = 1024
 """Connections that the kernel holds until they are accepted: a burst of callers is not refused."""
@@ -25,17 +26,32 @@ LOOK_EVERY = 1.0
 
 
 class Server:
-    """One listening address. `handler` answers; `refusal` makes, from why it is none, the answer to what is no HTTP."""
+    """One listening address. `handler` answers; `refusal` makes, from why it is none, the answer to what is no HTTP.
+
+    `admits` says whether a body is read before the handler has seen the request: only where it is wanted, and its
+    caller known. Bodies are counted in `memory`; one of more than `max_body` bytes is not read.
+    """
 
     __slots__ = (
-        "_all_closed", "_connections", "_look", "_server", "common", "draining", "handle", "max_body", "refusal",
-        "start", "time", "turn",
+        "_all_closed", "_connections", "_look", "_server", "admits", "common", "draining", "handle", "max_body",
+        "memory", "refusal", "start", "time", "turn",
     )  # fmt: skip
 
-    def __init__(self, handler: Handler, refusal: Callable[[str], Answer], clock: Clock, *, max_body: int) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        refusal: Callable[[str], Answer],
+        clock: Clock,
+        *,
+        admits: Admits,
+        memory: Memory,
+        max_body: int,
+    ) -> None:
         self.handle = handler
         self.refusal = refusal
-        self.max_body = max_body
+        self.admits = admits
+        self.memory = memory
+        self.max_body = min(max_body, memory.limit)  # a larger one would never find room
         self.draining = False
         self.common = Common(clock)
         self._connections: set[Connection] = set()

@@ -1,0 +1,63 @@
+"""How much memory this process may have: the limit of its cgroup, or the machine's memory. Used by `app`.
+
+A pod's limit is a limit of its cgroup. Version 2 has it in `memory.max` (a number or `max`), version 1 in
+`memory.limit_in_bytes`, where no limit is a number near 2^63; the limits of the parents count too. In a container the
+path in `/proc/self/cgroup` may be the host's, which is not there: then only the mount's own file is, and it is the
+container's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+SHARE = 2
+"""The default of `--memory` is one part in so many: the other half is the program, decoded JSON and answers."""
+
+
+def default_memory() -> int:
+    """Bytes that a router holds for its callers where no option says how many."""
+    limit = cgroup_limit(CGROUPS, _text(MEMBERSHIP) or "")
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return (physical if limit is None else min(limit, physical)) // SHARE
+
+
+def cgroup_limit(mount: Path, membership: str) -> int | None:
+    """The least memory limit in bytes of the cgroups that `membership` names, and of their parents; None: no limit.
+
+    `mount` is where the cgroups are, `/sys/fs/cgroup`; `membership` is the text of `/proc/self/cgroup`, such as
+    `0::/kubepods/pod1` of version 2 or `4:memory:/docker/ab12` of version 1.
+    """
+    return min((limit for file in _files(mount, membership) if (limit := _number(file)) is not None), default=None)
+
+
+def _files(mount: Path, membership: str) -> Iterator[Path]:
+    for line in membership.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            # The unified hierarchy stands beside those of version 1 on some machines, in a directory of its own.
+            places = [(mount, "memory.max"), (mount / "unified", "memory.max")]
+        elif "memory" in controllers.split(","):
+            places = [(mount / "memory", "memory.limit_in_bytes")]
+        else:
+            continue
+        own = PurePosixPath(path.lstrip("/"))
+        for root, name in places:
+            yield from (root / parent / name for parent in (own, *own.parents) if ".." not in parent.parts)
+
+
+def _number(file: Path) -> int | None:
+    text = (_text(file) or "").strip()
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        return None

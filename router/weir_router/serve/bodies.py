@@ -1,0 +1,36 @@
+"""The body of a request, or the error that says why there is none. Used by `serve.story` and `sidecar`."""
+
+from __future__ import annotations
+
+from weir_router.admit.memory import RETRY_AFTER, Memory
+from weir_router.errors import BadRequest, Overloaded, RequestTooLarge
+from weir_router.serve.http import MALFORMED, NO_MEMORY, NoBody, Request
+from weir_router.serve.inflated import inflated
+
+
+async def read(request: Request) -> bytes:
+    """The body as it came; where it has not come yet, it is read now. Raises `errors.WeirError`."""
+    try:
+        return await request.read()
+    except NoBody as refusal:
+        if refusal.status == NO_MEMORY:
+            raise Overloaded(refusal.message, retry_after=RETRY_AFTER) from None
+        if refusal.status == MALFORMED:
+            raise BadRequest(refusal.message) from None
+        raise RequestTooLarge(refusal.message) from None
+
+
+def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Memory) -> bytes:
+    """`body` without its `coding`, at most `limit` bytes, counted in `memory` beside what came.
+
+    Raises `errors.WeirError`.
+    """
+    room = min(limit, memory.left)
+    plain = inflated(body, coding, room)
+    if plain is None:
+        if room < limit:
+            raise Overloaded("This router has no memory left to unpack the request's body.", retry_after=RETRY_AFTER)
+        raise RequestTooLarge(f"The request is larger than {limit} bytes unpacked, the router's limit.")
+    if plain is not body and memory.take(len(plain)):
+        request.held += len(plain)
+    return plain

@@ -1,0 +1,56 @@
+"""The ledger of bytes, and how much a process may have."""
+
+from pathlib import Path
+
+import pytest
+
+from weir_router.admit.machine import cgroup_limit, default_memory
+from weir_router.admit.memory import Memory
+
+UNLIMITED = "9223372036854771712\n"
+
+
+def test_what_is_taken_is_held_until_it_is_given_back():
+    memory = Memory(100)
+    assert memory.take(60)
+    assert not memory.take(41)
+    assert (memory.held, memory.left) == (60, 40)
+    assert memory.take(40)
+    memory.give_back(60)
+    assert memory.take(60)
+    assert memory.left == 0
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limit"),
+    [
+        ("0::/\n", {"memory.max": "536870912\n"}, 536870912),  # a container of version 2 sees itself as the root
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": "200\n", "memory.max": "300\n"}, 200),
+        ("0::/a/b\n", {"a/b/memory.max": "100\n", "a/memory.max": "200\n"}, 100),
+        ("0::/../outside\n", {"memory.max": "7\n"}, 7),  # of a cgroup beside the namespace's root
+        ("0::/a\n", {}, None),
+        ("9:cpu:/\n4:memory:/docker/ab\n", {"memory/docker/ab/memory.limit_in_bytes": "500\n"}, 500),
+        ("4:memory:/of/the/host\n", {"memory/memory.limit_in_bytes": "600\n"}, 600),  # a container of version 1
+        ("4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "10\n", "memory/memory.limit_in_bytes": UNLIMITED}, 10),
+        ("4:cpu,memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "10\n", "unified/memory.max": "9\n"}, 9),
+        ("4:memory_other:/a\n", {"memory/a/memory.limit_in_bytes": "10\n"}, None),
+        ("", {"memory.max": "5\n"}, None),
+        ("no such line\n", {"memory.max": "5\n"}, None),
+    ],
+)
+def test_the_least_limit_of_the_cgroup_and_its_parents_counts(
+    tmp_path: Path, membership: str, files: dict[str, str], limit: int | None
+):
+    assert cgroup_limit(write(tmp_path, files), membership) == limit
+
+
+def test_without_a_limit_it_is_a_part_of_the_machine():
+    assert 2**20 < default_memory() < 2**50
