@@ -1,7 +1,8 @@
-"""What a router that has one delivery needs to have another: of a thousand objects the one that changed. Pure.
+"""The difference between two deliveries: of a thousand objects only the one that changed. Pure.
 
-Made by `distribute.offers`, put together by `config.longpoll`, and asked for as RFC 3229 has it: a poll
-says `A-IM: weir-delta` beside its `If-None-Match`, and the answer 226 holds a `Delta` where 200 holds a `Delivery`.
+The operator computes it (`difference`), and the router applies it (`updated`). A router asks for one as RFC 3229 says:
+its poll has the header `A-IM: weir-delta` beside `If-None-Match`, and the answer 226 holds a `Delta` where an answer
+200 holds a `Delivery`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from typing import TypeVar
 
 import msgspec
 
-from weir_router.contract import CallerKey, CompiledConfig, Delivery, Policy, Secrets, Tier, prepare
+from weir_router.contract.base import Wire, prepare
+from weir_router.contract.caller import CallerKey
+from weir_router.contract.config import CompiledConfig, Delivery
+from weir_router.contract.policy import Policy
+from weir_router.contract.secrets import Secrets
+from weir_router.contract.tier import Tier
 
 T = TypeVar("T")
 
@@ -23,11 +29,11 @@ DELTA_STATUS = 226
 
 
 class DeltaMismatch(Exception):
-    """It is for another delivery than the one that is there; the whole one must be fetched."""
+    """The delta belongs to another delivery than the router has; the router must fetch the whole one."""
 
 
-class Gone(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """Keys of what is there no more."""
+class Gone(Wire, frozen=True):
+    """Keys of removed entries."""
 
     tiers: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
@@ -36,19 +42,19 @@ class Gone(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defau
     caller_keys: tuple[str, ...] = ()
 
 
-class Delta(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+class Delta(Wire, frozen=True):
     """A `Delivery` by its difference from an earlier one."""
 
     base: str  # ETag of the earlier one
-    entries: int  # of the result, in all its tables: a delta that was not meant for what is there is noticed
-    config: CompiledConfig  # of tiers, policies and generations only what is new or different
+    entries: int  # number of entries in all tables of the result; shows a delta that belongs to another delivery
+    config: CompiledConfig  # tiers, policies and generations: only new and different ones
     secrets: Secrets = Secrets()  # the same
     gone: Gone = Gone()
     authorities: str | None = None
 
 
 def difference(base: str, old: Delivery, new: Delivery) -> Delta:
-    """`new` for who has `old`, whose ETag is `base`."""
+    """The difference that turns `old`, whose ETag is `base`, into `new`."""
     before, after = _tables(old), _tables(new)
     config = msgspec.structs.replace(
         new.config,
@@ -73,7 +79,7 @@ def difference(base: str, old: Delivery, new: Delivery) -> Delta:
 
 
 def updated(old: Delivery, delta: Delta) -> Delivery:
-    """What `delta` makes of the delivery that it is for. Raises `DeltaMismatch`."""
+    """Applies `delta` to `old`. Raises `DeltaMismatch`."""
     gone, was, now = delta.gone, old.config, delta.config
     config = msgspec.structs.replace(
         now,
@@ -103,22 +109,18 @@ def _entries(it: Delivery) -> int:
 
 
 def _policies(old: tuple[Policy, ...], gone: Iterable[str], new: tuple[Policy, ...]) -> tuple[Policy, ...]:
-    """In the order of the whole: by age, then by name. A router does this while callers wait, so not by sorting all."""
+    """Merges the policies in their order. It inserts and does not sort, since a router does this while callers wait."""
     touched = {*gone, *(it.key for it in new)}
     names = {key.rpartition("/")[2] for key in touched}
     kept = [it for it in old if it.name not in names or it.key not in touched]
     for it in new:
-        insort(kept, it, key=_precedence)
+        insort(kept, it, key=lambda it: it.precedence)
     return tuple(kept)
-
-
-def _precedence(it: Policy) -> tuple[float, str, str]:
-    return it.created, it.namespace, it.name
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Tables:
-    """Everything in a delivery that has a key; credentials among it, so that it does not show."""
+    """All entries of a delivery by their keys. It has no repr, since credentials are among them."""
 
     tiers: dict[str, Tier]
     policies: dict[str, Policy]

@@ -1,9 +1,9 @@
-"""A config as files, to be mounted into pods: what they are called, and how they become a config again. Pure.
+"""A config as files that pods mount: their names, and how they become a config again. Pure.
 
-Written by `publish.publication`, read by `config.mounted` and by replicas of the operator that do not
-lead. Files are named by the hash of what they hold (see `Index`), so old and new ones may lie side by side, and an
-index is good exactly when everything that it names is there and is what the name says. Anything else is refused whole:
-a config of which a part is older would send requests where nobody wanted them.
+The operator publishes the files (in ConfigMaps and Secrets); routers and the operator's followers read them. The name
+of each file holds the hash of its content (see `Index`), so old and new files may lie side by side. An index can be
+used when every file that it names is there and has that hash. Otherwise the whole config is refused, since a mix of two
+revisions could send requests to the wrong tier.
 """
 
 from __future__ import annotations
@@ -15,51 +15,45 @@ from typing import TypeVar
 
 import msgspec
 
-from weir_router.contract import (
-    API_VERSION,
-    CallerKey,
-    CompiledConfig,
-    ConfigRejected,
-    Policy,
-    Secrets,
-    Tier,
-    TokenTrust,
-    check_version,
-    digest,
-    prepare,
-)
+from weir_router.contract.base import Wire, prepare
+from weir_router.contract.caller import CallerKey, TokenTrust
+from weir_router.contract.config import CompiledConfig
+from weir_router.contract.policy import Policy
+from weir_router.contract.secrets import Secrets
+from weir_router.contract.tier import Tier
+from weir_router.contract.version import API_VERSION, ConfigRejected, check_version, digest
 
 T = TypeVar("T")
 
 INDEX_FILE = "index.json"
-"""The one published file with a fixed name; every other is named by the hash of its content."""
+"""Name of the index. It is the only file with a fixed name; all others are named by the hash of their content."""
 
 
 def shard_file(shard: str, hashed: str) -> str:
-    """The file of a shard: a gzipped `Shard`, `hashed` being that of its JSON."""
+    """Name of a shard's file: a gzipped `Shard`, whose JSON has the hash `hashed`."""
     return f"shard-{shard}.{hashed.removeprefix('sha256:')}.json.gz"
 
 
 def credential_file(hashed: str) -> str:
-    """The file of a credential: its bare value."""
+    """Name of a credential's file, which holds the bare value."""
     return f"credential.{hashed.removeprefix('sha256:')}"
 
 
 def caller_keys_file(hashed: str) -> str:
-    """The file of all callers' keys: gzipped `Secrets.caller_keys`, `hashed` being that of its JSON."""
+    """Name of the file of all callers' keys: gzipped `Secrets.caller_keys`, whose JSON has the hash `hashed`."""
     return f"caller-keys.{hashed.removeprefix('sha256:')}.json.gz"
 
 
-class Shard(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """A part of a `CompiledConfig`. The generations are here, for the index to stay small in a large installation."""
+class Shard(Wire, frozen=True):
+    """A part of a `CompiledConfig`. Generations are here and not in the index, which stays small that way."""
 
     tiers: dict[str, Tier] = {}
     policies: tuple[Policy, ...] = ()
     generations: dict[str, int] = {}
 
 
-class Index(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What makes published files one config. Everything but `revision` follows from the content."""
+class Index(Wire, frozen=True, omit_defaults=False):
+    """The list of files that together are one config. Everything but `revision` follows from the content."""
 
     api_version: str = API_VERSION
     revision: int = 0
@@ -69,7 +63,7 @@ class Index(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     routers: int = 1
     catalogue_date: str | None = None
     shards: dict[str, str] = {}  # "07" -> hash; an empty shard has no file and is left out
-    credentials: tuple[str, ...] = ()  # hashes of those that the shards name
+    credentials: tuple[str, ...] = ()  # hashes of the credentials that the shards name
     caller_keys: str | None = None  # hash; None: no caller has a key
 
     @property
@@ -96,14 +90,14 @@ class _Version(msgspec.Struct, rename="camel"):
 def assemble(
     index: Index, files: Mapping[str, bytes], known: dict[str, Shard] | None = None
 ) -> tuple[CompiledConfig, Secrets]:
-    """The config that `index` stands for. Raises `ConfigRejected`, naming what is missing or damaged.
+    """The config of `index`. Raises `ConfigRejected`, which names the missing or damaged file.
 
-    `known` are shards by hash that need not be read again; it is brought up to date, for the next call.
+    `known` holds shards by hash that need not be read again; the call updates it for the next one.
     """
     source, known = _Files(index.revision, files), {} if known is None else known
     for shard, hashed in index.shards.items():
         file = shard_file(shard, hashed)
-        if hashed not in known or file not in files:  # one that is known and gone is missing all the same
+        if hashed not in known or file not in files:  # a known shard whose file is gone is missing, too
             known[hashed] = source.decoded(f"shard {shard}", file, hashed, Shard)
     for old in known.keys() - set(index.shards.values()):
         del known[old]
@@ -113,7 +107,7 @@ def assemble(
         revision=index.revision,
         class_name=index.class_name,
         tiers=_merged(shard.tiers for shard in shards),
-        policies=tuple(sorted((policy for shard in shards for policy in shard.policies), key=_precedence)),
+        policies=tuple(sorted((policy for shard in shards for policy in shard.policies), key=lambda it: it.precedence)),
         generations=_merged(shard.generations for shard in shards),
         anonymous_namespace=index.anonymous_namespace,
         tokens=index.tokens,
@@ -128,12 +122,8 @@ def _merged(parts: Iterable[dict[str, T]]) -> dict[str, T]:
     return {key: whole[key] for key in sorted(whole)}
 
 
-def _precedence(policy: Policy) -> tuple[float, str, str]:
-    return policy.created, policy.namespace, policy.name
-
-
 class _Files:
-    """The files of one revision; what they hold never enters an error."""
+    """The files of one revision. Their content never enters an error."""
 
     def __init__(self, revision: int, files: Mapping[str, bytes]) -> None:
         self._revision = revision

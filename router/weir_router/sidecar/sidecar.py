@@ -82,9 +82,5 @@ class Sidecar:
 
 def is_complete(policy: Policy, namespace: str) -> bool:
     """Whether a router of `namespace` has all that `policy` needs: of other namespaces' tiers it may have a part."""
-    references = [ref for route in policy.routes for ref in route.tiers]
-    if policy.baseline is not None:
-        references.append(policy.baseline)
-    if policy.override is not None:
-        references.append(policy.override.tier)
+    references = list(policy.references())
     return bool(references) and all(ref.tier.partition("/")[0] == namespace for ref in references)

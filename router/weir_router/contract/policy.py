@@ -1,0 +1,162 @@
+"""A compiled RoutingPolicy: callers, models, routes with their conditions and tiers, and the bounds of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cached_property
+
+from weir_router.contract.base import Wire
+from weir_router.contract.caller import CallerRule
+from weir_router.contract.tier import Capability
+
+
+class Complexity(StrEnum):
+    """How demanding a prompt is by its structure. Ordered: see `raised`."""
+
+    SIMPLE = "Simple"
+    MODERATE = "Moderate"
+    COMPLEX = "Complex"
+
+    @property
+    def raised(self) -> Complexity:
+        """The next class up; `COMPLEX` stays."""
+        return Complexity.MODERATE if self is Complexity.SIMPLE else Complexity.COMPLEX
+
+
+class Mode(StrEnum):
+    """`OBSERVE` classifies, decides and records, but sends to the baseline."""
+
+    ENFORCE = "Enforce"
+    OBSERVE = "Observe"
+
+
+class Priority(StrEnum):
+    """The order in which waiting requests go, `HIGH` first."""
+
+    HIGH = "High"
+    NORMAL = "Normal"
+    LOW = "Low"
+
+
+class PromptLogging(StrEnum):
+    """The part of a prompt that the request log may hold: nothing, its figures (tokens, class), or its text."""
+
+    NONE = "None"
+    METADATA = "Metadata"
+    FULL = "Full"
+
+
+class Limit(Wire, frozen=True):
+    """A rate or concurrency limit. Limits with the same `key` share one count."""
+
+    key: str
+    requests_per_minute: int | None = None
+    in_flight: int | None = None
+
+
+class TierRef(Wire, frozen=True):
+    """A tier that a policy may use, with the limits of the tier's grant."""
+
+    tier: str  # "namespace/name"
+    limits: tuple[Limit, ...] = ()
+
+
+class HeaderMatch(Wire, frozen=True):
+    """A request header; exactly one of `exact` and `prefix`, or neither for presence."""
+
+    name: str  # lower case
+    exact: str | None = None
+    prefix: str | None = None
+
+
+class When(Wire, frozen=True):
+    """Conditions of a route, all of which must hold; an empty one holds always."""
+
+    complexity: frozenset[Complexity] = frozenset()
+    min_prompt_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    capabilities: frozenset[Capability] = frozenset()  # the request needs at least these
+    headers: tuple[HeaderMatch, ...] = ()
+    callers: tuple[CallerRule, ...] = ()  # any of them
+    user_tiers: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
+
+
+class Route(Wire, frozen=True):
+    """First match wins. `require` holds for every candidate, first choices and fallbacks alike (residency)."""
+
+    name: str
+    tiers: tuple[TierRef, ...]
+    when: When = When()
+    require: dict[str, str] = {}  # labels that a backend must carry
+
+
+class RetryBudget(Wire, frozen=True):
+    """Tries beyond the first that a policy's requests together may make where they multiply load."""
+
+    percent: int | None = None  # of its requests
+    per_second: int | None = None
+    burst: int | None = None  # that can be saved up
+
+
+class Failover(Wire, frozen=True):
+    """Bounds of all attempts of one request."""
+
+    attempts: int = 3  # with the first
+    deadline: float = 90.0  # seconds to the first content, not the stream
+    retry_budget: RetryBudget | None = None  # None: the one that all such policies share
+
+
+class Queue(Wire, frozen=True):
+    """How requests wait when everything is at its concurrency."""
+
+    priority: Priority = Priority.NORMAL
+    wait: float | None = None  # seconds at most; 0: not at all; None: the router's default (`weir_router.admit.queue`)
+
+
+class Override(Wire, frozen=True):
+    """Break-glass: everything goes to one tier until a moment."""
+
+    tier: TierRef
+    until: float  # seconds since the epoch
+
+
+class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
+    """A compiled RoutingPolicy. Where it is not ready, its callers get 503 policy_not_ready with `not_ready`."""
+
+    namespace: str
+    name: str
+    models: tuple[str, ...]
+    callers: tuple[CallerRule, ...]
+    routes: tuple[Route, ...] = ()
+    not_ready: str | None = None  # None: ready; otherwise why, for the caller's error message
+    created: float = 0.0  # seconds since the epoch; the older policy wins between equals
+    mode: Mode = Mode.ENFORCE
+    baseline: TierRef | None = None
+    min_confidence: float = 0.0  # below it the class is raised one step
+    failover: Failover = Failover()
+    queue: Queue = Queue()
+    override: Override | None = None
+    limits: Limit | None = None  # per caller: the router appends the caller to the key
+    max_request_bytes: int | None = None
+    prompt_logging: PromptLogging = PromptLogging.METADATA
+
+    @cached_property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def precedence(self) -> tuple[float, str, str]:
+        """Sorts policies as routers do: the older first, then by namespace and name."""
+        return self.created, self.namespace, self.name
+
+    def references(self) -> Iterator[TierRef]:
+        """Every tier that the policy may send to, with its limits; a tier may come more than once."""
+        for route in self.routes:
+            yield from route.tiers
+        if self.baseline is not None:
+            yield self.baseline
+        if self.override is not None:
+            yield self.override.tier
