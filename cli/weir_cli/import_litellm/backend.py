@@ -15,7 +15,7 @@ from weir_cli.import_litellm.endpoints import Endpoint, Unsupported, endpoint, s
 from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Findings, Given, mapping, number, slug, text
 from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
 from weir_cli.import_litellm.traits import Defaults
-from weir_operator.schemas.modeltier import DEFAULT_BASE_URL, Backend
+from weir_operator.schemas.modeltier import DEFAULT_BASE_URL, BackendSpec
 from weir_router.contract import Dialect
 
 DEFAULT_REGION = "us-east-1"  # where an endpoint has one in its name and the config says nothing
@@ -130,7 +130,7 @@ def _assemble(group: str, model: str, target: Endpoint, base_url: str, given: Gi
 def _valid(made: Deployment, given: Given) -> bool:
     """The schema has the last word: what it refuses must not take the good ones down with it."""
     try:
-        Backend.model_validate(made.backend)
+        BackendSpec.model_validate(made.backend)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         path = ".".join(str(step) for step in first["loc"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from weir_operator.schemas.common import From, Namespaces, RateLimits
-from weir_operator.schemas.routingpolicy import CallerRule, NamedList
+from weir_operator.schemas.routingpolicy import CallerRuleSpec, NamedList
 from weir_router import contract
 
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -28,7 +28,7 @@ def resolve(namespaces: Namespaces, own: str, known: Mapping[str, Mapping[str, s
 
 
 def caller_rules(
-    rules: Iterable[CallerRule], own: str, known: Mapping[str, Mapping[str, str]] | None
+    rules: Iterable[CallerRuleSpec], own: str, known: Mapping[str, Mapping[str, str]] | None
 ) -> tuple[contract.CallerRule, ...]:
     """The rules with their namespaces resolved."""
     return tuple(

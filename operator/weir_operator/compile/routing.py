@@ -77,7 +77,7 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surro
         baseline=baseline,
         min_confidence=float(spec.classifier.min_confidence),
         failover=_failover(spec.failover),
-        queue=_queue(spec.queue or unstated(schema.Queue)),
+        queue=_queue(spec.queue or unstated(schema.QueueSpec)),
         override=override,
         limits=limit(f"policy/{manifest.key}", limits),
         max_request_bytes=limits.request_bytes if limits else None,
@@ -85,7 +85,7 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surro
     )
 
 
-def _failover(stated: schema.Failover) -> contract.Failover:
+def _failover(stated: schema.FailoverSpec) -> contract.Failover:
     budget = stated.retry_budget
     return contract.Failover(
         attempts=stated.attempts,
@@ -94,7 +94,7 @@ def _failover(stated: schema.Failover) -> contract.Failover:
     )
 
 
-def _queue(stated: schema.Queue) -> contract.Queue:
+def _queue(stated: schema.QueueSpec) -> contract.Queue:
     return contract.Queue(priority=stated.priority, wait=None if stated.wait is None else seconds(stated.wait))
 
 
@@ -144,19 +144,19 @@ def _routes(spec: schema.RoutingPolicySpec, references: _References) -> tuple[co
     return tuple(kept)
 
 
-def _route(stated: schema.Route, path: str, references: _References) -> contract.Route:
+def _route(stated: schema.RouteSpec, path: str, references: _References) -> contract.Route:
     tiers: list[contract.TierRef] = []
     for number, reference in enumerate(stated.tiers):
         seen = frozenset(it.tier for it in tiers)
         tier = references.resolve(reference, f"{path}.tiers[{number}]", seen=seen)
         if tier is not None:
             tiers.append(tier)
-    when = stated.when or unstated(schema.When)
+    when = stated.when or unstated(schema.WhenSpec)
     require = dict(when.require.labels) if when.require else {}
     return contract.Route(name=stated.name, tiers=tuple(tiers), when=_when(when, references), require=require)
 
 
-def _when(stated: schema.When, references: _References) -> contract.When:
+def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
     tokens = stated.prompt_tokens or unstated(schema.PromptTokens)
     known = references.around.observed.namespaces
     return contract.When(
@@ -187,9 +187,9 @@ def unreadable_policy(manifest: Manifest, observed: Observed) -> contract.Policy
     models = tuple(dict.fromkeys(it.name for it in _readable(schema.ModelName, manifest.spec, "models") if it))
     if not models:
         return None
-    rules = _readable(schema.CallerRule, manifest.spec, "callers")
+    rules = _readable(schema.CallerRuleSpec, manifest.spec, "callers")
     # Where a rule cannot be read its own namespace is claimed: that is what most rules mean.
-    readable = [rule or schema.CallerRule() for rule in rules] or [schema.CallerRule()]
+    readable = [rule or schema.CallerRuleSpec() for rule in rules] or [schema.CallerRuleSpec()]
     return contract.Policy(
         namespace=manifest.namespace,
         name=manifest.name,

@@ -16,7 +16,7 @@ from weir_operator.observe.observed import (
     ServiceData,
     SliceData,
 )
-from weir_operator.schemas.modeltier import DEFAULT_PATH, Backend, BackendReference
+from weir_operator.schemas.modeltier import DEFAULT_PATH, BackendReference, BackendSpec
 
 MAX_ENDPOINTS = 256
 """Of one backend: each has a breaker in every router. The first by address; more replicas than that want a gateway of
@@ -99,7 +99,7 @@ def listening(slices: tuple[SliceData, ...], port: str) -> tuple[str, ...]:
     return tuple(sorted(ready or ending))
 
 
-def base_url_of(stated: Backend, namespace: str) -> str | None:
+def base_url_of(stated: BackendSpec, namespace: str) -> str | None:
     """Where the Service of a backend is by its name; None: it refers to none."""
     reference = stated.backend_ref
     if reference is None:
@@ -107,7 +107,7 @@ def base_url_of(stated: Backend, namespace: str) -> str | None:
     return f"http://{reference.name}.{reference.namespace or namespace}.svc:{reference.port}{path_of(stated)}"
 
 
-def path_of(stated: Backend) -> str:
+def path_of(stated: BackendSpec) -> str:
     """Where the API begins."""
     reference = stated.backend_ref
     path = reference.path if reference is not None else None

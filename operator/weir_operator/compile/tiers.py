@@ -23,7 +23,7 @@ from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Observed, SecretKey
 from weir_operator.problems.finding import findings, removed
 from weir_operator.schemas import modeltier as schema
-from weir_operator.schemas.common import From, Objectives, RateLimits, seconds
+from weir_operator.schemas.common import From, ObjectivesSpec, RateLimits, seconds
 from weir_operator.schemas.rules import unstated
 from weir_router import contract
 from weir_router.contract import BackendState
@@ -49,7 +49,7 @@ class CompiledTier:
     tier: contract.Tier
     grants: tuple[Grant, ...]
     credentials: Mapping[str, str] = field(repr=False)  # hash -> value
-    references: Mapping[str, schema.Backend] = field(default_factory=dict)  # backends that are Services, by name
+    references: Mapping[str, schema.BackendSpec] = field(default_factory=dict)  # backends that are Services, by name
 
     def expanded(self, services: Services) -> contract.Tier:
         """The tier with a backend per endpoint."""
@@ -96,7 +96,7 @@ def compile_tier(
     manifest = report.manifest
     backends: list[contract.Backend] = []
     credentials: dict[str, str] = {}
-    references: dict[str, schema.Backend] = {}
+    references: dict[str, schema.BackendSpec] = {}
     for number, stated in enumerate(spec.backends):
         stated_url = stated.base_url or base_url_of(stated, manifest.namespace)
         known = catalogue.find(stated.provider, stated.model, stated_url)
@@ -124,7 +124,7 @@ def compile_tier(
 
 
 def _facts(
-    stated: schema.Backend,
+    stated: schema.BackendSpec,
     stated_url: str | None,
     namespace: str,
     observed: Observed,
@@ -144,7 +144,7 @@ def _facts(
         namespace=namespace,
         base_url=(stated_url or schema.DEFAULT_BASE_URL[stated.provider]).rstrip("/"),
         model=stated.model,
-        price=_price(stated.price or unstated(schema.Price), known),
+        price=_price(stated.price or unstated(schema.PriceSpec), known),
         reference=reference,
         secret=secret,
         value=value,
@@ -154,7 +154,7 @@ def _facts(
 
 
 def _backend(
-    stated: schema.Backend,
+    stated: schema.BackendSpec,
     spec: schema.ModelTierSpec,
     facts: BackendFacts,
     credential: str | None,
@@ -168,12 +168,16 @@ def _backend(
         model=stated.model,
         credential=credential,
         price=facts.price,
-        limits=_limits(stated.limits or unstated(schema.BackendLimits), known),
+        limits=_limits(stated.limits or unstated(schema.BackendLimitsSpec), known),
         capabilities=frozenset(stated.capabilities) if stated.capabilities is not None else capabilities,
-        objectives=_objectives(stated.objectives or unstated(Objectives), spec.objectives or unstated(Objectives)),
-        timeouts=_timeouts(stated.timeouts or unstated(schema.Timeouts), spec.timeouts or unstated(schema.Timeouts)),
+        objectives=_objectives(
+            stated.objectives or unstated(ObjectivesSpec), spec.objectives or unstated(ObjectivesSpec)
+        ),
+        timeouts=_timeouts(
+            stated.timeouts or unstated(schema.TimeoutsSpec), spec.timeouts or unstated(schema.TimeoutsSpec)
+        ),
         breaker=_breaker(spec.breaker or unstated(schema.Breaker)),
-        parameters=_parameters(stated.parameters or unstated(schema.Parameters), known),
+        parameters=_parameters(stated.parameters or unstated(schema.ParametersSpec), known),
         labels=dict(stated.labels or {}),
         state=BackendState.DISABLED if facts.service is not None and facts.service.idle else stated.state,
         weight=stated.weight or 1,
@@ -185,7 +189,7 @@ def _either(first: T | None, second: T | None) -> T | None:
     return second if first is None else first
 
 
-def _price(stated: schema.Price, known: Entry | None) -> contract.Price | None:
+def _price(stated: schema.PriceSpec, known: Entry | None) -> contract.Price | None:
     """Figure by figure; without both input and output there is no price."""
     ours = {name: None if text is None else float(text) for name, text in stated}
     theirs = msgspec.structs.asdict(known.price) if known else {}
@@ -203,7 +207,7 @@ def _price(stated: schema.Price, known: Entry | None) -> contract.Price | None:
     )
 
 
-def _limits(stated: schema.BackendLimits, known: Entry | None) -> contract.BackendLimits:
+def _limits(stated: schema.BackendLimitsSpec, known: Entry | None) -> contract.BackendLimits:
     theirs = known.limits if known else contract.BackendLimits()
     return contract.BackendLimits(
         context_tokens=_either(stated.context_tokens, theirs.context_tokens),
@@ -213,14 +217,14 @@ def _limits(stated: schema.BackendLimits, known: Entry | None) -> contract.Backe
     )
 
 
-def _objectives(own: Objectives, tier: Objectives) -> contract.Objectives:
+def _objectives(own: ObjectivesSpec, tier: ObjectivesSpec) -> contract.Objectives:
     speed = _either(own.tokens_per_second, tier.tokens_per_second)
     return contract.Objectives(
         ttft=_clock(own.ttft, tier.ttft), tokens_per_second=None if speed is None else float(speed)
     )
 
 
-def _timeouts(own: schema.Timeouts, tier: schema.Timeouts) -> contract.Timeouts:
+def _timeouts(own: schema.TimeoutsSpec, tier: schema.TimeoutsSpec) -> contract.Timeouts:
     return contract.Timeouts(
         connect=_clock(own.connect, tier.connect),
         ttft=_clock(own.ttft, tier.ttft),
@@ -247,7 +251,7 @@ def _clock(own: str | None, tier: str | None) -> float | None:
     return None if text is None else seconds(text)
 
 
-def _parameters(stated: schema.Parameters, known: Entry | None) -> contract.Parameters:
+def _parameters(stated: schema.ParametersSpec, known: Entry | None) -> contract.Parameters:
     theirs = known.parameters if known else contract.Parameters()
     return contract.Parameters(
         drop=theirs.drop if stated.drop is None else stated.drop,

@@ -1,23 +1,34 @@
-"""Who may see which part of the config. PURE; `weir_operator.distribute.server` hands out what this makes.
+"""The part of the config that each ServiceAccount may see. PURE; `weir_operator.distribute.server` hands it out.
 
-The gateway's own ServiceAccount gets the whole class. Any other gets what its namespace may use: the policies that name
-the namespace, the tiers behind them, and the secrets of that namespace only. What a namespace may not see leaves no
-trace: neither a name, nor the hash of a value, nor a count.
+The gateway's own ServiceAccount gets the whole class. Any other account gets the view of its namespace: the policies
+that name the namespace, the tiers behind them, and the secrets of that namespace. A view shows nothing of other
+namespaces: no name, no hash of a value, no count.
+
+A view is built field by field, so a field that is added to the contract is in no view until it is added here. Small
+values below (prices, limits, clocks) are shared as they are. `tests/unit/distribute/test_every_field.py` demands a
+decision for each field of both.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-
-import msgspec
 
 from weir_operator.kube.accounts import ServiceAccount
-from weir_router.contract import CallerKey, CallerRule, CompiledConfig, Policy, Route, Secrets, Tier, TierRef
+from weir_router.contract import (
+    Backend,
+    CallerKey,
+    CallerRule,
+    CompiledConfig,
+    Policy,
+    Route,
+    Secrets,
+    Tier,
+    When,
+)
 
 
 class Views:
-    """The views of one config. Sorted by namespace once, so that a view costs what it holds and not what all hold."""
+    """The views of one config, indexed by namespace once: a view costs as much as it holds, not as the config holds."""
 
     def __init__(self, config: CompiledConfig, secrets: Secrets, gateway: ServiceAccount) -> None:
         self._config = config
@@ -32,27 +43,32 @@ class Views:
             self._keys[key.namespace][hashed] = key
 
     def scope(self, account: ServiceAccount) -> str | None:
-        """What tells views apart: None for the whole class, otherwise a namespace."""
+        """The namespace whose view `account` gets; None: the whole class."""
         return None if account == self._gateway else account.namespace
 
     def of(self, account: ServiceAccount) -> tuple[CompiledConfig, Secrets]:
-        """What `account` may see."""
+        """The view of `account`."""
         namespace = self.scope(account)
         return (self._config, self._secrets) if namespace is None else self._of_namespace(namespace)
 
     def _of_namespace(self, namespace: str) -> tuple[CompiledConfig, Secrets]:
         whole = self._config
         positions = sorted({*self._policies.get(None, ()), *self._policies.get(namespace, ())})
-        policies = tuple(_narrowed(whole.policies[position], namespace) for position in positions)
-        used = sorted({ref.tier for policy in policies for ref in references(policy) if ref.tier in whole.tiers})
-        tiers = {key: _usable(whole.tiers[key], namespace) for key in used}
+        policies = tuple(_policy(whole.policies[position], namespace) for position in positions)
+        used = sorted({ref.tier for policy in policies for ref in policy.references() if ref.tier in whole.tiers})
+        tiers = {key: _tier(whole.tiers[key], namespace) for key in used}
         objects = (*(f"ModelTier/{key}" for key in tiers), *(f"RoutingPolicy/{it.key}" for it in policies))
-        config = msgspec.structs.replace(
-            whole,
+        config = CompiledConfig(
+            api_version=whole.api_version,
+            revision=whole.revision,
+            class_name=whole.class_name,
             tiers=tiers,
             policies=policies,
             generations={name: whole.generations[name] for name in objects if name in whole.generations},
             anonymous_namespace=namespace if whole.anonymous_namespace == namespace else None,
+            tokens=whole.tokens,
+            routers=whole.routers,
+            catalogue_date=whole.catalogue_date,
         )
         hashes = {it.credential for tier in tiers.values() for it in tier.backends if it.credential is not None}
         values = {it: self._secrets.credentials[it] for it in sorted(hashes) if it in self._secrets.credentials}
@@ -64,16 +80,45 @@ def _named(rules: tuple[CallerRule, ...]) -> set[str | None]:
     return {name for rule in rules for name in (rule.namespaces if rule.namespaces is not None else (None,))}
 
 
-def _narrowed(policy: Policy, namespace: str) -> Policy:
-    """`policy` as callers of `namespace` meet it; who else may call is nobody's business."""
-    # A route for other callers only goes: with its rules taken away it would be for everyone.
+def _policy(policy: Policy, namespace: str) -> Policy:
+    """The policy for callers of `namespace`, without the rules for other callers."""
+    # A route for other callers is left out: without its rules it would be for everyone.
     routes = tuple(_route(it, namespace) for it in policy.routes if _reachable(it, namespace))
-    return msgspec.structs.replace(policy, callers=_rules(policy.callers, namespace), routes=routes)
+    return Policy(
+        namespace=policy.namespace,
+        name=policy.name,
+        models=policy.models,
+        callers=_rules(policy.callers, namespace),
+        routes=routes,
+        not_ready=policy.not_ready,
+        created=policy.created,
+        mode=policy.mode,
+        baseline=policy.baseline,
+        min_confidence=policy.min_confidence,
+        failover=policy.failover,
+        queue=policy.queue,
+        override=policy.override,
+        limits=policy.limits,
+        max_request_bytes=policy.max_request_bytes,
+        prompt_logging=policy.prompt_logging,
+    )
 
 
 def _route(route: Route, namespace: str) -> Route:
-    when = msgspec.structs.replace(route.when, callers=_rules(route.when.callers, namespace))
-    return msgspec.structs.replace(route, when=when)
+    return Route(name=route.name, tiers=route.tiers, when=_when(route.when, namespace), require=route.require)
+
+
+def _when(when: When, namespace: str) -> When:
+    return When(
+        complexity=when.complexity,
+        min_prompt_tokens=when.min_prompt_tokens,
+        max_prompt_tokens=when.max_prompt_tokens,
+        capabilities=when.capabilities,
+        headers=when.headers,
+        callers=_rules(when.callers, namespace),
+        user_tiers=when.user_tiers,
+        features=when.features,
+    )
 
 
 def _reachable(route: Route, namespace: str) -> bool:
@@ -81,26 +126,47 @@ def _reachable(route: Route, namespace: str) -> bool:
 
 
 def _rules(rules: tuple[CallerRule, ...], namespace: str) -> tuple[CallerRule, ...]:
+    """The rules that match callers of `namespace`, as if they named no other namespace."""
     only = frozenset({namespace})
     return tuple(
-        rule if rule.namespaces is None else msgspec.structs.replace(rule, namespaces=only)
+        CallerRule(
+            namespaces=None if rule.namespaces is None else only,
+            service_accounts=rule.service_accounts,
+            api_keys=rule.api_keys,
+        )
         for rule in rules
         if rule.namespaces is None or namespace in rule.namespaces
     )
 
 
-def references(policy: Policy) -> Iterator[TierRef]:
-    """Every tier that `policy` may send to, with the limits that hold there."""
-    for route in policy.routes:
-        yield from route.tiers
-    if policy.baseline is not None:
-        yield policy.baseline
-    if policy.override is not None:
-        yield policy.override.tier
+def _tier(tier: Tier, namespace: str) -> Tier:
+    """The tier without backends that need another namespace's credential. A tier without any backend stays."""
+    own = tier.namespace == namespace
+    return Tier(
+        namespace=tier.namespace,
+        name=tier.name,
+        selection=tier.selection,
+        backends=tuple(_backend(it) for it in tier.backends if own or it.credential is None),
+    )
 
 
-def _usable(tier: Tier, namespace: str) -> Tier:
-    """`tier` without backends that need another namespace's credential; one without any backend is still there."""
-    if tier.namespace == namespace:
-        return tier
-    return msgspec.structs.replace(tier, backends=tuple(it for it in tier.backends if it.credential is None))
+def _backend(backend: Backend) -> Backend:
+    return Backend(
+        name=backend.name,
+        provider=backend.provider,
+        base_url=backend.base_url,
+        model=backend.model,
+        credential=backend.credential,
+        price=backend.price,
+        limits=backend.limits,
+        capabilities=backend.capabilities,
+        objectives=backend.objectives,
+        timeouts=backend.timeouts,
+        breaker=backend.breaker,
+        parameters=backend.parameters,
+        labels=backend.labels,
+        state=backend.state,
+        weight=backend.weight,
+        transport=backend.transport,
+        endpoint=backend.endpoint,
+    )

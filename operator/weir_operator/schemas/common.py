@@ -225,7 +225,7 @@ class RateLimits(Model):
     """Requests at the same time; more are answered 429 with Retry-After."""
 
 
-class Objectives(Model):
+class ObjectivesSpec(Model):
     """What is expected of a backend. One that misses it is ranked behind those that keep theirs."""
 
     ttft: Duration | None = None

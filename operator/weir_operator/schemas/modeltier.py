@@ -26,7 +26,7 @@ from weir_operator.schemas.common import (
     Money,
     Name,
     Namespaces,
-    Objectives,
+    ObjectivesSpec,
     ObjectName,
     Rate,
     RateLimits,
@@ -79,7 +79,7 @@ class SecretReference(Model):
     """Key within the Secret's data."""
 
 
-class Price(Model):
+class PriceSpec(Model):
     """US dollars per million tokens."""
 
     input: Money | None = None
@@ -92,7 +92,7 @@ class Price(Model):
     """Completion tokens, reasoning included."""
 
 
-class BackendLimits(Model):
+class BackendLimitsSpec(Model):
     """Sizes."""
 
     context_tokens: Tokens | None = None
@@ -114,7 +114,7 @@ class BackendLimits(Model):
     )
 
 
-class Timeouts(Model):
+class TimeoutsSpec(Model):
     """Clocks of one attempt. What is not set has the router's default."""
 
     connect: Duration | None = None
@@ -158,7 +158,7 @@ class Breaker(Model):
     )
 
 
-class Parameters(Model):
+class ParametersSpec(Model):
     """How requests are made to fit the model. What is set here replaces what the catalogue says of a known model."""
 
     drop: Annotated[tuple[Token, ...], Field(max_length=MAX_NAMES), SET] | None = None
@@ -219,7 +219,7 @@ class Credentials(Model):
     )
 
 
-class Backend(Model):
+class BackendSpec(Model):
     """One model at one place, with one credential."""
 
     name: Name
@@ -235,17 +235,17 @@ class Backend(Model):
     """A Service of this cluster, instead of `baseURL`."""
     credentials: Credentials | None = None
     """The key to use; none for a server that wants none."""
-    price: Price | None = None
+    price: PriceSpec | None = None
     """Default, figure by figure: the dated catalogue. Without a price a backend is usable, but last in cost order."""
-    limits: BackendLimits | None = None
+    limits: BackendLimitsSpec | None = None
     """Default, figure by figure: the catalogue."""
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=len(Capability)), SET] | None = None
     """What requests may ask of it. Default: the catalogue; a model unknown there is taken to offer everything."""
-    objectives: Objectives | None = None
+    objectives: ObjectivesSpec | None = None
     """Overrides the tier's, figure by figure."""
-    timeouts: Timeouts | None = None
+    timeouts: TimeoutsSpec | None = None
     """Overrides the tier's, clock by clock."""
-    parameters: Parameters | None = None
+    parameters: ParametersSpec | None = None
     """How request parameters are made to fit the model."""
     labels: Labels | None = None
     """What a route's `require` looks at, e.g. `region: eu-west-1`."""
@@ -278,14 +278,14 @@ class ModelTierSpec(Model):
     """Who may route here; default: policies of this namespace. An empty list grants nobody."""
     selection: Selection = Selection.CHEAPEST
     """How healthy backends that fit are ordered: `Cheapest` (equals share by latency), `LeastLatency`, `Weighted`."""
-    objectives: Objectives | None = None
+    objectives: ObjectivesSpec | None = None
     """What is expected of every backend of this tier."""
-    timeouts: Timeouts | None = None
+    timeouts: TimeoutsSpec | None = None
     """Clocks for every backend of this tier."""
     breaker: Breaker | None = None
     """When a backend of this tier is left alone. One that several tiers list alike has one breaker; where they say
     different things of it, the tier that comes first by namespace and name decides."""
-    backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=MAX_BACKENDS), MAP]
+    backends: Annotated[tuple[BackendSpec, ...], Field(min_length=1, max_length=MAX_BACKENDS), MAP]
     """The models; their order means nothing."""
 
     RULES: ClassVar = (

@@ -70,7 +70,7 @@ class ModelName(Model):
     """The name; any text that callers agree on, e.g. `auto` or the name of a real model."""
 
 
-class CallerRule(Model):
+class CallerRuleSpec(Model):
     """Which callers. Everything that is stated must hold."""
 
     namespaces: Namespaces = Namespaces()
@@ -106,7 +106,7 @@ class PromptTokens(Model):
     )
 
 
-class HeaderMatch(Model):
+class HeaderMatchSpec(Model):
     """A request header. With neither `exact` nor `prefix` it only has to be there."""
 
     name: HeaderName
@@ -132,7 +132,7 @@ class Requirement(Model):
     """Labels of the backend, all of them."""
 
 
-class When(Model):
+class WhenSpec(Model):
     """Conditions on a request, all of which must hold; and with `require` one on its candidates."""
 
     complexity: Annotated[tuple[Complexity, ...], Field(min_length=1, max_length=len(Complexity)), SET] | None = None
@@ -141,9 +141,9 @@ class When(Model):
     """Estimated size of the prompt."""
     capabilities: Annotated[tuple[Capability, ...], Field(min_length=1, max_length=len(Capability)), SET] | None = None
     """What the request needs, at least."""
-    headers: Annotated[tuple[HeaderMatch, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
+    headers: Annotated[tuple[HeaderMatchSpec, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
     """Request headers, all of them."""
-    callers: Annotated[tuple[CallerRule, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
+    callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
     """Callers, any of them."""
     user_tiers: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
     """The caller's user tier, any of them; it comes from an annotation of the key's Secret or the ServiceAccount."""
@@ -154,12 +154,12 @@ class When(Model):
     A route with it never gives way to a later one because its tiers are gone."""
 
 
-class Route(Model):
+class RouteSpec(Model):
     """Where requests of one sort go."""
 
     name: Name
     """Name of the route, unique in the policy; metrics and `x-weir-route` say it."""
-    when: When | None = None
+    when: WhenSpec | None = None
     """Which requests; default: all."""
     tiers: Annotated[tuple[TierReference, ...], Field(min_length=1, max_length=MAX_TIERS)]
     """Tiers, first choice first: this order is the escalation order."""
@@ -172,7 +172,7 @@ class Classifier(Model):
     """Below this probability the class is raised one step before routes are matched; `0` never raises."""
 
 
-class RetryBudget(Model):
+class RetryBudgetSpec(Model):
     """Tries beyond the first, over all requests together, that may multiply load: a second one at the same backend, or
     one at a backend that is not healthy. Going to a healthy one is always free. In each router by itself."""
 
@@ -184,7 +184,7 @@ class RetryBudget(Model):
     """Tries that can be saved up; default 20."""
 
 
-class Queue(Model):
+class QueueSpec(Model):
     """What happens to a request for which there is no room: the router serves as many as it may, or every backend that
     could serve it is at its `concurrency`."""
 
@@ -194,18 +194,18 @@ class Queue(Model):
     """How long it may wait before it is refused with a Retry-After; `0s`: not at all. Default `5s`."""
 
 
-class Failover(Model):
+class FailoverSpec(Model):
     """Bounds of one request's story."""
 
     attempts: Attempts = DEFAULT_ATTEMPTS
     """Tries, with the first."""
     deadline: Duration = DEFAULT_DEADLINE
     """Time to the first content over all tries; it does not bound the stream."""
-    retry_budget: RetryBudget | None = None
+    retry_budget: RetryBudgetSpec | None = None
     """A budget of this policy's own; default: the router's, shared by all policies that state none."""
 
 
-class Override(Model):
+class OverrideSpec(Model):
     """Break-glass: everything goes to one tier until a moment."""
 
     tier: TierReference
@@ -221,7 +221,7 @@ class CallerLimits(RateLimits):
     """Size of one request's body; a larger one is answered 413."""
 
 
-def _route_names_differ(routes: tuple[Route, ...]) -> bool:
+def _route_names_differ(routes: tuple[RouteSpec, ...]) -> bool:
     return len({route.name for route in routes}) == len(routes)
 
 
@@ -236,12 +236,12 @@ class RoutingPolicySpec(Model):
     """What savings are measured against, and what answers in `mode: Observe`."""
     models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=MAX_MODELS), MAP]
     """What callers ask for by name."""
-    callers: Annotated[tuple[CallerRule, ...], Field(min_length=1, max_length=MAX_RULES)] = (CallerRule(),)
+    callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] = (CallerRuleSpec(),)
     """Who may use this policy, any of them; default: this namespace. A namespace's own policy wins for its callers."""
     classifier: Classifier = Classifier()
     """How prompts are classified."""
     routes: Annotated[
-        tuple[Route, ...],
+        tuple[RouteSpec, ...],
         Field(min_length=1, max_length=MAX_ROUTES),
         Rule(
             "self.all(route, self.exists_one(other, other.name == route.name))",
@@ -250,11 +250,11 @@ class RoutingPolicySpec(Model):
         ),
     ]
     """In order; the first that matches decides."""
-    failover: Failover = Failover()
+    failover: FailoverSpec = FailoverSpec()
     """Bounds of one request's story."""
-    queue: Queue | None = None
+    queue: QueueSpec | None = None
     """How requests wait where there is no room for them."""
-    override: Override | None = None
+    override: OverrideSpec | None = None
     """Break-glass; normally absent."""
     limits: CallerLimits | None = None
     """For each caller by itself. Limits of grants hold as well."""

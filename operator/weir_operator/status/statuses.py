@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir_operator.compile import Compiled, ours
-from weir_operator.distribute.views import references
 from weir_operator.kube.objects import JSON
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
@@ -215,7 +214,7 @@ def _users(config: CompiledConfig) -> dict[str, frozenset[str] | None]:
     found: dict[str, frozenset[str] | None] = {}
     for policy in config.policies:
         names = _named(policy)
-        for tier in {ref.tier for ref in references(policy)}:
+        for tier in {ref.tier for ref in policy.references()}:
             others = found.get(tier, frozenset())
             found[tier] = None if names is None or others is None else names | others
     return found
