@@ -19,9 +19,9 @@ from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLI
 from weir_router import errors
 from weir_router.admit import limits, queue, retry_budget
 from weir_router.call import clocks
-from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
 from weir_router.call.transport import http1, pool
 from weir_router.decide import rank
+from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
 from weir_router.estimate import features, tokens, weights
 from weir_router.health import breaker, guard, latency, objectives, refusals, settings, window
 from weir_router.record import metrics

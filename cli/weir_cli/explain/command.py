@@ -20,18 +20,18 @@ from weir_cli.explain.cluster import Asked, of_policy
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.shared.workspace import counted, open_workspace
 from weir_operator.compile.catalogue import Catalogue
-from weir_router.call.ask import Ask
 from weir_router.call.failover import cannot_serve
-from weir_router.call.providers.translate import untranslatable
 from weir_router.clock import SystemClock
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
 from weir_router.decide.choose import Choice, RouteRequest, choose
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.dialects import registry
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.translate import untranslatable
 from weir_router.errors import BadRequest
 from weir_router.estimate.complexity import applied, classify
 from weir_router.health.board import Board
 from weir_router.identify.caller import Caller
-from weir_router.serve import dialects
 
 
 def explain(
@@ -140,7 +140,7 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
             {"model": model, "max_tokens": 1024, "messages": [{"role": "user", "content": prompt}]}
         )
     try:
-        return dialects.read(dialect, body, {})
+        return registry.read(dialect, body, {})
     except BadRequest as error:
         raise fail(error.message, Exit.PROBLEMS) from error
 

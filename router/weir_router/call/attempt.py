@@ -14,16 +14,16 @@ from typing import Any, Protocol
 import msgspec
 
 from weir_router.admit.limits import Permit
-from weir_router.call.ask import Ask
 from weir_router.call.clocks import Clocks, Timers, Watchdog
-from weir_router.call.providers import provider_for
-from weir_router.call.providers.base import Event, Signal
-from weir_router.call.providers.relay import Relay
-from weir_router.call.providers.sse import Splitter, decode, is_done, loads
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.clock import Clock
 from weir_router.contract import Backend
 from weir_router.decide.choose import Candidate
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Event, Signal
+from weir_router.dialects.registry import provider_for
+from weir_router.dialects.wire.relay import Relay
+from weir_router.dialects.wire.sse import Splitter, decode, is_done, loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
 from weir_router.record.events import Usage

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from weir_router.admit.limits import Limiter, Permit
 from weir_router.admit.queue import WAIT, Queue
 from weir_router.admit.retry_budget import RetryBudgets
-from weir_router.call.ask import Ask
 from weir_router.call.attempt import Attempt
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks, Timers
 from weir_router.call.transport import Transport
@@ -25,6 +24,7 @@ from weir_router.clock import Clock
 from weir_router.contract import Backend, Policy, Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.decide.choose import Candidate, Choice
+from weir_router.dialects.ask import Ask
 from weir_router.errors import (
     AttemptFailed,
     AttemptRecord,

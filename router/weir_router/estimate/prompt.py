@@ -1,4 +1,4 @@
-"""A request as the classifier sees it, whatever its dialect. Made by `serve.dialects`, read by `estimate`."""
+"""A request as the classifier sees it, whatever its dialect. Made by `dialects`, read by `estimate`."""
 
 from __future__ import annotations
 

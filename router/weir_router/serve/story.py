@@ -17,17 +17,18 @@ from weir_router.admit.limits import Limiter
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import WAIT, Room
 from weir_router.admit.retry_budget import RetryBudgets
-from weir_router.call.ask import Ask
 from weir_router.call.attempt import Attempt
 from weir_router.call.clocks import Timers
 from weir_router.call.failover import Journey, Tools, cannot_serve
-from weir_router.call.providers.translate import untranslatable
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CallerKind, CompiledConfig, Dialect, Limit, Policy, PromptLogging, Secrets, Tier
 from weir_router.decide.choose import Choice, RouteRequest, choose
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.dialects import registry
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.translate import untranslatable
 from weir_router.errors import (
     AttemptFailed,
     InternalError,
@@ -46,7 +47,7 @@ from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
-from weir_router.serve import bodies, dialects, errors, models
+from weir_router.serve import bodies, errors, models
 from weir_router.serve.answers import (
     REQUEST_ID,
     STREAM_LINES,
@@ -160,7 +161,7 @@ class Gateway:
         body = visit.request.body
         if body is None or "content-encoding" in headers:
             body = await self._body(visit)
-        ask = dialects.read(visit.dialect, body, headers)
+        ask = registry.read(visit.dialect, body, headers)
         policy = self._policy(caller, ask, len(body), record)
         permit = self.limiter.take(_caller_limits(policy, caller))
         try:

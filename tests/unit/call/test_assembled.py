@@ -15,9 +15,9 @@ from weir_router.call.attempt import Attempt
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Dialect, Tier
 from weir_router.decide.choose import Candidate
+from weir_router.dialects import registry
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board
-from weir_router.serve import dialects
 
 from .conftest import ScriptedTransport, stream
 
@@ -30,7 +30,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 7}
 
 def asked(dialect):
     body = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
-    return dialects.read(dialect, msgspec.json.encode(body), {})
+    return registry.read(dialect, msgspec.json.encode(body), {})
 
 
 def outcome(dialect, provider, parts):

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from weir_router.call.ask import Ask
 from weir_router.contract import Capability, Dialect
+from weir_router.dialects.anthropic import request as anthropic
+from weir_router.dialects.ask import Ask
 from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Turn
-from weir_router.serve.dialects import anthropic
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
 

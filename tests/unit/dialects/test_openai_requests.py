@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.call.ask import Ask
 from weir_router.contract import Capability, Dialect
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.openai_chat import request as openai
+from weir_router.dialects.registry import read
 from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Turn
-from weir_router.serve.dialects import openai, read
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

@@ -10,10 +10,12 @@ import pytest
 from weir_cli.sim import anthropic_wire, openai_wire
 from weir_cli.sim.answer import compose
 from weir_cli.sim.models import SimModel
-from weir_router.call.providers import anthropic, openai, sse
-from weir_router.call.providers.base import Signal
 from weir_router.contract import Backend, Dialect
-from weir_router.serve.dialects import read
+from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.base import Signal
+from weir_router.dialects.openai_chat import upstream as openai
+from weir_router.dialects.registry import read
+from weir_router.dialects.wire import sse
 
 MODEL = {"name": "m", "cached_tokens": 2, "cache_write_tokens": 1, "extra": {"x_new": {"a": [1]}}}
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.call.providers import anthropic, openai
+from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.openai_chat import upstream as openai
 from weir_router.errors import AttemptFailed, FailureKind
 
 K = FailureKind

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers import anthropic, openai
-from weir_router.call.providers.base import Outgoing
-from weir_router.call.providers.fit import fit
 from weir_router.contract import Backend, BackendLimits, Dialect, Parameters
+from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Outgoing
+from weir_router.dialects.openai_chat import upstream as openai
+from weir_router.dialects.registry import read
+from weir_router.dialects.wire.fit import fit
 from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Prompt, Turn
-from weir_router.serve.dialects import read
 
 HELLO = b'[ {"role":"user", "content":"Hi \\u00e9"} ]'
 

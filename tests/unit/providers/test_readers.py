@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.call.providers import anthropic, openai, provider_for
-from weir_router.call.providers.base import Signal
 from weir_router.contract import Dialect
+from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.base import Signal
+from weir_router.dialects.openai_chat import upstream as openai
+from weir_router.dialects.registry import provider_for
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
 

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers import anthropic, openai, sse
-from weir_router.call.providers.base import Signal
-from weir_router.call.providers.relay import encode
 from weir_router.contract import Backend, Dialect
+from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Signal
+from weir_router.dialects.openai_chat import upstream as openai
+from weir_router.dialects.registry import read
+from weir_router.dialects.wire import sse
+from weir_router.dialects.wire.relay import encode
 from weir_router.errors import AttemptFailed, FailureKind
-from weir_router.serve.dialects import read
 
 BACKEND = Backend(name="b", provider=Dialect.OPENAI, base_url="http://127.0.0.1/v1", model="m")
 

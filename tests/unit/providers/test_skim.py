@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.call.providers import anthropic, openai, sse
-from weir_router.call.providers.assemble_anthropic import AnthropicAssembler
-from weir_router.call.providers.assemble_openai import OpenAIAssembler
-from weir_router.call.providers.base import Signal
-from weir_router.call.providers.frame import Frame
-from weir_router.call.providers.relay import Assembled, Relay, UsageHidingRelay
+from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.anthropic.assemble import AnthropicAssembler
+from weir_router.dialects.anthropic.request import read as parse_anthropic
+from weir_router.dialects.base import Signal
+from weir_router.dialects.openai_chat import upstream as openai
+from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
+from weir_router.dialects.openai_chat.request import read as parse
+from weir_router.dialects.wire import sse
+from weir_router.dialects.wire.frame import Frame
+from weir_router.dialects.wire.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
 from weir_router.record.events import Usage
-from weir_router.serve.dialects.anthropic import read as parse_anthropic
-from weir_router.serve.dialects.openai import read as parse
 
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
 FINISH = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}

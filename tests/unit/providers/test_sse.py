@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.call.providers import sse
-from weir_router.call.providers.base import Event
+from weir_router.dialects.base import Event
+from weir_router.dialects.wire import sse
 from weir_router.errors import AttemptFailed, FailureKind
 
 

@@ -14,10 +14,10 @@ import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming as AnthropicRequest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as OpenAIRequest
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers import translate
-from weir_router.call.providers.base import Event, Signal
 from weir_router.contract import Dialect
+from weir_router.dialects import translate
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Event, Signal
 from weir_router.estimate.prompt import Prompt
 
 AskMaker = Callable[..., Ask]

@@ -7,9 +7,9 @@ import pytest
 from anthropic.types import Message
 from openai.types.chat import ChatCompletion
 
-from weir_router.call.providers import translate
-from weir_router.call.providers.base import Event, Signal
 from weir_router.contract import Dialect
+from weir_router.dialects import translate
+from weir_router.dialects.base import Event, Signal
 from weir_router.errors import AttemptFailed, FailureKind
 
 CREATED = 1_700_000_000

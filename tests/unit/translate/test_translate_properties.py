@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers import translate
-from weir_router.call.providers.base import Event, Signal
 from weir_router.contract import Dialect
+from weir_router.dialects import translate
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Event, Signal
 from weir_router.errors import AttemptFailed, BadRequest, FailureKind
 from weir_router.estimate.prompt import Prompt
 

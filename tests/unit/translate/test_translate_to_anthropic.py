@@ -6,11 +6,11 @@ import base64
 
 import pytest
 
-from weir_router.call.providers import translate
-from weir_router.call.providers.fit import MIN_THINKING_BUDGET
-from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
-from weir_router.call.providers.translate.to_anthropic import JSON_INSTRUCTION
 from weir_router.contract import Dialect
+from weir_router.dialects import translate
+from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
+from weir_router.dialects.translate.to_anthropic import JSON_INSTRUCTION
+from weir_router.dialects.wire.fit import MIN_THINKING_BUDGET
 from weir_router.errors import BadRequest
 
 WEATHER = {"name": "weather", "description": "Tells it", "parameters": {"type": "object", "properties": {"at": {}}}}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from weir_router.call.providers import translate
 from weir_router.contract import Dialect
+from weir_router.dialects import translate
 from weir_router.errors import BadRequest
 
 WEATHER = {"name": "weather", "description": "Tells it", "input_schema": {"type": "object", "properties": {"at": {}}}}

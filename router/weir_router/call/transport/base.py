@@ -32,16 +32,6 @@ OWN_HEADERS = {"user-agent": f"weir/{__version__}", "accept": "*/*", "accept-enc
 """Sent with every request, unless the request says otherwise."""
 
 
-class Kept(dict[str, str]):
-    """Headers that many requests have; nobody changes them. What they are as `lines` is made once."""
-
-    __slots__ = ("lines",)
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        super().__init__(headers)
-        self.lines: bytes | None = None  # as a transport sends them
-
-
 Receive = Callable[[bytes], bool]
 """Takes a part of a body as it came, empty at the end; says whether it wants more."""
 

@@ -24,11 +24,12 @@ from aiohappyeyeballs import start_connection
 from yarl import URL
 
 from weir_router import header
-from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Kept, Response, failed, unsendable
+from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import ENCODINGS, Inflated
 from weir_router.call.transport.names import Names
 from weir_router.clock import LATE
+from weir_router.dialects.wire.headers import Kept
 from weir_router.errors import AttemptFailed, FailureKind
 
 HAPPY_EYEBALLS = 0.25

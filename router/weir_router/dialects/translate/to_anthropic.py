@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from weir_router.call.providers.fit import MIN_THINKING_BUDGET
-from weir_router.call.providers.translate.fields import Checked, refusal
-from weir_router.call.providers.translate.schemas import closed
-from weir_router.call.providers.translate.tables import (
+from weir_router.dialects.translate.fields import Checked, refusal
+from weir_router.dialects.translate.schemas import closed
+from weir_router.dialects.translate.tables import (
     DEFAULT_MAX_TOKENS,
     EFFORT_BUDGETS,
     TIER_TO_ANTHROPIC,
 )
-from weir_router.call.providers.translate.turns import conversation
+from weir_router.dialects.translate.turns import conversation
+from weir_router.dialects.wire.fit import MIN_THINKING_BUDGET
 from weir_router.errors import BadRequest
 
 JSON_INSTRUCTION = "Answer with one valid JSON object and nothing else: no prose and no code fence around it."

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers.frame import Frame
 from weir_router.contract import Backend
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.wire.frame import Frame
 from weir_router.errors import AttemptFailed
 from weir_router.record.events import Usage
 

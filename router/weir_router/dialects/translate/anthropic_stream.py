@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.providers.base import Event, Signal
-from weir_router.call.providers.failures import malformed
-from weir_router.call.providers.frame import Frame
-from weir_router.call.providers.relay import encode
-from weir_router.call.providers.translate.answers import (
+from weir_router.dialects.base import Event, Signal
+from weir_router.dialects.translate.answers import (
     NO_ID_ANTHROPIC,
     call_id,
     reasoning_of,
     text_of,
 )
-from weir_router.call.providers.translate.fields import as_dict, as_list, as_text
-from weir_router.call.providers.translate.tables import USED_TIER_TO_ANTHROPIC, stop_to_anthropic, usage_to_anthropic
+from weir_router.dialects.translate.fields import as_dict, as_list, as_text
+from weir_router.dialects.translate.tables import USED_TIER_TO_ANTHROPIC, stop_to_anthropic, usage_to_anthropic
+from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.frame import Frame
+from weir_router.dialects.wire.relay import encode
 
 
 class _Call:

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any
 
-from weir_router.call.providers.translate.fields import Checked, refusal
+from weir_router.dialects.translate.fields import Checked, refusal
 from weir_router.errors import BadRequest
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.providers.relay import encode
-from weir_router.call.providers.translate.fields import Checked, refusal
-from weir_router.call.providers.translate.media import document_parts, image_part, text_part
-from weir_router.call.providers.translate.schemas import is_strict
-from weir_router.call.providers.translate.tables import TIER_TO_OPENAI, WIDELY_KNOWN_EFFORTS, effort_of
+from weir_router.dialects.translate.fields import Checked, refusal
+from weir_router.dialects.translate.media import document_parts, image_part, text_part
+from weir_router.dialects.translate.schemas import is_strict
+from weir_router.dialects.translate.tables import TIER_TO_OPENAI, WIDELY_KNOWN_EFFORTS, effort_of
+from weir_router.dialects.wire.relay import encode
 from weir_router.errors import BadRequest
 
 MAX_STOPS = 4

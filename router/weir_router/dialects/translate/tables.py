@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.providers.translate.fields import as_count, as_dict
+from weir_router.dialects.translate.fields import as_count, as_dict
 
 DEFAULT_MAX_TOKENS = 8192
 """Anthropic requires `max_tokens`, OpenAI does not. 8192 is the smallest output limit among Claude models from 3.5

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from weir_router.call.providers.base import Event, Signal
-from weir_router.call.providers.failures import malformed
-from weir_router.call.providers.frame import Frame
+from weir_router.dialects.base import Event, Signal
+from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.frame import Frame
 
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'

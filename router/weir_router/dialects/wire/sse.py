@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from weir_router.call.providers.base import Event
+from weir_router.dialects.base import Event
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024

@@ -6,7 +6,7 @@ DeepSeek, Mistral, xAI, Gemini's compatible endpoint, vLLM, SGLang, TGI, llama.c
 
 from __future__ import annotations
 
-from weir_router.call.providers.failures import Rule, Table, phrases
+from weir_router.dialects.wire.failures import Rule, Table, phrases
 from weir_router.errors import FailureKind
 
 CONTEXT_LENGTH = phrases(

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from weir_router.call.providers.translate.fields import Checked, refusal
-from weir_router.call.providers.translate.media import document_block, image_block, text_part
+from weir_router.dialects.translate.fields import Checked, refusal
+from weir_router.dialects.translate.media import document_block, image_block, text_part
 from weir_router.errors import BadRequest
 
 _ID = re.compile(r"[^a-zA-Z0-9_-]")

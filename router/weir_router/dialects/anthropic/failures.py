@@ -5,7 +5,7 @@ Anthropic's `type` names the status, so most of the table is about 400s that are
 
 from __future__ import annotations
 
-from weir_router.call.providers.failures import Rule, Table, phrases
+from weir_router.dialects.wire.failures import Rule, Table, phrases
 from weir_router.errors import FailureKind
 
 TABLE = Table(

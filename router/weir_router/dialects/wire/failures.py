@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from weir_router.call.providers import retry_after, sse
+from weir_router.dialects.wire import retry_after, sse
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_MESSAGE = 2_000

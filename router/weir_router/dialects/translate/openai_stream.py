@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.providers.base import Event, Signal
-from weir_router.call.providers.failures import malformed
-from weir_router.call.providers.frame import Frame
-from weir_router.call.providers.relay import encode
-from weir_router.call.providers.translate.answers import NO_ID_OPENAI, call_id, refusal_of
-from weir_router.call.providers.translate.fields import as_dict, as_text
-from weir_router.call.providers.translate.tables import STOP_TO_OPENAI, USED_TIER_TO_OPENAI, usage_to_openai
+from weir_router.dialects.base import Event, Signal
+from weir_router.dialects.translate.answers import NO_ID_OPENAI, call_id, refusal_of
+from weir_router.dialects.translate.fields import as_dict, as_text
+from weir_router.dialects.translate.tables import STOP_TO_OPENAI, USED_TIER_TO_OPENAI, usage_to_openai
+from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.frame import Frame
+from weir_router.dialects.wire.relay import encode
 
 
 class _Call:

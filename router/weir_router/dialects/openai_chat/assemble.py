@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.providers.relay import LoneText
+from weir_router.dialects.wire.relay import LoneText
 
 _REPLACED = frozenset({"role", "type", "id", "format", "index", "status", "mime_type", "severity"})
 """Texts inside a choice that name something; providers repeat them, so they are never joined."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.providers import sse
-from weir_router.call.providers.relay import LoneText
+from weir_router.dialects.wire import sse
+from weir_router.dialects.wire.relay import LoneText
 
 _NOT_IN_ANSWERS = frozenset({"type", "delta", "usage"})
 

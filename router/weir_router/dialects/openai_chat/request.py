@@ -1,14 +1,14 @@
-"""OpenAI chat completions: body and headers to `Ask`. Called by `serve.dialects`; changes nothing, sends nothing."""
+"""OpenAI chat completions: body and headers to `Ask`. Called by `serve`; changes nothing, sends nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.ask import Ask
 from weir_router.contract import Dialect
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.wire import body as read_body
+from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 from weir_router.estimate.prompt import Turn
-from weir_router.serve.dialects import body as read_body
-from weir_router.serve.dialects.tally import Tally, extra_chars, text_of
 
 PASSED_HEADERS = ("openai-organization", "openai-project", "openai-beta", "x-request-id", "x-client-request-id")
 """Same-dialect extras that change or trace the answer. Never credentials; never an idempotency key, which our own

@@ -1,4 +1,4 @@
-"""What a caller asks for, read once from its body; made by `serve.dialects`, carried through `call`."""
+"""What a caller asks for, read once from its body; made by a format's `request`, carried through `call`."""
 
 from __future__ import annotations
 

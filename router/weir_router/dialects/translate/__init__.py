@@ -1,7 +1,7 @@
 """Translation between the two dialects: OpenAI chat completions and Anthropic messages.
 
-`call.providers.{openai,anthropic}` call these when a caller's dialect and a backend's differ, and whoever calls
-`choose` asks `untranslatable` before. Pure: dicts in, dicts or bytes out. No I/O, no clock, no ids of its own making
+Each format's `upstream` calls these when a caller's dialect and a backend's differ, and `serve` asks
+`untranslatable` before it chooses. Pure: dicts in, dicts or bytes out. No I/O, no clock, no ids of its own making
 where the other dialect gave one. What is kept, dropped and refused stands field by field in `docs/translation.md`.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers.base import Renderer
-from weir_router.call.providers.failures import malformed
-from weir_router.call.providers.translate import answers, anthropic_stream, openai_stream, to_anthropic, to_openai
-from weir_router.call.providers.translate.fields import Checked
-from weir_router.call.providers.translate.tables import DEFAULT_MAX_TOKENS
 from weir_router.contract import Dialect
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Renderer
+from weir_router.dialects.translate import answers, anthropic_stream, openai_stream, to_anthropic, to_openai
+from weir_router.dialects.translate.fields import Checked
+from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS
+from weir_router.dialects.wire.failures import malformed
 from weir_router.errors import BadRequest
 
 __all__ = ["DEFAULT_MAX_TOKENS", "request", "response", "stream", "untranslatable"]

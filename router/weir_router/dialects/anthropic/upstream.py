@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers import failures, skim, translate
-from weir_router.call.providers.assemble_anthropic import AnthropicAssembler
-from weir_router.call.providers.base import Outgoing, Reader, Renderer, Signal, Whole
-from weir_router.call.providers.errors_anthropic import TABLE
-from weir_router.call.providers.fit import fit
-from weir_router.call.providers.outgoing import HEADERS_KEPT, body_of, count
-from weir_router.call.providers.relay import Assembled, Relay, encode
-from weir_router.call.providers.sse import skimmed
-from weir_router.call.transport.base import Kept
 from weir_router.contract import Backend, Dialect
+from weir_router.dialects import translate
+from weir_router.dialects.anthropic.assemble import AnthropicAssembler
+from weir_router.dialects.anthropic.failures import TABLE
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Outgoing, Reader, Renderer, Signal, Whole
+from weir_router.dialects.wire import failures, skim
+from weir_router.dialects.wire.fit import fit
+from weir_router.dialects.wire.headers import Kept
+from weir_router.dialects.wire.outgoing import HEADERS_KEPT, body_of, count
+from weir_router.dialects.wire.relay import Assembled, Relay, encode
+from weir_router.dialects.wire.sse import skimmed
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import msgspec
 
-from weir_router.call.ask import Ask
-from weir_router.call.providers.failures import malformed
-from weir_router.call.providers.relay import encode
-from weir_router.call.providers.translate.fields import as_dict, as_list, as_text
-from weir_router.call.providers.translate.tables import (
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.translate.fields import as_dict, as_list, as_text
+from weir_router.dialects.translate.tables import (
     STOP_TO_OPENAI,
     USED_TIER_TO_ANTHROPIC,
     USED_TIER_TO_OPENAI,
@@ -21,7 +19,9 @@ from weir_router.call.providers.translate.tables import (
     usage_to_anthropic,
     usage_to_openai,
 )
-from weir_router.call.providers.translate.turns import tool_id
+from weir_router.dialects.translate.turns import tool_id
+from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.relay import encode
 
 NO_ID_OPENAI = "chatcmpl-unknown"
 """The id of an answer whose upstream gave none: the SDKs require one."""

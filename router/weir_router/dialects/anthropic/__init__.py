@@ -1,0 +1,1 @@
+"""Anthropic messages: all that is known of this wire format."""

@@ -1,0 +1,1 @@
+"""OpenAI chat completions: all that is known of this wire format."""
