@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from weir_cli.operator import command as operator_command
+from weir_operator.compile import room
 from weir_operator.distribute import offers, reviews, server
 from weir_operator.kube import token_reviews
-from weir_operator.publish import publication
 from weir_operator.run import reconciler, replica
 from weir_operator.status import reporter
 from weir_router.config import longpoll
@@ -31,7 +31,7 @@ def ms(seconds: float) -> str:
 
 KNOBS = {
     "`CALM_SECONDS`, `CALM_MOST` (`reconciler.py`)": f"{ms(reconciler.CALM_SECONDS)}, {ms(reconciler.CALM_MOST)}",
-    "`SHARDS` (`publication.py`)": f"{publication.SHARDS}",
+    "`SHARDS` (`room.py`)": f"{room.SHARDS}",
     "`EARLIER` (`offers.py`)": f"{offers.EARLIER}",
     "`COUNT_SECONDS` (`replica.py`)": f"{replica.COUNT_SECONDS:g} s",
     "`SWITCH_SECONDS` (`operator/command.py`)": ms(operator_command.SWITCH_SECONDS),

@@ -22,7 +22,9 @@ from weir_operator.schemas.common import Kind
 HIDDEN = "(hidden)"
 """Model of the one backend that stands for those of a tier that we may not read."""
 
-_SECRET_REASONS = frozenset({"SecretNotFound", "SecretNotLabelled", "SecretKeyNotFound", "SecretValueUnusable"})
+_SECRET_REASONS = frozenset(
+    {"SecretNotFound", "SecretNotLabelled", "SecretKeyNotFound", "SecretValueTooLarge", "SecretValueUnusable"}
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,11 @@ clock, no environment. The order:
 1. each ModelTier of our class by itself: a backend that cannot be used removes itself;
 2. each RoutingPolicy against those tiers: an invalid reference removes itself, a route without tiers removes itself,
    and a policy without routes stays, not ready, so that its callers never fall through to another namespace's policy;
-3. policies against each other.
+3. policies against each other;
+4. callers' keys.
+
+What has no room is left out, see `compile.room`: a tier is then as good as none, and a policy refuses its
+callers, as far as there is room for that.
 
 An object that cannot be read, or that a bug of ours trips over, is one problem; the others go on.
 """
@@ -14,7 +18,7 @@ An object that cannot be read, or that a bug of ours trips over, is one problem;
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +27,15 @@ from weir_operator.compile.keys import caller_keys
 from weir_operator.compile.memory import Memory, Result, Tiers
 from weir_operator.compile.overlap import Conflict, conflicts, precedence
 from weir_operator.compile.report import Report
-from weir_operator.compile.routing import Surroundings, compile_policy, unreadable_policy
+from weir_operator.compile.room import CLAIMS, CREDENTIALS, MAX_POLICY, MAX_TIER, POLICIES, TIERS, Part, left_out, size
+from weir_operator.compile.routing import (
+    INVALID,
+    CompiledPolicy,
+    Surroundings,
+    claim,
+    compile_policy,
+    unreadable_policy,
+)
 from weir_operator.compile.services import Lookup, Services
 from weir_operator.compile.tiers import CompiledTier, compile_tier
 from weir_operator.kube.objects import ObjectName
@@ -31,11 +43,18 @@ from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS
-from weir_router.contract import CompiledConfig, Policy, Secrets, TokenTrust
+from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, TokenTrust
 
 __all__ = ["Compiled", "Memory", "compile_config", "ours"]
 
 T = TypeVar("T")
+
+TOO_LARGE = "it is larger than a policy may be"
+NO_ROOM = "there is no room for it"
+"""What callers of such a policy hear; its owner hears more."""
+
+CREDENTIAL_NAME = 150
+"""Bytes of a credential's name in the Secret of all of them, where names count twice."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ def compile_config(
     memory.begin(observed, catalogue)
     services = Services.of(observed)
     tiers: dict[str, CompiledTier] = {}
-    policies: dict[ObjectName, Policy] = {}
+    policies: dict[ObjectName, CompiledPolicy] = {}
     problems: list[Problem] = []
     for manifest in ours(observed.tiers, observed.class_name):
         build = functools.partial(_tier, manifest, memory, observed, catalogue)
@@ -73,6 +92,8 @@ def compile_config(
         problems += found
         if tier is not None:
             tiers[tier.key] = tier
+    expanded = {key: tiers[key].expanded(services) for key in sorted(tiers)}
+    problems += _crowded_tiers(observed, tiers, expanded)
     for manifest in ours(observed.policies, observed.class_name):
         work = functools.partial(_policy, manifest, memory, observed, now)
         policy, found = memory.recall(manifest, tiers, services.facts, work)
@@ -80,15 +101,17 @@ def compile_config(
         if policy is not None:
             policies[manifest.key] = policy
     manifests = {it.key: it for it in observed.policies}
-    problems += [_conflict(it, manifests, local=observed.local) for it in conflicts(policies.values())]
+    problems += _crowded_policies(manifests, policies)
+    routed = {key: it.policy for key, it in policies.items()}
+    problems += [_conflict(it, manifests, local=observed.local) for it in conflicts(routed.values())]
     keys, found = caller_keys(observed)
     credentials = {digest: value for tier in tiers.values() for digest, value in tier.credentials.items()}
     config = CompiledConfig(
         revision=revision,
         class_name=observed.class_name,
-        tiers={key: tiers[key].expanded(services) for key in sorted(tiers)},
-        policies=tuple(sorted(policies.values(), key=precedence)),
-        generations=_generations(observed, tiers, policies),
+        tiers=expanded,
+        policies=tuple(sorted(routed.values(), key=precedence)),
+        generations=_generations(observed, tiers, routed),
         catalogue_date=catalogue.date,
         tokens=tokens,
     )
@@ -111,20 +134,33 @@ def _tier(
 ) -> Result[CompiledTier]:
     def work(report: Report) -> CompiledTier | None:
         spec = memory.specs.read(report, ModelTierSpec)
-        return compile_tier(spec, report, observed, catalogue, service) if spec else None
+        tier = compile_tier(spec, report, observed, catalogue, service) if spec else None
+        if tier is None or tier.size <= MAX_TIER:
+            return tier
+        _note_too_large(report, tier.size, MAX_TIER, "Make several tiers of it.")
+        return None
 
     return _guarded(manifest, work)
 
 
 def _policy(
     manifest: Manifest, memory: Memory, observed: Observed, now: float, tiers: Tiers, _: Lookup
-) -> Result[Policy]:
-    def work(report: Report) -> Policy | None:
+) -> Result[CompiledPolicy]:
+    def work(report: Report) -> CompiledPolicy | None:
         spec = memory.specs.read(report, RoutingPolicySpec)
-        return compile_policy(spec, report, Surroundings(tiers, observed, now)) if spec else None
+        if spec is None:
+            return None
+        policy = compile_policy(spec, report, Surroundings(tiers, observed, now))
+        made = CompiledPolicy(policy, size(policy))
+        if made.size <= MAX_POLICY:
+            return made
+        _note_too_large(report, made.size, MAX_POLICY, "Make several policies of it, or name fewer callers and tiers.")
+        return claim(policy, TOO_LARGE)
 
     policy, found = _guarded(manifest, work)
-    return policy or unreadable_policy(manifest, observed), found
+    if policy is None and (unreadable := unreadable_policy(manifest, observed)) is not None:
+        policy = claim(unreadable, INVALID)
+    return policy, found
 
 
 def _guarded(manifest: Manifest, work: Callable[[Report], T | None]) -> tuple[T | None, list[Problem]]:
@@ -137,6 +173,76 @@ def _guarded(manifest: Manifest, work: Callable[[Report], T | None]) -> tuple[T 
         action = "Report it with this object, without its secrets."
         report.note("", ConditionType.ACCEPTED, Reason.COMPILER_BUG, message, action, Severity.ERROR)
         return None, report.problems
+
+
+def _note_too_large(report: Report, found: int, most: int, action: str) -> None:
+    message = f"it would take {found:,} bytes of the routers' config, and may take {most:,}; it is left out"
+    report.note("", ConditionType.ACCEPTED, Reason.TOO_LARGE, message, action, Severity.ERROR)
+
+
+def _crowded_tiers(observed: Observed, tiers: dict[str, CompiledTier], expanded: dict[str, Tier]) -> Iterator[Problem]:
+    """Takes away the tiers that have no room, or whose credentials have none."""
+    manifests = {it.key: it for it in observed.tiers if str(it.key) in tiers}
+    parts = [
+        Part(it.key, it.created, _weight(it, _size(tiers[str(it.key)], expanded[str(it.key)])))
+        for it in manifests.values()
+    ]
+    crowded = left_out(parts, TIERS)
+    rest = [it for it in manifests.values() if it.key not in crowded]
+    for name, why in {**crowded, **_without_credentials(rest, tiers)}.items():
+        del tiers[str(name)], expanded[str(name)]
+        yield _crowded_out(manifests[name], why, "tiers")
+
+
+def _size(tier: CompiledTier, expanded: Tier) -> int:
+    return tier.size if tier.tier is expanded else size(expanded)
+
+
+def _without_credentials(manifests: Sequence[Manifest], tiers: Mapping[str, CompiledTier]) -> dict[ObjectName, str]:
+    """The tiers of which a credential has no room, each with the reason."""
+    parts: dict[ObjectName, Part] = {}  # a credential counts once in a namespace, as old as the oldest tier that has it
+    for it in sorted(manifests, key=lambda it: (it.created, it.key)):
+        for hashed, value in tiers[str(it.key)].credentials.items():
+            name = ObjectName(it.namespace, hashed)
+            parts.setdefault(name, Part(name, it.created, len(value) + CREDENTIAL_NAME))
+    crowded = left_out(parts.values(), CREDENTIALS)
+    named = ((it, (ObjectName(it.namespace, hashed) for hashed in tiers[str(it.key)].credentials)) for it in manifests)
+    return {it.key: crowded[name] for it, names in named for name in names if name in crowded} if crowded else {}
+
+
+def _crowded_policies(
+    manifests: Mapping[ObjectName, Manifest], policies: dict[ObjectName, CompiledPolicy]
+) -> Iterator[Problem]:
+    """Takes away the policies that have no room. They still claim their callers, as far as there is room for that."""
+    crowded = left_out(_parts(manifests, policies, policies), POLICIES)
+    for name, why in crowded.items():
+        policies[name] = claim(policies[name].policy, NO_ROOM)
+        yield _crowded_out(manifests[name], why, "policies")
+    for name in left_out(_parts(manifests, policies, crowded), CLAIMS):
+        del policies[name]
+
+
+def _parts(
+    manifests: Mapping[ObjectName, Manifest], policies: Mapping[ObjectName, CompiledPolicy], names: Iterable[ObjectName]
+) -> list[Part]:
+    return [Part(it, manifests[it].created, _weight(manifests[it], policies[it].size)) for it in names]
+
+
+def _weight(manifest: Manifest, bytes_: int) -> int:
+    """With its name, which stands beside it, and beside its generation."""
+    return bytes_ + 2 * len(manifest.id) + 32
+
+
+def _crowded_out(manifest: Manifest, why: str, what: str) -> Problem:
+    return Problem(
+        object=manifest.id,
+        field="",
+        condition=ConditionType.ACCEPTED,
+        reason=Reason.TOO_LARGE,
+        message=f"{why}; it is left out",
+        action=f"Remove {what} of namespace {manifest.namespace}, make them smaller, or spread them over namespaces.",
+        where=manifest.where(""),
+    )
 
 
 def _conflict(conflict: Conflict, manifests: Mapping[ObjectName, Manifest], *, local: bool) -> Problem:

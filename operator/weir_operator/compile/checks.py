@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weir_operator.compile.hosts import forbidden
+from weir_operator.compile.room import MAX_CREDENTIAL
 from weir_operator.compile.service_checks import SERVICE_CHECKS, ServiceFacts
 from weir_operator.observe.observed import CREDENTIAL_LABEL, SecretData
 from weir_operator.problems.finding import Check, Finding, Verdict
@@ -96,6 +97,18 @@ def secret_lacks_the_key(it: BackendFacts) -> Finding | None:
     )
 
 
+def value_is_too_large(it: BackendFacts) -> Finding | None:
+    """All credentials of an installation share one Secret."""
+    if it.value is None or len(it.value) <= MAX_CREDENTIAL:
+        return None
+    name = f"key '{it.reference.key}' of Secret {it.secret_name}" if it.reference else "the credential"
+    message = f"{name} has more than {MAX_CREDENTIAL:,} bytes"
+    action = "Store the API key alone; no provider's is as long as that."
+    return Finding(
+        Reason.SECRET_VALUE_TOO_LARGE, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action, f"{_SECRET}.key"
+    )
+
+
 def value_is_unusable(it: BackendFacts) -> Finding | None:
     """It goes into an HTTP header, where other characters would at best be refused."""
     if it.value is None or (it.value.isascii() and it.value.isprintable() and it.value.strip() == it.value != ""):
@@ -123,6 +136,7 @@ BACKEND_CHECKS: tuple[Check[BackendFacts], ...] = (
     secret_is_missing,
     secret_does_not_consent,
     secret_lacks_the_key,
+    value_is_too_large,
     value_is_unusable,
     price_is_unknown,
 )

@@ -1,19 +1,24 @@
 """Secrets with callers' API keys → `contract.CallerKey` by hash. Pure; called by `compile_config`.
 
 A hash that stands in Secrets of two namespaces is nobody's key: neither age nor name says which of the two was copied,
-and whoever copies a hash into a namespace of their own must not have the prompts of the key's holder.
+and whoever copies a hash into a namespace of their own must not have the prompts of the key's holder. That is looked at
+before anything is left out for its size, which else would be a way to another's callers.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from weir_operator.compile.room import KEYS, MAX_USER_TIER, Part, left_out, size
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import API_KEY_HASH, API_KEY_LABEL, USER_TIER_ANNOTATION, Observed, SecretData
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_router.contract import CallerKey
+
+HASH_BYTES = 24
+"""Bytes that a key's hash takes beside the rest of its JSON, whose names of fields gzip takes away."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -30,7 +35,12 @@ def caller_keys(observed: Observed) -> tuple[dict[str, CallerKey], list[Problem]
         else:
             holders[digest].append(name)
     problems += [problem for names in holders.values() for problem in _repeated(names, observed)]
-    return {digest: _caller(names[0], observed) for digest, names in holders.items() if not _disputed(names)}, problems
+    holding = {names[0]: digest for digest, names in holders.items() if not _disputed(names)}
+    keys = {name: _caller(name, observed) for name in holding}
+    for name, why in _too_large(keys, observed).items():
+        del keys[name]
+        problems.append(_left_out(name, observed.secrets[name], why))
+    return {holding[name]: key for name, key in keys.items()}, problems
 
 
 def _disputed(names: list[ObjectName]) -> bool:
@@ -40,6 +50,26 @@ def _disputed(names: list[ObjectName]) -> bool:
 def _caller(name: ObjectName, observed: Observed) -> CallerKey:
     tier = observed.secrets[name].annotations.get(USER_TIER_ANNOTATION)
     return CallerKey(namespace=name.namespace, name=name.name, user_tier=tier)
+
+
+def _too_large(keys: Mapping[ObjectName, CallerKey], observed: Observed) -> dict[ObjectName, str]:
+    """The keys that are left out, each with the reason."""
+    message = f"annotation {USER_TIER_ANNOTATION} has more than {MAX_USER_TIER} characters"
+    found = {name: message for name, key in keys.items() if len(key.user_tier or "") > MAX_USER_TIER}
+    parts = [
+        Part(name, observed.secrets[name].created, size(key) + HASH_BYTES)
+        for name, key in keys.items()
+        if name not in found
+    ]
+    return {**found, **left_out(parts, KEYS)}
+
+
+def _left_out(name: ObjectName, secret: SecretData, why: str) -> Problem:
+    message = f"{why}; the key is left out, and its callers are refused"
+    action = f"Shorten the annotation, or remove keys of namespace {name.namespace} that nobody uses."
+    return Problem(
+        f"Secret/{name}", "", ConditionType.ACCEPTED, Reason.TOO_LARGE, message, action, Severity.ERROR, secret.where
+    )
 
 
 def _repeated(names: list[ObjectName], observed: Observed) -> Iterator[Problem]:

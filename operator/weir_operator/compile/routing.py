@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from msgspec.structs import replace as replaced
 from pydantic import ValidationError
 
 from weir_operator.compile.callers import caller_rules, limit
@@ -19,6 +20,7 @@ from weir_operator.compile.checks import (
 )
 from weir_operator.compile.overlap import covers
 from weir_operator.compile.report import Report
+from weir_operator.compile.room import MAX_POLICY, size
 from weir_operator.compile.tiers import CompiledTier
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.finding import Verdict, findings, removed
@@ -40,6 +42,13 @@ class Surroundings:
     tiers: Mapping[str, CompiledTier]
     observed: Observed
     now: float  # seconds since the epoch
+
+
+class CompiledPolicy(NamedTuple):
+    """A policy, and its bytes as JSON."""
+
+    policy: contract.Policy
+    size: int
 
 
 def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surroundings) -> contract.Policy:
@@ -198,6 +207,24 @@ def unreadable_policy(manifest: Manifest, observed: Observed) -> contract.Policy
         not_ready=INVALID,
         created=manifest.created,
     )
+
+
+def claim(policy: contract.Policy, why: str) -> CompiledPolicy:
+    """What is left of a policy that cannot be used: it refuses its callers, and is not large.
+
+    Of callers that are too many only those of its own namespace are left.
+    """
+    rest = contract.Policy(
+        namespace=policy.namespace,
+        name=policy.name,
+        models=policy.models[: schema.MAX_MODELS],
+        callers=policy.callers,
+        not_ready=why,
+        created=policy.created,
+    )
+    if size(rest) > MAX_POLICY:
+        rest = replaced(rest, callers=(contract.CallerRule(namespaces=frozenset((policy.namespace,))),))
+    return CompiledPolicy(rest, size(rest))
 
 
 def _readable(model: type[M], spec: Any, field: str) -> list[M | None]:

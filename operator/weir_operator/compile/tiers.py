@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from weir_operator.compile.callers import limit, resolve
 from weir_operator.compile.catalogue import Catalogue, Entry
 from weir_operator.compile.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.compile.report import Report
+from weir_operator.compile.room import MAX_CREDENTIAL, MAX_ENDPOINTS_OF_TIER, size
 from weir_operator.compile.services import Lookup, Services, base_url_of, path_of
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Observed, SecretKey
@@ -29,6 +31,9 @@ from weir_router import contract
 from weir_router.contract import BackendState
 
 T = TypeVar("T")
+
+MAX_ENDPOINT = 128
+"""Bytes by which an endpoint's address, which stands there twice, makes a backend larger, at most."""
 
 WEIGHT_SCALE = 1_000
 """By which weights are multiplied before endpoints share them: they are whole numbers."""
@@ -58,9 +63,10 @@ class CompiledTier:
         # Endpoints of one backend have its weight together: each of the others gets so much more.
         scale = WEIGHT_SCALE if self.tier.selection is contract.Selection.WEIGHTED else 1
         backends: list[contract.Backend] = []
+        most = self._endpoints_of_each
         for backend in self.tier.backends:
             stated = self.references.get(backend.name)
-            endpoints = services.endpoints(stated.backend_ref, self.tier.namespace) if stated else ()
+            endpoints = services.endpoints(stated.backend_ref, self.tier.namespace)[:most] if stated else ()
             if scale > 1:
                 backend = replaced(backend, weight=max(1, backend.weight * scale // max(1, len(endpoints))))
             if stated is None or not endpoints:
@@ -70,6 +76,17 @@ class CompiledTier:
                     replaced(backend, base_url=f"http://{it}{path_of(stated)}", endpoint=it) for it in endpoints
                 )
         return replaced(self.tier, backends=tuple(backends))
+
+    @cached_property
+    def _endpoints_of_each(self) -> int:
+        """The endpoints that each Service may have here: all of them together stay within a bound."""
+        together = sum(size(it) + MAX_ENDPOINT for it in self.tier.backends if it.name in self.references)
+        return max(1, MAX_ENDPOINTS_OF_TIER // together)
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of the tier as JSON, without endpoints."""
+        return size(self.tier)
 
     @property
     def key(self) -> str:
@@ -139,7 +156,7 @@ def _facts(
             value = observed.environment.get(SecretKey(namespace, reference.name, reference.key))
         elif reference.key in secret.data:
             # `echo key | base64` leaves a line end that no header could carry.
-            value = secret.data[reference.key].decode("utf-8", "replace").rstrip("\r\n")
+            value = secret.data[reference.key].rstrip(b"\r\n")[: MAX_CREDENTIAL + 1].decode("utf-8", "replace")
     return BackendFacts(
         namespace=namespace,
         base_url=(stated_url or schema.DEFAULT_BASE_URL[stated.provider]).rstrip("/"),

@@ -48,6 +48,7 @@ def secret(body: JSON) -> SecretData:
         labels=_own(metadata.get("labels")),
         annotations=_own(metadata.get("annotations")),
         data={name: base64.b64decode(text) for name, text in (body.get("data") or {}).items()},
+        created=seconds(metadata.get("creationTimestamp")),
     )
 
 

@@ -80,6 +80,7 @@ class SecretData:
     annotations: Mapping[str, str] = field(default_factory=dict, repr=False)  # kubectl keeps whole objects in one
     data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     where: str | None = None  # "file:line"
+    created: float = 0.0  # seconds since the epoch; 0 in a directory
 
 
 BACKEND_LABEL = "weir.dev/backend"

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     # of any object
     INVALID_SPEC = "InvalidSpec"
     COMPILER_BUG = "CompilerBug"
+    TOO_LARGE = "TooLarge"
     NAMESPACES_UNKNOWN = "NamespacesUnknown"
     # of a tier
     HOST_FORBIDDEN = "HostForbidden"
@@ -70,6 +71,7 @@ class Reason(StrEnum):
     SECRET_NOT_LABELLED = "SecretNotLabelled"
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"
     SECRET_VALUE_UNUSABLE = "SecretValueUnusable"
+    SECRET_VALUE_TOO_LARGE = "SecretValueTooLarge"
     PRICE_UNKNOWN = "PriceUnknown"
     NO_USABLE_BACKENDS = "NoUsableBackends"
     # of a policy

@@ -17,22 +17,17 @@ from functools import lru_cache
 import msgspec
 
 from weir_operator.compile import Compiled
+from weir_operator.compile.room import MAX_OBJECT_BYTES, SHARDS, shard_name, shard_of
 from weir_operator.kube.encoding import encoded
 from weir_operator.kube.store import Kind, ObjectId, PublishFailed
 from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, digest
 from weir_router.contract.published import INDEX_FILE, Index, Shard, caller_keys_file, credential_file, shard_file
 
-SHARDS = 16
-"""ConfigMaps that a config is spread over. Fixed, because a pod's volumes are; 16 hold some 100,000 policies."""
-
-MAX_OBJECT_BYTES = 1024 * 1024
-"""The API server's bound on the values of one ConfigMap or Secret."""
-
 _INSTALLATION = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 
 
 class ConfigTooLarge(PublishFailed):
-    """Nothing was written."""
+    """Nothing was written. `compile.room` leaves out what would come to that: only a bug of ours does."""
 
 
 class Names:
@@ -48,7 +43,8 @@ class Names:
         self.credentials = ObjectId(Kind.SECRET, f"{installation}-credentials")
         self.caller_keys = ObjectId(Kind.SECRET, f"{installation}-caller-keys")
         self.shards = {
-            shard: ObjectId(Kind.CONFIG_MAP, f"{installation}-shard-{shard}") for shard in map(_number, range(SHARDS))
+            shard: ObjectId(Kind.CONFIG_MAP, f"{installation}-shard-{shard}")
+            for shard in map(shard_name, range(SHARDS))
         }
 
     @property
@@ -129,18 +125,9 @@ def _weight(files: Mapping[str, bytes]) -> int:
 def _too_large(name: ObjectId, files: Mapping[str, bytes]) -> str:
     return (
         f"{name} would need {_weight(files):,} bytes of the {MAX_OBJECT_BYTES:,} that one object may have; nothing was "
-        "published and routers keep what they have. Spread the objects over several installations (spec.className), "
-        "or remove some."
+        "published and routers keep what they have. This is a bug of Weir: the compiler leaves out what does not fit. "
+        "Spread the objects over several installations (spec.className), or remove some."
     )
-
-
-def shard_of(key: str) -> str:
-    """The shard of the tier or policy called `namespace/name`: by hash, so that a change stays in one shard."""
-    return _number(int(digest(key.encode())[-8:], 16) % SHARDS)
-
-
-def _number(shard: int) -> str:
-    return f"{shard:02}"
 
 
 def _split(config: CompiledConfig) -> dict[str, Shard]:

@@ -53,6 +53,12 @@ class Metrics:
             ["gateway", "current"],
             registry=self.registry,
         )
+        self._refused_keys = Gauge(
+            "weir_operator_refused_api_keys",
+            "Secrets with a caller's API key that is refused; the log names them.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._unknown = Gauge(
             "weir_operator_unknown_kinds",
             "Kinds, in one namespace or all, whose present state is not known.",
@@ -63,6 +69,12 @@ class Metrics:
     def round(self, result: str) -> None:
         """Counts a round with one of `RESULTS`."""
         self._rounds.labels(result).inc()
+
+    def refused_keys(self, reasons: Iterable[str]) -> None:
+        """Shows these, one per Secret, and no others."""
+        self._refused_keys.clear()
+        for reason in reasons:
+            self._refused_keys.labels(reason).inc()
 
     def unknown(self, found: Iterable[Unknown]) -> None:
         """Shows these, and no others."""

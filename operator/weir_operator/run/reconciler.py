@@ -18,7 +18,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +27,7 @@ from weir_operator.compile import Compiled
 from weir_operator.kube.informers import backoff
 from weir_operator.kube.store import PublishFailed
 from weir_operator.observe.observed import Observed
+from weir_operator.problems.problem import Problem
 from weir_operator.publish.publisher import NotLeading, Published
 from weir_operator.run.metrics import Metrics
 from weir_router.contract import CompiledConfig
@@ -42,6 +43,9 @@ LOOK_SECONDS = 30.0
 
 RESTORE_SECONDS = 2.0
 """From a change of what is published, which may be our own, until it is compared with what should be there."""
+
+REFUSED_KEYS_TOLD = 20
+"""Lines of a round's log about callers' keys that are refused."""
 
 _log = logging.getLogger("weir_operator.reconcile")
 
@@ -102,6 +106,7 @@ class Reconciler:
         self._round_at: float | None = None  # monotonic: when the next round is due by itself
         self._ends_at: float | None = None  # wall clock: when the next override ends
         self._look_at: float | None = None  # monotonic: when to compare what is published
+        self._refused: frozenset[str] = frozenset()  # Secrets with callers' keys that were refused in the last round
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
 
     @property
@@ -202,6 +207,7 @@ class Reconciler:
 
     def _tell(self, observed: Observed, made: _Round) -> None:
         self._ends_at = next_end(made.compiled.config, self._wall())
+        self._tell_refused(made.compiled.problems)
         if made.published is None:
             self._failed(observed, made)
             return
@@ -214,6 +220,17 @@ class Reconciler:
         self._revision = published.revision
         for listener in self._listeners:
             listener.published(observed, made.compiled, published.revision)
+
+    def _tell_refused(self, problems: Iterable[Problem]) -> None:
+        """Logs callers' keys that are refused, once: a Secret has no status that could say it."""
+        refused = {it.object: it for it in problems if it.object.startswith("Secret/")}
+        self._metrics.refused_keys(it.reason for it in refused.values())
+        new = sorted(refused.keys() - self._refused)
+        for name in new[:REFUSED_KEYS_TOLD]:
+            _log.warning("%s: %s. %s", name, refused[name].message, refused[name].action)
+        if len(new) > REFUSED_KEYS_TOLD:
+            _log.warning("callers' keys of %d more Secrets are refused", len(new) - REFUSED_KEYS_TOLD)
+        self._refused = frozenset(refused)
 
     def _failed(self, observed: Observed, made: _Round) -> None:
         self._failures += 1

@@ -36,7 +36,7 @@ from weir_router.contract import CompiledConfig, Policy
 
 ACCEPTED, RESOLVED, READY = ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS, ConditionType.READY
 
-_NO_CONFIG = (Reason.INVALID_SPEC, Reason.COMPILER_BUG)
+_NO_CONFIG = (Reason.INVALID_SPEC, Reason.COMPILER_BUG, Reason.TOO_LARGE)
 _WHOLE = (Reason.NO_USABLE_BACKENDS, Reason.NO_USABLE_ROUTES, Reason.OBSERVE_WITHOUT_BASELINE)
 """Of an object as a whole: said before what is wrong with its parts."""
 _ROUTE = re.compile(r"spec\.routes\[\d+\]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,8 +16,10 @@ from support.published import compiled, policy
 from weir_operator.compile import Compiled
 from weir_operator.kube.store import PublishFailed
 from weir_operator.observe.observed import Observed
+from weir_operator.problems.problem import ConditionType, Problem, Reason
 from weir_operator.publish.publisher import Published
 from weir_operator.run import reconciler
+from weir_operator.run.metrics import Metrics
 from weir_operator.run.reconciler import Reconciler, Steps, next_end
 from weir_router.contract import Override, TierRef
 
@@ -44,9 +47,11 @@ class Stand:
         self.gate = threading.Event()
         self.gate.set()
         self.wall = 100.0
+        self.metrics = Metrics()
         self.reconciler = Reconciler(
             Steps(lambda: self.observed, lambda _: self.compiled, self._publish, lambda _: self.intact),
             (self,),
+            metrics=self.metrics,
             wall=lambda: self.wall,
         )
 
@@ -158,6 +163,34 @@ async def test_a_bug_in_publishing_is_one_failure_and_not_the_end(caplog: pytest
     async with leading(stand):
         await stand.until(1)
         assert stand.told[0] == "publishing failed with KeyError"
+
+
+async def test_keys_that_are_refused_are_told_once_and_counted(caplog: pytest.LogCaptureFixture):
+    """A Secret has no status that could say it."""
+
+    def refused(*names: str) -> Compiled:
+        what = (f"Secret/evil/{name}" for name in names)
+        problems = (
+            Problem(it, "", ConditionType.ACCEPTED, Reason.TOO_LARGE, "it is too large", "Make it smaller.")
+            for it in what
+        )
+        return dataclasses.replace(compiled(), problems=tuple(problems))
+
+    stand = Stand()
+    stand.compiled = refused("one")
+    async with leading(stand):
+        await stand.until(1)
+        stand.compiled = refused("one", *(f"k{it:02}" for it in range(30)))
+        stand.reconciler.changed()
+        await stand.until(2)
+    said = [it.message for it in caplog.records if it.levelname == "WARNING"]
+    assert said[0] == "Secret/evil/one: it is too large. Make it smaller."
+    assert said[1:] == [
+        *(f"Secret/evil/k{it:02}: it is too large. Make it smaller." for it in range(20)),
+        "callers' keys of 10 more Secrets are refused",
+    ]
+    shown = stand.metrics.registry.get_sample_value("weir_operator_refused_api_keys", {"reason": "TooLarge"})
+    assert shown == 31
 
 
 async def test_what_may_go_later_is_a_round_later():

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from support.published import KEY_HASH, NAMES, VALUES, compiled, policy, published, tier
 from weir_operator.compile import Compiled
+from weir_operator.compile.room import shard_of
 from weir_operator.kube.store import Kind
-from weir_operator.publish.publication import ConfigTooLarge, Names, Publication, shard_of
+from weir_operator.publish.publication import ConfigTooLarge, Names, Publication
 from weir_router.contract import CompiledConfig, Route, Secrets, digest
 from weir_router.contract.published import INDEX_FILE, credential_file
 

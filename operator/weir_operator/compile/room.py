@@ -1,0 +1,144 @@
+"""How large objects may be, and which are left out where all together are too large. PURE; used by `compile`.
+
+An object that is too large by itself is left out by itself. Where the objects of all namespaces have no room together,
+those of the namespace that uses most are left out, the newest first, until the rest fits: so what one tenant makes
+never keeps the objects of another from routers, nor the news that one of them is gone. The same objects always give
+the same answer.
+
+Weights are bytes of JSON, and what is published is gzipped; so what has room here fits into its object, whatever it
+holds, and routers and the operator can hold all of it in memory.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from weir_operator.kube.objects import ObjectName
+from weir_router.contract import digest
+
+KIB = 1024
+
+MAX_OBJECT_BYTES = 1024 * KIB
+"""Bytes that the values of one ConfigMap or Secret may have: the API server's bound."""
+
+SHARDS = 16
+"""ConfigMaps that a config is spread over. Fixed, because a pod's volumes are."""
+
+MAX_USER_TIER = 253
+"""Characters of a caller's user tier: as many as `when.userTiers` can compare it with."""
+
+MAX_CREDENTIAL = 8 * KIB
+"""Bytes of a credential: servers accept no longer line in a request's head."""
+
+MAX_POLICY = 64 * KIB
+"""Bytes of a compiled policy: some fifty times an ordinary one."""
+
+MAX_TIER = 64 * KIB
+"""Bytes of a compiled tier whose Services are one backend each: 32 backends of 2 KiB."""
+
+MAX_ENDPOINTS_OF_TIER = 256 * KIB
+"""Bytes of the endpoints of a tier's Services, which are shared out evenly: 256 endpoints of 1 KiB."""
+
+SHARE = 4
+"""The part of a room, as one of so many, that a namespace may fill. Three more must do the same until others suffer."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Space in published objects for one sort of things."""
+
+    what: str  # for people
+    size: int  # bytes, in each of the shards
+    shards: int = 1
+
+    @property
+    def share(self) -> int:
+        """Bytes that one namespace may have in all shards together."""
+        return self.size * self.shards // SHARE
+
+
+# Together a little less than one object holds: separators and the names of files need some space, too.
+TIERS = Room("compiled tiers", 448 * KIB, SHARDS)
+POLICIES = Room("compiled policies", 384 * KIB, SHARDS)
+CLAIMS = Room("claims of policies that are left out", 128 * KIB, SHARDS)
+CREDENTIALS = Room("credentials", 1000 * KIB)
+KEYS = Room("callers' keys", 1000 * KIB)
+
+
+class Part(NamedTuple):
+    """Something that needs room."""
+
+    name: ObjectName
+    created: float  # seconds since the epoch
+    weight: int  # bytes
+
+
+def size(value: Any) -> int:
+    """The bytes of `value` as JSON."""
+    return len(msgspec.json.encode(value))
+
+
+def shard_of(key: str) -> str:
+    """The shard of the tier or policy called `namespace/name`: by hash, so that a change stays in one shard."""
+    return shard_name(int(digest(key.encode())[-8:], 16) % SHARDS)
+
+
+def shard_name(shard: int) -> str:
+    """`07` for 7."""
+    return f"{shard:02}"
+
+
+def left_out(parts: Iterable[Part], room: Room) -> Mapping[ObjectName, str]:
+    """The parts that have no room, each with the reason, for people."""
+    by_namespace: dict[str, list[Part]] = defaultdict(list)
+    for part in parts:
+        by_namespace[part.name.namespace].append(part)
+    found: dict[ObjectName, str] = {}
+    by_shard: dict[str, list[Part]] = defaultdict(list)
+    for namespace, own in by_namespace.items():
+        why = f"namespace {namespace} has more than {room.share // KIB:,} KiB of {room.what}; this is one of its newest"
+        found |= dict.fromkeys(crowded_out(own, room.share), why)
+        for part in own:
+            if part.name not in found:
+                by_shard[shard_of(str(part.name)) if room.shards > 1 else ""].append(part)
+    for together in by_shard.values():
+        for name in crowded_out(together, room.size):
+            found[name] = (
+                f"there is no room for all {room.what}; namespace {name.namespace} uses most of it, "
+                "and this is one of its newest"
+            )
+    return found
+
+
+def crowded_out(parts: Iterable[Part], room: int) -> set[ObjectName]:
+    """The parts to leave out until the others weigh at most `room` bytes.
+
+    The namespace that uses most gives up its newest part, again and again.
+    """
+    owned: dict[str, list[Part]] = defaultdict(list)
+    used: dict[str, int] = defaultdict(int)
+    for part in parts:
+        owned[part.name.namespace].append(part)
+        used[part.name.namespace] += part.weight
+    total = sum(used.values())
+    if total <= room:
+        return set()
+    for own in owned.values():
+        own.sort(key=lambda it: (it.created, it.name))
+    largest = [(-weight, namespace) for namespace, weight in used.items()]
+    heapq.heapify(largest)
+    found: set[ObjectName] = set()
+    while total > room:
+        weight, namespace = heapq.heappop(largest)
+        part = owned[namespace].pop()
+        found.add(part.name)
+        total -= part.weight
+        if owned[namespace]:
+            heapq.heappush(largest, (weight + part.weight, namespace))
+    return found
