@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 PYTHON ?= python3
-PYTHON_FILES := . hack/chart hack/pins hack/sizes $(wildcard hack/catalogue)
+PYTHON_FILES := . hack/chart hack/english hack/pins hack/sizes $(wildcard hack/catalogue)
 
 .DEFAULT_GOAL := help
 .PHONY: demo test cover compiled check bench flame bench-control-plane soak faults crds chart pins image cluster cluster-down e2e fmt clean help
@@ -27,7 +27,7 @@ compiled: .venv/.ready ## the router's hot modules as the image has them, in bui
 	@$(BIN)/python hack/compile
 	@PYTHONPATH=build/compiled $(BIN)/pytest -q tests/unit tests/faults
 
-check: .venv/.ready ## lint, format, types, layers, generated files, and the longest modules and functions
+check: .venv/.ready ## lint, format, types, layers, generated files, plain English, and the longest modules and functions
 	@$(BIN)/ruff check $(PYTHON_FILES)
 	@$(BIN)/ruff format --check $(PYTHON_FILES)
 	@$(BIN)/mypy
@@ -36,6 +36,7 @@ check: .venv/.ready ## lint, format, types, layers, generated files, and the lon
 	@$(BIN)/python -m weir_operator.schemas.crdgen --check crds
 	@$(BIN)/python hack/chart --check
 	@hack/helm-lint
+	@$(BIN)/python hack/english
 	@$(BIN)/python hack/sizes
 
 bench: .venv/.ready ## the router beside nginx and Envoy on the same work, as ratios, and what its life is like (PEERS=1: other gateways too)
