@@ -25,7 +25,7 @@ TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionSta
 
 
 class StatusReason(StrEnum):
-    """Reasons of conditions beside those of problems (`problems.Reason`); `docs/status.md` explains each."""
+    """Reasons of conditions beside those of problems (`problems.problem.Reason`); `docs/status.md` explains each."""
 
     # of Accepted, ResolvedRefs, Conflicted, Priced
     ACCEPTED = "Accepted"

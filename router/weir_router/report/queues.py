@@ -1,4 +1,4 @@
-"""Who waits in a router, by what they wait for. Used by `serve.report` and `serve.admin`."""
+"""Who waits in a router, by what they wait for. Used by `report.report` and `serve.admin`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output tokens per second, of all answers of a backend together: what its servers deliver now. Used by `serve.report`.
+"""Output tokens per second of a backend, all answers together: its present throughput. Used by `report.report`.
 
 Taken from the counters whenever somebody looks, so a request pays nothing for it. An answer is counted when it ends.
 """

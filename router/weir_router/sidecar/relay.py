@@ -1,4 +1,4 @@
-"""Hands requests to the gateway as a pod's own, and its answers back as they come. Used by `serve.sidecar`.
+"""Hands requests to the gateway as a pod's own, and its answers back as they come. Used by `sidecar.sidecar`.
 
 Transparent: body, path, status and headers stay. Only what proves the caller is added: the pod's ServiceAccount token,
 read for each request since the kubelet renews it, unless the application shows a key or token of its own. It tries
