@@ -294,9 +294,27 @@ def test_no_page_names_a_command_that_is_not_there(path):
         assert command in known
 
 
-def test_every_page_is_reached_from_the_readme():
-    linked = set(re.findall(r"\]\((docs/[^)#]+)\)", (ROOT / "README.md").read_text()))
-    assert linked >= {str(path.relative_to(ROOT)) for path in DOCS.rglob("*.md")}
+def links(path):
+    found = re.findall(r"\]\(([^)#:]+\.md)(?:#[^)]*)?\)", path.read_text())
+    return {(path.parent / target).resolve() for target in found}
+
+
+def test_every_page_is_reached_from_the_readme_and_those_for_users_directly():
+    start = links(ROOT / "README.md")
+    assert start >= {*DOCS.glob("*.md"), *(DOCS / "reference").glob("*.md")}
+    reached, new = set(), start
+    while new:
+        reached |= new
+        new = {target for page in new for target in links(page)} - reached
+    assert reached >= set(DOCS.rglob("*.md"))
+
+
+@pytest.mark.parametrize("path", sorted({*PAGES, *ROOT.glob("*.md")}), ids=lambda path: path.name)
+def test_every_anchor_of_a_link_is_a_heading_of_its_page(path):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text()):
+        page = (path.parent / target).read_text() if target else path.read_text()
+        headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", it.lower()).replace(" ", "-") for it in headings}, f"{target}#{anchor}"
 
 
 def manifests():

@@ -19,9 +19,9 @@ from weir_router.config import longpoll
 from weir_router.run import process
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "scale.md").read_text()
+PAGE = (ROOT / "docs" / "internals" / "scale.md").read_text()
 RESULTS = json.loads(
-    (ROOT / re.search(r"\((?:\.\./)(bench/results/control-plane-[\d-]+\.json)\)", PAGE)[1]).read_text()
+    (ROOT / re.search(r"\((?:\.\./)+(bench/results/control-plane-[\d-]+\.json)\)", PAGE)[1]).read_text()
 )
 
 
