@@ -106,6 +106,7 @@ def test_a_count_that_rises_fails_and_one_that_falls_is_written_down(tmp_path, m
     english = load()
     monkeypatch.setattr(english, "ROOT", tmp_path)
     monkeypatch.setattr(english, "BASELINE", tmp_path / "english.json")
+    monkeypatch.setattr(english, "changed", lambda: {"router/a.py"})
     monkeypatch.setattr("sys.argv", ["english", "--update"])
     (tmp_path / "router").mkdir()
     page, baseline = tmp_path / "router" / "a.py", tmp_path / "english.json"
