@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from weir_router.admit.machine import default_memory
@@ -22,6 +22,7 @@ from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
+from weir_router.serve.browsers import Allowed, Gate, is_loopback
 from weir_router.serve.http import Answer, Request, Server
 from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
@@ -55,12 +56,14 @@ class Router:
         pod: Pod | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         memory: int | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         """`listener` is a port that is open already, in place of `host` and `port`; it is closed with the router.
         `max_in_flight` bounds the requests that are served at once, and `memory` the bytes that are held for callers,
         by default half of what the process may have. `reviewer` is the config server that is asked
         about callers' tokens, where the config wants it. With `pod` it is that pod's sidecar, whose `host` must be one
-        that only the pod reaches.
+        that only the pod reaches. `origins` are results of `serve.browsers.origin_of`: web pages
+        of these may call, besides the default ones.
         """
         self.store = ConfigStore()
         self.metrics = Metrics()
@@ -72,6 +75,9 @@ class Router:
         self._review_client: ReviewClient | None = None
         self._addresses = (host, port), (admin_host, admin_port)
         self._listener = listener
+        # The admin port never asks for a key.
+        self._callers_gate = Gate(Allowed(origins, host), anonymous=pod is not None, pages=True)
+        self._admins_gate = Gate(Allowed(origins, admin_host), anonymous=True, pages=False)
         self._servers: list[Server] = []
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
@@ -98,8 +104,10 @@ class Router:
             complete, knows = sidecar.complete, sidecar.knows
         admin = Admin(self.store, self.board, self.metrics, self.room)
         try:
-            self.url = await self._serve(_callers(gateway, complete, knows), *self._addresses[0], self._listener)
-            self.admin_url = await self._serve(_admins(admin), *self._addresses[1])
+            callers, admins = self._callers_gate, self._admins_gate
+            routes = _callers(gateway, complete, callers, knows)
+            self.url = await self._serve(routes, callers, *self._addresses[0], self._listener)
+            self.admin_url = await self._serve(_admins(admin, admins), admins, *self._addresses[1])
         except BaseException:  # mostly an address that is in use
             await self.__aexit__()
             raise
@@ -113,7 +121,9 @@ class Router:
         if self._review_client is not None:
             await self._review_client.close()
 
-    async def _serve(self, routes: Routes, host: str, port: int, listener: socket.socket | None = None) -> str:
+    async def _serve(
+        self, routes: Routes, gate: Gate, host: str, port: int, listener: socket.socket | None = None
+    ) -> str:
         server = Server(
             routes,
             no_http,
@@ -123,10 +133,12 @@ class Router:
             max_body=story.MAX_REQUEST_BYTES,
         )
         url = await server.listen(host, port, listener)
+        gate.loopback = any(map(is_loopback, server.hosts))
         self._servers.append(server)
         return url
 
     def _configured(self, config: CompiledConfig, _: Secrets) -> None:
+        self._callers_gate.anonymous = self._pod is not None or config.anonymous_namespace is not None
         self.board.configure(config)
         self.metrics.revision.value = config.revision
         self.metrics.keep_backends(set(self.board.view()))
@@ -144,7 +156,7 @@ def _review_client(reviewer: Access) -> ReviewClient:
     return ReviewClient(reviewer)
 
 
-def _callers(gateway: story.Gateway, complete: Complete, knows: Knows) -> Routes:
+def _callers(gateway: story.Gateway, complete: Complete, gate: Gate, knows: Knows) -> Routes:
     openai, anthropic = Dialect.OPENAI, Dialect.ANTHROPIC
     return Routes(
         {
@@ -154,11 +166,12 @@ def _callers(gateway: story.Gateway, complete: Complete, knows: Knows) -> Routes
             ("GET", story.MODELS_PATH + "/*"): gateway.list_models,
         },
         unknown_to_callers,
+        gate,
         knows,
     )
 
 
-def _admins(admin: Admin) -> Routes:
+def _admins(admin: Admin, gate: Gate) -> Routes:
     return Routes(
         {
             ("GET", "/metrics"): admin.metrics,
@@ -167,4 +180,5 @@ def _admins(admin: Admin) -> Routes:
             ("GET", "/readyz"): admin.readyz,
         },
         unknown_to_admins,
+        gate,
     )

@@ -3,6 +3,8 @@
 WeirError                 ends a request; `serve.errors` turns it into HTTP or an SSE event, in either dialect
 ├── BadRequest            400  the caller's mistake, found by the router
 ├── Unauthenticated       401  no key or token that we know
+├── OriginNotAllowed      403  a web page sent it, and its origin is not allowed
+├── HostNotAllowed        403  the host of a request on loopback is not this machine
 ├── UnknownModel          404  no policy of this caller names the model
 ├── RequestTooLarge       413
 ├── RateLimited           429  a limit of a policy, or of a tier's grant
@@ -90,6 +92,18 @@ class Unauthenticated(WeirError):
     """No key or token that we know."""
 
     status, code, source, kind = 401, "unauthenticated", Source.CALLER, "authentication_error"
+
+
+class OriginNotAllowed(WeirError):
+    """A web page sent the request, and its origin is not allowed to call without a key."""
+
+    status, code, source, kind = 403, "origin_not_allowed", Source.CALLER, "permission_error"
+
+
+class HostNotAllowed(WeirError):
+    """The host of a request to a port on loopback is not this machine, as after DNS rebinding by a web page."""
+
+    status, code, source, kind = 403, "host_not_allowed", Source.CALLER, "permission_error"
 
 
 class IdentityUnavailable(WeirError):

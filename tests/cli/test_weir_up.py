@@ -316,3 +316,78 @@ def test_the_quickstart_runs_beside_weir_sim() -> None:
         with up(QUICKSTART) as gateway:
             assert gateway.ask().status == 200
         assert sim.stop() == 0
+
+
+# Who may call.
+
+ALL_ADDRESSES = ("--listen", "0.0.0.0:0")
+
+
+def test_a_page_of_another_site_is_refused_with_the_option_that_allows_it(manifests: Path) -> None:
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    page = "https://app.example.com"
+    with up(manifests) as gateway:
+        chat = f"{gateway.url}/v1/chat/completions"
+        refused = http(chat, body, origin=page)
+        assert (refused.status, refused.json()["error"]["code"]) == (403, "origin_not_allowed")
+        assert "--allow-origin" in refused.json()["error"]["message"]
+        assert http(chat, body, host="evil.example").json()["error"]["code"] == "host_not_allowed"
+        assert http(f"{gateway.admin}/state", host="evil.example").status == 403
+        assert http(chat, body, origin="http://localhost:3000").status == 200
+        assert gateway.ask().status == 200
+    with up(manifests, "--allow-origin", page, "--allow-origin", "http://models.internal") as gateway:
+        chat = f"{gateway.url}/v1/chat/completions"
+        answer = http(chat, body, origin=page)
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, page)
+        assert http(chat, body, origin="https://evil.example").status == 403
+        assert http(chat, body, host="models.internal:8080").status == 200
+
+
+def test_a_port_for_other_machines_asks_for_a_key_that_is_shown_once(manifests: Path) -> None:
+    with up(manifests, *ALL_ADDRESSES) as gateway:
+        key = gateway.command.wait_for(r"(?m)^(weir_\S{32})$")[1]
+        assert gateway.ask().status == 401
+        assert gateway.ask(key=key[:-1]).status == 401
+        assert gateway.ask(key=key).status == 200
+        save(manifests / "more.yaml", policy("more", "more"))
+        gateway.command.wait_for("Reloaded")
+        assert gateway.ask("more", key=key).status == 200
+        until(lambda: len(gateway.command.stdout) == 4)
+        gateway.command.stop()
+    assert gateway.command.said.count(key) == 1
+    assert key not in "".join(gateway.command.stdout)
+
+
+def test_keys_that_are_there_are_enough_for_other_machines(manifests: Path) -> None:
+    made = weir("key", "create", "ci")
+    (manifests / "key.yaml").write_text(made.stdout)
+    with up(manifests, *ALL_ADDRESSES) as gateway:
+        gateway.command.wait_for("Callers need a key")
+        assert gateway.ask().status == 401
+        assert gateway.ask(key=made.stderr.strip().splitlines()[-1]).status == 200
+    assert "weir_" not in gateway.command.said
+
+
+def test_anonymous_serves_other_machines_without_a_key_but_no_page(manifests: Path) -> None:
+    with up(manifests, *ALL_ADDRESSES, "--anonymous") as gateway:
+        assert gateway.ask().status == 200
+        assert http(f"{gateway.url}/v1/models", host="models.internal").status == 200
+        assert http(f"{gateway.url}/v1/models", origin="https://evil.example").status == 403
+    assert "weir_" not in gateway.command.said
+
+
+def test_an_admin_port_for_other_machines_is_said_and_is_no_page_s(manifests: Path) -> None:
+    with up(manifests, "--admin", "0.0.0.0:0") as gateway:
+        gateway.command.wait_for("Other machines can read metrics and state")
+        assert http(f"{gateway.admin}/state", host="models.internal").status == 200
+        assert http(f"{gateway.admin}/state", origin="https://evil.example").status == 403
+
+
+def test_options_that_contradict_each_other_are_exit_2(manifests: Path) -> None:
+    done = weir("up", manifests, "--anonymous", "--require-keys")
+    assert (done.returncode, "contradict" in done.stderr) == (2, True)
+
+
+def test_what_is_no_origin_is_exit_2_and_says_how_one_looks(manifests: Path) -> None:
+    done = weir("up", manifests, "--allow-origin", "https://app.example.com/path")
+    assert (done.returncode, "is not an origin" in done.stderr) == (2, True)

@@ -258,6 +258,19 @@ def test_callers_are_told_before_a_router_goes_and_open_answers_end(helm4: Helm)
     assert pause > container["readinessProbe"]["periodSeconds"]
 
 
+def test_origins_that_may_call_reach_gateway_and_sidecars(helm4: Helm) -> None:
+    objects = helm4.render("--set", "cors.allowedOrigins={https://app.example.com,app:}")
+    gateway, operator = (
+        only(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["args"]
+        for name in ("weir-gateway", "weir-operator")
+    )
+    assert [it for it in gateway if "origin" in it] == ["--allow-origin=https://app.example.com", "--allow-origin=app:"]
+    (sidecar,) = (it.removeprefix("--sidecar=") for it in operator if it.startswith("--sidecar="))
+    assert json.loads(sidecar)["allowedOrigins"] == ["https://app.example.com", "app:"]
+    with pytest.raises(AssertionError, match="allowedOrigins"):
+        helm4.render("--set", "cors.allowedOrigins={https://app.example.com/path}")
+
+
 @pytest.mark.parametrize("values", ["everything", "namespaced", "keda"])
 def test_who_scales_the_gateway_decides_how_many_there_are(helm4: Helm, values: str) -> None:
     objects = helm4.render(*SETS[values])

@@ -48,7 +48,7 @@ async def ask(it: Stand, body: bytes = GOOD, key: str = KEY, **headers: str) -> 
 
 def head(start: str, *headers: str) -> bytes:
     framing = [] if CHUNKED in headers else [f"content-length: {LARGE}"]
-    return "\r\n".join([f"{start} HTTP/1.1", "host: x", *framing, *headers, "", ""]).encode()
+    return "\r\n".join([f"{start} HTTP/1.1", "host: localhost", *framing, *headers, "", ""]).encode()
 
 
 async def flood(url: str, wire: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -102,6 +102,7 @@ async def stand(
     seed: int = 0,
     max_in_flight: int = MAX_IN_FLIGHT,
     memory: int | None = None,
+    origins: Collection[str] = (),
     **policy: Any,
 ) -> AsyncIterator[Stand]:
     """A router over one tier per sequence of models; `changes` overrides backends' fields by model name."""
@@ -123,6 +124,7 @@ async def stand(
                 grace=1.0,
                 max_in_flight=max_in_flight,
                 memory=memory,
+                origins=origins,
             ) as router,
         ):
             config = config_for(

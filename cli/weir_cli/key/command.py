@@ -19,6 +19,11 @@ KEY_BYTES = 24
 app = typer.Typer(help="API keys for callers that have no ServiceAccount.", no_args_is_help=True)
 
 
+def new_key() -> str:
+    """A new random key."""
+    return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
+
+
 def key_secret(name: str, namespace: str, key: str, user_tier: str | None) -> dict[str, object]:
     """The Secret to apply: the key's SHA-256, and who its callers are."""
     metadata: dict[str, object] = {"name": name, "namespace": namespace, "labels": {"weir.dev/api-key": "true"}}
@@ -57,7 +62,7 @@ def create(
     for what, text, pattern in (("name", name, DNS_SUBDOMAIN), ("namespace", namespace, DNS_LABEL)):
         if not re.fullmatch(pattern, text) or len(text) > MAX_OBJECT_NAME:
             raise fail(f"{text!r} is no {what} that Kubernetes takes: lower-case letters, digits and '-'.")
-    key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    key = new_key()
     secret = key_secret(name, namespace, key, user_tier)
     if output is Format.JSON:
         print_json({"key": key, "secret": secret})

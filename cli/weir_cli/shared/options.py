@@ -11,6 +11,7 @@ from inspect import cleandoc
 from typing import TypeVar
 
 from weir_router.run.process import MEMORY_HELP, host_and_port, size_of
+from weir_router.serve.browsers import origin_of
 
 T = TypeVar("T", int, float)
 
@@ -73,6 +74,26 @@ def add_admin(parser: argparse.ArgumentParser, default: str) -> None:
         metavar=HOST_PORT,
         default=default,
         help="Where /metrics, /state, /healthz and /readyz are; default: %(default)s.",
+    )
+
+
+def add_origins(parser: argparse.ArgumentParser) -> None:
+    """`--allow-origin`."""
+
+    def read(text: str) -> str:
+        try:
+            return origin_of(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        type=read,
+        metavar="ORIGIN",
+        default=[],
+        help="Allow calls from web pages of this origin, such as https://app.example.com; repeatable. "
+        "Pages of localhost are always allowed.",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weir_cli.early import LOCALHOST, opened
-from weir_cli.shared.options import add_admin, add_log, add_memory, number, parser_of
+from weir_cli.shared.options import add_admin, add_log, add_memory, add_origins, number, parser_of
 from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.config.kept import KeptConfig
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         reviewer=access,
         pod=pod,
         memory=given.memory,
+        origins=given.allow_origin,
     )
     run(_serve(router, KeptConfig(given.keep, router.store), access))
 
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_admin(parser, "0.0.0.0:18090")
     add_memory(parser)
+    add_origins(parser)
     add_log(parser)
     return parser
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from weir_cli.shared.output import Exit, address, errors, fail, size
 from weir_cli.shared.workspace import Workspace, counted, open_workspace, print_problems, summary
+from weir_cli.up.access import Access, AllowOrigin, Anonymous, RequireKeys, access
 from weir_cli.up.watch import saves
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import Router
@@ -43,9 +44,9 @@ def up(
             help="Whose callers unauthenticated ones are, and the namespace of objects that name none.",
         ),
     ] = "default",
-    require_keys: Annotated[
-        bool, typer.Option("--require-keys", help="Refuse callers without a key made by `weir key create`.")
-    ] = False,
+    require_keys: RequireKeys = False,
+    anonymous: Anonymous = False,
+    allow_origin: AllowOrigin = [],  # noqa: B006  # typer copies it
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
     max_in_flight: Annotated[
         int,
@@ -67,14 +68,14 @@ def up(
     The same files that `kubectl apply -f` sends. Secrets that are not in the directory may come from the environment.
     Exit code 1: nothing in the directory can be served; 2: wrong arguments, or an address that is in use.
     """
-    host, port = address(listen)
-    admin_host, admin_port = address(admin)
+    (host, port), (admin_host, admin_port) = address(listen), address(admin)
     held = None if memory is None else size(memory)
     workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
     print_problems(errors, workspace.problems, workspace.notices)
     if not workspace.config.policies:
         raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
     log_to_stdout(log)
+    callers = access(workspace, namespace, host, admin_host, require_keys=require_keys, anonymous=anonymous)
     router = Router(
         host=host,
         port=port,
@@ -82,8 +83,9 @@ def up(
         admin_port=admin_port,
         max_in_flight=max_in_flight,
         memory=held,
+        origins=allow_origin,
     )
-    session = Session(directory, namespace, class_name, anonymous=not require_keys)
+    session = Session(directory, namespace, class_name, callers)
     try:
         calm_collector()
         uvloop.run(session.run(router, workspace))
@@ -94,11 +96,11 @@ def up(
 class Session:
     """One run of `weir up`."""
 
-    def __init__(self, directory: Path, namespace: str, class_name: str, *, anonymous: bool) -> None:
+    def __init__(self, directory: Path, namespace: str, class_name: str, access: Access) -> None:
         self._directory = directory
         self._namespace = namespace
         self._class_name = class_name
-        self._anonymous = anonymous
+        self._access = access
         self._revision = 1
         self._seen: Workspace | None = None  # to say nothing where a save changed nothing
 
@@ -118,6 +120,8 @@ class Session:
                 highlight=False,
                 soft_wrap=True,
             )
+            for line in self._access.lines():
+                errors.print(line, highlight=False, markup=False, soft_wrap=True)
             async for _ in saves(self._directory, stopped):
                 await self._reload(router)
             for number in STOP_SIGNALS:
@@ -150,11 +154,9 @@ class Session:
             errors.print(f"Reloaded: revision {self._revision}, {served}.", highlight=False)
 
     def _apply(self, router: Router, workspace: Workspace) -> bool:
-        config = msgspec.structs.replace(
-            workspace.config, anonymous_namespace=self._namespace if self._anonymous else None
-        )
+        config, secrets = self._access.applied(workspace)
         try:
-            router.store.apply(config, workspace.secrets)
+            router.store.apply(config, secrets)
         except ConfigRejected as error:
             errors.print(f"[red]Not applied:[/] {escape(str(error))}; the last good config goes on.", highlight=False)
             return False

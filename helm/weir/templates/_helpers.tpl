@@ -179,4 +179,7 @@ configServer: https://{{ include "weir.operator" . }}.{{ .Release.Namespace }}.s
 port: {{ .Values.sidecar.port }}
 adminPort: {{ .Values.sidecar.adminPort }}
 resources: {{- toYaml .Values.sidecar.resources | nindent 2 }}
+{{- with .Values.cors.allowedOrigins }}
+allowedOrigins: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}

@@ -78,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     port: int = DEFAULT_PORT
     admin_port: int = DEFAULT_ADMIN_PORT
     resources: dict[str, Any] = msgspec.field(default_factory=lambda: dict(RESOURCES))
+    allowed_origins: tuple[str, ...] = ()  # of web pages that may call, besides the default ones
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,7 @@ def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
             f"--config-server={settings.config_server}",
             f"--files={FILES}",
             f"--keep={KEPT_FILES}",
+            *(f"--allow-origin={it}" for it in settings.allowed_origins),
         ],
         "env": [
             {"name": "WEIR_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},

@@ -8,6 +8,7 @@ from typing import Any
 from weir_router.contract import Dialect
 from weir_router.errors import BadRequest, WeirError
 from weir_router.serve.answers import dialect_of, error_answer, new_request_id
+from weir_router.serve.browsers import Gate, preflight
 from weir_router.serve.http import Answer, Handler, Request
 
 Explain = Callable[[Request, int], Answer]
@@ -21,10 +22,11 @@ class Routes:
     """A `Handler` over others. A path that ends in `/*` takes everything below."""
 
     def __init__(
-        self, handlers: Mapping[tuple[str, str], Handler], explain: Explain, knows: Knows | None = None
+        self, handlers: Mapping[tuple[str, str], Handler], explain: Explain, gate: Gate, knows: Knows | None = None
     ) -> None:
         """`knows` is for the handlers of POST, which alone want a body; None: there are none."""
         self._explain = explain
+        self._gate = gate
         self._knows = knows
         self._exact: dict[str, dict[str, Handler]] = {}  # by path, then by method
         self._below = [(m, path[:-1], handler) for (m, path), handler in handlers.items() if path.endswith("/*")]
@@ -45,11 +47,29 @@ class Routes:
 
     def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
         """See `serve.http.Admits`: where a body is wanted, and its caller is known at a look."""
-        return self._knows is not None and method == "POST" and path in self._exact and self._knows(headers)
+        if self._knows is None or method != "POST" or path not in self._exact:
+            return False
+        return self._gate.is_plain(headers) and self._knows(headers)
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, Answer | None]:
         handler = self.find(request.method, request.path)
+        if not self._gate.is_plain(request.headers):
+            return self._from_browser(request, handler)
         return self._nowhere(request) if handler is None else handler(request)
+
+    async def _from_browser(self, request: Request, handler: Handler | None) -> Answer | None:
+        """Answers a request that a web page may have sent. A page of an allowed origin may also read the answer."""
+        headers = request.headers
+        error = self._gate.refusal(request.method, headers)
+        if error is not None:
+            return error_answer(error, _dialect(request), new_request_id())
+        lines = self._gate.lines(headers)
+        if lines and request.method == "OPTIONS" and "access-control-request-method" in headers:
+            return Answer(200, lines + preflight(headers), b"")
+        if lines:
+            request.share(lines)
+        answer = await (self._nowhere(request) if handler is None else handler(request))
+        return None if answer is None else Answer(answer.status, answer.fields + lines, answer.body)
 
     async def _nowhere(self, request: Request) -> Answer:
         return self._explain(request, 405 if self._known(request.path) else 404)
@@ -74,6 +94,10 @@ def unknown_to_admins(request: Request, status: int) -> Answer:
     return Answer(
         status, b"content-type: text/plain\r\n", b"Weir serves /metrics, /state, /healthz and /readyz here.\n"
     )
+
+
+def _dialect(request: Request) -> Dialect:
+    return Dialect.ANTHROPIC if request.path == "/v1/messages" else dialect_of(request.headers)
 
 
 def no_http(why: str) -> Answer:

@@ -34,6 +34,9 @@ _HOP = frozenset(
 )  # fmt: skip
 """Headers that are about one connection."""
 
+_JUDGED = frozenset({"accept-encoding", "origin"})
+"""Headers that the gateway does not get. The sidecar itself decides whether a web page may read the answer."""
+
 _OURS = frozenset({"server", "date"})
 """Headers that our own answers have in any case."""
 
@@ -88,7 +91,7 @@ class Relay:
             response.release()
 
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
-        sent = {name: value for name, value in headers.items() if name not in _HOP and name != "accept-encoding"}
+        sent = {name: value for name, value in headers.items() if name not in _HOP and name not in _JUDGED}
         shown = presented_key(headers)
         if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):
             sent.pop("x-api-key", None)  # a provider's own key is nobody's business

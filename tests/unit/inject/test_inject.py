@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,6 +202,13 @@ def test_it_goes_out_of_the_way_of_ports_that_containers_say_they_listen_on():
     after = injected(pod(container(ports=ports)))
     assert {"--port=18082", "--admin=0.0.0.0:18091"} <= {*sidecar(after)["args"]}
     assert env(after)["OPENAI_BASE_URL"] == "http://127.0.0.1:18082/v1"
+
+
+def test_origins_whose_pages_may_call_are_arguments_of_the_sidecar():
+    origins = ("https://app.example.com", "app:")
+    pod_ = pod()
+    after = patched(pod_, inject(pod_, msgspec.structs.replace(SETTINGS, allowed_origins=origins), CA))
+    assert sidecar(after)["args"][-2:] == ["--allow-origin=https://app.example.com", "--allow-origin=app:"]
 
 
 def test_a_pod_may_choose_the_port():

@@ -35,6 +35,8 @@ MAX_HEADERS = 256
 
 MAX_START = MAX_HEAD + 32
 """Bytes of a request's first line that are looked at for its version; longer ones are refused."""
+ONCE = frozenset({"host", "origin", "sec-fetch-site"})
+"""Headers that must not come twice. They decide whether a request is served, and a proxy may read the other one."""
 
 TOO_LARGE = f"its headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
 
@@ -238,7 +240,9 @@ class Connection(asyncio.Protocol):
             text = value.decode()
         except UnicodeDecodeError:
             text = value.decode("utf-8", "surrogateescape")
-        self._headers.setdefault(name_of(name), text)
+        key = name_of(name)
+        if self._headers.setdefault(key, text) is not text and key in ONCE:
+            raise HttpParserError(f"its header {key} comes twice")
 
     def on_headers_complete(self) -> None:
         self._phase = _ARRIVED
@@ -301,9 +305,13 @@ class Connection(asyncio.Protocol):
     def _request(self, body: bytes | None, keep_alive: bool) -> Request:
         method = self._parser.get_method()
         # The parser formats its version anew each time, which costs as much as reading three headers.
-        new = self._first.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(self._target))
+        target, headers = self._target, self._headers
+        new = self._first.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(target))
         version = "1.1" if new else self._parser.get_http_version()
-        return Request(method.decode("ascii"), _path(self._target), version, self._headers, body, keep_alive, self)
+        if not target.startswith(b"/") and b"://" in target:  # a whole URL: its host replaces `Host` (RFC 9112)
+            authority, _, path = target.partition(b"://")[2].partition(b"/")
+            target, headers["host"] = b"/" + path, authority.decode("latin-1")
+        return Request(method.decode("ascii"), _path(target), version, headers, body, keep_alive, self)
 
     def _admit(self) -> None:
         """The head has come, and the body has not: is it read now, or when the handler asks for it?"""
@@ -553,9 +561,7 @@ class Connection(asyncio.Protocol):
 
 
 def _path(target: bytes) -> str:
-    """Of a request's target, which may be a whole URL."""
-    if not target.startswith(b"/") and b"://" in target:
-        target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+    """Of a request's target."""
     if _QUERY in target:
         target = target.partition(b"?")[0]
     return target.decode("latin-1")

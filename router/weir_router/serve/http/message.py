@@ -115,9 +115,31 @@ class Request:
         assert self.body is not None
         return self.body
 
+    def share(self, fields: bytes) -> None:
+        """Adds header lines to the answer if that is a stream."""
+        self._opener = _Sharing(self._opener, fields)
+
     def stream(self, status: int, fields: bytes, first: bytes = b"") -> Stream:
         """Begins an answer that is written as it comes, with its `first` part; the handler then returns None."""
         return self._opener.open(self, status, fields, first)
+
+
+class _Sharing:
+    """An `Opener` that adds header lines."""
+
+    __slots__ = ("_fields", "_opener")
+
+    def __init__(self, opener: Opener, fields: bytes) -> None:
+        self._opener = opener
+        self._fields = fields
+
+    def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
+        """See `Opener`."""
+        return self._opener.open(request, status, fields + self._fields, first)
+
+    def read(self, request: Request) -> asyncio.Future[None]:
+        """See `Opener`."""
+        return self._opener.read(request)
 
 
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]

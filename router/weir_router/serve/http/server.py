@@ -33,8 +33,8 @@ class Server:
     """
 
     __slots__ = (
-        "_all_closed", "_connections", "_look", "_server", "admits", "common", "draining", "handle", "max_body",
-        "memory", "refusal", "start", "time", "turn",
+        "_all_closed", "_connections", "_look", "_server", "admits", "common", "draining", "handle", "hosts",
+        "max_body", "memory", "refusal", "start", "time", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,7 @@ class Server:
         where: dict[str, Any] = {"sock": listener} if listener else {"host": host, "port": port}
         self._server = await loop.create_server(lambda: Connection(self), backlog=BACKLOG, **where)
         self._look = loop.call_later(LOOK_EVERY, self._expire)
+        self.hosts = [it.getsockname()[0] for it in self._server.sockets]  # addresses that it listens at
         bound = self._server.sockets[0].getsockname()
         return f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
 

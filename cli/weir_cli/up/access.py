@@ -1,0 +1,93 @@
+"""Decides who may call `weir up`: all callers on loopback, and callers with a key where other machines reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+import msgspec
+import typer
+
+from weir_cli.key.command import new_key
+from weir_cli.shared.output import fail
+from weir_cli.shared.workspace import Workspace
+from weir_router.contract import CallerKey, CompiledConfig, Secrets
+from weir_router.identify.keys import fingerprint
+from weir_router.serve.browsers import is_loopback, origin_of
+
+KEY_NAME = "weir-up"
+"""Name of the caller whose key `weir up` has made."""
+
+
+def _origin(text: str) -> str:
+    try:
+        return origin_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+RequireKeys = Annotated[
+    bool,
+    typer.Option(
+        "--require-keys",
+        help="Refuse callers without a key made by `weir key create`. Implied by --listen beyond loopback, which also "
+        "makes and shows a key where the directory has none.",
+    ),
+]
+Anonymous = Annotated[
+    bool, typer.Option("--anonymous", help="Serve callers without a key, also those of other machines.")
+]
+AllowOrigin = Annotated[
+    list[str],
+    typer.Option(
+        parser=_origin,
+        metavar="ORIGIN",
+        help="Allow calls from web pages of this origin, such as https://app.example.com; repeatable. Pages of "
+        "localhost are always allowed.",
+    ),
+]
+
+
+class Access(NamedTuple):
+    """The callers of one run."""
+
+    namespace: str  # of callers without a key, and of the key that was made
+    anonymous: bool  # callers without a key may
+    apart: bool  # callers need a key, because other machines reach the port
+    key: str | None  # one that was made for this run
+    state_is_public: bool  # other machines reach the admin port
+
+    def applied(self, workspace: Workspace) -> tuple[CompiledConfig, Secrets]:
+        """The config and the secrets of `workspace`, with these callers."""
+        replace, secrets = msgspec.structs.replace, workspace.secrets
+        config = replace(workspace.config, anonymous_namespace=self.namespace if self.anonymous else None)
+        if self.key is not None:
+            own = {fingerprint(self.key): CallerKey(namespace=self.namespace, name=KEY_NAME)}
+            secrets = replace(secrets, caller_keys={**secrets.caller_keys, **own})
+        return config, secrets
+
+    def lines(self) -> Iterator[str]:
+        """Messages for the terminal. Only they contain the key that was made."""
+        if self.apart:
+            yield "Callers need a key, since --listen is not on loopback; --anonymous serves them without."
+        if self.key is not None:
+            yield "This one is valid until the command ends, and shown only now; `weir key create` makes lasting ones:"
+            yield self.key
+        if self.state_is_public:
+            yield "Other machines can read metrics and state without a key, since --admin is not on loopback."
+
+
+def access(
+    workspace: Workspace, namespace: str, host: str, admin_host: str, *, require_keys: bool, anonymous: bool
+) -> Access:
+    """Decides from the options and from the keys in `workspace`. Raises `typer.Exit` where options contradict."""
+    if require_keys and anonymous:
+        raise fail("--require-keys and --anonymous contradict each other: leave one out.")
+    apart = not (anonymous or require_keys or is_loopback(host))
+    return Access(
+        namespace=namespace,
+        anonymous=not (apart or require_keys),
+        apart=apart,
+        key=new_key() if apart and not workspace.secrets.caller_keys else None,
+        state_is_public=not is_loopback(admin_host),
+    )
