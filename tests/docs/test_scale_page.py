@@ -13,8 +13,9 @@ from weir_cli.operator import command as operator_command
 from weir_operator.compile import room
 from weir_operator.distribute import offers, reviews, server
 from weir_operator.kube import token_reviews
-from weir_operator.run import reconciler, replica
-from weir_operator.status import reporter
+from weir_operator.lead import routers
+from weir_operator.run import reconciler
+from weir_operator.status import writer
 from weir_router.config import longpoll
 from weir_router.run import process
 
@@ -33,14 +34,14 @@ KNOBS = {
     "`CALM_SECONDS`, `CALM_MOST` (`reconciler.py`)": f"{ms(reconciler.CALM_SECONDS)}, {ms(reconciler.CALM_MOST)}",
     "`SHARDS` (`room.py`)": f"{room.SHARDS}",
     "`EARLIER` (`offers.py`)": f"{offers.EARLIER}",
-    "`COUNT_SECONDS` (`replica.py`)": f"{replica.COUNT_SECONDS:g} s",
+    "`COUNT_SECONDS` (`lead/routers.py`)": f"{routers.COUNT_SECONDS:g} s",
     "`SWITCH_SECONDS` (`operator/command.py`)": ms(operator_command.SWITCH_SECONDS),
     "`COLLECTOR_THRESHOLDS` (`process.py`)": ", ".join(f"{it:,}" for it in process.COLLECTOR_THRESHOLDS),
     "`WAIT` (`longpoll.py`)": f"{longpoll.WAIT} s",
     "`ACCEPTED_SECONDS`, `ACCEPTED_MAX` (`reviews.py`)": f"{reviews.ACCEPTED_SECONDS:g} s, {reviews.ACCEPTED_MAX:,}",
     "`REVIEWS_AT_ONCE` (`token_reviews.py`)": f"{token_reviews.REVIEWS_AT_ONCE}",
     "`TLS_BUFFER` (`server.py`)": f"{server.TLS_BUFFER >> 10} KiB",
-    "`WRITES_PER_SECOND`, `WRITERS` (`reporter.py`)": f"{reporter.WRITES_PER_SECOND:g}, {reporter.WRITERS}",
+    "`WRITES_PER_SECOND`, `WRITERS` (`writer.py`)": f"{writer.WRITES_PER_SECOND:g}, {writer.WRITERS}",
     "`RETRY_FIRST`, `RETRY_MAX` (`longpoll.py`)": f"{longpoll.RETRY_FIRST:g} s, {longpoll.RETRY_MAX:g} s",
 }
 

@@ -11,7 +11,7 @@ from weir_operator.distribute import leader, relay, server
 from weir_operator.problems.problem import ConditionType
 from weir_operator.publish import authority, certificate
 from weir_operator.schemas import KINDS
-from weir_operator.status import changes, reporter
+from weir_operator.status import changes, reporter, rollout, teller, writer
 from weir_operator.status.conditions import StatusReason
 from weir_operator.status.states import CoarseState
 
@@ -25,14 +25,14 @@ KNOBS = {
     "`SETTLE_SECONDS`": f"{reporter.SETTLE_SECONDS:g} s",
     "`CALM_SECONDS`": f"{reporter.CALM_SECONDS:g} s",
     "`LOOK_SECONDS`": f"{reporter.LOOK_SECONDS:g} s",
-    "`LATE_SECONDS`": f"{reporter.LATE_SECONDS:g} s",
-    "`SETTLED_SECONDS`": f"{reporter.SETTLED_SECONDS:g} s",
+    "`LATE_SECONDS`": f"{rollout.LATE_SECONDS:g} s",
+    "`SETTLED_SECONDS`": f"{rollout.SETTLED_SECONDS:g} s",
     "`QUIET_SECONDS`": f"{changes.QUIET_SECONDS:g} s",
-    "`WRITERS`": f"{reporter.WRITERS}",
-    "`WRITES_PER_SECOND`": f"{reporter.WRITES_PER_SECOND:g}",
-    "`RETRY_SECONDS`": f"{reporter.RETRY_SECONDS:g} s",
-    "`STALE_SECONDS`": f"{reporter.STALE_SECONDS:g} s",
-    "`EVENT_SECONDS`": f"{reporter.EVENT_SECONDS:g} s",
+    "`WRITERS`": f"{writer.WRITERS}",
+    "`WRITES_PER_SECOND`": f"{writer.WRITES_PER_SECOND:g}",
+    "`RETRY_SECONDS`": f"{writer.RETRY_SECONDS:g} s",
+    "`STALE_SECONDS`": f"{writer.STALE_SECONDS:g} s",
+    "`EVENT_SECONDS`": f"{teller.EVENT_SECONDS:g} s",
     "`AUTHORITY_VALID`": f"{authority.AUTHORITY_VALID.days} days",
     "`CERTIFICATE_VALID`": f"{authority.CERTIFICATE_VALID.days} days",
     "`RENEW_AT`": "two thirds" if authority.RENEW_AT == 2 / 3 else "?",

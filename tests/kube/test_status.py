@@ -15,7 +15,8 @@ from support.kube import apply, client_of, run
 from support.leading import Leader, leading
 from support.statuses import gateway
 from weir_operator.kube.statuses import StatusWriter
-from weir_operator.status import reporter as module
+from weir_operator.status import writer as pace
+from weir_operator.status.reporter import SETTLE_SECONDS
 
 TIER = """
 apiVersion: weir.dev/v1alpha1
@@ -122,7 +123,7 @@ async def test_a_change_that_routers_have_within_a_moment_is_one_write(cluster: 
         apply(cluster, tier(namespace, backend=", weight: 1").replace("spec:", "spec:\n  selection: Weighted"))
         leader.routers = [gateway(revision=1, current=False)]
         await leader.compile_when(lambda it: it.tiers[0].generation == 2)
-        assert 0 < await leader.reporter.look() <= module.SETTLE_SECONDS
+        assert 0 < await leader.reporter.look() <= SETTLE_SECONDS
         leader.routers = [gateway(revision=2)]
         leader.reporter.heard()
         status = await leader.until("mt/budget", ".status.observedGeneration", "2")
@@ -218,7 +219,7 @@ async def test_what_others_say_stays_and_what_we_say_no_longer_goes(cluster: Api
 async def test_a_missing_right_is_named_once_and_what_was_missed_is_written_later(
     cluster: ApiServer, namespace: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(pace, "RETRY_SECONDS", 0.2)
     caplog.set_level(logging.INFO, "weir_operator.status")
     apply(cluster, tier(namespace))
     run(cluster, "create", "serviceaccount", "op", "-n", namespace)
@@ -246,7 +247,7 @@ async def test_a_missing_right_is_named_once_and_what_was_missed_is_written_late
 async def test_many_objects_are_written_with_a_few_requests_at_a_time(
     cluster: ApiServer, namespace: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "WRITES_PER_SECOND", 500.0)
+    monkeypatch.setattr(pace, "WRITES_PER_SECOND", 500.0)
     apply(cluster, "---".join(tier(namespace, f"t{number}") for number in range(40)))
     async with leading(cluster, client_of(cluster), namespace) as leader:
         await leader.compile_when(lambda it: len(it.tiers) == 40)
@@ -254,7 +255,7 @@ async def test_many_objects_are_written_with_a_few_requests_at_a_time(
         await asyncio.to_thread(run, cluster, "wait", ready, "mt", "--all", "-n", namespace, "--timeout=30s")
         await leader.until_calm()
     assert sorted(leader.writer.written) == sorted(f"t{number}" for number in range(40))
-    assert leader.writer.most <= module.WRITERS
+    assert leader.writer.most <= pace.WRITERS
 
 
 async def test_an_event_of_a_verdict_that_comes_and_goes_is_not_repeated_for_minutes(

@@ -33,8 +33,8 @@ from weir_operator.kube.owner import Owner
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.kube.token_reviews import KubernetesReviewer
 from weir_operator.kube.unknowns import Unknown
-from weir_operator.lead.headcount import Headcount
 from weir_operator.lead.leadership import LEASE_SECONDS, Leadership
+from weir_operator.lead.routers import RouterCount
 from weir_operator.observe.gather import Gatherer
 from weir_operator.observe.observed import Observed
 from weir_operator.publish.certificate import Certificate, server_names
@@ -47,9 +47,6 @@ from weir_operator.run.settings import Settings
 from weir_operator.sidecar.sidecars import Sidecars
 from weir_operator.status.reporter import Reporter
 from weir_router.contract import CompiledConfig
-
-COUNT_SECONDS = 0.1
-"""From a router's news until the routers are counted: a thousand that have the same news are counted once."""
 
 _log = logging.getLogger("weir_operator")
 
@@ -68,9 +65,7 @@ class Replica:
         self._mirror_news, self._mirrored = asyncio.Event(), asyncio.Event()
         # A thread of its own: routers must not wait for statuses and tokens, of which there may be hundreds.
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="mirror")
-        self._told_routers = 1  # by the last compile
-        self._counting = False  # routers, in a moment
-        self._headcount = Headcount(1, time.monotonic())
+        self._routers = RouterCount(self._gateway_routers, lambda: self.leads, self._changed)
         self._leading_since = 0.0
         self._catalogue = Catalogue.load()
         self._memory = Memory()
@@ -154,7 +149,7 @@ class Replica:
             compile=self._compile,
             publish=publisher.publish,
             intact=lambda revision: self.revision == revision and self._mirror.trouble is None,
-            due_in=self._routers_due,
+            due_in=self._routers.due_in,
         )
         self._reconciler = Reconciler(steps, (self._reporter,), metrics=self.metrics)
 
@@ -248,7 +243,7 @@ class Replica:
         self._leading_since = time.monotonic()
         await self._mirrored.wait()
         published = self._published
-        self._headcount = Headcount(published.routers if published else 1, time.monotonic())
+        self._routers.begin(published.routers if published else 1)
         self._keys.take_over(published.tokens if published else None)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reconciler.run())
@@ -281,33 +276,21 @@ class Replica:
 
     def _heard(self) -> None:
         self._reporter.heard()
-        if self.leads and not self._counting:
-            self._counting = True
-            self._loop.call_later(COUNT_SECONDS, self._count)
+        self._routers.heard()
 
-    def _count(self) -> None:
-        self._counting = False
-        if self.leads and self._routers_due() == 0.0:
-            self._reconciler.changed()
+    def _gateway_routers(self) -> int:
+        return sum(router.account == self.settings.gateway for router, _ in self._server.known)
 
     def _observed(self) -> Observed | None:
-        self._told_routers = self._headcount.value
+        self._routers.take()
         return self._gatherer.observed() if self._keys.asked.is_set() else None
 
     def _compile(self, observed: Observed) -> Compiled:
         compiled = compile_config(
             observed, catalogue=self._catalogue, now=time.time(), tokens=self._keys.trust, memory=self._memory
         )
-        config = msgspec.structs.replace(compiled.config, routers=self._told_routers)
+        config = msgspec.structs.replace(compiled.config, routers=self._routers.value)
         return dataclasses.replace(compiled, config=config)
-
-    def _routers_due(self) -> float | None:
-        """Seconds until routers should be told another number of themselves; None: not by itself."""
-        now = time.monotonic()
-        gateway = self.settings.gateway
-        there = sum(router.account == gateway for router, _ in self._server.known)
-        value = self._headcount.update(there, now)
-        return 0.0 if value != self._told_routers else self._headcount.due_in(now)
 
 
 def _url(scheme: str, runner: web.AppRunner, host: str | None = None) -> str:

@@ -7,7 +7,7 @@ belong to those whose pods they run in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from weir_operator.distribute.reports import Reported, RouterId
@@ -21,6 +21,13 @@ from weir_operator.status.conditions import (
     StatusReason,
     shortened,
 )
+
+LATE_SECONDS = 15.0
+"""Seconds after which a router that does not run its config holds back objects that it ran before: a start, or a slow
+kubelet, takes less."""
+
+SETTLED_SECONDS = 65.0
+"""Seconds of leading after which a router that has not polled counts as gone: a poll waits 50 s, a failed one 10."""
 
 NO_ROUTERS = (
     "no gateway router has polled within 90 s; see whether its pods run, and what their logs say of the config server"
@@ -36,10 +43,24 @@ class Rollout:
     failure: str | None = None  # why what was compiled last is not published
     routers: tuple[Reported, ...] = ()
     late: frozenset[RouterId] = frozenset()  # have been behind for longer than a change takes
-    settled: bool = True  # we have led for so long that every router must have polled
+    settled: bool = True  # we have led for so long that every router must have polled by now
 
-    # Every object is judged, and there may be a thousand of them, and a thousand routers: what they share is worked
-    # out once.
+    def published(self, had: Mapping[str, int], generations: Mapping[str, int], revision: int) -> Rollout:
+        """The rollout after `revision` was published; `had` and `generations` are by object, before and now."""
+        # A revision below an old one is of an operator that has lost its count: then all is new.
+        old = self.since if revision >= self.revision else {}
+        since = {
+            name: old[name] if name in old and had.get(name) == generation else revision
+            for name, generation in generations.items()
+        }
+        return replace(self, revision=revision, since=since, failure=None)
+
+    def not_published(self, had: Mapping[str, int], generations: Mapping[str, int], failure: str) -> Rollout:
+        """The rollout after a compile that could not be published; routers keep the config that they have."""
+        same = {name for name, generation in generations.items() if had.get(name) == generation}
+        return replace(self, since={name: it for name, it in self.since.items() if name in same}, failure=failure)
+
+    # A thousand objects may be judged by a thousand routers: values that they share are computed once.
     @cached_property
     def gateway(self) -> tuple[Reported, ...]:
         """The gateway's routers."""
@@ -125,3 +146,22 @@ def _without(router: Reported) -> Judgement:
     what = "has none" if report.revision is None else "goes on with the last good one"
     message = f"router {report.router} refuses the config and {what}: {report.rejected}"
     return Judgement(FALSE, StatusReason.REJECTED, shortened(message))
+
+
+class Attendance:
+    """Remembers since when each router has been behind, and since when we lead."""
+
+    def __init__(self) -> None:
+        self._leading_since = 0.0
+        self._behind_since: dict[RouterId, float] = {}
+
+    def begin(self, now: float) -> None:
+        """A term begins; `now` is monotonic, in seconds."""
+        self._leading_since = now
+
+    def seen(self, rollout: Rollout, routers: tuple[Reported, ...], now: float) -> Rollout:
+        """The rollout with these routers, and those of them that are late."""
+        since = self._behind_since
+        self._behind_since = {it: since.get(it, now) for it in behind(routers, rollout.revision)}
+        late = frozenset(it for it, at in self._behind_since.items() if now - at >= LATE_SECONDS)
+        return replace(rollout, routers=routers, late=late, settled=now - self._leading_since >= SETTLED_SECONDS)

@@ -1,0 +1,58 @@
+"""The statuses that differ from those in the cluster, each with the moment from which it may be written. PURE.
+
+Called by `status.reporter` in a thread: for a thousand objects it takes so long that routers would otherwise wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weir_operator.compile import Compiled
+from weir_operator.kube.objects import JSON
+from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.status.changes import write_at
+from weir_operator.status.rollout import Rollout
+from weir_operator.status.statuses import statuses
+
+
+@dataclass(frozen=True)
+class Made:
+    """The last compile: its input and its result."""
+
+    observed: Observed
+    compiled: Compiled
+
+
+@dataclass(frozen=True)
+class Task:
+    """A status to write."""
+
+    subject: Manifest
+    before: Any  # the status that the object has
+    wanted: JSON
+
+
+def due(
+    made: Made,
+    rollout: Rollout,
+    there: Mapping[str, Manifest],
+    present: Mapping[str, Any],
+    written: Mapping[str, float],
+    wall: float,
+) -> list[tuple[Task, float]]:
+    """The writes that are due, each with the moment from which it may happen (monotonic seconds).
+
+    `there` are the objects of the cluster and `present` their statuses, both by `Kind/namespace/name`; `written` says
+    by uid when a status was written last; `wall` is the time in seconds since the epoch.
+    """
+    found = []
+    for subject, wanted in statuses(made.observed, made.compiled, rollout, present, wall):
+        current = there.get(subject.id)
+        if current is None or current.uid != subject.uid:
+            continue  # deleted since, or made anew: another compile will follow
+        at = write_at(present[subject.id], wanted, written.get(subject.uid))
+        if at is not None:
+            found.append((Task(current, present[subject.id], wanted), at))
+    return found
