@@ -75,7 +75,7 @@ HELP: dict[FaultKind, str] = {
     FaultKind.TIMEOUT: "408",
     FaultKind.BAD_REQUEST: "400; `body` replaces the provider's own",
     FaultKind.CONTENT_FILTER: "400 blocked by the provider's moderation",
-    FaultKind.CONTEXT_LENGTH: "400 the prompt is too long, whatever its length",
+    FaultKind.CONTEXT_LENGTH: "400 the prompt is too long, for a prompt of any length",
     FaultKind.STREAM_REFUSED: "400 with param `stream` for requests that ask for a stream; others are answered",
     FaultKind.STATUS: "any `status` with any `body` and `headers` (text bodies go out as HTML, as proxies send them)",
     FaultKind.REFUSE: "connection aborted (RST) as soon as the request is read, with no byte of an answer",

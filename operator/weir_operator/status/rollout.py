@@ -125,7 +125,7 @@ class Rollout:
         if not late:
             return ""
         there = len(concerned(it for it in self.routers if not it.gateway))
-        return f"; of the sidecars {there - late}/{there} run it"
+        return f"; {there - late} of {there} sidecars run it"
 
 
 def router_id(router: Reported) -> RouterId:

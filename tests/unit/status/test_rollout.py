@@ -63,10 +63,10 @@ def test_sidecars_cannot_hold_it_back_but_late_ones_are_counted_where_they_matte
     late, fine = sidecar("team-a", current=False, revision=0), sidecar("team-a", "app-1")
     far = sidecar("team-b", "app-2", current=False, revision=0)
     options = {"routers": (gateway(), late, fine, far), "late": behind((late, far), 1)}
-    assert programmed(**options) == ("True", "Programmed", "every gateway router runs it; of the sidecars 1/2 run it")
+    assert programmed(**options) == ("True", "Programmed", "every gateway router runs it; 1 of 2 sidecars run it")
     everybody = POLICY.replace("models:", "callers: [{namespaces: {from: All}}]\n  models:")
     message = case(TIER, everybody, **options).condition("Programmed")[2]
-    assert message.endswith("1/3 run it")
+    assert message.endswith("; 1 of 3 sidecars run it")
     assert programmed(routers=(gateway(), late))[2] == "every gateway router runs it"
 
 
