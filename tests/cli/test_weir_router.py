@@ -129,12 +129,19 @@ def test_an_address_in_use_is_exit_2(tmp_path: Path):
         (("--config-dir", "x", "--grace", "-1"), "--grace: -1 is not at least 0"),
         (("--config-dir", "x", "--max-in-flight", "many"), "--max-in-flight: 'many' is not a number"),
         (("--config-dir", "x", "--memory", "much"), "--memory: 'much' is not a number of bytes, e.g. 536870912"),
+        (("--config-dir", "x", "--allow-origin", "http://x/y"), "--allow-origin: 'http://x/y' is not an origin"),
         (("--config-dir", "x", "--conf", "y"), "unrecognized arguments: --conf"),
     ],
 )
 def test_wrong_options_are_said(options: tuple[str, ...], said: str):
     done = weir("router", *options)
     assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_web_pages_of_an_allowed_origin_may_call(tmp_path: Path):
+    with serving(tmp_path, "--allow-origin", "https://a.example", "--allow-origin", "https://b.example") as gateway:
+        for page, status in (("https://a.example", 200), ("https://b.example", 200), ("https://c.example", 403)):
+            assert http(f"{gateway.admin}/healthz", origin=page).status == status
 
 
 def test_how_many_requests_it_serves_at_once_may_come_from_the_environment():

@@ -63,6 +63,15 @@ def test_wrong_options_are_said(changes: dict[str, str], said: str):
     assert (done.returncode, said in done.stderr) == (2, True)
 
 
+def test_web_pages_may_call_only_from_allowed_origins(tmp_path: Path):
+    given = (*options(certificates(tmp_path), "https://127.0.0.1:9"), "--allow-origin=https://app.example.com")
+    with running("sidecar", *given) as command:
+        url = command.wait_for(r"callers on (http://\S+\d),")[1]
+        for page, status in (("https://app.example.com", 503), ("https://evil.example", 403)):
+            assert http(f"{url}/v1/models", origin=page).status == status
+        assert http(f"{url}/v1/models", host="evil.example").status == 403
+
+
 def test_an_injected_one_has_its_port_open_before_it_can_serve(tmp_path: Path):
     caller, team, _, _, *others = options(certificates(tmp_path), "https://127.0.0.1:9")
     port = free_port()
