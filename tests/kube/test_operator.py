@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apiserver import ApiServer
@@ -14,6 +17,16 @@ from cli.shell import policy, tier, until
 from support.installation import Installation, Operator, Router, Tenant, serving
 from support.kube import run
 from weir_cli.sim import SimulatorThread
+
+
+def key(name: str, user_tier: str) -> dict[str, Any]:
+    """A Secret with a caller's API key."""
+    metadata = {
+        "name": name,
+        "labels": {"weir.dev/api-key": "true"},
+        "annotations": {"weir.dev/user-tier": user_tier},
+    }
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"sha256": secrets.token_hex(32)}}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +89,33 @@ def test_a_deleted_api_key_stops_working(tenant: Tenant, router: Router, simulat
     caller = tenant.caller(router)
     tenant.delete("secret", "ci")
     until(lambda: caller.models() == 401)
+
+
+def test_what_one_tenant_makes_too_large_keeps_nothing_of_another_s_from_routers(
+    tenant: Tenant, cluster: ApiServer, operator: Operator, router: Router, simulator: SimulatorThread
+):
+    """Keys with long annotations and a large policy, more than an object of Kubernetes can hold; then a revocation."""
+    tenant.apply(tier(simulator.url), policy())
+    caller = tenant.caller(router)
+    evil = Tenant(cluster, f"{tenant.namespace}-evil")
+    run(cluster, "create", "namespace", evil.namespace)
+    for number in range(10):
+        evil.apply(key(f"k{number}", secrets.token_urlsafe(90_000)))
+    names = [{"name": f"{number}-{secrets.token_hex(120)}"} for number in range(320)]
+    routes = [
+        {"name": f"r{start}", "tiers": [{"name": "small"}], "when": {"callers": [{"serviceAccounts": them}]}}
+        for start in range(0, 320, 64)
+        if (them := names[start : start + 64])
+    ]
+    evil.apply(tier(simulator.url), policy("large", routes=routes))
+    evil.condition("routingpolicy/large", "Accepted", "False")
+    status = json.loads(run(cluster, "-n", evil.namespace, "get", "routingpolicy/large", "-o", "json"))["status"]
+    assert {it["type"]: it["reason"] for it in status["conditions"]}["Accepted"] == "TooLarge"
+    until(lambda: operator.metric('weir_operator_refused_api_keys{reason="TooLarge"}') == 10)
+    assert f"Secret/{evil.namespace}/k0: annotation weir.dev/user-tier has more than 253" in operator.command.said
+    tenant.delete("secret", "ci")
+    until(lambda: caller.models() == 401)
+    assert operator.metric("weir_operator_unpublished_seconds") == 0
 
 
 def test_an_override_ends_by_itself(

@@ -27,7 +27,17 @@ from weir_operator.compile.keys import caller_keys
 from weir_operator.compile.memory import Memory, Result, Tiers
 from weir_operator.compile.overlap import Conflict, conflicts, precedence
 from weir_operator.compile.report import Report
-from weir_operator.compile.room import CLAIMS, CREDENTIALS, MAX_POLICY, MAX_TIER, POLICIES, TIERS, Part, left_out, size
+from weir_operator.compile.room import (
+    CLAIMS,
+    CREDENTIALS,
+    MAX_POLICY,
+    MAX_SPEC,
+    MAX_TIER,
+    POLICIES,
+    TIERS,
+    left_out,
+    size,
+)
 from weir_operator.compile.routing import (
     INVALID,
     CompiledPolicy,
@@ -38,16 +48,19 @@ from weir_operator.compile.routing import (
 )
 from weir_operator.compile.services import Lookup, Services
 from weir_operator.compile.tiers import CompiledTier, compile_tier
+from weir_operator.kube.crowding import Part
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
 from weir_operator.schemas.common import DEFAULT_CLASS
+from weir_operator.schemas.rules import Model
 from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, TokenTrust
 
 __all__ = ["Compiled", "Memory", "compile_config", "ours"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 TOO_LARGE = "it is larger than a policy may be"
 NO_ROOM = "there is no room for it"
@@ -95,7 +108,7 @@ def compile_config(
     expanded = {key: tiers[key].expanded(services) for key in sorted(tiers)}
     problems += _crowded_tiers(observed, tiers, expanded)
     for manifest in ours(observed.policies, observed.class_name):
-        work = functools.partial(_policy, manifest, memory, observed, now)
+        work = functools.partial(_policy, manifest, memory, now)
         policy, found = memory.recall(manifest, tiers, services.facts, work)
         problems += found
         if policy is not None:
@@ -133,8 +146,8 @@ def _tier(
     manifest: Manifest, memory: Memory, observed: Observed, catalogue: Catalogue, _: Tiers, service: Lookup
 ) -> Result[CompiledTier]:
     def work(report: Report) -> CompiledTier | None:
-        spec = memory.specs.read(report, ModelTierSpec)
-        tier = compile_tier(spec, report, observed, catalogue, service) if spec else None
+        spec = _read(report, ModelTierSpec, memory)
+        tier = compile_tier(spec, report, observed, memory.namespaces, catalogue, service) if spec else None
         if tier is None or tier.size <= MAX_TIER:
             return tier
         _note_too_large(report, tier.size, MAX_TIER, "Make several tiers of it.")
@@ -143,14 +156,12 @@ def _tier(
     return _guarded(manifest, work)
 
 
-def _policy(
-    manifest: Manifest, memory: Memory, observed: Observed, now: float, tiers: Tiers, _: Lookup
-) -> Result[CompiledPolicy]:
+def _policy(manifest: Manifest, memory: Memory, now: float, tiers: Tiers, _: Lookup) -> Result[CompiledPolicy]:
     def work(report: Report) -> CompiledPolicy | None:
-        spec = memory.specs.read(report, RoutingPolicySpec)
+        spec = _read(report, RoutingPolicySpec, memory)
         if spec is None:
             return None
-        policy = compile_policy(spec, report, Surroundings(tiers, observed, now))
+        policy = compile_policy(spec, report, Surroundings(tiers, memory.namespaces, now))
         made = CompiledPolicy(policy, size(policy))
         if made.size <= MAX_POLICY:
             return made
@@ -158,8 +169,8 @@ def _policy(
         return claim(policy, TOO_LARGE)
 
     policy, found = _guarded(manifest, work)
-    if policy is None and (unreadable := unreadable_policy(manifest, observed)) is not None:
-        policy = claim(unreadable, INVALID)
+    if policy is None and (unreadable := unreadable_policy(manifest, memory.namespaces)) is not None:
+        policy = claim(unreadable, TOO_LARGE if any(it.reason is Reason.TOO_LARGE for it in found) else INVALID)
     return policy, found
 
 
@@ -173,6 +184,15 @@ def _guarded(manifest: Manifest, work: Callable[[Report], T | None]) -> tuple[T 
         action = "Report it with this object, without its secrets."
         report.note("", ConditionType.ACCEPTED, Reason.COMPILER_BUG, message, action, Severity.ERROR)
         return None, report.problems
+
+
+def _read(report: Report, model: type[M], memory: Memory) -> M | None:
+    """The spec. One that is so large that nothing usable can come of it is not even looked at."""
+    found = size(report.manifest.spec)
+    if found <= MAX_SPEC:
+        return memory.specs.read(report, model)
+    _note_too_large(report, found, MAX_SPEC, "Make several objects of it.")
+    return None
 
 
 def _note_too_large(report: Report, found: int, most: int, action: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from weir_operator.schemas.common import From, Namespaces, RateLimits
+from weir_operator.schemas.common import Expression, From, Namespaces, Operator, RateLimits, Selector
 from weir_operator.schemas.routingpolicy import CallerRuleSpec, NamedList
 from weir_router import contract
 
@@ -12,7 +13,43 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 """Kubernetes puts it on every namespace; a directory need not."""
 
 
-def resolve(namespaces: Namespaces, own: str, known: Mapping[str, Mapping[str, str]] | None) -> frozenset[str] | None:
+class Labelled:
+    """The namespaces of a cluster, sorted by label: a selector is a few operations on sets and no look at each of them.
+
+    A policy may have five hundred selectors, and a cluster thousands of namespaces.
+    """
+
+    def __init__(self, known: Mapping[str, Mapping[str, str]]) -> None:
+        self._all = frozenset(known)
+        self._by_key: dict[str, set[str]] = defaultdict(set)
+        self._by_label: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for name, labels in known.items():
+            for key, value in {NAME_LABEL: name, **labels}.items():
+                self._by_key[key].add(name)
+                self._by_label[key, value].add(name)
+
+    def select(self, selector: Selector) -> frozenset[str]:
+        """Those that the selector selects, as `Selector.matches` has it."""
+        found = self._all
+        for label in (selector.match_labels or {}).items():
+            found &= self._by_label.get(label, frozenset())
+        for expression in selector.match_expressions or ():
+            found = self._narrowed(found, expression)
+        return found
+
+    def _narrowed(self, found: frozenset[str], by: Expression) -> frozenset[str]:
+        match by.operator:
+            case Operator.IN | Operator.NOT_IN:
+                there = found & self._having(by)
+            case _:
+                there = found & self._by_key.get(by.key, frozenset())
+        return there if by.operator in (Operator.IN, Operator.EXISTS) else found - there
+
+    def _having(self, by: Expression) -> set[str]:
+        return set().union(*(self._by_label.get((by.key, value), ()) for value in by.values or ()))
+
+
+def resolve(namespaces: Namespaces, own: str, known: Labelled | None) -> frozenset[str] | None:
     """The namespaces that are meant; None: all of them, also those to come. A selector finds only `known` ones."""
     match namespaces.from_:
         case From.SAME:
@@ -23,13 +60,10 @@ def resolve(namespaces: Namespaces, own: str, known: Mapping[str, Mapping[str, s
             return frozenset(namespaces.names or ())
         case _:  # Selector
             selector = namespaces.selector
-            labelled = ((name, {NAME_LABEL: name, **labels}) for name, labels in (known or {}).items())
-            return frozenset(name for name, labels in labelled if selector is not None and selector.matches(labels))
+            return frozenset() if selector is None or known is None else known.select(selector)
 
 
-def caller_rules(
-    rules: Iterable[CallerRuleSpec], own: str, known: Mapping[str, Mapping[str, str]] | None
-) -> tuple[contract.CallerRule, ...]:
+def caller_rules(rules: Iterable[CallerRuleSpec], own: str, known: Labelled | None) -> tuple[contract.CallerRule, ...]:
     """The rules with their namespaces resolved."""
     return tuple(
         contract.CallerRule(

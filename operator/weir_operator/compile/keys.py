@@ -11,7 +11,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from weir_operator.compile.room import KEYS, MAX_USER_TIER, Part, left_out, size
+from weir_operator.compile.room import KEYS, MAX_USER_TIER, left_out, size
+from weir_operator.kube.crowding import Part
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import API_KEY_HASH, API_KEY_LABEL, USER_TIER_ANNOTATION, Observed, SecretData
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
+from weir_operator.compile.callers import Labelled
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.report import Specs
 from weir_operator.compile.service_checks import ServiceFacts
@@ -77,6 +78,8 @@ class Memory:
     def __init__(self) -> None:
         self.specs = Specs()
         """Where something around has changed, specs at least need not be read again."""
+        self.namespaces: Labelled | None = None
+        """Those of the compile that has begun; None: unknown."""
         self._around: tuple[Observed, Catalogue] | None = None
         self._before: dict[str, _Made] = {}
         self._now: dict[str, _Made] = {}
@@ -84,7 +87,10 @@ class Memory:
     def begin(self, observed: Observed, catalogue: Catalogue) -> None:
         """A compile begins: what the last one did not ask for is forgotten."""
         around = replace(observed, tiers=(), policies=(), services=None, slices=None), catalogue
-        self._before, self._now = (self._now if around == self._around else {}), {}
+        same = around == self._around
+        self._before, self._now = (self._now if same else {}), {}
+        if not same:
+            self.namespaces = None if observed.namespaces is None else Labelled(observed.namespaces)
         self._around = around
         self.specs.begin()
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from weir_router.contract import CallerRule, Complexity, HeaderMatch, Policy, When
 
 T = TypeVar("T")
+
+MAX_LOOKS = 1_000
+"""Claims and namespaces that are looked at for a policy and a model before it is taken to be without a rival."""
 
 _ALL_CLASSES = frozenset(Complexity)
 
@@ -90,34 +95,76 @@ def conflicts(policies: Iterable[Policy]) -> Iterator[Conflict]:
             index[model].add(policy)
 
 
+class _Claim(NamedTuple):
+    """A rule of a policy. Numbers grow in the order of precedence."""
+
+    number: int
+    policy: Policy
+    rule: CallerRule
+
+
+class _Rules:
+    """Rules in the order of precedence, found by the callers that they name."""
+
+    def __init__(self) -> None:
+        self._all: list[_Claim] = []
+        self._anyone: list[_Claim] = []
+        self._by_caller: dict[tuple[str, str], list[_Claim]] = defaultdict(list)
+
+    def add(self, claim: _Claim) -> None:
+        self._all.append(claim)
+        callers = _named_callers(claim.rule)
+        for caller in callers:
+            self._by_caller[caller].append(claim)
+        if not callers:
+            self._anyone.append(claim)
+
+    def near(self, rule: CallerRule) -> Iterable[_Claim]:
+        """Those that may have callers in common with `rule`."""
+        callers = _named_callers(rule)
+        if not callers:
+            return self._all
+        return merge(self._anyone, *(self._by_caller.get(it, ()) for it in callers), key=lambda it: it.number)
+
+
 class _Claims:
     """Who claims callers for one model, by namespace, so that a thousand teams need no million comparisons."""
 
     def __init__(self) -> None:
-        self._named: dict[str, list[tuple[Policy, CallerRule]]] = defaultdict(list)
-        self._everywhere: list[tuple[Policy, CallerRule]] = []
+        self._named: dict[str, _Rules] = defaultdict(_Rules)
+        self._everywhere = _Rules()
+        self._count = 0
 
     def add(self, policy: Policy) -> None:
         for rule in policy.callers:
+            self._count += 1
+            claim = _Claim(self._count, policy, rule)
             if rule.namespaces is None:
-                self._everywhere.append((policy, rule))
+                self._everywhere.add(claim)
             for namespace in rule.namespaces or ():
-                self._named[namespace].append((policy, rule))
+                self._named[namespace].add(claim)
 
     def rival(self, policy: Policy) -> Policy | None:
         """An earlier policy that competes for some caller."""
-        return next((other for rule in policy.callers for other in self._rivals(policy, rule)), None)
+        looks = islice((look for rule in policy.callers for look in self._looks(policy, rule)), MAX_LOOKS)
+        return next((other for other in looks if other is not None), None)
 
-    def _rivals(self, policy: Policy, rule: CallerRule) -> Iterator[Policy]:
-        for other, theirs in self._everywhere:
+    def _looks(self, policy: Policy, rule: CallerRule) -> Iterator[Policy | None]:
+        """Rivals, and None for each look that found none."""
+        for _, other, theirs in self._everywhere.near(rule):
             # Both name every namespace, or ours some: then one must be left in which both or neither are at home.
-            if _same_callers(rule, theirs) and (rule.namespaces is None or _compete(policy, other, rule.namespaces)):
-                yield other
+            competes = rule.namespaces is None or _compete(policy, other, rule.namespaces)
+            yield other if competes and _same_callers(rule, theirs) else None
         names = self._named if rule.namespaces is None else rule.namespaces
         for namespace in sorted(names):
-            for other, theirs in self._named.get(namespace, ()):
-                if _same_callers(rule, theirs) and _compete(policy, other, (namespace,)):
-                    yield other
+            yield None
+            for _, other, theirs in self._named[namespace].near(rule) if namespace in self._named else ():
+                yield other if _compete(policy, other, (namespace,)) and _same_callers(rule, theirs) else None
+
+
+def _named_callers(rule: CallerRule) -> list[tuple[str, str]]:
+    accounts, keys = rule.service_accounts or (), rule.api_keys or ()
+    return [*(("ServiceAccount", it) for it in accounts), *(("APIKey", it) for it in keys)]
 
 
 def _compete(one: Policy, other: Policy, namespaces: Iterable[str]) -> bool:

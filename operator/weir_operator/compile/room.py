@@ -11,14 +11,14 @@ holds, and routers and the operator can hold all of it in memory.
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from weir_operator.kube.crowding import Part, crowded_out
 from weir_operator.kube.objects import ObjectName
 from weir_router.contract import digest
 
@@ -41,6 +41,9 @@ MAX_POLICY = 64 * KIB
 
 MAX_TIER = 64 * KIB
 """Bytes of a compiled tier whose Services are one backend each: 32 backends of 2 KiB."""
+
+MAX_SPEC = 256 * KIB
+"""Bytes of a spec as JSON, beyond which it is not even read: some two hundred times an ordinary one."""
 
 MAX_ENDPOINTS_OF_TIER = 256 * KIB
 """Bytes of the endpoints of a tier's Services, which are shared out evenly: 256 endpoints of 1 KiB."""
@@ -69,14 +72,6 @@ POLICIES = Room("compiled policies", 384 * KIB, SHARDS)
 CLAIMS = Room("claims of policies that are left out", 128 * KIB, SHARDS)
 CREDENTIALS = Room("credentials", 1000 * KIB)
 KEYS = Room("callers' keys", 1000 * KIB)
-
-
-class Part(NamedTuple):
-    """Something that needs room."""
-
-    name: ObjectName
-    created: float  # seconds since the epoch
-    weight: int  # bytes
 
 
 def size(value: Any) -> int:
@@ -113,32 +108,4 @@ def left_out(parts: Iterable[Part], room: Room) -> Mapping[ObjectName, str]:
                 f"there is no room for all {room.what}; namespace {name.namespace} uses most of it, "
                 "and this is one of its newest"
             )
-    return found
-
-
-def crowded_out(parts: Iterable[Part], room: int) -> set[ObjectName]:
-    """The parts to leave out until the others weigh at most `room` bytes.
-
-    The namespace that uses most gives up its newest part, again and again.
-    """
-    owned: dict[str, list[Part]] = defaultdict(list)
-    used: dict[str, int] = defaultdict(int)
-    for part in parts:
-        owned[part.name.namespace].append(part)
-        used[part.name.namespace] += part.weight
-    total = sum(used.values())
-    if total <= room:
-        return set()
-    for own in owned.values():
-        own.sort(key=lambda it: (it.created, it.name))
-    largest = [(-weight, namespace) for namespace, weight in used.items()]
-    heapq.heapify(largest)
-    found: set[ObjectName] = set()
-    while total > room:
-        weight, namespace = heapq.heappop(largest)
-        part = owned[namespace].pop()
-        found.add(part.name)
-        total -= part.weight
-        if owned[namespace]:
-            heapq.heappush(largest, (weight + part.weight, namespace))
     return found

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.structs import replace as replaced
 from pydantic import ValidationError
 
-from weir_operator.compile.callers import caller_rules, limit
+from weir_operator.compile.callers import Labelled, caller_rules, limit
 from weir_operator.compile.checks import (
     POLICY_CHECKS,
     REFERENCE_CHECKS,
@@ -22,10 +22,10 @@ from weir_operator.compile.overlap import covers
 from weir_operator.compile.report import Report
 from weir_operator.compile.room import MAX_POLICY, size
 from weir_operator.compile.tiers import CompiledTier
-from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.observe.observed import Manifest
 from weir_operator.problems.finding import Verdict, findings, removed
 from weir_operator.schemas import routingpolicy as schema
-from weir_operator.schemas.common import From, TierReference, seconds, timestamp
+from weir_operator.schemas.common import MAX_RULES, From, TierReference, seconds, timestamp
 from weir_operator.schemas.rules import Model, unstated
 from weir_router import contract
 
@@ -40,7 +40,7 @@ class Surroundings:
     """What a policy is compiled against."""
 
     tiers: Mapping[str, CompiledTier]
-    observed: Observed
+    namespaces: Labelled | None  # None: unknown
     now: float  # seconds since the epoch
 
 
@@ -53,7 +53,7 @@ class CompiledPolicy(NamedTuple):
 
 def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surroundings) -> contract.Policy:
     """The policy with what of it can be used; what is wrong goes to `report`."""
-    manifest, observed = report.manifest, around.observed
+    manifest = report.manifest
     references = _References(report, around)
     routes = _routes(spec, references)
     baseline = references.resolve(spec.baseline, "spec.baseline", Verdict.WARN)
@@ -66,7 +66,7 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surro
         mode=spec.mode,
         routes=routes,
         has_baseline=baseline is not None,
-        selects_unknown=_selects_unknown(spec, observed),
+        selects_unknown=around.namespaces is None and _selects(spec),
         overridden=override is not None,
         override_until=until,
         now=around.now,
@@ -78,7 +78,7 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surro
         namespace=manifest.namespace,
         name=manifest.name,
         models=tuple(model.name for model in spec.models),
-        callers=caller_rules(spec.callers, manifest.namespace, observed.namespaces),
+        callers=caller_rules(spec.callers, manifest.namespace, around.namespaces),
         routes=routes,
         not_ready=next((it.message for it in found if it.verdict is Verdict.REMOVE), None),
         created=manifest.created,
@@ -167,7 +167,7 @@ def _route(stated: schema.RouteSpec, path: str, references: _References) -> cont
 
 def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
     tokens = stated.prompt_tokens or unstated(schema.PromptTokens)
-    known = references.around.observed.namespaces
+    known = references.around.namespaces
     return contract.When(
         complexity=frozenset(stated.complexity or ()),
         min_prompt_tokens=tokens.min,
@@ -183,27 +183,28 @@ def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
     )
 
 
-def _selects_unknown(spec: schema.RoutingPolicySpec, observed: Observed) -> bool:
+def _selects(spec: schema.RoutingPolicySpec) -> bool:
     rules = [*spec.callers, *(rule for route in spec.routes if route.when for rule in route.when.callers or ())]
-    return observed.namespaces is None and any(rule.namespaces.from_ is From.SELECTOR for rule in rules)
+    return any(rule.namespaces.from_ is From.SELECTOR for rule in rules)
 
 
-def unreadable_policy(manifest: Manifest, observed: Observed) -> contract.Policy | None:
+def unreadable_policy(manifest: Manifest, namespaces: Labelled | None) -> contract.Policy | None:
     """A policy that cannot be used still claims the callers and models that can be read from it, and refuses them.
 
     Otherwise they would fall through to another namespace's policy. None where no model can be read.
     """
-    models = tuple(dict.fromkeys(it.name for it in _readable(schema.ModelName, manifest.spec, "models") if it))
+    listed = _readable(schema.ModelName, manifest.spec, "models", schema.MAX_MODELS)
+    models = tuple(dict.fromkeys(it.name for it in listed if it))
     if not models:
         return None
-    rules = _readable(schema.CallerRuleSpec, manifest.spec, "callers")
+    rules = _readable(schema.CallerRuleSpec, manifest.spec, "callers", MAX_RULES)
     # Where a rule cannot be read its own namespace is claimed: that is what most rules mean.
     readable = [rule or schema.CallerRuleSpec() for rule in rules] or [schema.CallerRuleSpec()]
     return contract.Policy(
         namespace=manifest.namespace,
         name=manifest.name,
         models=models,
-        callers=caller_rules(readable, manifest.namespace, observed.namespaces),
+        callers=caller_rules(readable, manifest.namespace, namespaces),
         not_ready=INVALID,
         created=manifest.created,
     )
@@ -227,9 +228,9 @@ def claim(policy: contract.Policy, why: str) -> CompiledPolicy:
     return CompiledPolicy(rest, size(rest))
 
 
-def _readable(model: type[M], spec: Any, field: str) -> list[M | None]:
+def _readable(model: type[M], spec: Any, field: str, most: int) -> list[M | None]:
     items = spec.get(field) if isinstance(spec, dict) else None
-    return [_or_none(model, item) for item in items] if isinstance(items, list) else []
+    return [_or_none(model, item) for item in items[:most]] if isinstance(items, list) else []
 
 
 def _or_none(model: type[M], item: Any) -> M | None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace as replaced
 
-from weir_operator.compile.callers import limit, resolve
+from weir_operator.compile.callers import Labelled, limit, resolve
 from weir_operator.compile.catalogue import Catalogue, Entry
 from weir_operator.compile.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.compile.report import Report
@@ -107,7 +107,12 @@ class CompiledTier:
 
 
 def compile_tier(
-    spec: schema.ModelTierSpec, report: Report, observed: Observed, catalogue: Catalogue, service: Lookup
+    spec: schema.ModelTierSpec,
+    report: Report,
+    observed: Observed,
+    namespaces: Labelled | None,
+    catalogue: Catalogue,
+    service: Lookup,
 ) -> CompiledTier:
     """The tier with the backends that can be used; what is wrong goes to `report`."""
     manifest = report.manifest
@@ -132,11 +137,9 @@ def compile_tier(
     tier = contract.Tier(
         namespace=manifest.namespace, name=manifest.name, selection=spec.selection, backends=tuple(backends)
     )
-    unknown = observed.namespaces is None and any(it.namespaces.from_ is From.SELECTOR for it in spec.grants)
+    unknown = namespaces is None and any(it.namespaces.from_ is From.SELECTOR for it in spec.grants)
     report.add("spec", findings(TIER_CHECKS, TierFacts(tier, unknown)))
-    grants = (
-        Grant(resolve(grant.namespaces, manifest.namespace, observed.namespaces), grant.limits) for grant in spec.grants
-    )
+    grants = (Grant(resolve(grant.namespaces, manifest.namespace, namespaces), grant.limits) for grant in spec.grants)
     return CompiledTier(tier, tuple(grants), credentials, references)
 
 

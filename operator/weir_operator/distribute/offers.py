@@ -2,7 +2,7 @@
 
 Made by `distribute.server` for each revision; who may see what is `distribute.views`. Differences are for
 the gateway's routers only: their view is everyone's, of a megabyte or more, and one change of it is a kilobyte. That
-of a namespace is small.
+of a namespace is small, whatever other namespaces do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 
 import msgspec
 
-from weir_operator.distribute.views import Views
+from weir_operator.distribute.views import FOREIGN_POLICIES, FOREIGN_TIERS, Views
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.encoding import encoded
 from weir_router.contract import CompiledConfig, Delivery, Secrets, digest
@@ -30,7 +30,9 @@ class View:
         self.delivery = delivery
         # Without the revision: a change of other people's objects must not wake everybody.
         config = msgspec.structs.replace(delivery.config, revision=0)
-        self.etag = f'"{digest(encoded(msgspec.structs.replace(delivery, config=config)))}"'
+        content = encoded(msgspec.structs.replace(delivery, config=config))
+        self.size = len(content)
+        self.etag = f'"{digest(content)}"'
 
     @cached_property
     def body(self) -> bytes:
@@ -61,9 +63,15 @@ class Offer:
         """Made once for all who share it."""
         scope = self._views.scope(account)
         if scope not in self._made:
-            config, secrets = self._views.of(account)
-            self._made[scope] = View(Delivery(config=config, secrets=secrets, authorities=self._authorities))
+            view = self._view(account, bounded=False)
+            # To weigh each part costs as much as to encode the view: only where there may be too much.
+            too_large = scope is not None and view.size > min(FOREIGN_POLICIES, FOREIGN_TIERS)
+            self._made[scope] = self._view(account, bounded=True) if too_large else view
         return self._made[scope]
+
+    def _view(self, account: ServiceAccount, *, bounded: bool) -> View:
+        config, secrets = self._views.of(account, bounded=bounded)
+        return View(Delivery(config=config, secrets=secrets, authorities=self._authorities))
 
     def difference(self, account: ServiceAccount, seen: str | None) -> bytes | None:
         """What a router that has seen `seen` needs, encoded once for all; None: it needs the whole."""

@@ -35,6 +35,13 @@ MAX_REPORTS = 2_000
 """Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
 
 
+MAX_REPORT_BYTES_TOGETHER = 2 * 1024 * 1024
+"""Bytes that the reports of one namespace's routers may have together: 1 KiB for each of as many as there may be.
+
+A report has up to 16 KiB, and all of them must have room in the operator and in what a follower tells the leader.
+"""
+
+
 class RouterId(NamedTuple):
     """A router."""
 
@@ -48,6 +55,7 @@ class Entry(NamedTuple):
     seen: str | None  # ETag of what it saw last
     report: RouterReport
     at: float  # monotonic
+    size: int = 0  # bytes that count
 
 
 @dataclass(frozen=True)
@@ -120,25 +128,32 @@ class Reports:
         self._own: dict[RouterId, Entry] = {}  # oldest first
         self._left: dict[RouterId, float] = {}  # since when, oldest first
         self._per_namespace: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()  # by namespace
         self._followers: dict[str, tuple[float, dict[RouterId, Entry]]] = {}  # when last heard of
 
-    def note(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> bool:
-        """Keeps the report of a poll; returns whether it says something new."""
+    def note(self, account: ServiceAccount, seen: str | None, report: RouterReport, size: int = 0) -> bool:
+        """Keeps the report of a poll, if there is room for it; returns whether there is news.
+
+        `size` is what counts against the room of the account's namespace, in bytes; 0 for the gateway's routers.
+        """
         self._forget()
         key = RouterId(account, report.router)
         self._left.pop(key, None)
-        old = self._own.pop(key, None)
-        if old is None:
-            if self._per_namespace[account.namespace] >= MAX_REPORTS:
-                return False
-            self._per_namespace[account.namespace] += 1
-        entry = self._own[key] = Entry(seen, report, self._monotonic())
+        old = self._own.get(key)
+        self._drop(key)
+        full = self._per_namespace[account.namespace] >= MAX_REPORTS
+        if full or (size and self._bytes[account.namespace] + size > MAX_REPORT_BYTES_TOGETHER):
+            return old is not None
+        self._per_namespace[account.namespace] += 1
+        self._bytes[account.namespace] += size
+        entry = self._own[key] = Entry(seen, report, self._monotonic(), size)
         return old is None or tells_more(old, entry)
 
     def left(self, account: ServiceAccount, router: str) -> None:
         """The poll of a router was broken off: it has ended, or polls anew."""
         self._left.pop(key := RouterId(account, router), None)
-        self._left[key] = self._monotonic()
+        if key in self._own:
+            self._left[key] = self._monotonic()
 
     def take(self, relay: Relay) -> bool:
         """Keeps what a follower tells; False if it should tell all it knows, because we know nothing of it."""
@@ -188,8 +203,11 @@ class Reports:
         self._followers = {name: it for name, it in self._followers.items() if it[0] > oldest}
 
     def _drop(self, key: RouterId) -> None:
-        if self._own.pop(key, None) is None:
+        entry = self._own.pop(key, None)
+        if entry is None:
             return
-        self._per_namespace[key.account.namespace] -= 1
-        if not self._per_namespace[key.account.namespace]:
-            del self._per_namespace[key.account.namespace]
+        namespace = key.account.namespace
+        self._per_namespace[namespace] -= 1
+        self._bytes[namespace] -= entry.size
+        if not self._per_namespace[namespace]:
+            del self._per_namespace[namespace], self._bytes[namespace]

@@ -123,7 +123,7 @@ class ConfigServer:
         """The last report of each router that has polled within `REPORT_SECONDS`."""
         return [
             Reported(account, account == self._gateway, report, self._runs(account, seen, report))
-            for (account, _), (seen, report, _) in self.known
+            for (account, _), (seen, report, *_) in self.known
         ]
 
     def _runs(self, account: ServiceAccount, seen: str | None, report: RouterReport) -> int | None:
@@ -144,9 +144,10 @@ class ConfigServer:
 
     async def _poll(self, request: web.Request) -> web.Response:
         account = await self._account(request)
-        report = await self._report(request, account)
+        report, size = await self._report(request, account)
         seen = request.headers.get(hdrs.IF_NONE_MATCH)
-        if self.known.note(account, seen, report):
+        weight = 0 if account == self._gateway else size + len(seen or "")
+        if self.known.note(account, seen, report, weight):
             self._on_report()
         self.waiting += 1
         try:
@@ -184,12 +185,13 @@ class ConfigServer:
     async def _account(self, request: web.Request) -> ServiceAccount:
         return await account_of(request, self._reviewer)
 
-    async def _report(self, request: web.Request, account: ServiceAccount) -> RouterReport:
+    async def _report(self, request: web.Request, account: ServiceAccount) -> tuple[RouterReport, int]:
+        """The report, and its bytes."""
         body = await request.read()
         limit = MAX_GATEWAY_REPORT_BYTES if account == self._gateway else MAX_REPORT_BYTES
         if len(body) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(body))
-        return _decoded(body, RouterReport)
+        return _decoded(body, RouterReport), len(body)
 
     async def _relay(self, request: web.Request) -> web.Response:
         account = await self._account(request)

@@ -4,6 +4,9 @@ The gateway's own ServiceAccount gets the whole class. Any other account gets th
 that name the namespace, the tiers behind them, and the secrets of that namespace. A view shows nothing of other
 namespaces: no name, no hash of a value, no count.
 
+Policies of other namespaces may name any namespace, and a replica of the operator holds the view of each. So what is
+in a view of other namespaces has a bound. Beyond it the namespace that has most in there gives something up.
+
 A view is built field by field, so a field that is added to the contract is in no view until it is added here. Small
 values below (prices, limits, clocks) are shared as they are. `tests/unit/distribute/test_every_field.py` demands a
 decision for each field of both.
@@ -12,8 +15,12 @@ decision for each field of both.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Set
 
 from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.crowding import Part, crowded_out
+from weir_operator.kube.encoding import encoded
+from weir_operator.kube.objects import ObjectName
 from weir_router.contract import (
     Backend,
     CallerKey,
@@ -25,6 +32,12 @@ from weir_router.contract import (
     Tier,
     When,
 )
+
+FOREIGN_POLICIES = 256 * 1024
+"""Bytes of a view that policies of other namespaces may have: a few hundred ordinary ones."""
+
+FOREIGN_TIERS = 256 * 1024
+"""Bytes of a view that tiers of other namespaces may have."""
 
 
 class Views:
@@ -46,17 +59,24 @@ class Views:
         """The namespace whose view `account` gets; None: the whole class."""
         return None if account == self._gateway else account.namespace
 
-    def of(self, account: ServiceAccount) -> tuple[CompiledConfig, Secrets]:
-        """The view of `account`."""
+    def of(self, account: ServiceAccount, *, bounded: bool = False) -> tuple[CompiledConfig, Secrets]:
+        """The view of `account`. `bounded`: what other namespaces have in it is cut to the room for that."""
         namespace = self.scope(account)
-        return (self._config, self._secrets) if namespace is None else self._of_namespace(namespace)
+        return (self._config, self._secrets) if namespace is None else self._of_namespace(namespace, bounded)
 
-    def _of_namespace(self, namespace: str) -> tuple[CompiledConfig, Secrets]:
+    def _of_namespace(self, namespace: str, bounded: bool) -> tuple[CompiledConfig, Secrets]:
         whole = self._config
         positions = sorted({*self._policies.get(None, ()), *self._policies.get(namespace, ())})
         policies = tuple(_policy(whole.policies[position], namespace) for position in positions)
+        if bounded:
+            weighed = ((it.namespace, it.name, it.created, it) for it in policies)
+            crowded = _crowded(weighed, namespace, FOREIGN_POLICIES)
+            policies = tuple(it for it in policies if (it.namespace, it.name) not in crowded)
         used = sorted({ref.tier for policy in policies for ref in policy.references() if ref.tier in whole.tiers})
         tiers = {key: _tier(whole.tiers[key], namespace) for key in used}
+        if bounded:
+            crowded = _crowded(((it.namespace, it.name, 0.0, it) for it in tiers.values()), namespace, FOREIGN_TIERS)
+            tiers = {key: it for key, it in tiers.items() if (it.namespace, it.name) not in crowded}
         objects = (*(f"ModelTier/{key}" for key in tiers), *(f"RoutingPolicy/{it.key}" for it in policies))
         config = CompiledConfig(
             api_version=whole.api_version,
@@ -73,6 +93,18 @@ class Views:
         hashes = {it.credential for tier in tiers.values() for it in tier.backends if it.credential is not None}
         values = {it: self._secrets.credentials[it] for it in sorted(hashes) if it in self._secrets.credentials}
         return config, Secrets(credentials=values, caller_keys=self._keys.get(namespace, {}))
+
+
+def _crowded(things: Iterable[tuple[str, str, float, Policy | Tier]], own: str, room: int) -> Set[tuple[str, str]]:
+    """Those of other namespaces that have no room in the view of `own`."""
+    return crowded_out(
+        (
+            Part(ObjectName(namespace, name), created, len(encoded(thing)))
+            for namespace, name, created, thing in things
+            if namespace != own
+        ),
+        room,
+    )
 
 
 def _named(rules: tuple[CallerRule, ...]) -> set[str | None]:

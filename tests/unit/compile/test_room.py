@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from support.published import NAMES
 from weir_operator.compile import Compiled, Memory, compile_config
+from weir_operator.compile.callers import NAME_LABEL, Labelled
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.room import (
     CLAIMS,
@@ -27,16 +28,16 @@ from weir_operator.compile.room import (
     POLICIES,
     SHARDS,
     TIERS,
-    Part,
-    crowded_out,
     left_out,
     shard_of,
     size,
 )
+from weir_operator.kube.crowding import Part, crowded_out
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed, SecretData, ServiceData, SliceData
 from weir_operator.problems.problem import Reason
 from weir_operator.publish.publication import publication
+from weir_operator.schemas.common import Expression, Selector
 from weir_operator.status.rollout import Rollout
 from weir_operator.status.statuses import statuses
 
@@ -184,6 +185,13 @@ def test_a_policy_that_cannot_be_read_claims_no_more_than_one_that_can():
     made = run(a_policy("a", models=[{"name": noise(it, 250)} for it in range(2_000)]))
     (claim,) = made.config.policies
     assert size(claim) < MAX_POLICY
+
+
+def test_a_spec_that_is_larger_by_far_is_not_even_read_and_still_claims():
+    made = run(a_tier("a"), a_policy("a", **large(1, 20)), a_tier("b", backends=[{"name": noise(1, 300_000)}]))
+    assert too_large(made) == {"RoutingPolicy/a/auto", "ModelTier/b/small"}
+    assert Reason.INVALID_SPEC not in {it.reason for it in made.problems}
+    assert [(it.key, it.not_ready) for it in made.config.policies] == [("a/auto", "it is larger than a policy may be")]
 
 
 def test_a_selector_that_finds_too_many_namespaces_is_too_large():
@@ -369,6 +377,30 @@ def test_keys_that_have_room_fit_into_one_secret_whatever_they_are_called(name: 
     made = run(secrets=dict(many))
     assert len(too_large(made)) + len(users(made)) == 16_000
     assert too_large(made)
+
+
+LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"), max_size=3)
+EXPRESSIONS = st.builds(
+    lambda key, operator, values: Expression(
+        key=key, operator=operator, values=tuple(sorted(values)) if operator in ("In", "NotIn") else None
+    ),
+    st.sampled_from(["a", "b", NAME_LABEL]),
+    st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
+    st.sets(st.sampled_from(["x", "y", "n1"]), min_size=1),
+)
+
+
+@given(
+    known=st.dictionaries(st.sampled_from(["n0", "n1", "n2", "n3"]), LABELS),
+    labels=st.none() | LABELS,
+    expressions=st.lists(EXPRESSIONS, max_size=3),
+)
+def test_what_is_selected_by_sets_is_what_matches(
+    known: dict[str, dict[str, str]], labels: dict[str, str] | None, expressions: list[Expression]
+):
+    selector = Selector.model_construct(match_labels=labels, match_expressions=tuple(expressions))
+    matching = {name for name, own in known.items() if selector.matches({NAME_LABEL: name, **own})}
+    assert Labelled(known).select(selector) == matching
 
 
 # --- who gives up what

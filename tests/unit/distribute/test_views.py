@@ -10,6 +10,7 @@ import pytest
 from support.config_server import GATEWAY, STRANGER, TENANT
 from support.published import compiled, policy
 from weir_operator.compile import Compiled
+from weir_operator.distribute.offers import Offer
 from weir_operator.distribute.views import Views
 from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import (
@@ -197,3 +198,38 @@ def test_a_namespace_that_nobody_names_sees_what_is_for_all():
     config, secrets = seen(ServiceAccount("team-z", "default"))
     assert [it.key for it in config.policies] == ["llm/everyone"]
     assert secrets == Secrets()
+
+
+def test_a_view_has_room_for_what_other_namespaces_have_in_it_and_the_largest_gives_way():
+    """A policy for every namespace is in every view, and the operator holds them all."""
+    models = tuple(f"model-{number:0200}" for number in range(60))
+    flood = [policy(f"p{it}", namespace="evil", models=models, created=float(it)) for it in range(100)]
+    own = [policy(f"o{it}", callers=(rule("team-a"),), models=models) for it in range(100)]
+    shared = policy("shared", namespace="llm", routes=(route("llm/small"),), created=1e9)
+    what = compiled(*flood, *own, shared)
+    offer = Offer(what.config, what.secrets, GATEWAY, None)
+    seen = {it.key for it in offer.view(TENANT).delivery.config.policies}
+    assert {"llm/shared", *(it.key for it in own)} <= seen
+    theirs = sorted(it for it in seen if it.startswith("evil/"))
+    assert theirs == sorted(f"evil/p{it}" for it in range(len(theirs)))
+    assert 10 < len(theirs) < 30
+    assert len(offer.view(GATEWAY).delivery.config.policies) == 201
+
+
+def test_tiers_of_other_namespaces_have_room_of_their_own_in_a_view():
+    backends = tuple(
+        Backend(name=f"b{it}", provider=Dialect.OPENAI, base_url=f"http://x/{it:0500}", model="m") for it in range(30)
+    )
+    tiers = [
+        Tier(namespace=it, name=f"t{n}", backends=backends)
+        for it, n in [*(("evil", n) for n in range(40)), ("team-a", 0), ("llm", 0)]
+    ]
+    keys = [f"{it.namespace}/{it.name}" for it in tiers]
+    everyones = policy(
+        "all", namespace="evil", routes=tuple(route(*keys[n : n + 10], name=f"r{n}") for n in range(0, 50, 10))
+    )
+    what = compiled(everyones, tiers=tiers)
+    view = Offer(what.config, what.secrets, GATEWAY, None).view(TENANT)
+    assert {"team-a/t0", "llm/t0"} <= view.delivery.config.tiers.keys()
+    assert 5 < len(view.delivery.config.tiers) < 20
+    assert view.size < 400_000

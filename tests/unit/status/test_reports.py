@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from weir_operator.distribute.reports import LEFT_SECONDS, REPORT_SECONDS, Relay, Relayed, Reports, RouterId
+from weir_operator.distribute.reports import (
+    LEFT_SECONDS,
+    MAX_REPORT_BYTES_TOGETHER,
+    REPORT_SECONDS,
+    Relay,
+    Relayed,
+    Reports,
+    RouterId,
+)
 from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import BackendReport, RouterReport
 
@@ -95,3 +103,25 @@ def test_a_router_that_goes_to_another_replica_is_known_by_its_latest_poll():
     at.now += 10
     at.reports.take(Relay(replica="g", whole=True, reports=(relayed(age=1.0, state="ejected"),)))
     assert at.states() == {"r": "ejected"}
+
+
+def test_the_reports_of_one_namespace_have_room_together_and_no_other_s_suffer():
+    at = At()
+    evil, half = ServiceAccount("evil", "x"), MAX_REPORT_BYTES_TOGETHER // 2
+    assert [at.reports.note(evil, "e", said(it), half) for it in "abc"] == [True, True, False]
+    assert at.reports.note(ServiceAccount("team-a", "x"), "e", said("ours"), 100)
+    assert set(at.states()) == {"a", "b", "ours"}
+    # One that grows is not kept, which is news; then there is room for another.
+    assert at.reports.note(evil, "e", said("a"), half + 1)
+    assert set(at.states()) == {"b", "ours"}
+    assert at.reports.note(evil, "e", said("c"), half)
+    at.now += REPORT_SECONDS
+    assert at.reports.note(evil, "e", said("d"), MAX_REPORT_BYTES_TOGETHER)
+
+
+def test_a_router_of_which_no_report_is_kept_leaves_nothing_behind():
+    at = At()
+    at.reports.left(ACCOUNT, "never seen")
+    at.reports.note(ACCOUNT, "e", said("never seen"))
+    at.now += LEFT_SECONDS
+    assert set(at.states()) == {"never seen"}
