@@ -2,7 +2,7 @@
 
 Made by `distribute.server` for each revision; who may see what is `distribute.views`. Differences are for
 the gateway's routers only: their view is everyone's, of a megabyte or more, and one change of it is a kilobyte. That
-of a namespace is small, whatever other namespaces do.
+of a namespace stays small, since it has a bound of its own.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def test_policies_whose_callers_differ_by_name_are_not_compared_with_each_other(
 
 
 def test_a_search_for_rivals_has_an_end(monkeypatch: pytest.MonkeyPatch):
-    """For callers of namespace a, a's own policy has no rival among those from elsewhere, however many there are."""
+    """A policy of namespace a has no rival among policies of other namespaces for callers of namespace a."""
     looked = []
     monkeypatch.setattr(overlap, "MAX_LOOKS", 10)
     monkeypatch.setattr(overlap, "_compete", lambda one, *_: bool(one.name == "own" and looked.append(1)))
