@@ -17,7 +17,7 @@ from weir_operator.problems.problem import Reason
 from weir_operator.run.metrics import Metrics as OperatorMetrics
 from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
 from weir_router import errors
-from weir_router.admit import limits, queue, retry_budget
+from weir_router.admit import limits, memory, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.transport import http1, pool
 from weir_router.decide import rank
@@ -206,6 +206,7 @@ KNOBS = [
         f"from a {'fifth' if breaker.SLOW_START_SHARE == 0.2 else '?'}, over {settings.SLOW_START:g} s",
     ),
     ("limits", "`weir router --max-in-flight`, `WEIR_MAX_IN_FLIGHT`", f"{queue.MAX_IN_FLIGHT}"),
+    ("limits", "bytes counted per byte of a body", f"{memory.PER_BYTE}"),
     ("limits", "`RoutingPolicy.spec.queue.wait`", f"{queue.WAIT:g}s"),
     ("limits", "requests in the queue", f"{queue.QUEUE_SIZE}"),
     ("limits", "bytes in the queue", f"{queue.QUEUE_BYTES >> 20} MiB"),

@@ -19,6 +19,7 @@ import pytest
 from support.stand import KEY, NAMESPACE, Stand, stand
 from support.tokens import RSA, STRANGER, trust
 from weir_cli.sim import SimModel
+from weir_router.admit.memory import PER_BYTE
 from weir_router.clock import ManualClock
 
 OPENAI, ANTHROPIC = "POST /v1/chat/completions", "POST /v1/messages"
@@ -143,7 +144,7 @@ async def test_bodies_of_known_callers_together_are_bounded() -> None:
     size, fit = 300_000, 3
     wire = f"{OPENAI} HTTP/1.1\r\nauthorization: Bearer {KEY}\r\ncontent-length: {size}\r\n\r\n".encode()
     pad = GOOD[:-1] + b',"user":"' + b"x" * (size - len(GOOD) - 10) + b'"}'
-    async with stand([SimModel("m")], memory=2**20) as it, AsyncExitStack() as stack:
+    async with stand([SimModel("m")], memory=2**20 * PER_BYTE) as it, AsyncExitStack() as stack:
         assert await ask(it) == 200  # its key is known from now on
         host, _, port = it.url.removeprefix("http://").partition(":")
         callers = [await asyncio.open_connection(host, int(port)) for _ in range(10)]
@@ -154,7 +155,7 @@ async def test_bodies_of_known_callers_together_are_bounded() -> None:
         while sum(task.done() for task in heads) < len(callers) - fit:
             await asyncio.wait([task for task in heads if not task.done()], return_when=asyncio.FIRST_COMPLETED)
         refused = [task.result() for task in heads if task.done()]
-        assert it.router.memory.held == fit * size
+        assert it.router.memory.held == fit * size * PER_BYTE
         assert all(answer.startswith(b"HTTP/1.1 503") and b"retry-after: 2" in answer for answer in refused)
         assert it.last["error"] == "overloaded"
         assert "see --memory" in it.last["error_message"]

@@ -12,6 +12,9 @@ here, and no memory is measured.
 
 from __future__ import annotations
 
+PER_BYTE = 3
+"""Bytes counted for one byte of a request's body: it is held as it came, decoded, and as it is sent on."""
+
 RETRY_AFTER = 2.0
 """Seconds until a caller should ask again when the memory is used up: most bodies have been sent on by then."""
 

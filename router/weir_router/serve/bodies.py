@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weir_router.admit.memory import RETRY_AFTER, Memory
+from weir_router.admit.memory import PER_BYTE, RETRY_AFTER, Memory
 from weir_router.errors import BadRequest, Overloaded, RequestTooLarge
 from weir_router.serve.http import MALFORMED, NO_MEMORY, NoBody, Request
 from weir_router.serve.inflated import inflated
@@ -25,12 +25,12 @@ def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Mem
 
     Raises `errors.WeirError`.
     """
-    room = min(limit, memory.left)
+    room = min(limit, memory.left // PER_BYTE)
     plain = inflated(body, coding, room)
     if plain is None:
         if room < limit:
             raise Overloaded("This router has no memory left to unpack the request's body.", retry_after=RETRY_AFTER)
         raise RequestTooLarge(f"The request is larger than {limit} bytes unpacked, the router's limit.")
-    if plain is not body and memory.take(len(plain)):
-        request.held += len(plain)
+    if plain is not body and memory.take(size := len(plain) * PER_BYTE):
+        request.held += size
     return plain

@@ -12,7 +12,7 @@ import pytest
 from uvloop import Loop
 
 from support.servers import is_cut
-from weir_router.admit.memory import Memory
+from weir_router.admit.memory import PER_BYTE, Memory
 from weir_router.clock import ManualClock
 from weir_router.serve.http import Answer, NoBody, Server, connection, fields, server
 
@@ -85,9 +85,9 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serving(memory=10 * MAX_BODY):
+async def serving(room=10 * MAX_BODY):
     site = Site()
-    site.memory = Memory(memory)
+    site.memory = Memory(room * PER_BYTE)
     refusal = lambda why: Answer(400, b"", why.encode())
     it = Server(site.handle, refusal, ManualClock(), admits=site.admits, memory=site.memory, max_body=MAX_BODY)
     site.url = await it.listen("127.0.0.1", 0)
@@ -249,7 +249,7 @@ async def test_of_a_header_that_comes_twice_the_first_counts(site):
 
 async def held(site, size):
     async with asyncio.timeout(5):
-        while site.memory.held != size:  # noqa: ASYNC110  # a number has no event
+        while site.memory.held != size * PER_BYTE:  # noqa: ASYNC110  # a number has no event
             await asyncio.sleep(0)
 
 
@@ -280,7 +280,8 @@ async def test_nothing_is_read_while_the_handler_has_not_asked_for_the_body(site
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(writer.drain(), 0.1)
     (connection,) = site.server._connections
-    assert connection._body.size == site.memory.held == 10
+    assert connection._body.size == 10
+    assert site.memory.held == 10 * PER_BYTE
     site.gate.set()
     assert statuses(await reader.read()) == [401]
     writer.transport.abort()
@@ -329,7 +330,7 @@ async def test_what_comes_behind_a_request_under_way_waits_with_its_body(site):
     writer.write(b"x" * (MAX_BODY - 7))
     await writer.drain()
     await asyncio.sleep(0.05)
-    assert site.memory.held == len(b"hello") + 7
+    assert site.memory.held == (len(b"hello") + 7) * PER_BYTE
     site.gate.set()
     writer.write(post(b"end", b"connection: close"))
     assert statuses(await reader.read()) == [200] * 3
@@ -351,7 +352,7 @@ async def test_an_offer_to_upgrade_whose_body_is_asked_for(site):
 @pytest.mark.parametrize("path", [b"/echo", b"/late"])
 @pytest.mark.parametrize("how", ["announced", "in chunks", "at once"])
 async def test_without_memory_for_a_body_it_is_503_until_there_is_some(path, how):
-    async with serving(memory=MAX_BODY) as site:
+    async with serving(room=MAX_BODY) as site:
         first, writer = await asyncio.open_connection("127.0.0.1", site.port)
         writer.write(announced(MAX_BODY - 10, path=path, body=b"x"))
         await held(site, MAX_BODY - 10)
@@ -366,7 +367,7 @@ async def test_without_memory_for_a_body_it_is_503_until_there_is_some(path, how
             )
         assert statuses(refused) == [503]
         assert b"connection: close" in refused
-        assert site.memory.held == MAX_BODY - 10
+        assert site.memory.held == (MAX_BODY - 10) * PER_BYTE
         assert statuses(await talk(site, post(b"x" * 10, b"connection: close"))) == [200]
         writer.write(b"x" * (MAX_BODY - 11))
         assert statuses(await first.readuntil(b"x" * (MAX_BODY - 10))) == [200]

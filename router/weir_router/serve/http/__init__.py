@@ -8,7 +8,6 @@ that are read whole, and streams that are written as they come.
 from weir_router.serve.http.message import (
     MALFORMED,
     NO_MEMORY,
-    TOO_LARGE_BODY,
     Admits,
     Answer,
     Handler,
@@ -22,7 +21,6 @@ from weir_router.serve.http.server import Server
 __all__ = [
     "MALFORMED",
     "NO_MEMORY",
-    "TOO_LARGE_BODY",
     "Admits",
     "Answer",
     "Handler",

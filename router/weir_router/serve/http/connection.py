@@ -24,7 +24,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from weir_router.admit.memory import Memory
 from weir_router.header import name_of
 from weir_router.serve.http.body import Body
-from weir_router.serve.http.message import MALFORMED, NO_MEMORY, TOO_LARGE_BODY, Answer, Common, Request, Stream
+from weir_router.serve.http.message import MALFORMED, Answer, Common, Refused, Request, Stream
 from weir_router.serve.http.outgoing import Outgoing, chunk_of
 
 MAX_HEAD = 64 * 1024
@@ -38,7 +38,7 @@ MAX_START = MAX_HEAD + 32
 ONCE = frozenset({"host", "origin", "sec-fetch-site"})
 """Headers that must not come twice. They decide whether a request is served, and a proxy may read the other one."""
 
-TOO_LARGE = f"its headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
+HEAD_TOO_LARGE = f"its headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
 
 MAX_AHEAD = 32
 """Requests that may be sent ahead of an answer. No SDK sends one; who sends more gets these answered, and a close."""
@@ -77,7 +77,7 @@ class Keeper(Protocol):
     """What a connection needs of its server."""
 
     max_body: int  # bytes
-    memory: Memory  # in which bodies are counted
+    memory: Memory  # the ledger in which bodies are counted
     draining: bool  # no further request is taken
     common: Common  # what every answer bears
 
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._memory = keeper.memory
         self._parser = HttpRequestParser(self)
-        self._body = Body(keeper.memory)
+        self._body = Body(keeper.memory, keeper.max_body)
         self._ahead: deque[Request] = deque()  # requests that wait for their turn
         self._coming: Request | None = None  # one that the handler gets, or has, before its body has come
         self._waiter: asyncio.Future[None] | None = None  # where its handler waits for the body
@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
         # Headers, chunk sizes and trailers: the parser keeps what is unfinished of them, however long it gets.
         self._apart = 0 if self._apart < 0 else self._apart + len(data)
         if self._apart > MAX_HEAD:
-            self._refuse(TOO_LARGE)
+            self._refuse(HEAD_TOO_LARGE)
         if self._deaf:
             return
         if self._phase == _ARRIVED:
@@ -253,17 +253,15 @@ class Connection(asyncio.Protocol):
         body = self._body
         body.add(part)
         self._apart = -1
-        if body.size > self._keeper.max_body:
-            self._unread(TOO_LARGE_BODY, self._limit())
-        elif self._phase == _BODY and not body.reserve(body.size):
-            self._unread(NO_MEMORY, self._no_memory())
+        if self._phase == _BODY and (refused := body.reserve(body.size)) is not None:
+            self._unread(refused)
 
     def on_message_complete(self) -> None:
         if self._deaf or (self._parser.should_upgrade() and self._framing()):
             return
         body = self._body
-        if not body.reserve(body.size):
-            self._unread(NO_MEMORY, self._no_memory())
+        if (refused := body.reserve(body.size)) is not None:
+            self._unread(refused)
             return
         whole, held, request = body.whole(), body.clear(), self._coming
         if request is None:
@@ -300,7 +298,7 @@ class Connection(asyncio.Protocol):
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD or self._head_count > MAX_HEADERS:
-            raise HttpParserError(TOO_LARGE)
+            raise HttpParserError(HEAD_TOO_LARGE)
 
     def _request(self, body: bytes | None, keep_alive: bool) -> Request:
         method = self._parser.get_method()
@@ -323,23 +321,21 @@ class Connection(asyncio.Protocol):
 
     def _accept(self) -> None:
         """Takes memory for the body, and reads it."""
-        length = max(int(self._headers.get("content-length", "0")), self._body.size)
-        if length > self._keeper.max_body:
-            self._unread(TOO_LARGE_BODY, self._limit())
-        elif not self._body.reserve(length):
-            self._unread(NO_MEMORY, self._no_memory())
-        else:
-            self._phase = _BODY
-            self._first = self._first[:MAX_START]  # the line says the version; the body must not be kept twice
-            if self._body.size == 0 and self._headers.get("expect", "").lower() == "100-continue":
-                self._transport.write(_CONTINUE)
+        stated = int(self._headers.get("content-length", "0"))
+        if (refused := self._body.reserve(max(stated, self._body.size))) is not None:
+            self._unread(refused)
+            return
+        self._phase = _BODY
+        self._first = self._first[:MAX_START]  # the line says the version; the body must not be kept twice
+        if self._body.size == 0 and self._headers.get("expect", "").lower() == "100-continue":
+            self._transport.write(_CONTINUE)
 
     def _hand_over(self) -> None:
         """The handler gets the request without its body, which is not read until it is asked for."""
         request = self._coming = self._request(None, self._parser.should_keep_alive())
         self._phase, self._first = _KEPT_BACK, b""
-        if not self._body.reserve(self._body.size):
-            self._unread(NO_MEMORY, self._no_memory())
+        if (refused := self._body.reserve(self._body.size)) is not None:
+            self._unread(refused)
         self._pause()
         if self._writable and self._served is None:
             self._answer(request)
@@ -369,29 +365,20 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _unread(self, status: int, why: str) -> None:
+    def _unread(self, refused: Refused) -> None:
         """The body is not read, and that is answered at once: megabytes that are of no use need not come first."""
         self._forget_body()
         self._linger = True
         request = self._coming
         if request is not None:
-            request.refused = status, why
+            request.refused = refused
             self._deaf = True
             self._wake()
             return
         request = self._request(None, False)
-        request.refused = status, why
+        request.refused = refused
         self._begin()
         self._take(request)
-
-    def _limit(self) -> str:
-        return f"The request is larger than {self._keeper.max_body} bytes, the router's limit."
-
-    def _no_memory(self) -> str:
-        return (
-            f"This router holds as many bytes of requests as it may ({self._memory.limit}, see --memory), and has no "
-            "room for this one now."
-        )
 
     def _take(self, request: Request) -> None:
         """It is next, or waits for its turn."""
@@ -423,7 +410,7 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return  # it came behind the last request
         if self._coming is not None:
-            self._unread(MALFORMED, f"This is not an HTTP/1.1 request: {why}.")
+            self._unread((MALFORMED, f"This is not an HTTP/1.1 request: {why}."))
             return
         self._forget_body()
         self._deaf = self._linger = True

@@ -56,14 +56,15 @@ class Stream(Protocol):
         """`told(True)` when the caller reads more slowly than is written, `told(False)` when it has caught up."""
 
 
-TOO_LARGE_BODY, NO_MEMORY, MALFORMED = 413, 503, 400
-"""Statuses of `NoBody`."""
+TOO_LARGE, NO_MEMORY, MALFORMED = 413, 503, 400
+"""Statuses of a body that is not read: larger than the server takes, no memory is free for it now, it is no HTTP."""
+
+Refused = tuple[int, str]
+"""Why a body is not read: one of these statuses, and a sentence for the caller."""
 
 
 class NoBody(Exception):
-    """A request's body is not read. `status`: 413, larger than the server takes; 503, no memory is free for it now;
-    400, it is no HTTP. `message` is for the caller.
-    """
+    """A request's body is not read; see `Refused`."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -101,7 +102,7 @@ class Request:
         self.version = version  # "1.0" or "1.1"
         self.headers = headers
         self.body = body  # None: not read; see `read`
-        self.refused: tuple[int, str] | None = None  # the arguments of `NoBody`
+        self.refused: Refused | None = None  # why the body is not read
         self.held = 0  # bytes counted in the server's memory until the request has been answered
         self.keep_alive = keep_alive  # the caller wants to send more after this
         self._opener = opener

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from weir_router.admit.memory import Memory
+from weir_router.admit.memory import PER_BYTE, Memory
 from weir_router.clock import Clock
 from weir_router.serve.http.connection import Connection
 from weir_router.serve.http.message import Admits, Answer, Common, Handler
@@ -51,7 +51,7 @@ class Server:
         self.refusal = refusal
         self.admits = admits
         self.memory = memory
-        self.max_body = min(max_body, memory.limit)  # a larger one would never find room
+        self.max_body = min(max_body, memory.limit // PER_BYTE)  # a larger one would never find room
         self.draining = False
         self.common = Common(clock)
         self._connections: set[Connection] = set()
