@@ -287,12 +287,23 @@ def test_the_simulator_s_page_has_every_field_fault_and_endpoint():
     assert told >= {f"{method} {path}" for method, path in endpoints}
 
 
+def commands():
+    return {it.name or it.callback.__name__ for it in app.registered_commands} | {
+        it.name for it in app.registered_groups
+    }
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_no_page_names_a_command_that_is_not_there(path):
-    known = {command.name or command.callback.__name__ for command in app.registered_commands}
-    known |= {group.name for group in app.registered_groups}
+    known = commands()
     for command in re.findall(r"(?:^    |`|^)weir ([a-z]+)", path.read_text(), re.MULTILINE):
         assert command in known
+
+
+def test_the_readme_s_table_has_every_command():
+    table = "\n".join(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `"))
+    for command in commands():
+        assert re.search(rf"`(?:weir |kubectl weir )?{command}\b", table), command
 
 
 def links(path):
