@@ -35,7 +35,7 @@ from weir_router.identify.keys import fingerprint
 
 RESULTS = Path(__file__).parent / "results"
 PEERS_STREAMS = 20
-"""At once before other gateways: LiteLLM's proxy carries no more."""
+"""Streams at once through other gateways: LiteLLM's proxy carries no more."""
 
 Measured = dict[tuple[str, str], list[dict[str, float]]]
 
@@ -50,7 +50,7 @@ def main(
     many: Annotated[int, typer.Option(help="Streams at once for their share, memory, drain.", min=1, max=5000)] = 1000,
     part: Annotated[list[life.Part] | None, typer.Option(help="Of a life; without it, all.")] = None,
 ) -> None:
-    """Measures and prints the tables. PEERS=1 in the environment: other gateways too. What is not whole is not kept."""
+    """Measures and prints the tables. PEERS=1 in the environment adds other gateways. Saves complete runs."""
     console = WideConsole()
     measured: Measured = defaultdict(list)
     whole = rounds > 0 and not part

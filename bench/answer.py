@@ -10,7 +10,7 @@ _KEPT = 64  # bytes of a stream's end that are looked at
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What came back. Times in seconds."""
+    """Answers of one load. Times in seconds."""
 
     answers: int = 0
     failed: int = 0
@@ -23,9 +23,9 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class Answer:
-    """What has come of one answer, to a request that was sent at a moment of the clock that `take` is told too.
+    """The received part of one answer. Its request was sent at a moment of the same clock as the moments of `take`.
 
-    `last`: what a whole stream ends with; None: a plain answer is awaited.
+    `last`: the end of a whole stream; None: a plain answer is awaited.
     """
 
     __slots__ = ("_begins", "_buffer", "_end", "_last", "_sent", "_streams")

@@ -19,7 +19,7 @@ from support.kube import run  # noqa: E402
 __all__ = ["NAMESPACE", "ROOT", "ApiServer", "Audit", "api_server"]
 
 NAMESPACE = "weir-system"
-"""Of the installation."""
+"""Namespace of the installation."""
 
 
 @contextlib.contextmanager

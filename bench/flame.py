@@ -2,7 +2,7 @@
 
 py-spy samples the router from outside, eighty times a second, C functions of its libraries included where it can.
 It is no dependency of the project: it is installed the first time into the cache that other gateways are in too. Where
-the kernel lets nobody look into another process (kernel.yama.ptrace_scope), it needs root. Writes
+the kernel forbids tracing of other processes (kernel.yama.ptrace_scope), it needs root. Writes
 `bench/results/flame.svg`.
 """
 
@@ -57,7 +57,7 @@ def main(
 
 @contextlib.contextmanager
 def _loaded(router: Process, seconds: int, streams: bool) -> Iterator[None]:
-    """As many requests at once as `bench` sends, one after another, for as long as the block takes."""
+    """A load of as many requests at once as `bench` sends, one after another, for the time of the block."""
     job = Job(
         port=router.port,
         body=asked("streams", stream=True) if streams else asked("as-asked"),

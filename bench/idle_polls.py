@@ -1,4 +1,4 @@
-"""What a router that waits at the config server costs the operator: memory per idle TLS connection with its poll.
+"""Cost of a router that waits at the config server, for the operator: memory per idle TLS connection with its poll.
 
     python -m bench.idle_polls [--polls 1000] [--loop asyncio|uvloop]
 

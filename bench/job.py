@@ -1,4 +1,4 @@
-"""What a load of the benchmark is to send. Used by whoever measures, and read by `bench.load`."""
+"""The task of a load process of the benchmark. Made by the measurements, and read by `bench.load`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """What to send, and how much of it."""
+    """Requests to send, and their number."""
 
     port: int
     path: str = "/v1/chat/completions"
@@ -15,8 +15,8 @@ class Job(msgspec.Struct, kw_only=True):
     connections: int = 32
     total: int = 1000
     streamed: bool = False
-    last: str = "[DONE]"  # what a whole stream ends with
-    rate: float | None = None  # requests per second, whatever becomes of them; None: as fast as answers come
+    last: str = "[DONE]"  # end of a whole stream
+    rate: float | None = None  # requests per second, without waiting for answers; None: as fast as answers come
     warm: float = 0.0  # with a rate: seconds before anything counts
     seconds: float = 0.0  # with a rate: seconds that count, in place of `total`
     windows: int = 1  # with a rate: how many times to count, one after the other
@@ -35,5 +35,5 @@ class Job(msgspec.Struct, kw_only=True):
         return f"POST {self.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
     def last_bytes(self) -> bytes | None:
-        """What a whole stream ends with; None: answers are plain."""
+        """End of a whole stream; None: answers are plain."""
         return self.last.encode() if self.streamed else None

@@ -1,4 +1,4 @@
-"""What the router adds to the latency of plain answers, over what load and models take by themselves. Used by `bench`.
+"""Latency that the router adds to plain answers, compared with load and models alone. Used by `bench`.
 
 Requests at a constant rate (`bench.load`'s open loop), in turns of a second: to the models directly, through nginx,
 and through the router, all of them with the same arrivals. A second in which the host took a core away is taken again.
@@ -100,4 +100,4 @@ def _rows() -> dict[str, str]:
 
 
 ROWS = _rows()
-"""What the table shows of it, and how it calls it."""
+"""Rows of the table, with their names."""

@@ -1,4 +1,4 @@
-"""What a router's life is like besides its throughput: start, latency, many streams at once, memory, drain, and two
+"""Measurements of a router besides its throughput: start, latency, many streams at once, memory, drain, and two
 of them. Used by `bench`.
 
 A router of its own for each part, so that none inherits another's memory.
@@ -30,7 +30,7 @@ Figures = dict[str, float]
 
 
 class Part(StrEnum):
-    """Of a life, each measured by itself."""
+    """Part of a router's life that is measured by itself."""
 
     START = "start"
     LATENCY = "latency"
@@ -82,7 +82,7 @@ def _start(router: Callable[[], AbstractContextManager[Process]]) -> tuple[float
 
 
 async def _open_streams(router: Process, many: int) -> Figures:
-    """Memory of as many open streams, then SIGTERM in their middle: all must end whole, and nobody new get in."""
+    """Memory of as many open streams, then SIGTERM in their middle: all must end whole, and none may come later."""
     before = router.memory()
     body = asked("calm", stream=True)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"

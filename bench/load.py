@@ -24,7 +24,7 @@ from bench.job import Job
 from bench.open_loop import OpenLoop
 
 NICE = 10
-"""Of a load of streams: the models on its core, which have moments of their own to keep, go first."""
+"""Niceness of a load of streams: the models on its core, which have moments of their own to keep, go first."""
 
 
 class Connection(asyncio.Protocol):
@@ -105,7 +105,7 @@ class Run:
 
 
 def _take_turn(*, streamed: bool) -> None:
-    """Of an open loop, on the core that it shares with the models: after them with streams (`NICE`), else before them.
+    """Sets the open loop's turn on the core that it shares with the models: after them for streams, else first.
 
     Requests that are late come several at once, and queue in the proxy for it: by up to 3 ms where the models' turn was
     waited for.

@@ -29,13 +29,13 @@ from weir_cli.sim.server import BACKLOG
 from weir_router.contract import Dialect
 
 GRAIN = 0.0002
-"""Seconds between two looks at what is due: with 2,000 streams eight chunks, for the wake-up of one."""
+"""Seconds between two checks for due chunks: with 2,000 streams eight chunks, for the wake-up of one."""
 
 _READ = 65536
 _REFUSAL = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
 
 _Due = tuple[float, int, socket.socket, list[bytes], float]
-"""When; a number that no other has; to whom; what is left, last things first; seconds between two."""
+"""A stream to continue: moment; unique number; socket; remaining parts, the last first; seconds between two parts."""
 
 
 class Models:
@@ -53,7 +53,7 @@ class Models:
         self._numbers = count()
 
     def serve(self) -> None:
-        """Until the process is ended."""
+        """Serves until the process ends."""
         while True:
             if self._due:
                 time.sleep(GRAIN)
@@ -123,7 +123,7 @@ class Models:
 
 @cache
 def _steps(exchange: Exchange) -> list[bytes]:
-    """What is sent at once: each content with what stands around it, the end with the last."""
+    """The parts that are sent at once: each content with its frame, and the end with the last."""
     contents = [number for number, frame in enumerate(exchange.frames) if frame.part is Part.CONTENT]
     cuts = [0, *contents[1:], len(exchange.wire)]
     return [b"".join(exchange.wire[start:end]) for start, end in pairwise(cuts)]

@@ -1,4 +1,4 @@
-"""The open loop of the benchmark: requests come at their rate, whatever becomes of them. Run by `bench.load`.
+"""The open loop of the benchmark: requests come at their rate, without waiting for answers. Run by `bench.load`.
 
 Without an event loop: one system call per request and one per read. Moments are exact on both sides: a request's is
 taken before it is written, an answer's is the kernel's own, of when the bytes came to the socket. How long they waited
@@ -25,10 +25,10 @@ FIRST = 0.05
 """Seconds from the last connection to the first request."""
 
 GRAIN = 0.001
-"""Seconds between two looks at what has come, which costs a wake-up: that it is read late does not make it late."""
+"""Seconds between two reads of answers. Each costs a wake-up; a late read does not make an answer late."""
 
 _SLACK = Path("/proc/self/timerslack_ns")
-"""Nanoseconds by which a sleep may be longer: 50,000, unless told otherwise. What is due by then would go as one."""
+"""Nanoseconds by which a sleep may be longer, 50,000 by default. Requests due within that time would go as one."""
 
 _STAMPED = 35  # SO_TIMESTAMPNS, which Python does not name
 _STAMP = struct.Struct("qq")
@@ -47,7 +47,7 @@ class Caller:
         self._answer: Answer | None = None
 
     def fileno(self) -> int:
-        """Of its socket, for a poll."""
+        """File descriptor of its socket, for a poll."""
         return self._socket.fileno()
 
     def send(self) -> float:
@@ -73,7 +73,7 @@ class Caller:
                 self._loop.answered(self, good)
 
     def close(self) -> None:
-        """Whatever is under way is left."""
+        """Closes the connection. Requests under way are dropped."""
         self._socket.close()
 
 
@@ -138,7 +138,7 @@ class OpenLoop:
 
     def _window(self) -> Outcome:
         self.outcome = outcome = Outcome()
-        self._random.seed(self._rate)  # the same arrivals whoever answers them
+        self._random.seed(self._rate)  # the same arrivals for every proxy
         self._next = max(self._next, time.time())  # what would have come since the last window does not
         os.write(1, b"\n")
         started, cpu = time.perf_counter(), time.process_time()

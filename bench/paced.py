@@ -17,13 +17,13 @@ from bench.processes import LOAD_CORE, Process, load_of
 
 CALM = 0.01
 """Seconds per second that the host may take of all cores together. Where it takes a core for 50 ms, everything that was
-due meanwhile comes at once: with 1,000 streams one in a hundred chunks of five seconds, whoever passes them on.
+due meanwhile comes at once: with 1,000 streams one in a hundred chunks of five seconds, with any proxy.
 """
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was seen while jobs counted. Shares are of one core."""
+    """Figures of the time in which jobs counted. Shares are of one core."""
 
     outcomes: list[Outcome]  # one per job
     shares: list[float]  # one per process that was watched
@@ -70,5 +70,5 @@ def _lines(loads: Sequence[subprocess.Popen[bytes]]) -> list[bytes]:
 
 
 def p99(values: Sequence[float]) -> float:
-    """What one value in a hundred is above; 0 of none."""
+    """The 99th percentile; 0 of no values."""
     return statistics.quantiles(values, n=100)[98] if len(values) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""What two routers answer against one. Used by `bench`.
+"""Throughput of two routers, compared with one. Used by `bench`.
 
 Replicas share nothing but the machine: callers' connections are spread over them, and each has its own port, config
 and upstream connections. On two cores, throughput of two cannot be seen, since load and models need some of both. So
@@ -59,7 +59,7 @@ def measure(folder: Path, compiled: Path | None) -> Figures:
 
 
 def _cpu(routers: Sequence[Process]) -> float:
-    """Of a request, in µs, where each of `routers` gets `RATE`."""
+    """CPU of a request in µs, while each of `routers` gets `RATE`."""
     window: Window = paced([_job(it) for it in routers], routers, BOTH)
     return sum(window.shares) / (RATE * len(routers)) * 1e6
 
@@ -74,4 +74,4 @@ ROWS = {
     "two_cpu_us": "of each of two at once, µs, each at as many",
     "two_against_one": "two routers on two cores against one, by CPU",
 }
-"""What the table shows of it, and how it calls it."""
+"""Rows of the table, with their names."""

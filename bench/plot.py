@@ -33,7 +33,7 @@ def bars(measured: Mapping[tuple[str, str], Rounds]) -> str:
 
 
 def cpu(rounds: Rounds) -> list[float]:
-    """Of each round."""
+    """CPU of each round."""
     return [figures["cpu_us"] for figures in rounds]
 
 

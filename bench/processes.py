@@ -31,7 +31,7 @@ LOAD_CORE = "1"
 START_TIMEOUT = 20.0  # seconds until a process must listen
 LOAD_TIMEOUT = 30.0  # seconds that a load may take besides its job
 KEY = "weir_benchmark-key-0123456789abcdef"
-"""What callers of the router send."""
+"""API key of the router's callers."""
 
 CALLER = {"authorization": f"Bearer {KEY}"}
 """The same as headers."""
@@ -40,7 +40,7 @@ PROMPT = "Which of these three plans would you choose for a small team, and why?
 """About 250 bytes of body with the rest."""
 
 COMPILED = Path(__file__).parents[1] / "build" / "compiled"
-"""What `hack/compile` makes."""
+"""Folder with the modules that `hack/compile` makes."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -54,7 +54,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the process itself."""
+        """Id of the process itself."""
         return self._popen.pid
 
     def cpu(self) -> float:
@@ -103,7 +103,7 @@ def resident(pid: int) -> int:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on, and that nobody else is given for as long as this process lives.
+    """A TCP port without a listener, which no other process gets as long as this process lives.
 
     It stays bound, without listening: servers may listen there all the same, as all of them set SO_REUSEADDR.
     """
@@ -248,7 +248,7 @@ def _serving(
 ) -> contextlib.AbstractContextManager[Process]:
     port = free_port()
     listen = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # whatever is installed has its bytecode
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # installed modules have their bytecode
     if compiled is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(compiled), os.environ.get("PYTHONPATH"))))
     arguments = [sys.executable, "-m", "weir_cli", *command, *listen]

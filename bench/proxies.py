@@ -169,7 +169,7 @@ def _run(*commands: list[str]) -> None:
 
 
 def headers(name: str, upstream: int) -> dict[str, str]:
-    """What a caller of that proxy sends besides the body."""
+    """Headers that callers of that proxy send."""
     if name == "portkey":
         host = f"http://127.0.0.1:{upstream}/v1"
         return {"x-portkey-provider": "openai", "x-portkey-custom-host": host, "authorization": f"Bearer {KEY}"}

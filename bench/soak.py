@@ -38,7 +38,7 @@ WARM = 3
 """Rounds after which everything has happened that fills a cache, a pool or a sample."""
 
 TOLERANCE = 0.02
-"""Of the memory after the warm rounds: noise of the allocator."""
+"""Share of the memory after the warm rounds by which it may grow: noise of the allocator."""
 
 PHASE_SECONDS = 2.0
 """Bound of one phase, for faults that make requests wait. Callers that still wait then go away, as callers do."""

@@ -30,8 +30,8 @@ LOAD_LIMIT = 0.9
 """Share of their core that load and models may take together: beyond it their own lateness grows without bound."""
 
 UNEVEN = 1.5
-"""Beats: where one gap in a hundred is longer directly from the models, they or the load skip beats, and what a proxy
-adds cannot be told. Such a turn is taken again, with a tenth fewer streams.
+"""Beats: if one gap in a hundred is longer directly from the models, they or the load skip beats, and the proxy's part
+is unknown. Such a turn is taken again, with a tenth fewer streams.
 """
 
 AGAIN = 4
@@ -51,7 +51,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Carried:
-    """So many streams at once, through a proxy or directly. Shares are of one core, times in milliseconds."""
+    """Figures of many streams at once, through a proxy or directly. Shares are of one core, times in milliseconds."""
 
     streams: float
     share: float
@@ -68,7 +68,7 @@ class Carried:
 
 
 def measure(folder: Path, sim: Process, router: Process, many: int) -> Figures:
-    """What `many` streams take, and what is added to those that a core carries, and to half of them."""
+    """CPU of `many` streams, and the delay added to those that a core carries, and to half of them."""
     with awake(), proxies.nginx(folder, sim.port) as nginx:
         more = some = _carried(sim, router, "calm", many)
         for _ in range(APPROACHES):
@@ -172,4 +172,4 @@ ROWS = {
     "by_share": "streams that take 80 % of a core, by that share",
     **_rows(),
 }
-"""What the table shows of it, and how it calls it."""
+"""Rows of the table, with their names."""

@@ -1,8 +1,8 @@
-"""What a queue alone adds to a request's latency, to be held against what was measured. Used by `bench.latency`.
+"""Latency that a queue alone adds to a request, for comparison with the measured one. Used by `bench.latency`.
 
 One server, work in the order of arrival, arrivals as random as those of the benchmark's open loop. Each request is
-worked on twice, when it comes and when the upstream has answered it, and takes as much CPU as any other. What a
-measurement shows beyond that has another cause: stalls, or requests that cost more than others.
+worked on twice, when it comes and when the upstream has answered it, and takes as much CPU as any other. A larger
+measured latency has another cause: stalls, or requests that cost more than others.
 """
 
 from __future__ import annotations

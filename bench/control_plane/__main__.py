@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 class Output(StrEnum):
-    """What stdout gets."""
+    """Form of the results on stdout."""
 
     TABLE = "table"
     JSON = "json"
@@ -43,7 +43,7 @@ def main(
     connections: Annotated[int, typer.Option(min=2, max=5_000, help="Config clients.")] = 100,
     changes: Annotated[int, typer.Option(min=10, max=10_000, help="One after the other.")] = 150,
     idle: Annotated[int, typer.Option(min=5, max=3_600, help="Seconds of watching the idle operator.")] = 180,
-    output: Annotated[Output, typer.Option(help="What goes to stdout.")] = Output.TABLE,
+    output: Annotated[Output, typer.Option(help="Form of the results on stdout.")] = Output.TABLE,
     save: Annotated[bool, typer.Option(help="Write bench/results/control-plane-*.json.")] = True,
 ) -> None:
     """Measures and prints what came out."""

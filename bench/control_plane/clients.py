@@ -26,11 +26,11 @@ from weir_router.contract import BackendReport, CompiledConfig, RouterReport, Se
 from weir_router.run.process import calm_collector
 
 RECEIVED_AT = 128
-"""Where Linux keeps `tcpi_bytes_received` in its `struct tcp_info`."""
+"""Offset of `tcpi_bytes_received` in Linux's `struct tcp_info`, in bytes."""
 
 
 class Job(msgspec.Struct):
-    """What a process is started for."""
+    """Task of one client process."""
 
     url: str
     ca_file: str
@@ -66,11 +66,11 @@ class Client:
         self._poll = LongPoll(Access(job.url, Path(token), Path(job.ca_file)), self.store, self._report)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Polls until cancelled."""
         await self._poll.run()
 
     def _report(self) -> RouterReport:
-        """As a router's that has had requests for every backend."""
+        """The report of a router that has had requests for every backend."""
         config = self.store.config
         return RouterReport(router=self._name, revision=config.revision if config else None, backends=self._backends)
 
@@ -84,7 +84,7 @@ class Client:
         self._changed.set()
 
     def had(self, wanted: Wanted) -> float | None:
-        """When it was in effect here; None: it is not."""
+        """The moment at which the change was in effect here; None: it is not."""
         config = self.store.config
         there = config is not None and config.generations.get(wanted.object, 0) >= wanted.generation
         return self._applied if there else None
@@ -119,7 +119,7 @@ def _open_files() -> Iterator[tuple[int, str]]:
 
 
 async def main() -> None:
-    """Until stdin ends."""
+    """Runs until stdin ends."""
     lines = asyncio.StreamReader(limit=2**20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     job = msgspec.json.decode(await lines.readline(), type=Job)

@@ -1,4 +1,4 @@
-"""What the benchmark of the control plane finds, and its goals. Pure."""
+"""Results of the benchmark of the control plane, and its goals. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """Of one run."""
+    """Results of one run."""
 
     policies: int
     tiers: int
@@ -35,7 +35,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
 
 def quantile(values: list[float], percent: int) -> float:
-    """By interpolation."""
+    """The percentile of `values`, by interpolation."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 

@@ -17,7 +17,7 @@ from weir_operator.identity.trust import config_audience
 
 PROCESSES = 2
 ANSWER_SECONDS = 120.0
-"""To any question: then something is broken."""
+"""Seconds to wait for the answer to any question; longer means a defect."""
 
 
 class Fleet:

@@ -31,7 +31,7 @@ from weir_operator.observe.observed import Observed
 from weir_operator.publish.publisher import RETIRE_AFTER
 
 PAUSE = (0.0, 0.4)
-"""Seconds between two changes, at random: they should meet whatever the operator does by the second."""
+"""Seconds between two changes, at random: they should meet every moment of the operator's periodic work."""
 
 GROUP = ("weir.dev", "v1alpha1")
 KINDS = {"RoutingPolicy": "routingpolicies", "ModelTier": "modeltiers"}
@@ -45,7 +45,7 @@ PATIENCE = 180.0
 
 @dataclass(frozen=True)
 class Size:
-    """Of a run."""
+    """Size of a run."""
 
     policies: int
     tiers: int
@@ -66,7 +66,7 @@ class Bench:
         self._random = random.Random(1)
 
     def run(self) -> Figures:
-        """From the start of an API server to its end."""
+        """The whole run, from the start of an API server to its end."""
         with ExitStack() as stack:
             server, audit = stack.enter_context(api_server())
             client = stack.enter_context(client_of(server))
@@ -128,7 +128,7 @@ class Bench:
         return first, _compile_ms(after, memory)
 
     def _await_statuses(self, client: ApiClient) -> None:
-        """Until every object has one: the operator has nothing to do any more."""
+        """Waits until every object has a status and the operator is idle."""
         api, deadline = CustomObjectsApi(client), time.monotonic() + PATIENCE
         with self._step("statuses", self._size.policies + self._size.tiers):
             while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What is applied to the cluster: half a dozen big namespaces, many small ones, a platform's that all may use. Pure."""
+"""Objects for the cluster: half a dozen big namespaces, many small ones, a platform's that all may use. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL_POLICIES = 5
 """Policies of each of the others."""
 
 MODELS = (("OpenAI", "gpt-4o-mini"), ("OpenAI", "gpt-4o"), ("Anthropic", "claude-haiku-4-5"))
-"""Of the backends of a tier, from the catalogue."""
+"""Provider and model of a tier's backends, from the catalogue."""
 
 JSON = dict[str, Any]
 
@@ -33,7 +33,7 @@ class Place:
 
 
 def places(policies: int, tiers: int) -> list[Place]:
-    """Where the objects are; one tier at least, and no more of anything than was asked for."""
+    """The namespaces of the objects; one tier at least, and no more of anything than was asked for."""
     big = [f"big-{number}" for number in range(BIG)]
     small = [f"small-{number:03}" for number in range(max(1, policies // 2 // SMALL_POLICIES))]
     many = _shares(policies - policies // 2, big) | _shares(policies // 2, small)

@@ -43,7 +43,7 @@ FULL = (60.0, 120.0, 120.0)
 
 
 class Output(StrEnum):
-    """What stdout gets."""
+    """Form of the results on stdout."""
 
     TABLE = "table"
     JSON = "json"
@@ -57,7 +57,7 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Runs at a time.")] = 6,
     full: Annotated[bool, typer.Option("--full", help="60 s calm, 120 s fault, 120 s after, in every row.")] = False,
     gateway: Annotated[str, typer.Option(help=f"weir, or a peer: {', '.join(PEERS)}.")] = "weir",
-    output: Annotated[Output, typer.Option(help="What goes to stdout.")] = Output.TABLE,
+    output: Annotated[Output, typer.Option(help="Form of the results on stdout.")] = Output.TABLE,
     save: Annotated[bool, typer.Option(help="Write bench/results/faults-*.json.")] = True,
 ) -> None:
     """Runs the rows and prints what came out."""

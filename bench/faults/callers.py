@@ -1,6 +1,6 @@
 """The load: an open loop of callers, and what each of them got. Used by `run`.
 
-Requests start on time whether or not earlier ones have ended; a gateway that slows down is not spared. Nobody retries.
+Requests start on time whether or not earlier ones have ended; a slow gateway is not spared. Callers do not retry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PROMPTS = ("What is the capital of Portugal?", "Name three rivers.", "Say hello
 
 
 class Got(StrEnum):
-    """What a caller got."""
+    """Result of one call."""
 
     ANSWER = "answer"
     ERROR = "error"  # before any content: a status, or an error event
@@ -41,7 +41,7 @@ class Call(msgspec.Struct):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """Where and how to ask."""
+    """Address and credentials of the gateway."""
 
     url: str
     headers: Mapping[str, str] = {}

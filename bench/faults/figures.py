@@ -1,4 +1,4 @@
-"""From what callers got and what reached the fleet to the figures of a row. Pure; used by `run` and `verdict`."""
+"""Figures of a row, from callers' results and the requests that reached the fleet. Pure; used by `run`, `verdict`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACK = 2.0
 
 
 class Moments(msgspec.Struct, frozen=True):
-    """When what began; of the loop's clock."""
+    """Moments at which the phases of a run began, by the loop's clock."""
 
     start: float
     ill: float
@@ -56,7 +56,7 @@ def figures(row: Row, seed: int, calls: Sequence[Call], samples: Sequence[Sample
     traffic = Traffic(samples)
     counted = calls
     first_back = traffic.first_after(row.sick, at.well) if row.sick else None
-    if row.quiet_after:  # while nobody is there errors are the right answer
+    if row.quiet_after:  # without any backend, errors are the right answer
         counted = [call for call in calls if call.started < at.ill or call.started > (first_back or at.end) + BACK]
     ttft = [call.content - call.started for call in calls if call.content is not None]
     sick = row.sick if row.fault or row.front else ()
@@ -97,13 +97,13 @@ class Traffic:
         return self.count(names, end) - self.count(names, start)
 
     def first_after(self, names: Sequence[str], start: float) -> float | None:
-        """When the first of these models gets its next request."""
+        """The moment of the next request to any of these models."""
         before = self.count(names, start)
         later = self._samples[bisect_left(self._times, start) :]
         return next((it.at for it in later if sum(it.requests[name] for name in names) > before), None)
 
     def last_before(self, names: Sequence[str], end: float) -> float:
-        """When they last got one."""
+        """The moment of the last request to any of these models."""
         total = self.count(names, end)
         return next(it.at for it in self._samples if sum(it.requests[name] for name in names) >= total)
 
@@ -116,7 +116,7 @@ class Traffic:
 
 
 def _probe(row: Row, traffic: Traffic, at: Moments, first_back: float | None) -> float | None:
-    """From recovery, or the end of an ejection, to the first request."""
+    """Seconds from recovery, or the end of an ejection, to the first request."""
     if first_back is None:
         return None
     held_until = traffic.last_before(row.sick, at.well) + row.held if row.held else at.well
@@ -141,6 +141,6 @@ def _share(calls: Sequence[Call], got: Got) -> float:
 
 
 def quantile(values: Sequence[float], q: float) -> float | None:
-    """By nearest rank; None without values."""
+    """The quantile by nearest rank; None without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else None

@@ -34,7 +34,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """For the backend's base URL, with the port."""
+        """URL for the backend's `baseURL`, with the port."""
         host = {"moves": NAME, "tls": "localhost"}.get(self._kind, OLD)
         return f"{'https' if self._kind == 'tls' else 'http'}://{host}:{self.port}"
 

@@ -27,11 +27,11 @@ PORTKEY = {
     "dependencies": {"@portkey-ai/gateway": "1.15.2", "hono": "4.9.7", "@hono/node-server": "1.3.3"},
     "overrides": {"hono": "4.9.7", "@hono/node-server": "1.3.3"},
 }
-"""With any other version of these two its streams fail."""
+"""Versions that belong together: with others its streams fail."""
 RETRIES, TIMEOUT = 2, 30
 STARTING = 120.0  # seconds: several start at once, and LiteLLM imports for a long time
 KEY = "sk-" + "0" * 48
-"""What callers of a gateway send, and what it sends on."""
+"""API key of the gateway's callers, and of its upstreams."""
 
 
 def litellm_proxy(

@@ -1,4 +1,4 @@
-"""What `make faults` puts the router through: one row per fault, and what must hold in it. Data only; read by `run`,
+"""The faults of `make faults`: one row per fault, with its goals. Data only; read by `run`,
 `verdict` and the page that is printed.
 
 The fleet: models a and b in the first tier at the same price, c and d in the second. `a` falls ill unless a row says
@@ -17,7 +17,7 @@ FLEET = FIRST + SECOND
 
 
 class Goals(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row must keep; None: says nothing about it. Times in seconds."""
+    """Goals of a row; None: there is none. Times in seconds."""
 
     errors: float | None = 0.0  # per cent of callers who get an error instead of content
     broken: float | None = 0.0  # per cent whose stream ends in an error event

@@ -23,7 +23,7 @@ from bench.faults.rows import ROWS, Row
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """What to run."""
+    """Rows, seeds and gateway of a run."""
 
     row: str
     seed: int = 0

@@ -13,7 +13,7 @@ Spread = tuple[float, float, float]  # least, median, most
 
 
 def spread(runs: Sequence[Figures], figure: Callable[[Figures], float | None]) -> Spread | None:
-    """Over the seeds; None where no run has the figure. A run without it, where others have one, never got there."""
+    """The spread of a figure over the seeds; None if no run has it. Among others, a run without it never got there."""
     values = sorted(NEVER if (value := figure(run)) is None else value for run in runs)
     if values[0] == NEVER:
         return None

@@ -271,7 +271,7 @@ def _without_proxy() -> urllib.request.ProxyHandler:
 
 
 def _death_signal_setter() -> Callable[[], None] | None:
-    """On Linux: makes the kernel end the child with its parent, for the test run that is killed and cannot clean up."""
+    """Makes Linux end the child together with its parent, if a killed test run cannot clean up; None elsewhere."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, set_death_signal = ctypes.CDLL(None).prctl, 1  # PR_SET_PDEATHSIG of <linux/prctl.h>

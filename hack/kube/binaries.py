@@ -24,13 +24,13 @@ from typing import NamedTuple
 from golang import Go, NotAvailable, say
 
 KUBERNETES = "v1.36.3"
-"""What go.mod pins. Stamped into the binaries, since clients would see v0.0.0 otherwise."""
+"""Version that go.mod pins. It is stamped into the binaries, since clients would see v0.0.0 otherwise."""
 
 BINARIES = ("etcd", "kube-apiserver", "kubectl")
-"""What a test's API server needs, quickest to build first, so that a broken set-up shows early."""
+"""Programs of a test's API server, quickest to build first, so that a broken set-up shows early."""
 
 CLUSTER = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "pause")
-"""What else a node needs."""
+"""Further programs of a node."""
 
 TOOLS = {
     "helm": "helm.sh/helm/v4/cmd/helm@v4.3.1",
@@ -44,7 +44,7 @@ TOOLS = {
 SOURCE = Path(__file__).resolve().parent
 
 STRIPPED = "-s -w"
-"""To the linker: no symbols, a third smaller."""
+"""Options of the linker: no symbols, which makes a program a third smaller."""
 
 
 def _stamped() -> str:
@@ -94,7 +94,7 @@ def find() -> Path | None:
 
 
 def ensure() -> Path:
-    """As `find`, and built where it finds nothing, in minutes, with progress on stderr. Raises `NotAvailable`."""
+    """Finds the binaries, or builds them in minutes, with progress on stderr. Raises `NotAvailable`."""
     return find() or _built(KUBE, BINARIES)
 
 
@@ -121,7 +121,7 @@ def find_tool(name: str) -> Path | None:
 
 
 def ensure_tool(name: str) -> Path:
-    """As `find_tool`, and built where it is missing. Raises `NotAvailable`."""
+    """Finds a tool, or builds it if it is missing. Raises `NotAvailable`."""
     if path := find_tool(name):
         return path
     folder, file = _cache() / "tools", _tool_file(name)
@@ -134,14 +134,14 @@ def ensure_tool(name: str) -> Path:
 
 
 def _tool_file(name: str) -> str:
-    """With the version, so that a newer pin is another file."""
+    """File name of a tool with its version, so that a newer pin is another file."""
     return f"{name}-{TOOLS[name].rpartition('@')[2]}"
 
 
 def _given(folder: Path) -> Path:
     missing = _missing(folder, BINARIES)
     if missing:
-        # Not passed over in silence: whoever sets it means it, and would wonder which server the tests ran on.
+        # An error, not a fallback: a user who sets it would wonder which server the tests ran on.
         raise NotAvailable(
             f"KUBEBUILDER_ASSETS is {folder}, but {', '.join(missing)} cannot be executed there.\n"
             "What to do: point it to a folder with all three, or unset it; then they are built once (about 5 minutes)."
@@ -173,7 +173,7 @@ def _built(module: Module, names: Iterable[str]) -> Path:
 
 @contextmanager
 def _missing_ones(folder: Path, names: Iterable[str]) -> Iterator[list[str]]:
-    """Which of `names` are to be built; nobody else builds any meanwhile."""
+    """Gives those of `names` that are missing, and holds a lock, so that no other process builds any meanwhile."""
     _writable(folder)
     with _lock(folder.parent / "lock"):
         missing = _missing(folder, names)  # read again: another process may just have built them

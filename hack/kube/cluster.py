@@ -37,10 +37,10 @@ from pki import Pki
 STATE = Path(os.environ.get("WEIR_CLUSTER") or "/var/lib/weir-cluster")
 
 READY_SECONDS = 120.0
-"""Until a step must be done. All of them take 15 s together on an idle machine."""
+"""Seconds for each step. All of them take 15 s together on an idle machine."""
 
 STOP_SECONDS = 15.0
-"""Until a program that is told to end is killed."""
+"""Seconds from SIGTERM to SIGKILL for a program."""
 
 POLL = 0.1
 
@@ -109,7 +109,7 @@ class Cluster:
         self._until(self._api_answers, name)
 
     def load(self, image: str) -> None:
-        """Copies an image from the local store of whatever built it."""
+        """Copies an image from the local store of the tool that built it."""
         with tempfile.TemporaryDirectory() as folder:
             archive = f"{folder}/image.tar"
             save = {
@@ -149,7 +149,7 @@ class Cluster:
         return done.stdout
 
     def env(self) -> str:
-        """What to put into a shell."""
+        """Environment variables as a command for a shell."""
         return f"export KUBECONFIG={self.pki.kubeconfig('admin')} PATH={ensure_cluster()}{os.pathsep}$PATH"
 
     def _write_files(self) -> None:

@@ -67,7 +67,7 @@ class Go:
         self._run("install", ldflags, [package], target, target)
 
     def folder_of(self, source: Path, module: str) -> Path:
-        """Where the files of a module are that the one in `source` requires. Raises `NotAvailable`."""
+        """Folder of a module that the one in `source` requires. Raises `NotAvailable`."""
         for command in ("mod", "download", module), ("list", "-m", "-f", "{{.Dir}}", module):
             done = subprocess.run(
                 [self._command, *command], cwd=source, env=_environment(), capture_output=True, text=True, check=False
@@ -77,7 +77,7 @@ class Go:
         return Path(done.stdout.strip())
 
     def _run(self, verb: str, ldflags: str, args: Sequence[str], source: Path, target: Path) -> None:
-        """With progress on stderr: `-v` makes the compiler print a line per module fetched and package compiled."""
+        """Runs Go with progress on stderr: with `-v` it prints a line per fetched module and compiled package."""
         target.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
             [self._command, verb, "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, *args],
@@ -154,7 +154,7 @@ def _watch(process: subprocess.Popen[str], counts: dict[str, int]) -> None:
 
 
 def say(text: str, *, same_line: bool = False, end: bool = True) -> None:
-    """On stderr: stdout carries what was asked for and nothing else."""
+    """Prints on stderr: stdout carries only the result."""
     print(
         f"\r\x1b[K{text}" if same_line else text, end="\n" if end or not same_line else "", file=sys.stderr, flush=True
     )

@@ -1,4 +1,4 @@
-"""What the one-node cluster needs of the machine, and changes on it. Called by `cluster.py`.
+"""Requirements of the one-node cluster on the machine, and its changes to it. Called by `cluster.py`.
 
 Changed are: a bridge with its route and one rule of the firewall, forwarding of IPv4, and packages that are missing.
 A pod's packets stay on the bridge: what would leave by another interface is dropped.
@@ -34,7 +34,7 @@ CONTROLLERS = ("cpu", "memory")
 """Cgroup controllers that a kubelet does not start without."""
 
 PROBE = "weir-probe"
-"""Name of what is made to see whether it can be made: no longer than an interface's may be."""
+"""Name of objects that test whether they can be made: no longer than an interface's name may be."""
 
 BRIDGE_MAC = "0a:58:" + IPv4Address(ADDRESS).packed.hex(":")
 """Made of `ADDRESS`. A bridge that was given none has the lowest of its ports', which goes with
@@ -61,7 +61,7 @@ def check(folder: Path) -> None:
 
 
 def attempts(folder: Path) -> list[tuple[str, Callable[[], object]]]:
-    """What a node does, each to be done once and undone: containers, and machines that are ones, forbid some of it."""
+    """Operations of a node, each to be tried and undone: containers forbid some of them."""
     return [
         ("reading /dev/kmsg", lambda: os.close(os.open("/dev/kmsg", os.O_RDONLY))),
         ("making cgroups", _make_cgroups),

@@ -1,4 +1,4 @@
-"""KEDA's own manifests, with what they need on the one-node cluster. Called by `cluster.py`; reads certificates only.
+"""KEDA's own manifests, with their additions for the one-node cluster. Called by `cluster.py`; reads certificates only.
 
 Images come from the programs that were built; certificates from the cluster's authority, since KEDA's own rotation
 takes minutes until the kubelet has brought them to its pods; no admission webhook.
@@ -33,7 +33,7 @@ class Program(NamedTuple):
 
     @property
     def image(self) -> str:
-        """What it is called here."""
+        """Name of its image here."""
         return f"localhost/{self.name}:built"
 
 
@@ -44,7 +44,7 @@ PROGRAMS = (
 
 
 def kustomization(folder: Path, config: Path, pki: Pki) -> str:
-    """What is laid over the manifests in `config`, as the kustomization.yaml of `folder`."""
+    """Changes to the manifests in `config`, as the kustomization.yaml of `folder`."""
     container = "/spec/template/spec/containers/0"
     patches = [
         _patch(

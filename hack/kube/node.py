@@ -1,4 +1,4 @@
-"""What each program of the one-node cluster is started with. Pure: paths and addresses in, arguments and files out.
+"""Arguments and files of each program of the one-node cluster. Pure: paths and addresses in, arguments and files out.
 
 Called by `cluster.py`. All of it listens on the loopback or on the bridge, which no real interface is part of.
 """
@@ -111,7 +111,7 @@ state = "{state / "containerd-run"}"
 
 
 def socket(state: Path) -> Path:
-    """Where containerd listens."""
+    """Path of containerd's socket."""
     return state / "containerd.sock"
 
 
