@@ -14,7 +14,9 @@ from weir_router.call.transport import AutoTransport
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CompiledConfig, Dialect, Secrets
+from weir_router.contract import CompiledConfig, Secrets
+from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.registry import RECORDS
 from weir_router.health.board import Board
 from weir_router.health.breaker import State
 from weir_router.identify.identifier import Identifier
@@ -23,7 +25,7 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate, is_loopback
-from weir_router.serve.http import Answer, Request, Server
+from weir_router.serve.http import Answer, Handler, Request, Server
 from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
 from weir_router.sidecar.sidecar import Pod, Sidecar
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 SHUTDOWN_GRACE = 30.0
 """Seconds that open answers may take to end after a SIGTERM; Kubernetes' own default grace period."""
 
-Complete = Callable[[Request, Dialect], Coroutine[Any, Any, Answer | None]]
+Complete = Callable[[Request, FormatRecord], Coroutine[Any, Any, Answer | None]]
 """What serves a request for a completion."""
 
 
@@ -157,11 +159,12 @@ def _review_client(reviewer: Access) -> ReviewClient:
 
 
 def _callers(gateway: story.Gateway, complete: Complete, gate: Gate, knows: Knows) -> Routes:
-    openai, anthropic = Dialect.OPENAI, Dialect.ANTHROPIC
+    def completes(record: FormatRecord) -> Handler:
+        return lambda request: complete(request, record)
+
     return Routes(
         {
-            ("POST", "/v1/chat/completions"): lambda request: complete(request, openai),
-            ("POST", "/v1/messages"): lambda request: complete(request, anthropic),
+            **{("POST", record.path): completes(record) for record in RECORDS},
             ("GET", story.MODELS_PATH): gateway.list_models,
             ("GET", story.MODELS_PATH + "/*"): gateway.list_models,
         },

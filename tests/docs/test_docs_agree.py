@@ -21,6 +21,7 @@ from weir_router.admit import limits, memory, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.transport import http1, pool
 from weir_router.decide import rank
+from weir_router.dialects.registry import RECORDS
 from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
 from weir_router.estimate import features, tokens, weights
 from weir_router.health import breaker, guard, latency, objectives, refusals, settings, window
@@ -150,7 +151,7 @@ def test_every_header_of_an_answer_is_told_and_no_other():
         setattr(record, field, "x")
     record.attempts = [errors.AttemptRecord("t", "b", "ok", 0.1)]
     sent = {line.partition(b":")[0].decode() for line in answers.way(record, {}).splitlines()}
-    sent |= {"x-weir-error-source", "x-should-retry", *answers.REQUEST_ID.values()}
+    sent |= {"x-weir-error-source", "x-should-retry", *(record.request_id for record in RECORDS)}
     assert set(names(section("observability", "Answer headers"))) - {"request_id"} == sent
 
 

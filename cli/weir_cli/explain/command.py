@@ -25,9 +25,8 @@ from weir_router.clock import SystemClock
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
 from weir_router.decide.choose import Choice, RouteRequest, choose
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
-from weir_router.dialects import registry
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.translate import untranslatable
+from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_named, untranslatable
 from weir_router.errors import BadRequest
 from weir_router.estimate.complexity import applied, classify
 from weir_router.health.board import Board
@@ -44,7 +43,7 @@ def explain(
     ],
     prompt: Annotated[str | None, typer.Argument(help="The prompt, or use --request.")] = None,
     request: Annotated[Path | None, typer.Option(help="A whole request body (JSON) instead of a prompt.")] = None,
-    dialect: Annotated[Dialect, typer.Option(help="Dialect of the request.")] = Dialect.OPENAI,
+    dialect: Annotated[Dialect, typer.Option(help="Dialect of the request.")] = DEFAULT_PROVIDER,
     model: Annotated[
         str | None, typer.Option(help="Model name to ask for; default: the first that the caller may ask for.")
     ] = None,
@@ -140,7 +139,7 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
             {"model": model, "max_tokens": 1024, "messages": [{"role": "user", "content": prompt}]}
         )
     try:
-        return registry.read(dialect, body, {})
+        return caller_named(dialect).read(body, {})
     except BadRequest as error:
         raise fail(error.message, Exit.PROBLEMS) from error
 

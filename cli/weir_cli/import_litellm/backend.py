@@ -17,6 +17,8 @@ from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
 from weir_cli.import_litellm.traits import Defaults
 from weir_operator.schemas.modeltier import DEFAULT_BASE_URL, BackendSpec
 from weir_router.contract import Dialect
+from weir_router.dialects.axes import Operation
+from weir_router.dialects.registry import upstream_of
 
 DEFAULT_REGION = "us-east-1"  # where an endpoint has one in its name and the config says nothing
 LAST_ORDER = 1_000_000
@@ -152,8 +154,10 @@ def _base_url(given: Given, target: Endpoint, environ: Mapping[str, str]) -> str
         given.note(place, f"${variable} filled in", "a baseURL is not read from the environment", "edit it by hand")
     if not stated:
         return _default_url(given, target)
-    url = str(stated).rstrip("/").removesuffix("/chat/completions").removesuffix("/v1/messages")
-    if target.dialect is Dialect.ANTHROPIC:
+    url = str(stated).rstrip("/")
+    for path in (upstream_of(provider, Operation.CHAT).path for provider in Dialect):
+        url = url.removesuffix(path)
+    if upstream_of(target.dialect, Operation.CHAT).path.startswith("/v1/"):
         url = url.removesuffix("/v1")
     if not _BASE_URL.fullmatch(url):
         given.note(place, "left out", "it is no plain http or https URL", "correct it and import again")

@@ -9,12 +9,17 @@ from typing import Any
 
 import msgspec
 
+from weir_cli.sim import anthropic_errors
 from weir_cli.sim.answer import Answer, Ask, Stop, Tool, count_tokens, text_of
+from weir_cli.sim.faults import FaultKind
 from weir_cli.sim.frames import Frame, Part, as_json
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.refused import Refused
 
 PATH = "/v1/messages"
+
+MARK: bytes | None = b"anthropic-version"
+"""Header that tells a caller of this API on a path that both APIs have."""
 
 REQUEST_ID_HEADER = "request-id"
 
@@ -22,6 +27,11 @@ PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 BROKEN = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_de\n\n'
 """JSON that stops half-way, in an event that is otherwise whole."""
+
+ERRORS = anthropic_errors.ERRORS
+
+ERROR_IN_200 = ERRORS[FaultKind.OVERLOADED]
+"""What stands in an error event, and in a 200 whose body is an error."""
 
 SIGNATURE = "c2ltdWxhdGVkIHNpZ25hdHVyZQ=="
 """Stands at the end of a thinking block; callers send it back unread."""
@@ -64,8 +74,9 @@ def parse(body: dict[str, Any], model: SimModel) -> Ask:
     return ask
 
 
-def render(ask: Ask, model: SimModel, answer: Answer) -> bytes:
+def render(ask: Ask, model: SimModel, answers: list[Answer]) -> bytes:
     """The whole answer."""
+    answer = answers[0]
     message = _message(ask, model, answer)
     message |= {
         "content": [block for block, _ in _blocks(answer, whole=True)],
@@ -76,8 +87,9 @@ def render(ask: Ask, model: SimModel, answer: Answer) -> bytes:
     return as_json({**message, **model.extra})
 
 
-def stream(ask: Ask, model: SimModel, answer: Answer) -> list[Frame]:
+def stream(ask: Ask, model: SimModel, answers: list[Answer]) -> list[Frame]:
     """The answer as a stream."""
+    answer = answers[0]
     frames = [_event(Part.LEAD, "message_start", message={**_message(ask, model, answer), **model.extra})]
     for index, (block, deltas) in enumerate(_blocks(answer, whole=False)):
         # A tool call's name is content: a stream that broke after it cannot start again unseen.
@@ -104,6 +116,26 @@ def listing(models: list[SimModel]) -> bytes:
     return as_json({"data": data, "has_more": False, "first_id": first, "last_id": last})
 
 
+def choices(body: dict[str, Any]) -> int:
+    """How many answers the request asks for: one, always."""
+    return 1
+
+
+def payload(refused: Refused, request_id: str) -> dict[str, Any]:
+    """The error object, in an answer's body or in an event of a stream."""
+    return {"type": "error", "error": {"type": refused.type, "message": refused.message}, "request_id": request_id}
+
+
+def unknown_path(method: str, path: str) -> Refused:
+    """404 for a path that the API does not have."""
+    return Refused(404, "not_found_error", f"Invalid URL ({method} {path})")
+
+
+def missing_header(marked: bool) -> Refused | None:
+    """400 for a request without the header that names the API's version."""
+    return None if marked else Refused(400, _INVALID, "anthropic-version: header is required")
+
+
 def unknown_model(name: str) -> Refused:
     """404 in Anthropic's words."""
     return Refused(404, "not_found_error", f"model: {name}")
@@ -119,11 +151,6 @@ def wrong_key(given: str | None) -> Refused:
     return Refused(
         401, "authentication_error", "x-api-key header is required" if given is None else "invalid x-api-key"
     )
-
-
-def no_version() -> Refused:
-    """400 for a request without the header that names the API's version."""
-    return Refused(400, _INVALID, "anthropic-version: header is required")
 
 
 def error_event(error: dict[str, Any]) -> bytes:

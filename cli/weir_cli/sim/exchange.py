@@ -9,31 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from weir_cli.sim import anthropic_wire, openai_wire
 from weir_cli.sim.answer import Answer, Ask, compose
 from weir_cli.sim.frames import Frame, chunked
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.refused import Refused
+from weir_cli.sim.wires import WIRES
 from weir_router.contract import Dialect
 
 UNKNOWN = "-"
 """Under this name stands what was asked of no known model."""
-
-MAX_CHOICES = 128
-"""OpenAI's bound on `n`."""
 
 CACHED_BODY_BYTES = 16_384
 """Longer bodies are not kept: their answers would crowd out memory for little gain."""
 
 CACHED_EXCHANGES = 512
 """When full, the cache starts over; a benchmark's prompts are fewer."""
-
-WIRES: dict[Dialect, ModuleType] = {Dialect.OPENAI: openai_wire, Dialect.ANTHROPIC: anthropic_wire}
 
 
 class Exchange:
@@ -80,24 +74,19 @@ class Exchange:
         assert self._ask is not None
         assert self.model is not None
         answers = self._answers(exhausted=exhausted)
-        if self.dialect is Dialect.ANTHROPIC:
-            return anthropic_wire.render(self._ask, self.model, answers[0])
-        return openai_wire.render(self._ask, self.model, answers)
+        return WIRES[self.dialect].render(self._ask, self.model, answers)
 
     def parts(self, *, exhausted: bool) -> list[Frame]:
         """The stream; `exhausted`: the one without content."""
         assert self._ask is not None
         assert self.model is not None
         answers = self._answers(exhausted=exhausted)
-        if self.dialect is Dialect.ANTHROPIC:
-            return anthropic_wire.stream(self._ask, self.model, answers[0])
-        return openai_wire.stream(self._ask, self.model, answers)
+        return WIRES[self.dialect].stream(self._ask, self.model, answers)
 
     def _answers(self, *, exhausted: bool) -> list[Answer]:
         assert self._ask is not None
         assert self.model is not None
-        n = self._ask.body.get("n") if self.dialect is Dialect.OPENAI else 1
-        count = min(n, MAX_CHOICES) if isinstance(n, int) and n > 1 else 1
+        count = WIRES[self.dialect].choices(self._ask.body)
         return [compose(self._ask, self.model, self._seed, choice, exhausted=exhausted) for choice in range(count)]
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from weir_cli.sim.refused import Refused
-from weir_router.contract import Dialect
 
 ANY_MODEL = "*"
 """Faults under this name hold for every model that has none of its own."""
@@ -181,126 +180,17 @@ class FaultBoard:
         self._armed = {model: armed for model, armed in left.items() if armed}
 
 
-def refusal(fault: Fault, dialect: Dialect, model: str, *, stream: bool) -> Refused | None:
-    """The HTTP error that this fault stands for, in the provider's own words; None: it is not of that sort."""
+def refusal(fault: Fault, errors: Mapping[FaultKind, Refused], model: str, *, stream: bool) -> Refused | None:
+    """The HTTP error of this fault, in the provider's own words (`errors`); None: the fault is no HTTP error."""
     if fault.kind is FaultKind.STREAM_REFUSED and not stream:
         return None
     if fault.kind is FaultKind.STATUS:
         refused = Refused(fault.status or 500, "api_error", "Something went wrong.")
-    elif row := _ERRORS.get(fault.kind):
-        refused = row[dialect is Dialect.ANTHROPIC].about(model)
+    elif found := errors.get(fault.kind):
+        refused = found.about(model)
     else:
         return None
     headers = dict(fault.headers)
     if fault.retry_after is not None:
         headers["retry-after"] = fault.retry_after if isinstance(fault.retry_after, str) else f"{fault.retry_after:g}"
     return refused.but(status=fault.status, headers=headers, body=fault.body)
-
-
-def error_in_200(dialect: Dialect) -> Refused:
-    """What stands in an error event, and in a 200 whose body is an error."""
-    return _ERRORS[FaultKind.OVERLOADED if dialect is Dialect.ANTHROPIC else FaultKind.SERVER_ERROR][
-        dialect is Dialect.ANTHROPIC
-    ]
-
-
-_INVALID = "invalid_request_error"
-
-_ERRORS: dict[FaultKind, tuple[Refused, Refused]] = {
-    FaultKind.RATE_LIMIT: (
-        Refused(
-            429,
-            "requests",
-            "Rate limit reached for {model} on requests per min (RPM): Limit 500, Used 500, Requested 1.",
-            code="rate_limit_exceeded",
-        ),
-        Refused(
-            429,
-            "rate_limit_error",
-            "This request would exceed your organization's rate limit of 500 requests per minute.",
-        ),
-    ),
-    FaultKind.INSUFFICIENT_QUOTA: (
-        Refused(
-            429,
-            "insufficient_quota",
-            "You exceeded your current quota, please check your plan and billing details.",
-            code="insufficient_quota",
-        ),
-        Refused(
-            400,
-            _INVALID,
-            "Your credit balance is too low to access the Anthropic API. "
-            "Please go to Plans & Billing to upgrade or purchase credits.",
-        ),
-    ),
-    FaultKind.SERVER_ERROR: (
-        Refused(500, "server_error", "The server had an error while processing your request. Sorry about that!"),
-        Refused(500, "api_error", "Internal server error"),
-    ),
-    FaultKind.UNAVAILABLE: (
-        Refused(503, "server_error", "The engine is currently overloaded, please try again later."),
-        Refused(503, "api_error", "Service unavailable"),
-    ),
-    FaultKind.OVERLOADED: (
-        Refused(529, "overloaded_error", "Overloaded", code="overloaded"),
-        Refused(529, "overloaded_error", "Overloaded"),
-    ),
-    FaultKind.UNAUTHORIZED: (
-        Refused(401, _INVALID, "Incorrect API key provided: ****.", code="invalid_api_key"),
-        Refused(401, "authentication_error", "invalid x-api-key"),
-    ),
-    FaultKind.PAYMENT_REQUIRED: (
-        Refused(402, "unknown_error", "Insufficient Balance", code=_INVALID),
-        Refused(402, "billing_error", "There is an issue with your billing or payment information."),
-    ),
-    FaultKind.FORBIDDEN: (
-        Refused(403, _INVALID, "Project `proj_sim` does not have access to model `{model}`", code="model_not_found"),
-        Refused(403, "permission_error", "Your API key does not have permission to use the specified resource."),
-    ),
-    FaultKind.NOT_FOUND: (
-        Refused(
-            404, _INVALID, "The model `{model}` does not exist or you do not have access to it.", code="model_not_found"
-        ),
-        Refused(404, "not_found_error", "model: {model}"),
-    ),
-    FaultKind.TIMEOUT: (
-        Refused(408, "timeout", "Request timed out.", code="timeout"),
-        Refused(408, "timeout_error", "Request timed out."),
-    ),
-    FaultKind.BAD_REQUEST: (
-        Refused(400, _INVALID, "Invalid value for 'messages'.", param="messages", code="invalid_value"),
-        Refused(400, _INVALID, "messages: Input should be a valid list"),
-    ),
-    FaultKind.CONTENT_FILTER: (
-        Refused(
-            400,
-            _INVALID,
-            "Your request was rejected as a result of our safety system.",
-            code="content_policy_violation",
-        ),
-        Refused(400, _INVALID, "Output blocked by content filtering policy"),
-    ),
-    FaultKind.CONTEXT_LENGTH: (
-        Refused(
-            400,
-            _INVALID,
-            "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. "
-            "Please reduce the length of the messages.",
-            param="messages",
-            code="context_length_exceeded",
-        ),
-        Refused(400, _INVALID, "prompt is too long: 208310 tokens > 200000 maximum"),
-    ),
-    FaultKind.STREAM_REFUSED: (
-        Refused(
-            400,
-            _INVALID,
-            "Your organization must be verified to stream this model.",
-            param="stream",
-            code="unsupported_value",
-        ),
-        Refused(400, _INVALID, "stream: streaming is not supported for this model"),
-    ),
-}
-"""Each HTTP fault as OpenAI and as Anthropic say it."""

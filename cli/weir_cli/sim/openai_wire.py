@@ -7,17 +7,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_cli.sim import openai_errors
 from weir_cli.sim.answer import Answer, Ask, Stop, Tool, count_tokens, text_of
+from weir_cli.sim.faults import FaultKind
 from weir_cli.sim.frames import Frame, Part, as_json
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.refused import Refused
 
 PATH = "/v1/chat/completions"
 
+MARK: bytes | None = None
+"""Header that tells a caller of this API on a path that both APIs have; None: no header does."""
+
 REQUEST_ID_HEADER = "x-request-id"
 
 CREATED = 1_790_000_000
 """Every answer's `created`, so that equal requests get equal bytes."""
+
+MAX_CHOICES = 128
+"""OpenAI's bound on `n`."""
+
+ERRORS = openai_errors.ERRORS
+
+ERROR_IN_200 = ERRORS[FaultKind.SERVER_ERROR]
+"""What stands in an error event, and in a 200 whose body is an error."""
 
 FINGERPRINT = "fp_weir_sim"
 
@@ -105,6 +118,27 @@ def listing(models: list[SimModel]) -> bytes:
             "data": [{"id": m.name, "object": "model", "created": CREATED, "owned_by": "weir-sim"} for m in models],
         }
     )
+
+
+def choices(body: dict[str, Any]) -> int:
+    """How many answers the request asks for."""
+    n = body.get("n")
+    return min(n, MAX_CHOICES) if isinstance(n, int) and n > 1 else 1
+
+
+def payload(refused: Refused, request_id: str) -> dict[str, Any]:
+    """The error object, in an answer's body or in an event of a stream."""
+    return {"error": {"message": refused.message, "type": refused.type, "param": refused.param, "code": refused.code}}
+
+
+def unknown_path(method: str, path: str) -> Refused:
+    """404 for a path that the API does not have."""
+    return Refused(404, _INVALID, f"Invalid URL ({method} {path})")
+
+
+def missing_header(marked: bool) -> Refused | None:
+    """400 for a request without a header that the API wants; it wants none."""
+    return None
 
 
 def unknown_model(name: str) -> Refused:

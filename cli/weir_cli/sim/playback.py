@@ -11,10 +11,11 @@ import random
 from typing import Any
 
 from weir_cli.sim.connection import EVENT_STREAM, JSON, Connection
-from weir_cli.sim.exchange import WIRES, Exchange
-from weir_cli.sim.faults import DEFAULT_AFTER, Fault, FaultKind, error_in_200
+from weir_cli.sim.exchange import Exchange
+from weir_cli.sim.faults import DEFAULT_AFTER, Fault, FaultKind
 from weir_cli.sim.frames import Part, as_json
 from weir_cli.sim.models import SimModel
+from weir_cli.sim.wires import WIRES
 
 DEFAULT_SECONDS = 0.1
 """Between bytes, tokens or pings of a fault that says no `seconds`."""
@@ -163,7 +164,7 @@ class Playback:
         return True
 
     def _error(self) -> dict[str, Any]:
-        return error_in_200(self._exchange.dialect).payload(self._exchange.dialect, self._request_id)
+        return self._wire.payload(self._wire.ERROR_IN_200, self._request_id)
 
 
 def _after(fault: Fault) -> int:

@@ -1,4 +1,4 @@
-"""An error answer of a provider, and its body in each dialect.
+"""An error answer of a provider, and its body.
 
 Raised by the dialects for a request that a real provider would refuse, and made by `weir_cli.sim.faults` for one that
 it would have answered.
@@ -6,12 +6,10 @@ it would have answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import msgspec
-
-from weir_router.contract import Dialect
 
 
 class Refused(Exception):
@@ -49,15 +47,9 @@ class Refused(Exception):
         fields = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return self.__class__(**{**fields, **changes})
 
-    def payload(self, dialect: Dialect, request_id: str) -> dict[str, Any]:
-        """The error object as the provider sends it, in an answer's body or in an event of a stream."""
-        if dialect is Dialect.ANTHROPIC:
-            return {"type": "error", "error": {"type": self.type, "message": self.message}, "request_id": request_id}
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
-
-    def render(self, dialect: Dialect, request_id: str) -> tuple[bytes, str]:
-        """Body and content type; a `body` of text goes out as HTML."""
+    def render(self, payload: Callable[[Self, str], dict[str, Any]], request_id: str) -> tuple[bytes, str]:
+        """Body and content type; a `body` of text goes out as HTML. `payload` makes the format's error object."""
         if isinstance(self.body, str):
             return self.body.encode(), "text/html; charset=utf-8"
-        content = self.payload(dialect, request_id) if self.body is None else self.body
+        content = payload(self, request_id) if self.body is None else self.body
         return msgspec.json.encode(content), "application/json"

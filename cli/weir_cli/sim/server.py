@@ -14,10 +14,9 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from weir_cli.sim import anthropic_wire, openai_wire
 from weir_cli.sim.connection import EVENT_STREAM, JSON, Connection, head_of
 from weir_cli.sim.control import PREFIX, ControlError, control
-from weir_cli.sim.exchange import UNKNOWN, WIRES, Exchange, ExchangeBook
+from weir_cli.sim.exchange import UNKNOWN, Exchange, ExchangeBook
 from weir_cli.sim.faults import ANY_MODEL, Fault, FaultBoard, refusal
 from weir_cli.sim.frames import as_json
 from weir_cli.sim.http1 import Request
@@ -25,6 +24,7 @@ from weir_cli.sim.models import SimModel
 from weir_cli.sim.playback import Pace, Playback
 from weir_cli.sim.refused import Refused
 from weir_cli.sim.stats import Book, ModelStats, Seen
+from weir_cli.sim.wires import WIRES, Wire
 from weir_router.contract import Dialect
 
 AT_ONCE_BYTES = 49_152
@@ -33,7 +33,8 @@ AT_ONCE_BYTES = 49_152
 BACKLOG = 1024
 """A benchmark opens hundreds of connections at once; with the usual 100 some wait a second for a second SYN."""
 
-_DIALECTS = {openai_wire.PATH: Dialect.OPENAI, anthropic_wire.PATH: Dialect.ANTHROPIC}
+_DIALECTS = {wire.PATH: dialect for dialect, wire in WIRES.items()}
+_UNMARKED = next(dialect for dialect, wire in WIRES.items() if wire.MARK is None)
 _MODELS_PATH = "/v1/models"
 
 
@@ -148,8 +149,7 @@ class Simulator:
             self._list(out, request)
         else:
             dialect = _dialect_of(request)
-            kind = "not_found_error" if dialect is Dialect.ANTHROPIC else "invalid_request_error"
-            self._refuse(out, dialect, Refused(404, kind, f"Invalid URL ({request.method} {request.path})"))
+            self._refuse(out, dialect, WIRES[dialect].unknown_path(request.method, request.path))
         if self._waiters:
             self._wake()
 
@@ -160,7 +160,7 @@ class Simulator:
         fault = self._board.take(exchange.name) if self._board and refused is None else None
         if fault is not None:
             stats.faulted += 1
-            refused = refusal(fault, dialect, exchange.name, stream=exchange.stream)
+            refused = refusal(fault, WIRES[dialect].ERRORS, exchange.name, stream=exchange.stream)
         if refused is not None or model is None:
             stats.refused += 1
             self._refuse(out, dialect, refused or WIRES[dialect].unknown_model(UNKNOWN))
@@ -212,7 +212,7 @@ class Simulator:
 
     def _refuse(self, out: Connection, dialect: Dialect, refused: Refused) -> None:
         request_id = self._request_id()
-        body, content_type = refused.render(dialect, request_id)
+        body, content_type = refused.render(WIRES[dialect].payload, request_id)
         out.whole(refused.status, content_type, {WIRES[dialect].REQUEST_ID_HEADER: request_id, **refused.headers}, body)
 
     def _request_id(self) -> str:
@@ -226,7 +226,11 @@ class Simulator:
 
 
 def _dialect_of(request: Request) -> Dialect:
-    return Dialect.OPENAI if request.header(b"anthropic-version") is None else Dialect.ANTHROPIC
+    return next((dialect for dialect, wire in WIRES.items() if _is_marked(wire, request)), _UNMARKED)
+
+
+def _is_marked(wire: Wire, request: Request) -> bool:
+    return wire.MARK is not None and request.header(wire.MARK) is not None
 
 
 def _given_key(request: Request) -> str | None:
@@ -235,10 +239,10 @@ def _given_key(request: Request) -> str | None:
 
 
 def _wrong_credentials(model: SimModel | None, dialect: Dialect, request: Request) -> Refused | None:
-    if dialect is Dialect.ANTHROPIC and request.header(b"anthropic-version") is None:
-        return anthropic_wire.no_version()
+    wire = WIRES[dialect]
+    if (refused := wire.missing_header(_is_marked(wire, request))) is not None:
+        return refused
     if model is None or model.key is None:
         return None
     given = _given_key(request)
-    refused: Refused = WIRES[dialect].wrong_key(given)
-    return None if given == model.key else refused
+    return None if given == model.key else wire.wrong_key(given)

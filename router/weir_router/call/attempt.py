@@ -20,21 +20,15 @@ from weir_router.clock import Clock
 from weir_router.contract import Backend
 from weir_router.decide.choose import Candidate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import Event, Signal
-from weir_router.dialects.registry import provider_for
-from weir_router.dialects.wire.relay import Relay
-from weir_router.dialects.wire.sse import Splitter, decode, is_done, loads
+from weir_router.dialects.base import Event, Signal, Splitter
+from weir_router.dialects.registry import ANSWER_HEADERS, upstream_of
+from weir_router.dialects.wire.sse import loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
 from weir_router.record.events import Usage
 
 SHORTEST_SECRET = 8
 """Characters; what is shorter is a stand-in such as "EMPTY" or "none", and taking it out would garble messages."""
-
-PASSED_HEADERS: tuple[str, ...] = ("x-request-id", "request-id", "openai-processing-ms", "openai-version")
-"""Answer headers that the SDKs show to people; quotas and cookies of the platform's own account are not the caller's
-business.
-"""
 
 _NONE, _CONTENT, _DONE = Signal.NONE, Signal.CONTENT, Signal.DONE  # bound once: to look up an enum's member is slow
 
@@ -84,7 +78,9 @@ class Attempt:
         self.seconds = 0.0
         self.failure: AttemptFailed | None = None  # how it ended, if so
         self._ask = ask
-        self._provider = provider_for(candidate.backend.provider)
+        self._upstream = upstream = upstream_of(candidate.backend.provider, ask.operation)
+        self._format = upstream.format
+        self._framing = upstream.host.framing
         self._guard = guard
         self._permit = permit
         self._clocks = clocks
@@ -107,13 +103,15 @@ class Attempt:
         self._credential = credential
         backend = self.candidate.backend
         try:
-            outgoing = self._provider.prepare(self._ask, backend, credential, stream=streamed, as_asked=as_asked)
+            outgoing = self._format.prepare(
+                self._ask, backend, self._upstream, credential, stream=streamed, as_asked=as_asked
+            )
             url = backend.base_url + outgoing.path
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
             self._response = response = await self._watchdog.waits_for(post)
             headers = response.headers
-            self.headers = {name: headers[name] for name in PASSED_HEADERS if name in headers}
-            if response.status == 200 and headers.get("content-type", "").startswith("text/event-stream"):
+            self.headers = {name: headers[name] for name in ANSWER_HEADERS if name in headers}
+            if response.status == 200 and headers.get("content-type", "").startswith(self._framing.media_type):
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
                 self.body = b"".join(head)
@@ -121,7 +119,7 @@ class Attempt:
             rest = response.read_all()
             body = await (rest if response.ended() else self._watchdog.waits_for(rest))
             if response.status != 200:
-                raise self._provider.failure(response.status, headers, body, outgoing.added)
+                raise self._format.failure(response.status, headers, body, outgoing.added)
             self._take_whole(body)
         except AttemptFailed as failure:
             self._end(failure)
@@ -182,7 +180,7 @@ class Attempt:
         )
 
     def _take_whole(self, raw: bytes) -> None:
-        self.usage = self._provider.skim_whole(self._ask, raw)
+        self.usage = self._format.skim_whole(self._ask, raw)
         self.body = self._read_whole(raw) if self.usage is None else raw
         self._succeed()
 
@@ -192,17 +190,17 @@ class Attempt:
             payload = loads(raw)
         except ValueError as error:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is not JSON: {error}") from error
-        self.usage = self._provider.read_whole(payload).usage
+        self.usage = self._format.read_whole(payload).usage
         if self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
-        return self._provider.render_whole(self._ask, raw, payload, created=int(self._clock.wall()))
+        return self._format.render_whole(self._ask, raw, payload, created=int(self._clock.wall()))
 
     def _opening(self, head: list[bytes]) -> Receive:
         """Takes a stream up to the commit point, and keeps in `head` what the caller gets for it."""
-        self._reader = self._provider.reader()
-        self._renderer = self._provider.renderer(self._ask, self.candidate.backend, created=int(self._clock.wall()))
+        self._reader = self._format.reader()
+        self._renderer = self._format.renderer(self._ask, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
-        self._relay = self._renderer if isinstance(self._renderer, Relay) else None
+        self._skims = self._renderer.skims
 
         def receive(data: bytes) -> bool:
             head.append(self._take(data))
@@ -239,14 +237,14 @@ class Attempt:
         """What the caller gets for one whole event of a common kind, as nearly every part is; None: read it."""
         passed = self._frame.passed(part)
         if passed is None:
-            return None if self._relay is None else self._skimmed(part, self._relay)
+            return self._skimmed(part) if self._skims else None
         self._unread += 1
         self._content()
         return passed
 
-    def _skimmed(self, part: bytes, relay: Relay) -> bytes | None:
+    def _skimmed(self, part: bytes) -> bytes | None:
         signal = self._reader.skim(part)
-        passed = None if signal is None else relay.pass_on(part, signal)
+        passed = None if signal is None else self._renderer.pass_on(part, signal)
         if passed is None:
             return None
         if signal is _CONTENT:
@@ -258,7 +256,7 @@ class Attempt:
 
     def _read(self, data: bytes) -> bytes:
         """`_take`, for whatever may come."""
-        splitter = self._splitter = self._splitter or Splitter()
+        splitter = self._splitter = self._splitter or self._framing.splitter()
         events = splitter.feed(data) if data else splitter.finish()
         self._between = splitter.between
         contents = self._reader.content_events
@@ -285,10 +283,10 @@ class Attempt:
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _understand(self, event: Event) -> tuple[dict[str, Any] | None, Signal]:
-        payload = decode(event)
+        payload = self._framing.decode(event)
         if payload is not None:
             return payload, self._reader.read(payload)
-        if not is_done(event):
+        if not self._framing.is_end(event):
             return None, _NONE
         self._check_end()
         return None, _DONE

@@ -163,7 +163,7 @@ class Journey:
                 await attempt.start(self._credential(candidate), streamed=streamed, as_asked=as_asked)
             except AttemptFailed as failure:
                 self._failed(attempt, failure, as_asked=as_asked)
-            except WeirError as refused:  # the request cannot be put into this backend's dialect
+            except WeirError as refused:  # the request cannot be put into this backend's format
                 forget_frames(refused)
                 self._refused = refused
             except BaseException:
@@ -415,12 +415,10 @@ class Journey:
 
 
 def cannot_serve(ask: Ask, untranslatable: Callable[..., str | None]) -> Callable[[Backend], str | None]:
-    """A pure hook for `choose`: why a backend of another dialect cannot serve this request."""
+    """A pure hook for `choose`: why a backend of another format cannot serve this request."""
     reasons: dict[str, str | None] = {}
 
     def reason(backend: Backend) -> str | None:
-        if backend.provider is ask.dialect:
-            return None
         if backend.provider not in reasons:
             reasons[backend.provider] = untranslatable(ask, backend.provider)
         return reasons[backend.provider]

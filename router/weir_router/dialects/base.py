@@ -1,13 +1,14 @@
-"""The shape of a provider: wire translation only, no I/O, no clock.
+"""The shape of a format and of a host: what each must say. No I/O, no clock.
 
-`call.attempt` is the one caller. For one attempt it asks for an `Outgoing`, sends it, and then either hands the failed
-answer to `failure`, the whole answer to `read_whole`, or each event of the stream to a `Reader` (what does it mean?)
-and to a `Renderer` (what does the caller get?).
+A `FormatRecord` holds all that depends on a format: `serve` reads callers' requests and writes their errors with it,
+`call.attempt` speaks to an upstream with it. For one attempt it asks for an `Outgoing`, sends it, and then hands the
+failed answer to `failure`, the whole answer to `read_whole`, or each event of the stream to a `Reader` (what does it
+mean?) and to a `Renderer` (what does the caller get?).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntFlag
 from typing import Any, NamedTuple, Protocol
 
@@ -15,8 +16,10 @@ import msgspec
 
 from weir_router.contract import Backend
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.wire.frame import Frame
-from weir_router.errors import AttemptFailed
+from weir_router.dialects.wire.headers import Kept
+from weir_router.errors import AttemptFailed, WeirError
 from weir_router.record.events import Usage
 
 
@@ -71,6 +74,12 @@ class Renderer(Protocol):
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]` and events without data."""
 
+    skims: bool
+    """Whether `pass_on` may take a part. False: every part that the frame does not take is read."""
+
+    def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
+        """`feed`, for a part that `Reader.skim` has recognised as one event with this signal. None: it must be read."""
+
     def frame(self) -> Frame:
         """What takes the parts of this stream that have the same bytes around their text."""
 
@@ -85,35 +94,100 @@ class Whole(NamedTuple):
     stop_reason: str | None
 
 
-class Provider(Protocol):
-    """One upstream dialect; a module satisfies it."""
+class Splitter(Protocol):
+    """Cuts one stream into events."""
 
-    def prepare(
-        self, ask: Ask, backend: Backend, credential: str | None, *, stream: bool, as_asked: bool = False
+    between: bool  # the next byte begins an event
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes."""
+
+    def finish(self) -> list[Event]:
+        """The last event, at the end of a stream, if only its end is missing."""
+
+
+class Framing(msgspec.Struct, frozen=True):
+    """How a host's stream is cut into events, e.g. server-sent events."""
+
+    media_type: str  # of the answer's content-type, e.g. "text/event-stream"
+    splitter: Callable[[], Splitter]
+    decode: Callable[[Event], dict[str, Any] | None]  # None: nothing to read. Raises `AttemptFailed` (malformed)
+    is_end: Callable[[Event], bool]  # whether an event for which `decode` gives None ends the stream
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What depends on where an upstream runs, and not on the format that it takes."""
+
+    paths: dict[Format, str]  # below the backend's base URL, e.g. "/chat/completions"
+    headers: Callable[[str | None, tuple[tuple[str, str], ...]], Kept]  # of a credential and the caller's headers
+    forget: Callable[[], None]  # drops kept headers, which hold credentials
+    framing: Framing
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """One host, and the format that it takes for one operation."""
+
+    format: FormatRecord
+    host: Host
+    path: str
+
+
+class Prepare(Protocol):
+    """Makes the upstream request; translated when the formats differ; parameters made to fit the backend's model."""
+
+    def __call__(
+        self,
+        ask: Ask,
+        backend: Backend,
+        upstream: Upstream,
+        credential: str | None,
+        *,
+        stream: bool,
+        as_asked: bool = False,
     ) -> Outgoing:
-        """The upstream request; translated when the dialects differ; parameters made to fit the backend's model.
-
-        `stream`: ask the upstream for a stream, with usage. `as_asked`: the upstream refused something that Weir added,
-        so nothing is: the caller's own `stream`, no `stream_options` (renames that the model demands stay).
+        """`stream`: ask the upstream for a stream, with usage. `as_asked`: the upstream refused something that Weir
+        added, so nothing is: the caller's own `stream`, no `stream_options` (renames that the model demands stay).
+        Raises `BadRequest` for what the format cannot say.
         """
 
-    def reader(self) -> Reader:
-        """A fresh reader for one stream."""
 
-    def renderer(self, ask: Ask, backend: Backend, *, created: int = 0) -> Renderer:
-        """What the caller gets from a stream: relayed, translated, or (plain caller) put together.
+class MakeRenderer(Protocol):
+    """Makes what a caller gets from a stream: relayed, translated, or (plain caller) put together."""
 
-        `created`: seconds since the epoch, for OpenAI answers made from another dialect, which carries no time.
-        """
+    def __call__(self, ask: Ask, *, created: int = 0) -> Renderer:
+        """`created`: seconds since the epoch, for answers made from a format that carries no time."""
 
-    def skim_whole(self, ask: Ask, raw: bytes) -> Usage | None:
-        """The usage of a whole answer that is the caller's as it is; None: it has to be read."""
 
-    def read_whole(self, payload: Any) -> Whole:
-        """Understands a whole answer. Raises `AttemptFailed` for an error inside a 200 or a malformed body."""
+class RenderWhole(Protocol):
+    """Makes the body for a plain caller: `raw` when the formats agree, else translated."""
 
-    def render_whole(self, ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
-        """The body for a plain caller: `raw` when the dialects agree, else translated; `created` as for `renderer`."""
+    def __call__(self, ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+        """`payload` is `raw` decoded; `created` as for `MakeRenderer`."""
 
-    def failure(self, status: int, headers: Mapping[str, str], body: bytes, added: frozenset[str]) -> AttemptFailed:
-        """Classifies an error answer by type, code, param and message before status."""
+
+class FormatRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All that depends on a format. A format without one of these does not exist: every field is required."""
+
+    format: Format
+    operation: Operation
+    title: str  # for messages, e.g. "OpenAI"
+
+    # Callers of this format.
+    path: str  # e.g. "/v1/chat/completions"
+    mark: str | None  # the header that tells such a caller on a path that all formats share; None: none does
+    request_id: str  # the header in which its SDK looks for the id of a request
+    read: Callable[[bytes, dict[str, str]], Ask]  # body and headers. Raises `BadRequest`
+    error_body: Callable[[WeirError, str], bytes]  # with the request's id
+    error_event: Callable[[WeirError, str], bytes]  # the last event of a broken stream
+    model: Callable[[str], dict[str, Any]]  # one entry of GET /v1/models
+    listing: Callable[[Sequence[str]], dict[str, Any]]
+
+    # Upstreams of this format.
+    answer_headers: tuple[str, ...]  # of an upstream's answer, for the caller
+    prepare: Prepare
+    reader: Callable[[], Reader]
+    renderer: MakeRenderer
+    skim_whole: Callable[[Ask, bytes], Usage | None]  # usage of an answer that goes on as it is; None: read it
+    read_whole: Callable[[Any], Whole]  # raises `AttemptFailed` for an error inside a 200 or a malformed body
+    render_whole: RenderWhole
+    failure: Callable[[int, Mapping[str, str], bytes, frozenset[str]], AttemptFailed]  # what an error answer means

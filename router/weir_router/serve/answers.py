@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 
-from weir_router.contract import Dialect
+from weir_router.dialects.base import FormatRecord
 from weir_router.errors import WeirError
 from weir_router.record.events import RequestRecord
 from weir_router.serve import errors
@@ -22,10 +21,6 @@ STREAM_LINES = fields(
 
 _JSON = b"content-type: application/json\r\n"
 
-REQUEST_ID = {Dialect.OPENAI: "x-request-id", Dialect.ANTHROPIC: "request-id"}
-"""Where each SDK looks for the id that it shows in answers and exceptions; an upstream's own id goes first."""
-
-
 Place = tuple[str | None, str | None, str | None, str | None, str | None, int]
 _PLACE = ("x-weir-policy", "x-weir-route", "x-weir-tier", "x-weir-backend", "x-weir-complexity", "x-weir-attempts")
 MAX_PLACES = 1_000
@@ -38,11 +33,6 @@ _random_bits = random.Random().getrandbits
 def new_request_id() -> str:
     """An id for the log and the caller; 64 random bits. It grants nothing, so no system call is made for it."""
     return "weir-" + _random_bits(64).to_bytes(8, "big").hex()
-
-
-def dialect_of(headers: Mapping[str, str]) -> Dialect:
-    """The dialect of a caller whose path does not tell."""
-    return Dialect.ANTHROPIC if "anthropic-version" in headers else Dialect.OPENAI
 
 
 def way(record: RequestRecord, own: dict[str, str]) -> bytes:
@@ -68,8 +58,10 @@ def json_answer(status: int, body: bytes, lines: bytes = b"") -> Answer:
     return Answer(status, _JSON + lines, body)
 
 
-def error_answer(error: WeirError, dialect: Dialect, request_id: str, record: RequestRecord | None = None) -> Answer:
+def error_answer(
+    error: WeirError, format: FormatRecord, request_id: str, record: RequestRecord | None = None
+) -> Answer:
     """An error before the first byte has gone out. `record`: the request's, where there is one."""
-    own = {REQUEST_ID[dialect]: request_id, **errors.headers(error)}
+    own = {format.request_id: request_id, **errors.headers(error)}
     lines = fields({**own, "x-weir-request-id": request_id}) if record is None else way(record, own)
-    return json_answer(error.status, errors.body(error, dialect, request_id), lines)
+    return json_answer(error.status, format.error_body(error, request_id), lines)

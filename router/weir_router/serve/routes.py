@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from weir_router.contract import Dialect
+from weir_router.dialects.registry import RECORDS, caller_of, format_of
 from weir_router.errors import BadRequest, WeirError
-from weir_router.serve.answers import dialect_of, error_answer, new_request_id
+from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.browsers import Gate, preflight
 from weir_router.serve.http import Answer, Handler, Request
 
@@ -62,7 +62,7 @@ class Routes:
         headers = request.headers
         error = self._gate.refusal(request.method, headers)
         if error is not None:
-            return error_answer(error, _dialect(request), new_request_id())
+            return error_answer(error, format_of(request.path, request.headers), new_request_id())
         lines = self._gate.lines(headers)
         if lines and request.method == "OPTIONS" and "access-control-request-method" in headers:
             return Answer(200, lines + preflight(headers), b"")
@@ -80,13 +80,13 @@ class Routes:
 
 def unknown_to_callers(request: Request, status: int) -> Answer:
     """A wrong path gets an answer that the SDKs understand."""
+    served = ", ".join(f"POST {record.path} ({record.title})" for record in RECORDS)
     error: WeirError = BadRequest(
-        f"Weir does not serve {request.method} {request.path}. It serves POST /v1/chat/completions "
-        "(OpenAI), POST /v1/messages (Anthropic) and GET /v1/models: an OpenAI SDK's base URL ends in /v1, "
-        "an Anthropic SDK's does not."
+        f"Weir does not serve {request.method} {request.path}. It serves {served} and GET /v1/models: "
+        "an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
     )
     error.status, error.code = status, "unknown_path"
-    return error_answer(error, dialect_of(request.headers), new_request_id())
+    return error_answer(error, caller_of(request.headers), new_request_id())
 
 
 def unknown_to_admins(request: Request, status: int) -> Answer:
@@ -96,10 +96,6 @@ def unknown_to_admins(request: Request, status: int) -> Answer:
     )
 
 
-def _dialect(request: Request) -> Dialect:
-    return Dialect.ANTHROPIC if request.path == "/v1/messages" else dialect_of(request.headers)
-
-
 def no_http(why: str) -> Answer:
     """The answer to what is no HTTP."""
-    return error_answer(BadRequest(f"This is not an HTTP/1.1 request: {why}."), Dialect.OPENAI, new_request_id())
+    return error_answer(BadRequest(f"This is not an HTTP/1.1 request: {why}."), RECORDS[0], new_request_id())

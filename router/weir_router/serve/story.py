@@ -23,12 +23,13 @@ from weir_router.call.failover import Journey, Tools, cannot_serve
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CallerKind, CompiledConfig, Dialect, Limit, Policy, PromptLogging, Secrets, Tier
+from weir_router.contract import CallerKind, CompiledConfig, Limit, Policy, PromptLogging, Secrets, Tier
 from weir_router.decide.choose import Choice, RouteRequest, choose
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
 from weir_router.dialects import registry
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.translate import untranslatable
+from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.registry import caller_of, untranslatable
 from weir_router.errors import (
     AttemptFailed,
     InternalError,
@@ -47,11 +48,9 @@ from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
-from weir_router.serve import bodies, errors, models
+from weir_router.serve import bodies
 from weir_router.serve.answers import (
-    REQUEST_ID,
     STREAM_LINES,
-    dialect_of,
     error_answer,
     json_answer,
     new_request_id,
@@ -76,11 +75,11 @@ _NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's me
 class Visit:
     """One request while it is served."""
 
-    __slots__ = ("arrived", "dialect", "record", "request")
+    __slots__ = ("arrived", "format", "record", "request")
 
-    def __init__(self, request: Request, dialect: Dialect, record: RequestRecord, arrived: float) -> None:
+    def __init__(self, request: Request, format: FormatRecord, record: RequestRecord, arrived: float) -> None:
         self.request = request
-        self.dialect = dialect
+        self.format = format
         self.record = record
         self.arrived = arrived  # monotonic
 
@@ -119,26 +118,27 @@ class Gateway:
         self._index = PolicyIndex(config)
         self._budgets.configure(config)
         self._identifier.configure(config, secrets)
+        registry.forget_credentials()
         self._as_asked.clear()  # a changed account or model may accept now what it refused
 
     async def list_models(self, request: Request) -> Answer:
         """`GET /v1/models`, and `GET /v1/models/{id}`."""
-        dialect = dialect_of(request.headers)
+        format = caller_of(request.headers)
         try:
             names = models_for(self._index, await self._identify(request.headers))
             wanted = unquote(request.path.removeprefix(MODELS_PATH).removeprefix("/"), errors="replace")
             if not wanted:
-                return json_answer(200, msgspec.json.encode(models.listing(names, dialect)))
+                return json_answer(200, msgspec.json.encode(format.listing(names)))
             if wanted not in names:
                 raise UnknownModel(f"You may not ask for a model {wanted!r}; see GET /v1/models.")
-            return json_answer(200, msgspec.json.encode(models.model(wanted, dialect)))
+            return json_answer(200, msgspec.json.encode(format.model(wanted)))
         except WeirError as error:
-            return error_answer(error, dialect, new_request_id())
+            return error_answer(error, format, new_request_id())
 
-    async def complete(self, request: Request, dialect: Dialect) -> Answer | None:
+    async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """`POST /v1/chat/completions` and `POST /v1/messages`."""
         record = RequestRecord(id=new_request_id(), path=request.path)
-        visit = Visit(request, dialect, record, self._clock.monotonic())
+        visit = Visit(request, format, record, self._clock.monotonic())
         self._recorder.started()
         try:
             return await self._complete(visit)
@@ -161,7 +161,7 @@ class Gateway:
         body = visit.request.body
         if body is None or "content-encoding" in headers:
             body = await self._body(visit)
-        ask = registry.read(visit.dialect, body, headers)
+        ask = visit.format.read(body, headers)
         policy = self._policy(caller, ask, len(body), record)
         permit = self.limiter.take(_caller_limits(policy, caller))
         try:
@@ -188,7 +188,7 @@ class Gateway:
             attempts = [*attempts, attempt]
             record.tier, record.backend, record.status = attempt.candidate.tier, attempt.backend.name, 200
             record.ttft = None if attempt.content_at is None else attempt.content_at - visit.arrived
-            lines = way(record, {REQUEST_ID[visit.dialect]: record.id, **attempt.headers})
+            lines = way(record, {visit.format.request_id: record.id, **attempt.headers})
             if ask.stream:
                 await _relay(visit, attempt, journey, lines)
                 return None
@@ -319,12 +319,12 @@ def _break(visit: Visit, stream: Stream, error: WeirError) -> None:
     """Content has gone out and cannot be taken back: the stream ends in an error event, never in a clean close."""
     _blame(visit.record, error)
     visit.record.outcome = "broken"
-    stream.end(errors.event(error, visit.dialect, visit.record.id))
+    stream.end(visit.format.error_event(error, visit.record.id))
 
 
 def _refuse(visit: Visit, error: WeirError) -> Answer:
     _blame(visit.record, error)
-    return error_answer(error, visit.dialect, visit.record.id, visit.record)
+    return error_answer(error, visit.format, visit.record.id, visit.record)
 
 
 def _blame(record: RequestRecord, error: WeirError) -> None:

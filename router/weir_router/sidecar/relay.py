@@ -11,12 +11,12 @@ from pathlib import Path
 
 from weir_router.call.transport import Response, Transport
 from weir_router.clock import Clock
-from weir_router.contract import Dialect
+from weir_router.dialects.base import FormatRecord
 from weir_router.errors import AttemptFailed, GatewayUnavailable, StreamBroken, WeirError
 from weir_router.identify.keys import KEY_PREFIX, is_token, presented_key
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
-from weir_router.serve import bodies, errors
+from weir_router.serve import bodies
 from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.http import Answer, Request, fields
 
@@ -52,22 +52,22 @@ class Relay:
         self._recorder = recorder
         self._clock = clock
 
-    async def complete(self, request: Request, dialect: Dialect) -> Answer | None:
+    async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """Asks the gateway; the same handler as `story.Gateway.complete`."""
         record = RequestRecord(id=new_request_id(), path=request.path, backend="gateway", outcome="cancelled")
         arrived = self._clock.monotonic()
         self._recorder.started()
         try:
-            return await self._complete(request, dialect, record)
+            return await self._complete(request, format, record)
         except WeirError as error:
             record.outcome = "refused" if error.status < 500 else "error"
             _blame(record, error)
-            return error_answer(error, dialect, record.id)
+            return error_answer(error, format, record.id)
         finally:
             record.seconds = self._clock.monotonic() - arrived
             self._recorder.ended(record)
 
-    async def _complete(self, request: Request, dialect: Dialect, record: RequestRecord) -> Answer | None:
+    async def _complete(self, request: Request, format: FormatRecord, record: RequestRecord) -> Answer | None:
         body = await bodies.read(request)
         try:
             response = await self._transport.post(
@@ -79,7 +79,7 @@ class Relay:
             record.status, record.id = response.status, response.headers.get("x-weir-request-id", record.id)
             head = {name: value for name, value in response.headers.items() if name.lower() not in _HOP | _OURS}
             if response.headers.get("content-type", "").startswith("text/event-stream"):
-                await _stream(request, dialect, record, response, fields(head))
+                await _stream(request, format, record, response, fields(head))
                 return None
             try:
                 answer = await response.read_all()
@@ -113,7 +113,9 @@ class Relay:
         )
 
 
-async def _stream(request: Request, dialect: Dialect, record: RequestRecord, response: Response, head: bytes) -> None:
+async def _stream(
+    request: Request, format: FormatRecord, record: RequestRecord, response: Response, head: bytes
+) -> None:
     """The answer's events, each in the moment in which it comes."""
     stream = request.stream(response.status, head)
 
@@ -129,7 +131,7 @@ async def _stream(request: Request, dialect: Dialect, record: RequestRecord, res
         error = StreamBroken(f"The gateway's stream broke: {failure.message}.")
         record.outcome = "broken"
         _blame(record, error)
-        stream.write(errors.event(error, dialect, record.id))
+        stream.write(format.error_event(error, record.id))
     stream.end()
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CompiledConfig, Dialect, Policy, Secrets
+from weir_router.contract import CompiledConfig, Policy, Secrets
 from weir_router.decide.policy import PolicyIndex, find_policy
+from weir_router.dialects.base import FormatRecord
 from weir_router.errors import WeirError
 from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
@@ -58,11 +59,11 @@ class Sidecar:
         self._index = PolicyIndex(config)
         self._here = frozenset(policy.key for policy in config.policies if is_complete(policy, self._namespace))
 
-    async def complete(self, request: Request, dialect: Dialect) -> Answer | None:
+    async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """`POST /v1/chat/completions` and `POST /v1/messages`."""
         if await self._is_ours(request):
-            return await self._gateway.complete(request, dialect)
-        return await self._relay.complete(request, dialect)
+            return await self._gateway.complete(request, format)
+        return await self._relay.complete(request, format)
 
     def knows(self, headers: dict[str, str]) -> bool:
         """Whether a body may be read at once. Always: only the pod itself reaches its sidecar."""

@@ -17,7 +17,7 @@ from weir_router.call.transport.base import Pulled
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Complexity, Dialect, Failover, Policy, Secrets, Tier
 from weir_router.decide.choose import Candidate, Choice
-from weir_router.dialects import registry
+from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board
 
@@ -117,7 +117,7 @@ def fails(kind, **fields):
 def ask_for():
     def make(*, streamed=False, **more):
         body = {"model": "auto", "stream": streamed, "messages": [{"role": "user", "content": "hi"}], **more}
-        return registry.read(Dialect.OPENAI, msgspec.json.encode(body), {})
+        return caller_named(Dialect.OPENAI).read(msgspec.json.encode(body), {})
 
     return make
 

@@ -15,7 +15,7 @@ from weir_router.call.attempt import Attempt
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Dialect, Tier
 from weir_router.decide.choose import Candidate
-from weir_router.dialects import registry
+from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board
 
@@ -30,7 +30,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 7}
 
 def asked(dialect):
     body = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
-    return registry.read(dialect, msgspec.json.encode(body), {})
+    return caller_named(dialect).read(msgspec.json.encode(body), {})
 
 
 def outcome(dialect, provider, parts):

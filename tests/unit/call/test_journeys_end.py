@@ -30,7 +30,7 @@ from weir_router.contract import (
     Tier,
 )
 from weir_router.decide.choose import Candidate, Choice
-from weir_router.dialects import registry
+from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed, FailureKind, WeirError
 from weir_router.health.board import Board
 
@@ -86,7 +86,7 @@ class World:
     async def request(self, streamed):
         """One of them, to its end."""
         body = {"model": "auto", "stream": streamed, "messages": [{"role": "user", "content": "hi"}]}
-        ask = registry.read(Dialect.OPENAI, msgspec.json.encode(body), {})
+        ask = caller_named(Dialect.OPENAI).read(msgspec.json.encode(body), {})
         candidates = tuple(Candidate("t/t", it, f"t/t/{it.name}", (LIMIT,), "") for it in self.backends)
         choice = Choice(route="r", candidates=candidates, skipped=(), reason="", complexity=Complexity.SIMPLE)
         journey = Journey(self.tools, ask, choice, self.policy, Secrets(), 10, set(), again=lambda: choice)

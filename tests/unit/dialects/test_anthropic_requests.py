@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from weir_router.contract import Capability, Dialect
+from weir_router.contract import Capability
 from weir_router.dialects.anthropic import request as anthropic
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Turn
 
@@ -27,8 +28,8 @@ def user(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_the_least_request() -> None:
     found = ask()
-    assert (found.dialect, found.stream, found.include_usage, found.streamable) == (
-        Dialect.ANTHROPIC,
+    assert (found.format, found.stream, found.include_usage, found.streamable) == (
+        Format.ANTHROPIC_MESSAGES,
         False,
         True,
         True,

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.contract import Capability, Dialect
+from weir_router.contract import Capability
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.dialects.openai_chat import request as openai
-from weir_router.dialects.registry import read
+from weir_router.dialects.registry import record_of
 from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Turn
 
@@ -37,14 +38,14 @@ def user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_the_least_request() -> None:
     found = ask()
-    assert (found.dialect, found.model, found.stream, found.streamable) == (Dialect.OPENAI, "auto", False, True)
+    assert (found.format, found.model, found.stream, found.streamable) == (Format.OPENAI_CHAT, "auto", False, True)
     assert found.prompt.turns == (Turn("user", "Hello"),)
     assert found.prompt.needs == frozenset()
 
 
 def test_read_picks_the_dialect() -> None:
     body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}]}'
-    assert [read(dialect, body, {}).dialect for dialect in Dialect] == list(Dialect)
+    assert [record_of(dialect).read(body, {}).format for dialect in Format] == list(Format)
 
 
 def test_fields_are_kept_byte_for_byte() -> None:
@@ -220,17 +221,17 @@ BODY = st.fixed_dictionaries({"model": st.just("m"), "messages": st.lists(MESSAG
 
 
 @settings(max_examples=300, deadline=None)
-@given(BODY, st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3), st.sampled_from(Dialect))
-def test_any_json_is_understood_or_refused(body: dict[str, Any], extra: dict[str, Any], dialect: Dialect) -> None:
+@given(BODY, st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3), st.sampled_from(Format))
+def test_any_json_is_understood_or_refused(body: dict[str, Any], extra: dict[str, Any], dialect: Format) -> None:
     with contextlib.suppress(BadRequest):  # and nothing else may be raised
-        found = read(dialect, json.dumps({"max_tokens": 1, **body, **extra}).encode(), {})
+        found = record_of(dialect).read(json.dumps({"max_tokens": 1, **body, **extra}).encode(), {})
         assert found.raw.keys() == found.body.keys()
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.binary(max_size=60) | st.text(alphabet='{}[]",:\\ud8e0 1', max_size=40).map(str.encode), st.sampled_from(Dialect)
+    st.binary(max_size=60) | st.text(alphabet='{}[]",:\\ud8e0 1', max_size=40).map(str.encode), st.sampled_from(Format)
 )
-def test_any_bytes_are_understood_or_refused(body: bytes, dialect: Dialect) -> None:
+def test_any_bytes_are_understood_or_refused(body: bytes, dialect: Format) -> None:
     with pytest.raises(BadRequest):
-        read(dialect, body, {})
+        record_of(dialect).read(body, {})

@@ -10,12 +10,13 @@ import pytest
 from weir_cli.sim import anthropic_wire, openai_wire
 from weir_cli.sim.answer import compose
 from weir_cli.sim.models import SimModel
-from weir_router.contract import Backend, Dialect
-from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.contract import Dialect
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
-from weir_router.dialects.openai_chat import upstream as openai
-from weir_router.dialects.registry import read
+from weir_router.dialects.registry import caller_named, record_of
 from weir_router.dialects.wire import sse
+
+openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 
 MODEL = {"name": "m", "cached_tokens": 2, "cache_write_tokens": 1, "extra": {"x_new": {"a": [1]}}}
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
@@ -27,8 +28,7 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": PARAMETE
 
 
 def assembled(provider: Any, dialect: Dialect, body: dict[str, Any], stream: bytes) -> Any:
-    backend = Backend(name="b", provider=dialect, base_url="http://127.0.0.1", model="m")
-    renderer = provider.renderer(read(dialect, json.dumps(body).encode(), {}), backend)
+    renderer = provider.renderer(caller_named(dialect).read(json.dumps(body).encode(), {}))
     reader = provider.reader()
     for event in sse.Splitter().feed(stream):
         payload = sse.decode(event)
@@ -76,7 +76,7 @@ def test_anthropic(prompt: str, fields: dict[str, Any]) -> None:
     model = SimModel(dialect=Dialect.ANTHROPIC, **MODEL)
     ask = anthropic_wire.parse(body, model)
     answer = compose(ask, model, 0)
-    stream = b"".join(frame.data for frame in anthropic_wire.stream(ask, model, answer))
+    stream = b"".join(frame.data for frame in anthropic_wire.stream(ask, model, [answer]))
     assert assembled(anthropic, Dialect.ANTHROPIC, body, stream) == json.loads(
-        anthropic_wire.render(ask, model, answer)
+        anthropic_wire.render(ask, model, [answer])
     )

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.dialects.anthropic import upstream as anthropic
-from weir_router.dialects.openai_chat import upstream as openai
+from weir_router.dialects.axes import Format
+from weir_router.dialects.registry import record_of
 from weir_router.errors import AttemptFailed, FailureKind
+
+openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 
 K = FailureKind
 NONE: frozenset[str] = frozenset()

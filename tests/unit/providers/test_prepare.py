@@ -9,16 +9,23 @@ from typing import Any
 import pytest
 
 from weir_router.contract import Backend, BackendLimits, Dialect, Parameters
-from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.anthropic.host import DEFAULT_VERSION
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import Outgoing
-from weir_router.dialects.openai_chat import upstream as openai
-from weir_router.dialects.registry import read
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import FormatRecord, Outgoing
+from weir_router.dialects.registry import record_of, upstream_of
 from weir_router.dialects.wire.fit import fit
 from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Prompt, Turn
 
+openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
+
 HELLO = b'[ {"role":"user", "content":"Hi \\u00e9"} ]'
+
+
+def prepare(record: FormatRecord, ask: Ask, backend: Backend, credential: str | None, **how: bool) -> Outgoing:
+    provider = Dialect.OPENAI if record is openai else Dialect.ANTHROPIC
+    return record.prepare(ask, backend, upstream_of(provider, ask.operation), credential, **how)
 
 
 def backend(dialect: Dialect = Dialect.OPENAI, **more: Any) -> Backend:
@@ -26,11 +33,11 @@ def backend(dialect: Dialect = Dialect.OPENAI, **more: Any) -> Backend:
 
 
 def openai_ask(more: bytes = b"", headers: dict[str, str] | None = None) -> Ask:
-    return read(Dialect.OPENAI, b'{"model":"auto","messages":%b%b}' % (HELLO, more), headers or {})
+    return openai.read(b'{"model":"auto","messages":%b%b}' % (HELLO, more), headers or {})
 
 
 def anthropic_ask(more: bytes = b"", headers: dict[str, str] | None = None) -> Ask:
-    return read(Dialect.ANTHROPIC, b'{"model":"auto","max_tokens":50,"messages":%b%b}' % (HELLO, more), headers or {})
+    return anthropic.read(b'{"model":"auto","max_tokens":50,"messages":%b%b}' % (HELLO, more), headers or {})
 
 
 def sent(outgoing: Outgoing) -> dict[str, Any]:
@@ -39,42 +46,42 @@ def sent(outgoing: Outgoing) -> dict[str, Any]:
 
 
 def test_only_the_model_is_replaced() -> None:
-    outgoing = openai.prepare(openai_ask(b',"new":{"a" : 1.00}'), backend(), "sk-1", stream=False)
+    outgoing = prepare(openai, openai_ask(b',"new":{"a" : 1.00}'), backend(), "sk-1", stream=False)
     assert outgoing.body == b'{"model":"real-model","messages":%b,"new":{"a" : 1.00}}' % HELLO
     assert outgoing.added == frozenset()
 
 
 def test_openai_path_and_headers() -> None:
     ask = openai_ask(headers={"authorization": "Bearer weir_caller", "openai-beta": "x"})
-    outgoing = openai.prepare(ask, backend(), "sk-1", stream=False)
+    outgoing = prepare(openai, ask, backend(), "sk-1", stream=False)
     assert outgoing.path == "/chat/completions"
     assert outgoing.headers == {"content-type": "application/json", "authorization": "Bearer sk-1", "openai-beta": "x"}
 
 
 def test_anthropic_path_and_headers() -> None:
-    outgoing = anthropic.prepare(anthropic_ask(headers={"x-api-key": "weir_caller"}), backend(), "sk-1", stream=False)
+    outgoing = prepare(anthropic, anthropic_ask(headers={"x-api-key": "weir_caller"}), backend(), "sk-1", stream=False)
     assert outgoing.path == "/v1/messages"
     assert outgoing.headers == {
         "content-type": "application/json",
-        "anthropic-version": anthropic.DEFAULT_VERSION,
+        "anthropic-version": DEFAULT_VERSION,
         "x-api-key": "sk-1",
     }
 
 
 def test_the_callers_anthropic_version_wins() -> None:
     ask = anthropic_ask(headers={"anthropic-version": "2099-01-01", "anthropic-beta": "b"})
-    headers = anthropic.prepare(ask, backend(), None, stream=False).headers
+    headers = prepare(anthropic, ask, backend(), None, stream=False).headers
     assert (headers["anthropic-version"], headers["anthropic-beta"]) == ("2099-01-01", "b")
 
 
 @pytest.mark.parametrize("provider", [openai, anthropic])
 def test_without_a_credential_none_is_sent(provider: Any) -> None:
     ask = openai_ask() if provider is openai else anthropic_ask()
-    assert not provider.prepare(ask, backend(), None, stream=False).headers.keys() & {"authorization", "x-api-key"}
+    assert not prepare(provider, ask, backend(), None, stream=False).headers.keys() & {"authorization", "x-api-key"}
 
 
 def test_openai_stream_for_a_plain_caller() -> None:
-    outgoing = openai.prepare(openai_ask(), backend(), None, stream=True)
+    outgoing = prepare(openai, openai_ask(), backend(), None, stream=True)
     assert sent(outgoing)["stream"] is True
     assert sent(outgoing)["stream_options"] == {"include_usage": True}
     assert outgoing.added == {"stream", "stream_options"}
@@ -82,51 +89,51 @@ def test_openai_stream_for_a_plain_caller() -> None:
 
 def test_openai_stream_options_of_the_caller_stay() -> None:
     ask = openai_ask(b',"stream":true,"stream_options":{"include_obfuscation":false}')
-    outgoing = openai.prepare(ask, backend(), None, stream=True)
+    outgoing = prepare(openai, ask, backend(), None, stream=True)
     assert sent(outgoing)["stream_options"] == {"include_obfuscation": False, "include_usage": True}
     assert outgoing.added == {"stream_options"}
 
 
 def test_openai_nothing_is_added_where_the_caller_asked_for_it() -> None:
     ask = openai_ask(b',"stream":true,"stream_options":{"include_usage":true}')
-    assert openai.prepare(ask, backend(), None, stream=True).added == frozenset()
+    assert prepare(openai, ask, backend(), None, stream=True).added == frozenset()
 
 
 def test_openai_as_asked_adds_nothing() -> None:
-    assert sent(openai.prepare(openai_ask(), backend(), None, stream=True, as_asked=True)).keys() == {
+    assert sent(prepare(openai, openai_ask(), backend(), None, stream=True, as_asked=True)).keys() == {
         "model",
         "messages",
     }
-    streaming = openai.prepare(openai_ask(b',"stream":true'), backend(), None, stream=True, as_asked=True)
+    streaming = prepare(openai, openai_ask(b',"stream":true'), backend(), None, stream=True, as_asked=True)
     assert sent(streaming).keys() == {"model", "messages", "stream"}
     assert streaming.added == frozenset()
 
 
 def test_openai_stream_taken_back_takes_its_options_along() -> None:
     ask = openai_ask(b',"stream":true,"stream_options":{"include_usage":true}')
-    fields = sent(openai.prepare(ask, backend(), None, stream=False))
+    fields = sent(prepare(openai, ask, backend(), None, stream=False))
     assert fields["stream"] is False
     assert "stream_options" not in fields
 
 
 def test_anthropic_stream_for_a_plain_caller() -> None:
-    outgoing = anthropic.prepare(anthropic_ask(), backend(), None, stream=True)
+    outgoing = prepare(anthropic, anthropic_ask(), backend(), None, stream=True)
     assert sent(outgoing)["stream"] is True
     assert outgoing.added == {"stream"}
-    as_asked = anthropic.prepare(anthropic_ask(), backend(), None, stream=True, as_asked=True)
+    as_asked = prepare(anthropic, anthropic_ask(), backend(), None, stream=True, as_asked=True)
     assert "stream" not in sent(as_asked)
 
 
 def test_what_the_model_refuses_is_dropped_even_where_weir_added_it() -> None:
     drops = backend(parameters=Parameters(drop=("stream_options", "new")))
-    outgoing = openai.prepare(openai_ask(b',"new":1'), drops, None, stream=True)
+    outgoing = prepare(openai, openai_ask(b',"new":1'), drops, None, stream=True)
     assert sent(outgoing).keys() == {"model", "messages", "stream"}
     assert outgoing.added == {"stream"}
 
 
 def test_translated_requests_carry_the_credential_of_their_upstream() -> None:
-    outgoing = anthropic.prepare(
-        openai_ask(headers={"openai-beta": "x"}), backend(Dialect.ANTHROPIC), "sk-1", stream=True
+    outgoing = prepare(
+        anthropic, openai_ask(headers={"openai-beta": "x"}), backend(Dialect.ANTHROPIC), "sk-1", stream=True
     )
     assert outgoing.headers["x-api-key"] == "sk-1"
     assert "openai-beta" not in outgoing.headers
@@ -134,7 +141,7 @@ def test_translated_requests_carry_the_credential_of_their_upstream() -> None:
 
 
 def test_translated_requests_to_openai_ask_for_usage() -> None:
-    outgoing = openai.prepare(anthropic_ask(b',"stream":true'), backend(), None, stream=True)
+    outgoing = prepare(openai, anthropic_ask(b',"stream":true'), backend(), None, stream=True)
     assert sent(outgoing)["stream_options"] == {"include_usage": True}
     assert outgoing.added == {"stream_options"}
 
@@ -142,7 +149,7 @@ def test_translated_requests_to_openai_ask_for_usage() -> None:
 def test_a_request_too_deep_to_be_translated_is_the_callers_fault() -> None:
     deep = b',"tools":[{"type":"function","function":{"name":"f","parameters":%b{}%b}}]' % (b'{"a":' * 800, b"}" * 800)
     with pytest.raises(BadRequest):
-        at_depth(300, lambda: anthropic.prepare(openai_ask(deep), backend(Dialect.ANTHROPIC), None, stream=False))
+        at_depth(300, lambda: prepare(anthropic, openai_ask(deep), backend(Dialect.ANTHROPIC), None, stream=False))
 
 
 def at_depth(frames: int, act: Callable[[], object]) -> object:
@@ -191,13 +198,13 @@ def test_the_thinking_budget_stays_below_a_clamped_answer() -> None:
 
 def test_raw_values_are_clamped_too() -> None:
     limited = backend(Dialect.ANTHROPIC, limits=BackendLimits(output_tokens=10))
-    assert sent(anthropic.prepare(anthropic_ask(), limited, None, stream=False))["max_tokens"] == 10
+    assert sent(prepare(anthropic, anthropic_ask(), limited, None, stream=False))["max_tokens"] == 10
 
 
 def conversation(*blocks: dict[str, Any]) -> Ask:
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": list(blocks)}]
     turns.append({"role": "user", "content": "And?"})
-    return read(Dialect.ANTHROPIC, json.dumps({"model": "auto", "max_tokens": 9, "messages": turns}).encode(), {})
+    return anthropic.read(json.dumps({"model": "auto", "max_tokens": 9, "messages": turns}).encode(), {})
 
 
 BORROWED = {"type": "thinking", "thinking": "hm", "signature": ""}
@@ -208,16 +215,16 @@ TEXT = {"type": "text", "text": "Hello"}
 def test_thinking_that_another_dialects_model_did_is_not_sent_to_anthropic() -> None:
     """A caller's SDK sends back what `translate` showed it; Anthropic refuses what it did not sign."""
     ask = conversation(BORROWED, TEXT)
-    outgoing = anthropic.prepare(ask, backend(Dialect.ANTHROPIC), None, stream=True)
+    outgoing = prepare(anthropic, ask, backend(Dialect.ANTHROPIC), None, stream=True)
     assert sent(outgoing)["messages"][1]["content"] == [TEXT]
     assert ask.body["messages"][1]["content"] == [BORROWED, TEXT]
 
 
 def test_a_turn_of_nothing_but_borrowed_thinking_is_left_out() -> None:
-    outgoing = anthropic.prepare(conversation(BORROWED), backend(Dialect.ANTHROPIC), None, stream=True)
+    outgoing = prepare(anthropic, conversation(BORROWED), backend(Dialect.ANTHROPIC), None, stream=True)
     assert [turn["role"] for turn in sent(outgoing)["messages"]] == ["user", "user"]
 
 
 def test_signed_thinking_goes_back_to_who_signed_it() -> None:
-    outgoing = anthropic.prepare(conversation(SIGNED, TEXT), backend(Dialect.ANTHROPIC), None, stream=True)
+    outgoing = prepare(anthropic, conversation(SIGNED, TEXT), backend(Dialect.ANTHROPIC), None, stream=True)
     assert sent(outgoing)["messages"][1]["content"] == [SIGNED, TEXT]

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.contract import Dialect
-from weir_router.dialects.anthropic import upstream as anthropic
+from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import Signal
-from weir_router.dialects.openai_chat import upstream as openai
-from weir_router.dialects.registry import provider_for
+from weir_router.dialects.openai_chat import usage as openai_usage
+from weir_router.dialects.registry import record_of, upstream_of
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
+
+openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 
 
 def chunk(delta: Any = None, finish: Any = None, index: int = 0, **more: Any) -> dict[str, Any]:
@@ -35,8 +37,8 @@ def stop(reason: Any = "end_turn", **more: Any) -> dict[str, Any]:
 
 
 def test_each_dialect_has_its_provider() -> None:
-    assert provider_for(Dialect.OPENAI) is openai  # type: ignore[comparison-overlap]
-    assert provider_for(Dialect.ANTHROPIC) is anthropic  # type: ignore[comparison-overlap]
+    assert upstream_of(Dialect.OPENAI, Operation.CHAT).format is openai
+    assert upstream_of(Dialect.ANTHROPIC, Operation.CHAT).format is anthropic
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_openai_error_inside_a_choice() -> None:
     ],
 )
 def test_openai_usage(usage: dict[str, Any], expected: Usage) -> None:
-    assert openai.usage_of({"usage": usage}) == expected
+    assert openai_usage.usage_of({"usage": usage}) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,21 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.contract import Backend, Dialect
-from weir_router.dialects.anthropic import upstream as anthropic
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
-from weir_router.dialects.openai_chat import upstream as openai
-from weir_router.dialects.registry import read
+from weir_router.dialects.registry import caller_named, record_of
 from weir_router.dialects.wire import sse
 from weir_router.dialects.wire.relay import encode
 from weir_router.errors import AttemptFailed, FailureKind
+
+openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 
 BACKEND = Backend(name="b", provider=Dialect.OPENAI, base_url="http://127.0.0.1/v1", model="m")
 
 
 def ask_of(dialect: Dialect, **fields: Any) -> Ask:
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], **fields}
-    return read(dialect, json.dumps(body).encode(), {})
+    return caller_named(dialect).read(json.dumps(body).encode(), {})
 
 
 def render(provider: Any, stream: bytes, /, **fields: Any) -> bytes:
@@ -34,7 +35,7 @@ def render(provider: Any, stream: bytes, /, **fields: Any) -> bytes:
 
 
 def render_for(caller: Dialect, provider: Any, stream: bytes, /, **fields: Any) -> bytes:
-    renderer = provider.renderer(ask_of(caller, **fields), BACKEND, created=7)
+    renderer = provider.renderer(ask_of(caller, **fields), created=7)
     reader, out = provider.reader(), []
     for event in sse.Splitter().feed(stream):
         payload = sse.decode(event)

@@ -7,18 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.dialects.anthropic import upstream as anthropic
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.request import read as parse_anthropic
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
-from weir_router.dialects.openai_chat import upstream as openai
 from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
 from weir_router.dialects.openai_chat.request import read as parse
+from weir_router.dialects.registry import record_of
 from weir_router.dialects.wire import sse
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
 from weir_router.record.events import Usage
+
+openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
 FINISH = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
@@ -151,11 +153,11 @@ def test_a_server_that_leaves_out_the_index_has_its_end_read():
     [(openai, FINISH), (anthropic, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}})],
 )
 def test_the_dialects_end_of_stream_is_skimmed_where_a_stop_reason_has_come(provider, finish):
-    reader, part = provider.reader(), provider.renderer(streaming_ask(provider), None).end()
+    reader, part = provider.reader(), provider.renderer(streaming_ask(provider)).end()
     assert reader.skim(part) is None
     reader.read(finish)
     assert reader.skim(part) is Signal.DONE
-    relay = provider.renderer(streaming_ask(provider), None)
+    relay = provider.renderer(streaming_ask(provider))
     assert (relay.pass_on(part, Signal.DONE), relay.end()) == (part, b"")
 
 

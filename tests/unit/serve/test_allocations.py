@@ -17,6 +17,7 @@ from weir_router.call.transport.base import Pulled
 from weir_router.clock import SystemClock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import Backend, CallerKey, Dialect, Price, Secrets
+from weir_router.dialects.registry import caller_named
 from weir_router.health.board import Board
 from weir_router.identify.identifier import Identifier
 from weir_router.identify.keys import fingerprint
@@ -112,7 +113,7 @@ async def ask(lines):
 
     async def send():
         request = Request("POST", "/v1/chat/completions", "1.1", headers, BODY, True, None)
-        answer = await gateway.complete(request, Dialect.OPENAI)
+        answer = await gateway.complete(request, caller_named(Dialect.OPENAI))
         assert answer.status == 200
         lines.clear()
         await asyncio.sleep(0)  # the loop frees cancelled timers

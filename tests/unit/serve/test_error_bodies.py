@@ -7,6 +7,9 @@ import pytest
 
 from weir_router import errors as tree
 from weir_router.contract import Dialect
+from weir_router.dialects.anthropic import errors as anthropic
+from weir_router.dialects.openai_chat import errors as openai
+from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptRecord, RateLimited, Unavailable, UpstreamRefused, WeirError
 from weir_router.serve import errors
 
@@ -19,7 +22,7 @@ ALL = [
 
 
 def body(error, dialect):
-    return msgspec.json.decode(errors.body(error, dialect, "weir-1"))
+    return msgspec.json.decode(caller_named(dialect).error_body(error, "weir-1"))
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -63,6 +66,6 @@ def test_the_anthropic_dialect_has_its_own_shape_and_types():
 
 
 def test_a_stream_ends_in_an_event_of_its_dialect():
-    assert errors.event(Unavailable("x"), Dialect.ANTHROPIC, "r").startswith(b"event: error\ndata: {")
-    assert errors.event(Unavailable("x"), Dialect.OPENAI, "r").startswith(b'data: {"error":')
-    assert errors.event(Unavailable("x"), Dialect.OPENAI, "r").endswith(b"\n\n")
+    assert anthropic.event(Unavailable("x"), "r").startswith(b"event: error\ndata: {")
+    assert openai.event(Unavailable("x"), "r").startswith(b'data: {"error":')
+    assert openai.event(Unavailable("x"), "r").endswith(b"\n\n")

@@ -14,9 +14,9 @@ import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming as AnthropicRequest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as OpenAIRequest
 
-from weir_router.contract import Dialect
 from weir_router.dialects import translate
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal
 from weir_router.estimate.prompt import Prompt
 
@@ -30,7 +30,7 @@ def openai_ask() -> AskMaker:
 
     def make(*, include_usage: bool = True, **body: Any) -> Ask:
         body = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}], **body}
-        return Ask(Dialect.OPENAI, "auto", True, body, {}, Prompt(()), include_usage)
+        return Ask(Format.OPENAI_CHAT, "auto", True, body, {}, Prompt(()), include_usage)
 
     return make
 
@@ -41,14 +41,14 @@ def anthropic_ask() -> AskMaker:
 
     def make(**body: Any) -> Ask:
         body = {"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}], **body}
-        return Ask(Dialect.ANTHROPIC, "auto", True, body, {}, Prompt(()))
+        return Ask(Format.ANTHROPIC_MESSAGES, "auto", True, body, {}, Prompt(()))
 
     return make
 
 
 _REQUESTS = {
-    Dialect.ANTHROPIC: pydantic.TypeAdapter(AnthropicRequest),
-    Dialect.OPENAI: pydantic.TypeAdapter(OpenAIRequest),
+    Format.ANTHROPIC_MESSAGES: pydantic.TypeAdapter(AnthropicRequest),
+    Format.OPENAI_CHAT: pydantic.TypeAdapter(OpenAIRequest),
 }
 
 
@@ -63,7 +63,7 @@ def _read_out(value: Any) -> Any:
 
 def translated(ask: Ask) -> Payload:
     """The request in the other dialect, proven to be one by the types of that dialect's SDK."""
-    to = Dialect.OPENAI if ask.dialect is Dialect.ANTHROPIC else Dialect.ANTHROPIC
+    to = Format.OPENAI_CHAT if ask.format is Format.ANTHROPIC_MESSAGES else Format.ANTHROPIC_MESSAGES
     out = translate.request(ask, to)
     _read_out(_REQUESTS[to].validate_python(out))
     return out
@@ -71,7 +71,7 @@ def translated(ask: Ask) -> Payload:
 
 def rendered(ask: Ask, payloads: Iterable[Payload | None]) -> bytes:
     """What the caller of `ask` gets from these payloads of the other dialect; None stands for `[DONE]`."""
-    renderer = translate.stream(ask.dialect, ask, created=1_700_000_000)
+    renderer = translate.stream(ask.format, ask, created=1_700_000_000)
     out = b""
     for payload in payloads:
         data = b"[DONE]" if payload is None else msgspec.json.encode(payload)

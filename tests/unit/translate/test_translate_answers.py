@@ -7,8 +7,8 @@ import pytest
 from anthropic.types import Message
 from openai.types.chat import ChatCompletion
 
-from weir_router.contract import Dialect
 from weir_router.dialects import translate
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -128,7 +128,7 @@ def unset(value):
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_becomes_a_completion_of_the_openai_sdk(openai_ask, name):
-    out = translate.response(MESSAGES[name], Dialect.OPENAI, openai_ask(), created=CREATED)
+    out = translate.response(MESSAGES[name], Format.OPENAI_CHAT, openai_ask(), created=CREATED)
     read = ChatCompletion.model_validate(out, strict=True)
     assert (read.id, read.model, read.created) == ("msg_1", "claude", CREATED)
     assert read.usage.total_tokens == read.usage.prompt_tokens + read.usage.completion_tokens
@@ -136,7 +136,7 @@ def test_a_message_becomes_a_completion_of_the_openai_sdk(openai_ask, name):
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_the_openai_sdk_reads_a_translated_stream_as_the_whole_answer(openai_ask, kit, name):
-    whole = translate.response(MESSAGES[name], Dialect.OPENAI, openai_ask(), created=CREATED)
+    whole = translate.response(MESSAGES[name], Format.OPENAI_CHAT, openai_ask(), created=CREATED)
     read = kit.read_by_openai(kit.rendered(openai_ask(), events(MESSAGES[name])))
     for call in read["choices"][0]["message"].get("tool_calls") or ():
         call["function"].pop("parsed_arguments", None)
@@ -146,7 +146,7 @@ def test_the_openai_sdk_reads_a_translated_stream_as_the_whole_answer(openai_ask
 
 @pytest.mark.parametrize("name", COMPLETIONS)
 def test_a_completion_becomes_a_message_of_the_anthropic_sdk(anthropic_ask, name):
-    out = translate.response(COMPLETIONS[name], Dialect.ANTHROPIC, anthropic_ask(thinking={"type": "adaptive"}))
+    out = translate.response(COMPLETIONS[name], Format.ANTHROPIC_MESSAGES, anthropic_ask(thinking={"type": "adaptive"}))
     read = Message.model_validate(out, strict=True)
     assert (read.id, read.model) == ("chatcmpl-1", "gpt")
 
@@ -154,7 +154,7 @@ def test_a_completion_becomes_a_message_of_the_anthropic_sdk(anthropic_ask, name
 @pytest.mark.parametrize("name", COMPLETIONS)
 def test_the_anthropic_sdk_reads_a_translated_stream_as_the_whole_answer(anthropic_ask, kit, name):
     ask = anthropic_ask(thinking={"type": "enabled", "budget_tokens": 1024})
-    whole = translate.response(COMPLETIONS[name], Dialect.ANTHROPIC, ask)
+    whole = translate.response(COMPLETIONS[name], Format.ANTHROPIC_MESSAGES, ask)
     assert unset(kit.read_by_anthropic(kit.rendered(ask, chunks(COMPLETIONS[name])))) == unset(whole)
 
 
@@ -167,7 +167,7 @@ def test_the_anthropic_sdk_reads_a_translated_stream_as_the_whole_answer(anthrop
     ],
 )  # fmt: skip
 def test_stop_reasons_become_finish_reasons(openai_ask, stop, finish):
-    out = translate.response(message(TEXT, stop=stop), Dialect.OPENAI, openai_ask())
+    out = translate.response(message(TEXT, stop=stop), Format.OPENAI_CHAT, openai_ask())
     assert out["choices"][0]["finish_reason"] == finish
 
 
@@ -180,12 +180,12 @@ def test_stop_reasons_become_finish_reasons(openai_ask, stop, finish):
     ],
 )  # fmt: skip
 def test_finish_reasons_become_stop_reasons_that_agree_with_the_content(anthropic_ask, finish, calls, stop):
-    out = translate.response(completion(finish, tool_calls=calls), Dialect.ANTHROPIC, anthropic_ask())
+    out = translate.response(completion(finish, tool_calls=calls), Format.ANTHROPIC_MESSAGES, anthropic_ask())
     assert out["stop_reason"] == stop
 
 
 def test_content_of_every_kind_arrives_at_the_openai_caller(openai_ask):
-    out = translate.response(message(THOUGHT, TEXT, *USES, stop="tool_use"), Dialect.OPENAI, openai_ask())
+    out = translate.response(message(THOUGHT, TEXT, *USES, stop="tool_use"), Format.OPENAI_CHAT, openai_ask())
     got = out["choices"][0]["message"]
     assert (got["content"], got["reasoning_content"]) == (TEXT["text"], THOUGHT["thinking"])
     assert [call["function"]["arguments"] for call in got["tool_calls"]] == ['{"at":"Zürich","days":3}', "{}"]
@@ -194,7 +194,7 @@ def test_content_of_every_kind_arrives_at_the_openai_caller(openai_ask):
 
 def test_content_of_every_kind_arrives_at_the_anthropic_caller(anthropic_ask):
     answer = completion("tool_calls", content="Look", reasoning="Hm", tool_calls=CALLS)
-    out = translate.response(answer, Dialect.ANTHROPIC, anthropic_ask(thinking={"type": "adaptive"}))
+    out = translate.response(answer, Format.ANTHROPIC_MESSAGES, anthropic_ask(thinking={"type": "adaptive"}))
     assert [block["type"] for block in out["content"]] == ["thinking", "text", "tool_use", "tool_use"]
     assert out["content"][2]["input"] == {"at": "Zürich", "days": 3}
     assert out["content"][0] == {"type": "thinking", "thinking": "Hm", "signature": ""}
@@ -204,29 +204,31 @@ def test_content_of_every_kind_arrives_at_the_anthropic_caller(anthropic_ask):
 def test_thought_is_not_shown_to_who_did_not_ask_for_it(anthropic_ask, kit, body):
     ask = anthropic_ask(**body)
     answer = COMPLETIONS["reasoning"]
-    assert [block["type"] for block in translate.response(answer, Dialect.ANTHROPIC, ask)["content"]] == ["text"]
+    assert [block["type"] for block in translate.response(answer, Format.ANTHROPIC_MESSAGES, ask)["content"]] == [
+        "text"
+    ]
     assert b"thinking_delta" not in kit.rendered(ask, chunks(answer))
 
 
 def test_the_explanation_of_a_refusal_becomes_the_refusal(openai_ask):
-    got = translate.response(MESSAGES["refusal"], Dialect.OPENAI, openai_ask())["choices"][0]
+    got = translate.response(MESSAGES["refusal"], Format.OPENAI_CHAT, openai_ask())["choices"][0]
     assert (got["message"]["refusal"], got["finish_reason"]) == ("Not that.", "content_filter")
 
 
 def test_a_refusal_becomes_text_and_the_stop_reason_says_so(anthropic_ask):
-    got = translate.response(COMPLETIONS["refusal"], Dialect.ANTHROPIC, anthropic_ask())
+    got = translate.response(COMPLETIONS["refusal"], Format.ANTHROPIC_MESSAGES, anthropic_ask())
     assert (got["content"], got["stop_reason"]) == ([{"type": "text", "text": "I cannot."}], "refusal")
 
 
 def test_openais_prompt_tokens_include_what_the_cache_served_and_took(openai_ask):
-    usage = translate.response(MESSAGES["usage"], Dialect.OPENAI, openai_ask())["usage"]
+    usage = translate.response(MESSAGES["usage"], Format.OPENAI_CHAT, openai_ask())["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (125, 7, 132)
     assert usage["prompt_tokens_details"] == {"cached_tokens": 100, "cache_write_tokens": 20}
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 3}
 
 
 def test_anthropics_input_tokens_exclude_what_the_cache_served_and_took(anthropic_ask):
-    assert translate.response(COMPLETIONS["usage"], Dialect.ANTHROPIC, anthropic_ask())["usage"] == {
+    assert translate.response(COMPLETIONS["usage"], Format.ANTHROPIC_MESSAGES, anthropic_ask())["usage"] == {
         "input_tokens": 5,
         "cache_creation_input_tokens": 20,
         "cache_read_input_tokens": 100,
@@ -236,26 +238,28 @@ def test_anthropics_input_tokens_exclude_what_the_cache_served_and_took(anthropi
 
 
 def test_usage_survives_the_way_there_and_back(openai_ask, anthropic_ask):
-    there = translate.response(COMPLETIONS["usage"], Dialect.ANTHROPIC, anthropic_ask())
-    back = translate.response(there, Dialect.OPENAI, openai_ask())
+    there = translate.response(COMPLETIONS["usage"], Format.ANTHROPIC_MESSAGES, anthropic_ask())
+    back = translate.response(there, Format.OPENAI_CHAT, openai_ask())
     assert back["usage"] == {**DETAILS, "completion_tokens": 7, "total_tokens": 132}
 
 
 @pytest.mark.parametrize(("used", "shown"), [("standard", "default"), ("priority", "priority"), ("batch", None)])
 def test_the_service_tier_that_was_used_is_shown(openai_ask, used, shown):
     answer = message(TEXT, usage={"service_tier": used})
-    assert translate.response(answer, Dialect.OPENAI, openai_ask()).get("service_tier") == shown
+    assert translate.response(answer, Format.OPENAI_CHAT, openai_ask()).get("service_tier") == shown
 
 
 def test_a_tool_call_cut_by_the_token_limit_has_no_input(anthropic_ask):
     call = {"id": "c1", "function": {"name": "f", "arguments": '{"a": '}}
-    out = translate.response(completion("length", tool_calls=[call]), Dialect.ANTHROPIC, anthropic_ask())
+    out = translate.response(completion("length", tool_calls=[call]), Format.ANTHROPIC_MESSAGES, anthropic_ask())
     assert out["content"][0]["input"] == {}
 
 
 def test_calls_without_an_id_get_one_made_of_the_answers(anthropic_ask):
     call = {"function": {"name": "f", "arguments": "null"}}
-    out = translate.response(completion("tool_calls", tool_calls=[call, call]), Dialect.ANTHROPIC, anthropic_ask())
+    out = translate.response(
+        completion("tool_calls", tool_calls=[call, call]), Format.ANTHROPIC_MESSAGES, anthropic_ask()
+    )
     assert [block["id"] for block in out["content"]] == ["chatcmpl-1_0", "chatcmpl-1_1"]
 
 
@@ -272,14 +276,14 @@ def test_calls_without_an_id_get_one_made_of_the_answers(anthropic_ask):
 )
 def test_a_completion_without_what_makes_it_one_is_malformed(anthropic_ask, answer):
     with pytest.raises(AttemptFailed) as raised:
-        translate.response(answer, Dialect.ANTHROPIC, anthropic_ask())
+        translate.response(answer, Format.ANTHROPIC_MESSAGES, anthropic_ask())
     assert raised.value.kind is FailureKind.MALFORMED
 
 
 @pytest.mark.parametrize("answer", [{}, message(TEXT, stop=None), message({"type": "tool_use"}, stop="tool_use")])
 def test_a_message_without_what_makes_it_one_is_malformed(openai_ask, answer):
     with pytest.raises(AttemptFailed) as raised:
-        translate.response(answer, Dialect.OPENAI, openai_ask())
+        translate.response(answer, Format.OPENAI_CHAT, openai_ask())
     assert raised.value.kind is FailureKind.MALFORMED
 
 
@@ -392,7 +396,7 @@ def test_tool_blocks_that_make_no_calls_are_malformed(openai_ask, kit, payload):
 
 @pytest.mark.parametrize("signal", [Signal.NONE, Signal.DONE])
 def test_a_comment_is_no_end_but_a_signalled_end_is(anthropic_ask, signal):
-    renderer = translate.stream(Dialect.ANTHROPIC, anthropic_ask())
+    renderer = translate.stream(Format.ANTHROPIC_MESSAGES, anthropic_ask())
     renderer.feed(Event(b"", None, b""), {"choices": [{"finish_reason": "stop"}]}, Signal.STOP)
     ended = renderer.feed(Event(b": hi\n\n", None, b""), None, signal)
     assert (b"message_stop" in ended) is (signal is Signal.DONE)
@@ -400,15 +404,15 @@ def test_a_comment_is_no_end_but_a_signalled_end_is(anthropic_ask, signal):
 
 def test_content_that_a_server_sends_as_parts_is_read(anthropic_ask):
     answer = completion(content=[{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}])
-    out = translate.response(answer, Dialect.ANTHROPIC, anthropic_ask())
+    out = translate.response(answer, Format.ANTHROPIC_MESSAGES, anthropic_ask())
     assert out["content"] == [{"type": "text", "text": "Hello"}]
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
+@pytest.mark.parametrize("dialect", list(Format))
 def test_nothing_follows_the_end_of_a_stream(openai_ask, anthropic_ask, kit, dialect):
     ask, payloads = (
         (openai_ask(), list(events(message(TEXT))))
-        if dialect is Dialect.OPENAI
+        if dialect is Format.OPENAI_CHAT
         else (anthropic_ask(), list(chunks(completion(content="Hi"))))
     )
     assert kit.rendered(ask, [*payloads, *payloads]) == kit.rendered(ask, payloads)
@@ -429,9 +433,9 @@ def test_deltas_of_other_kinds_are_left_out(openai_ask, kit):
 
 def test_half_a_surrogate_pair_breaks_neither_answer_nor_stream(openai_ask, kit):
     half = message({"type": "tool_use", "id": "t", "name": "f", "input": {"a": "x\ud83d"}}, stop="tool_use")
-    out = translate.response(half, Dialect.OPENAI, openai_ask())
+    out = translate.response(half, Format.OPENAI_CHAT, openai_ask())
     assert out["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":"x�"}'
-    renderer = translate.stream(Dialect.OPENAI, openai_ask())
+    renderer = translate.stream(Format.OPENAI_CHAT, openai_ask())
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x\ud83d"}}
     assert "x�".encode() in renderer.feed(Event(b"", None, b""), delta, Signal.CONTENT)
 
@@ -447,11 +451,11 @@ def endless() -> dict[str, object]:
 def test_an_answer_nested_without_end_is_malformed(openai_ask):
     use = {"type": "tool_use", "id": "t", "name": "f", "input": endless()}
     with pytest.raises(AttemptFailed, match="nested"):
-        translate.response(message(use, stop="tool_use"), Dialect.OPENAI, openai_ask())
+        translate.response(message(use, stop="tool_use"), Format.OPENAI_CHAT, openai_ask())
 
 
 def test_an_event_nested_without_end_is_malformed(openai_ask):
-    renderer = translate.stream(Dialect.OPENAI, openai_ask())
+    renderer = translate.stream(Format.OPENAI_CHAT, openai_ask())
     use = {"type": "tool_use", "id": "t", "name": "f", "input": endless()}
     feed = lambda payload: renderer.feed(Event(b"", None, b""), payload, Signal.CONTENT)
     feed({"type": "content_block_start", "index": 0, "content_block": use})

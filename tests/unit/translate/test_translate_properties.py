@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.contract import Dialect
 from weir_router.dialects import translate
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal
 from weir_router.errors import AttemptFailed, BadRequest, FailureKind
 from weir_router.estimate.prompt import Prompt
@@ -95,13 +95,13 @@ def meanings(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
-def ask_of(dialect: Dialect, body: dict[str, Any]) -> Ask:
+def ask_of(dialect: Format, body: dict[str, Any]) -> Ask:
     return Ask(dialect, "auto", True, body, {}, Prompt(()))
 
 
 def there_and_back(body: dict[str, Any]) -> dict[str, Any]:
-    there = translate.request(ask_of(Dialect.OPENAI, body), Dialect.ANTHROPIC)
-    return translate.request(ask_of(Dialect.ANTHROPIC, there), Dialect.OPENAI)
+    there = translate.request(ask_of(Format.OPENAI_CHAT, body), Format.ANTHROPIC_MESSAGES)
+    return translate.request(ask_of(Format.ANTHROPIC_MESSAGES, there), Format.OPENAI_CHAT)
 
 
 @FAST
@@ -123,7 +123,7 @@ def test_translation_never_changes_the_callers_body(body):
 @FAST
 @given(bodies)
 def test_anthropics_turns_alternate_and_every_call_has_its_result_next(body):
-    turns = translate.request(ask_of(Dialect.OPENAI, body), Dialect.ANTHROPIC)["messages"]
+    turns = translate.request(ask_of(Format.OPENAI_CHAT, body), Format.ANTHROPIC_MESSAGES)["messages"]
     assert all(before["role"] != after["role"] for before, after in pairwise(turns))
     for turn, following in pairwise(turns):
         blocks, after = (turn["content"], following["content"])
@@ -166,11 +166,11 @@ any_turn = st.fixed_dictionaries(
 any_body = st.builds(
     lambda body, messages: {**body, "messages": messages}, any_object, st.lists(any_turn, max_size=4) | anything
 )
-dialects = pytest.mark.parametrize("dialect", list(Dialect))
+dialects = pytest.mark.parametrize("dialect", list(Format))
 
 
-def other(dialect: Dialect) -> Dialect:
-    return Dialect.OPENAI if dialect is Dialect.ANTHROPIC else Dialect.ANTHROPIC
+def other(dialect: Format) -> Format:
+    return Format.OPENAI_CHAT if dialect is Format.ANTHROPIC_MESSAGES else Format.ANTHROPIC_MESSAGES
 
 
 def outcome(call: Callable[[], Any]) -> tuple[Any, BadRequest | AttemptFailed | None]:

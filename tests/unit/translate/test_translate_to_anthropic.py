@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from weir_router.contract import Dialect
 from weir_router.dialects import translate
+from weir_router.dialects.axes import Format
 from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
 from weir_router.dialects.translate.to_anthropic import JSON_INSTRUCTION
 from weir_router.dialects.wire.fit import MIN_THINKING_BUDGET
@@ -57,7 +57,7 @@ def test_empty_turns_are_left_out_since_anthropic_refuses_them(openai_ask, kit, 
 @pytest.mark.parametrize("messages", [[], [{"role": "user", "content": ""}], None, "Hello", [1]])
 def test_a_conversation_without_content_is_a_bad_request(openai_ask, messages):
     with pytest.raises(BadRequest, match="messages"):
-        translate.request(openai_ask(messages=messages), Dialect.ANTHROPIC)
+        translate.request(openai_ask(messages=messages), Format.ANTHROPIC_MESSAGES)
 
 
 def test_the_assistants_last_turn_stays_as_prefill_without_its_trailing_space(openai_ask, kit):
@@ -200,7 +200,7 @@ def test_arguments_that_are_no_json_object_are_a_bad_request_that_says_where(ope
     call = {**CALL, "function": {"name": "weather", "arguments": arguments}}
     messages = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]
     with pytest.raises(BadRequest) as raised:
-        translate.request(openai_ask(messages=messages), Dialect.ANTHROPIC)
+        translate.request(openai_ask(messages=messages), Format.ANTHROPIC_MESSAGES)
     assert raised.value.param == "messages[1].tool_calls[0].function.arguments"
 
 
@@ -332,10 +332,10 @@ USER_PART = lambda part: {"messages": [{"role": "user", "content": [part]}]}
 def test_what_an_anthropic_model_cannot_do_is_refused_by_name(openai_ask, body, param):
     ask = openai_ask(**body)
     with pytest.raises(BadRequest) as raised:
-        translate.request(ask, Dialect.ANTHROPIC)
+        translate.request(ask, Format.ANTHROPIC_MESSAGES)
     assert raised.value.param == param
     assert "; " in raised.value.message, "says what to do"
-    assert translate.untranslatable(ask, Dialect.ANTHROPIC) == raised.value.message
+    assert translate.untranslatable(ask, Format.ANTHROPIC_MESSAGES) == raised.value.message
 
 
 @pytest.mark.parametrize(
@@ -361,23 +361,23 @@ def test_what_an_anthropic_model_cannot_do_is_refused_by_name(openai_ask, body, 
 )
 def test_what_is_malformed_is_refused_with_its_place(openai_ask, body, param):
     with pytest.raises(BadRequest) as raised:
-        translate.request(openai_ask(**body), Dialect.ANTHROPIC)
+        translate.request(openai_ask(**body), Format.ANTHROPIC_MESSAGES)
     assert raised.value.param == param
 
 
 def test_a_request_that_can_be_translated_is_not_untranslatable(openai_ask):
-    assert translate.untranslatable(openai_ask(), Dialect.ANTHROPIC) is None
+    assert translate.untranslatable(openai_ask(), Format.ANTHROPIC_MESSAGES) is None
 
 
 def test_nothing_is_untranslatable_into_its_own_dialect(openai_ask):
-    assert translate.untranslatable(openai_ask(n=2), Dialect.OPENAI) is None
+    assert translate.untranslatable(openai_ask(n=2), Format.OPENAI_CHAT) is None
 
 
 def test_translation_leaves_the_callers_body_as_it_was(openai_ask):
     shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {}}}}
     body = {"messages": ANSWERED, "tools": TOOLS, "response_format": shape, "reasoning_effort": "low"}
     ask, before = openai_ask(**body), repr(openai_ask(**body).body)
-    translate.request(ask, Dialect.ANTHROPIC)
+    translate.request(ask, Format.ANTHROPIC_MESSAGES)
     assert repr(ask.body) == before
 
 
@@ -387,4 +387,4 @@ def test_a_schema_nested_without_end_is_a_bad_request(openai_ask):
         schema = {"type": "array", "items": schema}
     shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     with pytest.raises(BadRequest, match="nested"):
-        translate.request(openai_ask(response_format=shape), Dialect.ANTHROPIC)
+        translate.request(openai_ask(response_format=shape), Format.ANTHROPIC_MESSAGES)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from weir_router.contract import Dialect
 from weir_router.dialects import translate
+from weir_router.dialects.axes import Format
 from weir_router.errors import BadRequest
 
 WEATHER = {"name": "weather", "description": "Tells it", "input_schema": {"type": "object", "properties": {"at": {}}}}
@@ -221,9 +221,9 @@ def test_structured_output_is_strict_where_openai_takes_the_schema(anthropic_ask
 def test_what_an_openai_model_cannot_do_is_refused_by_name(anthropic_ask, body, param):
     ask = anthropic_ask(**body)
     with pytest.raises(BadRequest) as raised:
-        translate.request(ask, Dialect.OPENAI)
+        translate.request(ask, Format.OPENAI_CHAT)
     assert raised.value.param == param
-    assert translate.untranslatable(ask, Dialect.OPENAI) == raised.value.message
+    assert translate.untranslatable(ask, Format.OPENAI_CHAT) == raised.value.message
 
 
 @pytest.mark.parametrize(
@@ -241,5 +241,5 @@ def test_what_an_openai_model_cannot_do_is_refused_by_name(anthropic_ask, body, 
 )
 def test_what_is_malformed_is_refused_with_its_place(anthropic_ask, body, param):
     with pytest.raises(BadRequest) as raised:
-        translate.request(anthropic_ask(**body), Dialect.OPENAI)
+        translate.request(anthropic_ask(**body), Format.OPENAI_CHAT)
     assert raised.value.param == param

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.contract import Dialect
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.dialects.wire import body as read_body
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 
 PASSED_HEADERS = ("anthropic-version", "anthropic-beta", "x-request-id")
-"""Same-dialect extras that change or trace the answer. Never credentials."""
+"""Extras for upstreams of the same format that change or trace the answer. Never credentials."""
 
 
 def read(body: bytes, headers: dict[str, str]) -> Ask:
@@ -32,7 +32,7 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
         extra=extra_chars(raw, "tools", "output_config", "output_format"),
     )
     return Ask(
-        dialect=Dialect.ANTHROPIC,
+        format=Format.ANTHROPIC_MESSAGES,
         model=model,
         stream=read_body.flag(fields, "stream"),
         body=fields,

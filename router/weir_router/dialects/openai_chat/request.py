@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.contract import Dialect
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.dialects.wire import body as read_body
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 from weir_router.estimate.prompt import Turn
 
 PASSED_HEADERS = ("openai-organization", "openai-project", "openai-beta", "x-request-id", "x-client-request-id")
-"""Same-dialect extras that change or trace the answer. Never credentials; never an idempotency key, which our own
-attempts would repeat with another body."""
+"""Extras for upstreams of the same format that change or trace the answer. Never credentials; never an idempotency
+key, which our own attempts would repeat with another body.
+"""
 
 _ROLES = {"developer": "system", "function": "tool"}
 _NOT_DEMANDING = frozenset({None, "none", "minimal"})
@@ -43,7 +44,7 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
     include_usage = not stream or options.get("include_usage") is True
     streamable = not audio_out and _streamable(fields)
     passed_on = read_body.passed_on(headers, PASSED_HEADERS)
-    return Ask(Dialect.OPENAI, model, stream, fields, raw, prompt, include_usage, streamable, passed_on)
+    return Ask(Format.OPENAI_CHAT, model, stream, fields, raw, prompt, include_usage, streamable, passed_on)
 
 
 def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:

@@ -36,6 +36,8 @@ class _Call:
 class AnthropicStream:
     """A `Renderer`; the events of one answer."""
 
+    skims = False
+
     def __init__(self, *, thinking: bool) -> None:
         self._thinking = thinking
         self._id = NO_ID_ANTHROPIC
@@ -60,6 +62,9 @@ class AnthropicStream:
             return out + self._choice(as_dict(choices[0]))
         # Usage alone after the finish is the last that comes: no need to wait for [DONE].
         return out + (self.end() if usage else b"")
+
+    def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
+        return None
 
     def frame(self) -> Frame:
         return Frame()

@@ -25,6 +25,8 @@ class _Call:
 class OpenAIStream:
     """A `Renderer`; the chunks of one answer."""
 
+    skims = False
+
     def __init__(self, *, include_usage: bool, created: int) -> None:
         self._include_usage = include_usage
         self._head: dict[str, Any] = {
@@ -46,6 +48,9 @@ class OpenAIStream:
             return handler(self, payload) if handler else b""
         except RecursionError:
             raise malformed("an event that is nested too deeply") from None
+
+    def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
+        return None
 
     def frame(self) -> Frame:
         return Frame()

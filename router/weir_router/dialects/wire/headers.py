@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+HEADERS_KEPT = 128
+"""Headers of requests that are kept per host: more than most configs have credentials; with callers' longest ones
+8 MiB.
+"""
+
 
 class Kept(dict[str, str]):
     """Headers that many requests have; nobody changes them. What they are as `lines` is made once."""

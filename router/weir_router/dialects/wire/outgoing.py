@@ -8,11 +8,6 @@ import msgspec
 
 from weir_router.errors import BadRequest
 
-HEADERS_KEPT = 128
-"""Headers of requests that are kept per dialect: more than most configs have credentials; with callers' longest ones
-8 MiB.
-"""
-
 _encode = msgspec.json.Encoder().encode
 
 

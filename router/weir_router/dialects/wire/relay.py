@@ -28,6 +28,8 @@ class Relay:
     is the field in which the dialect has an event's text.
     """
 
+    skims = True
+
     def __init__(self, last: bytes, text: bytes) -> None:
         self._last = last
         self._text = text
@@ -39,9 +41,7 @@ class Relay:
         return event.raw
 
     def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
-        """`feed`, for a part that was skimmed; the frame learns what others with a text look like. None: it has to be
-        read.
-        """
+        """See `Renderer`. The frame learns what other parts with a text look like."""
         shown = self._shown(part)
         if signal is _CONTENT and shown is not None:
             self._frame.learn(part, self._text, None if shown is part else self._shown)
@@ -138,7 +138,9 @@ class Gathered(Frame):
 
 
 class Assembled:
-    """The renderer for a plain caller. `translate` turns the whole answer into the caller's dialect."""
+    """The renderer for a plain caller. `translate` turns the whole answer into the caller's format."""
+
+    skims = False
 
     def __init__(
         self, assembler: Assembler, translate: Callable[[dict[str, Any]], dict[str, Any]] | None = None
@@ -146,6 +148,9 @@ class Assembled:
         self._assembler = assembler
         self._translate = translate
         self._gathered = Gathered()
+
+    def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
+        return None
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         if payload is not None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from weir_router.dialects.base import Event
+from weir_router.dialects.base import Event, Framing
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -214,3 +214,6 @@ def _loads_leniently(data: bytes) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+SSE = Framing("text/event-stream", Splitter, decode, is_done)

@@ -1,9 +1,7 @@
-"""The shape of what nearly every part of a stream is: one whole event of a common kind. Used by the providers here.
+"""Typed look at the most common JSON of this format: one event with text, and one whole answer with text.
 
-Such a part is recognised by one typed look at its JSON, which makes no dictionary, and those of text after it by its
-`Frame`; it needs no cutting, no rendering, and goes on as it came. Whatever else a part may be takes the long way,
-`sse` and `Reader.read`. So it is with whole answers: one of text that has ended as it should is not decoded. The
-structs stand here and what is made of them in the providers, since these are compiled, and structs cannot be.
+msgspec reads it without making a dictionary, and refuses everything else, which is then read in full. The structs have
+a module of their own because mypyc cannot compile structs.
 """
 
 from __future__ import annotations
@@ -60,15 +58,5 @@ class Whole(msgspec.Struct, gc=False):
     object: Any = None
 
 
-class TextDelta(msgspec.Struct, gc=False):
-    text: str = ""
-
-
-class BlockDelta(msgspec.Struct, gc=False):
-    type: str
-    delta: TextDelta
-
-
 whole = msgspec.json.Decoder(Whole).decode
 chunk = msgspec.json.Decoder(Chunk).decode
-block_delta = msgspec.json.Decoder(BlockDelta).decode

@@ -1,0 +1,30 @@
+"""The record of this format: see `base.FormatRecord`."""
+
+from __future__ import annotations
+
+from weir_router.dialects.anthropic import errors, models, request, upstream, whole
+from weir_router.dialects.anthropic.stream import AnthropicReader
+from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.base import FormatRecord
+
+RECORD = FormatRecord(
+    format=Format.ANTHROPIC_MESSAGES,
+    operation=Operation.CHAT,
+    title="Anthropic",
+    path="/v1/messages",
+    mark="anthropic-version",
+    request_id="request-id",
+    read=request.read,
+    error_body=errors.body,
+    error_event=errors.event,
+    model=models.model,
+    listing=models.listing,
+    answer_headers=("request-id",),
+    prepare=upstream.prepare,
+    reader=AnthropicReader,
+    renderer=upstream.renderer,
+    skim_whole=whole.skim_whole,
+    read_whole=whole.read_whole,
+    render_whole=whole.render_whole,
+    failure=upstream.failure,
+)

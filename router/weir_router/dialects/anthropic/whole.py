@@ -1,0 +1,41 @@
+"""Whole answers of this format, from an upstream to a caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir_router.dialects import translate
+from weir_router.dialects.anthropic.failures import TABLE
+from weir_router.dialects.anthropic.usage import usage_of
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import Whole
+from weir_router.dialects.wire import failures
+from weir_router.dialects.wire.relay import encode
+from weir_router.record.events import Usage
+
+
+def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
+    """See `base.FormatRecord`. Its answers have blocks of many kinds, and are all read."""
+    return None
+
+
+def read_whole(payload: Any) -> Whole:
+    """See `base.FormatRecord`."""
+    if not isinstance(payload, dict):
+        raise failures.malformed("an answer that is not a JSON object")
+    if payload.get("type") == "error" or failures.is_error(payload):
+        raise failures.from_payload(TABLE, payload)
+    content, reason = payload.get("content"), payload.get("stop_reason")
+    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
+        raise failures.malformed("an answer without content blocks")
+    if reason is not None and not isinstance(reason, str):
+        raise failures.malformed("a stop reason that is no text")
+    return Whole(usage_of(payload), reason)
+
+
+def render_whole(ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+    """See `base.FormatRecord`."""
+    if ask.format is Format.ANTHROPIC_MESSAGES:
+        return raw
+    return encode(translate.response(payload, ask.format, ask, created=created))

@@ -1,0 +1,21 @@
+"""The axes of a request on the wire: the operation, the format, and the host (`base.Host`).
+
+An upstream is one host that takes one format for one operation: Azure and OpenAI are two hosts of one format.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """Type of work that a request asks for."""
+
+    CHAT = "chat"
+
+
+class Format(StrEnum):
+    """Shape of a request and of its answer. Each has a folder here."""
+
+    OPENAI_CHAT = "openai-chat"
+    ANTHROPIC_MESSAGES = "anthropic-messages"

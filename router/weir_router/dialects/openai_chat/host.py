@@ -1,0 +1,21 @@
+"""The host that OpenAI and every compatible server are: a bearer token, and server-sent events."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import Host
+from weir_router.dialects.wire.headers import HEADERS_KEPT, Kept
+from weir_router.dialects.wire.sse import SSE
+
+
+@lru_cache(HEADERS_KEPT)  # all requests with a credential have the same, but for what callers' own headers add
+def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> Kept:
+    headers = {"content-type": "application/json", **dict(passed_on)}
+    if credential is not None:
+        headers["authorization"] = f"Bearer {credential}"
+    return Kept(headers)
+
+
+HOST = Host({Format.OPENAI_CHAT: "/chat/completions"}, _headers, _headers.cache_clear, SSE)

@@ -1,0 +1,30 @@
+"""The record of this format: see `base.FormatRecord`."""
+
+from __future__ import annotations
+
+from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.openai_chat import errors, models, request, upstream, whole
+from weir_router.dialects.openai_chat.stream import OpenAIReader
+
+RECORD = FormatRecord(
+    format=Format.OPENAI_CHAT,
+    operation=Operation.CHAT,
+    title="OpenAI",
+    path="/v1/chat/completions",
+    mark=None,
+    request_id="x-request-id",
+    read=request.read,
+    error_body=errors.body,
+    error_event=errors.event,
+    model=models.model,
+    listing=models.listing,
+    answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
+    prepare=upstream.prepare,
+    reader=OpenAIReader,
+    renderer=upstream.renderer,
+    skim_whole=whole.skim_whole,
+    read_whole=whole.read_whole,
+    render_whole=whole.render_whole,
+    failure=upstream.failure,
+)

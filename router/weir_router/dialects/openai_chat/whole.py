@@ -1,0 +1,66 @@
+"""Whole answers of this format, from an upstream to a caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir_router.dialects import translate
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import Whole
+from weir_router.dialects.openai_chat import skim
+from weir_router.dialects.openai_chat.failures import TABLE
+from weir_router.dialects.openai_chat.stream import FAILED_REASONS, carries_content, finish_reason_of
+from weir_router.dialects.openai_chat.usage import counted, usage_of
+from weir_router.dialects.wire import failures
+from weir_router.dialects.wire.relay import encode
+from weir_router.dialects.wire.sse import is_text
+from weir_router.errors import AttemptFailed, FailureKind
+from weir_router.record.events import Usage
+
+
+def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
+    """See `base.FormatRecord`."""
+    if ask.stream or ask.format is not Format.OPENAI_CHAT:
+        return None
+    if not is_text(raw):
+        return None
+    try:
+        whole = skim.whole(raw)
+    except ValueError:
+        return None
+    if len(whole.choices) != 1:
+        return None
+    choice = whole.choices[0]
+    if whole.error or choice.error or whole.object == "error" or choice.object == "error":
+        return None
+    ended = choice.message.content and choice.finish_reason and choice.finish_reason not in FAILED_REASONS
+    return counted(whole.usage) if ended else None
+
+
+def read_whole(payload: Any) -> Whole:
+    """See `base.FormatRecord`."""
+    if not isinstance(payload, dict):
+        raise failures.malformed("an answer that is not a JSON object")
+    if failures.is_error(payload):
+        raise failures.from_payload(TABLE, payload)
+    choices = payload.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise failures.malformed("an answer without choices")
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+            raise failures.malformed("a choice without a message")
+    reasons = [finish_reason_of(choice) for choice in choices]
+    for reason, choice in zip(reasons, choices, strict=True):
+        if not reason and not carries_content(choice["message"]):
+            raise AttemptFailed(
+                FailureKind.TRUNCATED, "The upstream answered with neither content nor a finish reason."
+            )
+    return Whole(usage_of(payload), reasons[0])
+
+
+def render_whole(ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+    """See `base.FormatRecord`."""
+    if ask.format is Format.OPENAI_CHAT:
+        return raw
+    return encode(translate.response(payload, ask.format, ask, created=created))

@@ -1,0 +1,93 @@
+"""What depends on a format stands in the format's own room: elsewhere no code names one."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from weir_cli.sim.wires import WIRES
+from weir_operator.schemas.modeltier import DEFAULT_BASE_URL, DEFAULT_PATH
+from weir_router.contract import Dialect
+from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.registry import RECORDS, caller_named, record_of, upstream_of
+
+ROOT = Path(__file__).parents[3]
+
+ROOMS = {
+    "router/weir_router/contract/tier.py": "the values as they are on the wire",
+    "router/weir_router/dialects/axes.py": "the list of formats",
+    "router/weir_router/dialects/registry.py": "one row for each format and host",
+    "router/weir_router/dialects/openai_chat/": "a format's room",
+    "router/weir_router/dialects/anthropic/": "a format's room",
+    "router/weir_router/dialects/translate/": "the translation",
+    "operator/weir_operator/schemas/modeltier.py": "a row of addresses for each provider",
+    "cli/weir_cli/import_litellm/endpoints.py": "a table of LiteLLM's providers",
+    "cli/weir_cli/sim/wires.py": "one row for each wire",
+    "cli/weir_cli/sim/fleet.py": "a table of models",
+    "cli/weir_cli/sim/models.py": "a model's default",
+    "cli/weir_cli/cluster/objects.py": "a manifest",
+}
+"""Where a format may be named, and why."""
+
+NAMES = {*Dialect, *Format}
+MEMBERS = {*Dialect.__members__, *Format.__members__}
+
+
+def sources() -> Iterator[Path]:
+    """All modules of the three packages."""
+    for package in ("router/weir_router", "operator/weir_operator", "cli/weir_cli"):
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def named(source: str) -> list[int]:
+    """Lines in which a format is named: as a member of an enum, or by its value."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        member = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if member and node.value.id in ("Dialect", "Format") and node.attr in MEMBERS:
+            found.append(node.lineno)
+        if isinstance(node, ast.Constant) and node.value in NAMES:
+            found.append(node.lineno)
+    return found
+
+
+def test_no_code_names_a_format_outside_its_room() -> None:
+    outside = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources()
+        if not str(path.relative_to(ROOT)).startswith(tuple(ROOMS))
+        for line in named(path.read_text())
+    }
+    assert not outside, "decide by a field of the format's record instead: dialects.base.FormatRecord"
+
+
+def test_every_room_is_there_and_names_a_format() -> None:
+    for room in ROOMS:
+        paths = [ROOT / room] if room.endswith(".py") else sorted((ROOT / room).rglob("*.py"))
+        assert any(named(path.read_text()) for path in paths), room
+
+
+@pytest.mark.parametrize(
+    "line", ["x is Dialect.OPENAI", "x == 'Anthropic'", "x is Format.OPENAI_CHAT", "x == 'OpenAI'"]
+)
+def test_a_name_is_found(line: str) -> None:
+    assert named(line) == [1]
+
+
+def test_every_format_has_a_record_and_a_path_of_its_own() -> None:
+    assert [record.format for record in RECORDS] == list(Format)
+    assert len({record.path for record in RECORDS}) == len(RECORDS)
+
+
+def test_every_provider_has_a_host_a_simulator_and_an_address() -> None:
+    assert all(upstream_of(provider, Operation.CHAT).path for provider in Dialect)
+    assert set(WIRES) == set(DEFAULT_BASE_URL) == set(DEFAULT_PATH) == set(Dialect)
+    assert all(caller_named(provider).path == WIRES[provider].PATH for provider in Dialect)
+
+
+def test_a_caller_without_a_mark_has_the_first_format() -> None:
+    assert RECORDS[0].mark is None
+    assert [record_of(format).mark for format in Format if format is not RECORDS[0].format].count(None) == 0
