@@ -163,6 +163,8 @@ class _Claims:
 
 
 def _named_callers(rule: CallerRule) -> list[tuple[str, str]]:
+    if rule.service_accounts is None and rule.api_keys is None:
+        return []
     accounts, keys = rule.service_accounts or (), rule.api_keys or ()
     return [*(("ServiceAccount", it) for it in accounts), *(("APIKey", it) for it in keys)]
 

@@ -12,7 +12,7 @@ holds, and routers and the operator can hold all of it in memory.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,21 +91,29 @@ def shard_name(shard: int) -> str:
 
 def left_out(parts: Iterable[Part], room: Room) -> Mapping[ObjectName, str]:
     """The parts that have no room, each with the reason, for people."""
-    by_namespace: dict[str, list[Part]] = defaultdict(list)
-    for part in parts:
-        by_namespace[part.name.namespace].append(part)
+    rest = list(parts)
     found: dict[ObjectName, str] = {}
-    by_shard: dict[str, list[Part]] = defaultdict(list)
-    for namespace, own in by_namespace.items():
+    for namespace, own in _over(rest, room.share, lambda it: it.name.namespace):
         why = f"namespace {namespace} has more than {room.share // KIB:,} KiB of {room.what}; this is one of its newest"
         found |= dict.fromkeys(crowded_out(own, room.share), why)
-        for part in own:
-            if part.name not in found:
-                by_shard[shard_of(str(part.name)) if room.shards > 1 else ""].append(part)
-    for together in by_shard.values():
+    if found:
+        rest = [it for it in rest if it.name not in found]
+    for _, together in _over(rest, room.size, lambda it: shard_of(str(it.name)) if room.shards > 1 else ""):
         for name in crowded_out(together, room.size):
             found[name] = (
                 f"there is no room for all {room.what}; namespace {name.namespace} uses most of it, "
                 "and this is one of its newest"
             )
     return found
+
+
+def _over(parts: list[Part], most: int, place: Callable[[Part], str]) -> Iterator[tuple[str, list[Part]]]:
+    """The places whose parts weigh more than `most` together, each with its parts."""
+    if sum(it.weight for it in parts) <= most:
+        return
+    there: dict[str, list[Part]] = defaultdict(list)
+    for part in parts:
+        there[place(part)].append(part)
+    for name, them in there.items():
+        if sum(it.weight for it in them) > most:
+            yield name, them
