@@ -36,7 +36,7 @@ imports = typer.Typer(help="Turn another gateway's config into manifests.", no_a
 imports.command("litellm")(litellm)
 
 IN_CLUSTERS = (status, doctor, diff, pause, resume, override)
-"""What `kubectl weir` is for, beside `explain`."""
+"""Commands that ask a cluster; `kubectl weir` runs them, and `explain` too."""
 
 IN_PODS = {"router": router_command, "sidecar": sidecar}
 """Commands with parsers of their own, which `main` runs without this module."""

@@ -17,16 +17,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 LOCALHOST = "127.0.0.1"
-"""Where a sidecar listens, and nowhere else: whoever reaches it is the pod."""
+"""The only address on which a sidecar listens: a caller that reaches it is the pod itself."""
 
 INJECTED = "WEIR_NAMESPACE"
-"""Of the environment that the webhook gives it; one that is started by hand ends at once where it cannot start."""
+"""Variable that the webhook sets. A sidecar without it was started by hand, and ends at once where it cannot start."""
 
 BACKLOG = 1024
 """Callers that wait; the router's own number."""
 
 SEEN_SECONDS = 5.0
-"""Of running, until the kubelet has seen it: it looks once a second."""
+"""Seconds of running after which the kubelet has seen the process: it looks once a second."""
 
 _open: dict[int, socket.socket] = {}
 
@@ -43,7 +43,7 @@ def start(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 def listen(arguments: Sequence[str]) -> None:
-    """Opens the port of `--port=N`, the form that the webhook writes. What is wrong with it the command will say."""
+    """Opens the port of `--port=N`, the form that the webhook writes. The command reports a wrong one."""
     ports = (it.removeprefix("--port=") for it in arguments if it.startswith("--port="))
     for port in (int(it) for it in ports if it.isdecimal() and int(it) <= 65535):
         with contextlib.suppress(OSError):
@@ -51,7 +51,7 @@ def listen(arguments: Sequence[str]) -> None:
 
 
 def opened(port: int) -> socket.socket | None:
-    """The open port, for whoever serves there from now on; None: it is to be opened."""
+    """The open port, which the caller serves from now on; None: it is to be opened."""
     return _open.pop(port, None)
 
 

@@ -14,14 +14,14 @@ from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import Kind
 
 REQUEST_SECONDS = 10.0
-"""For one request."""
+"""Seconds for one request."""
 
 FIELD_MANAGER = "kubectl-weir"
-"""Whose changes they are, in `metadata.managedFields`."""
+"""Name of the CLI in `metadata.managedFields` of the objects that it changes."""
 
 
 class Cluster:
-    """Everything raises `ApiException`, but for what is said to be looked up."""
+    """One cluster. Every method raises `ApiException`, unless its docstring says otherwise."""
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         """`namespace`: the context's."""
@@ -42,7 +42,7 @@ class Cluster:
         return bool(api.create_self_subject_access_review(review, _request_timeout=REQUEST_SECONDS).status.allowed)
 
     def user(self) -> str:
-        """Who we are, as the API server knows us."""
+        """The user name by which the API server knows us."""
         api: Any = client.AuthenticationV1Api(self.api_client)
         review = api.create_self_subject_review(client.V1SelfSubjectReview(), _request_timeout=REQUEST_SECONDS)
         return str(review.status.user_info.username)

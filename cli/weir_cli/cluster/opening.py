@@ -1,4 +1,4 @@
-"""What commands that ask a cluster have in common: its client, and errors as one line for people.
+"""The client of commands that ask a cluster, and its errors as one line for people.
 
 It can be imported without the Kubernetes client, which takes half a second to load and may not be installed.
 """
@@ -23,7 +23,7 @@ Context = Annotated[str | None, typer.Option(help="Of the kubeconfig; default: t
 
 @contextmanager
 def cluster(context: str | None) -> Iterator[Cluster]:
-    """The cluster of the kubeconfig. What it refuses within the block ends the command with exit code 2."""
+    """The cluster of the kubeconfig. An error of the API server within the block ends the command with exit code 2."""
     try:
         import urllib3
         from kubernetes.client import ApiException

@@ -228,7 +228,7 @@ class _Run:
             self._out.print(event, highlight=False, markup=False, soft_wrap=True)
 
     def _summary(self, tally: Tally) -> dict[str, object]:
-        """What happened, for machines."""
+        """The outcome, for machines."""
         places = {
             key: {"answered": place.answered, "failed": place.failed, "dollars": place.dollars}
             for key, place in tally.places.items()

@@ -1,4 +1,4 @@
-"""What the demo has seen, read from the router's own request log: nothing here that a user could not read too."""
+"""Counts of the demo, read from the router's own request log, as any user could."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weir_router.record.log import outputs
 
 
 class Place:
-    """What went to one backend."""
+    """Counts of one backend."""
 
     def __init__(self) -> None:
         self.answered = 0

@@ -83,7 +83,7 @@ def _pages(there: Cluster, namespace: str, installation: str) -> list[Page]:
 
 
 def _estimates(before: Side, after: Side, pages: list[Page], now: float) -> list[Estimate]:
-    """Of policies that we may see: the routers know those of all tenants."""
+    """Estimates for the policies that we may see; the routers know those of all tenants."""
     return estimates(before.compiled.config, after.compiled.config, traffic(pages), now)
 
 

@@ -13,7 +13,7 @@ from weir_router.record.events import Usage
 
 @dataclass
 class Flow:
-    """What a policy's route has sent to one backend since the routers started."""
+    """Requests and tokens that a policy's route has sent to one backend since the routers started."""
 
     requests: float = 0
     tokens: dict[str, float] = field(default_factory=dict)  # by the label `type`
@@ -28,7 +28,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Of all routers."""
+    """The traffic of all routers."""
 
     flows: Mapping[tuple[str, str], Mapping[str, Flow]]  # (policy, route) -> "namespace/tier/backend" -> flow
     classes: Mapping[tuple[str, Complexity], float]  # (policy, class) -> requests
@@ -40,7 +40,7 @@ class Traffic:
 
 
 def traffic(pages: Iterable[Page]) -> Traffic:
-    """What the routers have counted."""
+    """The sum of what the routers' pages have counted."""
     flows: dict[tuple[str, str], dict[str, Flow]] = defaultdict(lambda: defaultdict(Flow))
     classes: dict[tuple[str, Complexity], float] = {}
     for (name, pairs), value in sums(pages).items():

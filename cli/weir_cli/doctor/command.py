@@ -24,7 +24,7 @@ def doctor(
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
     ] = Format.TABLE,
 ) -> None:
-    """Looks for what is usually wrong, and says what to do.
+    """Looks for the usual mistakes, and says how to mend them.
 
     \b
     kubectl weir doctor --namespace weir-system
@@ -56,7 +56,7 @@ def doctor(
 
 
 def record(finding: Finding) -> dict[str, str]:
-    """For machines."""
+    """A finding as JSON, for machines."""
     return {
         "check": finding.check,
         "verdict": finding.verdict.value,

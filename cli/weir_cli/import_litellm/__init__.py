@@ -1,6 +1,6 @@
-"""`weir import litellm`: a LiteLLM proxy config becomes manifests, with a list of what has no equivalent.
+"""`weir import litellm`: a LiteLLM proxy config becomes manifests, with a list of settings that have no equivalent.
 
-`convert` is pure; `command` reads, writes and prints. What is kept of the meaning is told in docs/import-litellm.md.
+`convert` is pure; `command` reads, writes and prints. docs/import-litellm.md says how each setting is carried over.
 """
 
 from weir_cli.import_litellm.command import litellm

@@ -1,4 +1,4 @@
-"""Which endpoint and dialect stand behind LiteLLM's provider names. Used by `backend`; calls nothing."""
+"""Endpoints and dialects behind LiteLLM's provider names. Used by `backend`; calls nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _KEY_VARIABLES = {"together": "TOGETHERAI_API_KEY", "bedrock": "AWS_BEARER_TOKEN
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a LiteLLM provider's requests go."""
+    """The address and dialect of one LiteLLM provider."""
 
     name: str  # for names of backends
     dialect: Dialect
@@ -82,7 +82,7 @@ def _maker(model: str) -> str:
 
 
 def endpoint(provider: str) -> Endpoint | Unsupported:
-    """What is known about a provider name."""
+    """The endpoint of a provider name, or why there is none."""
     if provider in _NO_ENDPOINT:
         return Unsupported(_NO_ENDPOINT[provider])
     if provider == "azure":

@@ -1,4 +1,4 @@
-"""What an import could not carry over, and small readers for a config in which any value may be of any type."""
+"""Findings: settings that an import could not carry over. Also small readers for a config with values of any type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENVIRONMENT = "os.environ/"
 """How a LiteLLM config refers to an environment variable."""
 
 TOKEN = re.compile(r"[!-~]{1,253}")
-"""What names of models and parameters are made of."""
+"""Pattern of the names of models and parameters, for example `gpt-4o-mini`."""
 
 _MAX_NUMBER = 10**12  # more than any setting means; arithmetic with it stays exact
 _MAX_NAME = 63  # a DNS label, as names of list items must be

@@ -1,4 +1,4 @@
-"""What there is in Weir instead of LiteLLM's settings: one table per section. Used by `backend` and `convert`; pure."""
+"""Weir's equivalents of LiteLLM's settings: one table per section. Used by `backend` and `convert`; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BREAKER = (
     "start with its defaults; spec.breaker of the ModelTier has the knobs",
 )
 _CALLBACKS = (
-    "Weir calls nobody: it writes one log line per request and metrics",
+    "Weir calls no callback: it writes one log line per request and metrics",
     "collect the log lines and scrape :9090/metrics",
 )
 _CACHE = ("Weir has no response cache yet", "use the providers' prompt caches; Weir counts their tokens")
@@ -115,7 +115,7 @@ DEPLOYMENT = Reasons(
 INFO = Reasons(
     {
         "access_groups": (
-            "who may ask for what is said by callers and grants",
+            "callers and grants say who may ask for which model",
             "set callers of the policy and grants of the tier",
         )
     },
@@ -136,7 +136,7 @@ ROUTER = Reasons(
         ),
         "enable_pre_call_checks": ("Weir always checks context, capabilities and limits before a call", "nothing"),
         "optional_pre_call_checks": ("Weir always checks context, capabilities and limits before a call", "nothing"),
-        "retry_after": ("Weir waits for nobody: the next candidate is asked at once", "nothing"),
+        "retry_after": ("Weir does not wait: the next candidate is asked at once", "nothing"),
         "routing_strategy_args": ("a tier's selection has no arguments", "nothing"),
         "max_fallbacks": (
             "attempts of the whole chain are bounded, not fallbacks",
@@ -233,7 +233,7 @@ _READ_SECTIONS = {"model_list", "credential_list", *_CARRIED}
 
 
 def note_unsupported(config: Mapping[str, Any], findings: Findings) -> None:
-    """A finding for every setting that nothing in the manifests stands for. Values are never told: some are secrets."""
+    """A finding for every setting without an equivalent in the manifests. Values are never shown: some are secrets."""
     for section, reasons in _REASONS.items():
         for setting in mapping(config.get(section)):
             if setting not in _CARRIED[section]:

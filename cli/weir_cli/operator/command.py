@@ -22,13 +22,13 @@ NAME = "weir"
 TOKEN_FILE = Path("/run/weir/token")
 
 SWITCH_SECONDS = 0.0005
-"""After which a thread that computes lets the event loop go on. With Python's 5 ms a hundred routers that are answered
-while statuses are worked out wait for half a second, each time that the loop has looked for news."""
+"""Seconds after which a computing thread yields to the event loop. With Python's 5 ms, a hundred routers that poll
+while statuses are worked out wait for half a second."""
 
 
 def operator(
     installation: Annotated[
-        str, typer.Option(envvar="WEIR_INSTALLATION", help="What its objects in the cluster are named after.")
+        str, typer.Option(envvar="WEIR_INSTALLATION", help="Prefix of the names of its objects in the cluster.")
     ] = NAME,
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = NAME,
     namespace: Annotated[
@@ -42,7 +42,7 @@ def operator(
         str | None, typer.Option(help="Namespaces whose objects count, as a,b; default: all of them.")
     ] = None,
     gateway_service_account: Annotated[
-        str | None, typer.Option(help="Who may have the whole config; default: INSTALLATION-router.")
+        str | None, typer.Option(help="ServiceAccount that may have the whole config; default: INSTALLATION-router.")
     ] = None,
     listen: Annotated[str, typer.Option(help="Where routers wait for config (TLS).")] = "0.0.0.0:8443",
     admin: Annotated[str, typer.Option(help="Where /metrics, /healthz and /readyz are.")] = "0.0.0.0:9090",
@@ -69,8 +69,8 @@ def operator(
     weir operator --namespaces team-a,team-b --class blue --installation blue
     curl http://127.0.0.1:9090/readyz
 
-    Of several replicas one leads, and all hand out config. What it needs to be allowed is in docs/operator.md; what is
-    missing it names in its log and in /readyz, and goes on with what it has.
+    Of several replicas one leads, and all hand out config. docs/operator.md lists the rights that it
+    needs; its log and /readyz name those that are missing, and it goes on without them.
     Exit code 1: it could not go on; the log says why. 2: wrong arguments, no cluster, or an address that is in use.
     """
     # Here, because nothing but this command needs them, and they take a third of a second.

@@ -16,11 +16,11 @@ from weir_router.serve.browsers import origin_of
 T = TypeVar("T", int, float)
 
 HOST_PORT = "HOST:PORT"
-"""What help shows for an address."""
+"""Placeholder of an address in help texts."""
 
 
 def parser_of(command: str, text: str) -> argparse.ArgumentParser:
-    """For `weir COMMAND`; `text` is its help. What is wrong it says on stderr, and ends with exit code 2."""
+    """The parser of `weir COMMAND`; `text` is its help. A wrong option is reported on stderr, with exit code 2."""
     return argparse.ArgumentParser(
         prog=f"weir {command}",
         description=cleandoc(text),

@@ -1,6 +1,4 @@
-"""What every command prints with: tables for people on a terminal, JSON for machines, and exit codes that mean
-something.
-"""
+"""Output of every command: tables for people on a terminal, JSON for machines, and exit codes that mean something."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ NOWHERE_WIDTH = 300
 
 
 class WideConsole(Console):
-    """As wide as the terminal, or as COLUMNS says; where there is neither, as in a job's log, `NOWHERE_WIDTH`."""
+    """A console as wide as the terminal or COLUMNS; where there is neither, as in a job's log, `NOWHERE_WIDTH` wide."""
 
     @property  # type: ignore[misc]  # nobody sets it
     def size(self) -> ConsoleDimensions:

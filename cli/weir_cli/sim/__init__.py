@@ -1,7 +1,7 @@
 """Provider simulator: OpenAI- and Anthropic-compatible fake models with set speed, and faults switched on at run time.
 
-The tests, the demo and the benchmark stand on it; `weir sim` runs it alone. Nothing of the router imports it. What is
-named here is its public face.
+The tests, the demo and the benchmark stand on it; `weir sim` runs it alone. Nothing of the router imports it. The
+names below are its public interface.
 """
 
 from weir_cli.sim.faults import ANY_MODEL, Fault, FaultKind

@@ -1,4 +1,4 @@
-"""What a simulated model says: one neutral answer, made from the prompt and a seed, for either dialect to write down.
+"""The answer of a simulated model: one neutral form, made from the prompt and a seed, for either dialect to write down.
 
 The dialects fill in an `Ask`, and `compose` turns it into an `Answer`. Pure: the same ask, model and seed give the same
 answer, token by token. Nothing here knows a wire format.
@@ -19,18 +19,18 @@ from weir_cli.sim.models import SimModel
 from weir_cli.sim.sample import sample
 
 CALL_TOOL = "call the tool"
-"""In the last prompt: calls the first tool."""
+"""Words in the last prompt that make the model call the first tool."""
 
 CALL_EVERY_TOOL = "call every tool"
-"""In the last prompt: calls each tool once, in parallel."""
+"""Words in the last prompt that make the model call each tool once, in parallel."""
 
 REFUSE = "refuse this request"
-"""In the last prompt: the model refuses."""
+"""Words in the last prompt that make the model refuse."""
 
 REFUSAL_TEXT = "I'm sorry, but I can't help with that."
 
 IMAGE_TOKENS = 85
-"""What an image, a sound or a document counts: OpenAI's figure for a low-detail image."""
+"""Tokens of an image, a sound or a document: OpenAI's figure for a low-detail image."""
 
 FRAGMENT = 4
 """Characters of a streamed tool call's arguments at a time: JSON's own tokens are short, and cut anywhere."""
@@ -98,7 +98,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model says, in tokens."""
+    """The model's answer, in tokens."""
 
     id: str  # hex, without a dialect's prefix
     thinking: list[str]

@@ -36,4 +36,4 @@ ERRORS: dict[FaultKind, Refused] = {
     FaultKind.CONTEXT_LENGTH: Refused(400, _INVALID, "prompt is too long: 208310 tokens > 200000 maximum"),
     FaultKind.STREAM_REFUSED: Refused(400, _INVALID, "stream: streaming is not supported for this model"),
 }
-"""By fault; one that is no HTTP error has none."""
+"""Errors by fault. A fault that is no HTTP error has none."""

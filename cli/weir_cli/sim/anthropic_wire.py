@@ -31,7 +31,7 @@ BROKEN = b'event: content_block_delta\ndata: {"type":"content_block_delta","inde
 ERRORS = anthropic_errors.ERRORS
 
 ERROR_IN_200 = ERRORS[FaultKind.OVERLOADED]
-"""What stands in an error event, and in a 200 whose body is an error."""
+"""The error of an error event, and of a 200 whose body is an error."""
 
 SIGNATURE = "c2ltdWxhdGVkIHNpZ25hdHVyZQ=="
 """Stands at the end of a thinking block; callers send it back unread."""
@@ -51,7 +51,7 @@ _INVALID = "invalid_request_error"
 
 
 def parse(body: dict[str, Any], model: SimModel) -> Ask:
-    """What the request asks of the model. Raises `Refused` as the API would."""
+    """The request, as a question to the model. Raises `Refused` as the API would."""
     _check_fields(body, model)
     messages = body["messages"]
     choice = body.get("tool_choice") or {}

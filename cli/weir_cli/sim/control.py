@@ -7,7 +7,7 @@
     GET    /_sim/requests/{model}  its last requests, oldest first, headers and all
     POST   /_sim/reset             faults off, counts to zero, requests forgotten
 
-Called by `weir_cli.sim.server`. No authentication: the simulator binds to loopback unless told otherwise.
+Called by `weir_cli.sim.server`. No authentication: the simulator binds to loopback by default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a request's bytes to an answer that only has to be sent.
+"""Exchanges: the bytes of a request, and an answer that is ready to be sent.
 
 `weir_cli.sim.server` asks an `ExchangeBook` once per request. Answers depend on nothing but the body, the models and
 the seed, so those to small bodies are kept: a benchmark that repeats itself costs a look-up. No sockets, no clock, no
@@ -21,13 +21,13 @@ from weir_cli.sim.wires import WIRES
 from weir_router.contract import Dialect
 
 UNKNOWN = "-"
-"""Under this name stands what was asked of no known model."""
+"""Name under which requests for an unknown model are counted."""
 
 CACHED_BODY_BYTES = 16_384
-"""Longer bodies are not kept: their answers would crowd out memory for little gain."""
+"""Bytes of a body whose answer is cached; longer ones would take much memory for little gain."""
 
 CACHED_EXCHANGES = 512
-"""When full, the cache starts over; a benchmark's prompts are fewer."""
+"""Exchanges that are cached. A full cache starts over; a benchmark has fewer prompts."""
 
 
 class Exchange:
@@ -91,7 +91,7 @@ class Exchange:
 
 
 class ExchangeBook:
-    """What each model answers to each body."""
+    """The answers of each model to each body."""
 
     def __init__(self, models: Iterable[SimModel], seed: int) -> None:
         self.models = {model.name: model for model in models}

@@ -25,7 +25,7 @@ DEFAULT_AFTER = 3
 
 
 class FaultKind(StrEnum):
-    """What can go wrong; `HELP` has one line for each."""
+    """A kind of fault; `HELP` has one line for each."""
 
     RATE_LIMIT = "rate_limit"
     INSUFFICIENT_QUOTA = "insufficient_quota"
@@ -121,7 +121,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class _Armed:
-    """A fault on the board with what is left of it."""
+    """A fault on the board, with the times that it is still due."""
 
     def __init__(self, fault: Fault, now: float) -> None:
         self.fault = fault
@@ -138,7 +138,7 @@ class _Armed:
 
 
 class FaultBoard:
-    """Which faults are on. Not thread-safe: used from the simulator's own loop."""
+    """The faults that are on. Not thread-safe: used from the simulator's own loop."""
 
     def __init__(self, seed: int, now: Callable[[], float] = time.monotonic) -> None:
         self._random = random.Random(f"faults {seed}")
@@ -162,7 +162,7 @@ class FaultBoard:
             self._armed.pop(model, None)
 
     def get(self, model: str) -> list[Fault]:
-        """What is on under exactly this name."""
+        """The faults that are on under exactly this name."""
         self._tidy()
         return [armed.fault for armed in self._armed.get(model, ())]
 

@@ -9,7 +9,7 @@ import msgspec
 
 
 class Part(Enum):
-    """What a frame is to a fault: where it may break, and what it may leave out."""
+    """The role of a frame for a fault, which breaks before some frames and leaves others out."""
 
     LEAD = auto()  # before or around content: role chunk, message_start, a block's start and stop
     CONTENT = auto()  # paced; one token each

@@ -1,4 +1,4 @@
-"""What a simulated model is, and how a models file becomes a list of them.
+"""Simulated models, and the file that lists them.
 
 Read by every other module of the simulator and written by tests, the demo's fleet and `weir sim FILE`. Nothing here
 answers a request.
@@ -19,7 +19,7 @@ DEFAULT_ANSWER_TOKENS = 40
 """Long enough that a stream has a middle to break, short enough for a test."""
 
 DEFAULT_CONTEXT_TOKENS = 128_000
-"""What most hosted models offer at the time of writing."""
+"""Tokens of context that most hosted models offer at the time of writing."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 

@@ -59,4 +59,4 @@ ERRORS: dict[FaultKind, Refused] = {
         code="unsupported_value",
     ),
 }
-"""By fault; one that is no HTTP error has none."""
+"""Errors by fault. A fault that is no HTTP error has none."""

@@ -30,7 +30,7 @@ MAX_CHOICES = 128
 ERRORS = openai_errors.ERRORS
 
 ERROR_IN_200 = ERRORS[FaultKind.SERVER_ERROR]
-"""What stands in an error event, and in a 200 whose body is an error."""
+"""The error of an error event, and of a 200 whose body is an error."""
 
 FINGERPRINT = "fp_weir_sim"
 
@@ -55,7 +55,7 @@ _INVALID = "invalid_request_error"
 
 
 def parse(body: dict[str, Any], model: SimModel) -> Ask:
-    """What the request asks of the model. Raises `Refused` as the API would."""
+    """The request, as a question to the model. Raises `Refused` as the API would."""
     _check_fields(body, model)
     messages = body["messages"]
     last = messages[-1]

@@ -18,7 +18,7 @@ from weir_cli.sim.models import SimModel
 from weir_cli.sim.wires import WIRES
 
 DEFAULT_SECONDS = 0.1
-"""Between bytes, tokens or pings of a fault that says no `seconds`."""
+"""Seconds between bytes, tokens or pings of a fault that gives no `seconds`."""
 
 _BREAKS = frozenset(
     {FaultKind.STALL, FaultKind.CUT, FaultKind.RESET, FaultKind.ENDS_EARLY, FaultKind.ERROR_EVENT, FaultKind.MALFORMED}
@@ -32,7 +32,7 @@ _NO_FAULT = Fault(FaultKind.SILENCE)
 
 
 class Pace:
-    """When each token is due. Draws its jitter from `rng`, which the simulator seeds."""
+    """The times at which tokens are due. Draws its jitter from `rng`, which the simulator seeds."""
 
     def __init__(self, model: SimModel, fault: Fault | None, rng: random.Random) -> None:
         self._jitter = model.jitter

@@ -28,7 +28,7 @@ _FORMATS = {
 
 
 def sample(schema: Any) -> Any:
-    """A value that satisfies `schema`; always the same one. None for what is no schema."""
+    """A value that satisfies `schema`; always the same one. None if it is no schema."""
     try:
         return _sample(schema, schema, 0)
     except _NONSENSE:

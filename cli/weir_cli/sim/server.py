@@ -1,8 +1,8 @@
 """The simulator itself: models behind a port.
 
-Used by tests, the demo and `weir sim`. It puts the parts together and answers whatever needs no time on the spot;
-`weir_cli.sim.playback` does the rest. One event loop, no threads (`weir_cli.sim.thread` has one), nothing but loopback
-unless told otherwise.
+Used by tests, the demo and `weir sim`. It puts the parts together and answers at once where no pace is asked for;
+`weir_cli.sim.playback` does the rest. One event loop, no threads (`weir_cli.sim.thread` has one), loopback only
+by default.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Simulator:
         self._board.set(model, *faults)
 
     def clear(self, model: str | None = None) -> None:
-        """Switches faults off, for all models or one. What hangs goes on hanging."""
+        """Switches faults off, for all models or one. Requests that already hang go on hanging."""
         self._board.clear(model)
 
     def reset(self) -> None:

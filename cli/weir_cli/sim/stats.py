@@ -1,4 +1,4 @@
-"""What the simulator has seen: counts per model, and its last requests.
+"""Statistics of the simulator: counts per model, and its last requests.
 
 Filled by `weir_cli.sim.server`; read by tests and by `GET /_sim/stats` and `GET /_sim/requests/{model}`. Kept in the
 raw, because most requests are never looked at.

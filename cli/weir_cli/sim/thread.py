@@ -48,45 +48,45 @@ class SimulatorThread:
 
     @property
     def url(self) -> str:
-        """As `Simulator.url`."""
+        """See `Simulator.url`."""
         return self._sim.url
 
     @property
     def models(self) -> tuple[SimModel, ...]:
-        """As `Simulator.models`."""
+        """See `Simulator.models`."""
         return self._sim.models
 
     @property
     def stats(self) -> dict[str, ModelStats]:
-        """As `Simulator.stats`."""
+        """See `Simulator.stats`."""
         return self._call(lambda: self._sim.stats)
 
     def fault(self, model: str, *faults: Fault) -> None:
-        """As `Simulator.fault`."""
+        """See `Simulator.fault`."""
         self._call(lambda: self._sim.fault(model, *faults))
 
     def clear(self, model: str | None = None) -> None:
-        """As `Simulator.clear`."""
+        """See `Simulator.clear`."""
         self._call(lambda: self._sim.clear(model))
 
     def reset(self) -> None:
-        """As `Simulator.reset`."""
+        """See `Simulator.reset`."""
         self._call(self._sim.reset)
 
     def requests(self, model: str) -> list[Seen]:
-        """As `Simulator.requests`."""
+        """See `Simulator.requests`."""
         return self._call(lambda: self._sim.requests(model))
 
     def until(self, condition: Callable[[Simulator], bool], timeout: float = 5.0) -> None:
-        """As `Simulator.until`; `condition` is given the simulator, since it is asked in the simulator's own thread."""
+        """See `Simulator.until`. `condition` gets the simulator, since it runs in the simulator's own thread."""
         self._run(self._sim.until(lambda: condition(self._sim), timeout))
 
     def refuse_connections(self) -> None:
-        """As `Simulator.refuse_connections`."""
+        """See `Simulator.refuse_connections`."""
         self._run(self._sim.refuse_connections())
 
     def accept_connections(self) -> None:
-        """As `Simulator.accept_connections`."""
+        """See `Simulator.accept_connections`."""
         self._run(self._sim.accept_connections())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -103,6 +103,6 @@ class SimulatorThread:
         self._thread.join()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
-        # Whatever a client left hanging ends here, so that nothing is destroyed while it is pending.
+        # Requests that clients left hanging end here, so that no task is destroyed while it is pending.
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()

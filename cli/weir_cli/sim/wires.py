@@ -25,7 +25,7 @@ class Wire(Protocol):
     ERROR_IN_200: Refused
 
     def parse(self, body: dict[str, Any], model: SimModel) -> Ask:
-        """What the request asks of the model. Raises `Refused` as the API would."""
+        """The request, as a question to the model. Raises `Refused` as the API would."""
 
     def choices(self, body: dict[str, Any]) -> int:
         """How many answers the request asks for."""

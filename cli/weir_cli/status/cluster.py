@@ -17,7 +17,7 @@ from weir_cli.status.figures import Page
 from weir_cli.status.pages import REQUEST_SECONDS, page
 
 ADMIN_PORT = 9090
-"""Of a pod that names no port `metrics`."""
+"""Admin port of a pod that names no port `metrics`."""
 
 AT_ONCE = 16
 """Routers that are asked at the same time."""

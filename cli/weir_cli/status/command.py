@@ -47,8 +47,8 @@ def status(
     kubectl weir status --namespace weir-system --watch --seconds 60
 
     In a cluster the routers are asked by way of the API server, which lets you if you may get pods/proxy in the
-    installation's namespace, and list RoutingPolicies of all: what is shown is of all tenants. Whoever may not gets
-    what the statuses in their own namespace say.
+    installation's namespace, and list RoutingPolicies of all: the figures are those of all tenants. Without these
+    rights you get the statuses of your own namespace.
     With --watch, --seconds are the last ones before each look.
     Exit code 0: shown, or watched until Ctrl-C; 1: a model is out, or a router refuses its config, or your own is not
     ready; 2: no router can be asked.
@@ -170,7 +170,7 @@ def _row(it: Backend, requests: float) -> tuple[str, ...]:
 
 
 def _state(it: Backend) -> str:
-    """With counts where routers differ."""
+    """The state of a backend, with counts where routers differ."""
     if len(it.states) == 1:
         return next(iter(it.states))
     return ", ".join(f"{state} {count}" for state, count in it.states.most_common())
@@ -189,7 +189,7 @@ def _number(value: float | None, shape: str) -> str:
 
 
 def notes(found: Figures) -> list[str]:
-    """What somebody should look at."""
+    """Lines about things that need attention."""
     lines = [f"{router} refuses a newer config: {why}" for router, why in found.rejected.items()]
     if len(found.revisions) > 1:
         lines.append("Routers run different revisions; that should be over in a second.")

@@ -1,4 +1,4 @@
-"""What routers say on their admin ports → figures of the whole. Pure; used by `weir_cli.status.command`.
+"""Figures of a whole installation, from the admin ports of its routers. Pure; used by `weir_cli.status.command`.
 
 Counters and histograms of several routers add up; states do not, and are counted. Quantiles are those of the
 histograms' buckets, as Prometheus estimates them: a figure between two bounds is as good as the bounds are close.
@@ -64,7 +64,7 @@ class Figures:
 
 
 def figures(pages: Iterable[Page], before: Iterable[Page] = ()) -> Figures:
-    """What `pages` say; with `before`, the same routers some time earlier, what has happened in between."""
+    """The figures of `pages`. With `before`, the same routers some time earlier, those of the time in between."""
     pages = list(pages)
     backends: dict[str, Backend] = defaultdict(Backend)
     for page in pages:

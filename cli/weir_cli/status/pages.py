@@ -11,7 +11,7 @@ from weir_cli.cluster.connection import NoPages
 from weir_cli.status.figures import Page
 
 REQUEST_SECONDS = 10.0
-"""For one page."""
+"""Seconds for one page."""
 
 
 def from_urls(urls: list[str]) -> list[Page]:
@@ -20,7 +20,7 @@ def from_urls(urls: list[str]) -> list[Page]:
 
 
 def page(router: str, get: Callable[[str], str]) -> Page:
-    """One router's, with `get` for a path. Raises `NoPages`, and whatever `get` raises."""
+    """The page of one router; `get` fetches a path. Raises `NoPages`, and the errors of `get`."""
     metrics, state = get("/metrics"), get("/state")
     try:
         return Page(router, metrics, json.loads(state))

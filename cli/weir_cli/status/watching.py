@@ -19,7 +19,7 @@ from weir_cli.cluster.connection import NoPages
 
 @dataclass(frozen=True)
 class Look:
-    """What a command shows at one moment."""
+    """The output of a command at one moment."""
 
     shown: RenderableType
     record: dict[str, Any]
@@ -28,7 +28,7 @@ class Look:
 
     @property
     def whole(self) -> RenderableType:
-        """With the notes below it."""
+        """The output with its notes below it."""
         return Group(self.shown, *(Text(it, style="yellow") for it in self.notes))
 
 

@@ -19,11 +19,11 @@ TICK = 500
 """Milliseconds between two looks at whether what is watched is still what the path names."""
 
 CONFIG_MAP_LINK = "..data"
-"""What the kubelet swaps when a mounted ConfigMap or Secret changes."""
+"""Name of the link that the kubelet swaps when a mounted ConfigMap or Secret changes."""
 
 
 async def saves(path: Path, stopped: asyncio.Event) -> AsyncIterator[None]:
-    """Yields after every change at `path` until `stopped`, and once at the start for what came before the watch."""
+    """Yields after every change at `path` until `stopped`, and once at the start, for earlier changes."""
     polling = False
     while not stopped.is_set():
         seen = _identity(path)
@@ -60,7 +60,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _folder(path: Path) -> Path:
-    """What to watch: a file's folder, since the watch of a file ends with the file that an editor replaces."""
+    """The folder to watch. The watch of a file would end with the file, which an editor replaces."""
     return path if path.is_dir() else path.parent
 
 
