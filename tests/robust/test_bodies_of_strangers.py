@@ -11,16 +11,20 @@ import re
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import aiohttp
 import msgspec
 import pytest
 
+from support.servers import one_request, talking
 from support.stand import KEY, NAMESPACE, Stand, stand
 from support.tokens import RSA, STRANGER, trust
 from weir_cli.sim import SimModel
 from weir_router.admit.memory import PER_BYTE
 from weir_router.clock import ManualClock
+from weir_router.config.access import Access
+from weir_router.contract import ReviewAnswer
 
 OPENAI, ANTHROPIC = "POST /v1/chat/completions", "POST /v1/messages"
 GOOD = msgspec.json.encode({"model": "auto", "messages": [{"role": "user", "content": "Hi"}]})
@@ -166,6 +170,40 @@ async def test_bodies_of_known_callers_together_are_bounded() -> None:
         assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) == fit
         assert await ask(it, pad) == 200
         assert it.router.memory.held == 0
+
+
+@pytest.mark.parametrize(("refusal", "status"), [(None, 200), ("the pod is gone", 401)])
+async def test_no_body_is_read_while_a_token_is_reviewed(tmp_path: Path, refusal: str | None, status: int) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def review(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await one_request(reader)
+        asked.set()
+        await may_answer.wait()
+        answer = msgspec.json.encode(ReviewAnswer(refusal))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(answer) + answer)
+
+    (tmp_path / "token").write_text("of-the-router")
+    async with (
+        talking(review) as url,
+        stand([SimModel("m")], clock=ManualClock(), reviewer=Access(url, tmp_path / "token")) as it,
+    ):
+        it.apply(msgspec.structs.replace(it.config, tokens=trust(RSA, review=True)))
+        host, _, port = it.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        wire = head(OPENAI, f"authorization: Bearer {RSA.token()}", "connection: close", "expect: 100-continue")
+        writer.write(wire.replace(str(LARGE).encode(), str(len(GOOD)).encode()))
+        await asyncio.wait_for(asked.wait(), 10)
+        assert it.router.memory.held == 0
+        may_answer.set()
+        if refusal is None:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert it.router.memory.held == len(GOOD) * PER_BYTE
+            writer.write(GOOD)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert it.router.memory.held == 0
+        writer.close()
 
 
 async def test_what_a_body_unpacks_to_is_counted_too() -> None:

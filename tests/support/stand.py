@@ -13,6 +13,7 @@ from weir_cli.sim import SimModel, Simulator
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import Router
 from weir_router.clock import Clock
+from weir_router.config.access import Access
 from weir_router.contract import (
     Backend,
     CallerKey,
@@ -102,6 +103,7 @@ async def stand(
     seed: int = 0,
     max_in_flight: int = MAX_IN_FLIGHT,
     memory: int | None = None,
+    reviewer: Access | None = None,
     origins: Collection[str] = (),
     **policy: Any,
 ) -> AsyncIterator[Stand]:
@@ -124,6 +126,7 @@ async def stand(
                 grace=1.0,
                 max_in_flight=max_in_flight,
                 memory=memory,
+                reviewer=reviewer,
                 origins=origins,
             ) as router,
         ):

@@ -34,6 +34,11 @@ class Memory:
         """Bytes that may still be taken."""
         return self.limit - self.held
 
+    @property
+    def scarce(self) -> bool:
+        """Whether more than half is held: the rest is kept for callers that are known."""
+        return 2 * self.held > self.limit
+
     def take(self, size: int) -> bool:
         """Counts `size` more bytes as held. False: there is no room for them, and nothing was counted."""
         if self.held + size > self.limit:

@@ -14,11 +14,13 @@ def test_what_is_taken_is_held_until_it_is_given_back():
     memory = Memory(100)
     assert memory.take(60)
     assert not memory.take(41)
-    assert (memory.held, memory.left) == (60, 40)
+    assert (memory.held, memory.left, memory.scarce) == (60, 40, True)
     assert memory.take(40)
     memory.give_back(60)
     assert memory.take(60)
     assert memory.left == 0
+    memory.give_back(50)
+    assert not memory.scarce
 
 
 def write(root: Path, files: dict[str, str]) -> Path:

@@ -149,6 +149,27 @@ async def test_a_sidecar_s_pod_is_the_caller_of_what_shows_nothing():
         await router.caller(STRANGER.token())
 
 
+@pytest.mark.parametrize(
+    ("headers", "known"),
+    [
+        ({}, True),
+        ({"authorization": "Bearer sk-of-a-provider"}, True),
+        ({"x-api-key": "sk-ant-of-a-provider"}, True),
+        ({"authorization": "Bearer weir_unknown"}, False),
+        ({"authorization": f"Bearer {STRANGER.token()}"}, False),
+        ({"x-api-key": "sk-ant-of-a-provider", "authorization": "Bearer weir_unknown"}, False),
+    ],
+)
+async def test_what_is_remembered_without_a_look_at_a_key_is_what_is_identified(headers: dict[str, str], known: bool):
+    router = Router(trust(RSA), local=WEB)
+    assert router.identifier.remembered(headers) == (WEB if known else None)
+    if known:
+        assert await router.identifier.identify(headers) == WEB
+    else:
+        with pytest.raises(Unauthenticated):
+            await router.identifier.identify(headers)
+
+
 async def test_a_reviewed_token_counts_for_some_seconds():
     api = ApiServer()
     router = Router(trust(RSA, review=True), reviewer=api)

@@ -375,6 +375,22 @@ async def test_without_memory_for_a_body_it_is_503_until_there_is_some(path, how
         writer.close()
 
 
+@pytest.mark.parametrize("how", ["at once", "the head first"])
+async def test_callers_that_are_not_known_cannot_take_more_than_half_of_the_memory(how):
+    async with serving(room=MAX_BODY) as site:
+        _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(announced(MAX_BODY // 2 + 1, body=b"x"))
+        await held(site, MAX_BODY // 2 + 1)
+        if how == "at once":
+            stranger = post(b"x", b"connection: close", start=b"POST /late HTTP/1.1")
+        else:
+            stranger = announced(2, path=b"/late", body=b"x")
+        assert statuses(await talk(site, stranger)) == [503]
+        assert statuses(await talk(site, post(b"x", b"connection: close"))) == [200]
+        writer.transport.abort()
+        await held(site, 0)
+
+
 @pytest.mark.parametrize("path", [b"/echo", b"/late"])
 async def test_memory_is_given_back_when_a_caller_leaves_in_the_middle_of_a_body(site, path):
     for _ in range(3):

@@ -41,12 +41,16 @@ class Body:
         more = size * PER_BYTE - self.held
         if more > 0:
             if not self._memory.take(more):
-                return NO_MEMORY, (
-                    f"This router holds as many bytes of requests as it may ({self._memory.limit}, see --memory), "
-                    "and has no room for this one now."
-                )
+                return self.no_memory()
             self.held += more
         return None
+
+    def no_memory(self) -> Refused:
+        """Why a body is not read where there is no memory for it."""
+        return NO_MEMORY, (
+            f"This router holds as many bytes of requests as it may ({self._memory.limit}, see --memory), and has no "
+            "room for this one now."
+        )
 
     def whole(self) -> bytes:
         """All that has come, as one piece."""

@@ -33,8 +33,6 @@ MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 """Headers of one request, trailers included."""
 
-MAX_START = MAX_HEAD + 32
-"""Bytes of a request's first line that are looked at for its version; longer ones are refused."""
 ONCE = frozenset({"host", "origin", "sec-fetch-site"})
 """Headers that must not come twice. They decide whether a request is served, and a proxy may read the other one."""
 
@@ -56,6 +54,9 @@ LINGER_TIMEOUT = 5.0
 """Seconds for a caller who is still sending to read why it was refused: closing at once would destroy the answer."""
 
 NEVER = float("inf")
+
+LINE = 64
+"""Bytes of a request's first line besides its target, and more: method, version and spaces."""
 
 _HEAD: Final = 0  # the head is still to come, or a part of it
 _ARRIVED: Final = 1  # the head has come, and nothing has been decided yet
@@ -259,10 +260,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._deaf or (self._parser.should_upgrade() and self._framing()):
             return
-        body = self._body
-        if (refused := body.reserve(body.size)) is not None:
+        if (refused := self._room()) is not None:
             self._unread(refused)
             return
+        body = self._body
         whole, held, request = body.whole(), body.clear(), self._coming
         if request is None:
             request = self._request(whole, self._parser.should_keep_alive())
@@ -311,10 +312,19 @@ class Connection(asyncio.Protocol):
             target, headers["host"] = b"/" + path, authority.decode("latin-1")
         return Request(method.decode("ascii"), _path(target), version, headers, body, keep_alive, self)
 
+    def _is_admitted(self) -> bool:
+        return self._keeper.admits(self._parser.get_method().decode("ascii"), _path(self._target), self._headers)
+
+    def _room(self) -> Refused | None:
+        """Takes memory for as much of a body as has come with its head. Strangers cannot fill all of it."""
+        body = self._body
+        if body.size and self._phase == _ARRIVED and self._memory.scarce and not self._is_admitted():
+            return body.no_memory()
+        return body.reserve(body.size)
+
     def _admit(self) -> None:
         """The head has come, and the body has not: is it read now, or when the handler asks for it?"""
-        method, path = self._parser.get_method().decode("ascii"), _path(self._target)
-        if self._served is None and not self._ahead and self._keeper.admits(method, path, self._headers):
+        if self._served is None and not self._ahead and self._is_admitted():
             self._accept()
         else:
             self._hand_over()
@@ -326,15 +336,16 @@ class Connection(asyncio.Protocol):
             self._unread(refused)
             return
         self._phase = _BODY
-        self._first = self._first[:MAX_START]  # the line says the version; the body must not be kept twice
+        self._first = self._first[: len(self._target) + LINE]  # all that `_request` looks at
         if self._body.size == 0 and self._headers.get("expect", "").lower() == "100-continue":
             self._transport.write(_CONTINUE)
 
     def _hand_over(self) -> None:
         """The handler gets the request without its body, which is not read until it is asked for."""
+        refused = self._room()
         request = self._coming = self._request(None, self._parser.should_keep_alive())
         self._phase, self._first = _KEPT_BACK, b""
-        if (refused := self._body.reserve(self._body.size)) is not None:
+        if refused is not None:
             self._unread(refused)
         self._pause()
         if self._writable and self._served is None:
