@@ -1,6 +1,6 @@
-"""The only module that reads time; everything else is handed a `Clock`.
+"""The only module that reads time; all others get a `Clock`.
 
-Tests hand out a `ManualClock` and move it by hand, so nothing waits for real time.
+Tests use a `ManualClock` and move it by hand, so nothing waits for real time.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import time
 from typing import Protocol
 
 LATE = 0.05
-"""Seconds after which a timer is late because the router itself did not run: its CPU was stolen or throttled, or the
-machine was paused. A busy router's are late by a few milliseconds.
+"""Seconds after which a late timer shows that the router itself did not run: its CPU was stolen or throttled, or the
+machine was paused. The timers of a busy router are late by a few milliseconds.
 """
 
 
@@ -21,13 +21,13 @@ class Clock(Protocol):
         """Seconds that never go backwards; for durations and deadlines."""
 
     def wall(self) -> float:
-        """Seconds since the epoch; for what people read and for `override.until`."""
+        """Seconds since the epoch; for output that people read and for `override.until`."""
 
 
 class SystemClock:
     """The machine's own clocks."""
 
-    # Bound as attributes, of an object without a dict: a call per chunk, so no Python frame in between.
+    # Called for every chunk: static methods of an object without a dict need no Python frame.
     __slots__ = ()
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)

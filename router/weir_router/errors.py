@@ -1,23 +1,23 @@
-"""Every way a request can fail, and what it means for whoever must act next.
+"""Every way in which a request can fail, with its HTTP status.
 
-WeirError                 ends a request; `serve.errors` turns it into HTTP or an SSE event, in either dialect
+WeirError                 ends a request; `serve.errors` turns it into HTTP or an SSE event, in the caller's format
 ├── BadRequest            400  the caller's mistake, found by the router
-├── Unauthenticated       401  no key or token that we know
+├── Unauthenticated       401  no valid key or token
 ├── OriginNotAllowed      403  a web page sent it, and its origin is not allowed
 ├── HostNotAllowed        403  the host of a request on loopback is not this machine
 ├── UnknownModel          404  no policy of this caller names the model
 ├── RequestTooLarge       413
 ├── RateLimited           429  a limit of a policy, or of a tier's grant
-├── NoCapableModel        400  nothing on the route offers what the request needs
+├── NoCapableModel        400  no backend on the route offers the capabilities that the request needs
 ├── PolicyNotReady        503  the policy has no route that works
 ├── NotConfigured         503  the router has no config yet
-├── UpstreamRefused            the upstream says it is the caller's fault: its status, type and message
+├── UpstreamRefused            the upstream blames the caller: its status, type and message
 ├── Overloaded            503  no room in this router, or at any backend, within the time that the request may wait
 ├── Unavailable           503  every candidate is out
 ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
 ├── DeadlineExceeded      504  no content within the policy's deadline
 ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
-└── InternalError         500  a bug of ours
+└── InternalError         500  a bug in Weir
 
 AttemptFailed             one try failed; caught by `call.failover`, never reaches a caller
 """
@@ -31,11 +31,12 @@ from typing import ClassVar
 import msgspec
 
 MAX_RETRY_AFTER = 120.0
-"""Seconds. The openai SDK ignores a longer Retry-After and retries at once, so a longer one is answered as no retry."""
+"""Seconds of the longest Retry-After. The openai SDK ignores a longer one and retries at once, so the router then
+answers that a retry does not help."""
 
 
 class Source(StrEnum):
-    """Who failed; stands in every error body and in `x-weir-error-source`."""
+    """The part that failed; stands in every error body and in the header `x-weir-error-source`."""
 
     CALLER = "caller"
     ROUTER = "router"
@@ -59,7 +60,7 @@ class AttemptRecord(msgspec.Struct):
 
 
 class WeirError(Exception):
-    """Base of what ends a request. `retry_after` is in seconds; None means that a retry cannot help."""
+    """Base of all errors that end a request. `retry_after` is in seconds; None: a retry cannot help."""
 
     status: int = 500
     code: str = "internal_error"
@@ -89,7 +90,7 @@ class BadRequest(WeirError):
 
 
 class Unauthenticated(WeirError):
-    """No key or token that we know."""
+    """The request has no valid key or token."""
 
     status, code, source, kind = 401, "unauthenticated", Source.CALLER, "authentication_error"
 
@@ -107,13 +108,13 @@ class HostNotAllowed(WeirError):
 
 
 class IdentityUnavailable(WeirError):
-    """Whose token it is cannot be told now; the token may be good."""
+    """The caller cannot be identified now, though its token may be good."""
 
     status, code, source, kind = 503, "identity_unavailable", Source.ROUTER, "overloaded_error"
 
 
 class GatewayUnavailable(WeirError):
-    """A sidecar cannot reach the gateway that it would relay to."""
+    """A sidecar cannot reach its gateway."""
 
     status, code, source, kind = 503, "gateway_unavailable", Source.ROUTER, "overloaded_error"
 
@@ -125,7 +126,7 @@ class UnknownModel(WeirError):
 
 
 class RequestTooLarge(WeirError):
-    """Larger than the policy or the router accepts."""
+    """The request is larger than the policy or the router accepts."""
 
     status, code, source, kind = 413, "request_too_large", Source.POLICY, "request_too_large"
 
@@ -155,13 +156,13 @@ class NotConfigured(WeirError):
 
 
 class Overloaded(WeirError):
-    """The router serves as many requests as it may, or all that could serve this one are at their concurrency."""
+    """The router serves as many requests as it may, or every capable backend has reached its concurrency."""
 
     status, code, source, kind = 503, "overloaded", Source.ROUTER, "overloaded_error"
 
 
 class UpstreamRefused(WeirError):
-    """The upstream blames the request: answered as it said, since another model would say the same."""
+    """The upstream blames the request. The caller gets its answer, since another model would say the same."""
 
     source, kind = Source.UPSTREAM, "invalid_request_error"
 
@@ -182,7 +183,7 @@ class UpstreamRefused(WeirError):
 
 
 class Unavailable(WeirError):
-    """Every candidate is out or failed; `retry_after` is the soonest moment at which one may be back.
+    """Every candidate is out or failed; `retry_after` is the time in seconds until the first may be back.
 
     `exhausted`: each was tried just now, so an SDK that retries at once would only repeat Weir's attempts.
     """
@@ -224,7 +225,7 @@ class InternalError(WeirError):
 
 
 class FailureKind(StrEnum):
-    """Why one attempt failed. What each means for the next step stands in `call.failover` and `health.breaker`."""
+    """The reason why one attempt failed. `call.failover` and `health.breaker` say what follows from each."""
 
     CALLER = "caller"  # 400, 413, 422: answer at once
     CONTENT_FILTER = "content_filter"  # answer at once
@@ -270,7 +271,7 @@ class AttemptFailed(Exception):
 
 
 def forget_frames(error: Exception) -> None:
-    """Has an error that is kept let go of the code that it came through: its traceback holds frames, and those hold who
-    keeps it. All of that would wait for the garbage collector.
+    """Removes the traceback from an error that is kept. Its frames would refer back to the object that keeps it, and
+    such a cycle waits for the garbage collector.
     """
     error.__traceback__ = error.__context__ = error.__cause__ = None

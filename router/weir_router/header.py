@@ -1,15 +1,15 @@
-"""Headers of HTTP/1.1, as the router reads and writes them on both sides: names as they come, lines as they go."""
+"""Headers of HTTP/1.1, for callers and upstreams: reading names, and writing lines."""
 
 from __future__ import annotations
 
 MAX_NAMES = 1_000
-"""Names that are remembered: every SDK's and proxy's, while whoever makes up ever new ones gains no memory of ours."""
+"""Header names that are cached, at most, so that a client that invents names cannot grow our memory."""
 
 _names: dict[bytes, str] = {}
 
 
 def name_of(raw: bytes) -> str:
-    """A header's name in lower case. The same dozen come with every message, and are looked up only."""
+    """A header's name in lower case. The same dozen names come with every message, so they are cached."""
     name = _names.get(raw)
     if name is None:
         name = raw.decode("latin-1").lower()
@@ -19,7 +19,7 @@ def name_of(raw: bytes) -> str:
 
 
 def lines(fields: dict[str, str]) -> str | None:
-    """`fields` as they are sent. None: one holds a line break, which would begin a line of somebody else's choice."""
+    """`fields` as header lines. None: one holds a line break, with which a sender could inject a line of its own."""
     pieces = [f"{name}: {value}" for name, value in fields.items()]
     text = "".join(pieces)
     if "\n" in text or "\r" in text or "\0" in text:

@@ -1,8 +1,8 @@
 """Rate and concurrency limits of policies and grants, local to one router. Used by `serve` and `call.failover`.
 
-A limit of N requests per minute is a token bucket: it refills evenly, and lets a burst of ten seconds' worth through,
-or of ten requests where that is more (but never more than N). So a limit of 5 behaves as people expect, five at once,
-and one of 3,000 does not let 3,000 arrive in the same second.
+A limit of N requests per minute is a token bucket. It refills evenly and lets a burst of ten seconds' worth through,
+or of ten requests where that is more (but never more than N). For example, a limit of 5 lets five through at once, and
+a limit of 3,000 does not let 3,000 through in the same second.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from weir_router.contract import Limit
 from weir_router.errors import RateLimited
 
 BURST_SECONDS = 10.0
-"""A burst may be this many seconds' worth of the rate."""
+"""Seconds whose worth of the rate a burst may be."""
 BURST_FLOOR = 10.0
-"""Requests that any limit lets through at once, if it allows as many a minute."""
+"""Requests that any limit lets through at once, if it allows as many per minute."""
 IN_FLIGHT_RETRY_AFTER = 1.0
-"""Seconds; when a request in flight will end is not known, so the shortest wait that clients honour."""
+"""Seconds of the Retry-After at the in-flight limit: the shortest that clients honour, since the end of a request in
+flight is unknown."""
 IDLE_SECONDS = 60.0
-"""A key unused for this long is dropped: by then every bucket is full again, so nothing is forgotten."""
+"""Seconds after which an unused key is dropped. By then its bucket is full again, so nothing is lost."""
 
 
 class _Count:
@@ -35,7 +36,7 @@ class _Count:
 
 
 class Permit:
-    """What one request has taken; give it back with `release` when the request has ended."""
+    """The share that one request has taken of its limits; `release` gives it back when the request has ended."""
 
     __slots__ = ("_counts",)
 
@@ -50,7 +51,7 @@ class Permit:
             self._counts = []
 
 
-_FREE = Permit([])  # for all who are under no limit
+_FREE = Permit([])  # for requests under no limit
 
 
 class Limiter:
@@ -62,7 +63,7 @@ class Limiter:
         self._swept = clock.monotonic()
 
     def __len__(self) -> int:
-        """Keys in memory."""
+        """The number of keys in memory."""
         return len(self._counts)
 
     def take(self, limits: Sequence[Limit]) -> Permit:
@@ -73,7 +74,7 @@ class Limiter:
         self._sweep(now)
         if not limits:
             return _FREE
-        # One count per key, also where a policy and a grant name the same one.
+        # One count per key, even if a policy and a grant name the same key.
         taken = [(limit, self._count(limit, now)) for limit in {limit.key: limit for limit in limits}.values()]
         for limit, count in taken:
             _check(limit, count)
@@ -84,7 +85,7 @@ class Limiter:
         return Permit([count for _, count in taken])
 
     def _count(self, limit: Limit, now: float) -> _Count:
-        """The count of a limit, refilled; by the limit as it is now, which a new config may have changed."""
+        """The count of a limit, refilled at the limit's present rate, which a new config may have changed."""
         per_minute = limit.requests_per_minute or 0
         burst = _burst(per_minute)
         count = self._counts.get(limit.key)

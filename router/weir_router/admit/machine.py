@@ -1,9 +1,9 @@
-"""How much memory this process may have: the limit of its cgroup, or the machine's memory. Used by `app`.
+"""The memory that this process may use: the limit of its cgroup, or the machine's memory. Used by `app`.
 
 A pod's limit is a limit of its cgroup. Version 2 has it in `memory.max` (a number or `max`), version 1 in
-`memory.limit_in_bytes`, where no limit is a number near 2^63; the limits of the parents count too. In a container the
-path in `/proc/self/cgroup` may be the host's, which is not there: then only the mount's own file is, and it is the
-container's.
+`memory.limit_in_bytes`, where a number near 2^63 means no limit. The limits of the parents count, too. In a container,
+the path in `/proc/self/cgroup` may be the host's, which does not exist there: then the mount's own file holds the
+container's limit.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
 SHARE = 2
-"""The default of `--memory` is one part in so many: the other half is the program, decoded JSON and answers."""
+"""Divisor of the process's memory that gives the default of `--memory`. The other half is for the program, decoded JSON
+and answers."""
 
 
 def default_memory() -> int:
-    """Bytes that a router holds for its callers where no option says how many."""
+    """Bytes that a router may hold for its callers, unless an option sets them."""
     limit = cgroup_limit(CGROUPS, _text(MEMBERSHIP) or "")
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return (physical if limit is None else min(limit, physical)) // SHARE
@@ -40,7 +41,7 @@ def _files(mount: Path, membership: str) -> Iterator[Path]:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            # The unified hierarchy stands beside those of version 1 on some machines, in a directory of its own.
+            # On some machines, the unified hierarchy lies beside those of version 1, in a directory of its own.
             places = [(mount, "memory.max"), (mount / "unified", "memory.max")]
         elif "memory" in controllers.split(","):
             places = [(mount / "memory", "memory.limit_in_bytes")]

@@ -1,7 +1,7 @@
-"""The bytes that this process may hold for its callers, counted. Used by `serve`.
+"""A ledger of the bytes that this process holds for its callers. Used by `serve`.
 
-One ledger for the whole process, so that many requests together cannot take more than a few may. A part of the router
-that is about to hold bytes takes them before, and gives the same number back after. Counting only: no bytes are kept
+One ledger serves the whole process, so that many small requests cannot take more than a few large ones. A part of the
+router takes bytes before it holds them, and gives the same number back afterwards. It only counts: no bytes are kept
 here, and no memory is measured.
 
     memory = Memory(256 * 1024 * 1024)
@@ -13,14 +13,14 @@ here, and no memory is measured.
 from __future__ import annotations
 
 PER_BYTE = 3
-"""Bytes counted for one byte of a request's body: it is held as it came, decoded, and as it is sent on."""
+"""Bytes counted for one byte of a request's body, which is held as received, decoded, and as sent upstream."""
 
 RETRY_AFTER = 2.0
-"""Seconds until a caller should ask again when the memory is used up: most bodies have been sent on by then."""
+"""Seconds until a caller should retry when the memory is used up: most bodies have been sent upstream by then."""
 
 
 class Memory:
-    """How many bytes may be held, and how many are."""
+    """The number of bytes that may be held, and of those that are."""
 
     __slots__ = ("held", "limit")
 

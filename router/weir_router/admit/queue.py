@@ -1,15 +1,15 @@
-"""Where requests wait for room: by priority, for a short time, and never more than so many. Used by `serve` and
+"""The queue in which requests wait for room: by priority, for a short time, bounded. Used by `serve` and
 `call.failover`.
 
 There is no room when a router serves as many requests as it may (`Room`), or when every backend that could serve a
-request is at its concurrency. Then a short wait is better than an error, as a slot is free in a moment; a long one is
-not, as the caller could have gone elsewhere meanwhile.
+request has reached its concurrency. Then a short wait is better than an error, as a slot will soon be free. A long wait
+is worse, as the caller could have gone elsewhere meanwhile.
 
-1. Waiters stand by priority, within it by arrival.
-2. What becomes free is offered to them in this order, in the same moment: who comes later cannot snatch it.
-3. Who has waited for its policy's time is refused, with the Retry-After that it waited in vain.
-4. The queue holds so many requests and so many bytes. When it is full, whoever comes is refused at once, unless
-   somebody of a lower priority waits: then the last of those is.
+1. Requests are sorted by priority, then by arrival.
+2. A free slot is offered to them in this order, at once: a later request cannot snatch it.
+3. A request that has waited for its policy's time is refused; its Retry-After is that time.
+4. The queue holds a limited number of requests and bytes. When it is full, a new request is refused at once, unless one
+   of a lower priority waits: then the last of those is refused.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from weir_router.contract import Priority
 from weir_router.errors import Overloaded
 
 QUEUE_SIZE = 1_000
-"""Requests that may wait in one router. With 200 slots and answers of 5 s a thousand are served within 25 s; more would
-only wait in vain."""
+"""Requests that may wait in one router. With 200 slots and answers of 5 s, a thousand are served within 25 s; further
+ones would only wait in vain."""
 QUEUE_BYTES = 64 * 1024 * 1024
-"""Bytes of their bodies: the count alone would allow a thousand times the largest body."""
+"""Bytes of the bodies of waiting requests. The count alone would allow a thousand times the largest body."""
 WAIT = 5.0
-"""Seconds: most answers end within it, so that a queue that moves at all moves on; a caller that still waits does
-better to come back. Also the Retry-After that it gets."""
+"""Seconds that a request may wait, also its Retry-After afterwards. Most answers end within this time, so a queue that
+moves at all has moved; a caller that still waits does better to come back."""
 MAX_IN_FLIGHT = 4_000
-"""Requests that one router serves at once: twice the streams that a core carries at 20 chunks a second."""
+"""Requests that one router serves at once: twice the streams that a core carries at 20 chunks per second."""
 
 ROUTER = "router"
-"""The key of the router's own room; backends have theirs on the board."""
+"""Key of the router's own room; the keys of backends are those of the board."""
 
 _RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class _Waiter(Generic[T]):
-    """One request that waits; sorted by `order`."""
+    """One waiting request; sorted by `order`."""
 
     __slots__ = ("future", "keys", "offer", "order", "since", "size", "what")
 
@@ -64,7 +64,7 @@ class _Waiter(Generic[T]):
 
 
 class Queue:
-    """All that wait in this router."""
+    """All requests that wait in this router."""
 
     def __init__(self, clock: Clock, size: int = QUEUE_SIZE, max_bytes: int = QUEUE_BYTES) -> None:
         self._clock = clock
@@ -75,17 +75,17 @@ class Queue:
         self._waiters: list[_Waiter[Any]] = []
 
     def __len__(self) -> int:
-        """Requests that wait."""
+        """The number of requests that wait."""
         return len(self._waiters)
 
     @property
     def oldest(self) -> float:
-        """Seconds for which the one that came first has waited; 0: nobody waits."""
+        """Seconds for which the first arrival has waited; 0: the queue is empty."""
         first = min((waiter.since for waiter in self._waiters), default=None)
         return 0.0 if first is None else self._clock.monotonic() - first
 
     def waiting(self) -> Iterator[tuple[frozenset[str], float]]:
-        """What each that waits would take, by key, and the seconds that it has waited."""
+        """The waiting requests: the keys for which each waits, and the seconds that it has waited."""
         now = self._clock.monotonic()
         return ((waiter.keys, now - waiter.since) for waiter in self._waiters)
 
@@ -100,16 +100,16 @@ class Queue:
         size: int,
         seconds: float,
     ) -> T:
-        """What `offer` gives once one of `keys` is free; it is asked then, and takes or gives None.
+        """Waits until one of `keys` is free and `offer` has taken it; returns the value of `offer` (None: not taken).
 
-        An error that `offer` raises is raised here. `give_back` gets what was taken for a caller that has gone away in
-        the same moment; `what` says what is full. Raises `Overloaded`.
+        An error of `offer` is raised here. `give_back` gets the value if the caller has gone away in the same moment.
+        `what` is a sentence about the full resource, for the error. Raises `Overloaded`.
         """
         self._number += 1
         waiter = _Waiter((_RANK[priority], self._number), keys, offer, what, size)
         waiter.since = self._clock.monotonic()
         if seconds <= 0 or not self._make_room(waiter):
-            waiter.refuse("nobody may wait" if seconds <= 0 else "the queue is full", seconds)
+            waiter.refuse("no request may wait" if seconds <= 0 else "the queue is full", seconds)
             return await waiter.future
         insort(self._waiters, waiter, key=lambda it: it.order)
         self._bytes += size
@@ -125,7 +125,7 @@ class Queue:
             self._drop(waiter)
 
     def free(self, key: str) -> None:
-        """Something that waiters with `key` may want is free: it goes to the first whose offer takes it."""
+        """A slot of `key` is free: it goes to the first waiting request whose `offer` takes it."""
         for waiter in self._waiters and [it for it in self._waiters if key in it.keys]:
             if waiter.future.done():  # its caller has just gone away
                 continue
@@ -141,7 +141,7 @@ class Queue:
                 return
 
     def _make_room(self, waiter: _Waiter[Any]) -> bool:
-        """Sends away those of a lower priority, the last first, until there is room; nobody if that is not enough."""
+        """Refuses requests of a lower priority, the last first, until there is room; none if that is not enough."""
         if waiter.size > self._max_bytes:
             return False
         leaving: list[_Waiter[Any]] = []
@@ -168,7 +168,7 @@ class Queue:
 
 
 class Room:
-    """How many requests the router serves at once."""
+    """The requests that the router serves at once."""
 
     def __init__(self, queue: Queue, limit: int = MAX_IN_FLIGHT) -> None:
         self.limit = limit
@@ -181,7 +181,7 @@ class Room:
         return min(1.0, self.taken / self.limit)
 
     def enter(self) -> bool:
-        """Takes room for one request if there is any; then `leave` is due."""
+        """Takes room for one request if there is any; then the caller must call `leave`."""
         if self.taken >= self.limit:
             return False
         self.taken += 1

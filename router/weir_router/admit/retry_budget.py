@@ -1,9 +1,9 @@
-"""How many attempts beyond the first all requests together may make. Used by `call.failover`; local to the router.
+"""A budget of the attempts beyond the first, for all requests together. Used by `call.failover`; local to the router.
 
 One budget is shared by all policies that state none of their own.
 
-When everything is sick, retries multiply the load on what is left. The budget lets a fifth of the traffic be retried,
-plus one a second so that a quiet router can fail over too. A tighter budget, like gRPC's, ran dry in simulation when
+When most backends fail, retries multiply the load on the others. The budget lets a fifth of the requests be retried,
+plus one per second so that a quiet router can fail over, too. A tighter budget, like gRPC's, ran dry in simulation when
 half the fleet was black-holed, and cost answers.
 """
 
@@ -18,13 +18,13 @@ from weir_router.contract import RetryBudget as Stated
 PER_REQUEST = 0.2
 """Retries earned by each request (Finagle's default share)."""
 PER_SECOND = 1.0
-"""Retries earned by time alone."""
+"""Retries earned per second, without requests."""
 CAP = 20.0
-"""Retries that can be saved up; also what a fresh router starts with, since it may start in the middle of an outage."""
+"""Retries that can be saved up. A new router starts with as many, since it may start in the middle of an outage."""
 
 
 class Rates(NamedTuple):
-    """How a budget fills."""
+    """The rates at which a budget fills."""
 
     per_request: float = PER_REQUEST
     per_second: float = PER_SECOND
@@ -32,7 +32,7 @@ class Rates(NamedTuple):
 
     @classmethod
     def of(cls, stated: Stated) -> Rates:
-        """The defaults but for what is stated."""
+        """The defaults, replaced by the stated values."""
         return cls(
             PER_REQUEST if stated.percent is None else stated.percent / 100,
             PER_SECOND if stated.per_second is None else stated.per_second,
@@ -65,7 +65,7 @@ class RetryBudget:
         self._tokens = min(self.rates.cap, self.tokens + self.rates.per_request)
 
     def take(self) -> bool:
-        """Whether one more attempt is within the budget; if so it is spent."""
+        """Spends one retry; returns whether the budget had one."""
         if self.tokens < 1:
             return False
         self._tokens -= 1
@@ -81,7 +81,7 @@ class RetryBudgets:
         self._own: dict[str, RetryBudget] = {}
 
     def configure(self, config: CompiledConfig) -> None:
-        """Takes a new config. A budget whose policy states the same as before keeps what it has."""
+        """Takes a new config. A budget whose policy states the same rates as before keeps its retries."""
         old, self._own = self._own, {}
         for policy in config.policies:
             if (stated := policy.failover.retry_budget) is not None:

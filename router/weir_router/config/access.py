@@ -1,7 +1,7 @@
-"""How the operator's config server is reached: its URL, our token, and the authority that it must show.
+"""Access to the operator's config server: its URL, our token, and the certificate authority that it must show.
 
 Used by `config.longpoll` and `identify.review_client`. Both files are read for each request, since the kubelet renews
-them. What is in the token's never enters an error.
+them. No error quotes the token.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from pathlib import Path
 import msgspec
 
 CONNECT_SECONDS = 5.0
-"""To connect: the server is in the same cluster."""
+"""Seconds to connect; the server is in the same cluster."""
 
 _log = logging.getLogger("weir.config")
 
 
 class BadFile(Exception):
-    """The token's file or the authority's does not hold what it should."""
+    """The token's file does not hold a token, or the authority's no certificate."""
 
 
 class Access:
-    """One config server, and our way in. What reads a file raises `OSError` or `BadFile`."""
+    """One config server, and our credentials for it. Methods that read a file raise `OSError` or `BadFile`."""
 
     def __init__(
         self, url: str, token_file: Path, ca_file: Path | None = None, *, learned_file: Path | None = None
     ) -> None:
-        """`url` has no path; without `ca_file` the system's authorities count. `learned_file` keeps what the server has
-        told about later authorities, where nobody renews `ca_file`.
+        """`url` has no path; without `ca_file` the system's authorities count. `learned_file` keeps the server's newer
+        authorities, where the kubelet does not renew `ca_file`.
         """
         self.url = url.rstrip("/")
         self._token_file = token_file
@@ -38,17 +38,17 @@ class Access:
         self._trust: tuple[bytes, ssl.SSLContext] | None = None
 
     def headers(self) -> dict[str, str]:
-        """What proves who we are."""
+        """The header that authenticates us."""
         try:
             token = self._token_file.read_text().strip()
-        except ValueError:  # says what it found, which may be a part of the token
+        except ValueError:  # its message may quote a part of the token
             raise BadFile(f"{self._token_file} cannot be read as text") from None
         if len(token.split()) != 1:
             raise BadFile(f"{self._token_file} does not hold a token")
         return {"Authorization": f"Bearer {token}"}
 
     def tls(self) -> ssl.SSLContext | bool:
-        """A new one only when a file has changed: connections stay open as long as they are the same."""
+        """The TLS context. It is a new one only when a file has changed, so that connections stay open."""
         if self._ca_file is None:
             return True
         content = self._ca_file.read_bytes() + b"\n" + self._learned()
@@ -60,7 +60,7 @@ class Access:
         return self._trust[1]
 
     def learn(self, authorities: str) -> None:
-        """What the server, which we trust, says of its authorities (PEM): it counts beside what was mounted."""
+        """Keeps the authorities (PEM) that the server, which we trust, has sent; they count beside the mounted ones."""
         if self._learned_file is None or self._learned() == authorities.encode():
             return
         try:
@@ -69,7 +69,7 @@ class Access:
             part.write_text(authorities)
             part.replace(self._learned_file)
         except (OSError, ValueError) as error:  # an SSLError is an OSError
-            _log.warning("the config server's authorities cannot be kept: %s", error)
+            _log.warning("cannot keep the config server's authorities: %s", error)
 
     def _learned(self) -> bytes:
         try:
@@ -79,21 +79,21 @@ class Access:
 
 
 def _trusting(authorities: str) -> ssl.SSLContext:
-    """With these authorities (PEM) and no other."""
+    """A context that trusts these authorities (PEM) and no other."""
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trust.load_verify_locations(cadata=authorities)
     return trust
 
 
 def reason_of(error: Exception) -> str:
-    """Why a request failed, for a log line."""
+    """The reason why a request failed, for a log line."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return f"{type(error).__name__}: {error}"
 
 
 def message_of(content: bytes) -> str:
-    """What the config server says about a request that it refuses."""
+    """The config server's message about a request that it refuses."""
     try:
         return str(msgspec.json.decode(content)["error"]["message"])
     except (msgspec.MsgspecError, KeyError, TypeError):

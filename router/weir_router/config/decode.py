@@ -1,4 +1,4 @@
-"""Bytes of the config server as a config. Used by `longpoll`, and by `kept`, which has them from a file."""
+"""Decodes answers of the config server. Used by `longpoll`, and by `kept`, which reads one from a file."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from weir_router.contract.delta import Delta
 T = TypeVar("T", Delivery, Delta)
 
 THREAD_BYTES = 256 * 1024
-"""Of an answer; a larger one is decoded in a thread, because callers would wait longer than a millisecond."""
+"""Bytes of an answer above which it is decoded in a thread, since callers would wait longer than a millisecond."""
 
 
 async def decoded(data: bytes, kind: type[T]) -> T:
-    """As `decode`, without keeping callers waiting."""
+    """Like `decode`, without keeping callers waiting."""
     return await asyncio.to_thread(decode, data, kind) if len(data) > THREAD_BYTES else decode(data, kind)
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """An answer of the config server: a `Delivery` or a `Delta`. Raises `ConfigRejected`, which holds nothing of it."""
+    """A `Delivery` or `Delta` of the config server. Raises `ConfigRejected`, which quotes nothing of it."""
     try:
         check_version(msgspec.json.decode(data, type=_Head).config.api_version)
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
-        raise ConfigRejected(f"what the config server sent is not a config: {error}") from error
+        raise ConfigRejected(f"the config server's answer is not a config: {error}") from error
 
 
 class _Version(msgspec.Struct, rename="camel"):

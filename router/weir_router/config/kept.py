@@ -1,7 +1,7 @@
 """The last good config of a sidecar, kept in memory that outlives the container. Used by `weir sidecar`.
 
-A sidecar mounts nothing of the operator's; what the config server sent is all that it has. The directory is an
-in-memory emptyDir: keys of the namespace's providers reach no disk, and end with the pod.
+A sidecar mounts nothing of the operator's; its config only comes from the config server. The directory is an in-memory
+emptyDir: keys of the namespace's providers reach no disk, and end with the pod.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ _log = logging.getLogger("weir.config")
 
 
 class KeptConfig:
-    """Writes what a `ConfigStore` applies, and gives it back to the next process."""
+    """Writes every config that a `ConfigStore` applies to a file, and restores it in the next process."""
 
     def __init__(self, directory: Path, store: ConfigStore) -> None:
         self._file = directory / FILE
         self._store = store
 
     def restore(self) -> None:
-        """Applies what was kept, if there is something, and keeps what comes from now on."""
+        """Applies the kept config, if there is one, and keeps every config from now on."""
         try:
             kept = decode(self._file.read_bytes(), Delivery)
-            # Revision 0: whatever the server says next is newer, even one that has lost its count.
+            # Revision 0: every config of the server counts as newer, even after the operator has lost its state.
             self._store.apply(msgspec.structs.replace(kept.config, revision=0), kept.secrets)
             _log.info("revision %d applied from %s", kept.config.revision, self._file)
         except FileNotFoundError:
-            pass  # the pod has just started
+            pass  # a new pod
         except (OSError, ConfigRejected) as error:
-            _log.warning("the config kept in %s cannot be used: %s", self._file, error)
+            _log.warning("cannot use the config kept in %s: %s", self._file, error)
         self._store.subscribe(self._keep)
 
     def _keep(self, config: CompiledConfig, secrets: Secrets) -> None:
         if config.revision == 0:
-            return  # it came from here
+            return  # it was read from here
         part = self._file.with_suffix(".part")
         try:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(msgspec.json.encode(Delivery(config=config, secrets=secrets)))
             part.replace(self._file)
         except OSError as error:  # the router serves all the same
-            _log.warning("the config cannot be kept in %s: %s", self._file, error.strerror)
+            _log.warning("cannot keep the config in %s: %s", self._file, error.strerror)

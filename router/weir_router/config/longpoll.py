@@ -1,9 +1,8 @@
-"""Config from the operator's config server: a change is here in well under a second. Run by `weir router`.
+"""Config from the operator's config server: a change arrives in well under a second. Run by `weir router`.
 
-Each poll says what this router has (`If-None-Match`) and how it fares (a `RouterReport`), and is answered as soon as
-the server has something else: with the whole, or with what has changed since. What is refused is remembered in the
-store, which the next report tells. Without a server the last good config goes on, and `mounted` follows what the
-kubelet brings.
+Each poll names this router's config (`If-None-Match`) and carries a `RouterReport`. The server answers as soon as its
+config differs: with the whole config, or with the changes. The store remembers the reason of a refused config for the
+next report. Without a server the last good config stays in use, and `mounted` follows the kubelet's files.
 """
 
 from __future__ import annotations
@@ -32,37 +31,37 @@ from weir_router.contract import (
 from weir_router.contract.delta import DELTA_HEADER, DELTA_NAME, DELTA_STATUS, Delta, DeltaMismatch, updated
 
 WAIT = 50
-"""Seconds that a poll waits at the server: below the minute after which many proxies cut what is idle."""
+"""Seconds that a poll waits at the server: below the minute after which many proxies cut idle connections."""
 
 ANSWER_SECONDS = 15.0
-"""Beyond `WAIT`, for the answer to travel: then the connection counts as dead."""
+"""Seconds beyond `WAIT` that an answer may take to travel; then the connection counts as dead."""
 
 RETRY_FIRST = 0.5
-"""Seconds to the second try, at most; half of it at least, at random, so that a thousand routers spread."""
+"""Seconds until the second try at most, and half of them at least: a random time, so that a thousand routers spread."""
 
 RETRY_MAX = 10.0
-"""The same after several failures: so long does an operator that is back wait for us."""
+"""Seconds until the next try after several failures: an operator that is back waits for us no longer."""
 
 OLDER_SECONDS = 30.0
-"""That an older revision than ours is not believed: a replica may lag behind by a moment. After that it counts: the
-operator has lost its count, and we must not stay behind for ever."""
+"""Seconds for which an older revision than ours is ignored: a replica may lag behind by a moment. After that it counts:
+the operator has lost its state, and we must not stay behind for ever."""
 
 TELL_SECONDS = (2.0, 5.0)
-"""From news of ours to the end of the poll that waits, at random: an outage is news for every router at once, and of
-what comes and goes only the last is told."""
+"""Seconds from our news to the end of the waiting poll, at random between the two. An outage is news for every router
+at once, and of several changes only the last is reported."""
 
 OLDER_PAUSE = 1.0
-"""Seconds until we ask again meanwhile."""
+"""Seconds between two polls while an older revision is ignored."""
 
 _log = logging.getLogger("weir.config")
 
 
 class PollFailed(Exception):
-    """No config could be had; the message says why, and the next poll may succeed."""
+    """A poll brought no config; the message says why. The next poll may succeed."""
 
 
 class LongPoll:
-    """Keeps a `ConfigStore` at what a config server says."""
+    """Keeps a `ConfigStore` up to date with a config server."""
 
     def __init__(
         self,
@@ -82,16 +81,16 @@ class LongPoll:
         self._rng = rng or random.Random()
         self._sleep = sleep
         self._seen: str | None = None  # ETag of the last answer, applied or refused
-        self._last: Delivery | None = None  # what that was, if it could be read: what has changed since is enough
-        self._running: CompiledConfig | None = None  # what ran after it
+        self._last: Delivery | None = None  # that answer, if it could be read: the base of the next change
+        self._running: CompiledConfig | None = None  # the config in use after it
         self._older_since: float | None = None
-        self._waiting: asyncio.Timeout | None = None  # of the poll that waits for its answer
+        self._waiting: asyncio.Timeout | None = None  # timeout of the poll that waits for its answer
         store.subscribe(lambda *_: self.tell_soon())
 
     def tell_soon(self, within: tuple[float, float] = TELL_SECONDS) -> None:
-        """There is something new to report: the poll that waits is ended in a few seconds, and the next one tells it.
+        """Ends the waiting poll in a few seconds, so that the next one reports the news.
 
-        A poll tells what was true when it began, which may be most of a minute ago.
+        The report of a waiting poll may be almost a minute old.
         """
         if self._waiting is not None and self._waiting.when() is None:
             in_a_moment = asyncio.get_running_loop().time() + self._rng.uniform(*within)
@@ -141,11 +140,11 @@ class LongPoll:
         except ConfigRejected as error:
             _log.warning("config from %s refused: %s", self._access.url, error)
             self._store.reject(str(error))
-        # Also of what was refused: it would come again at once.
+        # Also for a refused config: the server would send it again at once.
         self._seen, self._last, self._running = answer.etag, delivery, self._store.config
 
     async def _read(self, answer: _Answer) -> Delivery:
-        """Raises `ConfigRejected`, or `PollFailed` if it is a change of something else than what we have."""
+        """The config of an answer. Raises `ConfigRejected`, or `PollFailed` for a change to another config."""
         if not answer.is_change:
             return await decoded(answer.body, Delivery)
         change, last, seen = await decoded(answer.body, Delta), self._last, self._seen
@@ -158,7 +157,7 @@ class LongPoll:
             raise PollFailed(str(error)) from None
 
     async def _ask(self, session: aiohttp.ClientSession) -> _Answer | None:
-        """Something new; None: there is nothing."""
+        """A new answer; None: nothing has changed."""
         headers = {**self._access.headers(), "Prefer": f"wait={WAIT}"}
         if self._seen is not None and not self._another_source_runs():
             headers[hdrs.IF_NONE_MATCH] = self._seen
@@ -179,7 +178,7 @@ class LongPoll:
         async with session.post(
             self._url, data=body, headers=headers, ssl=self._access.tls(), allow_redirects=False
         ) as response:
-            if self._waiting is not None:  # what comes now is worth more than what we have to tell
+            if self._waiting is not None:  # the answer that begins now matters more than our news
                 self._waiting.reschedule(None)
                 self._waiting = None
             content = await response.read()
@@ -191,11 +190,11 @@ class LongPoll:
             return _Answer(etag, content, response.status == DELTA_STATUS)
 
     def _another_source_runs(self) -> bool:
-        """Whether the config in use was mounted: then what we saw last says nothing about what we need."""
+        """Whether the config in use was mounted: then the last answer does not say what we need."""
         return self._store.config is not self._running
 
     def _is_older(self, revision: int) -> bool:
-        """Whether `revision` is older than what runs, and not yet to be believed."""
+        """Whether `revision` is older than the one in use, and still to be ignored."""
         running = self._store.config
         if running is None or revision >= running.revision:
             self._older_since = None
@@ -206,7 +205,7 @@ class LongPoll:
         since = self._older_since = now if self._older_since is None else self._older_since
         if now - since < OLDER_SECONDS:
             return True
-        _log.warning("revision %d follows %d: the operator has lost its count", revision, running.revision)
+        _log.warning("revision went back from %d to %d (operator state lost?)", running.revision, revision)
         self._older_since = None
         return False
 
@@ -214,4 +213,4 @@ class LongPoll:
 class _Answer(NamedTuple):
     etag: str
     body: bytes
-    is_change: bool  # of what we have seen last
+    is_change: bool  # of the last answer

@@ -1,8 +1,8 @@
-"""Config from a mounted directory: what a router starts from, and what it goes on with when nobody else is there.
+"""Config from a mounted directory, with which a router starts, and which it follows while no config server answers.
 
 Run by `weir router`. The directory is a projected volume of the ConfigMaps and Secrets that the operator publishes, all
 of them optional; any other directory with the same files will do. The kubelet swaps such a volume as a whole: it fills
-a new folder and points the link `..data` to it. So that link is watched, and what is read is read behind it.
+a new folder and points the link `..data` to it. So this module watches that link, and reads the files behind it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from weir_router.contract import CompiledConfig, ConfigRejected, Secrets
 from weir_router.contract.published import INDEX_FILE, Index, assemble, parse_index
 
 DATA_LINK = "..data"
-"""What the kubelet swaps."""
+"""Name of the link that the kubelet swaps."""
 
 POLL = 1.0
-"""Seconds between two looks: reading one link costs microseconds, and the kubelet itself takes up to a minute."""
+"""Seconds between two checks: reading one link takes microseconds, and the kubelet itself takes up to a minute."""
 
 READS = 3
-"""Times that a directory is read which changes while it is read; the kubelet swaps it once a minute at most."""
+"""Times that a directory is read if it changes meanwhile; the kubelet swaps it once a minute at most."""
 
 _log = logging.getLogger("weir.config")
 
@@ -31,11 +31,13 @@ _Identity = tuple[object, ...]
 
 
 class NotPublished(ConfigRejected):
-    """There is no config at all: a new installation, or a kubelet that has yet to bring it."""
+    """There is no config: a new installation, or the kubelet has not mounted it yet."""
 
 
 class MountedConfig:
-    """Keeps a `ConfigStore` at what a directory says. What is refused is remembered there; the last good one stays."""
+    """Keeps a `ConfigStore` up to date with a directory. If a config is refused, the store remembers why and keeps the
+    last good one.
+    """
 
     def __init__(
         self, directory: Path, store: ConfigStore, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -48,13 +50,13 @@ class MountedConfig:
         self._applied: CompiledConfig | None = None
 
     async def run(self) -> None:
-        """Looks again and again until cancelled."""
+        """Checks the directory repeatedly until cancelled."""
         while True:
             await self.look()
             await self._sleep(POLL)
 
     async def look(self) -> None:
-        """Reads the directory if it has changed, and applies what it says unless the store has something newer."""
+        """Reads the directory if it has changed, and applies its config unless the store has a newer one."""
         identity = _identity(self._directory)
         if identity == self._seen:
             return
@@ -74,8 +76,8 @@ class MountedConfig:
         running = self._store.config
         if self._another_source_runs():
             if running is not None and running.revision >= config.revision:
-                return  # it is ahead: the kubelet may be a minute late
-        elif index == self._index:  # back to what runs, or only something was cleared away
+                return  # the store is ahead: the kubelet may be a minute late
+        elif index == self._index:  # the config in use again, or only a file was removed
             self._store.reject(None)
             return
         self._store.apply(config, secrets)
@@ -87,23 +89,23 @@ class MountedConfig:
             _log.info("waiting for config: %s", why)
             self._store.waiting = why
         elif not self._another_source_runs():
-            _log.warning("the config that runs was withdrawn: %s", why)
+            _log.warning("the config in use was withdrawn: %s", why)
             self._store.reject(why)
 
     def _another_source_runs(self) -> bool:
-        """Whether the config in use came, say, by the long poll: then trouble here does not matter."""
+        """Whether the config in use came from elsewhere, for example the long poll: then errors here do not matter."""
         return self._store.config is not None and self._store.config is not self._applied
 
 
 def read(directory: Path) -> tuple[Index, CompiledConfig, Secrets]:
-    """What a directory says, all of it from one moment. Raises `ConfigRejected`."""
+    """The config in a directory, all files from the same moment. Raises `ConfigRejected`."""
     for _ in range(READS - 1):
         before = _identity(directory)
         try:
             return _read(directory)
         except ConfigRejected:
             if _identity(directory) == before:
-                raise  # it was not swapped under our hands: it is as bad as it looks
+                raise  # it was not swapped meanwhile: the config itself is bad
     return _read(directory)
 
 
@@ -129,7 +131,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _identity(directory: Path) -> _Identity:
-    """What differs once anything in the directory does."""
+    """A value that changes with any file of the directory."""
     try:
         return ((directory / DATA_LINK).readlink(),)
     except OSError:
@@ -139,6 +141,6 @@ def _identity(directory: Path) -> _Identity:
 def _stamps(directory: Path) -> list[tuple[str, int, int, int]]:
     try:
         found = [(path.name, path.stat()) for path in directory.iterdir()]
-    except OSError:  # not there, or a file that went away while we looked: the next look will see
+    except OSError:  # missing, or a file went away meanwhile: the next check will see
         return []
     return [(name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in found]

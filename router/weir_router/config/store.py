@@ -1,6 +1,6 @@
-"""Where the router's config lives: swapped whole, the last good one kept. Fed by a config source, read by everyone.
+"""The store of the router's config: swapped as a whole, the last good one kept. Fed by the config sources.
 
-What listens is told after the swap, in the order of its subscription, and must not fail.
+Listeners are called after the swap, in the order of subscription, and must not fail.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Listener = Callable[[CompiledConfig, Secrets], None]
 
 
 def decode(data: bytes) -> CompiledConfig:
-    """A config from its JSON. Raises `ConfigRejected` for another major version, or for what is not a config."""
+    """A config from its JSON. Raises `ConfigRejected` for another major version, or if the data is not a config."""
     try:
         version = msgspec.json.decode(data, type=_Version).api_version
         check_version(version)
@@ -38,17 +38,17 @@ class ConfigStore:
         self.secrets = Secrets()
         self.rejected: str | None = None
         self.waiting: str | None = None
-        """What a router without config waits for; nobody has refused anything."""
+        """The reason why a router still waits for its first config, for people; not an error."""
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
-        """`listener` is called after every swap, and at once where there is a config already."""
+        """Calls `listener` after every swap, and at once if there already is a config."""
         self._listeners.append(listener)
         if self.config is not None:
             listener(self.config, self.secrets)
 
     def apply(self, config: CompiledConfig, secrets: Secrets) -> None:
-        """Swaps config and secrets at once. Raises `ConfigRejected`, and remembers why, when it must not be run."""
+        """Swaps config and secrets together. Raises `ConfigRejected`, and remembers why, for an unusable config."""
         try:
             check_version(config.api_version)
             self._check_credentials(config, secrets)
@@ -60,7 +60,7 @@ class ConfigStore:
             listener(config, secrets)
 
     def reject(self, reason: str | None) -> None:
-        """Remembers why a newer config did not get as far as `apply`; None: there is no such config any more."""
+        """Remembers why a newer config did not reach `apply`; None: there is no such config any more."""
         self.rejected = reason
 
     @staticmethod

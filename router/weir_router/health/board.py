@@ -31,7 +31,8 @@ def backend_key(tier: str, backend: Backend) -> str:
 class Board:
     """All backends of the present config. `on_state` gets a backend's key, its old and its new state.
 
-    `on_free`, set by whoever has waiters, gets the key of a backend with limited concurrency that may have a free slot.
+    `on_free`, set by the owner of a queue, gets the key of a backend with limited concurrency that may have a free
+    slot.
     """
 
     def __init__(
@@ -50,9 +51,9 @@ class Board:
         self._places: dict[tuple[str, ...], Place] = {}
 
     def configure(self, config: CompiledConfig) -> None:
-        """Takes a new config. Places and pools that it still names keep what is known of them; the rest is forgotten.
+        """Takes a new config. Places and pools that it still names keep their state; the others are forgotten.
 
-        Guards that are out on a forgotten place end there, without effect on the new one.
+        A guard of a forgotten place ends there, without effect on the new one.
         """
         old_places, old_pools, old_entries = self._places, self._pools, self._entries
         self._places, self._pools, self._entries = {}, {}, {}
@@ -82,8 +83,8 @@ class Board:
     ) -> Guard | None:
         """Takes the backend for one attempt: pending from now until the guard ends. None: not available after all.
 
-        `backend`: as the request knows it. A reload meanwhile may have changed where the key points: what an old
-        credential gets to hear must not put the new one out.
+        `backend`: the backend as the request knows it. A reload may have changed the key's backend since: a refusal of
+        the old credential must not eject the new one.
 
         `panic`: `decide` found nothing available, so a last resort is taken too (`Choice.panic`).
         """
@@ -126,13 +127,13 @@ def _identity(backend: Backend) -> tuple[str, ...]:
 
 
 def _slots(backend: Backend, routers: int) -> int | None:
-    """This router's part of a concurrency "of all routers together", rounded up so that each has at least one."""
+    """This router's share of a concurrency limit for all routers, rounded up so that each has at least one slot."""
     concurrency = backend.limits.concurrency
     return None if concurrency is None else max(1, math.ceil(concurrency / max(1, routers)))
 
 
 def _still_missing(old: Entry | None, new: Entry) -> bool:
-    """A verdict on objectives outlives a reload that changes neither them nor the place."""
+    """Keeps the verdict on objectives if a reload changes neither them nor the place."""
     if old is None or old.place is not new.place or old.backend.objectives != new.backend.objectives:
         return False
     return old.missing

@@ -1,22 +1,23 @@
 """The circuit breaker of one backend with one credential. Held by `health.place`; takes a clock and a random source.
 
-Why several signals. The count of five consecutive hard failures is fast in a black-out; the ratio, half bad of at least
-ten in ten seconds, sees a brown-out in which successes keep breaking the count. 429s are in the ratio but not in the
-count, since they are about our rate; `health.refusals` knows a backend that says nothing else.
+Two signals. The count of five consecutive hard failures is fast in a black-out. The ratio (half of at least ten
+outcomes in ten seconds are bad) sees a brown-out, in which successes keep breaking the count. 429s are in the ratio but
+not in the count, since they are about our rate. `health.refusals` recognises a backend that answers nothing but 429.
 
-What "consecutive" means. Attempts are numbered as they start, and a success only ends the streak of failures that
+The meaning of "consecutive". Attempts are numbered as they start, and a success only ends the streak of failures that
 started *before* it: a stream that began in good times and ends well during an outage says nothing about the outage.
 A success is recorded when the stream ends, because a stall comes after the first token. But failures that come *before*
 any content are also refuted by first content of a later attempt, and the five must lie within ten attempts: failures
 are reported in milliseconds, first content in hundreds, completed streams after seconds, so at 200 requests per second
 even 2 % of quick errors would look like an unbroken streak.
 
-Recovery. Open 5, 10, then 20 s, each ±20 % so that routers do not return in step; Retry-After overrides. Then
-half-open: one probe at a time, whose slot is free again after a deadline even if the probe never reports; three clean
-completed streams close it, one bad one opens it for the next period. A refusal of our credential or of the model ejects
-for 60 s whatever the counts say, and returns through the same probes.
+Recovery. The breaker is open for 5, 10, then 20 s, each ±20 % so that routers do not return in step; Retry-After
+overrides this. Then it is half-open and lets one probe through at a time. A probe that never reports frees its slot
+after a deadline. Three clean completed streams close the breaker; one bad stream opens it for the next period. A
+refusal of our credential or of the model ejects the backend for 60 s, independently of the counts; it returns through
+the same probes.
 
-The state changes when an attempt is taken or reported, never by a timer; what a reader sees is computed from the clock.
+The state changes when an attempt is taken or reported, never by a timer. Readers see a state computed from the clock.
 """
 
 from __future__ import annotations
@@ -32,30 +33,31 @@ from weir_router.health.settings import DEFAULTS
 from weir_router.health.window import Outcome, Window
 
 STREAK_SPAN = 2
-"""Times as many attempts, in the order of starting, within which failures in a row must lie: when most of those between
-are under way, five quick failures say little. Twice, so that the same half must have failed as for the ratio."""
+"""Factor of attempts, in the order of starting, within which consecutive failures must lie: five within ten. While most
+attempts in between are under way, five quick failures say little. Twice, so that half must have failed, as for the
+ratio."""
 HEALTHY_BAD = 0.1
-"""Share of bad outcomes in the window up to which a closed breaker's backend is healthy: no provider is without any."""
+"""Share of bad outcomes up to which the backend of a closed breaker is healthy: every provider has a few."""
 OPEN_JITTER = 0.2
 EJECT_SECONDS = 60.0
-"""How long a credential refusal keeps a backend out; it rarely clears sooner, and a config change ends it at once."""
+"""Seconds for which a refused credential ejects a backend. It rarely clears sooner; a config change ends it at once."""
 PROBE_DEADLINE = 30.0
-"""Seconds after which the slot of a silent probe is free again: the cap of the TTFT deadline of ordinary models."""
+"""Seconds after which a silent probe frees its slot: the cap of the TTFT deadline of ordinary models."""
 SLOW_START_SHARE = 0.2
-"""Of what it would get: how it begins (agentgateway's `restore_health`)."""
+"""Share of its normal requests with which a closed backend begins again (agentgateway's `restore_health`)."""
 SLOW = "slow"
 """The reason of a breaker that opened for slowness, beside the values of `FailureKind`."""
 
 CREDENTIAL_KINDS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
-"""Our key, our credit, our choice of model: retrying the same place cannot help."""
+"""Failures of our key, our credit or our choice of model: a retry at the same place cannot help."""
 NEUTRAL_KINDS = frozenset(
     {FailureKind.CALLER, FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH, FailureKind.ADDED}
 )
-"""The upstream answered, about the request: neither good nor bad."""
+"""Failures about the request itself: the upstream answered, which is neither good nor bad."""
 
 
 class State(StrEnum):
-    """What a breaker does with the next attempt."""
+    """The state of a breaker, which decides about the next attempt."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -110,16 +112,16 @@ class Breaker:
         self._recovering = False  # a probe of this half-open has given content
         self.closed_at: float | None = None  # when it last returned from half-open
 
-    # What readers see
+    # For readers
 
     @property
     def state(self) -> State:
-        """The state as of now: an open or ejected breaker whose time is over is half-open, though nobody probed yet."""
+        """The state as of now: an open or ejected breaker whose time is over is half-open, even before a probe."""
         return _HALF_OPEN if self._state in _TIMED and self._now() >= self._until else self._state
 
     @property
     def reason(self) -> str | None:
-        """Why it is not closed, or paused: a `FailureKind` value or `SLOW`. None: all well."""
+        """The reason why it is not closed, or is paused: a `FailureKind` value or `SLOW`. None: all well."""
         return None if self._state is _CLOSED and not self._paused else self._reason
 
     @property
@@ -135,7 +137,7 @@ class Breaker:
 
     @property
     def credential_out(self) -> bool:
-        """Whether our credential or model name was refused and no probe has got through to closing since."""
+        """Whether our credential or model name was refused and probes have not closed the breaker since."""
         return self._state is not _CLOSED and self._reason in CREDENTIAL_KINDS
 
     @property
@@ -148,7 +150,7 @@ class Breaker:
 
     @property
     def share(self) -> float:
-        """Of the requests that it would get: below 1 for a while after it has closed."""
+        """Share of its normal requests: below 1 for a while after it has closed."""
         if self.closed_at is None:
             return 1.0
         since, whole = self._now() - self.closed_at, self.settings.slow_start
@@ -163,13 +165,13 @@ class Breaker:
             return self._recovering
         return self._state is _OPEN and self._reason == SLOW
 
-    # What attempts report
+    # For attempts
 
     def acquire(self, *, panic: bool = False) -> Ticket | None:
         """A ticket for one attempt, or None. `panic`: nothing else is available, so take a `last_resort` too.
 
-        What is taken in panic is no probe: while half-open it is judged by the rules of the closed state, or one stray
-        error among a hundred requests would open again what three probes have nearly closed.
+        An attempt taken in panic is no probe. While half-open it is judged by the rules of the closed state; otherwise
+        one stray error among a hundred requests would reopen a breaker that three probes have nearly closed.
         """
         if self.available_at:
             return self._ticket(probe=False) if panic and self.last_resort else None
@@ -182,9 +184,9 @@ class Breaker:
         return self._probe
 
     def content(self, ticket: Ticket) -> None:
-        """The first content has come; not a success yet. In time it refutes earlier failures that brought none.
+        """The first content has come; not a success yet. In time, it refutes earlier failures without content.
 
-        Late content takes back only what its own attempt said while it was silent.
+        Late content takes back only the bad outcome of its own silence.
         """
         ticket.content = True
         if not self._counts(ticket):
@@ -199,7 +201,7 @@ class Breaker:
             self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}
 
     def slow(self, ticket: Ticket) -> None:
-        """Counts one bad outcome now, in place of the one at the attempt's end.
+        """Counts one bad outcome now instead of at the attempt's end.
 
         While an attempt is silent it counts in the streak as well, so that a black hole is noticed before its deadline;
         its first content takes that back.
@@ -246,7 +248,7 @@ class Breaker:
             self._bad(ticket, kind)
 
     def cancelled(self, ticket: Ticket) -> None:
-        """The client went away: says nothing, and frees a probe's slot. What `slow` counted stays counted."""
+        """The client went away: counts nothing, and frees a probe's slot. An outcome counted by `slow` stays."""
         self._give_back(ticket)
 
     # Inside
@@ -263,7 +265,9 @@ class Breaker:
         return Ticket(self._started, self._epoch, probe)
 
     def _counts(self, ticket: Ticket) -> bool:
-        """An attempt from before the present state describes the past, and while open there is nothing to decide."""
+        """Whether the attempt counts: one from before the present state describes the past, and an open breaker has
+        nothing to decide.
+        """
         return ticket.epoch == self._epoch and self._state not in _TIMED
 
     def _bad(self, ticket: Ticket, kind: FailureKind) -> None:

@@ -1,6 +1,6 @@
-"""What one attempt reports to health. Handed out by `Board.begin`, used by `call.attempt`; ends exactly once.
+"""The report of one attempt to health. Handed out by `Board.begin`, used by `call.attempt`; ends exactly once.
 
-An attempt stays pending until its stream has ended, and success is recorded then: a stall comes after the first
+An attempt stays pending until its stream has ended. Success is recorded then, since a stall comes after the first
 token.
 """
 
@@ -13,9 +13,9 @@ from weir_router.health.latency import POOL_SAMPLES, QUIET, failure_cost, size_c
 from weir_router.health.place import Entry
 
 SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
-"""A stream shorter than this says nothing about tokens per second."""
+"""Seconds and tokens of the shortest stream from which tokens per second are taken."""
 HELD_UP_SHARE = 0.2
-"""Of a stream's time: with more of it spent in waiting for the caller, its speed is the caller's. The rest of the time
+"""Share of a stream's time spent in waiting for the caller, above which its speed is the caller's. The rest of the time
 says nothing either, since the upstream went on and filled the buffers.
 """
 CRAWL_SECONDS = 4.0
@@ -23,11 +23,12 @@ CRAWL_SECONDS = 4.0
 that a backend whose streams all crawl is left alone within ten seconds.
 """
 CRAWL_SHARE = 0.1
-"""Of the pool's median tokens per second: slower is bad. No idle timer sees a stream of one token a second."""
+"""Share of the pool's median tokens per second below which a stream is bad. No idle timer sees a stream of one token a
+second."""
 
 
 class Guard:
-    """One attempt. Any end after the first is ignored, so a `finally` may call `cancelled` whatever happened."""
+    """One attempt. Any end after the first is ignored, so a `finally` may always call `cancelled`."""
 
     __slots__ = (
         "_clock",
@@ -51,7 +52,7 @@ class Guard:
         self._start = clock.monotonic()
         self._expected = entry.pool.expected_ttft(self._start, prompt_tokens)
         self._content_at: float | None = None
-        self._flow: tuple[float, int, float] | None = None  # the last look: when, events, seconds held up
+        self._flow: tuple[float, int, float] | None = None  # the last check: moment, events, seconds held up
         self._waits = False
         self._ended = False
         self._slow_after: float | None = None
@@ -59,13 +60,13 @@ class Guard:
 
     @property
     def slow_after(self) -> float:
-        """Seconds; when `slow` is due. Looked up when it is asked for first: a whole answer is never slow."""
+        """Seconds after which `slow` is due. Computed on first use, since a whole answer is never slow."""
         if self._slow_after is None:
             self._slow_after = self._entry.slow_after(self._prompt_tokens)
         return self._slow_after
 
     def awaits_content(self) -> None:
-        """A stream was asked for, so silence says something from now on. A whole answer comes when it is finished."""
+        """A stream was asked for, so silence counts from now on. A whole answer only comes when it is finished."""
         self._waits = True
         due, cost = self._start + QUIET * self.slow_after, failure_cost(self._expected, None, 0.0)
         self._entry.place.silence.asked(self._ticket.number, due, cost)
@@ -101,8 +102,8 @@ class Guard:
     def flowing(self, events: int, held_up: float) -> None:
         """The stream goes on, with `events` contents so far: counts one bad while it crawls, without ending it.
 
-        What counts is its speed since the last look, of `CRAWL_SECONDS` at least, so that a stream that began well
-        does not hide how it goes on. `held_up` as below, so far.
+        Only the speed since the last check counts, over `CRAWL_SECONDS` at least, so that a good beginning does not
+        hide a slow rest. `held_up`: as in `succeeded`, so far.
         """
         now = self._clock.monotonic()
         at, seen, held_before = self._flow or (self._content_at or now, 0, 0.0)
@@ -120,7 +121,7 @@ class Guard:
     def succeeded(self, output_tokens: int, held_up: float = 0.0, events: int = 0) -> None:
         """The stream completed, with a stop reason and `events` contents (0: it was no stream).
 
-        `held_up`: seconds in which nobody read from the upstream.
+        `held_up`: seconds in which the router did not read from the upstream.
         """
         if not self._end():
             return

@@ -1,4 +1,4 @@
-"""How fast a backend is and should be: averages, quantiles, and the deadlines that follow. Used within `health`.
+"""The speed of a backend, and the speed to expect: averages, quantiles and deadlines. Used within `health`.
 
 Everything takes `now` (monotonic seconds) instead of a clock, and keeps bounded memory.
 """
@@ -18,45 +18,48 @@ SIZE_CLASSES = len(SIZE_BOUNDS) + 1
 DECAY = 10.0
 """Seconds over which an average forgets (linkerd's and Finagle's peak-EWMA)."""
 NORMAL = 1.0
-"""The cost of a backend that nothing is known of: exactly what is expected (linkerd's default RTT, 1 s)."""
+"""Cost of an unknown backend: exactly as expected (linkerd's default RTT, 1 s)."""
 FAILURE_COST = 5.0
-"""A failure counts as a latency of 5 s, or five times what is expected where that is more (linkerd's penalty)."""
+"""Cost of a failure: a latency of 5 s, or five times the expected one where that is more (linkerd's penalty)."""
 
 RECENT_SAMPLES = 128
-"""Enough for a p95 of six samples' weight; a list insert of this length costs less than a microsecond."""
+"""Samples that are kept: six of them lie above the p95. Inserting into a list of this length takes less than a
+microsecond."""
 RECENT_SECONDS = 300.0
-"""Older samples are dropped, so that a model whose normal has changed is not held to its past for ever."""
+"""Seconds after which a sample is dropped, so that a model is not judged by its distant past."""
 POOL_SAMPLES = 20
 """Samples of a pool and size class before its quantiles are believed."""
 OWN_SAMPLES = 5
 """Samples of a backend and size class before its own median serves as its baseline."""
 
 SLOW_OBJECTIVE = 2.0
-"""First content later than this many times the TTFT objective counts as bad."""
+"""Multiple of the TTFT objective after which missing first content counts as bad."""
 SLOW_MEDIAN = 4.0
-"""The same, against the median where no objective is set."""
+"""Multiple of the median TTFT after which it counts as bad where no objective is set."""
 SLOW_FLOOR = 1.0
-"""Seconds; against a median nothing faster is called slow: 4 x 20 ms is noise, not sickness."""
+"""Seconds below which nothing is slow against a median: 4 x 20 ms is noise, not sickness."""
 
 QUIET = 0.5
-"""Share of the time after which an attempt is slow. A backend that has said nothing for so long counts, while that
-lasts, as if it had failed; twice as fast as slowness is certain, since this is taken back with the next content.
+"""Share of the time after which an attempt is slow. A backend that has been silent for so long costs as much as one
+that failed, until its next content. Half the time is enough, since this is taken back so easily.
 """
 
 SLOW_COLD, SLOW_DEADLINE = 5.0, 0.5
-"""Seconds at least, and share of the deadline, where nothing says what is normal. A router that starts into a black-out
-leaves the backend alone within ten seconds; a healthy one that is slow stays a last resort meanwhile.
+"""Seconds (at least), and share of the deadline, after which an attempt is slow without samples and objective. A router
+that starts in a black-out avoids the backend within ten seconds; a healthy slow backend stays a last resort meanwhile.
 """
 
 DEADLINE_FLOOR = 2.0
-"""Seconds; no deadline for the first content is shorter unless the backend's `timeouts.ttft` says so."""
+"""Seconds of the shortest deadline for the first content, unless the backend's `timeouts.ttft` says otherwise."""
 DEADLINE_CAP, DEADLINE_CAP_REASONING = 30.0, 60.0
-"""Seconds; reasoning models think before the first token: 30 s opens breakers on healthy ones."""
+"""Seconds of the longest deadline. Reasoning models think before the first token: 30 s opens breakers on healthy
+ones."""
 DEADLINE_P95 = 3.0
 DEADLINE_OBJECTIVE = 5.0
-"""Without samples: this many times the objective. Generous, since an objective is a wish and a deadline cuts."""
+"""Multiple of the objective that is the deadline without samples. An objective is a wish, but a deadline cuts."""
 DEADLINE_COLD = 10.0
-"""Seconds, with neither samples nor objective: a black hole is noticed in time. Not for long prompts, nor reasoning."""
+"""Seconds of the deadline without samples and objective, so that a black hole is noticed in time. Long prompts and
+reasoning models have more."""
 COLD_LONG_PROMPT = 16_000
 """Prompt tokens beyond which prefill alone may take longer than `DEADLINE_COLD`."""
 
@@ -67,7 +70,7 @@ def size_class(prompt_tokens: int) -> int:
 
 
 class PeakEwma:
-    """Cost relative to what is expected: a peak replaces at once, and fades within seconds.
+    """Cost relative to the expected latency: a peak replaces it at once, and fades within seconds.
 
     Bad news fades towards `NORMAL` and not to zero: a backend left alone for a minute must not look so cheap that all
     traffic falls on it before its first answer is in.
@@ -92,11 +95,11 @@ class PeakEwma:
 
 
 class Silence:
-    """Whether a backend has gone quiet: no content has come of anything that was asked since its last sign of life.
+    """Whether a backend has gone quiet: no request since its last sign of life has brought content.
 
-    One attempt is watched, of those asked since then the first that is due. Content of it or of a later one starts
-    anew, with the latest; so a single request that takes long says nothing as long as others are answered. Those that
-    end without content only count as no longer waiting: whoever gives up on a black hole must not hide it.
+    One attempt is watched: of those since the last sign of life, the one that is due first. Content of it or of a later
+    attempt starts anew with the latest, so one long request says nothing while others are answered. An attempt that
+    ends without content no longer waits, but proves nothing: callers who give up must not hide a black hole.
     """
 
     def __init__(self) -> None:
@@ -110,7 +113,7 @@ class Silence:
     def asked(self, number: int, due: float, cost: float) -> None:
         """An attempt begins to wait, `number` in the order of starting; its content should be there at `due`.
 
-        `cost`: what it is worth, as in `PeakEwma`, if it fails.
+        `cost`: the cost of its failure, as in `PeakEwma`.
         """
         self.waiting += 1
         self._latest, self._latest_due, self._cost = number, due, cost
@@ -118,7 +121,7 @@ class Silence:
             self._watched, self._due = number, due
 
     def answered(self, number: int) -> None:
-        """Its content has come."""
+        """The attempt's content has come."""
         if number >= self._watched:
             if self._latest > number:
                 self._watched, self._due = self._latest, self._latest_due
@@ -127,13 +130,13 @@ class Silence:
         self.gone()
 
     def gone(self) -> None:
-        """It waits no more."""
+        """One attempt has ended without content."""
         self.waiting -= 1
         if self.waiting == 0:
             self._due = math.inf
 
     def cost(self, now: float) -> float:
-        """That of a failure while it is quiet; else nothing."""
+        """The cost of a failure while the backend is quiet; otherwise 0."""
         return self._cost if now >= self._due else 0.0
 
 
@@ -181,7 +184,7 @@ class Recent:
 
 
 class Latest:
-    """As `Recent`, for whoever asks rarely: samples are only kept, and sorted when asked about."""
+    """Like `Recent`, for rare readers: samples are only sorted when a quantile is read."""
 
     def __init__(self) -> None:
         self._order: deque[tuple[float, float]] = deque(maxlen=RECENT_SAMPLES)  # (moment, value)
@@ -201,7 +204,7 @@ def _nearest(values: list[float], q: float) -> float:
 
 
 class Pool:
-    """What a tier's backends have shown together: the measure against which each is judged."""
+    """The samples of all backends of a tier: the measure against which each is judged."""
 
     def __init__(self) -> None:
         self.ttft = [Recent() for _ in range(SIZE_CLASSES)]
@@ -213,7 +216,9 @@ class Pool:
 
 
 def failure_cost(expected: float, retry_after: float | None, cap: float) -> float:
-    """What a failure is worth in `PeakEwma`: 5 s, or the Retry-After up to `cap`; seconds or multiples, the larger."""
+    """The cost of a failure in `PeakEwma`: 5 s, or the Retry-After up to `cap`; as seconds or as a multiple of
+    `expected`, whichever is larger.
+    """
     seconds = min(retry_after, cap) if retry_after and retry_after > 0 else FAILURE_COST
     return max(seconds, seconds / expected)
 

@@ -1,8 +1,8 @@
 """Whether a backend keeps its objectives, without flapping. Pure; used by `health.board`.
 
 A backend is ranked behind when a figure is more than 10 % worse than its objective, and comes back when the figure
-meets the objective itself. Since nobody sends to a backend that is ranked behind, its figures would never change:
-after ten seconds without a sample one request at a time may try it as if it kept them.
+meets the objective itself. A backend that is ranked behind gets no requests, so its figures would never change: after
+ten seconds without a sample, one request at a time may try it as if it kept them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from weir_router.contract import Objectives
 
 MARGIN = 1.1
-"""How much worse than the objective a figure must be before it counts as missed; the band between is the hysteresis."""
+"""Factor by which a figure must be worse than the objective to miss it; the band between is the hysteresis."""
 SAMPLES = 5
 """Samples before a figure is believed; until then the objective counts as kept."""
 TRIAL_AFTER = 10.0

@@ -1,7 +1,7 @@
-"""What is known of one place (server, model and credential), and of one backend entry of a tier that points to it.
+"""The state of one place (server, model and credential), and of each backend entry of a tier that points to it.
 
 Used by `health.board` and `health.guard`. Two tiers that list the same place share its breaker, its pending count and
-its speed: an outage or a revoked key is of the place, not of the tier.
+its speed: an outage or a revoked key concerns the place, not the tier.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ACTIVE = BackendState.ACTIVE  # looking up an enum's member costs as much as a 
 
 
 class Place:
-    """Shared by all backends with the same provider, base URL, model and credential."""
+    """One place, shared by all backends with the same provider, base URL, model and credential."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Place:
         return max(self.cost.read(now), self.silence.cost(now)) * (self.pending + 1)
 
     def free(self) -> None:
-        """An attempt has ended. Where concurrency is limited somebody may be waiting for its slot."""
+        """An attempt has ended. Where concurrency is limited, a request may be waiting for its slot."""
         self.pending -= 1
         for entry in self.entries:
             if entry.slots is not None:
@@ -75,17 +75,17 @@ class Entry:
         self.place = place
         self.pool = pool
         self.slots = slots  # of limits.concurrency, for this router
-        self.missing = False  # its objectives
+        self.missing = False  # whether it misses its objectives
         self._clock = clock
 
     @property
     def takes_new(self) -> bool:
-        """Active, and below its share of the concurrency."""
+        """Whether it is active, and below its share of the concurrency."""
         return self.backend.state is _ACTIVE and not self.saturated
 
     @property
     def full(self) -> bool:
-        """Whether a free slot is all that it lacks."""
+        """Whether it only lacks a free slot."""
         return self.backend.state is _ACTIVE and self.saturated and not self.place.breaker.available_at
 
     @property

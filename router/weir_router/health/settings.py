@@ -1,4 +1,4 @@
-"""What a `ModelTier` may say of its breakers, and the defaults with their reasons. Read by `health.breaker`."""
+"""The settings of a breaker, and the defaults with their reasons. Read by `health.breaker`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import NamedTuple
 from weir_router.contract import BreakerKnobs
 
 CONSECUTIVE = 5
-"""Hard failures in a row that open (Envoy's `consecutive_5xx`, linkerd)."""
+"""Hard failures in a row that open the breaker (Envoy's `consecutive_5xx`, linkerd)."""
 RATIO = 0.5
-"""Share of bad outcomes that opens. resilience4j's default, and low enough for a pool of two."""
+"""Share of bad outcomes that opens the breaker: resilience4j's default, and low enough for a pool of two."""
 RATIO_MINIMUM = 10
 """Outcomes in the window before the ratio is believed."""
 OPEN_FIRST, OPEN_LAST = 5.0, 20.0
-"""Seconds; doubled with each failed probe. Short, since a probe costs one failover at most."""
+"""Seconds for which it is open first and at most; doubled with each failed probe. Short, since a probe costs one
+failover at most."""
 RETRY_AFTER_CAP = 300.0
-"""Seconds; an upstream that asks for more is probed anyway (linkerd)."""
+"""Seconds of the longest Retry-After that is followed; an upstream that asks for more is probed anyway (linkerd)."""
 PROBES_TO_CLOSE = 3
 """Clean completed streams that close a half-open breaker."""
 SLOW_START = 10.0
-"""Seconds over which a backend that has returned takes on its whole share: long enough for the window to judge it."""
+"""Seconds in which a backend that has returned reaches its whole share: long enough for the window to judge it."""
 
 
 class Settings(NamedTuple):
-    """What a `ModelTier` may say otherwise; times in seconds."""
+    """The settings of one breaker, which a `ModelTier` may change; times in seconds."""
 
     consecutive: int = CONSECUTIVE
     ratio: float = RATIO
@@ -36,7 +37,7 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(cls, knobs: BreakerKnobs) -> Settings:
-        """The defaults but for what `knobs` say. One of the two periods alone moves the other if it has to."""
+        """The defaults, replaced by the values in `knobs`. One of the two periods alone moves the other if needed."""
         first, last = knobs.open_for, knobs.max_open_for
         return cls(
             knobs.consecutive_failures or CONSECUTIVE,

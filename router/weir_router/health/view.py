@@ -1,4 +1,4 @@
-"""What `decide`, `record` and the admin port may know of a backend. No logic: `health.board` fills it in."""
+"""The view of a backend for `decide`, `record` and the admin port. No logic: `health.board` fills it in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BackendView(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """Why it is not closed, or paused by a Retry-After: a `FailureKind` value or `slow`."""
+        """The reason why it is not closed, or is paused by a Retry-After: a `FailureKind` value or `slow`."""
 
     @property
     def available_at(self) -> float:
@@ -24,15 +24,15 @@ class BackendView(Protocol):
 
     @property
     def last_resort(self) -> bool:
-        """Not available, but better than nothing: `Board.begin(..., panic=True)` takes it."""
+        """True if it is not available, but better than nothing: `Board.begin(..., panic=True)` takes it."""
 
     @property
     def credential_out(self) -> bool:
-        """It refused our credential, our credit or the model, and has not come back since."""
+        """True if it refused our credential, our credit or the model, and has not come back since."""
 
     @property
     def healthy(self) -> bool:
-        """Closed, and hardly any of its recent attempts were bad: it can take over what others fail at."""
+        """True if it is closed, and hardly any recent attempts were bad: it can take over requests of others."""
 
     @property
     def pending(self) -> int:
@@ -40,7 +40,7 @@ class BackendView(Protocol):
 
     @property
     def saturated(self) -> bool:
-        """At this router's share of `limits.concurrency`."""
+        """True if it has reached this router's share of `limits.concurrency`."""
 
     @property
     def saturation(self) -> float | None:
@@ -48,7 +48,7 @@ class BackendView(Protocol):
 
     @property
     def share(self) -> float:
-        """Of the requests that it would get; below 1 while it comes back from an outage."""
+        """Share of its normal requests; below 1 while it comes back from an outage."""
 
     @property
     def score(self) -> float:
@@ -56,7 +56,7 @@ class BackendView(Protocol):
 
     @property
     def keeps_objectives(self) -> bool:
-        """True while unknown."""
+        """False if it misses an objective; true while its figures are unknown."""
 
     @property
     def ttft(self) -> float | None:
@@ -64,11 +64,11 @@ class BackendView(Protocol):
 
     @property
     def ttft_p50(self) -> float | None:
-        """Median of recent attempts, in seconds."""
+        """Median TTFT of recent attempts, in seconds."""
 
     @property
     def ttft_p95(self) -> float | None:
-        """95th percentile of recent attempts, in seconds."""
+        """95th percentile of the TTFT of recent attempts, in seconds."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -76,7 +76,7 @@ class BackendView(Protocol):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A `BackendView` at one moment. As built by default: a backend of which nothing is known, taken to be well."""
+    """A `BackendView` at one moment. The defaults describe an unknown backend, which counts as healthy."""
 
     state: str = "closed"
     reason: str | None = None

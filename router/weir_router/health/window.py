@@ -1,4 +1,4 @@
-"""Exact counts of what attempts showed over the last ten seconds. Used by `health.breaker` alone.
+"""Exact counts of the outcomes of attempts over the last ten seconds. Used by `health.breaker` alone.
 
 Counts in buckets rather than an average weighted by time: an average hides a tight burst of failures.
 """
@@ -10,12 +10,12 @@ from enum import IntEnum
 from weir_router.clock import Clock
 
 BUCKETS = 10
-"""Ten buckets of one second: what happened is forgotten after 9 to 10 s (linkerd's ratio window)."""
+"""Buckets of one second each: an outcome is forgotten after 9 to 10 s (linkerd's ratio window)."""
 BUCKET_SECONDS = 1.0
 
 
 class Outcome(IntEnum):
-    """What an attempt showed. One that goes well shows `CONTENT` and later `COMPLETED`."""
+    """The outcome of an attempt. A good one counts as `CONTENT` and later as `COMPLETED`."""
 
     CONTENT = 0  # first content in time
     COMPLETED = 1
@@ -43,15 +43,15 @@ class Window:
         """`(total, bad)` of the window that ends now.
 
         An attempt counts as good while it gives content and has not broken, though its stream may go on: failures are
-        known in milliseconds and completions after many seconds, so counting completions alone would make a few quick
-        failures look like all there is. In a steady state both ways of counting give the same.
+        known in milliseconds and completions after many seconds, so counting completions alone would overrate a few
+        quick failures. In a steady state both ways of counting give the same.
         """
         self._bucket()
         content, completed, bad, broken = (sum(counts) for counts in zip(*self._buckets, strict=True))
         return bad + broken + max(completed, content - broken), bad + broken
 
     def _bucket(self) -> list[int]:
-        """The current bucket, after emptying those that time has passed."""
+        """The current bucket, after emptying outdated ones."""
         tick = int(self._clock.monotonic() / BUCKET_SECONDS)
         for passed in range(min(tick - self._tick, BUCKETS)):
             self._buckets[(tick - passed) % BUCKETS] = [0] * len(Outcome)

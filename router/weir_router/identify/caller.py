@@ -1,6 +1,7 @@
-"""Who asks. Made by the rest of `identify` from a token, a key or the anonymous default; read by `decide` and `record`.
+"""The caller of a request. Made by the rest of `identify` from a token, a key or the anonymous default; read by
+`decide` and `record`.
 
-It carries no secret, and no right either: what a caller may do stands in the policies.
+It carries no secret and no rights: the policies say what a caller may do.
 """
 
 from __future__ import annotations
@@ -17,4 +18,4 @@ class Caller(msgspec.Struct, frozen=True):
     name: str
     kind: CallerKind
     user_tier: str | None = None  # from the annotation on the key's Secret, never the client's claim
-    pod: str | None = None  # that its token is bound to; for the log, never for a decision
+    pod: str | None = None  # the pod to which its token is bound; for the log, never for a decision

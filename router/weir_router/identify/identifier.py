@@ -1,9 +1,10 @@
-"""Who is asking: an API key, a ServiceAccount token, or anonymous where that is allowed. One per router, for `serve`.
+"""Identifies callers by an API key or a ServiceAccount token, or as anonymous where allowed. One per router, for
+`serve`.
 
-A token costs a verification once and a dictionary look-up after that: what was found is kept by the token's SHA-256
-until it expires, or until what we trust changes. A key that is good is kept itself, until the next config: hashing it
-would cost twenty times as much, and this process holds more precious ones, the upstreams'. Other headers than the two
-of the SDKs say nothing about a caller.
+A token is verified once and looked up after that: its caller is kept under the token's SHA-256 until the token expires
+or the trusted keys change. A good API key is kept itself, until the next config: hashing it would cost twenty times as
+much, and this process holds more precious keys, those of the upstreams. Only the two headers of the SDKs identify a
+caller.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from weir_router.identify.reviews import Reviewer, TokenReviews
 from weir_router.identify.tokens import TokenVerifier, Verified
 
 KNOWN_MAX = 10_000
-"""Tokens that are remembered, oldest forgotten first: one per pod that calls, about 500 bytes each."""
+"""Tokens that are remembered, oldest forgotten first: one per calling pod, about 500 bytes each."""
 
 
 class Identifier:
-    """Tells who is asking, by the config that was handed over last."""
+    """Identifies callers by the latest config."""
 
     def __init__(self, clock: Clock, *, local: Caller | None = None, reviewer: Reviewer | None = None) -> None:
-        """`local` is whose an unauthenticated request is, whatever the config says: a sidecar's pod. `reviewer` asks
-        the API server about tokens, where the config wants it.
+        """`local` is the caller of unauthenticated requests, independently of the config: a sidecar's pod. `reviewer`
+        asks the API server about tokens, where the config demands it.
         """
         self._clock = clock
         self._local = local
@@ -36,10 +37,10 @@ class Identifier:
         self._anonymous = local
         self._verifier: TokenVerifier | None = None
         self._known: dict[bytes, Verified] = {}
-        self._owners: dict[str, Caller] = {}  # of keys that have been shown and are good
+        self._owners: dict[str, Caller] = {}  # owners of good keys that requests have shown
 
     def configure(self, config: CompiledConfig, secrets: Secrets) -> None:
-        """Goes over to a config. What is remembered stays as long as the same keys are trusted."""
+        """Goes over to a config. Verified tokens stay in memory as long as the same keys are trusted."""
         self._secrets = secrets
         self._owners.clear()
         self._anonymous = self._local or _anonymous(config.anonymous_namespace)
@@ -49,21 +50,21 @@ class Identifier:
             self._known.clear()
 
     def remembered(self, headers: dict[str, str]) -> Caller | None:
-        """The caller, where a look is enough: by a key that is known, or anonymous. None: `identify` has to say."""
+        """The caller, if a look-up is enough: the owner of a known key, or anonymous. None: call `identify`."""
         key = presented_key(headers)
         if key is None:
             return self._anonymous
         owner = self._owners.get(key)
         if owner is None and self._anonymous is not None and not (key.startswith(KEY_PREFIX) or is_token(key)):
-            return self._anonymous  # as `identify` says
+            return self._anonymous  # as in `identify`
         return owner
 
     async def identify(self, headers: dict[str, str]) -> Caller:
         """The caller behind `headers` (lower-case names).
 
-        Raises `Unauthenticated` for a key or token that is not good, and for none where anonymous callers are not
-        allowed; `IdentityUnavailable` if it cannot be told now. Every SDK sends some key: where anonymous callers are
-        allowed one that is neither Weir's nor a token is ignored.
+        Raises `Unauthenticated` for a bad key or token, and without one where anonymous callers are not allowed;
+        `IdentityUnavailable` if the caller cannot be identified now. Every SDK sends some key: where anonymous callers
+        are allowed, a key that is neither Weir's nor a token is ignored.
         """
         key = presented_key(headers)
         if key is not None and key.startswith(KEY_PREFIX):

@@ -1,4 +1,4 @@
-"""API keys: what a request shows, and whose key it is. Used by `identify.identifier`."""
+"""API keys: how a request shows one, and to which caller it belongs. Used by `identify.identifier`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from weir_router.errors import Unauthenticated
 from weir_router.identify.caller import Caller
 
 KEY_PREFIX = "weir_"
-"""What every key of `weir key create` begins with, so that scanners and people can tell what leaked."""
+"""Prefix of every key of `weir key create`, so that scanners and people recognise a leaked key."""
 
 _BEARER = "bearer "
 
 
 def fingerprint(key: str) -> str:
-    """Hex SHA-256 of an API key: what is stored of it. Plain SHA-256 is enough for ≥ 128 random bits."""
+    """Hex SHA-256 of an API key, the only stored form. Plain SHA-256 is enough for ≥ 128 random bits."""
     # surrogateescape: a header may hold bytes that are not UTF-8, and such a key is unknown rather than a crash.
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -23,8 +23,8 @@ def fingerprint(key: str) -> str:
 def presented_key(headers: dict[str, str]) -> str | None:
     """The key or token that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in either header.
 
-    Anthropic's SDK sends both when its environment holds a key beside the token: then Weir's own key counts, then a
-    token, and a provider's key last.
+    Anthropic's SDK sends both when its environment holds a key and a token. Then Weir's own key counts first, a token
+    second, and a provider's key last.
     """
     authorization = headers.get("authorization", "")
     is_bearer = authorization.startswith("Bearer ") or authorization[: len(_BEARER)].lower() == _BEARER
@@ -36,12 +36,12 @@ def presented_key(headers: dict[str, str]) -> str | None:
 
 
 def is_token(key: str) -> bool:
-    """Whether it has the form of a JWT, as ServiceAccount tokens are: `{"` in base64, and two dots."""
+    """Whether `key` has the form of a JWT, such as a ServiceAccount token: `{"` in base64, and two dots."""
     return key.startswith("eyJ") and key.count(".") == 2
 
 
 def key_owner(key: str, secrets: Secrets) -> Caller:
-    """The caller whose API key it is. Raises `Unauthenticated`."""
+    """The caller to which the API key belongs. Raises `Unauthenticated` for an unknown key."""
     known = secrets.caller_keys.get(fingerprint(key))
     if known is None:
         raise Unauthenticated(

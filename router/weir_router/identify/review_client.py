@@ -1,4 +1,4 @@
-"""Asks the operator's config server what the API server says about a token. Handed to `identify.reviews` by `app`."""
+"""Asks the operator's config server for the API server's verdict on a token. Handed to `identify.reviews` by `app`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from weir_router.contract import REVIEW_PATH, ReviewAnswer, ReviewRequest
 from weir_router.identify.reviews import NoAnswer
 
 REVIEW_SECONDS = 8.0
-"""For one answer: the operator gives the API server 5."""
+"""Seconds to wait for one answer; the operator waits 5 s for the API server."""
 
 
 class ReviewClient:
-    """`Reviewer` over HTTP. Made inside the running loop."""
+    """A `Reviewer` over HTTP. Made inside the running event loop."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -22,7 +22,7 @@ class ReviewClient:
         self._session = aiohttp.ClientSession(timeout=timeout)
 
     async def review(self, token: str) -> str | None:
-        """None: the token is good. Otherwise why not. Raises `NoAnswer`."""
+        """The reason why the token is refused; None: it is good. Raises `NoAnswer`."""
         try:
             async with self._session.post(
                 self._access.url + REVIEW_PATH,

@@ -1,8 +1,8 @@
-"""Whether the API server still stands by a token, for installations that cannot wait until it expires.
+"""Token reviews: whether the API server still accepts a token, for installations that cannot wait until it expires.
 
-Used by `identify.identifier` after a token was verified offline, so that nobody can keep the API server busy with
-garbage. Routers have no rights there: the operator's config server asks for them. A good answer counts for
-`GOOD_SECONDS`; without an answer the request is refused, since "cannot tell" is not "yes".
+Used by `identify.identifier` after a token was verified offline, so that garbage never reaches the API server. Routers
+have no rights there: the operator's config server asks for them. A good answer counts for `GOOD_SECONDS`. Without an
+answer the request is refused, since "unknown" is not "yes".
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from weir_router.clock import Clock
 from weir_router.errors import IdentityUnavailable, Unauthenticated
 
 GOOD_SECONDS = 10.0
-"""That a good answer is not asked for again: so long does a deleted pod's token work, and the operator's own memory
-of `weir_operator.distribute.reviews` on top."""
+"""Seconds for which a good answer is remembered. A deleted pod's token works for so long, plus the memory of
+`weir_operator.distribute.reviews`."""
 
 GOOD_MAX = 10_000
 """Good answers that are remembered, oldest forgotten first."""
 
 RETRY_AFTER = 1.0
-"""Seconds until a client should ask again when there was no answer."""
+"""Seconds until a client should retry when there was no answer."""
 
 
 class Reviewer(Protocol):
-    """Asks the API server."""
+    """Asks the API server about a token."""
 
     async def review(self, token: str) -> str | None:
-        """None: the token is good. Otherwise why not. Raises `NoAnswer`."""
+        """The reason why the token is refused; None: it is good. Raises `NoAnswer`."""
 
 
 class NoAnswer(Exception):
-    """Nobody could be asked; the message says why."""
+    """The API server could not be asked; the message says why."""
 
 
 class TokenReviews:
-    """Remembers good answers, and asks once for what many ask at the same time."""
+    """Remembers good answers, and asks once for concurrent requests with the same token."""
 
     def __init__(self, reviewer: Reviewer | None, clock: Clock) -> None:
         self._reviewer = reviewer
         self._clock = clock
-        self._good: dict[bytes, float] = {}  # until when, oldest first
+        self._good: dict[bytes, float] = {}  # moment until which each is good, oldest first
         self._asked: dict[bytes, asyncio.Task[str | None]] = {}
 
     async def check(self, token: str, hashed: bytes) -> None:
-        """Raises `Unauthenticated` or `IdentityUnavailable`; `hashed` stands for the token in our memory."""
+        """Raises `Unauthenticated` or `IdentityUnavailable` unless the token is good; `hashed` is its key in memory."""
         if self._clock.monotonic() < self._good.get(hashed, 0.0):
             return
         if self._reviewer is None:
@@ -55,7 +55,7 @@ class TokenReviews:
             task = self._asked[hashed] = asyncio.create_task(self._reviewer.review(token))
             task.add_done_callback(lambda done: self._answered(hashed, done))
         try:
-            # Shielded: one who goes away must not cancel what others wait for.
+            # Shielded: a caller that goes away must not cancel a review for which others wait.
             refusal = await asyncio.shield(task)
         except NoAnswer as error:
             raise _unavailable(str(error)) from None
@@ -64,7 +64,7 @@ class TokenReviews:
 
     def _answered(self, hashed: bytes, task: asyncio.Task[str | None]) -> None:
         del self._asked[hashed]
-        # Looking at the exception, too: asyncio complains of one that nobody has looked at.
+        # Read the exception, too: asyncio warns about one that is never retrieved.
         if not task.cancelled() and task.exception() is None and task.result() is None:
             self._good.pop(hashed, None)
             if len(self._good) >= GOOD_MAX:

@@ -1,14 +1,14 @@
 """ServiceAccount tokens, verified offline with the cluster's public keys. Used by `identify.identifier`.
 
-The order of the checks, each with its own words for the caller:
+The order of the checks, each with an error message of its own:
 
 1. form, and an algorithm that a cluster may use (never `none` or HS256);
 2. a key that we know, used with that key's own algorithm: a token cannot choose how it is verified;
 3. the signature;
 4. issuer, audience, not before, expiry;
-5. that it is a ServiceAccount's, whose namespace and name are claimed twice and the same.
+5. a ServiceAccount, whose namespace and name must be the same in both claims that hold them.
 
-What this cannot see: that the pod or the ServiceAccount was deleted a moment ago. `TokenTrust.review` is for that.
+A pod or ServiceAccount that was deleted a moment ago is not noticed here; `TokenTrust.review` is for that.
 No error repeats the token.
 """
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from jwt import PyJWK
 
 LEEWAY = 60.0
-"""Seconds that clocks may differ: what the API server itself allows (go-jose's default)."""
+"""Seconds by which clocks may differ, as for the API server itself (go-jose's default)."""
 
 SHOWN = 100
-"""Characters of a claim that an error repeats."""
+"""Characters of a claim that an error message repeats, at most."""
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What a good token says."""
+    """The caller and the expiry of a good token."""
 
     caller: Caller
     expires: float  # seconds since the epoch, leeway included
@@ -64,10 +64,10 @@ class _Claims(msgspec.Struct):
 
 
 class TokenVerifier:
-    """Verifies tokens against one `TokenTrust`. Keys that cannot be used are left out."""
+    """Verifies tokens against one `TokenTrust`. Unusable keys are left out."""
 
     def __init__(self, trust: TokenTrust) -> None:
-        # Here, since it costs 9 MB and 30 ms, which a router without tokens should not pay.
+        # Imported here: it takes 9 MB and 30 ms, which a router without tokens should not pay.
         from jwt import PyJWS
 
         self.trust = trust
@@ -76,7 +76,7 @@ class TokenVerifier:
         self._keys = {key.id: (key.algorithm, public) for key, public in keys if public is not None}
 
     def verify(self, token: str, now: float) -> Verified:
-        """The caller whose token it is; `now` in seconds since the epoch. Raises `Unauthenticated`."""
+        """The caller to which the token belongs; `now` in seconds since the epoch. Raises `Unauthenticated`."""
         claims = self._claims(token)
         self._check_addressee(claims)
         return Verified(_caller(claims, self._refused), self._check_times(claims, now))
@@ -97,7 +97,7 @@ class TokenVerifier:
         from jwt import InvalidTokenError
 
         try:
-            # Headers are text of any bytes, and PyJWT would fail on those that are no UTF-8.
+            # A header may hold any bytes, and PyJWT would crash on those that are not UTF-8.
             header = self._jws.get_unverified_header(token if token.isascii() else "")
         except InvalidTokenError:
             raise self._refused("it cannot be read") from None
@@ -112,11 +112,11 @@ class TokenVerifier:
         return expected, public
 
     def _unknown_key(self, token: str, name: object) -> str:
-        """Why a key is not known, as far as the token, which may say anything, tells."""
+        """The likely reason why a key is unknown. The token is not verified, so its claims may be false."""
         try:
             payload = self._jws.decode(token, options={"verify_signature": False})
             issuer = msgspec.json.decode(payload, type=_Claims).iss
-        except Exception:  # whatever is wrong with it: it is refused anyway, with the reason that is known
+        except Exception:  # any fault of the token: it is refused anyway, with the known reason
             issuer = self.trust.issuer
         if issuer != self.trust.issuer:
             return f"it is of another cluster: its issuer is {_shown(issuer)}, and ours {_shown(self.trust.issuer)}"
@@ -167,7 +167,7 @@ def _caller(claims: _Claims, refused: Callable[[str], Unauthenticated]) -> Calle
 
 
 def _public_key(key: SigningKey) -> PyJWK | None:
-    """`key` for PyJWT; None: it is no key, which must not take the others with it."""
+    """`key` for PyJWT; None: it is not a usable key, and the others still count."""
     from jwt import PyJWK
     from jwt.exceptions import PyJWTError
 
@@ -179,5 +179,5 @@ def _public_key(key: SigningKey) -> PyJWK | None:
 
 
 def _shown(value: object) -> str:
-    """A claim, for an error: quoted, and not longer than is useful."""
+    """A claim for an error message: quoted, and shortened to `SHOWN` characters."""
     return repr(str(value)[:SHOWN])

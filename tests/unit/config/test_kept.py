@@ -30,7 +30,7 @@ def test_what_was_applied_is_there_after_a_restart(tmp_path: Path):
 
 
 def test_what_is_kept_is_older_than_whatever_a_server_says(tmp_path: Path):
-    """Also than one that has lost its count, and begins at 1."""
+    """An operator that has lost its state begins at revision 1, which counts as newer, too."""
     restored(tmp_path).apply(ONE.config, ONE.secrets)
     assert (it := restored(tmp_path).config) is not None
     assert it.revision == 0
@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_said_and_replaced(tmp_path: Path, caplog: pytest
     (tmp_path / FILE).write_bytes(content)
     store = restored(tmp_path)
     assert store.config is None
-    assert "cannot be used" in caplog.text
+    assert "cannot use the config kept in" in caplog.text
     store.apply(ONE.config, ONE.secrets)
     assert restored(tmp_path).config is not None
 
@@ -69,7 +69,7 @@ def test_a_directory_that_cannot_be_written_keeps_nobody_from_serving(tmp_path: 
     with caplog.at_level(logging.WARNING):
         store.apply(ONE.config, ONE.secrets)
     assert store.config == ONE.config
-    assert "cannot be kept" in caplog.text
+    assert "cannot keep the config in" in caplog.text
     assert not any(value in caplog.text for value in VALUES)
 
 
