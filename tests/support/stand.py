@@ -46,7 +46,7 @@ class Lines:
 
 
 class Stand:
-    """What a test gets."""
+    """The stand as a test sees it."""
 
     def __init__(self, sim: Simulator, router: Router, config: CompiledConfig, secrets: Secrets, log: Lines) -> None:
         self.sim = sim
@@ -57,7 +57,7 @@ class Stand:
 
     @property
     def url(self) -> str:
-        """Where callers connect."""
+        """URL for callers."""
         return self.router.url
 
     @property

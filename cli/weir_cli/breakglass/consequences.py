@@ -1,4 +1,4 @@
-"""What a change would break, told before it is made. Used by `weir pause` and `weir override`."""
+"""Consequences of a change, shown before it is made. Used by `weir pause` and `weir override`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def replaced(observed: Observed, manifest: Manifest) -> Observed:
-    """With `manifest` in the place of the one of its name."""
+    """The same objects, with `manifest` in the place of the one of its name."""
 
     def swap(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
         return tuple(manifest if it.id == manifest.id else it for it in manifests)
@@ -26,7 +26,7 @@ def replaced(observed: Observed, manifest: Manifest) -> Observed:
 
 
 def consequences(observed: Observed, manifest: Manifest, now: float) -> list[ObjectChange]:
-    """What stops working once `manifest` is as given."""
+    """The objects that stop working once `manifest` is as given."""
     changes = compare(side(observed, now), side(replaced(observed, manifest), now))
     return [it for it in changes if it.worse]
 

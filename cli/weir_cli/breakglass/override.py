@@ -95,7 +95,7 @@ def _patch(stated: Mapping[str, Any] | None, user: str | None, reason: str) -> d
 
 
 def _check(there: Any, body: Mapping[str, Any], stated: Mapping[str, Any], now: float, *, force: bool) -> None:
-    """That the tier is there for this policy."""
+    """Checks that the tier exists and grants the policy's namespace."""
     from weir_cli.cluster.objects import visible
 
     before = manifest(ROUTING_POLICY.kind, body)
@@ -105,7 +105,7 @@ def _check(there: Any, body: Mapping[str, Any], stated: Mapping[str, Any], now: 
 
 
 def record(policy: str, body: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """What there is, for machines."""
+    """The override as JSON."""
     stated = body["spec"].get("override")
     annotations = body["metadata"].get("annotations") or {}
     if stated is None:

@@ -38,7 +38,7 @@ def pause(
     kubectl weir pause llm/budget openai-mini
     kubectl weir resume llm/budget openai-mini
 
-    It sets `state: Draining`. Routes go on to their next tier; if one has none, nothing is changed and you are told.
+    It sets `state: Draining`. Routes go on to their next tier; if one has none, nothing is changed.
 
     Exit code 0: done; 1: something would stop working, and nothing was changed; 2: wrong arguments, no cluster, or you
     may not.
@@ -53,7 +53,7 @@ def resume(tier: Tier, backend: Backend = None, context: Context = None) -> None
     kubectl weir resume llm/budget openai-mini
     kubectl weir resume llm/budget
 
-    It sets `state: Active`, whoever had set another.
+    It sets `state: Active`, also where another user had set another state.
 
     Exit code 0: done; 2: wrong arguments, no cluster, or you may not.
     """
@@ -89,7 +89,7 @@ def with_state(body: Mapping[str, Any], backend: str | None, state: BackendState
 
 
 def patch(body: Mapping[str, Any], backends: list[dict[str, Any]], user: str | None) -> dict[str, Any]:
-    """A merge patch of the version that was looked at: it has the whole list, and must undo nobody's work."""
+    """A merge patch of the version that was read: it has the whole list, and must not undo a later change."""
     metadata = {"resourceVersion": body["metadata"]["resourceVersion"], "annotations": {BY: user}}
     return {"metadata": metadata, "spec": {"backends": backends}}
 

@@ -1,9 +1,9 @@
-"""The cluster → `Observed`, as far as whoever asks may see it. Reads no Secret.
+"""The cluster → `Observed`, as far as the user may see it. Reads no Secret.
 
-The API server is asked first: who may list an object everywhere sees everything, anybody else their own namespaces, and
-is told so. Which Secrets are there follows from the statuses that the operator has written: a stand-in takes the place
-of each value, so that the compiler judges as it does there. A tier that may not be read is stood in for as well, for
-else every route to it would be gone.
+The API server is asked first: a user who may list an object everywhere sees everything, others see their own
+namespaces, and a note says so. The statuses that the operator has written show which Secrets exist: a stand-in takes
+the place of each value, so that the compiler judges as it does there. An unreadable tier has a stand-in as well,
+because every route to it would be gone otherwise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SECRET_REASONS = frozenset(
 
 @dataclass(frozen=True)
 class Visible:
-    """What there is for us."""
+    """The objects that the user may see."""
 
     observed: Observed
     notes: tuple[str, ...]  # of what we do not see
@@ -37,7 +37,7 @@ class Visible:
 
 
 def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str) -> Visible:
-    """`namespaces` are looked at by somebody who may not look everywhere."""
+    """The visible objects: those of all namespaces if the user may list them, otherwise those of `namespaces`."""
     wanted = sorted({cluster.namespace, *namespaces})
     policies, all_policies = _listed(cluster, ROUTING_POLICY, wanted)
     tiers, all_tiers = _listed(cluster, MODEL_TIER, wanted)
@@ -47,7 +47,7 @@ def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str) -> Vis
         notes.append(f"you may not list RoutingPolicies of all namespaces: what follows knows those of {seen}")
     hidden = {} if all_tiers else _stood_in(policies, {str(it.key) for it in tiers}, class_name)
     if hidden:
-        notes.append(f"you may not read ModelTier {', '.join(hidden)}: nothing is known of what is in there")
+        notes.append(f"you may not read ModelTier {', '.join(hidden)}: their backends are unknown")
     known = cluster.namespaces()
     if known is None:
         notes.append("you may not list namespaces: grants and callers by label match none")
@@ -83,7 +83,7 @@ def credentials_there(tier: Manifest) -> Iterator[SecretKey]:
 
 
 def _stood_in(policies: Iterable[Manifest], known: set[str], class_name: str) -> dict[str, Manifest]:
-    """For each tier that is named and not known."""
+    """A stand-in for each tier that is named and not known."""
     wanted = {name for policy in policies for name in tiers_of(policy) if str(name) not in known}
     return {str(name): _stand_in(name, class_name) for name in sorted(wanted)}
 

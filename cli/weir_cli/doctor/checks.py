@@ -1,4 +1,4 @@
-"""What can be wrong with an installation, as a list of named checks. PURE; `weir_cli.doctor.look` gathers for them.
+"""The usual mistakes of an installation, as a list of named checks. PURE; `weir_cli.doctor.look` gathers for them.
 
 Each check gives one finding: good, bad with what to do, or unknown where we were not allowed to look. Never guess:
 "could not look" is not "is wrong".
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 SKEW_SECONDS = 30.0
-"""That clocks may differ: half of what verifying a token forgives."""
+"""Seconds by which clocks may differ: half of the tolerance in verifying a token."""
 
 OLDEST = (1, 30)
 """The chart's oldest Kubernetes."""
 
 EXPIRY_DAYS = 7
-"""That an authority should still be good for: the operator renews its own long before."""
+"""Days for which an authority should still be valid: the operator renews its own long before."""
 
 SHOWN = 5
 """Objects that one finding names; the hundredth only hides them."""
@@ -26,7 +26,7 @@ CRDS = ("modeltiers.weir.dev", "routingpolicies.weir.dev")
 
 
 class Verdict(StrEnum):
-    """Of one check."""
+    """Verdict of one check."""
 
     GOOD = "good"
     BAD = "bad"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """Result of one check."""
 
     check: str
     verdict: Verdict
@@ -167,7 +167,7 @@ def rights(seen: Seen) -> Finding:
         return _unknown("rights", seen.rights)
     missing = sorted(name for name, allowed in seen.rights.items() if not allowed)
     if missing:
-        action = "let the chart make them (rbac.create), or see docs/install.md, What it may do"
+        action = "let the chart make them (rbac.create), or see Rights in docs/install.md"
         return _bad("rights", f"the operator may not: {'; '.join(missing)}", action)
     return _good("rights", f"the operator has all {len(seen.rights)} that were asked about")
 
@@ -200,7 +200,7 @@ def config(seen: Seen) -> Finding:
     if isinstance(seen.routers, Unseen):
         return _unknown("config", seen.routers)
     if seen.published is None:
-        return _bad("config", "nothing is published", "see the operator's /readyz and log for what it waits for")
+        return _bad("config", "nothing is published", "see the operator's /readyz and log, which name the missing part")
     refused = [f"{name}: {why}" for name, (_, why) in seen.routers.items() if why]
     if refused:
         return _bad("config", f"refused by {'; '.join(refused)}", "upgrade routers together with the operator")
@@ -260,8 +260,8 @@ def callers(seen: Seen) -> Finding:
         return _unknown("callers", seen.unused)
     if seen.unused:
         action = "see spec.callers: it names or selects no namespace that is there"
-        return _bad("callers", f"nobody can use RoutingPolicy {_named(seen.unused)}", action)
-    return _good("callers", "every RoutingPolicy has somebody who may use it")
+        return _bad("callers", f"no caller can use RoutingPolicy {_named(seen.unused)}", action)
+    return _good("callers", "every RoutingPolicy has callers")
 
 
 CHECKS: tuple[Check, ...] = (

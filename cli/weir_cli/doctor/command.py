@@ -30,7 +30,7 @@ def doctor(
     kubectl weir doctor --namespace weir-system
 
     Version, clock, CRDs, pods, the operator's rights, its certificate, what routers run, and Secrets that tiers refer
-    to. What you may not look at is marked with ?: nothing is guessed. Of Secrets it asks for names and labels only.
+    to. Checks that your rights do not allow are marked with ?. Of Secrets it asks for names and labels only.
     Exit code 0: nothing is wrong; 1: something is; 2: there is no cluster.
     """
     try:  # here: it takes a while to load, and the command may be installed without it

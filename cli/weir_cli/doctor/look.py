@@ -1,6 +1,6 @@
 """Looks at an installation for `weir_cli.doctor.checks`. Reads only, and of Secrets only names and labels.
 
-Whatever we may not see, or cannot, becomes `Unseen`; nothing raises.
+Information that we may not or cannot read becomes `Unseen`; nothing raises.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from weir_operator.schemas.crdgen import crd
 from weir_operator.status.conditions import by_type
 
 REQUEST_SECONDS = 10.0
-"""For one request."""
+"""Seconds for one request."""
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Asks for an object without its content: a doctor has no business with keys."""
@@ -86,12 +86,12 @@ class _Look:
         self._installation = installation
 
     def version(self) -> tuple[int, int]:
-        """Of the API server."""
+        """Version of the API server."""
         found = client.VersionApi(self._client).get_code(_request_timeout=REQUEST_SECONDS)
         return int(found.major), int("".join(filter(str.isdigit, found.minor)) or 0)
 
     def skew(self) -> float:
-        """By the Date of an answer, which is whole seconds."""
+        """Difference of the clocks in seconds, by the Date of an answer, which is whole seconds."""
         headers = self._get("/version").headers
         return time.time() - parsedate_to_datetime(headers["Date"]).timestamp()
 
@@ -102,7 +102,7 @@ class _Look:
         return frozenset(it.metadata.name for it in found if _is(it.status.conditions, "Established"))
 
     def lacking(self) -> tuple[str, ...]:
-        """By the fields of both specs."""
+        """Fields that the CRDs in the cluster lack."""
         api: Any = client.CustomObjectsApi(self._client)
         group, version = "apiextensions.k8s.io", "v1"
         found = api.list_cluster_custom_object(
@@ -143,7 +143,7 @@ class _Look:
         return {it.metadata.name: Workload(it.status.ready_replicas or 0, it.spec.replicas) for it in found.items}
 
     def rights(self) -> dict[str, bool]:
-        """What the operator's ServiceAccount may, as the API server judges."""
+        """Rights of the operator's ServiceAccount, as the API server judges them."""
         return {name: self._may(attributes) for name, attributes in self._needs()}
 
     def _needs(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -206,14 +206,14 @@ class _Look:
         return frozenset(base64.b64decode(it).decode() for it in bundles)
 
     def expires(self) -> float | None:
-        """Of the bundle, its last authority."""
+        """Seconds until the last authority of the bundle expires."""
         pem = self.bundle()
         if pem is None:
             return None
         try:
             found = x509.load_pem_x509_certificates(pem.encode())
         except ValueError:
-            return 0.0  # nobody can trust that
+            return 0.0  # no client can trust that
         return max(it.not_valid_after_utc.timestamp() for it in found) - time.time()
 
     def published(self) -> int | None:
@@ -227,7 +227,7 @@ class _Look:
         return None if found is None else found.data or {}
 
     def routers(self) -> dict[str, tuple[int | None, str | None]]:
-        """Of the gateway."""
+        """Revision and rejection of each router of the gateway."""
         pages = gateway_pages(self._client, self._namespace, self._installation)
         return {it.router: (it.state["revision"], it.state["rejected"]) for it in pages}
 
@@ -244,7 +244,7 @@ class _Look:
         return tuple(_title(it) for it in self._objects() if not by_type(it.status))
 
     def unused(self) -> tuple[str, ...]:
-        """By the namespaces of the cluster."""
+        """Policies whose callers are in no namespace of the cluster."""
         api: Any = client.CoreV1Api(self._client)
         found = api.list_namespace(_request_timeout=REQUEST_SECONDS).items
         namespaces = {it.metadata.name: it.metadata.labels or {} for it in found}
@@ -268,7 +268,7 @@ class _Look:
         return Cluster(self._client, self._namespace).all(kind, None)
 
     def credentials(self) -> tuple[Credential, ...]:
-        """Of every tier that we may see."""
+        """Credentials of every tier that we may see."""
         api: Any = client.CustomObjectsApi(self._client)
         tiers = api.list_cluster_custom_object("weir.dev", "v1alpha1", "modeltiers", _request_timeout=REQUEST_SECONDS)[
             "items"
@@ -328,7 +328,7 @@ def _is(conditions: Any, kind: str) -> bool:
 
 
 def _or_none(read: Callable[[], Any]) -> Any:
-    """None for what is not there."""
+    """The result of `read`; None for an object that does not exist."""
     try:
         return read()
     except client.ApiException as error:

@@ -41,7 +41,7 @@ _READ_INFO = {
 
 @dataclass(frozen=True)
 class SecretSource:
-    """Where a backend's key comes from: an environment variable, or the config itself."""
+    """Source of a backend's key: an environment variable, or the config itself."""
 
     name: str
     key: str

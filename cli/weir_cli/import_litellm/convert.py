@@ -43,12 +43,12 @@ _APPROXIMATE = {
 
 
 class NotLiteLLM(ValueError):
-    """What was given is no LiteLLM proxy config."""
+    """The input is not a LiteLLM proxy config."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a config."""
+    """Manifests and findings of one config."""
 
     manifests: list[dict[str, Any]]  # ModelTiers, then RoutingPolicies
     secrets: tuple[SecretSource, ...]  # what the manifests' secretRefs need
@@ -96,7 +96,7 @@ def _same_key(one: SecretSource, other: SecretSource) -> bool:
 
 
 class _Settings:
-    """What `router_settings` and `litellm_settings` say together; the former wins, as in LiteLLM."""
+    """`router_settings` and `litellm_settings` together; the former wins, as in LiteLLM."""
 
     def __init__(self, config: dict[str, Any], findings: Findings) -> None:
         router, module = mapping(config.get("router_settings")), mapping(config.get("litellm_settings"))

@@ -1,6 +1,6 @@
-"""What a deployment costs, holds, can do, refuses and how long it may take. Used by `backend`; pure.
+"""Price, limits, capabilities, parameters and timeouts of a deployment. Used by `backend`; pure.
 
-What the catalogue finds by the backend's model name is not written down: the compiler fills it in, and a newer
+Figures that the catalogue finds by the backend's model name are left out: the compiler fills them in, and a newer
 catalogue then is a newer price. Only where the name hides the model (Azure's deployments, with `base_model`) is it
 copied.
 """
@@ -40,7 +40,7 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for every deployment that does not say otherwise."""
+    """Defaults of all deployments."""
 
     timeout: Any = None
     stream_timeout: Any = None
@@ -49,7 +49,7 @@ class Defaults:
 
 
 class Known(NamedTuple):
-    """What the catalogue says about a deployment's model."""
+    """The catalogue's entry for a deployment's model."""
 
     entry: Entry | None
     hidden: bool  # the compiler will not find it by the backend's own model name
@@ -66,7 +66,7 @@ def known(given: Given, target: Endpoint, model: str, base_url: str) -> Known:
 
 
 def price(given: Given, about: Known) -> dict[str, str]:
-    """US dollars per million tokens, as stated per token; figures that nobody stated are left out."""
+    """US dollars per million tokens, as stated per token; figures that are not stated are left out."""
     stated = {ours: number(given.params.get(theirs, given.info.get(theirs))) for ours, theirs in PRICES.items()}
     copied = prices(about.entry) if about.entry and about.hidden else {}
     if copied:

@@ -21,7 +21,7 @@ from weir_router.contract import CompiledConfig, Secrets
 
 
 class Workspace(NamedTuple):
-    """What a directory says."""
+    """A directory, read and compiled."""
 
     config: CompiledConfig
     secrets: Secrets
@@ -84,7 +84,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def summary(config: CompiledConfig) -> Table:
-    """What will be served: a row per policy."""
+    """Table of the config: a row per policy."""
     table = Table(title="RoutingPolicies", title_justify="left")
     for column in ("policy", "models", "mode", "routes", "serves"):
         table.add_column(column, overflow="fold")

@@ -40,7 +40,7 @@ def own(system: str | None, context: str | None) -> tuple[str, list[Own]] | None
 
 
 def own_of(it: Manifest) -> Own:
-    """What the condition Ready says of an object."""
+    """An object with its condition Ready."""
     ready = by_type(it.status).get("Ready", {})
     return Own(
         f"{it.kind} {it.key}",
@@ -52,7 +52,7 @@ def own_of(it: Manifest) -> Own:
 
 def table(namespace: str, found: Iterable[Own]) -> Table:
     """A row per object."""
-    listing = Table(title=f"What is in namespace {namespace}", title_justify="left")
+    listing = Table(title=f"Objects in namespace {namespace}", title_justify="left")
     for heading in ("object", "ready", "reason", "what to do"):
         listing.add_column(heading, overflow="fold")
     for it in found:

@@ -1,4 +1,4 @@
-"""What depends on a format stands in the format's own room: elsewhere no code names one."""
+"""Everything that depends on a format stands in the format's own room: elsewhere no code names one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOMS = {
     "cli/weir_cli/sim/models.py": "a model's default",
     "cli/weir_cli/cluster/objects.py": "a manifest",
 }
-"""Where a format may be named, and why."""
+"""Places where a format may be named, and why."""
 
 NAMES = {*Dialect, *Format}
 MEMBERS = {*Dialect.__members__, *Format.__members__}

@@ -73,7 +73,7 @@ def test_all_is_well():
         (
             {"unused": tuple(f"a/{number}" for number in range(7))},
             "callers",
-            "nobody can use RoutingPolicy a/0, a/1, a/2, a/3, a/4, and 2 more",
+            "no caller can use RoutingPolicy a/0, a/1, a/2, a/3, a/4, and 2 more",
             "spec.callers",
         ),
         ({"rights": {"a b": True, "c d": False}}, "rights", "the operator may not: c d", "rbac.create"),
