@@ -22,12 +22,20 @@ from weir_operator.problems.problem import ConditionType
 from weir_operator.status.conditions import by_type
 from weir_operator.status.rollout import Rollout
 from weir_operator.status.statuses import statuses
-from weir_router.contract import RouterReport
+from weir_router.contract import Backend, CallerRule, RouterReport, When
 
 _GATEWAY = Reported(ServiceAccount("", ""), True, RouterReport(router="", revision=1), 1)
 
 _UNTOLD = ("credential", "created")
 """Of a compiled object: a hash, and an age that an object gets when it is made."""
+
+_SETS = frozenset(
+    field.encode_name
+    for kind in (Backend, CallerRule, When)
+    for field in msgspec.structs.fields(kind)
+    if "frozenset" in str(field.type)
+)
+"""Names of lists that have no order, as compiled objects have them: those that are sets in the contract."""
 
 _ORDERED = ("routes",)
 """Lists of named things whose order decides."""
@@ -157,7 +165,7 @@ def flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _is_set(path: str) -> bool:
-    return path.rpartition(".")[2] in ("complexity", "capabilities", "userTiers", "features", "namespaces")
+    return path.rpartition(".")[2] in _SETS
 
 
 def _item(value: Any) -> str:

@@ -1,8 +1,8 @@
 """What recent traffic would have cost under another config: an estimate by policy and route. PURE.
 
-1. A route's traffic is stood for by one request per class that the route takes: of its average size, with the headers,
-   capabilities and caller that its conditions ask for. Classes weigh as the classifier has counted them.
-2. The router's own `choose` says where that request goes before and after, with every backend healthy.
+1. One request per class stands for a route's traffic: of its average size, and otherwise as the route's conditions ask
+   for (`contract.conditions.met`). Classes weigh as the classifier has counted them.
+2. The router's own `decide` says where that request goes before and after, with every backend healthy.
 3. Where that is the same, traffic stays where it really went, at the new prices. Where it is not, or where it went is
    no more, it goes to the new first choice.
 4. What requests weigh beyond their route, how prompts change and what another model would answer, nobody knows.
@@ -10,15 +10,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weir_cli.diff.traffic import Flow, Traffic
-from weir_router.contract import Backend, CallerKind, CallerRule, CompiledConfig, Complexity, Policy, Route
-from weir_router.decide.choose import Choice, RouteRequest, choose
+from weir_router.contract import Backend, CallerKind, CompiledConfig, Complexity, Policy, Route
+from weir_router.contract.conditions import met, one_of
+from weir_router.contract.facts import Caller, Facts
+from weir_router.decide.decision import decide
+from weir_router.decide.types import Asked, Choice
+from weir_router.decide.world import World
 from weir_router.estimate.prompt import Classification, Features
-from weir_router.identify.caller import Caller
 from weir_router.record.spend import dollars
 
 
@@ -97,25 +99,27 @@ class _Route:
             yield count or 1.0, first, places[0] if places else None, frozenset(places)
 
     def _choice(self, config: CompiledConfig, policy: Policy, route: Route, complexity: Complexity) -> Choice:
-        request = self._request(route, complexity)
-        return choose(policy, config.tiers, request, {}, 0.0, self.wall, random.Random(0))
+        facts = self._facts(route, complexity)
+        asked = Asked(
+            model=facts.model,
+            features=Features(tokens=facts.prompt_tokens, words=0, turns=1),
+            needs=facts.needs,
+            headers=facts.headers,
+            feature=facts.feature,
+        )
+        heads = {policy.key: lambda _: Classification(facts.complexity, 1.0, "")}
+        world = World(config, health={}, wall=self.wall, now=0.0, draw=0.0, heads=heads)
+        return decide(asked, facts.caller, policy, world).choice
 
-    def _request(self, route: Route, complexity: Complexity) -> RouteRequest:
-        """One that stands for the others."""
-        when = route.when
+    def _facts(self, route: Route, complexity: Complexity) -> Facts:
+        """Those of one request that stands for the others."""
         requests = sum(flow.requests for flow in self.flows.values())
         mean = sum(flow.usage.input for flow in self.flows.values()) / requests
-        tokens = round(min(max(mean, when.min_prompt_tokens or 0), when.max_prompt_tokens or mean))
-        rule = next(iter(when.callers or self.old.callers), CallerRule())
-        return RouteRequest(
-            caller=_caller(rule, self.old, min(when.user_tiers, default=None)),
-            classification=Classification(complexity, 1.0, "", Features(tokens=tokens, words=0, turns=1)),
-            complexity=complexity,
-            prompt_tokens=tokens,
-            needs=when.capabilities,
-            headers={it.name: it.exact or it.prefix or "" for it in when.headers},
-            feature=min(when.features, default=None),
-        )
+        caller = Caller(self.old.namespace, "", CallerKind.API_KEY)
+        for rule in self.old.callers[:1]:
+            caller = one_of(rule, caller)
+        facts = Facts(caller=caller, model=self.old.models[0], complexity=complexity, prompt_tokens=round(mean))
+        return met(route.when, facts)
 
     def _after(self, goes: str | None, to: str, fits: frozenset[str]) -> float:
         """What all of it costs, if this class stands for all."""
@@ -128,13 +132,6 @@ class _Route:
 
 def _told(places: Iterable[str | None]) -> str:
     return ", ".join(dict.fromkeys(place or "nowhere" for place in places))
-
-
-def _caller(rule: CallerRule, policy: Policy, user_tier: str | None) -> Caller:
-    namespace = min(rule.namespaces) if rule.namespaces else policy.namespace
-    if rule.service_accounts:
-        return Caller(namespace, min(rule.service_accounts), CallerKind.SERVICE_ACCOUNT, user_tier)
-    return Caller(namespace, min(rule.api_keys) if rule.api_keys else "", CallerKind.API_KEY, user_tier)
 
 
 def _backend(config: CompiledConfig, place: str) -> Backend | None:

@@ -17,8 +17,8 @@ from weir_operator.observe.observed import Observed
 from weir_operator.schemas import ROUTING_POLICY
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy
+from weir_router.contract.facts import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy
-from weir_router.identify.caller import Caller
 
 
 class Asked(NamedTuple):

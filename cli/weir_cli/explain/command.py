@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,17 +19,16 @@ from weir_cli.explain.cluster import Asked, of_policy
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.shared.workspace import counted, open_workspace
 from weir_operator.compile.catalogue import Catalogue
-from weir_router.call.failover import cannot_serve
-from weir_router.clock import SystemClock
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
-from weir_router.decide.choose import Choice, RouteRequest, choose
+from weir_router.contract.facts import Caller
+from weir_router.decide.asked import FEATURE_HEADER, asked
+from weir_router.decide.decision import decide, passed_over
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.decide.types import Choice
+from weir_router.decide.world import World
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_named, untranslatable
+from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_named
 from weir_router.errors import BadRequest
-from weir_router.estimate.complexity import applied, classify
-from weir_router.health.board import Board
-from weir_router.identify.caller import Caller
 
 
 def explain(
@@ -78,17 +76,19 @@ def explain(
     kind = CallerKind.ANONYMOUS if caller == "anonymous" else CallerKind.API_KEY
     who = Caller(namespace=namespace or "default", name=caller, kind=kind, user_tier=user_tier)
     if is_place(subject) and not os.path.exists(subject):
-        asked = of_policy(subject, who, namespace, model, context)
+        about = of_policy(subject, who, namespace, model, context)
     else:
-        asked = _of_directory(Path(subject), who, class_name, model)
-    for note in asked.notes:
+        about = _of_directory(Path(subject), who, class_name, model)
+    for note in about.notes:
         errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
-    ask = _ask(prompt, request, dialect, model or asked.model)
-    policy = asked.policy or _policy(asked.config, asked.who, ask.model)
+    ask = _ask(prompt, request, dialect, model or about.model)
+    policy = about.policy or _policy(about.config, about.who, ask.model)
     if policy.not_ready is not None:
         raise fail(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}", Exit.PROBLEMS)
     headers = dict(_header(text) for text in header or [])
-    story = _story(asked, policy, ask, headers, feature)
+    if feature is not None:
+        headers[FEATURE_HEADER] = feature
+    story = _story(about, policy, ask, headers)
     if output is Format.JSON:
         print_json(story)
     else:
@@ -144,37 +144,23 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
         raise fail(error.message, Exit.PROBLEMS) from error
 
 
-def _story(asked: Asked, policy: Policy, ask: Ask, headers: dict[str, str], feature: str | None) -> dict[str, Any]:
-    config, who = asked.config, asked.who
-    clock, rng = SystemClock(), random.Random(0)
-    board = Board(clock, rng)
-    board.configure(config)
-    classification = classify(ask.prompt)
-    complexity, reason = applied(classification, policy.min_confidence)
-    request = RouteRequest(
-        caller=who,
-        classification=classification,
-        complexity=complexity,
-        prompt_tokens=classification.features.tokens,
-        max_output=None if ask.prompt.max_output == 1024 else ask.prompt.max_output,
-        needs=ask.prompt.needs,
-        headers=headers,
-        feature=feature,
-        unable=cannot_serve(ask, untranslatable),
-    )
-    choice = choose(policy, config.tiers, request, board.view(), clock.monotonic(), time.time(), rng)
+def _story(about: Asked, policy: Policy, ask: Ask, headers: dict[str, str]) -> dict[str, Any]:
+    world = World(about.config, health={}, wall=time.time(), now=0.0, draw=0.0)
+    decision = decide(asked(ask, headers), about.who, policy, world)
+    features = msgspec.structs.asdict(decision.asked.features)
     return {
         "policy": policy.key,
         "model": ask.model,
-        "complexity": complexity,
-        "probability": round(classification.probability, 3),
-        "reason": reason,
-        "features": {name: value for name, value in msgspec.structs.asdict(classification.features).items() if value},
-        "route": choice.route,
-        "routeReason": choice.reason,
+        "complexity": decision.complexity,
+        "probability": round(decision.classification.probability, 3),
+        "reason": decision.reason,
+        "features": {name: value for name, value in features.items() if value},
+        "route": decision.choice.route,
+        "routeReason": decision.choice.reason,
+        "passedOver": [{"route": it.route, "reason": "; ".join(it.reasons)} for it in passed_over(decision)],
         "mode": policy.mode,
         "catalogueDate": Catalogue.load().date,
-        **_places(choice, asked.hidden),
+        **_places(decision.choice, about.hidden),
     }
 
 
@@ -209,6 +195,8 @@ def _print(story: dict[str, Any]) -> None:
         "features " + ", ".join(f"{name}={value}" for name, value in story["features"].items()), highlight=False
     )
     console.print(f"route [bold]{story['route']}[/]: {story['routeReason']}", highlight=False)
+    for it in story["passedOver"]:
+        console.print(f"[dim]not {it['route']}: {it['reason']}[/]", highlight=False)
     console.print(_table(story))
     if story["unable"]:
         console.print(f"[red]Nothing on this route can serve it:[/] {story['unable']}", highlight=False)

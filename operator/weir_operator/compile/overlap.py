@@ -1,4 +1,7 @@
-"""Whether two routes or two policies are after the same requests. Pure set questions, used by the compiler only."""
+"""Two policies that are after the same callers and model. Pure set questions, used by the compiler only.
+
+Whether one route takes every request of another, `weir_router.contract.conditions.covers` says.
+"""
 
 from __future__ import annotations
 
@@ -6,64 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from weir_router.contract import CallerRule, Complexity, HeaderMatch, Policy, When
-
-T = TypeVar("T")
+from weir_router.contract import CallerRule, Policy
 
 MAX_LOOKS = 1_000
 """Claims and namespaces that are looked at for a policy and a model before it is taken to be without a rival."""
-
-_ALL_CLASSES = frozenset(Complexity)
-
-
-def covers(earlier: When, later: When) -> bool:
-    """Whether every request that meets `later` also meets `earlier`. False where that cannot be told."""
-    return (
-        _any_of(earlier.complexity if earlier.complexity != _ALL_CLASSES else frozenset(), later.complexity)
-        and (earlier.min_prompt_tokens or 0) <= (later.min_prompt_tokens or 0)
-        and _no_less(earlier.max_prompt_tokens, later.max_prompt_tokens)
-        and earlier.capabilities <= later.capabilities
-        and all(any(_header_implies(has, wants) for has in later.headers) for wants in earlier.headers)
-        and _callers_cover(earlier.callers, later.callers)
-        and _any_of(earlier.user_tiers, later.user_tiers)
-        and _any_of(earlier.features, later.features)
-    )
-
-
-def _any_of(earlier: frozenset[T], later: frozenset[T]) -> bool:
-    return not earlier or (bool(later) and later <= earlier)
-
-
-def _no_less(earlier: int | None, later: int | None) -> bool:
-    return earlier is None or (later is not None and later <= earlier)
-
-
-def _header_implies(has: HeaderMatch, wants: HeaderMatch) -> bool:
-    if has.name != wants.name:
-        return False
-    if wants.exact is not None:
-        return has.exact == wants.exact
-    return wants.prefix is None or (has.exact or has.prefix or "").startswith(wants.prefix)
-
-
-def _callers_cover(earlier: tuple[CallerRule, ...], later: tuple[CallerRule, ...]) -> bool:
-    if not earlier:
-        return True
-    return bool(later) and all(any(_rule_covers(wide, narrow) for wide in earlier) for narrow in later)
-
-
-def _rule_covers(wide: CallerRule, narrow: CallerRule) -> bool:
-    return (
-        _within(wide.namespaces, narrow.namespaces)
-        and _within(wide.service_accounts, narrow.service_accounts)
-        and _within(wide.api_keys, narrow.api_keys)
-    )
-
-
-def _within(wide: frozenset[str] | None, narrow: frozenset[str] | None) -> bool:
-    return wide is None or (narrow is not None and narrow <= wide)
 
 
 class Conflict(NamedTuple):

@@ -18,7 +18,6 @@ from weir_operator.compile.checks import (
     ReferenceFacts,
     RouteFacts,
 )
-from weir_operator.compile.overlap import covers
 from weir_operator.compile.report import Report
 from weir_operator.compile.room import MAX_POLICY, size
 from weir_operator.compile.tiers import CompiledTier
@@ -28,6 +27,7 @@ from weir_operator.schemas import routingpolicy as schema
 from weir_operator.schemas.common import MAX_RULES, From, TierReference, seconds, timestamp
 from weir_operator.schemas.rules import Model, unstated
 from weir_router import contract
+from weir_router.contract.conditions import covers
 
 M = TypeVar("M", bound=Model)
 

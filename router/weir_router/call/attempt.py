@@ -18,7 +18,7 @@ from weir_router.call.clocks import Clocks, Timers, Watchdog
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.clock import Clock
 from weir_router.contract import Backend
-from weir_router.decide.choose import Candidate
+from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Event, Signal, Splitter
 from weir_router.dialects.registry import ANSWER_HEADERS, upstream_of

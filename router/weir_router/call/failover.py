@@ -21,9 +21,9 @@ from weir_router.call.attempt import Attempt
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks, Timers
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
-from weir_router.contract import Backend, Policy, Secrets
+from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
-from weir_router.decide.choose import Candidate, Choice
+from weir_router.decide.types import Candidate, Decision
 from weir_router.dialects.ask import Ask
 from weir_router.errors import (
     AttemptFailed,
@@ -118,30 +118,29 @@ class Journey:
         self,
         tools: Tools,
         ask: Ask,
-        choice: Choice,
-        policy: Policy,
+        decision: Decision,
         secrets: Secrets,
-        prompt_tokens: int,
         as_asked: set[str],
         size: int = 0,
-        again: Callable[[], Choice] | None = None,
+        again: Callable[[], Decision] | None = None,
     ) -> None:
-        """`size`: bytes of the request, which count while it waits for a slot. `again` makes the choice anew."""
+        """`size`: bytes of the request, which count while it waits for a slot. `again` decides anew."""
+        policy = decision.policy
         self.trail: list[AttemptRecord] = []
         self.spent: list[Attempt] = []  # failed attempts whose tokens were paid for all the same
         self._tools = tools
         self._ask = ask
-        self._choice = choice
+        self._choice = decision.choice
         self._again = again
         self._bounds = policy.failover
         self._waits = policy.queue
         self._budget = tools.budgets.of(policy)
         self._size = size
         self._secrets = secrets
-        self._prompt_tokens = prompt_tokens
+        self._prompt_tokens = decision.asked.features.tokens
         self._as_asked = as_asked  # backends known to refuse what Weir adds; shared by all requests
         self._deadline = tools.clock.monotonic() + policy.failover.deadline
-        self._queue = list(choice.candidates)
+        self._queue = list(decision.choice.candidates)
         self._full: dict[str, Candidate] = {}  # passed over because they were at their concurrency
         self._left = "no candidate is left"
         self._repeated: list[str] = []
@@ -192,7 +191,7 @@ class Journey:
         """One that was out when the choice was made, and is not any more: a try may have taken long."""
         if self._again is None or not self.spent:
             return None
-        choice = self._again()
+        choice = self._again().choice
         known = {attempt.candidate.key for attempt in self.spent} | self._full.keys()
         back = [candidate for candidate in choice.candidates if candidate.key not in known]
         if not back:
@@ -392,7 +391,7 @@ class Journey:
         """The health, as it is now, of everything that could serve this request."""
         view = self._tools.board.view()
         keys = [candidate.key for candidate in self._choice.candidates]
-        keys += [skip.key for skip in self._choice.skipped if skip.available_at is not None]
+        keys += [skip.key for skip in self._choice.skipped if skip.seen is not None]
         return {key: view[key] for key in keys if key in view}
 
     def _only_credentials(self) -> bool:
@@ -412,15 +411,3 @@ class Journey:
         if self._limited is not None and self._limited.retry_after is not None:
             waits.append(self._limited.retry_after)
         return max(SOONEST_RETRY, min(waits)) if waits else None
-
-
-def cannot_serve(ask: Ask, untranslatable: Callable[..., str | None]) -> Callable[[Backend], str | None]:
-    """A pure hook for `choose`: why a backend of another format cannot serve this request."""
-    reasons: dict[str, str | None] = {}
-
-    def reason(backend: Backend) -> str | None:
-        if backend.provider not in reasons:
-            reasons[backend.provider] = untranslatable(ask, backend.provider)
-        return reasons[backend.provider]
-
-    return reason

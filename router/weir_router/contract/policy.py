@@ -70,8 +70,11 @@ class HeaderMatch(Wire, frozen=True):
     prefix: str | None = None
 
 
-class When(Wire, frozen=True):
-    """Conditions of a route, all of which must hold; an empty one holds always."""
+class When(Wire, frozen=True, dict=True):  # a dict for what `conditions` works out once
+    """Conditions of a route, all of which must hold; an empty one holds always.
+
+    `weir_router.contract.conditions` has one entry for each field, with its meaning.
+    """
 
     complexity: frozenset[Complexity] = frozenset()
     min_prompt_tokens: int | None = None

@@ -133,6 +133,10 @@ class Backend(Wire, frozen=True):
         """The backend's identity within its tier: `name`, or `name@endpoint`."""
         return f"{self.name}@{self.endpoint}" if self.endpoint else self.name
 
+    def key(self, tier: str) -> str:
+        """`namespace/tier/backend`, for the "namespace/name" of its tier: names it among all backends of a config."""
+        return f"{tier}/{self.name}@{self.endpoint}" if self.endpoint else f"{tier}/{self.name}"
+
 
 class Tier(Wire, frozen=True):
     """A compiled ModelTier. Its key in `CompiledConfig.tiers` is "namespace/name"."""

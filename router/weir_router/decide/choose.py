@@ -1,6 +1,6 @@
-"""The decision: from a policy and a request to the backends to try, in order, each with its reason. Called by `serve`.
+"""The choice: from a policy and a request to the backends to try, in order, each with its reason.
 
-Pure: health comes as a view, time as two numbers, chance as a `random.Random`. It takes nothing: a half-open probe or
+Called by `decide.decision`. Pure: health, time and chance come in the `World`. It takes nothing: a half-open probe or
 a concurrency slot may be gone by the time `call.failover` asks for it, and then the next candidate is tried.
 
 When nothing is available the choice is empty and the request fails fast with the soonest Retry-After: sending it to a
@@ -12,19 +12,17 @@ streams.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from weir_router.contract import BackendState, Mode, Policy, Route, Tier, TierRef
+from weir_router.contract import BackendState, Mode, Policy, Route, TierRef
+from weir_router.contract.conditions import matches
+from weir_router.decide.draws import Draws
 from weir_router.decide.fit import beyond_effective, unfit
 from weir_router.decide.rank import Option, order_backends, order_tiers, placed
-from weir_router.decide.route import match_route
-from weir_router.decide.types import Candidate, Choice, RouteRequest, Skipped
-from weir_router.health.board import BackendView, backend_key
-from weir_router.health.view import Snapshot
-
-__all__ = ["Candidate", "Choice", "RouteRequest", "Skipped", "choose"]
+from weir_router.decide.types import Candidate, Choice, RouteRequest, Seen, Skipped
+from weir_router.decide.world import World
+from weir_router.health.view import Judged, Snapshot, held
 
 # Bound once: looking up an enum's member costs as much as a call.
 _ACTIVE, _OBSERVE = BackendState.ACTIVE, Mode.OBSERVE
@@ -35,38 +33,45 @@ REASONS_SHOWN = 5
 """Backends named in `Choice.unable`, which ends up in an error message."""
 
 
-def choose(
-    policy: Policy,
-    tiers: dict[str, Tier],
-    request: RouteRequest,
-    view: Mapping[str, BackendView],
-    now: float,
-    wall: float,
-    draw: random.Random,
-) -> Choice:
-    """Orders the candidates. `now` is monotonic, `wall` since the epoch, both in seconds."""
-    features = request.classification.features
-    route = match_route(
-        policy, request.caller, request.complexity, features, request.needs, request.headers, request.feature
-    )
-    refs, reason = _destination(policy, route, request, wall)
+def choose(policy: Policy, request: RouteRequest, world: World) -> Choice:
+    """Orders the candidates."""
+    route = match_route(policy, request)
+    refs, reason = _destination(policy, route, request, world.wall)
     require = route.require if route is not None else {}
-    plan = _Plan(tiers, request, require, view, now, draw)
-    candidates, skipped, panic = plan.order(refs)
-    observed: Sequence[Candidate] = ()
-    if route is not None and policy.mode is _OBSERVE:
-        observed = plan.order(route.tiers)[0]
+    observed: tuple[Candidate, ...] = ()
+    unobserved: tuple[Skipped, ...] = ()
+    if route is None or policy.mode is not _OBSERVE:
+        candidates, skipped, panic = _Plan(world, world.health, request, require).order(refs)
+    else:
+        plan = _Plan(world, _held(world, (*refs, *route.tiers)), request, require)
+        candidates, skipped, panic = plan.order(refs)
+        observed, unobserved, _ = plan.order(route.tiers)
     return Choice(
         route=None if route is None else route.name,
         candidates=candidates,
         skipped=skipped,
         reason=reason,
-        complexity=request.complexity,
         unable=reason if route is None and not refs else _unable(candidates, skipped),
         panic=panic,
         diverted=bool(refs) and (route is None or refs is not route.tiers),
-        observed_tier=observed[0].tier if observed else None,
+        observed=observed,
+        unobserved=unobserved,
     )
+
+
+def _held(world: World, refs: Sequence[TierRef]) -> Mapping[str, Judged]:
+    """The health of these tiers' backends at one moment: two orders are made of it, and must agree."""
+    tiers, health = world.config.tiers, world.health
+    keys = [it.key(ref.tier) for ref in refs if ref.tier in tiers for it in tiers[ref.tier].backends]
+    return {key: held(health[key]) for key in keys if key in health}
+
+
+def match_route(policy: Policy, request: RouteRequest) -> Route | None:
+    """The first route whose conditions all hold; None: no route's do."""
+    for route in policy.routes:
+        if matches(route.when, request):
+            return route
+    return None
 
 
 def _destination(
@@ -81,7 +86,7 @@ def _destination(
         matched = "no route" if route is None else f"route {route.name}"
         return (policy.baseline,), f"observe: {matched} matches, sent to the baseline {policy.baseline.tier}"
     if route is None:
-        size = f"{request.complexity.value}, {request.classification.features.tokens} prompt tokens"
+        size = f"{request.complexity.value}, {request.prompt_tokens} prompt tokens"
         return (), f"no route of {policy.key} matches this request ({size})"
     if not route.tiers:  # kept by the compiler for its `require`: falling to a later route would break residency
         return (), f"route {route.name} matches, and none of its tiers can be used; see the conditions of {policy.key}"
@@ -101,36 +106,34 @@ class _Plan:
     """One request's way from tiers to candidates."""
 
     def __init__(
-        self,
-        tiers: dict[str, Tier],
-        request: RouteRequest,
-        require: Mapping[str, str],
-        view: Mapping[str, BackendView],
-        now: float,
-        draw: random.Random,
+        self, world: World, health: Mapping[str, Judged], request: RouteRequest, require: Mapping[str, str]
     ) -> None:
-        self._tiers = tiers
+        self._tiers = world.config.tiers
         self._request = request
         self._require = require
-        self._view = view
-        self._now = now
-        self._draw = draw
+        self._health = health
+        self._now = world.now
+        self._draws = Draws(world.draw)
 
     def order(self, refs: Sequence[TierRef]) -> tuple[tuple[Candidate, ...], tuple[Skipped, ...], bool]:
         """`(candidates, skipped, panic)` of these tiers."""
         skipped: list[Skipped] = []
         fitting = self._effective(self._fitting(refs, skipped), skipped)
-        ready = [option for option in fitting if option.view.available_at <= self._now]
+        ready = [option for option in fitting if option.available_at <= self._now]
         if len(ready) == len(fitting):
             return self._candidates(ready), tuple(skipped), False
-        panic = not ready and any(option.view.last_resort for option in fitting)
+        panic = not ready and self._last_resorts(fitting)
         if panic:
-            ready = [
-                option.noted("last resort: nothing else is available") for option in fitting if option.view.last_resort
-            ]
+            ready = [option.noted("last resort: nothing else is available") for option in fitting if option.last_resort]
         taken = {option.key for option in ready}
         skipped += [self._unavailable(option) for option in fitting if option.key not in taken]
         return self._candidates(ready), tuple(skipped), panic
+
+    def _last_resorts(self, fitting: list[Option]) -> bool:
+        """Whether there are any; marks them."""
+        for option in fitting:
+            option.last_resort = option.view.last_resort
+        return any(option.last_resort for option in fitting)
 
     def _candidates(self, ready: list[Option]) -> tuple[Candidate, ...]:
         return tuple([_candidate(option) for option in self._ranked(ready)])
@@ -144,14 +147,14 @@ class _Plan:
                 skipped.append(Skipped(ref.tier, "", "the tier is not in the config"))
                 continue
             for backend in tier.backends:
-                key = backend_key(ref.tier, backend)
+                key = backend.key(ref.tier)
                 if (reason := unfit(backend, self._request, self._require)) is not None:
-                    skipped.append(Skipped(ref.tier, backend.name, reason, key, unfit=True))
+                    skipped.append(Skipped(ref.tier, backend.name, reason, key, True))
                 elif backend.state is not _ACTIVE:
                     skipped.append(Skipped(ref.tier, backend.name, f"state {backend.state.value}", key))
                 else:
-                    known = key in self._view  # compiled, two looks at any mapping cost half of its `get`
-                    fitting.append(Option(ref, backend, key, self._view[key] if known else UNKNOWN))
+                    known = key in self._health  # compiled, two looks at any mapping cost half of its `get`
+                    fitting.append(Option(ref, backend, key, self._health[key] if known else UNKNOWN))
         return fitting
 
     def _effective(self, fitting: list[Option], skipped: list[Skipped]) -> list[Option]:
@@ -170,7 +173,7 @@ class _Plan:
 
     def _ranked(self, ready: list[Option]) -> list[Option]:
         for option in ready:
-            placed(option, self._draw)
+            placed(option, self._draws)
         if all(option.ref is ready[0].ref for option in ready):  # no tiers to put in order
             return self._within(ready) if ready else ready
         by_tier: dict[str, list[Option]] = {}
@@ -184,18 +187,18 @@ class _Plan:
     def _within(self, options: list[Option]) -> list[Option]:
         """Of one tier."""
         selection = self._tiers[options[0].ref.tier].selection
-        return order_backends(selection, options, self._request, self._draw)
+        return order_backends(selection, options, self._request, self._draws)
 
     def _unavailable(self, option: Option) -> Skipped:
-        view = option.view
-        wait = max(view.available_at - self._now, 0.0)
-        reason = f"{view.state} because of {view.reason}, available in {wait:.1f} s"
-        at, out = view.available_at, view.credential_out
-        return Skipped(option.ref.tier, option.backend.name, reason, option.key, available_at=at, credential_out=out)
+        view, at = option.view, option.available_at
+        state, why = view.state, view.reason
+        reason = f"{state} because of {why}, available in {max(at - self._now, 0.0):.1f} s"
+        seen = Seen(state=state, available_at=at, reason=why, credential_out=view.credential_out)
+        return Skipped(option.ref.tier, option.backend.name, reason, option.key, seen=seen)
 
 
 def _candidate(option: Option) -> Candidate:
-    notes = option.notes
-    if option.view.state == "half-open":
+    notes, seen = option.notes, option.seen()
+    if seen.state == "half-open":
         notes = (*notes, "probe of a half-open breaker")
-    return Candidate(option.ref.tier, option.backend, option.key, option.ref.limits, notes)
+    return Candidate(option.ref.tier, option.backend, option.key, option.ref.limits, notes, seen)

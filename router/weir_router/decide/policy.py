@@ -8,8 +8,8 @@ would silently change who pays and what is allowed.
 from __future__ import annotations
 
 from weir_router.contract import CompiledConfig, Policy
-from weir_router.decide.callers import named
-from weir_router.identify.caller import Caller
+from weir_router.contract.conditions import named
+from weir_router.contract.facts import Caller
 
 
 class PolicyIndex:
@@ -17,7 +17,7 @@ class PolicyIndex:
 
     def __init__(self, config: CompiledConfig) -> None:
         self._by_model: dict[str, list[Policy]] = {}
-        for policy in sorted(config.policies, key=lambda p: (p.created, p.key)):
+        for policy in sorted(config.policies, key=lambda policy: policy.precedence):
             for model in policy.models:
                 self._by_model.setdefault(model, []).append(policy)
 

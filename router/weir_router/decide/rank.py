@@ -1,4 +1,4 @@
-"""The order of a tier's backends, and of the tiers. Pure but for the random draw it is handed; used by `decide.choose`.
+"""The order of a tier's backends, and of the tiers. Pure: chance comes as `Draws`; used by `decide.choose`.
 
 Objectives come first in every selection: a backend that misses its own, is at its concurrency limit, or has just come
 back and has its share for now, stands behind those that do not. Then `selection` decides. Where it leaves equals, they
@@ -9,35 +9,59 @@ everyone to the single best.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Sequence
 
 from weir_router.contract import Backend, Selection, TierRef
-from weir_router.decide.types import Note, RouteRequest
-from weir_router.health.view import BackendView
+from weir_router.decide.draws import Draws
+from weir_router.decide.types import Note, RouteRequest, Seen
+from weir_router.health.view import Judged
 
 EXPECTED_OUTPUT = 256
 """Output tokens assumed in the cost order, unless the caller asked for fewer: a chat answer's usual length."""
 
 
 class Option:
-    """A backend that fits, on its way to becoming a candidate."""
+    """A backend that fits, on its way to becoming a candidate. It reads each figure of the health once and keeps it."""
 
-    __slots__ = ("backend", "behind", "key", "notes", "ref", "view")
+    __slots__ = (
+        "_score", "available_at", "backend", "behind", "keeps_objectives", "key", "last_resort", "notes", "ref",
+        "saturated", "share", "view",
+    )  # fmt: skip
 
     def __init__(
         self,
         ref: TierRef,
         backend: Backend,
         key: str,
-        view: BackendView,
+        view: Judged,
     ) -> None:
         self.ref = ref
         self.backend = backend
         self.key = key
         self.view = view
+        self.available_at = view.available_at
+        self.last_resort = False
+        self.saturated = False
+        self.keeps_objectives = True
+        self.share = 1.0
+        self._score = -1.0  # not looked at yet
         self.notes: tuple[Note, ...] = ()  # for the candidate's reason
         self.behind: str | None = None  # why it stands behind the others
+
+    @property
+    def score(self) -> float:
+        """Expected cost of one more request there: lower is better."""
+        if self._score < 0:
+            self._score = self.view.score
+        return self._score
+
+    def seen(self) -> Seen:
+        """What was read of its health."""
+        score = None if self._score < 0 else self._score
+        state, saturated, keeps = self.view.state, self.saturated, self.keeps_objectives
+        if not self.last_resort:
+            return Seen(state, self.available_at, saturated, keeps, self.share, score)
+        return Seen(state, self.available_at, saturated, keeps, self.share, score, None, True)
 
     def noted(self, note: Note) -> Option:
         """Itself, with one more note."""
@@ -45,15 +69,19 @@ class Option:
         return self
 
 
-def placed(option: Option, draw: random.Random) -> Option:
+def placed(option: Option, draws: Draws) -> Option:
     """The option with the reason why it stands behind, if there is one."""
     view = option.view
     if view.saturated:
+        option.saturated = True
         option.behind = "at its concurrency limit"
     elif not view.keeps_objectives:
+        option.keeps_objectives = False
         option.behind = "misses its objectives"
-    elif (share := view.share) < 1 and draw.random() >= share:
-        option.behind = f"just back: takes {share:.0%} of its requests"
+    else:
+        option.share = view.share
+        if option.share < 1 and draws.random() >= option.share:
+            option.behind = f"just back: takes {option.share:.0%} of its requests"
     return option
 
 
@@ -82,26 +110,26 @@ def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
     return front + behind
 
 
-def order_backends(
-    selection: Selection, options: list[Option], request: RouteRequest, draw: random.Random
-) -> list[Option]:
+def order_backends(selection: Selection, options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
     """One tier's backends in the order of trying, each with the note that says why."""
     order = _SELECTIONS[selection]
     behind = [option for option in options if option.behind is not None]
     if not behind:
-        return order(options, request, draw)
+        return order(options, request, draws)
     front = [option for option in options if option.behind is None]
-    return order(front, request, draw) + [option.noted(option.behind or "") for option in order(behind, request, draw)]
+    return order(front, request, draws) + [
+        option.noted(option.behind or "") for option in order(behind, request, draws)
+    ]
 
 
-def _cheapest(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
+def _cheapest(options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
     costs = [_priced(option, request) for option in options]
     if len(options) < 2:
         return options
     by_cost: dict[float, list[Option]] = {}
     for cost, option in zip(costs, options, strict=True):
         by_cost.setdefault(cost, []).append(option)
-    return [option for cost in sorted(by_cost) for option in _two_choices(by_cost[cost], draw)]
+    return [option for cost in sorted(by_cost) for option in _two_choices(by_cost[cost], draws)]
 
 
 def _priced(option: Option, request: RouteRequest) -> float:
@@ -110,32 +138,32 @@ def _priced(option: Option, request: RouteRequest) -> float:
     return math.inf if cost is None else cost
 
 
-def _least_latency(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
-    return [option.noted(("latency score {:.2f}", option.view.score)) for option in _two_choices(options, draw)]
+def _least_latency(options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
+    return [option.noted(("latency score {:.2f}", option.score)) for option in _two_choices(options, draws)]
 
 
-def _weighted(options: list[Option], request: RouteRequest, draw: random.Random) -> list[Option]:
+def _weighted(options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
     # An exponential variable per backend with its weight as rate: sorting them draws without replacement by weight.
     def arrival(option: Option) -> float:
         weight = option.backend.weight
-        return draw.expovariate(weight) if weight > 0 else math.inf
+        return draws.exponential(weight) if weight > 0 else math.inf
 
     drawn = sorted(((arrival(option), i) for i, option in enumerate(options)))
     return [options[i].noted(f"weight {options[i].backend.weight}") for _, i in drawn]
 
 
-def _two_choices(options: list[Option], draw: random.Random) -> list[Option]:
+def _two_choices(options: list[Option], draws: Draws) -> list[Option]:
     """Repeatedly the better of two drawn at random."""
     if len(options) < 2:
         return options
     left, order = list(options), []
     while len(left) > 1:
-        best = min(draw.sample(range(len(left)), 2), key=lambda i: left[i].view.score)
-        order.append(left.pop(best))
+        one, other = draws.pair(len(left))
+        order.append(left.pop(other if left[other].score < left[one].score else one))
     return order + left
 
 
-_SELECTIONS: dict[Selection, Callable[[list[Option], RouteRequest, random.Random], list[Option]]] = {
+_SELECTIONS: dict[Selection, Callable[[list[Option], RouteRequest, Draws], list[Option]]] = {
     Selection.CHEAPEST: _cheapest,
     Selection.LEAST_LATENCY: _least_latency,
     Selection.WEIGHTED: _weighted,

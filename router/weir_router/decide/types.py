@@ -1,4 +1,4 @@
-"""What goes into a choice and what comes out. Made by `serve`, read by `call.failover`, `record` and `weir explain`."""
+"""The parts of a decision: what it is asked, and what comes out. Made by `decide.decision` and read by many."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from weir_router.contract import Backend, Capability, Complexity, Limit
-from weir_router.estimate.prompt import Classification
-from weir_router.identify.caller import Caller
+from weir_router.contract import Backend, Capability, CompiledConfig, Complexity, Limit, Policy
+from weir_router.contract.facts import Caller, Facts
+from weir_router.estimate.prompt import Classification, Features
+
+Unable = Callable[[Backend], str | None]
+"""Says why a backend cannot serve one request at all, or None. Pure."""
+
+Head = Callable[[Features], Classification]
+"""A policy's own estimate of a prompt's class. Pure."""
 
 
-class RouteRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a choice may look at. No prompt text."""
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it is measured before the decision. No prompt text."""
 
-    caller: Caller
-    classification: Classification
-    complexity: Complexity  # as applied: the classification's, or raised by `minConfidence`
-    prompt_tokens: int  # estimated
+    model: str  # the name that the caller asks for
+    features: Features
     max_output: int | None = None  # tokens the caller asked for at most
     needs: frozenset[Capability] = frozenset()
     headers: Mapping[str, str] = {}  # names in lower case
     feature: str | None = None  # the client's own claim
-    unable: Callable[[Backend], str | None] | None = None  # pure: why this backend cannot serve, or None
+    unable: Unable | None = None
+
+
+class RouteRequest(Facts, frozen=True, kw_only=True):
+    """What a choice may look at: the facts that conditions can be about, and what makes a backend unfit."""
+
+    max_output: int | None = None  # tokens the caller asked for at most
+    unable: Unable | None = None
 
 
 Note = str | tuple[str, float]
@@ -34,6 +45,23 @@ def told(notes: Iterable[Note]) -> str:
     return "; ".join([note if isinstance(note, str) else note[0].format(note[1]) for note in notes])
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """The health of a backend as a decision has read it: only what the decision looked at, the rest as if all is well.
+
+    See `weir_router.health.view.Judged` for the figures.
+    """
+
+    state: str = "closed"
+    available_at: float = 0.0
+    saturated: bool = False
+    keeps_objectives: bool = True
+    share: float = 1.0
+    score: float | None = None  # None: not looked at
+    reason: str | None = None
+    last_resort: bool = False
+    credential_out: bool = False
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A backend to try, with the limits that its grant puts on it."""
 
@@ -42,6 +70,7 @@ class Candidate(msgspec.Struct, frozen=True):
     key: str  # on the board
     limits: tuple[Limit, ...]
     notes: tuple[Note, ...] = ()
+    seen: Seen = Seen()
 
     @property
     def reason(self) -> str:
@@ -56,9 +85,8 @@ class Skipped(msgspec.Struct, frozen=True):
     backend: str  # its name; empty where the whole tier is missing
     reason: str
     key: str = ""
-    available_at: float | None = None  # monotonic; None: waiting does not help this request
-    credential_out: bool = False  # it refuses our credentials
     unfit: bool = False  # it cannot serve this request, healthy or not
+    seen: Seen | None = None  # None: waiting does not help this request, so nothing was looked at
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +96,31 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     skipped: tuple[Skipped, ...]
     reason: str
-    complexity: Complexity
     unable: str | None = None  # why nothing here could ever serve this request: a 400, not a 503
     panic: bool = False  # nothing is available: the candidates are last resorts, for `Board.begin(..., panic=True)`
     diverted: bool = False  # an override or `mode: Observe` sends it elsewhere than its route says
-    observed_tier: str | None = None  # `mode: Observe`: the tier that the route would have used first
+    observed: tuple[Candidate, ...] = ()  # `mode: Observe`: the candidates that the route would have had
+    unobserved: tuple[Skipped, ...] = ()  # `mode: Observe`: those that the route would not have tried
+
+    @property
+    def observed_tier(self) -> str | None:
+        """`mode: Observe`: the tier that the route would have used first."""
+        return self.observed[0].tier if self.observed else None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Where a request goes, and why: what was decided, and by reference what from."""
+
+    asked: Asked
+    caller: Caller
+    policy: Policy
+    config: CompiledConfig  # the revision, and the prices
+    wall: float  # seconds since the epoch
+    now: float  # monotonic seconds
+    draw: float
+    classification: Classification
+    complexity: Complexity  # as applied: `classification`'s, or one step up
+    reason: str  # why this class
+    choice: Choice
+    head: Head | None = None  # the policy's own estimate, where it has one
+    gate: None = None  # no gate is known yet

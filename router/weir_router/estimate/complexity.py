@@ -1,4 +1,4 @@
-"""`Features` → class, probability and reason; called once per request by `serve.story` and by `weir explain`.
+"""The built-in estimate of a prompt's class: `Features` → class, probability and reason. Used by `decide.decision`.
 
 Ordered logistic regression: a weighted sum of counts (`estimate.weights`), two thresholds, and with them the
 probability of each of the three classes. The most probable one wins, the more demanding between equals. Pure and
@@ -12,23 +12,21 @@ import math
 from msgspec.structs import astuple
 
 from weir_router.contract import Complexity
-from weir_router.estimate.features import extract
-from weir_router.estimate.prompt import Classification, Features, Prompt
+from weir_router.estimate.prompt import Classification, Features
 from weir_router.estimate.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS, Contribution
 
 REASONS_SHOWN = 3
 """Terms named in a reason; the rest add little and `weir explain` shows all features anyway."""
 
 
-def classify(prompt: Prompt, features: Features | None = None) -> Classification:
-    """The class of `prompt`. `features` saves extracting them again."""
-    measured = extract(prompt) if features is None else features
-    added = contributions(measured)
+def classify(features: Features) -> Classification:
+    """The class of the prompt that was measured."""
+    added = contributions(features)
     score = 0.0
     for it in added:
         score += it.amount
     best, probability = _likeliest(score)
-    return Classification(best, probability, _reason(best, added, measured), measured)
+    return Classification(best, probability, _reason(best, added, features))
 
 
 def applied(classification: Classification, min_confidence: float) -> tuple[Complexity, str]:

@@ -53,7 +53,7 @@ _TO_WORDS = bytes(_WORDS_ALONE)
 _PAIRS: tuple[bytes, ...] = tuple(pair.translate(_TO_WORDS) for pair in (b"&&", b"||", b"::", b"()"))
 
 
-def extract(prompt: Prompt) -> Features:
+def measure(prompt: Prompt) -> Features:
     """Everything that is measured on `prompt`. Pure; a millisecond at most, whatever the size."""
     sizes: list[int] = []
     whole, turns = tokens.overhead(prompt), 0

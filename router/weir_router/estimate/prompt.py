@@ -55,9 +55,8 @@ class Features(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Classification(msgspec.Struct, frozen=True):
-    """The verdict on a prompt."""
+    """The estimate of a prompt's class."""
 
     complexity: Complexity
     probability: float  # that the class is right, 0..1
     reason: str  # for people, e.g. "reasoning words (2), maths (1)"
-    features: Features

@@ -20,12 +20,7 @@ from weir_router.health.place import Entry, Place
 from weir_router.health.settings import Settings
 from weir_router.health.view import BackendView
 
-__all__ = ["BackendView", "Board", "Guard", "backend_key"]
-
-
-def backend_key(tier: str, backend: Backend) -> str:
-    """`namespace/tier/backend`: the key of a backend on the board, for a tier's "namespace/name". See `Backend.id`."""
-    return f"{tier}/{backend.id if backend.endpoint else backend.name}"  # most have none, and computing costs a call
+__all__ = ["BackendView", "Board", "Guard"]
 
 
 class Board:
@@ -63,7 +58,7 @@ class Board:
             pool = self._pools[tier_key] = old_pools.get(tier_key) or Pool()
             for backend in tier.backends:
                 place = self._place(backend, old_places)
-                key = backend_key(tier_key, backend)
+                key = backend.key(tier_key)
                 slots = _slots(backend, config.routers)
                 entry = self._entries[key] = Entry(key, backend, place, pool, slots, self._clock)
                 entry.missing = _still_missing(old_entries.get(key), entry)

@@ -7,8 +7,8 @@ from typing import Protocol
 import msgspec
 
 
-class BackendView(Protocol):
-    """One backend's health, read live: two readings of one view may differ."""
+class Judged(Protocol):
+    """The part of a backend's health that decisions look at. Read live: two readings of one view may differ."""
 
     @property
     def state(self) -> str:
@@ -31,20 +31,8 @@ class BackendView(Protocol):
         """True if it refused our credential, our credit or the model, and has not come back since."""
 
     @property
-    def healthy(self) -> bool:
-        """True if it is closed, and hardly any recent attempts were bad: it can take over requests of others."""
-
-    @property
-    def pending(self) -> int:
-        """Attempts that have not ended, over all tiers that share this backend and credential."""
-
-    @property
     def saturated(self) -> bool:
         """True if it has reached this router's share of `limits.concurrency`."""
-
-    @property
-    def saturation(self) -> float | None:
-        """Attempts in flight over that share, 0 to 1; None: without a limit."""
 
     @property
     def share(self) -> float:
@@ -57,6 +45,22 @@ class BackendView(Protocol):
     @property
     def keeps_objectives(self) -> bool:
         """False if it misses an objective; true while its figures are unknown."""
+
+
+class BackendView(Judged, Protocol):
+    """All that is known of one backend's health."""
+
+    @property
+    def healthy(self) -> bool:
+        """True if it is closed, and hardly any recent attempts were bad: it can take over requests of others."""
+
+    @property
+    def pending(self) -> int:
+        """Attempts that have not ended, over all tiers that share this backend and credential."""
+
+    @property
+    def saturation(self) -> float | None:
+        """Attempts in flight over this router's share of `limits.concurrency`, 0 to 1; None: without a limit."""
 
     @property
     def ttft(self) -> float | None:
@@ -94,3 +98,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     ttft_p50: float | None = None
     ttft_p95: float | None = None
     tokens_per_second: float | None = None
+
+
+def held(view: Judged) -> Snapshot:
+    """What decisions look at, as it is now."""
+    return Snapshot(
+        state=view.state,
+        reason=view.reason,
+        available_at=view.available_at,
+        last_resort=view.last_resort,
+        credential_out=view.credential_out,
+        saturated=view.saturated,
+        share=view.share,
+        score=view.score,
+        keeps_objectives=view.keeps_objectives,
+    )

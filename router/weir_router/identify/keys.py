@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from weir_router.contract import CallerKind, Secrets
+from weir_router.contract.facts import Caller
 from weir_router.errors import Unauthenticated
-from weir_router.identify.caller import Caller
 
 KEY_PREFIX = "weir_"
 """Prefix of every key of `weir key create`, so that scanners and people recognise a leaked key."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from weir_router.contract import TOKEN_ALGORITHMS, CallerKind, SigningKey, TokenTrust
+from weir_router.contract.facts import Caller
 from weir_router.errors import Unauthenticated
-from weir_router.identify.caller import Caller
 
 if TYPE_CHECKING:
     from jwt import PyJWK

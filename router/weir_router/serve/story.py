@@ -19,17 +19,21 @@ from weir_router.admit.queue import WAIT, Room
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.attempt import Attempt
 from weir_router.call.clocks import Timers
-from weir_router.call.failover import Journey, Tools, cannot_serve
+from weir_router.call.failover import Journey, Tools
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CallerKind, CompiledConfig, Limit, Policy, PromptLogging, Secrets, Tier
-from weir_router.decide.choose import Choice, RouteRequest, choose
+from weir_router.contract.facts import Caller
+from weir_router.decide.asked import asked
+from weir_router.decide.decision import decide
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.decide.types import Asked, Decision
+from weir_router.decide.world import World
 from weir_router.dialects import registry
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
-from weir_router.dialects.registry import caller_of, untranslatable
+from weir_router.dialects.registry import caller_of
 from weir_router.errors import (
     AttemptFailed,
     InternalError,
@@ -42,9 +46,7 @@ from weir_router.errors import (
     WeirError,
     forget_frames,
 )
-from weir_router.estimate.complexity import applied, classify
 from weir_router.health.board import Board
-from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
 from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
@@ -64,10 +66,6 @@ MAX_REQUEST_BYTES = 32 * 1024 * 1024
 """Bytes of a request body that any policy may accept: Anthropic's own limit, the largest of the providers'."""
 
 MODELS_PATH = "/v1/models"
-
-MAX_FEATURE_LENGTH = 64
-"""Characters kept of `x-weir-feature`, a client's free claim that becomes a metric label."""
-
 
 _NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
 
@@ -240,57 +238,43 @@ class Gateway:
     def _journey(
         self, ask: Ask, policy: Policy, caller: Caller, headers: dict[str, str], record: RequestRecord, size: int
     ) -> Journey:
-        classification = classify(ask.prompt)
-        features = classification.features
-        complexity, reason = applied(classification, policy.min_confidence)
-        feature = _feature(headers)
-        config = self._store.config
-        assert config is not None
-        request = RouteRequest(
-            caller=caller,
-            classification=classification,
-            complexity=complexity,
-            prompt_tokens=features.tokens,
-            max_output=ask.prompt.max_output,
-            needs=ask.prompt.needs,
-            headers=headers,
-            feature=feature,
-            unable=cannot_serve(ask, untranslatable),
-        )
-        choosing = _Choosing(self, policy, config.tiers, request)
-        choice = choosing()
-        record.complexity, record.reason = complexity, reason
-        record.probability = int(classification.probability * 1000 + 0.5) / 1000  # `round` goes by way of a text
-        record.feature, record.route, record.observed_tier = feature, choice.route, choice.observed_tier
+        deciding = _Deciding(self, asked(ask, headers), caller, policy)
+        decision = deciding()
+        choice = decision.choice
+        record.complexity, record.reason = decision.complexity, decision.reason
+        # `round` goes by way of a text
+        record.probability = int(decision.classification.probability * 1000 + 0.5) / 1000
+        record.feature, record.route, record.observed_tier = decision.asked.feature, choice.route, choice.observed_tier
         record.diverted = choice.reason if choice.diverted else None
         if policy.prompt_logging is not _NONE:
-            record.prompt_tokens = features.tokens
-            record.features = features
+            record.features = decision.asked.features
+            record.prompt_tokens = decision.asked.features.tokens
         if policy.prompt_logging is _FULL:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
-        secrets, tokens = self._store.secrets, features.tokens
-        return Journey(self._tools, ask, choice, policy, secrets, tokens, self._as_asked, size, choosing)
+        return Journey(self._tools, ask, decision, self._store.secrets, self._as_asked, size, deciding)
 
-    def choose(self, policy: Policy, tiers: dict[str, Tier], request: RouteRequest) -> Choice:
+    def decide(self, asked: Asked, caller: Caller, policy: Policy) -> Decision:
         """As things are now."""
+        config = self._store.config
+        assert config is not None
         now, wall = self._clock.monotonic(), self._clock.wall()
-        return choose(policy, tiers, request, self._board.view(), now, wall, self._rng)
+        return decide(asked, caller, policy, World(config, self._board.view(), wall, now, self._rng.random()))
 
     def _baseline(self, policy: Policy) -> Tier | None:
         config = self._store.config
         return config.tiers.get(policy.baseline.tier) if config is not None and policy.baseline is not None else None
 
 
-class _Choosing:
-    """One request's choice, which may be made anew. A `partial` would cost four times as much."""
+class _Deciding:
+    """One request's decision, which may be made anew. A `partial` would cost four times as much."""
 
-    __slots__ = ("_gateway", "_policy", "_request", "_tiers")
+    __slots__ = ("_asked", "_caller", "_gateway", "_policy")
 
-    def __init__(self, gateway: Gateway, policy: Policy, tiers: dict[str, Tier], request: RouteRequest) -> None:
-        self._gateway, self._policy, self._tiers, self._request = gateway, policy, tiers, request
+    def __init__(self, gateway: Gateway, asked: Asked, caller: Caller, policy: Policy) -> None:
+        self._gateway, self._asked, self._caller, self._policy = gateway, asked, caller, policy
 
-    def __call__(self) -> Choice:
-        return self._gateway.choose(self._policy, self._tiers, self._request)
+    def __call__(self) -> Decision:
+        return self._gateway.decide(self._asked, self._caller, self._policy)
 
 
 async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes) -> None:
@@ -350,9 +334,3 @@ def _bug(bug: Exception, record: RequestRecord) -> InternalError:
     return InternalError(
         f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}."
     )
-
-
-def _feature(headers: dict[str, str]) -> str | None:
-    """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
-    claim = headers.get("x-weir-feature")
-    return claim[:MAX_FEATURE_LENGTH].encode("utf-8", "replace").decode() or None if claim else None

@@ -15,10 +15,10 @@ import msgspec
 
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Policy, Secrets
+from weir_router.contract.facts import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy
 from weir_router.dialects.base import FormatRecord
 from weir_router.errors import WeirError
-from weir_router.identify.caller import Caller
 from weir_router.identify.identifier import Identifier
 from weir_router.serve import bodies
 from weir_router.serve.http import Answer, Request

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import uvloop
 
+from support.decisions import decision_of
 from weir_router.admit.limits import Limiter
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
@@ -15,8 +16,8 @@ from weir_router.call.clocks import Timers
 from weir_router.call.failover import Journey, Tools
 from weir_router.call.transport.base import Pulled
 from weir_router.clock import ManualClock
-from weir_router.contract import Backend, CompiledConfig, Complexity, Dialect, Failover, Policy, Secrets, Tier
-from weir_router.decide.choose import Candidate, Choice
+from weir_router.contract import Backend, CompiledConfig, Dialect, Failover, Policy, Secrets, Tier
+from weir_router.decide.types import Candidate, Choice
 from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board
@@ -141,17 +142,17 @@ def world(ask_for):
         board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
         every = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)
         candidates = tuple(it for it in every if it.backend.name not in out)
-        choice = Choice(
-            route="r", candidates=candidates, skipped=skipped, reason="", complexity=Complexity.SIMPLE, panic=panic
-        )
-
-        def again():
-            return msgspec.structs.replace(choice, candidates=tuple(it for it in every if it.backend.name in back))
-
-        ask = ask_for(streamed=streamed)
         policy = Policy(namespace="n", name="p", models=("auto",), callers=(), failover=bounds or Failover())
         policy = msgspec.structs.replace(policy, queue=waits or policy.queue)
-        return Journey(tools, ask, choice, policy, Secrets(), 10, as_asked, again=None if back is None else again)
+        choice = Choice(route="r", candidates=candidates, skipped=skipped, reason="", panic=panic)
+
+        def again():
+            late = tuple(it for it in every if it.backend.name in back)
+            return decision_of(msgspec.structs.replace(choice, candidates=late), policy)
+
+        ask = ask_for(streamed=streamed)
+        decision = decision_of(choice, policy)
+        return Journey(tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)
 
     return SimpleNamespace(
         clock=clock,

@@ -14,7 +14,7 @@ from weir_router.call import clocks
 from weir_router.call.attempt import Attempt
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Dialect, Tier
-from weir_router.decide.choose import Candidate
+from weir_router.decide.types import Candidate
 from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed
 from weir_router.health.board import Board

@@ -10,6 +10,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.decisions import decision_of
 from support.virtual import run
 from weir_router.admit.limits import Limiter
 from weir_router.admit.queue import Queue
@@ -21,7 +22,6 @@ from weir_router.contract import (
     Backend,
     BackendLimits,
     CompiledConfig,
-    Complexity,
     Dialect,
     Failover,
     Limit,
@@ -29,7 +29,7 @@ from weir_router.contract import (
     Secrets,
     Tier,
 )
-from weir_router.decide.choose import Candidate, Choice
+from weir_router.decide.types import Candidate, Choice
 from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed, FailureKind, WeirError
 from weir_router.health.board import Board
@@ -87,9 +87,10 @@ class World:
         """One of them, to its end."""
         body = {"model": "auto", "stream": streamed, "messages": [{"role": "user", "content": "hi"}]}
         ask = caller_named(Dialect.OPENAI).read(msgspec.json.encode(body), {})
-        candidates = tuple(Candidate("t/t", it, f"t/t/{it.name}", (LIMIT,), "") for it in self.backends)
-        choice = Choice(route="r", candidates=candidates, skipped=(), reason="", complexity=Complexity.SIMPLE)
-        journey = Journey(self.tools, ask, choice, self.policy, Secrets(), 10, set(), again=lambda: choice)
+        candidates = tuple(Candidate("t/t", it, f"t/t/{it.name}", (LIMIT,)) for it in self.backends)
+        choice = Choice(route="r", candidates=candidates, skipped=(), reason="")
+        decision = decision_of(choice, self.policy)
+        journey = Journey(self.tools, ask, decision, Secrets(), set(), again=lambda: decision)
         began = self.clock.monotonic()
         try:
             attempt = await journey.commit()

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from weir_operator.compile import compile_config, overlap
-from weir_operator.compile.overlap import covers
 from weir_operator.problems.problem import Reason, Severity
 from weir_router.contract import CallerRule, Capability, Complexity, HeaderMatch, Policy, When
+from weir_router.contract.conditions import covers
 
 ALL = "callers: [{namespaces: {from: All}}]"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from weir_router.contract import (
     Backend,
     CallerKind,
+    CompiledConfig,
     Complexity,
     Dialect,
     Policy,
@@ -20,10 +20,11 @@ from weir_router.contract import (
     Tier,
     TierRef,
 )
-from weir_router.decide.choose import Choice, RouteRequest, choose
-from weir_router.estimate.prompt import Classification, Features
+from weir_router.contract.facts import Caller
+from weir_router.decide.choose import choose
+from weir_router.decide.types import Choice, RouteRequest
+from weir_router.decide.world import World
 from weir_router.health.view import Snapshot
-from weir_router.identify.caller import Caller
 
 CALLER = Caller("team-a", "bot", CallerKind.API_KEY, user_tier="gold")
 NOW = 1_000.0
@@ -49,9 +50,8 @@ def backend() -> Callable[..., Backend]:
 @pytest.fixture
 def request_of() -> Callable[..., RouteRequest]:
     def make(tokens: int = 100, **fields: Any) -> RouteRequest:
-        seen = Classification(Complexity.SIMPLE, 0.9, "short", Features(tokens=tokens, words=5, turns=1))
-        defaults: dict[str, Any] = {"caller": CALLER, "complexity": Complexity.SIMPLE}
-        return RouteRequest(classification=seen, prompt_tokens=tokens, **(defaults | fields))
+        defaults: dict[str, Any] = {"caller": CALLER, "model": "auto", "complexity": Complexity.SIMPLE}
+        return RouteRequest(prompt_tokens=tokens, **(defaults | fields))
 
     return make
 
@@ -78,7 +78,7 @@ def decide(request_of: Callable[..., RouteRequest]) -> Callable[..., Choice]:
         request: RouteRequest | None = None,
         selection: Selection = Selection.CHEAPEST,
         wall: float = WALL,
-        seed: int = 1,
+        draw: float = 0.5,
         **tiers: tuple[Backend, ...],
     ) -> Choice:
         compiled = {
@@ -87,6 +87,7 @@ def decide(request_of: Callable[..., RouteRequest]) -> Callable[..., Choice]:
         }
         keys = {b.name: f"llm/{name}/{b.name}" for name, backends in tiers.items() for b in backends}
         seen = {keys[name]: snapshot for name, snapshot in (view or {}).items()}
-        return choose(policy, compiled, request or request_of(), seen, NOW, wall, random.Random(seed))
+        config = CompiledConfig(tiers=compiled)
+        return choose(policy, request or request_of(), World(config, seen, wall, NOW, draw))
 
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from weir_router.contract import (
     BackendLimits,
     BackendState,
     Capability,
+    CompiledConfig,
     Limit,
     Mode,
     Override,
@@ -20,7 +20,9 @@ from weir_router.contract import (
     TierRef,
     When,
 )
-from weir_router.decide.choose import Choice, choose
+from weir_router.decide.choose import choose
+from weir_router.decide.types import Choice, Seen
+from weir_router.decide.world import World
 from weir_router.health.view import Snapshot
 
 Make = Callable[..., Any]
@@ -126,7 +128,8 @@ def test_what_is_out_is_skipped_with_the_moment_of_its_return(decide: Make, poli
     assert names(choice) == "b"
     [skip] = choice.skipped
     assert skip.reason == "open because of server, available in 4.2 s"
-    assert (skip.key, skip.available_at, skip.credential_out) == ("llm/x/a", 1_004.2, False)
+    assert skip.key == "llm/x/a"
+    assert skip.seen == Seen(state="open", reason="server", available_at=1_004.2)
 
 
 def test_a_backend_whose_time_has_come_is_a_probe(decide: Make, policy_of: Make, backend: Make) -> None:
@@ -143,7 +146,7 @@ def test_everything_out_fails_fast(decide: Make, policy_of: Make, backend: Make)
 
 def test_out_for_credentials_is_told_apart(decide: Make, policy_of: Make, backend: Make) -> None:
     refused = Snapshot(state="ejected", reason="credential", available_at=1_060.0, credential_out=True)
-    assert decide(policy_of("x"), {"a": refused}, x=(backend("a"),)).skipped[0].credential_out
+    assert decide(policy_of("x"), {"a": refused}, x=(backend("a"),)).skipped[0].seen.credential_out
 
 
 def test_a_last_resort_is_used_when_nothing_else_is_left(decide: Make, policy_of: Make, backend: Make) -> None:
@@ -237,6 +240,7 @@ def test_endpoints_of_one_backend_are_candidates_each_and_the_ill_one_is_skipped
     pods = tuple(backend("a", endpoint=f"10.0.0.{n}:80") for n in (1, 2, 3))
     tiers = {"llm/t": Tier(namespace="llm", name="t", backends=pods)}
     view = {"llm/t/a@10.0.0.2:80": Snapshot(state="open", reason="timeout", available_at=2_000.0)}
-    found = choose(policy_of("t"), tiers, request_of(), view, 1_000.0, 0.0, random.Random(1))
+    world = World(CompiledConfig(tiers=tiers), view, wall=0.0, now=1_000.0, draw=0.5)
+    found = choose(policy_of("t"), request_of(), world)
     assert {it.key for it in found.candidates} == {"llm/t/a@10.0.0.1:80", "llm/t/a@10.0.0.3:80"}
     assert [it.key for it in found.skipped] == ["llm/t/a@10.0.0.2:80"]

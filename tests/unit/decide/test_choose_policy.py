@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from weir_router.contract import CallerKind, CallerRule, CompiledConfig, Policy
+from weir_router.contract.facts import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
-from weir_router.identify.caller import Caller
 
 ANYONE = (CallerRule(),)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.contract import Backend, CallerKind, Complexity, Dialect, Price, Selection, TierRef
+from weir_router.contract.facts import Caller
+from weir_router.decide.draws import Draws
 from weir_router.decide.rank import Option, expected_cost, order_backends, placed
 from weir_router.decide.types import RouteRequest, told
-from weir_router.estimate.prompt import Classification, Features
 from weir_router.health.view import Snapshot
-from weir_router.identify.caller import Caller
 
 Make = Callable[..., Any]
 REF = TierRef(tier="llm/t")
@@ -25,11 +24,13 @@ WELL = Snapshot()
 
 
 def option(backend: Backend, view: Snapshot = WELL, seed: int = 1) -> Option:
-    return placed(Option(REF, backend, f"llm/t/{backend.name}", view), random.Random(seed))
+    return placed(Option(REF, backend, f"llm/t/{backend.name}", view), Draws((seed + 0.5) / 1_000))
 
 
 def names(selection: Selection, request: RouteRequest, *options: Option, seed: int = 1) -> str:
-    return "".join(o.backend.name for o in order_backends(selection, list(options), request, random.Random(seed)))
+    return "".join(
+        o.backend.name for o in order_backends(selection, list(options), request, Draws((seed + 0.5) / 1_000))
+    )
 
 
 @pytest.mark.parametrize(("max_output", "cost"), [(None, 612.0), (4_096, 612.0), (10, 120.0)])
@@ -95,22 +96,21 @@ def test_weights_decide_how_often_a_backend_is_first(backend: Make, request_of: 
 def test_each_says_why_it_stands_where_it_does(backend: Make, request_of: Make) -> None:
     full = option(backend("f", None), Snapshot(saturated=True))
     slow = option(backend("s", 1), Snapshot(keeps_objectives=False))
-    ordered = order_backends(CHEAPEST, [full, slow, option(backend("a", 1))], request_of(), random.Random(1))
+    ordered = order_backends(CHEAPEST, [full, slow, option(backend("a", 1))], request_of(), Draws(0.5))
     assert [told(o.notes) for o in ordered] == [
         "costs about $0.000356",
         "costs about $0.000356; misses its objectives",
         "price unknown: last in cost order; at its concurrency limit",
     ]
-    noted = order_backends(LATENCY, [option(backend(), Snapshot(score=1.5))], request_of(), random.Random(1))
+    noted = order_backends(LATENCY, [option(backend(), Snapshot(score=1.5))], request_of(), Draws(0.5))
     assert told(noted[0].notes) == "latency score 1.50"
 
 
 VIEWS = st.builds(Snapshot, score=st.floats(0, 1e6), keeps_objectives=st.booleans(), saturated=st.booleans())
 PRICES = st.sampled_from([None, 0.0, 1.0, 2.0])
-SEEN = Classification(Complexity.SIMPLE, 1.0, "", Features(tokens=10, words=1, turns=1))
 REQUEST = RouteRequest(
     caller=Caller("n", "c", CallerKind.ANONYMOUS),
-    classification=SEEN,
+    model="auto",
     complexity=Complexity.SIMPLE,
     prompt_tokens=10,
 )
@@ -126,7 +126,7 @@ def test_ordering_loses_and_invents_nobody(
         tariff = None if price is None else Price(input=price, output=price)
         backend = Backend(name=str(i), provider=Dialect.OPENAI, base_url="", model="m", price=tariff)
         options.append(option(backend, view))
-    ordered = order_backends(selection, options, REQUEST, random.Random(seed))
+    ordered = order_backends(selection, options, REQUEST, Draws((seed + 0.5) / 1_000))
     assert sorted(o.key for o in ordered) == [o.key for o in options]
     behind = [not o.view.keeps_objectives or o.view.saturated for o in ordered]
     assert behind == sorted(behind)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from weir_router.estimate.features import extract
+from weir_router.estimate.features import measure
 from weir_router.estimate.prompt import Prompt, Turn
 from weir_router.estimate.weights import COMPLEX_FROM, MODERATE_FROM, TEMPERATURE, TERMS
 
@@ -40,7 +40,7 @@ def prompt_of(case: dict) -> Prompt:
 
 
 def row_of(case: dict) -> Row:
-    features = extract(prompt_of(case))
+    features = measure(prompt_of(case))
     shown = [0 if features.pleasantry and term.of_conversation else max(0, term.value(features)) for term in TERMS]
     x = [math.log2(1 + min(value, term.cap) / term.unit) for value, term in zip(shown, TERMS, strict=True)]
     return x, CLASSES.index(case["class"])

@@ -12,7 +12,7 @@ import yaml
 
 from weir_router.contract import Complexity
 from weir_router.estimate.complexity import applied, classify, contributions, probabilities
-from weir_router.estimate.features import HEAD, TAIL
+from weir_router.estimate.features import HEAD, TAIL, measure
 from weir_router.estimate.prompt import Classification, Features, Prompt, Turn
 from weir_router.estimate.weights import TERMS
 
@@ -33,12 +33,12 @@ fit = load_fit()
 
 
 def ask(text: str, **more: object) -> Classification:
-    return classify(Prompt(turns=(Turn("user", text),), **more))  # type: ignore[arg-type]
+    return classify(measure(Prompt(turns=(Turn("user", text),), **more)))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def verdicts() -> list[tuple[Complexity, Classification]]:
-    return [(Complexity(case["class"]), classify(fit.prompt_of(case))) for case in CASES]
+    return [(Complexity(case["class"]), classify(measure(fit.prompt_of(case)))) for case in CASES]
 
 
 def test_agrees_with_at_least_85_percent_of_the_authored_classes(verdicts):
@@ -101,7 +101,7 @@ def test_easy_prompts_are_simple(text):
 
 def test_thanks_after_a_long_conversation_is_simple():
     talk = [Turn("user", "Prove the theorem and derive each step."), Turn("assistant", "…")] * 20
-    found = classify(Prompt(turns=(*talk, Turn("user", "Thanks!")), tools=20, tool_results=10))
+    found = classify(measure(Prompt(turns=(*talk, Turn("user", "Thanks!")), tools=20, tool_results=10)))
     assert found.complexity is Complexity.SIMPLE
     assert found.reason == "a greeting or thanks and nothing else"
 
@@ -112,7 +112,7 @@ def test_yes_after_a_hard_turn_is_not_simple():
         Turn("assistant", "Shall I?"),
         Turn("user", "yes"),
     )
-    assert classify(Prompt(turns=turns)).complexity is not Complexity.SIMPLE
+    assert classify(measure(Prompt(turns=turns))).complexity is not Complexity.SIMPLE
 
 
 def test_a_prompt_that_was_not_read_to_the_end_is_never_simple():
@@ -130,21 +130,16 @@ def test_code_alone_is_never_complex():
 def test_the_system_prompt_is_not_read():
     rules = Turn("system", "You must prove and derive every step rigorously. Analyse, evaluate, justify.")
     question = Turn("user", "What is the capital of Peru?")
-    assert classify(Prompt(turns=(rules, question))).complexity is Complexity.SIMPLE
+    assert classify(measure(Prompt(turns=(rules, question)))).complexity is Complexity.SIMPLE
 
 
 def test_an_empty_prompt_is_simple_and_says_why():
-    found = classify(Prompt(turns=()))
+    found = classify(measure(Prompt(turns=())))
     assert (found.complexity, found.reason) == (Complexity.SIMPLE, "no signs of difficulty")
 
 
 def test_the_reason_names_what_weighed_most_first():
     assert ask("Prove this theorem, please").reason.startswith("words of proof (1), signs of maths (1)")
-
-
-def test_given_features_are_used_instead_of_the_prompt():
-    features = Features(tokens=9, words=5, turns=1, proof_words=3)
-    assert classify(Prompt(turns=()), features) == classify(Prompt(turns=(Turn("user", "Hi"),)), features)
 
 
 def test_probabilities_add_up_to_one():
@@ -160,7 +155,7 @@ def test_what_is_absent_contributes_nothing():
 
 
 def verdict(complexity: Complexity, probability: float) -> Classification:
-    return Classification(complexity, probability, "work words (1)", Features(tokens=1, words=1, turns=1))
+    return Classification(complexity, probability, "work words (1)")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from weir_router.contract import Complexity
 from weir_router.estimate import features
 from weir_router.estimate.complexity import classify
-from weir_router.estimate.features import HEAD, TAIL, extract
+from weir_router.estimate.features import HEAD, TAIL, measure
 from weir_router.estimate.prompt import Classification, Prompt, Turn
 from weir_router.estimate.words import SIGNS, Sign
 
@@ -39,7 +39,7 @@ bounded = settings(max_examples=150, deadline=None)
 
 
 def ask(text: str) -> Classification:
-    return classify(Prompt(turns=(Turn("user", text),)))
+    return classify(measure(Prompt(turns=(Turn("user", text),))))
 
 
 def rank(text: str) -> int:
@@ -49,7 +49,7 @@ def rank(text: str) -> int:
 @bounded
 @given(prompts)
 def test_any_prompt_gets_a_class_a_probability_and_a_reason(prompt):
-    found = classify(prompt)
+    found = classify(measure(prompt))
     assert 1 / 3 <= found.probability <= 1
     assert found.reason
 
@@ -57,7 +57,7 @@ def test_any_prompt_gets_a_class_a_probability_and_a_reason(prompt):
 @bounded
 @given(prompts)
 def test_the_same_prompt_gets_the_same_verdict(prompt):
-    assert classify(prompt) == classify(prompt)
+    assert classify(measure(prompt)) == classify(measure(prompt))
 
 
 @bounded
@@ -76,7 +76,7 @@ def test_padding_the_middle_never_lowers_the_class(head, padding, tail, times):
 @given(texts, texts, texts)
 def test_what_is_not_read_changes_nothing_that_is_counted(head, unseen, tail):
     start, end = head.ljust(HEAD)[:HEAD], tail.rjust(TAIL)[-TAIL:]
-    short, long = (extract(Prompt(turns=(Turn("user", text),))) for text in (start + end, start + unseen + end))
+    short, long = (measure(Prompt(turns=(Turn("user", text),))) for text in (start + end, start + unseen + end))
     counted = (
         "question_words",
         "reasoning_words",
@@ -93,7 +93,7 @@ def test_what_is_not_read_changes_nothing_that_is_counted(head, unseen, tail):
 @bounded
 @given(texts)
 def test_features_hold_no_text(text):
-    found = extract(Prompt(turns=(Turn("user", text),)))
+    found = measure(Prompt(turns=(Turn("user", text),)))
     assert all(isinstance(getattr(found, name), int) for name in found.__struct_fields__)
     json.dumps([getattr(found, name) for name in found.__struct_fields__])
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_router.estimate.features import CHARS_PER_WORD, HEAD, TAIL, extract
+from weir_router.estimate.features import CHARS_PER_WORD, HEAD, TAIL, measure
 from weir_router.estimate.prompt import Prompt, Turn
 from weir_router.estimate.tokens import DOCUMENT_TOKENS, IMAGE_TOKENS, TOOL_TOKENS, TURN_TOKENS, estimate, of_text
 
@@ -54,21 +54,21 @@ def test_text_never_shrinks_by_adding_to_it(text, more):
 
 def test_features_and_estimate_agree_on_the_tokens():
     prompt = Prompt(turns=user("Grüße", "abc"), tools=2, images=1)
-    assert extract(prompt).tokens == estimate(prompt)
+    assert measure(prompt).tokens == estimate(prompt)
 
 
 def test_the_last_user_turn_with_text_is_the_one_that_is_read():
     turns = (*user("Prove it"), Turn("assistant", "Done"), Turn("user", " "), Turn("tool", "derive"))
-    assert extract(Prompt(turns=turns)).proof_words == 1
+    assert measure(Prompt(turns=turns)).proof_words == 1
 
 
 def test_without_a_user_turn_the_last_turn_is_read():
-    assert extract(Prompt(turns=(Turn("system", "Prove it"),))).proof_words == 1
+    assert measure(Prompt(turns=(Turn("system", "Prove it"),))).proof_words == 1
 
 
 def test_words_of_unread_text_are_estimated_from_its_length():
     text = "a" * HEAD + " " * 600 + "b" * TAIL
-    assert extract(Prompt(turns=user(text))).words == 2 + 600 // CHARS_PER_WORD
+    assert measure(Prompt(turns=user(text))).words == 2 + 600 // CHARS_PER_WORD
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_words_of_unread_text_are_estimated_from_its_length():
     ],
 )
 def test_signs_are_counted(text, field, count):
-    assert getattr(extract(Prompt(turns=user(text))), field) == count
+    assert getattr(measure(Prompt(turns=user(text))), field) == count

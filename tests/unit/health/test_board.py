@@ -10,7 +10,7 @@ import pytest
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, BackendLimits, BackendState, BreakerKnobs, CompiledConfig, Objectives, Tier
 from weir_router.errors import FailureKind
-from weir_router.health.board import Board, Guard, backend_key
+from weir_router.health.board import Board, Guard
 
 A, B = "llm/t/a", "llm/t/b"
 MakeBackend = Callable[..., Backend]
@@ -37,7 +37,7 @@ def answer(board: Board, clock: ManualClock, ttft: float = 0.1, key: str = A) ->
 
 
 def test_a_key_names_tier_and_backend(backend: MakeBackend) -> None:
-    assert backend_key("llm/t", backend("a")) == A
+    assert backend("a").key("llm/t") == A
 
 
 def test_a_fresh_backend_is_well_and_unknown(configured: MakeBoard, backend: MakeBackend) -> None:

@@ -1,4 +1,4 @@
-"""Which route a request takes."""
+"""Which route a request takes: the first whose conditions hold, and the reasons of those before it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ from typing import Any
 import pytest
 
 from weir_router.contract import CallerRule, Capability, Complexity, HeaderMatch, Policy, Route, When
-from weir_router.decide.route import match_route
-from weir_router.estimate.prompt import Features
-from weir_router.identify.caller import Caller
+from weir_router.decide.choose import match_route
 
 VISION, TOOLS = Capability.VISION, Capability.TOOLS
+Make = Callable[..., Any]
 
 
 @pytest.fixture
-def matches(caller: Caller, policy_of: Callable[..., Policy]) -> Callable[..., bool]:
+def matches(request_of: Make, policy_of: Callable[..., Policy]) -> Callable[..., bool]:
     def run(when: When, **given: Any) -> bool:
-        policy = policy_of("t", route={"when": when})
-        features = Features(tokens=given.get("tokens", 100), words=1, turns=1)
-        needs = given.get("needs", frozenset({TOOLS, VISION}))
-        headers = given.get("headers", {"x-team": "search-eu"})
-        return (
-            match_route(policy, caller, Complexity.SIMPLE, features, needs, headers, given.get("feature")) is not None
-        )
+        facts = {"needs": frozenset({TOOLS, VISION}), "headers": {"x-team": "search-eu"}}
+        return match_route(policy_of("t", route={"when": when}), request_of(**(facts | given))) is not None
 
     return run
 
@@ -65,11 +59,10 @@ def test_a_feature_is_matched_by_the_clients_claim(matches: Callable[..., bool])
     assert matches(When(features=frozenset({"summaries"})), feature="summaries")
 
 
-def test_the_first_route_that_matches_wins(caller: Caller, policy_of: Callable[..., Policy]) -> None:
+def test_the_first_route_that_matches_wins(request_of: Make, policy_of: Callable[..., Policy]) -> None:
     names = ("never", "first", "second")
     whens = (When(max_prompt_tokens=1), When(), When())
     policy = policy_of(routes=tuple(Route(name=n, tiers=(), when=w) for n, w in zip(names, whens, strict=True)))
-    features = Features(tokens=100, words=1, turns=1)
-    route = match_route(policy, caller, Complexity.SIMPLE, features, frozenset(), {}, None)
+    route = match_route(policy, request_of(100))
     assert route is not None
     assert route.name == "first"

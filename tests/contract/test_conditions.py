@@ -1,0 +1,132 @@
+"""The conditions of routes: one meaning for each field, and all uses of it agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from weir_router.contract import (
+    CallerKind,
+    CallerRule,
+    Capability,
+    CompiledConfig,
+    Complexity,
+    HeaderMatch,
+    When,
+    conditions,
+)
+from weir_router.contract.facts import Caller, Facts
+
+HERE = Path(__file__).parent
+FACTS = Facts(
+    caller=Caller("team-a", "bot", CallerKind.API_KEY, user_tier="gold"),
+    model="auto",
+    complexity=Complexity.SIMPLE,
+    prompt_tokens=100,
+    needs=frozenset({Capability.TOOLS}),
+    headers={"x-team": "search"},
+    feature="chat",
+)
+
+NAMES = st.sampled_from(["a", "b", "ab"])
+SETS = st.frozensets(NAMES, max_size=2)
+SOME = st.none() | st.frozensets(NAMES, min_size=1, max_size=2)
+RULES = st.builds(CallerRule, namespaces=SOME, service_accounts=SOME) | st.builds(CallerRule, api_keys=SOME)
+HEADERS = st.builds(HeaderMatch, name=NAMES) | st.builds(HeaderMatch, name=NAMES, prefix=NAMES)
+HEADERS |= st.builds(HeaderMatch, name=NAMES, exact=NAMES)
+TOKENS = st.none() | st.integers(0, 3)
+WHENS = st.builds(
+    When,
+    complexity=st.frozensets(st.sampled_from(Complexity)),
+    min_prompt_tokens=TOKENS,
+    max_prompt_tokens=TOKENS,
+    capabilities=st.frozensets(st.sampled_from(Capability), max_size=2),
+    headers=st.lists(HEADERS, max_size=2).map(tuple),
+    callers=st.lists(RULES, max_size=2).map(tuple),
+    user_tiers=SETS,
+    features=SETS,
+)
+CALLERS = st.builds(Caller, NAMES, NAMES, st.sampled_from(CallerKind), user_tier=st.none() | NAMES)
+REQUESTS = st.builds(
+    Facts,
+    caller=CALLERS,
+    model=st.just("auto"),
+    complexity=st.sampled_from(Complexity),
+    prompt_tokens=st.integers(0, 4),
+    needs=st.frozensets(st.sampled_from(Capability), max_size=3),
+    headers=st.dictionaries(NAMES, NAMES, max_size=2),
+    feature=st.none() | NAMES,
+)
+bounded = settings(max_examples=300, deadline=None)
+
+
+def test_each_field_has_one_meaning() -> None:
+    assert {it.field for it in conditions.CONDITIONS} == set(When.__struct_fields__)
+    assert len(conditions.CONDITIONS) == len(When.__struct_fields__)
+
+
+def test_the_full_example_sets_each_field() -> None:
+    """A field that the compiler forgets would let every request through."""
+    config = msgspec.json.decode((HERE / "full.v1.json").read_bytes(), type=CompiledConfig)
+    whens = [route.when for policy in config.policies for route in policy.routes]
+    assert {it.field for when in whens for it in conditions.conditions_of(when)} == set(When.__struct_fields__)
+
+
+@bounded
+@given(WHENS, WHENS, REQUESTS)
+def test_a_condition_that_covers_another_holds_wherever_that_does(earlier: When, later: When, facts: Facts) -> None:
+    made = conditions.met(later, facts)
+    if conditions.covers(earlier, later) and conditions.matches(later, made):
+        assert conditions.matches(earlier, made)
+
+
+@bounded
+@given(WHENS)
+def test_a_condition_covers_itself_and_one_without_any_covers_all(when: When) -> None:
+    assert conditions.covers(when, when)
+    assert conditions.covers(When(), when)
+
+
+@bounded
+@given(WHENS, REQUESTS)
+def test_a_request_that_is_made_up_for_a_route_takes_it(when: When, facts: Facts) -> None:
+    assume((when.min_prompt_tokens or 0) <= (9 if when.max_prompt_tokens is None else when.max_prompt_tokens))
+    assume(len({match.name for match in when.headers}) == len(when.headers))
+    assert conditions.matches(when, conditions.met(when, facts))
+
+
+@bounded
+@given(WHENS, REQUESTS)
+def test_what_does_not_hold_has_a_reason_and_what_holds_has_none(when: When, facts: Facts) -> None:
+    reasons = conditions.unmet(when, facts)
+    assert conditions.matches(when, facts) is not bool(reasons)
+    assert all(reasons)
+
+
+@pytest.mark.parametrize(
+    ("when", "reasons"),
+    [
+        (When(), []),
+        (When(complexity=frozenset({Complexity.COMPLEX})), ["complexity is Simple, not Complex"]),
+        (When(min_prompt_tokens=101), ["100 prompt tokens are fewer than 101"]),
+        (When(max_prompt_tokens=99), ["100 prompt tokens are more than 99"]),
+        (When(capabilities=frozenset(Capability)), ["the request does not need Audio, Documents, JSONSchema, "]),
+        (When(headers=(HeaderMatch(name="x-org"),)), ["there is no header x-org"]),
+        (When(headers=(HeaderMatch(name="x-team", exact="ads"),)), ["header x-team is not 'ads'"]),
+        (When(headers=(HeaderMatch(name="x-team", prefix="ads"),)), ["header x-team does not begin with 'ads'"]),
+        (When(callers=(CallerRule(namespaces=frozenset("b")),)), ["the route does not name the caller team-a/bot"]),
+        (When(user_tiers=frozenset({"free", "paid"})), ["userTiers is gold, not free or paid"]),
+        (When(features=frozenset({"summaries"}), max_prompt_tokens=1), ["100 prompt tokens", "features is chat, not"]),
+    ],
+)
+def test_each_reason_names_what_is_and_what_should_be(when: When, reasons: list[str]) -> None:
+    found = conditions.unmet(when, FACTS)
+    assert len(found) == len(reasons)
+    assert all(given.startswith(reason) for given, reason in zip(found, reasons, strict=True))
+    if any(when.features):
+        without = msgspec.structs.replace(FACTS, feature=None)
+        assert conditions.unmet(when, without)[-1] == "features is not given, not summaries"
