@@ -96,7 +96,7 @@ async def serving(room=10 * MAX_BODY):
     yield site
     site.gate.set()
     await it.close(0)
-    assert site.memory.held == 0
+    assert site.memory.held == it.lingering == 0
 
 
 @pytest.fixture
@@ -269,6 +269,22 @@ async def test_a_request_that_is_not_admitted_is_answered_without_its_body(site)
     writer.write(b"x" * 1000)  # it may still be sending, and must be able to read why it should not
     await writer.drain()
     writer.close()
+
+
+async def test_a_refused_caller_is_read_from_slowly_and_gets_its_answer(site, monkeypatch):
+    site.gate.set()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(announced(MAX_BODY, path=b"/unread"))
+    assert statuses(await reader.readuntil(b"no")) == [401]
+    assert site.server.lingering == 1
+    writer.write(b"x" * 3_000_000)
+    await asyncio.wait_for(writer.drain(), 5)
+    monkeypatch.setattr(connection, "LINGER_PACE", 100)
+    writer.write(b"x" * 50_000_000)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(writer.drain(), 0.1)
+    assert await reader.read() == b""
+    writer.transport.abort()
 
 
 async def test_nothing_is_read_while_the_handler_has_not_asked_for_the_body(site):

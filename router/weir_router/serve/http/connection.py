@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -53,6 +53,10 @@ WRITE_TIMEOUT = 300.0
 LINGER_TIMEOUT = 5.0
 """Seconds for a caller who is still sending to read why it was refused: closing at once would destroy the answer."""
 
+LINGER_PACE = 0.002
+"""Seconds between two reads of refused callers that are still sending, of all of them together: 256 KiB each, so 128 MB
+in a second. Reading them as fast as they send would leave no time for others."""
+
 NEVER = float("inf")
 
 LINE = 64
@@ -81,12 +85,16 @@ class Keeper(Protocol):
     memory: Memory  # the ledger in which bodies are counted
     draining: bool  # no further request is taken
     common: Common  # what every answer bears
+    lingering: int  # connections that are read from only until their callers have seen why they are refused
 
     def time(self) -> float:
         """The loop's."""
 
     def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
         """Whether a body is to be read before the handler has seen the request."""
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """The loop's `call_later`."""
 
     def start(self, serving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task of the server's."""
@@ -114,8 +122,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_apart", "_body", "_coming", "_deaf", "_first", "_head_bytes", "_head_count", "_headers", "_keeper",
-        "_linger", "_memory", "_parser", "_phase", "_reading", "_refusal", "_served", "_stream", "_target", "_task",
-        "_transport", "_turn", "_waiter", "_writable", "due",
+        "_linger", "_lingering", "_memory", "_parser", "_phase", "_reading", "_refusal", "_served", "_stream",
+        "_target", "_task", "_transport", "_turn", "_waiter", "_writable", "due",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
@@ -134,6 +142,7 @@ class Connection(asyncio.Protocol):
         self._refusal: Answer | None = None  # to what came behind the last request, and was none
         self._deaf = False  # nothing that comes is looked at any more
         self._linger = False  # the caller may still be sending
+        self._lingering = False  # it has been answered, and is read from for a while
         self._reading = self._writable = True
         self._begin()
 
@@ -169,6 +178,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
+            if self._lingering and self._reading:
+                self._pause()
+                self._keeper.later(LINGER_PACE * self._keeper.lingering, self._resume)
             return
         if not self._head_bytes:
             self._first = data
@@ -202,6 +214,8 @@ class Connection(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
         self._forget_body()
+        if self._lingering:
+            self._keeper.lingering -= 1
         if self._served is not None:
             self._release(self._served)
         self._drop_ahead()
@@ -526,6 +540,8 @@ class Connection(asyncio.Protocol):
         self._drop_ahead()
         if self._linger:
             self._transport.write_eof()
+            self._lingering = True
+            self._keeper.lingering += 1
             self.due = self._keeper.time() + LINGER_TIMEOUT
             self._resume()  # into the void, up to the caller's own end
         else:

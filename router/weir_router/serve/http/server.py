@@ -33,8 +33,23 @@ class Server:
     """
 
     __slots__ = (
-        "_all_closed", "_connections", "_look", "_server", "admits", "common", "draining", "handle", "hosts",
-        "max_body", "memory", "refusal", "start", "time", "turn",
+        "_all_closed",
+        "_connections",
+        "_look",
+        "_server",
+        "admits",
+        "common",
+        "draining",
+        "handle",
+        "hosts",
+        "later",
+        "lingering",
+        "max_body",
+        "memory",
+        "refusal",
+        "start",
+        "time",
+        "turn",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +68,7 @@ class Server:
         self.memory = memory
         self.max_body = min(max_body, memory.limit // PER_BYTE)  # a larger one would never find room
         self.draining = False
+        self.lingering = 0
         self.common = Common(clock)
         self._connections: set[Connection] = set()
         self._all_closed = asyncio.Event()
@@ -63,6 +79,7 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         self.time = loop.time
+        self.later = loop.call_later
         # Not `loop.create_task`: uvloop's has a name made up for every task, which costs more than the task.
         self.start = partial(asyncio.Task, loop=loop, name="caller")
         self.turn = loop.create_future
