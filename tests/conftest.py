@@ -1,0 +1,41 @@
+"""Settings of every test run: signals reach the programs that tests start, and property tests have no deadline."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SENT = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that tests send to programs, and that a shell or `nohup` may have this run ignore."""
+
+SLOWEST = ("kube", "cli", "faults", "docs", "e2e_install")
+"""Folders whose files take longest, in this order."""
+
+# No deadline: a machine that is busy with other tests is slow, and no property is about time. The same examples are
+# tried everywhere: hypothesis would take others where $CI is set.
+settings.register_profile("weir", settings.get_profile("default"), deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("weir")
+
+
+def pytest_configure() -> None:
+    """Has the programs that tests start receive signals, also where this run ignores them.
+
+    A program inherits what its parent ignores or blocks. `make test &` in a script ignores Ctrl-C, for example, and
+    then `weir up` would never end on the SIGINT that its test sends. A signal that has a handler, even one that does
+    nothing, has its default in a program that is started. The run itself still ignores it.
+    """
+    for number in SENT:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the slowest folders first where processes share the tests, so that none is left to one in the end."""
+    if hasattr(config, "workerinput"):
+        places = {name: place for place, name in enumerate(SLOWEST)}
+        here = Path(__file__).parent
+        items.sort(key=lambda item: places.get(item.path.relative_to(here).parts[0], len(places)))
