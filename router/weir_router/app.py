@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from weir_router.identify.review_client import ReviewClient
 
 SHUTDOWN_GRACE = 30.0
-"""Seconds that open answers may take to end after a SIGTERM; Kubernetes' own default grace period."""
+"""Seconds that open answers may take to end after a SIGTERM: the default grace period of Kubernetes."""
 
 Complete = Callable[[Request, FormatRecord], Coroutine[Any, Any, Answer | None]]
-"""What serves a request for a completion."""
+"""Handler of a request for a completion."""
 
 
 class Router:
@@ -60,12 +60,11 @@ class Router:
         memory: int | None = None,
         origins: Collection[str] = (),
     ) -> None:
-        """`listener` is a port that is open already, in place of `host` and `port`; it is closed with the router.
-        `max_in_flight` bounds the requests that are served at once, and `memory` the bytes that are held for callers,
-        by default half of what the process may have. `reviewer` is the config server that is asked
-        about callers' tokens, where the config wants it. With `pod` it is that pod's sidecar, whose `host` must be one
-        that only the pod reaches. `origins` are results of `serve.browsers.origin_of`: web pages
-        of these may call, besides the default ones.
+        """`listener` is an open port instead of `host` and `port`; it is closed with the router. `max_in_flight` bounds
+        the requests that are served at once, and `memory` the bytes that are held for callers (default: half of the
+        process's memory). `reviewer` is the config server that reviews callers' tokens, where the config demands it.
+        With `pod`, the router is that pod's sidecar, and only the pod may reach `host`. `origins` are results of
+        `serve.browsers.origin_of`: web pages of these may call, besides the default ones.
         """
         self.store = ConfigStore()
         self.metrics = Metrics()
@@ -87,7 +86,7 @@ class Router:
         self.board.on_free = self.room.queue.free
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
-        """Called when a backend is left alone, or no longer."""
+        """Callback for when a backend's breaker changes its state."""
 
     async def __aenter__(self) -> Router:
         self._transport = AutoTransport()
@@ -110,13 +109,13 @@ class Router:
             routes = _callers(gateway, complete, callers, knows)
             self.url = await self._serve(routes, callers, *self._addresses[0], self._listener)
             self.admin_url = await self._serve(_admins(admin, admins), admins, *self._addresses[1])
-        except BaseException:  # mostly an address that is in use
+        except BaseException:  # mostly an address in use
             await self.__aexit__()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # The admin port goes last: a probe that fails while answers are finished would have the pod killed.
+        # The admin port closes last: a failing probe would have the pod killed while it finishes answers.
         for server in self._servers:
             await server.close(self._grace)
         await self._transport.close()
@@ -152,7 +151,7 @@ class Router:
 
 
 def _review_client(reviewer: Access) -> ReviewClient:
-    # Imported here, and so before the ports are open: see `AutoTransport`.
+    # Imported here, so only if needed, and before the ports are open: see `AutoTransport`.
     from weir_router.identify.review_client import ReviewClient
 
     return ReviewClient(reviewer)

@@ -1,8 +1,8 @@
-"""The clocks of one attempt: silence before the first content, a stall between contents, and the whole.
+"""The clocks of one attempt: silence before the first content, a stall between contents, and the total time.
 
-`Watchdog` looks at an attempt's clocks when the first of them may have run out, so that a chunk costs an assignment and
-no timer. It counts only time in which the attempt waits for the upstream: a slow reader on the caller's side is not the
-upstream's stall. All of them share `Timers`, which they join and leave at a third of the cost of timers of their own.
+`Watchdog` checks an attempt's clocks when the first of them may have run out, so that a chunk costs an assignment and
+no timer. Only time in which the attempt waits for the upstream counts: a caller that reads slowly is not a stall of the
+upstream. All watchdogs share `Timers`, at a third of the cost of timers of their own.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.health.guard import CRAWL_SECONDS
 
 CONNECT_TIMEOUT = 2.0
-"""Seconds to a TCP and TLS connection. A healthy handshake across an ocean takes under one (resilience B2)."""
+"""Seconds to make a TCP and TLS connection. A healthy handshake across an ocean takes under one."""
 
 IDLE_TIMEOUT = 8.0
 """Seconds between two contents. Well above Envoy AI Gateway's example of 5, since reasoning models pause; below 10, so
-that a backend whose streams all stall is left alone within those.
+that a backend whose streams all stall is avoided within ten seconds.
 """
 
 TOTAL_TIMEOUT = 600.0
 """Seconds for a whole attempt: the SDKs' own default timeout."""
 
 FINE, FINE_BELOW = 0.05, 5.0
-"""Seconds by which a clock may run longer than it should, and below how many: a fortieth of the shortest deadline."""
+"""Seconds by which a clock below `FINE_BELOW` seconds may run too long: a fortieth of the shortest deadline."""
 
 COARSE = 0.25
-"""The same for longer ones: a twentieth at most, and no more than 2,400 timers in the ten minutes of `TOTAL_TIMEOUT`.
-"""
+"""Seconds by which a longer clock may run too long: a twentieth at most, and no more than 2,400 timers in the ten
+minutes of `TOTAL_TIMEOUT`."""
 
 PUT_OFF = 5.0
-"""Seconds for which a look that is `LATE` is put off at most; else for as long as it is late. What the upstream sent
-while the router did not run has not been read yet, and would be called silence.
+"""Seconds for which a `LATE` check is put off at most; otherwise for as long as it is late. Data that the upstream sent
+while the router did not run is still unread, and its absence would count as silence.
 """
 
 _COARSE_STEPS = round(COARSE / FINE)
-_BUSY_CHECK = 0.05  # seconds until a clock that ran out while nobody waited is looked at again
+_BUSY_CHECK = 0.05  # seconds until the next check of a clock that ran out while the attempt did not wait
 
 _MESSAGES = {
     FailureKind.SILENT: "no content within {:.1f} s",
@@ -52,15 +52,15 @@ T = TypeVar("T")
 
 
 class Timers:
-    """When watchdogs look: one timer for all whose time comes within the same `FINE` or `COARSE` step, at its end."""
+    """Timers of all watchdogs: one for those that are due in the same `FINE` or `COARSE` step, at its end."""
 
     def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None  # the running one, once somebody has joined
+        self.loop: asyncio.AbstractEventLoop | None = None  # the running one, once a watchdog has joined
         self._due: dict[int, set[Watchdog]] = {}  # by the loop's time, in steps of `FINE`
         self._time: Callable[[], float] = lambda: 0.0
 
     def join(self, dog: Watchdog, seconds: float) -> set[Watchdog]:
-        """`dog` looks after `seconds` or a little later, unless it leaves the group that is returned."""
+        """Has `dog` check its clocks after `seconds` or a little later, unless it leaves the returned group."""
         if self.loop is None:
             self.loop = asyncio.get_running_loop()
             self._time = self.loop.time
@@ -83,26 +83,26 @@ class Timers:
     def _look(self, at: int) -> None:
         due = self._due[at]
         try:
-            while due:  # one by one: a look may end other attempts, whose watchdogs then leave
+            while due:  # one by one: a check may end other attempts, whose watchdogs then leave
                 due.pop().look()
             del self._due[at]
         finally:
             if due and self.loop is not None:
-                self.loop.call_soon(self._look, at)  # who fails must not take the others' clocks with it
+                self.loop.call_soon(self._look, at)  # an error of one watchdog must not stop the others' clocks
 
 
 class Watched(Protocol):
-    """Who is told how an attempt goes."""
+    """The owner of a watched attempt."""
 
     def slow(self) -> None:
-        """Once: there is no content after `Clocks.slow_after`."""
+        """Called once, if there is no content after `Clocks.slow_after`."""
 
     def flows(self) -> None:
-        """Every `CRAWL_SECONDS`, once content has come."""
+        """Called every `CRAWL_SECONDS`, once content has come."""
 
 
-class _Nobody:
-    """Who is told after the end."""
+class _NoOwner:
+    """Owner of an attempt that has ended."""
 
     def slow(self) -> None:
         pass
@@ -111,7 +111,7 @@ class _Nobody:
         pass
 
 
-_NOBODY = _Nobody()
+_NO_OWNER = _NoOwner()
 
 
 class Clocks:
@@ -122,7 +122,7 @@ class Clocks:
     def __init__(self, connect: float, ttft: float, slow_after: float | None, idle: float, total: float) -> None:
         self.connect = connect
         self.ttft = ttft
-        self.slow_after = slow_after  # without content for so long counts as slow, although the attempt goes on
+        self.slow_after = slow_after  # slow after so long without content, although the attempt goes on
         self.idle = idle
         self.total = total
 
@@ -148,7 +148,7 @@ class Watchdog:
     )
 
     def __init__(self, clock: Clock, clocks: Clocks, watched: Watched, timers: Timers) -> None:
-        # First and together, and no objects of their own, what each chunk needs: it finds them in no cache.
+        # Fields used for every chunk come first, so that they share cache lines.
         self._content_at = 0.0  # the last one, if any has come
         self._flowing = False  # content has come
         self._clock = clock
@@ -158,7 +158,7 @@ class Watchdog:
         self._started = clock.monotonic()
         self._left_at: float | None = None
         self._expired: FailureKind | None = None
-        self.held_up = 0.0  # seconds since the first content in which nobody waited for the upstream
+        self.held_up = 0.0  # seconds since the first content in which the attempt did not wait for the upstream
         self._held = False
         self._task: asyncio.Task[object] | None = None
         self._timers = timers
@@ -180,12 +180,13 @@ class Watchdog:
     async def waits_for(self, upstream: Awaitable[T]) -> T:
         """Awaits `upstream`. Raises `AttemptFailed` when a clock runs out meanwhile."""
         self._resume()
-        # Looking for the loop would cost more. In no variable: a cancelled task has a traceback, which has those.
+        # Pass the loop: looking it up is slower. Not in a local variable: the traceback of a cancelled task holds the
+        # frame, and so the task.
         self._task = asyncio.current_task(self._timers.loop)
         try:
             return await upstream
         except asyncio.CancelledError:
-            # The task may have been cancelled by others too (the caller went away): then that wins.
+            # Another part may have cancelled the task, too (the caller went away): then that wins.
             if self._expired is None or self._task is None or self._task.uncancel() > 0:
                 raise
             raise AttemptFailed(self._expired, _MESSAGES[self._expired].format(self._bound(self._expired))) from None
@@ -195,7 +196,7 @@ class Watchdog:
                 self._left_at = self._clock.monotonic()
 
     def hold(self, held: bool) -> None:
-        """The caller reads too slowly, and the upstream is not read from: its clocks stand still until it is again."""
+        """Stops the clocks while the router does not read from the upstream, because the caller reads too slowly."""
         if held == self._held:
             return
         self._held = held
@@ -205,9 +206,9 @@ class Watchdog:
             self._resume()
 
     def stop(self) -> None:
-        """No clock runs any more."""
+        """Stops all clocks for good."""
         self._due.discard(self)
-        self._watched = _NOBODY  # it holds this: so it goes at once when it ends, and not with the collector
+        self._watched = _NO_OWNER  # the owner refers to us: without the cycle, both are freed at once
 
     def _resume(self) -> None:
         if self._flowing and self._left_at is not None:
@@ -227,7 +228,7 @@ class Watchdog:
         return min((self._content_at + self._clocks.idle, FailureKind.STALLED), total)
 
     def look(self) -> None:
-        """At the clocks. Called by `Timers`."""
+        """Checks the clocks. Called by `Timers`."""
         now = self._clock.monotonic()
         if not self._slow_told and not self._flowing and now >= self._started + (self._clocks.slow_after or 0.0):
             self._slow_told = True

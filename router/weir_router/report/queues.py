@@ -1,4 +1,5 @@
-"""Who waits in a router, by what they wait for. Used by `report.report` and `serve.admin`."""
+"""Counts of the requests that wait in a router, for its own room or for a tier. Used by `report.report` and
+`serve.admin`."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from weir_router.contract import Waiting
 
 
 def waiting(queue: Queue) -> tuple[Waiting, dict[str, Waiting]]:
-    """Those that wait for room in this router, and those that wait for a backend, by tier ("namespace/name")."""
+    """The requests that wait for room in this router, and those that wait for a backend, by tier ("namespace/name")."""
     room, tiers = Waiting(), dict[str, Waiting]()
     for keys, seconds in queue.waiting():
         if ROUTER in keys:

@@ -1,6 +1,7 @@
 """Output tokens per second of a backend, all answers together: its present throughput. Used by `report.report`.
 
-Taken from the counters whenever somebody looks, so a request pays nothing for it. An answer is counted when it ends.
+The rates are computed from the counters when they are read, so that a request pays nothing for them. An answer counts
+when it ends.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from weir_router.clock import Clock
 from weir_router.record.metrics import Metrics
 
 MEMORY_SECONDS = 15.0
-"""After which what was has faded to a third: answers take seconds, and each is counted at its end."""
+"""Seconds in which an old rate fades to a third: answers take seconds, and each counts at its end."""
 
 LEAST_RATE = 0.05
-"""Tokens per second below which nothing flows any more, instead of less and less for ever."""
+"""Tokens per second below which a rate counts as 0, so that it does not fade for ever."""
 
 LEAST_SECONDS = 5.0
-"""Between two samples: there may be thousands of counters, and the average hardly moves meanwhile."""
+"""Seconds between two samples: there may be thousands of counters, and the average hardly moves meanwhile."""
 
 
 class Rates:
@@ -34,16 +35,16 @@ class Rates:
 
     @property
     def whole(self) -> float:
-        """Of all backends."""
+        """The rate of all backends together."""
         return round(sum(self._rates.values()), 1)
 
     @property
     def of_backends(self) -> Mapping[str, float]:
-        """By "namespace/tier/backend", where anything flows."""
+        """The rates of active backends, by "namespace/tier/backend"."""
         return self._rates
 
     def sample(self) -> None:
-        """Takes in what was counted since the last one."""
+        """Adds the tokens counted since the last sample."""
         now = self._clock.monotonic()
         seconds = now - self._at
         if seconds < LEAST_SECONDS:

@@ -1,7 +1,7 @@
-"""What a router tells the operator with each poll. Handed to `config.longpoll` by whoever polls.
+"""Reports of a router, which go to the operator with each poll. Used by `config.longpoll`; made in `run.process`.
 
-A poll waits for most of a minute, and what scales on a router's load wants to know within seconds. So `Reports.news` is
-asked every `LOOK_SECONDS` whether the load is another than what was told last; while nothing changes nothing is told.
+A poll waits for most of a minute, but an autoscaler needs a router's load within seconds. So the router checks
+`Reports.news` every `LOOK_SECONDS`, and ends the poll early when its load has changed since the last report.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from weir_router.report.queues import waiting
 from weir_router.report.rates import Rates
 
 LOOK_SECONDS = 2.0
-"""Between two looks at the load: with a thousand backends one takes a tenth of a millisecond."""
+"""Seconds between two checks of the load: with a thousand backends one check takes a tenth of a millisecond."""
 
 SHARE = 0.1
-"""Of what was told last by which a figure must differ to be news: a scaler's own tolerance."""
+"""Share of the last reported figure by which the present one must differ to be news: an autoscaler's own tolerance."""
 
 LEAST = {"requests": 2.0, "seconds": 1.0, "tokens": 10.0}
-"""The same for small figures, so that one more request of three is none. From and to nothing is always news: it is what
-scales to zero and back."""
+"""Amounts by which small figures must differ at least, so that a fourth request beside three is not news. A change from
+or to 0 is always news, for scaling to zero and back."""
 
 _NO_FAILURE = {"ok", "cancelled", *NEUTRAL_KINDS}
 """Outcomes of an attempt that say nothing against the backend."""
 
 
 class Busy(NamedTuple):
-    """How busy a router is, and which of its backends, by key; those that are not are left out."""
+    """The load of a router, and of its busy backends by key; idle ones are left out."""
 
     load: RouterLoad
     backends: Mapping[str, int]
 
 
 class Reports:
-    """Makes the reports of one router, and knows what it has told."""
+    """Makes the reports of one router, and remembers the last load reported."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class Reports:
         *,
         whole: bool = True,
     ) -> None:
-        """`router` is a pod's name. Unless `whole`, nothing is told of backends that are well and were not used: what
-        a sidecar may say is bounded, and a Service may have hundreds of endpoints.
+        """`router` is a pod's name. Unless `whole`, reports leave out healthy backends without requests: a sidecar's
+        report is bounded, and a Service may have hundreds of endpoints.
         """
         self._router = router
         self._store = store
@@ -68,7 +68,9 @@ class Reports:
         self._told: Busy | None = None
 
     def report(self) -> RouterReport:
-        """The applied revision, why a newer one was refused, state, counts and load of every backend, and our own."""
+        """The report: the applied revision, the reason why a newer one was refused, state, counts and load of every
+        backend, and our own load.
+        """
         self._told = self._busy()
         requests, failures = Counter[str](), Counter[str]()
         for (tier, backend, outcome), count in self._metrics.attempts:
@@ -97,7 +99,7 @@ class Reports:
         )
 
     def news(self) -> bool:
-        """Whether the load is another than what was told last. Asked often, so it looks only at what is busy."""
+        """Whether the load differs from the last one reported. Called often, so it only reads busy backends."""
         return self._told is not None and differs(self._told, self._busy())
 
     def _busy(self) -> Busy:
@@ -114,7 +116,7 @@ class Reports:
 
 
 def shared(rates: Mapping[str, float], keys: Collection[str]) -> dict[str, float]:
-    """Of each key its rate. Endpoints of a Service, which metrics count as one, share it equally. PURE."""
+    """The rate of each key. Endpoints of a Service, which metrics count as one, share its rate equally. Pure."""
     endpoints: dict[str, list[str]] = defaultdict(list)
     for key in keys:
         if "@" in key:
@@ -126,7 +128,7 @@ def shared(rates: Mapping[str, float], keys: Collection[str]) -> dict[str, float
 
 
 def differs(old: Busy, new: Busy) -> bool:
-    """Whether `new` is another load than `old`. PURE."""
+    """Whether `new` differs enough from `old` to be reported. Pure."""
     was, now = old.load, new.load
     if _apart(was.in_flight, now.in_flight, "requests") or _waits_otherwise(was.room, now.room):
         return True

@@ -1,4 +1,4 @@
-"""What commands that serve have in common: addresses, signals, logs, the garbage collector, and a router's life.
+"""Common parts of the commands that serve: addresses, signals, logs, the garbage collector, and a router's life.
 
 It imports little, and no typer: `weir router` and `weir sidecar` run beside every application.
 """
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from weir_router.config.longpoll import LongPoll
 
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-"""Bytes of the units in which memory is given."""
+"""Bytes of each unit of memory in an option, such as 256MiB."""
 
 LEAST_MEMORY = 2**20
-"""Bytes that `--memory` is at least: requests larger than it are refused, and most are smaller than this."""
+"""Bytes of the smallest `--memory`: larger requests are refused, and most are smaller than this."""
 
 MEMORY_HELP = (
     "Bytes of requests held at once, e.g. 256MiB; beyond them requests are refused for the moment (503). "
@@ -46,24 +46,24 @@ MEMORY_HELP = (
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 MAX_IN_FLIGHT_VARIABLE = "WEIR_MAX_IN_FLIGHT"
-"""Of the environment: what `--max-in-flight` is where it is not given."""
+"""Environment variable with the default of `--max-in-flight`."""
 
 UNUSABLE = 2
-"""Exit code where it could not run: wrong arguments, an address that is in use."""
+"""Exit code of a command that cannot run: wrong arguments, an address in use."""
 
 COLLECTOR_THRESHOLDS = (10_000, 100, 50)
-"""Allocations before a young collection, and collections before an older one, for the operator."""
+"""Allocations before a young collection, and collections before each older one, for the operator."""
 
 COLLECT_EVERY = 5.0
-"""Seconds from one look to the next, whether there is garbage that only the collector finds."""
+"""Seconds between two checks for garbage that only the collector can free."""
 
 GARBAGE, PER_REQUEST = 100_000, 400
-"""Objects that may have been made since the last collection and not freed, some 15 MB, and how many more for each
-request that is served: an open stream has 200.
+"""Objects, in total and per request in flight, that may have been made since the last collection and not freed: some 15
+MB, and twice the 200 objects of an open stream.
 """
 
 AT_ONCE = (0.0, 0.0)
-"""Seconds until a load is told: looks are spread already."""
+"""Seconds until a new load is reported: at once, since the checks of many routers are spread already."""
 
 
 def host_and_port(text: str) -> tuple[str, int]:
@@ -75,7 +75,7 @@ def host_and_port(text: str) -> tuple[str, int]:
 
 
 def size_of(text: str) -> int:
-    """A number of bytes, such as `536870912`, `512MiB` or, as Kubernetes writes it, `512Mi`. Raises `ValueError`."""
+    """A number of bytes, from `536870912`, `512MiB` or the Kubernetes form `512Mi`. Raises `ValueError`."""
     number = text.strip().removesuffix("B")
     unit = next((it for it in UNITS if number.endswith(it)), "")
     number = number.removesuffix(unit).strip()
@@ -88,7 +88,7 @@ def size_of(text: str) -> int:
 
 
 def calm_collector() -> None:
-    """Keeps the cyclic collector out of the way: what is loaded by now stays, and is not looked at again."""
+    """Makes the cyclic collector run rarely, and exempts all objects that exist by now."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
@@ -96,11 +96,11 @@ def calm_collector() -> None:
 
 @contextlib.asynccontextmanager
 async def rarely_collected(room: Room) -> AsyncIterator[None]:
-    """Has Python's cyclic collector run where there is garbage for it, and not because many requests are served.
+    """Runs Python's cyclic collector when there may be garbage, and not because many requests are in flight.
 
-    On its own it runs once some more objects have been made than freed since the last time, and looks at all that were
-    made since then and live: with 1,500 streams those are 300,000, and nothing went on for up to 140 ms, for nothing.
-    Requests leave no garbage, whatever becomes of them (`tests/faults/test_no_garbage.py`).
+    By default it runs once some more objects have been made than freed since the last time, and visits all live ones of
+    these. With 1,500 streams those are 300,000: it stopped the router for up to 140 ms, and found nothing. Requests
+    leave no garbage, however they end (`tests/faults/test_no_garbage.py`).
     """
     gc.disable()
     looking = asyncio.create_task(_collect(room))
@@ -122,7 +122,7 @@ class JsonLines(logging.Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """`time`, `level`, `logger`, `message`, and `exception` where there is one."""
+        """An object with `time`, `level`, `logger`, `message`, and `exception` if there is one."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": moment, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
@@ -131,14 +131,14 @@ class JsonLines(logging.Formatter):
 
 
 def log_as_json() -> None:
-    """Everything that is logged on stderr, from `WEIR_LOG_LEVEL` on."""
+    """Sends all log records from `WEIR_LOG_LEVEL` on to stderr, as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=os.environ.get("WEIR_LOG_LEVEL", "INFO"))
 
 
 def log_to_stdout(enabled: bool) -> None:
-    """Requests' lines on stdout if `enabled`; everything else that is logged on stderr."""
+    """Sends the request log to stdout if `enabled`; all other log records to stderr."""
     if enabled:
         lines = Lines(sys.stdout.fileno())
         outputs.append(lines)
@@ -151,7 +151,7 @@ def log_to_stdout(enabled: bool) -> None:
 
 
 def run(serving: Coroutine[Any, Any, None]) -> None:
-    """Runs a router on the loop that costs it least; ends the command where an address is in use."""
+    """Runs a router on the fastest event loop; ends the command if an address is in use."""
     try:
         calm_collector()
         uvloop.run(serving)
@@ -161,12 +161,12 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
 
 
 def cannot_listen(error: OSError) -> str:
-    """What to say, and what to do."""
+    """The error message, with its remedy."""
     return f"cannot listen: {error.strerror or error}. Choose another address with --listen or --admin."
 
 
 async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
-    """Serves until SIGTERM, with config from `sources`; answers that are under way are finished."""
+    """Serves until SIGTERM, with config from `sources`; finishes the answers under way."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
@@ -183,14 +183,14 @@ async def serve(router: Router, *sources: Coroutine[Any, Any, None]) -> None:
 
 
 async def poll(router: Router, access: Access, *, gateway: bool = False) -> None:
-    """Config from the operator's config server, for ever. From one of the gateway's the operator hears within seconds
-    how busy it is, from a sidecar with the next poll: a thousand of them would have much to tell.
+    """Follows the operator's config server for ever. A gateway router reports its load within seconds, a sidecar with
+    the next poll: a thousand sidecars would report too often.
     """
-    # Not above: aiohttp's client comes with it, which a router without a config server need not have. The router has
-    # imported that for its reviews by now, before its ports were open.
+    # Imported here: it imports aiohttp's client, which a router without a config server does not need. The router has
+    # imported it for its token reviews by now, before its ports were open.
     from weir_router.config.longpoll import LongPoll
 
-    # A pod's host name is its name, cut after 63 characters.
+    # A pod's host name is the pod's name, cut after 63 characters.
     name = os.environ.get("POD_NAME") or socket.gethostname()
     parts = (router.store, router.board, router.metrics, router.room, router.clock)
     reports = Reports(name, *parts, whole=gateway)

@@ -1,8 +1,8 @@
-"""Hands requests to the gateway as a pod's own, and its answers back as they come. Used by `sidecar.sidecar`.
+"""Relays requests to the gateway in the pod's name, and its answers back as they come. Used by `sidecar.sidecar`.
 
-Transparent: body, path, status and headers stay. Only what proves the caller is added: the pod's ServiceAccount token,
-read for each request since the kubelet renews it, unless the application shows a key or token of its own. It tries
-once; the gateway has tried everything already, and the SDKs try again where that can help.
+The relay changes neither body, path, status nor headers. It only adds the pod's ServiceAccount token, unless the
+application sends a key or token of its own; the file is read for each request, since the kubelet renews it. The relay
+tries once: the gateway has tried every backend already, and the SDKs retry where that can help.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.http import Answer, Request, fields
 
 CONNECT_SECONDS = 5.0
-"""To connect: the gateway is in the same cluster."""
+"""Seconds to connect; the gateway is in the same cluster."""
 
 RETRY_AFTER = 1.0
-"""Seconds until an SDK should try again when the gateway cannot be reached."""
+"""Seconds until an SDK should retry when the gateway cannot be reached."""
 
 _HOP = frozenset(
     {
@@ -32,20 +32,20 @@ _HOP = frozenset(
         "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
-"""Headers that are about one connection."""
+"""Headers that belong to one connection, and are not relayed."""
 
 _JUDGED = frozenset({"accept-encoding", "origin"})
-"""Headers that the gateway does not get. The sidecar itself decides whether a web page may read the answer."""
+"""Headers that are not sent to the gateway. The sidecar itself decides whether a web page may read the answer."""
 
 _OURS = frozenset({"server", "date"})
-"""Headers that our own answers have in any case."""
+"""Headers that the sidecar's server sets itself."""
 
 
 class Relay:
-    """The way to one gateway."""
+    """The relay to one gateway."""
 
     def __init__(self, url: str, token_file: Path, transport: Transport, recorder: Recorder, clock: Clock) -> None:
-        """`url` is the gateway's, without a path."""
+        """`url` is the gateway's URL without a path."""
         self._url = url.rstrip("/")
         self._token_file = token_file
         self._transport = transport
@@ -53,7 +53,7 @@ class Relay:
         self._clock = clock
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
-        """Asks the gateway; the same handler as `story.Gateway.complete`."""
+        """Relays one request; has the signature of `story.Gateway.complete`."""
         record = RequestRecord(id=new_request_id(), path=request.path, backend="gateway", outcome="cancelled")
         arrived = self._clock.monotonic()
         self._recorder.started()
@@ -94,14 +94,14 @@ class Relay:
         sent = {name: value for name, value in headers.items() if name not in _HOP and name not in _JUDGED}
         shown = presented_key(headers)
         if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):
-            sent.pop("x-api-key", None)  # a provider's own key is nobody's business
+            sent.pop("x-api-key", None)  # a provider's own key must not leave the pod
             sent["authorization"] = f"Bearer {self._token()}"
         return sent
 
     def _token(self) -> str:
         try:
             token = self._token_file.read_text().strip()
-        except (OSError, ValueError):  # a ValueError would quote what it read
+        except (OSError, ValueError):  # the message of a ValueError would quote the file
             token = ""
         if len(token.split()) != 1:
             raise self._unavailable(f"{self._token_file} holds no token of this pod")
@@ -116,7 +116,7 @@ class Relay:
 async def _stream(
     request: Request, format: FormatRecord, record: RequestRecord, response: Response, head: bytes
 ) -> None:
-    """The answer's events, each in the moment in which it comes."""
+    """Sends each event of the answer to the caller as soon as it comes."""
     stream = request.stream(response.status, head)
 
     def receive(part: bytes) -> bool:
@@ -127,7 +127,7 @@ async def _stream(
     try:
         await response.each(receive)
         record.outcome = "ok"
-    except AttemptFailed as failure:  # content has gone out: an error event, never a clean close
+    except AttemptFailed as failure:  # content was sent already: end with an error event, never with a clean close
         error = StreamBroken(f"The gateway's stream broke: {failure.message}.")
         record.outcome = "broken"
         _blame(record, error)

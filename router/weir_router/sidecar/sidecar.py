@@ -1,9 +1,8 @@
-"""A pod's own router: serves what its namespace has the credentials for, and relays the rest. Made by `app`.
+"""A pod's own router: serves requests to tiers of its namespace, and relays all others. Made by `app`.
 
-A request is served here if every tier that its policy refers to is of the pod's own namespace: then the config server
-has sent all of it, and nothing has to travel. Anything else is the gateway's: other namespaces' credentials stay there,
-it knows every policy and key, and its answer to what nobody may ask is the right one. So is it while there is no
-config here yet.
+The sidecar serves a request if every tier of its policy belongs to the pod's own namespace: then the config server has
+sent all that it needs. Other requests go to the gateway, as all do while the sidecar has no config. The gateway keeps
+the credentials of other namespaces, knows every policy and key, and refuses forbidden requests with the right error.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from weir_router.sidecar.relay import Relay
 
 @dataclass(frozen=True)
 class Pod:
-    """Whose sidecar a router is."""
+    """The pod of a sidecar."""
 
-    caller: Caller  # whom unauthenticated requests are from: only localhost can send any
+    caller: Caller  # caller of unauthenticated requests, since only localhost can send any
     gateway: str  # URL without a path
-    token_file: Path  # that the gateway is shown; read for each request
+    token_file: Path  # file of the token for the gateway; read for each request
 
 
 class _Asked(msgspec.Struct):
-    """All that has to be known of a request's body."""
+    """The part of a request's body that decides between sidecar and gateway."""
 
     model: str
 
 
 class Sidecar:
-    """Decides between the two."""
+    """Serves requests itself or relays them to the gateway."""
 
     def __init__(
         self, gateway: Gateway, relay: Relay, store: ConfigStore, identifier: Identifier, namespace: str
@@ -60,13 +59,13 @@ class Sidecar:
         self._here = frozenset(policy.key for policy in config.policies if is_complete(policy, self._namespace))
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
-        """`POST /v1/chat/completions` and `POST /v1/messages`."""
+        """Handles `POST /v1/chat/completions` and `POST /v1/messages`."""
         if await self._is_ours(request):
             return await self._gateway.complete(request, format)
         return await self._relay.complete(request, format)
 
     def knows(self, headers: dict[str, str]) -> bool:
-        """Whether a body may be read at once. Always: only the pod itself reaches its sidecar."""
+        """Whether a body may be read at once: always, since only the pod itself reaches its sidecar."""
         return True
 
     async def _is_ours(self, request: Request) -> bool:
@@ -76,12 +75,14 @@ class Sidecar:
             caller = await self._identifier.identify(request.headers)
             model = msgspec.json.decode(await bodies.read(request), type=_Asked).model
         except (WeirError, msgspec.MsgspecError):
-            return False  # the gateway may know better; and if not, it says what is wrong
+            return False  # the gateway may know the model; if not, it explains the error
         policy = find_policy(self._index, caller, model)
         return policy is not None and policy.key in self._here
 
 
 def is_complete(policy: Policy, namespace: str) -> bool:
-    """Whether a router of `namespace` has all that `policy` needs: of other namespaces' tiers it may have a part."""
+    """Whether a router of `namespace` has all that `policy` needs; it may only have a part of other namespaces'
+    tiers.
+    """
     references = list(policy.references())
     return bool(references) and all(ref.tier.partition("/")[0] == namespace for ref in references)

@@ -1,9 +1,9 @@
-"""Bytes to an upstream and back. Used by `call.attempt`; knows HTTP, and nothing of LLMs.
+"""Transports: HTTP requests to an upstream, and its answers. Used by `call.attempt`; they know nothing of LLMs.
 
-`base` is the interface. Its siblings satisfy it: `pool` (our own HTTP/1.1, nearly every request), `aiohttp_client`
-(proxies and whatever else is out of the ordinary), and `auto`, which picks between them by URL. On all of them:
-redirects are not followed (a credential must not wander to another host), cookies are not kept, proxies of the
-environment are honoured (`auto` and `aiohttp_client`).
+`base` is the interface. Its siblings implement it: `pool` (our own HTTP/1.1, for nearly every request),
+`aiohttp_client` (for proxies and unusual URLs), and `auto`, which picks between them by URL. None of them follows
+redirects (a credential must not reach another host) or keeps cookies. `auto` and `aiohttp_client` use the proxies that
+the environment names.
 """
 
 from weir_router.call.transport.auto import AutoTransport

@@ -1,4 +1,4 @@
-"""`Transport` over aiohttp's client: proxies, and URLs that `pool` does not take. Used by `auto`."""
+"""A `Transport` over aiohttp's client, for proxies and URLs that `pool` does not take. Used by `auto`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from weir_router.call.transport.base import (
 from weir_router.errors import AttemptFailed, FailureKind
 
 IN_PARTS = 1024 * 1024
-"""Bytes of a request above which it is sent piece by piece: aiohttp warns of larger ones, which hold up the loop."""
+"""Bytes of a request above which it is sent in parts: aiohttp warns about larger ones, which block the loop."""
 
 
 def _translated(error: Exception) -> AttemptFailed:
-    """The one table from the client library's exceptions to ours."""
+    """The client library's exception as one of ours."""
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             return failed(FailureKind.CONNECT, "TLS failed", error)
@@ -50,7 +50,7 @@ _drains: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references t
 
 
 class _AiohttpResponse(Pulled):
-    """`Response` over aiohttp's."""
+    """A `Response` over aiohttp's."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -88,13 +88,13 @@ class _AiohttpResponse(Pulled):
                 while await self.read():
                     pass
         except (AttemptFailed, TimeoutError):
-            pass  # the connection is closed instead: nothing was lost
+            pass  # the connection is closed instead: nothing is lost
         finally:
             self.release()
 
 
 class AiohttpTransport:
-    """`Transport` over one `aiohttp.ClientSession`."""
+    """A `Transport` over one `aiohttp.ClientSession`."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -103,7 +103,7 @@ class AiohttpTransport:
             headers=OWN_HEADERS,
             read_bufsize=READ_BUFFER,
         )
-        self._routes: dict[str, tuple[URL, str | None]] = {}  # as many as the config has backends' paths
+        self._routes: dict[str, tuple[URL, str | None]] = {}  # one for each path of a backend in the config
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)  # DNS, TCP and TLS together
@@ -118,8 +118,8 @@ class AiohttpTransport:
         return _AiohttpResponse(response)
 
     def _route(self, url: str) -> tuple[URL, str | None]:
-        """Parsed once per URL. Not by aiohttp's `trust_env`: that reads ~/.netrc in a thread for every request, and
-        would send what stands there to upstreams."""
+        """The parsed URL and its proxy, kept per URL. aiohttp's `trust_env` is not used: it reads ~/.netrc in a thread
+        for every request, and would send its passwords to upstreams."""
         target = URL(url)
         route = self._routes[url] = target, proxy_for(target)
         return route

@@ -1,4 +1,4 @@
-"""The transport of the router: our own HTTP/1.1 where it serves, aiohttp's client for the rest. Used by `app`."""
+"""The transport of the router: our own HTTP/1.1 where it can serve, otherwise aiohttp's client. Used by `app`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from weir_router.call.transport.base import Response, Transport, proxies, proxy_
 from weir_router.call.transport.pool import Http1Transport, Target, parsed
 
 MOST_URLS = 4_096
-"""URLs that are remembered. A config has fewer, and those of the configs before it need not stay."""
+"""URLs that are remembered. A config has fewer; those of earlier configs need not stay."""
 
 
 class AutoTransport:
-    """`Transport` that picks by URL, once per URL.
+    """A `Transport` that picks another one by URL, once per URL.
 
-    aiohttp's client takes 9 MB and an eighth of a second to import. So it is there only where it is wanted: from the
-    start in an environment that names a proxy, and otherwise from the first request to a URL that holds a credential.
+    aiohttp's client takes 9 MB and an eighth of a second to import. So it is only imported when needed: at the start if
+    the environment names a proxy, otherwise for the first request to a URL that holds a credential.
     """
 
     def __init__(self) -> None:
         self._http1 = Http1Transport()
         self._aiohttp = _aiohttp_transport() if proxies() else None
-        self._targets: dict[str, Target] = {}  # of URLs that our own HTTP/1.1 serves
-        self._chosen: dict[str, Transport] = {}  # for the others
+        self._targets: dict[str, Target] = {}  # URLs that our own HTTP/1.1 serves
+        self._chosen: dict[str, Transport] = {}  # transports of the other URLs
 
     def post(
         self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float
@@ -44,7 +44,7 @@ class AutoTransport:
         if not _ordinary(url):
             self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport()
             return self._aiohttp
-        with suppress(ValueError):  # then `post` says so
+        with suppress(ValueError):  # then `post` raises
             self._targets[url] = parsed(url)
         return self._http1
 
@@ -61,7 +61,7 @@ def _aiohttp_transport() -> Transport:
 
 
 def _ordinary(url: str) -> bool:
-    """Whether our own HTTP/1.1 serves it: no proxy, and no credential in the URL."""
+    """Whether our own HTTP/1.1 can serve the URL: it has no proxy and holds no credential."""
     try:
         target = URL(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The interface of every transport, and what they share."""
+"""The interface of every transport, and their common parts."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from weir_router.__about__ import __version__
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_WHOLE_ANSWER = 64 * 1024 * 1024
-"""Bytes of an answer that is held as a whole: far above any model's output, images as base64 included; bounds
-memory.
+"""Bytes of the largest answer that is held as a whole, to bound memory: far above any model's output, base64 images
+included.
 """
 
 KEEP_ALIVE = 15.0
-"""Seconds an idle connection is kept: below the 20 s and more of common servers, so that they rarely close it under
-us.
+"""Seconds for which an idle connection is kept: below the 20 s and more of common servers, so that they rarely close it
+first.
 """
 
 DRAIN_TIMEOUT = 1.0
-"""Seconds at least for the end of a body of which nothing more is wanted, so that the connection can be used again."""
+"""Seconds, at least, for the rest of a body that is no longer wanted, so that its connection can be used again."""
 
 READ_BUFFER = 64 * 1024
-"""Bytes read ahead per connection before the upstream is paused."""
+"""Bytes that are read ahead per connection before the upstream is paused."""
 
 OWN_HEADERS = {"user-agent": f"weir/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
-"""Sent with every request, unless the request says otherwise."""
+"""Headers of every request, unless the request has others."""
 
 
 Receive = Callable[[bytes], bool]
-"""Takes a part of a body as it came, empty at the end; says whether it wants more."""
+"""A function that takes a part of a body as it came, empty at the end; returns whether it wants more."""
 
 
 class Response(Protocol):
@@ -43,20 +43,20 @@ class Response(Protocol):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Names in lower case; the first value where a name comes several times."""
+        """The headers, with names in lower case; the first value of a repeated name."""
 
     async def read(self) -> bytes:
         """The next bytes as they come; empty at the end. Raises `AttemptFailed` when the connection breaks."""
 
     async def each(self, receive: Receive) -> None:
-        """Hands every part to `receive` in the moment in which it comes, until it wants no more or the body has ended.
+        """Hands every part to `receive` as soon as it comes, until it wants no more or the body has ended.
 
-        Nobody is woken up for a part. May be called again for what is left. Raises as `read` does, and whatever
-        `receive` raises.
+        No task is woken up for a part. May be called again for the rest of the body. Raises the errors of `read` and of
+        `receive`.
         """
 
     def hold(self, held: bool) -> None:
-        """Stops and restarts what `each` hands out, and with it the upstream."""
+        """Stops or restarts the parts that `each` hands out, and with them the upstream."""
 
     async def read_all(self) -> bytes:
         """The rest of the body, bounded by `MAX_WHOLE_ANSWER`."""
@@ -68,17 +68,17 @@ class Response(Protocol):
         """Gives the connection back, or closes it when the body has not ended. Nothing may be read after it."""
 
     def finish(self) -> None:
-        """`release`, once the body has ended, of which nothing more is wanted; it gets `DRAIN_TIMEOUT` for that."""
+        """Calls `release` once the body has ended, after `DRAIN_TIMEOUT` or more. Its rest is thrown away."""
 
 
 class Transport(Protocol):
     """Sends requests; made inside the running loop."""
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
-        """Sends one and waits for the answer's headers, which have names in lower case.
+        """Sends a request and waits for the answer's headers. Header names are in lower case.
 
-        Raises `AttemptFailed` with `CONNECT`, `RESET` or `MALFORMED`; times after the connection are the caller's to
-        keep. A cancelled call closes its connection.
+        Raises `AttemptFailed` with `CONNECT`, `RESET` or `MALFORMED`. The calling function bounds the time after the
+        connection is made. A cancelled call closes its connection.
         """
 
     async def close(self) -> None:
@@ -86,7 +86,7 @@ class Transport(Protocol):
 
 
 class Pulled:
-    """`each` and `hold` for a response that can only be read."""
+    """The methods `each` and `hold` for a response that only has `read`."""
 
     _free: asyncio.Event | None = None
 
@@ -125,19 +125,19 @@ async def read_whole(response: Response) -> bytes:
 
 
 def failed(kind: FailureKind, what: str, error: BaseException) -> AttemptFailed:
-    """`error` as a failure that says `what` went wrong."""
+    """`error` as a failure whose message begins with `what`, for example "the connection broke"."""
     return AttemptFailed(kind, f"{what}: {error or type(error).__name__}")
 
 
 def unsendable(error: Exception) -> AttemptFailed:
-    """For a URL or header that no request can carry. The error's text may quote a header, and with it the
-    credential.
+    """The failure for a URL or header that no request can carry. It does not repeat the error's text, which may quote a
+    header, and with it the credential.
     """
     return AttemptFailed(FailureKind.CONNECT, f"the URL or a header cannot be sent ({type(error).__name__})")
 
 
 def proxies() -> dict[str, str]:
-    """Those that the environment names, by scheme."""
+    """The proxies that the environment names, by scheme."""
     named: dict[str, str] = getproxies_environment()
     return {scheme: proxy for scheme, proxy in named.items() if scheme in ("http", "https")}
 

@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection and the answers on it: an asyncio protocol over llhttp, Node's parser. Used by `pool`.
 
-One exchange at a time, no pipelining. The connection is fit for the next one only when the request has gone out as a
-whole, the answer is complete and allows it, and not a byte came behind it: such a byte would become the beginning of
-somebody else's answer. In doubt it is closed.
+One exchange at a time, no pipelining. The connection is used again only if the request was sent as a whole, the answer
+is complete and allows it, and not a byte followed it: such a byte would begin the answer to another caller's request.
+In doubt it is closed.
 """
 
 from __future__ import annotations
@@ -20,36 +20,35 @@ from weir_router.header import name_of
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's headers, interim answers and trailers included. Servers' own limits for requests are 8 to 64
-KiB, and quota and tracing headers of providers come to 4.
+KiB; quota and tracing headers of providers take 4 KiB.
 """
 
 MAX_HEADERS = 256
 """Headers of one answer, interim answers included."""
 
 IN_PARTS = 64 * 1024
-"""Bytes of a request above which it is sent piece by piece, as fast as the upstream takes it; asyncio's own mark for
-pausing a writer.
+"""Bytes of a request above which it is sent in parts, as fast as the upstream takes it: the size at which asyncio
+pauses a writer.
 """
 
 _CHUNK_HEADS = {len(head) + size + 2: head for size in range(1, 4096) for head in [b"%x\r\n" % size]}
-"""How a read begins that is one whole chunk, by the length of the read."""
+"""First bytes of a read that is exactly one chunk, by the length of the read."""
 
 TOO_LARGE = f"the answer's headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
 
 STALE_WITHIN = 1.0
-"""Seconds in which a used connection must break to be told apart from an upstream that thought and then failed: the
-close that crosses our request on its way is seen within a round trip.
+"""Seconds within which a used connection must break to count as closed by keep-alive, and not as a failure of an
+upstream at work: a close that crosses our request is seen within a round trip.
 """
 
 IDLE_CLOSED = 1.0
-"""Seconds without use before which no server closes a connection for being idle (Gunicorn after 2 s, Node and uvicorn
-after 5, nginx after 75). One that breaks sooner has not crossed such a close: that is a failure, of which the backend's
-health must hear.
+"""Seconds without use before which no server closes an idle connection (Gunicorn after 2 s, Node and uvicorn after 5,
+nginx after 75). A break before that is a failure, which must count for the backend's health.
 """
 
 
 class Exchange:
-    """One request's answer as it comes; a `Response` once `begun`."""
+    """The answer to one request, as it comes; a `Response` once `begun`."""
 
     __slots__ = (
         "_connection", "_receive", "_waiter", "begun", "broken", "complete", "due", "headers", "held", "parts",
@@ -57,7 +56,7 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
-        # First and together what each chunk of a stream needs: it finds it in no cache.
+        # Fields used for every chunk come first, so that they share cache lines.
         self._receive: Receive | None = None
         self.held = 0  # bytes in parts
         self._connection = connection
@@ -68,10 +67,10 @@ class Exchange:
         self.broken: AttemptFailed | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.due: float | None = None  # of the loop's time: nothing more is wanted, and by then it should be complete
+        self.due: float | None = None  # loop time by which an answer that is no longer wanted should end
 
     def passes(self, part: bytes) -> bool:
-        """Whether `part` went to who takes parts as they come; nobody does, or something is kept from before."""
+        """Hands `part` to the receiver at once. False: there is none, or earlier parts are still kept."""
         receive = self._receive
         if receive is None or self.held:
             return False
@@ -83,7 +82,7 @@ class Exchange:
         return True
 
     def _enough(self, error: BaseException | None = None) -> None:
-        """Who takes parts as they come wants no more of them, or is to have the `error`."""
+        """Ends `each`: the receiver wants no more parts, or gets the `error`."""
         self._receive = None
         waiter = self._waiter
         if waiter is None or waiter.done():  # cancelled, and has not run yet
@@ -94,7 +93,7 @@ class Exchange:
             waiter.set_exception(error)
 
     def wake(self) -> None:
-        """Something has changed."""
+        """Called when parts have come, or the answer has ended or failed."""
         if self.due is not None:
             self.parts, self.held = [], 0
             if self.complete:
@@ -107,7 +106,7 @@ class Exchange:
             waiter.set_result(None)
 
     def change(self) -> asyncio.Future[None]:
-        """Done when something has. No coroutine: that would cost as much again."""
+        """A future that is done after the next `wake`. A coroutine would cost twice as much."""
         waiter: asyncio.Future[None] = asyncio.Future(loop=self._connection.loop)
         self._waiter = waiter
         return waiter
@@ -138,7 +137,7 @@ class Exchange:
             self._waiter = self._receive = None
 
     def _hand_out(self, receive: Receive) -> None:
-        """In the transport's own call: a chunk of a stream costs no task's waking up."""
+        """Hands out parts within the event loop's own call, so that a chunk wakes up no task."""
         try:
             if not self._give(receive):
                 self._enough()
@@ -146,7 +145,7 @@ class Exchange:
             self._enough(error)
 
     def _give(self, receive: Receive) -> bool:
-        """Whether more is wanted, and to be expected."""
+        """Gives the kept parts to `receive`; returns whether it wants more and more may come."""
         parts = self.parts
         while parts:
             self.parts, self.held = [], 0
@@ -167,7 +166,7 @@ class Exchange:
         self._connection.hold(held)
 
     async def read_all(self) -> bytes:
-        if self.complete and self.held <= base.MAX_WHOLE_ANSWER:  # a short answer: it came with its headers
+        if self.complete and self.held <= base.MAX_WHOLE_ANSWER:  # a short answer, which came with its headers
             return self._taken()
         return await read_whole(self)
 
@@ -195,24 +194,24 @@ class Connection(asyncio.Protocol):
     __deletable__ = ("_parser",)  # for mypyc
 
     def __init__(self, free: Callable[[Connection], None]) -> None:
-        """`free` is called whenever it can take an exchange again."""
-        self._exchange: Exchange | None = None  # these two first: each chunk of a stream needs them
+        """`free` is called whenever the connection can take another exchange."""
+        self._exchange: Exchange | None = None  # these two first: used for every chunk
         self._between = False  # chunks: the next byte begins one, or the end
-        self.loop = asyncio.get_running_loop()  # remembered: asking for it makes a system call
+        self.loop = asyncio.get_running_loop()  # remembered: looking it up makes a system call
         self.lost: asyncio.Future[None] = self.loop.create_future()
-        self.opened_at = 0.0  # of the loop's time
+        self.opened_at = 0.0  # loop time
         self.asked_at = 0.0
         self.idle_since = 0.0
-        self.stale = False  # it was closed under a request that was most likely never read
+        self.stale = False  # closed during a request that was most likely never read
         self._free = free
         self._parser = HttpResponseParser(self)
         self._uses = 0
-        self._heard = False  # in this exchange
-        self._sent = False  # all of the request
+        self._heard = False  # a byte has come in this exchange
+        self._sent = False  # the whole request was sent
         self._reusable = False
         self._head_bytes = self._head_count = 0
         self._apart_from_body = 0  # bytes since the last of a body
-        self._in_chunk = True  # or in what has none
+        self._in_chunk = True  # or the body is not chunked
         self._reading = True
         self._writing = True
 
@@ -244,7 +243,7 @@ class Connection(asyncio.Protocol):
         return exchange
 
     def overdue(self, now: float) -> bool:
-        """Whether an answer of which nothing more is wanted should have ended."""
+        """Whether an answer that is no longer wanted should have ended by `now`."""
         exchange = self._exchange
         return exchange is not None and exchange.due is not None and exchange.due < now
 
@@ -257,7 +256,7 @@ class Connection(asyncio.Protocol):
         rest = memoryview(body)
         while rest:
             if exchange.begun or exchange.broken is not None:
-                return  # it knows enough of the request to answer, or is gone
+                return  # the upstream has answered early, or is gone
             if self._writing:
                 self._transport.write(rest[:IN_PARTS])
                 rest = rest[IN_PARTS:]
@@ -266,7 +265,7 @@ class Connection(asyncio.Protocol):
         self._sent = True
 
     def release(self, exchange: Exchange) -> None:
-        """The end of an exchange: free for the next one, or closed."""
+        """Ends an exchange: the connection is free for the next one, or closed."""
         if exchange is not self._exchange:
             return
         if exchange.complete and self._sent and self._reusable and not self.closed():
@@ -277,7 +276,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def hold(self, held: bool) -> None:
-        """Stops the upstream, or lets it go on."""
+        """Stops reading from the upstream, or goes on."""
         if not held:
             self.drained()
         elif self._reading and not self._transport.is_closing():
@@ -285,28 +284,28 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def drained(self) -> None:
-        """What was held has been read: the upstream may go on."""
+        """Called when all held parts have been read: the upstream may go on."""
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Closes it at once, whatever is still to be sent; whoever waits for an answer gets a failure."""
+        """Closes the connection at once, even with unsent data; a reader that waits for the answer gets a failure."""
         if not self.lost.done():
             self._transport.abort()
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
-        if exchange is None:  # nobody asked for anything
+        if exchange is None:  # data without a request
             self._transport.abort()
             return
         if self._between and (part := _only(data)) is not None and exchange.passes(part):
-            return  # as nearly every chunk of a stream comes; the parser has missed nothing
+            return  # nearly every chunk of a stream takes this way; the parser has missed nothing
         self._heard = True
         held = exchange.held
         try:
@@ -320,7 +319,7 @@ class Connection(asyncio.Protocol):
         if exchange.held > held:
             self._apart_from_body = 0
         elif not exchange.complete:
-            # Headers, chunk sizes and trailers: the parser keeps what is unfinished of them, however long it gets.
+            # Headers, chunk sizes and trailers: the parser keeps unfinished ones without a limit.
             self._apart_from_body += len(data)
             if self._apart_from_body > MAX_HEAD:
                 self._fail(exchange, AttemptFailed(FailureKind.MALFORMED, TOO_LARGE))
@@ -335,7 +334,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._ended(error)
         self._exchange = None
-        del self._parser  # it refers back to us: without it nothing waits for the garbage collector
+        del self._parser  # it refers back to us, and a cycle would wait for the garbage collector
         self.lost.set_result(None)
 
     def pause_writing(self) -> None:
@@ -362,7 +361,7 @@ class Connection(asyncio.Protocol):
         exchange.broken = exchange.broken or failure
         self._transport.abort()
 
-    # What the parser calls. What they raise comes out of `feed_data` as one of its own errors.
+    # Called by the parser. `feed_data` raises their errors as one of its own.
 
     def on_message_begin(self) -> None:
         if self._exchange is None or self._exchange.complete:
@@ -385,7 +384,7 @@ class Connection(asyncio.Protocol):
         if status < 100:
             raise HttpParserError("no HTTP status")
         if status < 200:
-            exchange.headers.clear()  # an interim answer; the final one comes behind it
+            exchange.headers.clear()  # an interim answer; the final one follows
         else:
             exchange.status = status
             exchange.begun = True
@@ -410,7 +409,7 @@ class Connection(asyncio.Protocol):
 
 
 def _only(data: bytes) -> bytes | None:
-    """What the one chunk holds that `data` is, as a whole and nothing else; None: it may be anything."""
+    """The content of `data` if it is exactly one chunk; otherwise None."""
     head = _CHUNK_HEADS.get(len(data))
     if head is None or not data.startswith(head) or not data.endswith(b"\r\n"):
         return None

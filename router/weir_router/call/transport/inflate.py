@@ -1,6 +1,6 @@
-"""An answer that comes compressed although none was asked for. Used by `pool`.
+"""Decompresses an answer that an upstream has compressed without being asked. Used by `pool`.
 
-Only what zlib reads; any other encoding stays as it is, and whoever reads it finds it malformed.
+Only the encodings of zlib; any other stays as it is, so that its reader finds it malformed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
 
 class Inflated(Pulled):
-    """`Response` over a compressed one. What a bomb unfolds to comes in parts, for the reader to bound."""
+    """A `Response` over a compressed one. A decompression bomb comes in parts, so that its reader can bound it."""
 
     def __init__(self, response: Response) -> None:
         self.status = response.status
@@ -40,7 +40,7 @@ class Inflated(Pulled):
             if part:
                 return part
         while await self._response.read():
-            pass  # padding: nothing of the answer, but the connection cannot be used again before it
+            pass  # padding after the answer, which must be read before the connection can be used again
         return b""
 
     async def read_all(self) -> bytes:

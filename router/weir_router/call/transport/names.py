@@ -1,4 +1,4 @@
-"""Addresses of hosts, looked up for each connection; those of the last good look-up while DNS fails. Used by `pool`."""
+"""Addresses of hosts, looked up for each connection. While DNS fails, the last known ones are used. Used by `pool`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import socket
 from typing import Any
 
 LOOKUP = 1.0
-"""Seconds after which addresses that are known already are used instead: half of the connect timeout."""
+"""Seconds after which a look-up falls back to known addresses: half of the connect timeout."""
 
 NAMES = 1024
-"""Hosts that are remembered: far more than a config has; bounds memory over many configs."""
+"""Hosts that are remembered, to bound memory over many configs: far more than one config has."""
 
 
 class Names:
-    """What this router has looked up."""
+    """The host names that this router has looked up."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], list[Any]] = {}
 
     async def addresses(self, host: str, port: int) -> list[Any]:
-        """As `getaddrinfo` gives them. Raises `OSError` when they cannot be found and never were."""
+        """The addresses in the form of `getaddrinfo`. Raises `OSError` if the look-up fails and none are known."""
         known = self._known.get((host, port))
         try:
             async with asyncio.timeout(LOOKUP if known else None):

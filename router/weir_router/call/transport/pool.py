@@ -1,13 +1,14 @@
-"""`Transport` over our own HTTP/1.1: connects, keeps connections for the next request, closes idle ones. Used by
+"""A `Transport` over our own HTTP/1.1: connects, keeps connections for the next request, closes idle ones. Used by
 `auto`.
 
-With aiohttp's client session a request costs twice as much CPU; this does what an LLM upstream needs, and nothing else.
+With aiohttp's client session a request costs twice as much CPU. This transport has only the features that LLM upstreams
+need.
 
-A connection that has been idle for a while may be closed by the upstream while our request is on its way (keep-alive
-has a limit on both sides). When such a one breaks at once and before any byte of an answer, the request is sent once
-more, on a fresh connection. That is no retry in the sense of `call.failover`: such a request was most likely never
-read, and no answer of it has begun. A connection that is fresh, or was used just now, and breaks in the same way is a
-failure like any other: were it hidden here, the breaker would never hear of an upstream that resets.
+The upstream may close an idle connection while our request is on its way (keep-alive has a limit on both sides). If
+such a connection breaks at once and before any byte of an answer, the request is sent once more, on a new connection.
+This is not a retry in the sense of `call.failover`: the request was most likely never read, and no answer has begun. If
+a new or recently used connection breaks in the same way, that is an ordinary failure: otherwise the breaker would never
+notice an upstream that resets connections.
 """
 
 from __future__ import annotations
@@ -33,24 +34,25 @@ from weir_router.dialects.wire.headers import Kept
 from weir_router.errors import AttemptFailed, FailureKind
 
 HAPPY_EYEBALLS = 0.25
-"""Seconds until the next address is tried beside one that does not answer: RFC 8305's recommendation."""
+"""Seconds until the next address is tried beside a silent one: RFC 8305's recommendation."""
 
 TLS_BUFFER = 16 * 1024
-"""Bytes of asyncio's buffer per TLS connection, one TLS record. Its own 256 KiB would be most of a stream's memory."""
+"""Bytes of asyncio's buffer per TLS connection: one TLS record. Its default of 256 KiB would be most of a stream's
+memory."""
 
 MAX_AGE = 30.0
-"""Seconds after which a connection is not used for a further request, so that one follows its name to other addresses
-however busy it is: half the time for which clouds' load balancers let their records be kept.
+"""Seconds after which a connection takes no further request, so that even busy routers follow a host name to new
+addresses: half the time for which DNS records of clouds' load balancers may be cached.
 """
 
 DEAD_AFTER = 2.0
-"""Seconds without a byte on a used connection after which the other idle ones to the same place are not trusted either:
-a NAT or a balancer that has forgotten one has forgotten all of its age. They only cost a new handshake.
+"""Seconds without a byte on a used connection after which the idle ones to the same origin are dropped, too: a NAT or a
+balancer that has forgotten one has forgotten all of its age. This only costs new handshakes.
 """
 
 
 class Origin(NamedTuple):
-    """What a connection leads to."""
+    """The server to which a connection leads."""
 
     secure: bool
     host: str
@@ -61,11 +63,11 @@ class Target(NamedTuple):
     """A URL, parsed."""
 
     origin: Origin
-    start: bytes  # of the request: its line and host header
+    start: bytes  # beginning of the request: its first line and the host header
 
 
 def parsed(url: str) -> Target:
-    """Raises `ValueError` for what is no http or https URL."""
+    """A URL, parsed. Raises `ValueError` if it is not an http or https URL."""
     it = URL(url)
     host, port = it.raw_host, it.port
     if it.scheme not in ("http", "https") or not host or port is None:
@@ -75,7 +77,7 @@ def parsed(url: str) -> Target:
 
 
 def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
-    """A request's head. Raises `ValueError` for a header that would break out of its line."""
+    """A request's head. Raises `ValueError` for a header that holds a line break."""
     return b"%b%bcontent-length: %d\r\n\r\n" % (target.start, _lines(headers), length)
 
 
@@ -86,19 +88,19 @@ def _lines(headers: dict[str, str]) -> bytes:
     lines = header.lines({**OWN_HEADERS, **headers})
     if lines is None:
         raise ValueError("a header holds a line break")
-    sent = lines.encode(errors="surrogateescape")  # a caller's header that is no UTF-8 goes on as it came
+    sent = lines.encode(errors="surrogateescape")  # a caller's header that is not UTF-8 is sent unchanged
     if kept is not None:
         kept.lines = sent
     return sent
 
 
 class Http1Transport:
-    """`Transport` with a pool per origin; the connection used last is used next, so that the others may age."""
+    """A `Transport` with a pool per origin. The connection used last is used next, so that the others may age."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        self._idle: dict[Origin, deque[Connection]] = {}  # ascending by when they were used
+        self._idle: dict[Origin, deque[Connection]] = {}  # ascending by time of use
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._tls: asyncio.Future[ssl.SSLContext] | None = None
@@ -113,7 +115,7 @@ class Http1Transport:
         return await self.send(target, headers, body, connect_timeout)
 
     async def send(self, target: Target, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
-        """`post` to a URL that has been parsed."""
+        """Like `post`, for a parsed URL."""
         try:
             head = rendered(target, headers, len(body))
         except ValueError as error:
@@ -156,9 +158,9 @@ class Http1Transport:
             connection.abort()
 
     async def _connect(self, origin: Origin, timeout: float, *, again: bool = True) -> Connection:
-        """A fresh connection, its name looked up afresh, within `timeout` seconds for all of it.
+        """A new connection, with a new look-up of its name, within `timeout` seconds altogether.
 
-        Tried `again` where the timeout came late: then the router did not run, and may have missed the answer.
+        Tried `again` if the timeout came late: then the router did not run, and may have missed the answer.
         """
         due = self._loop.time() + timeout
         try:
@@ -186,7 +188,7 @@ class Http1Transport:
             ssl=context,
             server_hostname=origin.host if origin.secure else None,
         )
-        # Only now, and not when it was made: uvloop tells nobody of the end of one whose making is cancelled.
+        # Not before it is open: uvloop does not report the end of a connection whose opening was cancelled.
         self._open.add(connection)
         if self._sweeper is None and not self._closed:
             self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep)
@@ -197,7 +199,7 @@ class Http1Transport:
         return connection
 
     async def _context(self) -> ssl.SSLContext:
-        """Made once, for the first connection that needs it, which takes 30 ms or more: so not on the loop."""
+        """The TLS context, made for the first connection that needs it. It takes 30 ms or more, so in a thread."""
         if self._tls is None:
             self._tls = self._loop.run_in_executor(None, _trusting)
         return await asyncio.shield(self._tls)  # others wait for it too
@@ -213,7 +215,7 @@ class Http1Transport:
         idle.append(connection)
 
     def _sweep(self) -> None:
-        """Closes what has been idle for too long, or does not come to its end; comes back while anything is open."""
+        """Closes connections that are idle for too long or overdue; calls itself again while any is open."""
         now = self._loop.time()
         for connection in [it for it in self._open if it.overdue(now)]:
             connection.abort()
@@ -227,7 +229,7 @@ class Http1Transport:
 
 
 def _trusting() -> ssl.SSLContext:
-    """The system's authorities, or those of SSL_CERT_FILE."""
+    """A context that trusts the system's authorities, or those of SSL_CERT_FILE."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     sslproto.SSLProtocol.max_size = TLS_BUFFER
