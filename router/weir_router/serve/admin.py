@@ -17,7 +17,7 @@ from weir_router.serve.http import Answer, Request
 
 
 class Admin:
-    """Reads; changes nothing."""
+    """Handlers of the admin port. They only read."""
 
     def __init__(self, store: ConfigStore, board: Board, metrics: Metrics, room: Room) -> None:
         self._store = store
@@ -26,7 +26,7 @@ class Admin:
         self._room = room
 
     async def metrics(self, _: Request) -> Answer:
-        """Prometheus text format."""
+        """The metrics, in Prometheus' text format."""
         self._metrics.rejected.value = self._store.rejected is not None
         queue = self._room.queue
         self._metrics.load(len(queue), queue.oldest, self._room.saturation)
@@ -39,11 +39,13 @@ class Admin:
         )
 
     async def healthz(self, _: Request) -> Answer:
-        """Alive: the loop answers."""
+        """Says that the router is alive: its event loop answers."""
         return json_answer(200, b'{"status":"ok"}')
 
     async def readyz(self, _: Request) -> Answer:
-        """Ready once a config runs; says which revision, why a newer one was refused, or what it waits for."""
+        """Ready once a config is in use. The answer names its revision, and says why a newer one was refused or why
+        there is none yet.
+        """
         config = self._store.config
         body: dict[str, Any] = {
             "ready": config is not None,
@@ -55,7 +57,7 @@ class Admin:
         return json_answer(200 if config else 503, msgspec.json.encode(body))
 
     async def state(self, _: Request) -> Answer:
-        """What the router believes about every backend, as JSON."""
+        """The state of every backend as this router sees it, as JSON."""
         config = self._store.config
         body: dict[str, Any] = {
             "revision": config.revision if config else None,

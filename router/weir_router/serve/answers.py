@@ -1,4 +1,4 @@
-"""What goes back to a caller besides the answer: ids, headers, and errors as HTTP. Used by `serve.story` and `app`."""
+"""Ids, headers and errors of answers to callers. Used by `serve.story` and `app`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ STREAM_LINES = fields(
         "x-accel-buffering": "no",
     }
 )
-"""Of every stream."""
+"""Header lines of every stream."""
 
 _JSON = b"content-type: application/json\r\n"
 
 Place = tuple[str | None, str | None, str | None, str | None, str | None, int]
 _PLACE = ("x-weir-policy", "x-weir-route", "x-weir-tier", "x-weir-backend", "x-weir-complexity", "x-weir-attempts")
 MAX_PLACES = 1_000
-"""Ways through a config whose header lines are kept, for all requests that take them: none has more."""
+"""Combinations of policy, route, tier and backend whose header lines are cached; no config has more."""
 
 _places: dict[Place, bytes] = {}
 _random_bits = random.Random().getrandbits
 
 
 def new_request_id() -> str:
-    """An id for the log and the caller; 64 random bits. It grants nothing, so no system call is made for it."""
+    """An id of 64 random bits for the log and the caller. It grants nothing, so a fast random source is enough."""
     return "weir-" + _random_bits(64).to_bytes(8, "big").hex()
 
 
 def way(record: RequestRecord, own: dict[str, str]) -> bytes:
-    """Header lines that say which way the request took, behind the answer's `own`."""
+    """The answer's `own` header lines, and those that say how the request was routed."""
     own["x-weir-request-id"] = record.id
     if record.reason:
         own["x-weir-reason"] = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
@@ -54,14 +54,14 @@ def _lines_of(place: Place) -> bytes:
 
 
 def json_answer(status: int, body: bytes, lines: bytes = b"") -> Answer:
-    """A whole body; `lines` are headers besides its type."""
+    """A whole JSON answer; `lines` are header lines besides its type."""
     return Answer(status, _JSON + lines, body)
 
 
 def error_answer(
     error: WeirError, format: FormatRecord, request_id: str, record: RequestRecord | None = None
 ) -> Answer:
-    """An error before the first byte has gone out. `record`: the request's, where there is one."""
+    """The answer for an error before the first byte was sent. `record`: the request's record, if there is one."""
     own = {format.request_id: request_id, **errors.headers(error)}
     lines = fields({**own, "x-weir-request-id": request_id}) if record is None else way(record, own)
     return json_answer(error.status, format.error_body(error, request_id), lines)

@@ -1,4 +1,4 @@
-"""The body of a request, or the error that says why there is none. Used by `serve.story` and `sidecar`."""
+"""Reads the body of a request, or raises the error that says why not. Used by `serve.story` and `sidecar`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weir_router.serve.inflated import inflated
 
 
 async def read(request: Request) -> bytes:
-    """The body as it came; where it has not come yet, it is read now. Raises `errors.WeirError`."""
+    """The body as the caller sent it, read now if it has not come yet. Raises `errors.WeirError`."""
     try:
         return await request.read()
     except NoBody as refusal:
@@ -21,7 +21,7 @@ async def read(request: Request) -> bytes:
 
 
 def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Memory) -> bytes:
-    """`body` without its `coding`, at most `limit` bytes, counted in `memory` beside what came.
+    """`body` without its `coding`, at most `limit` bytes, counted in `memory` in addition to the compressed body.
 
     Raises `errors.WeirError`.
     """

@@ -54,7 +54,7 @@ def origin_of(text: str) -> str:
 def is_loopback(host: str) -> bool:
     """Whether `host` is `localhost` or a loopback address, such as `127.0.0.1`, `::1` or `[::1]`.
 
-    Other names count as not loopback: they are not resolved.
+    Other names never count as loopback: they are not resolved.
     """
     name = host.lower().removesuffix(".")
     if name == "localhost":

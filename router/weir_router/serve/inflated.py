@@ -1,4 +1,4 @@
-"""A request body that comes compressed, unpacked. Used by `serve.bodies`."""
+"""Unpacks a compressed request body. Used by `serve.bodies`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import zlib
 from weir_router.errors import BadRequest
 
 CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
-"""Values of `content-encoding` that are read: what the standard library's zlib knows."""
+"""Values of `content-encoding` that are read: those of the standard library's zlib."""
 
 _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 _RAW = -zlib.MAX_WBITS
 
 
 def inflated(body: bytes, coding: str, limit: int) -> bytes | None:
-    """`body` as it was before it was packed; None: larger than `limit` bytes. Raises `errors.BadRequest`."""
+    """`body` without its compression; None: larger than `limit` bytes. Raises `errors.BadRequest`."""
     coding = coding.strip().lower()
     if coding in ("", "identity"):
         return body

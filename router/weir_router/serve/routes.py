@@ -1,4 +1,4 @@
-"""Which request goes where: method and path to a handler. Made by `app` for each of the two ports."""
+"""Routes from method and path to a handler. Made by `app` for each of the two ports."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from weir_router.serve.browsers import Gate, preflight
 from weir_router.serve.http import Answer, Handler, Request
 
 Explain = Callable[[Request, int], Answer]
-"""The answer where nothing is served, from the request and the status: 404, or 405 where another method would do."""
+"""Function that makes the answer for an unknown path (status 404) or method (405) from the request and the status."""
 
 Knows = Callable[[dict[str, str]], bool]
-"""Whether the headers of a request tell at a look who its caller is."""
+"""Function that says whether a quick look at the headers of a request identifies its caller."""
 
 
 class Routes:
-    """A `Handler` over others. A path that ends in `/*` takes everything below."""
+    """A `Handler` that calls other handlers. A path that ends in `/*` matches all paths below."""
 
     def __init__(
         self, handlers: Mapping[tuple[str, str], Handler], explain: Explain, gate: Gate, knows: Knows | None = None
     ) -> None:
-        """`knows` is for the handlers of POST, which alone want a body; None: there are none."""
+        """`knows` is for handlers of POST, the only ones that need a body; None: there are none."""
         self._explain = explain
         self._gate = gate
         self._knows = knows
@@ -35,7 +35,7 @@ class Routes:
                 self._exact.setdefault(path, {})[method] = handler
 
     def find(self, method: str, path: str) -> Handler | None:
-        """The handler; None: there is none. HEAD is a GET whose body is left out."""
+        """The handler; None: there is none. HEAD is served like GET, without the body."""
         wanted = "GET" if method == "HEAD" else method
         at = self._exact.get(path)
         if at is not None and wanted in at:
@@ -46,7 +46,7 @@ class Routes:
         return None
 
     def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
-        """See `serve.http.Admits`: where a body is wanted, and its caller is known at a look."""
+        """See `serve.http.Admits`: true if a body is needed, and a quick look at the headers identifies the caller."""
         if self._knows is None or method != "POST" or path not in self._exact:
             return False
         return self._gate.is_plain(headers) and self._knows(headers)
@@ -79,7 +79,7 @@ class Routes:
 
 
 def unknown_to_callers(request: Request, status: int) -> Answer:
-    """A wrong path gets an answer that the SDKs understand."""
+    """The answer for a wrong path on the callers' port, in a form that the SDKs understand."""
     served = ", ".join(f"POST {record.path} ({record.title})" for record in RECORDS)
     error: WeirError = BadRequest(
         f"Weir does not serve {request.method} {request.path}. It serves {served} and GET /v1/models: "
@@ -90,12 +90,12 @@ def unknown_to_callers(request: Request, status: int) -> Answer:
 
 
 def unknown_to_admins(request: Request, status: int) -> Answer:
-    """Says what there is."""
+    """The answer for a wrong path on the admin port: a list of the right ones."""
     return Answer(
         status, b"content-type: text/plain\r\n", b"Weir serves /metrics, /state, /healthz and /readyz here.\n"
     )
 
 
 def no_http(why: str) -> Answer:
-    """The answer to what is no HTTP."""
+    """The answer to bytes that are not a valid HTTP request."""
     return error_answer(BadRequest(f"This is not an HTTP/1.1 request: {why}."), RECORDS[0], new_request_id())

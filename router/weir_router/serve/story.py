@@ -1,7 +1,7 @@
-"""The request's story, read top to bottom: identify, read, classify, choose, admit, call, relay, record.
+"""The steps of a request, from top to bottom: identify, read, classify, choose, admit, call, relay, record.
 
-Holds what one router needs to serve (`Gateway`); HTTP routes to it are made in `app`. Before the first byte has gone
-out an error becomes an HTTP answer; after it, the last event of the stream.
+`Gateway` holds the parts that one router needs to serve; `app` makes the HTTP routes to it. Before the first byte was
+sent, an error becomes an HTTP answer; after it, the last event of the stream.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from weir_router.serve.http import Answer, Request, Stream
 logger = logging.getLogger("weir.router")
 
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
-"""Bytes of a request body that any policy may accept: Anthropic's own limit, the largest of the providers'."""
+"""Bytes of the largest request body that a policy may accept: Anthropic's own limit, the largest of all providers."""
 
 MODELS_PATH = "/v1/models"
 
@@ -71,7 +71,7 @@ _NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's me
 
 
 class Visit:
-    """One request while it is served."""
+    """One request, while it is served."""
 
     __slots__ = ("arrived", "format", "record", "request")
 
@@ -83,7 +83,7 @@ class Visit:
 
 
 class Gateway:
-    """Everything that serving needs, wired by `app`."""
+    """All parts that serve requests, wired by `app`."""
 
     def __init__(
         self,
@@ -117,10 +117,10 @@ class Gateway:
         self._budgets.configure(config)
         self._identifier.configure(config, secrets)
         registry.forget_credentials()
-        self._as_asked.clear()  # a changed account or model may accept now what it refused
+        self._as_asked.clear()  # a changed account or model may accept additions that it refused before
 
     async def list_models(self, request: Request) -> Answer:
-        """`GET /v1/models`, and `GET /v1/models/{id}`."""
+        """Handles `GET /v1/models` and `GET /v1/models/{id}`."""
         format = caller_of(request.headers)
         try:
             names = models_for(self._index, await self._identify(request.headers))
@@ -134,7 +134,7 @@ class Gateway:
             return error_answer(error, format, new_request_id())
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
-        """`POST /v1/chat/completions` and `POST /v1/messages`."""
+        """Handles `POST /v1/chat/completions` and `POST /v1/messages`."""
         record = RequestRecord(id=new_request_id(), path=request.path)
         visit = Visit(request, format, record, self._clock.monotonic())
         self._recorder.started()
@@ -196,20 +196,20 @@ class Gateway:
             self._recorder.account(record, attempts, baseline)
 
     def knows(self, headers: dict[str, str]) -> bool:
-        """Whether a look tells who asks, so that a body may be read at once."""
+        """Whether a quick look at the headers identifies the caller, so that a body may be read at once."""
         return self._known(headers) is not None
 
     async def _body(self, visit: Visit) -> bytes:
-        """A body that has not come yet, or comes compressed."""
+        """The body of a request, if it has not come yet or is compressed."""
         request, coding = visit.request, visit.request.headers.get("content-encoding")
         body = request.body
         if body is None:
             body = await bodies.read(request)
-            visit.arrived = self._clock.monotonic()  # the time that its caller takes to send it is none of ours
+            visit.arrived = self._clock.monotonic()  # the caller's time for sending is not ours
         return body if coding is None else bodies.unpacked(request, body, coding, MAX_REQUEST_BYTES, self._memory)
 
     def _known(self, headers: dict[str, str]) -> Caller | None:
-        """The caller as nearly always, without a coroutine; None: `_identify` has to say."""
+        """The caller in nearly all cases, without a coroutine; None: call `_identify`."""
         return None if self._store.config is None else self._identifier.remembered(headers)
 
     async def _identify(self, headers: dict[str, str]) -> Caller:
@@ -254,7 +254,7 @@ class Gateway:
         return Journey(self._tools, ask, decision, self._store.secrets, self._as_asked, size, deciding)
 
     def decide(self, asked: Asked, caller: Caller, policy: Policy) -> Decision:
-        """As things are now."""
+        """The decision with the present health and time."""
         config = self._store.config
         assert config is not None
         now, wall = self._clock.monotonic(), self._clock.wall()
@@ -266,7 +266,7 @@ class Gateway:
 
 
 class _Deciding:
-    """One request's decision, which may be made anew. A `partial` would cost four times as much."""
+    """The decision for one request, which may be repeated. A `partial` would cost four times as much."""
 
     __slots__ = ("_asked", "_caller", "_gateway", "_policy")
 
@@ -278,7 +278,7 @@ class _Deciding:
 
 
 async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes) -> None:
-    """The stream, from the commit point to its end, whatever that is."""
+    """Sends the stream to the caller, from the commit point to its end or failure."""
     record = visit.record
     try:
         stream = visit.request.stream(200, STREAM_LINES + lines, attempt.body)
@@ -300,7 +300,7 @@ async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes)
 
 
 def _break(visit: Visit, stream: Stream, error: WeirError) -> None:
-    """Content has gone out and cannot be taken back: the stream ends in an error event, never in a clean close."""
+    """Ends a stream whose content cannot be taken back with an error event, never with a clean close."""
     _blame(visit.record, error)
     visit.record.outcome = "broken"
     stream.end(visit.format.error_event(error, visit.record.id))
@@ -321,7 +321,7 @@ _KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "ano
 
 
 def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
-    """The policy's limits count per caller."""
+    """The limits of the policy, which count per caller."""
     if policy.limits is None:
         return ()
     key = f"{policy.limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
@@ -329,8 +329,8 @@ def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
 
 
 def _bug(bug: Exception, record: RequestRecord) -> InternalError:
-    """Logs what should not happen, and makes it an error that says where to look."""
-    logger.error("request %s failed by a bug of Weir", record.id, exc_info=bug)
+    """Logs a bug, and turns it into an error that names the log line."""
+    logger.error("request %s failed because of a bug in Weir", record.id, exc_info=bug)
     return InternalError(
         f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}."
     )
