@@ -33,7 +33,7 @@ check: .venv/.ready ## lint, format, types, layers, generated files, plain Engli
 	@$(BIN)/mypy
 	@cd hack/kube && ../../$(BIN)/mypy --strict --config-file= *.py
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m weir_operator.schemas.crdgen --check crds
+	@$(BIN)/python -m weir_operator.kinds.crdgen --check crds
 	@$(BIN)/python hack/chart --check
 	@hack/helm-lint
 	@$(BIN)/python hack/english
@@ -58,8 +58,8 @@ faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: go
 	  $(BIN)/python -m bench.faults --gateway $$gateway $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RATE),--rate $(RATE)) $(ARGS) \
 	    || exit; done
 
-crds: .venv/.ready ## crds/*.yaml and the chart's copy from weir_operator.schemas
-	@$(BIN)/python -m weir_operator.schemas.crdgen crds
+crds: .venv/.ready ## crds/*.yaml and the chart's copy from weir_operator.kinds
+	@$(BIN)/python -m weir_operator.kinds.crdgen crds
 	@$(BIN)/python hack/chart
 
 chart: .venv/.ready ## the chart's README, schema and CRDs, after a change of its values

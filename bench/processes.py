@@ -23,6 +23,7 @@ from bench.answer import Outcome
 from bench.job import Job
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
 from weir_operator.publish.publication import Names, publication
 
@@ -225,7 +226,7 @@ def pod(
     config server; there is none.
     """
     manifests = _saved(folder, [_key(key_hash), *_tiers_and_policies(upstream)])
-    config = compile_config(load(manifests).observed, catalogue=Catalogue.load(), now=time.time())
+    config = compile_config(load(manifests, KINDS).observed, KINDS, catalogue=Catalogue.load(), now=time.time())
     mounted = folder / "mounted"
     mounted.mkdir(exist_ok=True)
     for name, content in publication(config, 1, names=Names("bench")).files.items():

@@ -27,6 +27,7 @@ from support.installation import Installation, Operator
 from support.kube import client_of, run, watching
 from weir_operator.compile import Memory, compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
 from weir_operator.observe.observed import Observed
 from weir_operator.publish.publisher import RETIRE_AFTER
 
@@ -34,7 +35,7 @@ PAUSE = (0.0, 0.4)
 """Seconds between two changes, at random: they should meet every moment of the operator's periodic work."""
 
 GROUP = ("weir.dev", "v1alpha1")
-KINDS = {"RoutingPolicy": "routingpolicies", "ModelTier": "modeltiers"}
+PLURALS = {it.kind: it.plural for it in KINDS}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:weir-operator"
 CLEAN = RETIRE_AFTER + 15
 """Seconds after the last change until nothing is left to do: what no index names any more has gone."""
@@ -142,7 +143,7 @@ class Bench:
         """Server-side apply, as kubectl sends it: the object and its new generation."""
         metadata, kind = body["metadata"], body["kind"]
         made = CustomObjectsApi(client).patch_namespaced_custom_object(
-            *GROUP, metadata["namespace"], KINDS[kind], metadata["name"], body,
+            *GROUP, metadata["namespace"], PLURALS[kind], metadata["name"], body,
             field_manager="kubectl", force=True, _content_type="application/apply-patch+yaml",
         )  # fmt: skip
         return f"{kind}/{metadata['namespace']}/{metadata['name']}", made["metadata"]["generation"]
@@ -203,7 +204,7 @@ class Bench:
 def _compile_ms(observed: Observed, memory: Memory) -> float:
     catalogue = Catalogue.load()
     started = time.thread_time()
-    compile_config(observed, catalogue=catalogue, now=time.time(), memory=memory)
+    compile_config(observed, KINDS, catalogue=catalogue, now=time.time(), memory=memory)
     return (time.thread_time() - started) * 1000
 
 

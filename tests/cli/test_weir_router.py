@@ -17,6 +17,7 @@ from weir_cli.app import app
 from weir_cli.sim import SimModel, SimulatorThread
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
 from weir_router.contract import CallerKey
 from weir_router.identify.keys import fingerprint
@@ -44,7 +45,7 @@ def manifests_of(tmp_path: Path, simulator: SimulatorThread):
         credentials = {"secretRef": {"name": "up", "key": "k"}}
         folder = tmp_path / "manifests"
         save(folder / "all.yaml", tier(simulator.url, credentials=credentials), policy(model=model), secret)
-        result = compile_config(load(folder).observed, catalogue=Catalogue.load(), now=time.time())
+        result = compile_config(load(folder, KINDS).observed, KINDS, catalogue=Catalogue.load(), now=time.time())
         assert not result.problems
         keys = {fingerprint(KEY): CallerKey(namespace="default", name="ci")}
         return Compiled(result.config, msgspec.structs.replace(result.secrets, caller_keys=keys), ())
@@ -94,7 +95,9 @@ def test_an_open_answer_has_the_time_that_grace_says(tmp_path: Path, grace: str,
     drop = SimModel(name="drop", tokens_per_second=20, answer_tokens=20 * seconds)
     with SimulatorThread([drop]) as simulator:
         save(tmp_path / "manifests" / "all.yaml", tier(simulator.url, backend="drop"), policy())
-        result = compile_config(load(tmp_path / "manifests").observed, catalogue=Catalogue.load(), now=time.time())
+        result = compile_config(
+            load(tmp_path / "manifests", KINDS).observed, KINDS, catalogue=Catalogue.load(), now=time.time()
+        )
         secrets = msgspec.structs.replace(
             result.secrets, caller_keys={fingerprint(KEY): CallerKey(namespace="default", name="ci")}
         )

@@ -15,6 +15,7 @@ import pytest
 
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue, parse
+from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
 from weir_operator.problems.problem import Severity
 from weir_router.contract import API_VERSION, CompiledConfig
@@ -27,9 +28,9 @@ NOW = 1_800_000_000.0  # 2027-01-15
 
 
 def compiled(name: str, catalogue: Catalogue = FIXED) -> Compiled:
-    loaded = load(EXAMPLES / name)
+    loaded = load(EXAMPLES / name, KINDS)
     assert not loaded.problems
-    return compile_config(loaded.observed, catalogue=catalogue, revision=7, now=NOW)
+    return compile_config(loaded.observed, KINDS, catalogue=catalogue, revision=7, now=NOW)
 
 
 def encoded(config: CompiledConfig) -> str:

@@ -12,10 +12,11 @@ from weir_cli.sim.faults import HELP
 from weir_cli.sim.models import DEFAULT_ANSWER_TOKENS, DEFAULT_CONTEXT_TOKENS, SimModel
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
+from weir_operator.kinds.routingpolicy.schema import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
 from weir_operator.observe.manifests import load
 from weir_operator.problems.problem import Reason
 from weir_operator.run.metrics import Metrics as OperatorMetrics
-from weir_operator.schemas.routingpolicy import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
 from weir_router import errors
 from weir_router.admit import limits, memory, queue, retry_budget
 from weir_router.call import clocks
@@ -338,8 +339,8 @@ def manifests():
 @pytest.mark.parametrize("text", manifests(), ids=lambda text: re.search("kind: (\\w+)", text)[1])
 def test_manifests_in_the_docs_have_no_mistakes(tmp_path, text):
     (tmp_path / "page.yaml").write_text(text)
-    loaded = load(tmp_path, environ={"OPENAI_API_KEY": "sk-test"})
-    compiled = compile_config(loaded.observed, catalogue=Catalogue.load(), revision=1, now=1_800_000_000.0)
+    loaded = load(tmp_path, KINDS, environ={"OPENAI_API_KEY": "sk-test"})
+    compiled = compile_config(loaded.observed, KINDS, catalogue=Catalogue.load(), revision=1, now=1_800_000_000.0)
     assert not loaded.problems
     assert {problem.reason for problem in compiled.problems} <= {
         Reason.TIER_NOT_FOUND_OR_NOT_GRANTED

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from weir_operator.distribute import leader, relay, server
+from weir_operator.kinds import KINDS
+from weir_operator.kinds.modeltier.states import CoarseState
 from weir_operator.problems.problem import ConditionType
 from weir_operator.publish import authority, certificate
-from weir_operator.schemas import KINDS
 from weir_operator.status import changes, reporter, rollout, teller, writer
 from weir_operator.status.conditions import StatusReason
-from weir_operator.status.states import CoarseState
 
 DOCS = Path(__file__).parents[2] / "docs"
 STATUS, *INTERNALS = (

@@ -13,8 +13,8 @@ import yaml
 from apiserver import ApiServer
 from pydantic import ValidationError
 
-from weir_operator.schemas.modeltier import ModelTierSpec
-from weir_operator.schemas.routingpolicy import RoutingPolicySpec
+from weir_operator.kinds.modeltier.schema import ModelTierSpec
+from weir_operator.kinds.routingpolicy.schema import RoutingPolicySpec
 from weir_operator.schemas.rules import Model
 
 ROOT = Path(__file__).parents[2]

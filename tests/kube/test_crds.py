@@ -10,7 +10,8 @@ import pytest
 import yaml
 from apiserver import ApiServer
 
-from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
+from weir_operator.kinds.modeltier.schema import ModelTierSpec
+from weir_operator.kinds.routingpolicy.schema import RoutingPolicySpec
 from weir_operator.schemas.rules import Model
 
 ROOT = Path(__file__).parents[2]

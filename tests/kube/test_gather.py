@@ -94,11 +94,11 @@ def test_lists_objects_as_the_compiler_takes_them(cluster: ApiServer, namespace:
     apply(cluster, secret(namespace, "openai", '{weir.dev/credential: "true"}'))
     with watching(client_of(cluster), [namespace]) as it:
         observed = it.observed()
-    (found,) = observed.tiers
+    (found,) = observed.of("ModelTier")
     assert (found.id, found.generation) == (f"ModelTier/{namespace}/budget", 1)
     assert found.spec["backends"][0]["model"] == "gpt-4o-mini"
     assert abs(time.time() - found.created) < 3600
-    assert [it.id for it in observed.policies] == [f"RoutingPolicy/{namespace}/assistants"]
+    assert [it.id for it in observed.of("RoutingPolicy")] == [f"RoutingPolicy/{namespace}/assistants"]
     assert observed.secrets[ObjectName(namespace, "openai")].data == {"api-key": VALUE.encode()}
 
 
@@ -108,7 +108,7 @@ def test_tells_additions_changes_and_deletions(cluster: ApiServer, namespace: st
         apply(cluster, tier(namespace, "budget"))
         it.until_names("budget")
         apply(cluster, tier(namespace, "budget", "gpt-4o"))
-        it.until(lambda it: [tier.generation for tier in it.observed().tiers] == [2])
+        it.until(lambda it: [tier.generation for tier in it.observed().of("ModelTier")] == [2])
         run(cluster, "delete", "modeltier", "budget", "-n", namespace)
         it.until_names()
 
@@ -132,7 +132,7 @@ def test_without_namespaces_the_whole_cluster_is_seen_with_its_labels(cluster: A
     apply(cluster, tier(namespace, "budget"))
     with watching(client_of(cluster)) as it:
         observed = it.observed()
-        assert f"ModelTier/{namespace}/budget" in {tier.id for tier in observed.tiers}
+        assert f"ModelTier/{namespace}/budget" in {tier.id for tier in observed.of("ModelTier")}
         assert observed.namespaces is not None
         assert observed.namespaces[namespace]["team"] == "a"
         run(cluster, "label", "namespace", namespace, "team=b", "--overwrite")
@@ -147,7 +147,7 @@ def test_with_namespaces_no_other_is_asked_about(cluster: ApiServer, namespace: 
     client = client_of(cluster)
     requests = Requests(client)
     with watching(client, [namespace, f"{namespace}-too"]) as it:
-        assert {tier.namespace for tier in it.observed().tiers} == {namespace, f"{namespace}-too"}
+        assert {tier.namespace for tier in it.observed().of("ModelTier")} == {namespace, f"{namespace}-too"}
     asked = {urlsplit(url).path for url in requests.urls} - {"/api/v1/namespaces"}
     assert {path.split("/namespaces/")[1].split("/")[0] for path in asked} == {namespace, f"{namespace}-too"}
 
@@ -195,7 +195,7 @@ def test_without_the_right_to_list_namespaces_they_are_unknown_and_the_rest_goes
     with watching(client, [namespace]) as it:
         observed = it.observed()
         assert observed.namespaces is None
-        assert [tier.name for tier in observed.tiers] == ["budget"]
+        assert [tier.name for tier in observed.of("ModelTier")] == ["budget"]
         (unknown,) = it.gatherer.unknown()
     assert (unknown.kind, unknown.reason) == ("Namespace", UnknownReason.NAMESPACES_NOT_READABLE)
     assert 'resources: ["namespaces"], verbs: ["list", "watch"]' in unknown.action
@@ -243,7 +243,7 @@ def test_without_the_right_to_list_services_they_are_unknown_and_the_rest_goes_o
     client = client_of(cluster, token=granted(cluster, namespace, RULES))
     with watching(client, [namespace]) as it:
         observed = it.observed()
-        assert (observed.services, observed.slices, len(observed.tiers)) == (None, None, 1)
+        assert (observed.services, observed.slices, len(observed.of("ModelTier"))) == (None, None, 1)
         assert reasons(it.gatherer)["EndpointSlice"] is UnknownReason.SERVICES_NOT_READABLE
         granted(cluster, namespace, ALL_RULES)
         it.until(lambda it: (found := it.observed()) is not None and found.services == found.slices == {})
@@ -257,7 +257,7 @@ def test_nothing_is_told_while_a_kind_was_never_listed(cluster: ApiServer, names
         it.until(lambda it: reasons(it).get("Secret") is UnknownReason.FORBIDDEN)
         assert it.gatherer.observed() is None
         granted(cluster, namespace, ALL_RULES)
-        assert [tier.name for tier in it.observed().tiers] == ["budget"]
+        assert [tier.name for tier in it.observed().of("ModelTier")] == ["budget"]
 
 
 def test_a_revoked_rule_withdraws_nothing_and_is_named(cluster: ApiServer, namespace: str) -> None:
@@ -322,7 +322,7 @@ def test_a_watch_begins_where_the_last_one_ended(cluster: ApiServer, namespace: 
         it.observed()
         apply(cluster, tier(namespace, "budget"))
         apply(cluster, tier(namespace, "budget", "gpt-4o"))
-        it.until(lambda it: [tier.generation for tier in it.observed().tiers] == [2])
+        it.until(lambda it: [tier.generation for tier in it.observed().of("ModelTier")] == [2])
         before, changes = len(requests.urls), it.changes
         threading.Event().wait(4)
         renewed = [url for url in requests.urls[before:] if "modeltiers" in url]

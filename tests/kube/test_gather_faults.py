@@ -65,7 +65,7 @@ def test_crds_that_come_later_are_found(server: ApiServer) -> None:
         assert "kubectl apply -f crds/" in it.gatherer.unknown()[0].action
         with_crds(server)
         it.until(lambda it: not it.unknown())
-        assert it.observed().tiers == ()
+        assert it.observed().of("ModelTier") == ()
 
 
 def test_a_deleted_crd_withdraws_nothing(server: ApiServer) -> None:
@@ -76,7 +76,7 @@ def test_a_deleted_crd_withdraws_nothing(server: ApiServer) -> None:
         it.until_names("one", "two", "three")
         run(server, "delete", "crd", "modeltiers.weir.dev")
         it.until(lambda it: [unknown.reason for unknown in it.unknown()] == [UnknownReason.CRD_ABSENT])
-        assert {len(seen.tiers) for seen in it.seen} == {3}
+        assert {len(seen.of("ModelTier")) for seen in it.seen} == {3}
         with_crds(server)
         make_tiers(server, "one")
         it.until(lambda it: not it.unknown())
@@ -111,8 +111,8 @@ def test_no_ghosts_after_a_restart_and_a_compaction(server: ApiServer, wire: Wir
         server.restart()
         wire.mend()
         it.until_names("kept")
-        assert all("kept" in {tier.name for tier in seen.tiers} for seen in it.seen if seen.tiers)
-        assert () not in [seen.tiers for seen in it.seen]
+        assert all("kept" in {tier.name for tier in seen.of("ModelTier")} for seen in it.seen if seen.of("ModelTier"))
+        assert () not in [seen.of("ModelTier") for seen in it.seen]
     lists = [url for url in requests.urls if "modeltiers" in url and "watch=" not in url]
     assert len(lists) == 2
 

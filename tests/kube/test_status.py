@@ -14,6 +14,7 @@ from apiserver import ApiServer
 from support.kube import apply, client_of, run
 from support.leading import Leader, leading
 from support.statuses import gateway
+from weir_operator.kinds import KINDS
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.status import writer as pace
 from weir_operator.status.reporter import SETTLE_SECONDS
@@ -55,7 +56,7 @@ def version(server: ApiServer, namespace: str, resource: str = "mt/budget") -> s
 
 async def served(leader: Leader, count: int = 1) -> None:
     """Compiles once the tiers are there, and waits until `budget` is ready."""
-    await leader.compile_when(lambda it: len(it.tiers) == count)
+    await leader.compile_when(lambda it: len(it.of("ModelTier")) == count)
     await leader.until_condition("mt/budget", "Ready", "status", "True")
 
 
@@ -64,7 +65,7 @@ async def test_a_status_and_its_event_appear_and_kubectl_shows_them(cluster: Api
     apply(cluster, policy(namespace, second="none"))
     async with leading(cluster, client_of(cluster), namespace) as leader:
         leader.routers = [gateway(states={f"{namespace}/budget/one": "closed"})]
-        await leader.compile_when(lambda it: it.tiers and it.policies)
+        await leader.compile_when(lambda it: it.of("ModelTier") and it.of("RoutingPolicy"))
         status = await leader.until_condition("rp/assistants", "ResolvedRefs", "reason", "TierNotFoundOrNotGranted")
         assert (status["routesReady"], status["tiersReady"]) == ("1/1", "1/2")
         await leader.until_condition("mt/budget", "Ready", "status", "True")
@@ -122,7 +123,7 @@ async def test_a_change_that_routers_have_within_a_moment_is_one_write(cluster: 
         await served(leader)
         apply(cluster, tier(namespace, backend=", weight: 1").replace("spec:", "spec:\n  selection: Weighted"))
         leader.routers = [gateway(revision=1, current=False)]
-        await leader.compile_when(lambda it: it.tiers[0].generation == 2)
+        await leader.compile_when(lambda it: it.of("ModelTier")[0].generation == 2)
         assert 0 < await leader.reporter.look() <= SETTLE_SECONDS
         leader.routers = [gateway(revision=2)]
         leader.reporter.heard()
@@ -151,7 +152,7 @@ async def test_the_end_of_a_term_waits_for_the_request_that_is_under_way(cluster
     async with leading(cluster, client_of(cluster), namespace) as leader:
         begun, go_on = threading.Event(), threading.Event()
         leader.writer.before = lambda: (begun.set(), go_on.wait(20))
-        await leader.compile_when(lambda it: it.tiers)
+        await leader.compile_when(lambda it: it.of("ModelTier"))
         assert await asyncio.to_thread(begun.wait, 20)
         ending = asyncio.create_task(leader.end())
         await asyncio.sleep(0.05)
@@ -166,7 +167,7 @@ async def test_a_router_that_does_not_follow_shows_after_a_moment(cluster: ApiSe
     apply(cluster, tier(namespace))
     async with leading(cluster, client_of(cluster), namespace) as leader:
         leader.routers = [gateway(revision=0, current=False, rejected="too new")]
-        await leader.compile_when(lambda it: it.tiers)
+        await leader.compile_when(lambda it: it.of("ModelTier"))
         status = await leader.until_condition("mt/budget", "Programmed", "reason", "Rejected")
         assert next(it for it in status["conditions"] if it["type"] == "Ready")["status"] == "False"
 
@@ -190,12 +191,12 @@ async def test_a_deleted_object_is_no_trouble_and_its_successor_gets_a_status(
     apply(cluster, tier(namespace))
     async with leading(cluster, client_of(cluster), namespace) as leader:
         await served(leader)
-        (old,) = leader.watching.observed().tiers
+        (old,) = leader.watching.observed().of("ModelTier")
         run(cluster, "delete", "mt/budget", "-n", namespace)
         assert leader.writer.write(old, {"backendsReady": "9/9"})[0] == "Stale"
         apply(cluster, tier(namespace))
         assert leader.writer.write(old, {"backendsReady": "9/9"})[0] == "Stale"
-        await leader.compile_when(lambda it: it.tiers and it.tiers[0].uid != old.uid)
+        await leader.compile_when(lambda it: it.of("ModelTier") and it.of("ModelTier")[0].uid != old.uid)
         await leader.until_condition("mt/budget", "Ready", "status", "True")
     assert not [it for it in caplog.records if it.name == "weir_operator.status"]
 
@@ -210,7 +211,7 @@ async def test_what_others_say_stays_and_what_we_say_no_longer_goes(cluster: Api
         (subject,) = leader.watching.gatherer.manifests()
     with client_of(cluster) as client:
         again = replace(subject, version=version(cluster, namespace))
-        assert StatusWriter(client).write(again, {"observedGeneration": 1})[0] == "Done"
+        assert StatusWriter(client, KINDS).write(again, {"observedGeneration": 1})[0] == "Done"
     status = await leader.status("mt/budget")
     assert [it["type"] for it in status["conditions"]] == ["Theirs"]
     assert set(status) == {"observedGeneration", "conditions"}
@@ -228,7 +229,7 @@ async def test_a_missing_right_is_named_once_and_what_was_missed_is_written_late
     run(cluster, "create", "clusterrolebinding", f"read-{namespace}", f"--clusterrole=read-{namespace}", subject)
     token = run(cluster, "create", "token", "op", "-n", namespace).strip()
     async with leading(cluster, client_of(cluster, token=token), namespace) as leader:
-        await leader.compile_when(lambda it: it.tiers)
+        await leader.compile_when(lambda it: it.of("ModelTier"))
         await leader.until_outcomes(3)
         assert [it.getMessage() for it in caplog.records if it.name == "weir_operator.status"] == [
             "the status of ModelTiers cannot be written: the operator may not; add to its role: "
@@ -250,7 +251,7 @@ async def test_many_objects_are_written_with_a_few_requests_at_a_time(
     monkeypatch.setattr(pace, "WRITES_PER_SECOND", 500.0)
     apply(cluster, "---".join(tier(namespace, f"t{number}") for number in range(40)))
     async with leading(cluster, client_of(cluster), namespace) as leader:
-        await leader.compile_when(lambda it: len(it.tiers) == 40)
+        await leader.compile_when(lambda it: len(it.of("ModelTier")) == 40)
         ready = "--for=condition=Ready"
         await asyncio.to_thread(run, cluster, "wait", ready, "mt", "--all", "-n", namespace, "--timeout=30s")
         await leader.until_calm()

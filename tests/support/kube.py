@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from apiserver import ApiServer
 from kubernetes.client import ApiClient, Configuration
 
+from weir_operator.kinds import KINDS
 from weir_operator.observe.gather import Gatherer
 from weir_operator.observe.observed import Observed
 
@@ -66,7 +67,12 @@ class Watching:
         self.changes = 0
         self.seen: list[Observed] = []
         self.gatherer = Gatherer(
-            client, class_name="weir", namespaces=namespaces, on_change=self._changed, watch_seconds=watch_seconds
+            client,
+            KINDS,
+            class_name="weir",
+            namespaces=namespaces,
+            on_change=self._changed,
+            watch_seconds=watch_seconds,
         )
         self.gatherer.start()
 
@@ -94,11 +100,12 @@ class Watching:
 
     def names(self) -> set[str]:
         """Of all tiers."""
-        return {tier.name for tier in self.observed().tiers}
+        return {tier.name for tier in self.observed().of("ModelTier")}
 
     def until_names(self, *names: str) -> None:
         """Waits until exactly these tiers are there."""
-        self.until(lambda it: (now := it.observed()) is not None and {tier.name for tier in now.tiers} == set(names))
+        wanted = set(names)
+        self.until(lambda it: (now := it.observed()) is not None and {t.name for t in now.of("ModelTier")} == wanted)
 
 
 @contextlib.contextmanager

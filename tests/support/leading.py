@@ -18,6 +18,7 @@ from support.statuses import gateway
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
+from weir_operator.kinds import KINDS
 from weir_operator.kube.statuses import Outcome, StatusWriter
 from weir_operator.observe.observed import Observed
 from weir_operator.status.reporter import Reporter
@@ -27,7 +28,7 @@ class CountingWriter(StatusWriter):
     """Remembers what it has written, and how much at once."""
 
     def __init__(self, api_client: ApiClient) -> None:
-        super().__init__(api_client)
+        super().__init__(api_client, KINDS)
         self.written: list[str] = []
         self.told: list[str] = []
         self.outcomes: list[Outcome] = []
@@ -65,6 +66,7 @@ class Leader:
         self._revisions = itertools.count(1)
         self.reporter = Reporter(
             self.writer,
+            KINDS,
             watching.gatherer.manifests,
             lambda: self.routers,
             instance="weir-operator-0",
@@ -88,7 +90,7 @@ class Leader:
 
     def compiled(self, observed: Observed) -> Compiled:
         """What the compiler makes of it."""
-        return compile_config(observed, catalogue=Catalogue.load(), now=time.time())
+        return compile_config(observed, KINDS, catalogue=Catalogue.load(), now=time.time())
 
     async def compile_when(self, what: Callable[[Any], bool]) -> None:
         """Compiles as soon as the informers have something."""

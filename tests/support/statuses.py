@@ -11,9 +11,10 @@ import yaml
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
+from weir_operator.kinds import KINDS
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.observe.convert import manifest
-from weir_operator.observe.observed import Observed
+from weir_operator.observe.observed import Observed, by_kind
 from weir_operator.status.rollout import Rollout
 from weir_operator.status.statuses import statuses
 from weir_router.contract import BackendReport, RouterReport
@@ -74,12 +75,10 @@ def router(
 
 
 def observed(*texts: str, **fields: Any) -> Observed:
-    """What a cluster with these objects looks like."""
+    """The input of the compiler from a cluster with these objects."""
     bodies = [yaml.safe_load(text) for text in texts]
     found = [manifest(body["kind"], body) for body in bodies]
-    tiers = tuple(it for it in found if it.kind == "ModelTier")
-    policies = tuple(it for it in found if it.kind == "RoutingPolicy")
-    return Observed(**({"tiers": tiers, "policies": policies, "namespaces": {}} | fields))
+    return Observed(**({"manifests": by_kind(found), "namespaces": {}} | fields))
 
 
 @dataclass
@@ -94,7 +93,7 @@ class Case:
 
     def of(self, kind: str = "ModelTier") -> dict[str, Any]:
         """The status of the only object of its kind."""
-        found = statuses(self.observed, self.compiled, self.rollout, self.present, self.now)
+        found = statuses(self.observed, KINDS, self.compiled, self.rollout, self.present, self.now)
         ((_, status),) = [it for it in found if it[0].kind == kind]
         return dict(status)
 
@@ -113,7 +112,7 @@ def case(
 ) -> Case:
     """`texts` compiled and published as revision 1; `around` are fields of `Observed`, further ones of `Rollout`."""
     seen = observed(*(texts or (TIER, POLICY)), **(around or {}))
-    compiled = compile_config(seen, catalogue=Catalogue.load(), now=NOW)
+    compiled = compile_config(seen, KINDS, catalogue=Catalogue.load(), now=NOW)
     since = dict.fromkeys(compiled.config.generations, 1)
     rollout = replace(Rollout(revision=1, since=since, routers=(gateway(),)), **fields)
     return Case(seen, compiled, rollout, present or {}, now)

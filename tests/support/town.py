@@ -22,6 +22,7 @@ from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.distribute.server import ConfigServer, listen
 from weir_operator.identity.trust import config_audience
+from weir_operator.kinds import KINDS
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.kube.token_reviews import KubernetesReviewer
@@ -52,6 +53,7 @@ class Town:
         self._revision = 0
         self._gatherer = Gatherer(
             self._client,
+            KINDS,
             class_name="weir",
             namespaces=(self.platform, self.tenant, self.enemy),
             on_change=lambda: self._loop.call_soon_threadsafe(self._changed.set),
@@ -64,7 +66,11 @@ class Town:
             on_report=lambda: self._reporter.heard(),
         )
         self._reporter = Reporter(
-            StatusWriter(self._client), self._gatherer.manifests, lambda: self.config_server.reports, instance="op"
+            StatusWriter(self._client, KINDS),
+            KINDS,
+            self._gatherer.manifests,
+            lambda: self.config_server.reports,
+            instance="op",
         )
         self.router = Router(port=0, admin_port=0, grace=1.0)
 
@@ -154,7 +160,9 @@ class Town:
             if observed is None:
                 continue
             self._revision += 1
-            compiled = compile_config(observed, catalogue=Catalogue.load(), revision=self._revision, now=time.time())
+            compiled = compile_config(
+                observed, KINDS, catalogue=Catalogue.load(), revision=self._revision, now=time.time()
+            )
             self.config_server.publish(compiled.config, compiled.secrets)
             self._reporter.published(observed, compiled, self._revision)
 

@@ -22,7 +22,7 @@ def replaced(observed: Observed, manifest: Manifest) -> Observed:
     def swap(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
         return tuple(manifest if it.id == manifest.id else it for it in manifests)
 
-    return replace(observed, tiers=swap(observed.tiers), policies=swap(observed.policies))
+    return replace(observed, manifests={kind: swap(them) for kind, them in observed.manifests.items()})
 
 
 def consequences(observed: Observed, manifest: Manifest, now: float) -> list[ObjectChange]:

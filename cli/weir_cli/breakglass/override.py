@@ -16,9 +16,9 @@ from weir_cli.breakglass.consequences import confirmed
 from weir_cli.cluster.names import place
 from weir_cli.cluster.opening import Context, cluster
 from weir_cli.shared.output import Format, console, fail, print_json
+from weir_operator.kinds import ROUTING_POLICY
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.convert import manifest
-from weir_operator.schemas import ROUTING_POLICY
 from weir_operator.schemas.common import DEFAULT_CLASS, DURATION, seconds, timestamp
 
 BY, REASON = "weir.dev/override-by", "weir.dev/override-reason"

@@ -14,8 +14,8 @@ from weir_cli.breakglass.consequences import confirmed
 from weir_cli.cluster.names import place
 from weir_cli.cluster.opening import Context, cluster
 from weir_cli.shared.output import console, fail
+from weir_operator.kinds import MODEL_TIER
 from weir_operator.observe.convert import manifest
-from weir_operator.schemas import MODEL_TIER
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import BackendState
 

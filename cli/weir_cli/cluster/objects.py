@@ -14,9 +14,9 @@ from typing import Any
 
 from weir_cli.cluster.api import Cluster
 from weir_cli.cluster.services import services_there
+from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.kube.objects import ObjectName
-from weir_operator.observe.observed import Manifest, Observed, SecretKey
-from weir_operator.schemas import MODEL_TIER, ROUTING_POLICY
+from weir_operator.observe.observed import Manifest, Observed, SecretKey, by_kind
 from weir_operator.schemas.common import Kind
 
 HIDDEN = "(hidden)"
@@ -39,8 +39,9 @@ class Visible:
 def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str) -> Visible:
     """The visible objects: those of all namespaces if the user may list them, otherwise those of `namespaces`."""
     wanted = sorted({cluster.namespace, *namespaces})
-    policies, all_policies = _listed(cluster, ROUTING_POLICY, wanted)
-    tiers, all_tiers = _listed(cluster, MODEL_TIER, wanted)
+    listed = {kind.kind: _listed(cluster, kind, wanted) for kind in KINDS}
+    policies, all_policies = listed[ROUTING_POLICY.kind]
+    tiers, all_tiers = listed[MODEL_TIER.kind]
     notes = []
     if not all_policies:
         seen = ", ".join(sorted({it.namespace for it in policies})) or "none"
@@ -53,8 +54,7 @@ def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str) -> Vis
         notes.append("you may not list namespaces: grants and callers by label match none")
     services, slices = services_there(tiers)
     observed = Observed(
-        tiers=(*tiers, *hidden.values()),
-        policies=tuple(policies),
+        manifests=by_kind((*(it for found, _ in listed.values() for it in found), *hidden.values())),
         namespaces=known,
         environment={key: str(key) for tier in tiers for key in credentials_there(tier)},
         services=services,

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from weir_cli.shared.output import fail
+from weir_operator.kinds import KINDS, MODEL_TIER
 from weir_operator.kube.objects import key
 from weir_operator.observe import convert
-from weir_operator.observe.observed import Manifest, Observed
-from weir_operator.schemas import KINDS, MODEL_TIER
+from weir_operator.observe.observed import Manifest, Observed, by_kind
 
 if TYPE_CHECKING:
     from weir_cli.cluster.api import Cluster
@@ -92,15 +92,15 @@ def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[M
     from weir_cli.cluster.objects import credentials_there
     from weir_cli.cluster.services import services_there
 
-    found = {it.id: it for it in (*before.tiers, *before.policies)} | {it.id: it for it in ours}
-    tiers = tuple(it for it in found.values() if it.kind == MODEL_TIER.kind)
+    found = {it.id: it for it in before.all()} | {it.id: it for it in ours}
+    manifests = by_kind(found.values())
+    tiers = manifests.get(MODEL_TIER.kind, ())
     secrets = {key(it): convert.secret(it) for it in items if it["kind"] == "Secret"}
     labels = {it["metadata"]["name"]: convert.labels(it) for it in items if it["kind"] == "Namespace"}
     services, slices = services_there(tiers)
     return replace(
         before,
-        tiers=tiers,
-        policies=tuple(it for it in found.values() if it.kind != MODEL_TIER.kind),
+        manifests=manifests,
         namespaces=None if before.namespaces is None else {**before.namespaces, **labels},
         secrets={**before.secrets, **secrets},
         environment={**before.environment, **{key: str(key) for it in tiers for key in credentials_there(it)}},

@@ -16,10 +16,11 @@ import msgspec
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
+from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType
-from weir_operator.status.conditions import by_type
+from weir_operator.status.conditions import TRUE, Judgement, by_type
 from weir_operator.status.rollout import Rollout
 from weir_operator.status.statuses import statuses
 from weir_router.contract import Backend, CallerRule, RouterReport, When
@@ -39,6 +40,9 @@ _SETS = frozenset(
 
 _ORDERED = ("routes",)
 """Lists of named things whose order decides."""
+
+
+_GOOD = {kind.kind: kind.judge.good for kind in KINDS}
 
 
 class Change(StrEnum):
@@ -94,17 +98,22 @@ class Side:
 
     def figures(self, manifest: Manifest) -> dict[str, str]:
         """What routers run of an object."""
-        config = self.compiled.config
-        key = str(manifest.key)
-        found: Any = config.tiers.get(key) or next((it for it in config.policies if it.key == key), None)
+        config, key = self.compiled.config, str(manifest.key)
+        found: Any = None
+        if manifest.kind == MODEL_TIER.kind:
+            found = config.tiers.get(key)
+        elif manifest.kind == ROUTING_POLICY.kind:
+            found = next((it for it in config.policies if it.key == key), None)
         return {} if found is None else dict(flattened(msgspec.json.decode(msgspec.json.encode(found))))
 
 
 def side(observed: Observed, now: float) -> Side:
     """Compiles and judges; `now` is in seconds since the epoch."""
-    compiled = compile_config(observed, catalogue=Catalogue.load(), revision=1, now=now)
+    compiled = compile_config(observed, KINDS, catalogue=Catalogue.load(), revision=1, now=now)
     rollout = Rollout(revision=1, since=dict.fromkeys(compiled.config.generations, 1), routers=(_GATEWAY,))
-    return Side(observed, compiled, {it.id: status for it, status in statuses(observed, compiled, rollout, {}, now)})
+    return Side(
+        observed, compiled, {it.id: status for it, status in statuses(observed, KINDS, compiled, rollout, {}, now)}
+    )
 
 
 def compare(before: Side, after: Side) -> list[ObjectChange]:
@@ -114,7 +123,8 @@ def compare(before: Side, after: Side) -> list[ObjectChange]:
     for name, manifest in sorted(_manifests(after.observed).items()):
         old = earlier.get(name)
         lines = tuple(_lines(before.figures(old) if old else {}, after.figures(manifest)))
-        conditions = tuple(_conditions(before.statuses.get(name, {}), after.statuses.get(name, {})))
+        good = _GOOD[manifest.kind]
+        conditions = tuple(_conditions(before.statuses.get(name, {}), after.statuses.get(name, {}), good))
         own = old is None or old.spec != manifest.spec
         if own or lines or conditions:
             change = Change.ADDED if old is None else Change.CHANGED if own else Change.AFFECTED
@@ -123,7 +133,7 @@ def compare(before: Side, after: Side) -> list[ObjectChange]:
 
 
 def _manifests(observed: Observed) -> dict[str, Manifest]:
-    return {it.id: it for it in (*observed.tiers, *observed.policies)}
+    return {it.id: it for it in observed.all()}
 
 
 def _lines(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Line]:
@@ -132,14 +142,16 @@ def _lines(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Line
             yield Line(path, before.get(path), after.get(path))
 
 
-def _conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[ConditionChange]:
+def _conditions(
+    before: Mapping[str, Any], after: Mapping[str, Any], judgements: Mapping[str, Judgement]
+) -> Iterator[ConditionChange]:
     earlier = by_type(before)
     for name, it in by_type(after).items():
         old = earlier.get(name)
         news = (it["status"], it["reason"], it["message"])
         if name == ConditionType.PROGRAMMED or (old and news == (old["status"], old["reason"], old["message"])):
             continue
-        good = "False" if name == ConditionType.CONFLICTED else "True"
+        good = judgements[name].status if name in judgements else TRUE
         worse = it["status"] != good and (old is None or old["status"] == good)
         if old is not None or worse:  # of a new object only what is wrong with it
             told = f"{old['status']}, {old['reason']}" if old else None

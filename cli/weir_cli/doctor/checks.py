@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from weir_operator.kinds import KINDS
+from weir_operator.schemas import GROUP
+
 SKEW_SECONDS = 30.0
 """Seconds by which clocks may differ: half of the tolerance in verifying a token."""
 
@@ -22,7 +25,7 @@ EXPIRY_DAYS = 7
 SHOWN = 5
 """Objects that one finding names; the hundredth only hides them."""
 
-CRDS = ("modeltiers.weir.dev", "routingpolicies.weir.dev")
+CRDS = tuple(f"{kind.plural}.{GROUP}" for kind in KINDS)
 
 
 class Verdict(StrEnum):

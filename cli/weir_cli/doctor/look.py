@@ -23,11 +23,12 @@ from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
 from weir_cli.status.cluster import gateway_pages
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
+from weir_operator.kinds.crdgen import crd
 from weir_operator.kube.webhooks import configuration_name
 from weir_operator.observe.observed import CREDENTIAL_LABEL, Manifest, Observed
-from weir_operator.schemas import GROUP, KINDS, ROUTING_POLICY, VERSION
+from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import DEFAULT_CLASS, Kind
-from weir_operator.schemas.crdgen import crd
 from weir_operator.status.conditions import by_type
 
 REQUEST_SECONDS = 10.0
@@ -151,8 +152,7 @@ class _Look:
             (group, resource, verbs, namespace)
             for namespace in self._scopes()
             for group, resource, verbs in (
-                (GROUP, "modeltiers", ("list", "watch")),
-                (GROUP, "routingpolicies", ("list", "watch")),
+                *((GROUP, kind.plural, ("list", "watch")) for kind in KINDS),
                 ("", "secrets", ("list", "watch")),
             )
         ]
@@ -254,7 +254,8 @@ class _Look:
             policy.key
             for name in sorted(classes)
             for policy in compile_config(
-                Observed(policies=policies, namespaces=namespaces, class_name=name),
+                Observed(manifests={ROUTING_POLICY.kind: policies}, namespaces=namespaces, class_name=name),
+                KINDS,
                 catalogue=Catalogue.load(),
                 now=time.time(),
             ).config.policies
@@ -270,7 +271,7 @@ class _Look:
     def credentials(self) -> tuple[Credential, ...]:
         """Credentials of every tier that we may see."""
         api: Any = client.CustomObjectsApi(self._client)
-        tiers = api.list_cluster_custom_object("weir.dev", "v1alpha1", "modeltiers", _request_timeout=REQUEST_SECONDS)[
+        tiers = api.list_cluster_custom_object(GROUP, VERSION, MODEL_TIER.plural, _request_timeout=REQUEST_SECONDS)[
             "items"
         ]
         wanted = sorted({reference for tier in tiers for reference in _references(tier)})

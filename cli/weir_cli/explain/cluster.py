@@ -13,8 +13,8 @@ from weir_cli.cluster.opening import cluster
 from weir_cli.shared.output import Exit, fail
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.observe.observed import Observed
-from weir_operator.schemas import ROUTING_POLICY
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy
 from weir_router.contract.facts import Caller
@@ -42,7 +42,7 @@ def of_policy(text: str, who: Caller, namespace: str | None, model: str | None, 
         manifest = convert.manifest(ROUTING_POLICY.kind, there.get(ROUTING_POLICY, name))
         near = {name.namespace, *(tier.namespace for tier in tiers_of(manifest))}
         seen = visible(there, near, manifest.spec.get("className", DEFAULT_CLASS))
-    compiled = compile_config(seen.observed, catalogue=Catalogue.load(), now=time.time())
+    compiled = compile_config(seen.observed, KINDS, catalogue=Catalogue.load(), now=time.time())
     policy = next((it for it in compiled.config.policies if it.key == text), None)
     if policy is None:
         raise fail(f"RoutingPolicy {text} cannot be read; kubectl describe rp {name.name} tells.", Exit.PROBLEMS)
@@ -66,7 +66,7 @@ def _home(policy: Policy) -> str:
 
 def _ill(observed: Observed) -> Iterator[str]:
     """Backends that routers leave alone now, as the operator has written it down."""
-    for tier in observed.tiers:
+    for tier in observed.of(MODEL_TIER.kind):
         for it in (tier.status or {}).get("backends") or ():
             if it.get("state") in ("Degraded", "Unhealthy"):
                 yield f"{tier.key}/{it['name']} is {it['state']} at the moment: {it.get('reason', 'no reason given')}"

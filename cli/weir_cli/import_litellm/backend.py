@@ -15,7 +15,7 @@ from weir_cli.import_litellm.endpoints import Endpoint, Unsupported, endpoint, s
 from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Findings, Given, mapping, number, slug, text
 from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
 from weir_cli.import_litellm.traits import Defaults
-from weir_operator.schemas.modeltier import DEFAULT_BASE_URL, BackendSpec
+from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, BackendSpec
 from weir_router.contract import Dialect
 from weir_router.dialects.axes import Operation
 from weir_router.dialects.registry import upstream_of

@@ -18,8 +18,8 @@ from weir_cli.import_litellm.backend import Deployment, SecretSource, deployment
 from weir_cli.import_litellm.findings import TOKEN, Finding, Findings, mapping, number, slug, text, unique
 from weir_cli.import_litellm.settings import note_unsupported
 from weir_cli.import_litellm.traits import Defaults
-from weir_operator.schemas.modeltier import MAX_BACKENDS
-from weir_operator.schemas.routingpolicy import MAX_ATTEMPTS, MAX_MODELS, MAX_TIERS
+from weir_operator.kinds.modeltier.schema import MAX_BACKENDS
+from weir_operator.kinds.routingpolicy.schema import MAX_ATTEMPTS, MAX_MODELS, MAX_TIERS
 from weir_router.contract import BackendState, Selection
 
 API_VERSION = "weir.dev/v1alpha1"

@@ -16,8 +16,7 @@ from weir_cli.catalogue.command import prices
 from weir_cli.import_litellm.endpoints import Endpoint
 from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Given, duration, number, text, whole
 from weir_operator.compile.catalogue import Catalogue, Entry
-from weir_operator.schemas.common import MAX_NAMES
-from weir_operator.schemas.modeltier import MAX_TOKENS
+from weir_operator.schemas.common import MAX_NAMES, MAX_TOKENS
 from weir_router.contract import Capability
 
 MAX_CONCURRENCY = 1_000_000  # the schema's bound

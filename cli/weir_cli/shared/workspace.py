@@ -15,6 +15,7 @@ from rich.table import Table
 from weir_cli.shared.output import Exit, fail
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
 from weir_operator.problems.problem import Problem, Reason, Severity
 from weir_router.contract import CompiledConfig, Secrets
@@ -48,8 +49,8 @@ def open_workspace(
         raise fail(
             f"{path} is not there; give a directory (or a file) of ModelTier and RoutingPolicy manifests.", Exit.USAGE
         )
-    loaded = load(path, namespace=namespace, class_name=class_name, environ=environ)
-    compiled = compile_config(loaded.observed, catalogue=Catalogue.load(), revision=revision, now=time.time())
+    loaded = load(path, KINDS, namespace=namespace, class_name=class_name, environ=environ)
+    compiled = compile_config(loaded.observed, KINDS, catalogue=Catalogue.load(), revision=revision, now=time.time())
     return Workspace(
         compiled.config,
         compiled.secrets,

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from weir_cli.cluster.opening import cluster
+from weir_operator.kinds import KINDS, ROUTING_POLICY
 from weir_operator.observe.observed import Manifest
-from weir_operator.schemas import KINDS, ROUTING_POLICY
 from weir_operator.status.conditions import by_type
 
 

@@ -1,12 +1,23 @@
-"""Namespaces, caller rules and limits as the router wants them. Pure; used by the compiler's other modules."""
+"""Namespaces, caller rules and limits as the router wants them. Pure; used by the kinds' compile steps."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from weir_operator.schemas.common import Expression, From, Namespaces, Operator, RateLimits, Selector
-from weir_operator.schemas.routingpolicy import CallerRuleSpec, NamedList
+from weir_operator.problems.finding import Finding, Verdict
+from weir_operator.problems.problem import ConditionType, Reason
+from weir_operator.schemas.common import (
+    CallerRuleSpec,
+    Expression,
+    From,
+    NamedList,
+    Namespaces,
+    Operator,
+    RateLimits,
+    Selector,
+)
 from weir_router import contract
 
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -84,3 +95,20 @@ def limit(key: str, limits: RateLimits | None) -> contract.Limit | None:
     if limits is None or (limits.requests_per_minute is None and limits.in_flight is None):
         return None
     return contract.Limit(key=key, requests_per_minute=limits.requests_per_minute, in_flight=limits.in_flight)
+
+
+class Selecting(Protocol):
+    """An object that may select namespaces by their labels."""
+
+    @property
+    def selects_unknown(self) -> bool:
+        """Whether it selects by labels while no namespace is known."""
+
+
+def namespaces_are_unknown(it: Selecting) -> Finding | None:
+    """A check for all kinds with selectors. Unknown is not empty: the selector may well match later."""
+    if not it.selects_unknown:
+        return None
+    message = "namespaces and their labels are not known, so selectors match none of them"
+    action = "Let Weir list namespaces, or name them with from: Names."
+    return Finding(Reason.NAMESPACES_UNKNOWN, message, Verdict.WARN, ConditionType.RESOLVED_REFS, action)

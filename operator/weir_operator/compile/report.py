@@ -13,23 +13,8 @@ from pydantic_core import ErrorDetails
 from weir_operator.observe.observed import Manifest
 from weir_operator.problems.finding import Finding
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
-from weir_operator.schemas.common import DNS_LABEL, DNS_SUBDOMAIN, DURATION, MONEY, TIMESTAMP, TOKEN
-from weir_operator.schemas.modeltier import BASE_URL, PATH
-from weir_operator.schemas.routingpolicy import CONFIDENCE
+from weir_operator.schemas.common import FORMS
 from weir_operator.schemas.rules import Model
-
-FORMS = {
-    DURATION: "a duration such as 800ms, 90s or 1m30s",
-    MONEY: 'an amount in US dollars such as "0.15"',
-    TIMESTAMP: "a time such as 2026-12-01T00:00:00Z",
-    DNS_LABEL: "a name of lower-case letters, digits and '-'",
-    DNS_SUBDOMAIN: "a name of lower-case letters, digits, '-' and '.'",
-    BASE_URL: "an http or https URL without user, query or fragment",
-    PATH: "a path such as /v1, without query",
-    CONFIDENCE: 'a probability such as "0.8"',
-    TOKEN: "printable ASCII without spaces",
-}
-"""What the patterns of the schemas mean, for people."""
 
 M = TypeVar("M", bound=Model)
 
@@ -78,9 +63,7 @@ class Report:
                 field, finding.condition, finding.reason, finding.message, finding.action, finding.verdict.severity
             )
 
-    def note(
-        self, field: str, condition: ConditionType, reason: Reason, message: str, action: str, severity: Severity
-    ) -> None:
+    def note(self, field: str, condition: str, reason: str, message: str, action: str, severity: Severity) -> None:
         """Notes one problem."""
         where = self.manifest.where(field)
         self.problems.append(Problem(self.manifest.id, field, condition, reason, message, action, severity, where))
@@ -119,7 +102,8 @@ def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
             return "must be a string", 'Write it in quotes, e.g. "0.15".'
         case "string_pattern_mismatch":
             pattern = detail["ctx"]["pattern"]
-            return f"is not {FORMS.get(pattern, f'of the form {pattern}')}", f"Correct '{name}'."
+            form = {**FORMS, **model.FORMS}.get(pattern, f"of the form {pattern}")
+            return f"is not {form}", f"Correct '{name}'."
         case "too_short" | "too_long":
             bound, count = ("at least", "min_length") if detail["type"] == "too_short" else ("at most", "max_length")
             return f"must have {bound} {detail['ctx'][count]} entries", f"Correct '{name}'."

@@ -18,8 +18,11 @@ from typing import Any
 
 import msgspec
 
+from weir_operator.compile.report import Report
 from weir_operator.kube.crowding import Part, crowded_out
 from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import Manifest
+from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_router.contract import digest
 
 KIB = 1024
@@ -117,3 +120,27 @@ def _over(parts: list[Part], most: int, place: Callable[[Part], str]) -> Iterato
     for name, them in there.items():
         if sum(it.weight for it in them) > most:
             yield name, them
+
+
+def weight(manifest: Manifest, bytes_: int) -> int:
+    """Bytes of an object of `bytes_` with its name, which stands beside it and beside its generation."""
+    return bytes_ + 2 * len(manifest.id) + 32
+
+
+def crowded(manifest: Manifest, why: str, what: str) -> Problem:
+    """The problem of an object that has no room; `what` are such objects, e.g. "tiers"."""
+    return Problem(
+        object=manifest.id,
+        field="",
+        condition=ConditionType.ACCEPTED,
+        reason=Reason.TOO_LARGE,
+        message=f"{why}; it is left out",
+        action=f"Remove {what} of namespace {manifest.namespace}, make them smaller, or spread them over namespaces.",
+        where=manifest.where(""),
+    )
+
+
+def too_large(report: Report, found: int, most: int, action: str) -> None:
+    """Notes that the object would take more bytes than one may."""
+    message = f"it would take {found:,} bytes of the routers' config, and may take {most:,}; it is left out"
+    report.note("", ConditionType.ACCEPTED, Reason.TOO_LARGE, message, action, Severity.ERROR)

@@ -8,7 +8,7 @@ one that was made of an older spec on a newer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -18,9 +18,9 @@ from kubernetes import client
 
 from weir_operator.kube.objects import JSON
 from weir_operator.kube.store import FIELD_MANAGER, REQUEST_TIMEOUT
-from weir_operator.schemas import GROUP, KINDS, VERSION
+from weir_operator.schemas import GROUP, VERSION
+from weir_operator.schemas.common import Kind
 
-_PLURALS = {kind.kind: kind.plural for kind in KINDS}
 _APPLY = "application/apply-patch+yaml"
 _EVENTS = ("events.k8s.io", "v1")
 
@@ -55,12 +55,13 @@ class Subject(Protocol):
 class StatusWriter:
     """Writes for one operator. Used from several threads at once."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, kinds: Iterable[Kind]) -> None:
         self._api = client.CustomObjectsApi(api_client)
+        self._plurals = {kind.kind: kind.plural for kind in kinds}
 
     def write(self, subject: Subject, status: JSON) -> tuple[Outcome, str]:
         """Gives the object this status; the text says what is wrong."""
-        plural = _PLURALS[subject.kind]
+        plural = self._plurals[subject.kind]
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": subject.kind,

@@ -23,7 +23,7 @@ OWN_PREFIX = f"{GROUP}/"
 
 
 def manifest(kind: str, body: JSON) -> Manifest:
-    """A ModelTier or RoutingPolicy. `kind` is given: items of a list need not say theirs."""
+    """An object of one of our kinds. `kind` is given: items of a list need not say theirs."""
     metadata = body["metadata"]
     return Manifest(
         kind,

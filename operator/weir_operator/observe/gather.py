@@ -3,8 +3,8 @@
 Called by the operator's reconciler, which waits a moment after `on_change` (one `kubectl apply` is many changes), and
 then takes `observed()`. Nothing is judged or written here. What is watched, and where:
 
-- ModelTier and RoutingPolicy, in all namespaces or in the given ones;
-- Secrets with one of the two labels by which they consent: no other Secret is ever asked for;
+- the objects of every kind, in all namespaces or in the given ones;
+- Secrets with a label by which they consent (callers' keys, and the `secret_labels` of kinds): no other Secret is read;
 - Services that consent by a label, and their EndpointSlices, to which Kubernetes copies it;
 - Namespaces, for their labels, always of the whole cluster.
 
@@ -14,8 +14,9 @@ An operator may go without Namespaces, Services and EndpointSlices, where it may
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from weir_operator.kube.client import ApiClient
 from weir_operator.kube.informers import WATCH_SECONDS, Source, stop_all
@@ -25,21 +26,18 @@ from weir_operator.observe import convert
 from weir_operator.observe.observed import (
     API_KEY_LABEL,
     BACKEND_LABEL,
-    CREDENTIAL_LABEL,
     Manifest,
     Observed,
     SecretData,
     ServiceData,
     SliceData,
 )
-from weir_operator.schemas import GROUP, MODEL_TIER, ROUTING_POLICY, VERSION
-from weir_operator.schemas.common import Kind
+from weir_operator.schemas import GROUP, VERSION
 
 __all__ = ["Gatherer", "Unknown", "UnknownReason"]
 
 T = TypeVar("T")
 
-SECRETS = tuple(Resource("Secret", "", "v1", "secrets", f"{label}=true") for label in (CREDENTIAL_LABEL, API_KEY_LABEL))
 SERVICES = Resource("Service", "", "v1", "services", f"{BACKEND_LABEL}=true")
 SLICES = Resource("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", f"{BACKEND_LABEL}=true")
 NAMESPACES = Resource("Namespace", "", "v1", "namespaces")
@@ -50,12 +48,29 @@ AnySource = Source[Manifest] | Source[SecretData] | Source[ServiceData] | Source
 MAY_GO_WITHOUT = (UnknownReason.NAMESPACES_NOT_READABLE, UnknownReason.SERVICES_NOT_READABLE)
 
 
+class Gathered(Protocol):
+    """A kind, as far as the cluster is watched for it."""
+
+    @property
+    def kind(self) -> str:
+        """For example `ModelTier`."""
+
+    @property
+    def plural(self) -> str:
+        """For example `modeltiers`."""
+
+    @property
+    def secret_labels(self) -> tuple[str, ...]:
+        """Labels by which Secrets consent to be read for this kind."""
+
+
 class Gatherer:
-    """What the cluster holds for Weir, at any moment."""
+    """The objects of the cluster that Weir needs, at any moment."""
 
     def __init__(
         self,
         api_client: ApiClient,
+        kinds: Sequence[Gathered],
         *,
         class_name: str,
         namespaces: Sequence[str] | None,
@@ -76,11 +91,11 @@ class Gatherer:
             make = functools.partial(Source, api_client, resource, convert=convert, on_change=on_change)
             return [make(namespace=scope, watch_seconds=watch_seconds) for scope in scopes]
 
-        self._tiers, self._policies = (
-            sources(_resource(kind), functools.partial(convert.manifest, kind.kind))
-            for kind in (MODEL_TIER, ROUTING_POLICY)
-        )
-        self._secrets = [source for resource in SECRETS for source in sources(resource, convert.secret)]
+        self._manifests = {
+            it.kind: sources(_resource(it), functools.partial(convert.manifest, it.kind)) for it in kinds
+        }
+        labels = dict.fromkeys((*(label for kind in kinds for label in kind.secret_labels), API_KEY_LABEL))
+        self._secrets = [it for label in labels for it in sources(_secrets(label), convert.secret)]
         self._services = sources(SERVICES, convert.service)
         self._slices = sources(SLICES, convert.endpoint_slice)
         self._namespaces: Source[Mapping[str, str]] = Source(
@@ -101,13 +116,14 @@ class Gatherer:
 
         Namespaces, Services and EndpointSlices may be missing (None), if the API server refuses to list them.
         """
-        tiers, policies, secrets = _merged(self._tiers), _merged(self._policies), _merged(self._secrets)
-        namespaces, services, slices = self._namespaces.objects(), _merged(self._services), _merged(self._slices)
-        if tiers is None or policies is None or secrets is None or self._waits_for_more():
+        found = {kind: _merged(sources) for kind, sources in self._manifests.items()}
+        known = {kind: _sorted(objects) for kind, objects in found.items() if objects is not None}
+        secrets, services, slices = _merged(self._secrets), _merged(self._services), _merged(self._slices)
+        namespaces = self._namespaces.objects()
+        if len(known) < len(found) or secrets is None or self._waits_for_more():
             return None
         return Observed(
-            tiers=_sorted(tiers),
-            policies=_sorted(policies),
+            manifests=known,
             namespaces=None if namespaces is None else {key.name: labels for key, labels in namespaces.items()},
             secrets=secrets,
             services=services,
@@ -117,8 +133,8 @@ class Gatherer:
         )
 
     def manifests(self) -> Iterator[Manifest]:
-        """The ModelTiers and RoutingPolicies that are known, with their statuses as of now."""
-        for source in (*self._tiers, *self._policies):
+        """The known objects of every kind, with their statuses as of now."""
+        for source in itertools.chain.from_iterable(self._manifests.values()):
             yield from (source.objects() or {}).values()
 
     def unknown(self) -> tuple[Unknown, ...]:
@@ -127,7 +143,7 @@ class Gatherer:
         return tuple(dict.fromkeys(it for it in found if it is not None))
 
     def _sources(self) -> Iterable[AnySource]:
-        return (*self._tiers, *self._policies, *self._secrets, *self._optional())
+        return (*itertools.chain.from_iterable(self._manifests.values()), *self._secrets, *self._optional())
 
     def _optional(self) -> Iterable[AnySource]:
         return (*self._services, *self._slices, self._namespaces)
@@ -140,8 +156,12 @@ class Gatherer:
         )
 
 
-def _resource(kind: Kind) -> Resource:
+def _resource(kind: Gathered) -> Resource:
     return Resource(kind.kind, GROUP, VERSION, kind.plural)
+
+
+def _secrets(label: str) -> Resource:
+    return Resource("Secret", "", "v1", "secrets", f"{label}=true")
 
 
 def _merged(sources: Iterable[Source[T]]) -> dict[ObjectName, T] | None:

@@ -10,17 +10,17 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.documents import Document, Fault, documents
 from weir_operator.observe.environment import from_environment
-from weir_operator.observe.observed import Manifest, Observed, SecretData, nearest
+from weir_operator.observe.observed import Manifest, NamedSecret, Observed, SecretData, by_kind, nearest
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
-from weir_operator.schemas import GROUP, KINDS, VERSION
+from weir_operator.schemas import GROUP, VERSION
 
 SUFFIXES = frozenset({".yaml", ".yml"})
 
@@ -29,7 +29,18 @@ MAX_BYTES = 4 * 1024 * 1024
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
-_OUR_KINDS = frozenset(kind.kind for kind in KINDS)
+
+
+class Readable(Protocol):
+    """A kind, as far as a directory is read for it."""
+
+    @property
+    def kind(self) -> str:
+        """For example `ModelTier`."""
+
+    @property
+    def secrets(self) -> Callable[[Manifest], Iterable[NamedSecret]]:
+        """The Secrets that an object names."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +53,25 @@ class Loaded:
 
 
 def load(
-    path: Path, *, namespace: str = "default", class_name: str = "weir", environ: Mapping[str, str] | None = None
+    path: Path,
+    kinds: Sequence[Readable],
+    *,
+    namespace: str = "default",
+    class_name: str = "weir",
+    environ: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Reads `path`; objects that name no namespace are of `namespace`. Raises nothing: what is wrong is a problem.
+    """Reads objects of `kinds`; those without a namespace are of `namespace`. Raises nothing: faults are problems.
 
     A Secret that is named but not there is looked up in `environ` (see `weir_operator.observe.environment`).
     """
-    reader = _Reader(namespace)
+    reader = _Reader(namespace, frozenset(kind.kind for kind in kinds))
     for file in _files(path, reader.closed):
         reader.read(file, str(file.relative_to(path)) if path.is_dir() else file.name)
-    values, notices = from_environment(reader.tiers.values(), reader.secrets, environ or {})
+    found = by_kind(reader.manifests.values())
+    named = (secret for kind in kinds for it in found.get(kind.kind, ()) for secret in kind.secrets(it))
+    values, notices = from_environment(named, reader.secrets, environ or {})
     observed = Observed(
-        tiers=tuple(reader.tiers.values()),
-        policies=tuple(reader.policies.values()),
+        manifests=found,
         namespaces=reader.known_namespaces(),
         secrets=reader.secrets,
         environment=values,
@@ -101,8 +118,8 @@ class _Reader:
     """Gathers objects over all files."""
 
     namespace: str
-    tiers: dict[ObjectName, Manifest] = field(default_factory=dict)
-    policies: dict[ObjectName, Manifest] = field(default_factory=dict)
+    kinds: frozenset[str]
+    manifests: dict[str, Manifest] = field(default_factory=dict)  # by "Kind/namespace/name"
     secrets: dict[ObjectName, SecretData] = field(default_factory=dict)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -136,7 +153,7 @@ class _Reader:
 
     def known_namespaces(self) -> dict[str, dict[str, str]]:
         """Those with a manifest, and those that objects are in: a directory has no others."""
-        named = (key.namespace for key in (*self.tiers, *self.policies, *self.secrets))
+        named = [it.namespace for it in self.manifests.values()] + [it.namespace for it in self.secrets]
         unlabelled: dict[str, dict[str, str]] = {name: {} for name in (self.namespace, *named)}
         return unlabelled | self.namespaces
 
@@ -160,14 +177,14 @@ class _Reader:
 
     def _not_a_manifest(self, body: Any, where: str, shown: str) -> None:
         if isinstance(body, dict) and body.keys() & {"apiVersion", "metadata", "spec"}:
-            action = "Say which kind it is, e.g. kind: ModelTier."
+            action = f"Say which kind it is, e.g. kind: {min(self.kinds)}."
             self._problem(shown, "kind", Reason.NOT_A_MANIFEST, "a manifest without kind", action, where)
         else:
             self.notices.append(f"{where}: no Kubernetes manifest, left out")
 
     def _object(self, it: _Object) -> None:
         kind, version = str(it.body.get("kind")), str(it.body.get("apiVersion"))
-        if kind in _OUR_KINDS or version.partition("/")[0] == GROUP:
+        if kind in self.kinds or version.partition("/")[0] == GROUP:
             self._ours(it, kind, version)
         elif (version, kind) == ("v1", "Secret"):
             self._secret(it)
@@ -177,8 +194,8 @@ class _Reader:
             self.notices.append(f"{it.where()}: {kind} is not for Weir, left out")
 
     def _ours(self, it: _Object, kind: str, version: str) -> None:
-        if kind not in _OUR_KINDS or version != f"{GROUP}/{VERSION}":
-            action = f"Weir knows {', '.join(sorted(_OUR_KINDS))} of {GROUP}/{VERSION}."
+        if kind not in self.kinds or version != f"{GROUP}/{VERSION}":
+            action = f"Weir knows {', '.join(sorted(self.kinds))} of {GROUP}/{VERSION}."
             self._problem(it.file, "kind", Reason.UNKNOWN_KIND, f"there is no {kind} of {version}", action, it.where())
             return
         key = self._key(it, kind)
@@ -188,8 +205,7 @@ class _Reader:
             message, action = f"there is no field '{name}' here", "Fields of the object stand below spec."
             self._problem(f"{kind}/{key}", name, Reason.INVALID_SPEC, message, action, it.where(name))
         manifest = Manifest(kind, *key, it.body.get("spec", {}), lines=it.field_lines)
-        store = self.tiers if kind == "ModelTier" else self.policies
-        earlier = store.setdefault(key, manifest)
+        earlier = self.manifests.setdefault(manifest.id, manifest)
         if earlier is not manifest:
             self._duplicate(manifest.id, it, earlier.where(""))
 

@@ -1,11 +1,13 @@
-"""What was found, in a directory or in a cluster: the only input of the compiler.
+"""The objects of a directory or a cluster: the only input of the compiler.
 
-Made by `weir_operator.observe.manifests` and by tests. Nothing is judged here: specs are as people wrote them.
+Nothing is judged here: specs are as people wrote them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -41,9 +43,16 @@ class SecretKey(NamedTuple):
     key: str
 
 
+class NamedSecret(NamedTuple):
+    """A Secret's value that an object names."""
+
+    key: SecretKey
+    conventional: str | None  # variable that usually holds such a credential, e.g. "OPENAI_API_KEY"
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """One ModelTier or RoutingPolicy, unvalidated."""
+    """One object of one of our kinds, unvalidated."""
 
     kind: str
     namespace: str
@@ -114,8 +123,7 @@ class SliceData:
 class Observed:
     """Everything the compiler looks at."""
 
-    tiers: tuple[Manifest, ...] = ()
-    policies: tuple[Manifest, ...] = ()
+    manifests: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)  # by kind, e.g. "ModelTier"
     namespaces: Mapping[str, Mapping[str, str]] | None = None  # name -> labels; None: unknown, which is not empty
     secrets: Mapping[ObjectName, SecretData] = field(default_factory=dict)
     services: Mapping[ObjectName, ServiceData] | None = None  # those with the label; None: unknown
@@ -124,3 +132,19 @@ class Observed:
     environment: Mapping[SecretKey, str] = field(default_factory=dict, repr=False)  # for Secrets that are not there
     class_name: str = "weir"
     local: bool = False  # a directory: nothing has an age, so a conflict is an error
+
+    def of(self, kind: str) -> tuple[Manifest, ...]:
+        """The manifests of one kind."""
+        return self.manifests.get(kind, ())
+
+    def all(self) -> Iterator[Manifest]:
+        """The manifests of all kinds."""
+        return itertools.chain.from_iterable(self.manifests.values())
+
+
+def by_kind(manifests: Iterable[Manifest]) -> dict[str, tuple[Manifest, ...]]:
+    """The manifests by kind, in the order in which they come."""
+    found: dict[str, list[Manifest]] = defaultdict(list)
+    for it in manifests:
+        found[it.kind].append(it)
+    return {kind: tuple(them) for kind, them in found.items()}

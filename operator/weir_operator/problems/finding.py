@@ -1,6 +1,4 @@
-"""What a check finds, and what becomes of what was looked at. PURE; the checks are in `compile.checks` and
-`weir_operator.compile.service_checks`, and `weir_operator.compile` runs them.
-"""
+"""A check's finding, and its verdict on the thing that was looked at. PURE; the checks are those of the kinds."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
-from weir_operator.problems.problem import ConditionType, Reason, Severity
+from weir_operator.problems.problem import Severity
 
 T = TypeVar("T")
 
@@ -29,10 +27,10 @@ class Verdict(StrEnum):
 class Finding(NamedTuple):
     """What a check found."""
 
-    reason: Reason
+    reason: str  # of `Reason`, or of the kind's own
     message: str
     verdict: Verdict
-    condition: ConditionType
+    condition: str  # of `ConditionType`, or of the kind's own
     action: str
     field: str = ""  # below the thing that was looked at: ".credentials.secretRef.name"
 

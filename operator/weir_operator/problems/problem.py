@@ -35,7 +35,7 @@ class Problem:
 
     object: str  # "ModelTier/llm/budget"; a file's name where no object could be read
     field: str  # "spec.routes[0].tiers[1]"; empty: the object as a whole
-    condition: ConditionType
+    condition: str  # a `ConditionType`, or a condition that only this kind has
     reason: str  # CamelCase; docs/config.md lists them all
     message: str  # what is wrong
     action: str  # what to do

@@ -27,6 +27,7 @@ from weir_operator.distribute.relay import Follower
 from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.distribute.server import ConfigServer, listen
 from weir_operator.identity import trust
+from weir_operator.kinds import KINDS
 from weir_operator.kube import client, oidc
 from weir_operator.kube.lease import Lease
 from weir_operator.kube.owner import Owner
@@ -130,6 +131,7 @@ class Replica:
         """What the leader does besides; its watches are ready before."""
         self._gatherer = Gatherer(
             api_client,
+            KINDS,
             class_name=settings.class_name,
             namespaces=settings.namespaces,
             on_change=self._changed,
@@ -139,7 +141,8 @@ class Replica:
             api_client, settings.namespace, settings.installation, leads=lambda: self.leads, owner=self._owner
         )
         self._reporter = Reporter(
-            StatusWriter(api_client),
+            StatusWriter(api_client, KINDS),
+            KINDS,
             self._gatherer.manifests,
             lambda: self._server.reports,
             instance=settings.pod_name,
@@ -287,7 +290,12 @@ class Replica:
 
     def _compile(self, observed: Observed) -> Compiled:
         compiled = compile_config(
-            observed, catalogue=self._catalogue, now=time.time(), tokens=self._keys.trust, memory=self._memory
+            observed,
+            KINDS,
+            catalogue=self._catalogue,
+            now=time.time(),
+            tokens=self._keys.trust,
+            memory=self._memory,
         )
         config = msgspec.structs.replace(compiled.config, routers=self._routers.value)
         return dataclasses.replace(compiled, config=config)

@@ -1,24 +1,10 @@
-"""The kinds of `weir.dev/v1alpha1`, one module each: spec, status, printer columns, rules.
+"""The parts of schemas that kinds share, and the type that describes a kind.
 
-The same classes validate a directory (`weir_operator.observe.manifests`), feed the compiler, and become the CRDs
-(`weir_operator.schemas.crdgen`), so that a laptop and a cluster refuse the same things with the same words.
+The kinds themselves are in `weir_operator.kinds`. The same classes validate a directory
+(`weir_operator.observe.manifests`), feed the compiler, and become the CRDs (`weir_operator.kinds.crdgen`), so that a
+laptop and a cluster refuse the same things with the same words.
 """
 
 from weir_operator.schemas.common import GROUP, VERSION, Column, Kind
-from weir_operator.schemas.modeltier import MODEL_TIER, ModelTierSpec
-from weir_operator.schemas.routingpolicy import ROUTING_POLICY, RoutingPolicySpec
 
-KINDS: tuple[Kind, ...] = (MODEL_TIER, ROUTING_POLICY)
-"""Every kind of the group, in the order in which documents list them."""
-
-__all__ = [
-    "GROUP",
-    "KINDS",
-    "MODEL_TIER",
-    "ROUTING_POLICY",
-    "VERSION",
-    "Column",
-    "Kind",
-    "ModelTierSpec",
-    "RoutingPolicySpec",
-]
+__all__ = ["GROUP", "VERSION", "Column", "Kind"]

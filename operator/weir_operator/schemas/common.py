@@ -1,4 +1,4 @@
-"""What both kinds share: scalars, references, namespaces and labels, limits, conditions, and what a kind is.
+"""The parts that kinds share: scalars, references, namespaces and labels, limits, conditions, and what a kind is.
 
 Used by the kinds' modules, the compiler (`seconds`, `Namespaces`) and `crdgen` (`Kind`). Nothing here knows a cluster.
 """
@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from weir_operator.schemas.rules import SET, Model, Rule
+from weir_operator.schemas.rules import MAP, SET, Model, Rule
 
 GROUP = "weir.dev"
 VERSION = "v1alpha1"
@@ -28,6 +28,7 @@ MAX_RULES = 16  # grants of a tier, callers of a policy
 MAX_LABELS = 16
 MAX_KEY = 317  # a label's key: prefix 253, slash, name 63
 MAX_RATE = 10_000_000  # requests per minute, in flight; above it a limit limits nothing
+MAX_TOKENS = 100_000_000  # ten times the largest context known; a typo above it is caught
 MAX_MESSAGE = 32_768  # what Kubernetes allows in a condition
 
 INT32: dict[str, Any] = {"format": "int32"}
@@ -43,6 +44,16 @@ TIMESTAMP = (
     r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 TOKEN = r"^[!-~]+$"
+
+FORMS = {
+    DURATION: "a duration such as 800ms, 90s or 1m30s",
+    MONEY: 'an amount in US dollars such as "0.15"',
+    TIMESTAMP: "a time such as 2026-12-01T00:00:00Z",
+    DNS_LABEL: "a name of lower-case letters, digits and '-'",
+    DNS_SUBDOMAIN: "a name of lower-case letters, digits, '-' and '.'",
+    TOKEN: "printable ASCII without spaces",
+}
+"""Words for the patterns that kinds share."""
 
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -103,6 +114,8 @@ LabelMap = dict[str, Annotated[str, Field(max_length=MAX_NAME)]]
 Labels = Annotated[LabelMap, Field(max_length=MAX_LABELS), LABEL_KEYS]
 
 Rate = Annotated[int, Field(strict=True, ge=1, le=MAX_RATE, json_schema_extra=INT32)]
+
+Tokens = Annotated[int, Field(strict=True, ge=1, le=MAX_TOKENS, json_schema_extra=INT32)]
 
 Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, json_schema_extra=INT32)]  # tokens per second
 ClassName = Annotated[Name, Rule("self == oldSelf", "className is immutable", None)]
@@ -212,6 +225,28 @@ class Namespaces(Model):
             "(self.from == 'Selector') == has(self.selector)",
             "selector is needed with from: Selector, and only there",
             lambda it: (it.from_ is From.SELECTOR) == (it.selector is not None),
+        ),
+    )
+
+
+NamedList = Annotated[tuple[Named, ...], Field(min_length=1, max_length=MAX_NAMES), MAP]
+
+
+class CallerRuleSpec(Model):
+    """Which callers. Everything that is stated must hold."""
+
+    namespaces: Namespaces = Namespaces()
+    """Their namespaces; default: the policy's own."""
+    service_accounts: NamedList | None = None
+    """Only these ServiceAccounts."""
+    api_keys: NamedList | None = None
+    """Only the holders of these keys, by the name of the key's Secret."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.serviceAccounts) || !has(self.apiKeys)",
+            "a caller proves itself in one way: put serviceAccounts and apiKeys into two items",
+            lambda it: it.service_accounts is None or it.api_keys is None,
         ),
     )
 

@@ -1,11 +1,11 @@
 """A rule that spans fields, once for the API server (CEL) and once for `weir validate` (Python), side by side.
 
-Used by the kinds' modules; `schemas.crdgen` reads what it leaves in the JSON schema. It holds no rule itself.
+Used by the kinds' schemas; `weir_operator.kinds.crdgen` reads its mark in the JSON schema. It holds no rule itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -88,6 +88,8 @@ class Model(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, use_attribute_docstrings=True)
     RULES: ClassVar[tuple[Rule, ...]] = ()
+    FORMS: ClassVar[Mapping[str, str]] = {}
+    """Words for the patterns of a kind, e.g. `^[0-9]+$`: "a number". `schemas.common.FORMS` has the shared ones."""
 
     @model_validator(mode="before")
     @classmethod

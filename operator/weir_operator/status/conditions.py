@@ -1,12 +1,13 @@
 """Problems → conditions, in words for people. PURE; used by `weir_operator.status.statuses`.
 
 A condition is False where something that the object asks for does not work, and True with the reason of a warning where
-it works, though perhaps not as meant. `Conflicted` alone is good news when it is False.
+it works, though perhaps not as meant. For a condition such as `Conflicted`, False is the good news (`Condition.good`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -55,29 +56,42 @@ class Judgement(NamedTuple):
     message: str
 
 
-GOOD: Mapping[ConditionType, Judgement] = {
-    ConditionType.ACCEPTED: Judgement(TRUE, StatusReason.ACCEPTED, "the spec is valid"),
-    ConditionType.RESOLVED_REFS: Judgement(TRUE, StatusReason.RESOLVED_REFS, "everything that it refers to is there"),
-    ConditionType.CONFLICTED: Judgement(FALSE, StatusReason.NO_CONFLICT, "no other policy goes first"),
-    ConditionType.PRICED: Judgement(TRUE, StatusReason.PRICED, "every backend has a price"),
-    ConditionType.PROGRAMMED: Judgement(TRUE, StatusReason.PROGRAMMED, "every gateway router runs it"),
-    ConditionType.READY: Judgement(TRUE, StatusReason.READY, "requests are served"),
-}
-"""What a condition says when nothing is wrong."""
+@dataclass(frozen=True)
+class Condition:
+    """A condition that an object can have."""
+
+    type: str  # "Ready"
+    good: Judgement  # what it says when nothing is wrong
+    strict: bool = False  # a warning counts against it, as an error does
+
+
+ACCEPTED = Condition(ConditionType.ACCEPTED, Judgement(TRUE, StatusReason.ACCEPTED, "the spec is valid"))
+RESOLVED = Condition(
+    ConditionType.RESOLVED_REFS,
+    Judgement(TRUE, StatusReason.RESOLVED_REFS, "everything that it refers to is there"),
+)
+PROGRAMMED = Condition(
+    ConditionType.PROGRAMMED, Judgement(TRUE, StatusReason.PROGRAMMED, "every gateway router runs it")
+)
+READY = Condition(ConditionType.READY, Judgement(TRUE, StatusReason.READY, "requests are served"))
+
+COMMON = (ACCEPTED, RESOLVED, PROGRAMMED, READY)
+"""Conditions of every kind. A kind may have more of its own (`status.step`)."""
 
 _UNJUDGED = Judgement(UNKNOWN, StatusReason.NOT_ACCEPTED, "not looked at: see Accepted")
 
 
-def judged(kind: ConditionType, problems: Sequence[Problem], *, usable: bool = True) -> Judgement:
-    """What `problems`, all of this kind, make of a condition. `usable`: the object could be compiled."""
-    if not usable and kind is not ConditionType.ACCEPTED:
+def judged(condition: Condition, problems: Sequence[Problem], *, usable: bool = True) -> Judgement:
+    """The condition, from its problems. `usable`: the object could be compiled."""
+    if not usable and condition is not ACCEPTED:
         return _UNJUDGED
     if not problems:
-        return GOOD[kind]
+        return condition.good
     worst = sorted(problems, key=lambda it: it.severity is Severity.WARNING)  # errors first; otherwise as found
-    bad = kind in (ConditionType.CONFLICTED, ConditionType.PRICED) or worst[0].severity is Severity.ERROR
-    good = GOOD[kind].status
-    status = good if not bad else (FALSE if good is TRUE else TRUE)
+    good = condition.good.status
+    status = good
+    if condition.strict or worst[0].severity is Severity.ERROR:
+        status = FALSE if good is TRUE else TRUE
     return Judgement(status, worst[0].reason, told(worst))
 
 
@@ -107,15 +121,15 @@ def by_type(status: Any) -> dict[str, JSON]:
 
 
 def conditions(
-    judgements: Iterable[tuple[ConditionType, Judgement]], before: Mapping[str, JSON], generation: int, now: float
+    judgements: Iterable[tuple[str, Judgement]], before: Mapping[str, JSON], generation: int, now: float
 ) -> list[JSON]:
     """The conditions of generation `generation`. A time of transition stays as long as the status does."""
     return [
         {
-            "type": kind.value,
+            "type": str(kind),
             "status": it.status.value,
             "observedGeneration": generation,
-            "lastTransitionTime": _since(it.status, before.get(kind.value, {}), now),
+            "lastTransitionTime": _since(it.status, before.get(kind, {}), now),
             "reason": str(it.reason),
             "message": it.message,
         }

@@ -5,7 +5,7 @@ Called by `status.reporter` in a thread: for a thousand objects it takes so long
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,10 @@ from weir_operator.compile import Compiled
 from weir_operator.kube.objects import JSON
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.status.changes import write_at
+from weir_operator.status.events import Event, events
 from weir_operator.status.rollout import Rollout
 from weir_operator.status.statuses import statuses
+from weir_operator.status.step import Judgeable
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,12 @@ class Task:
     """A status to write."""
 
     subject: Manifest
-    before: Any  # the status that the object has
     wanted: JSON
+    news: tuple[Event, ...]  # to be sent once it is written
 
 
 def due(
+    kinds: Sequence[Judgeable],
     made: Made,
     rollout: Rollout,
     there: Mapping[str, Manifest],
@@ -48,11 +51,13 @@ def due(
     by uid when a status was written last; `wall` is the time in seconds since the epoch.
     """
     found = []
-    for subject, wanted in statuses(made.observed, made.compiled, rollout, present, wall):
+    good = {kind.kind: kind.judge.good for kind in kinds}
+    for subject, wanted in statuses(made.observed, kinds, made.compiled, rollout, present, wall):
         current = there.get(subject.id)
         if current is None or current.uid != subject.uid:
             continue  # deleted since, or made anew: another compile will follow
         at = write_at(present[subject.id], wanted, written.get(subject.uid))
         if at is not None:
-            found.append((Task(current, present[subject.id], wanted), at))
+            news = tuple(events(present[subject.id], wanted, good[subject.kind]))
+            found.append((Task(current, wanted, news), at))
     return found

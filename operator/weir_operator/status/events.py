@@ -15,7 +15,7 @@ from weir_operator.kube.objects import JSON
 from weir_operator.observe.observed import Manifest
 from weir_operator.problems.problem import ConditionType
 from weir_operator.schemas import GROUP, VERSION
-from weir_operator.status.conditions import GOOD, UNKNOWN, StatusReason, by_type
+from weir_operator.status.conditions import UNKNOWN, Judgement, StatusReason, by_type
 
 CONTROLLER = "weir.dev/operator"
 """`reportingController` of our Events."""
@@ -39,24 +39,24 @@ class Event(NamedTuple):
     note: str
 
 
-def events(before: Any, after: Any) -> list[Event]:
-    """What the status `after` says that `before` did not, each thing once."""
+def events(before: Any, after: Any, good: Mapping[str, Judgement]) -> list[Event]:
+    """The news of the status `after` beside `before`, each once. `good` are the good judgements of its conditions."""
     old = by_type(before)
-    found = (_event(condition, old.get(name)) for name, condition in by_type(after).items())
+    found = (_event(condition, old.get(name), good) for name, condition in by_type(after).items())
     return list(dict.fromkeys(event for event in found if event is not None))
 
 
-def _event(condition: JSON, before: JSON | None) -> Event | None:
-    kind, reason = ConditionType(condition["type"]), condition["reason"]
-    if condition["status"] == UNKNOWN or reason in _SILENT or kind is ConditionType.STALLED:
+def _event(condition: JSON, before: JSON | None, good: Mapping[str, Judgement]) -> Event | None:
+    kind, reason = condition["type"], condition["reason"]
+    if condition["status"] == UNKNOWN or reason in _SILENT or kind == ConditionType.STALLED:
         return None
     if before is not None and (before.get("status"), before.get("reason")) == (condition["status"], reason):
         return None
-    if reason != GOOD[kind].reason:
+    if reason != good[kind].reason:
         return Event(EventType.WARNING, reason, condition["message"])
     # Good news is that something works at all, and that something works again.
     again = before is not None and before.get("reason") not in _SILENT
-    return Event(EventType.NORMAL, reason, condition["message"]) if kind is ConditionType.READY or again else None
+    return Event(EventType.NORMAL, reason, condition["message"]) if kind == ConditionType.READY or again else None
 
 
 def manifest_of(event: Event, subject: Manifest, instance: str, moment: str) -> Mapping[str, Any]:

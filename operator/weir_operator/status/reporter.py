@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from weir_operator.compile import Compiled
 from weir_operator.distribute.reports import Reported
@@ -23,6 +23,7 @@ from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.status.due import Made, due
 from weir_operator.status.requests import Requests
 from weir_operator.status.rollout import Attendance, Rollout, behind
+from weir_operator.status.step import Judgeable
 from weir_operator.status.teller import Teller
 from weir_operator.status.writer import PacedWriter
 
@@ -44,6 +45,7 @@ class Reporter:
     def __init__(
         self,
         writer: StatusWriter,
+        kinds: Sequence[Judgeable],
         manifests: Callable[[], Iterable[Manifest]],
         reports: Callable[[], Iterable[Reported]],
         *,
@@ -54,6 +56,7 @@ class Reporter:
         """`manifests` are the objects that are there now, with their statuses (`Gatherer.manifests`); `reports` the
         routers' last reports (`ConfigServer.reports`); `instance` is this operator's name.
         """
+        self._kinds = kinds
         self._manifests = manifests
         self._reports = reports
         self._monotonic = monotonic
@@ -141,6 +144,8 @@ class Reporter:
         self._writer.forget({it.uid for it in there.values()})
         self._teller.forget()
         before = self._writer.snapshot()
-        found = await asyncio.to_thread(due, self._made, rollout, there, present, before.written, self._wall())
+        found = await asyncio.to_thread(
+            due, self._kinds, self._made, rollout, there, present, before.written, self._wall()
+        )
         wait = self._writer.replace(found, before, now)
         return LOOK_SECONDS if wait is None else min(LOOK_SECONDS, wait)

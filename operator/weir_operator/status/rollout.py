@@ -12,10 +12,9 @@ from functools import cached_property
 
 from weir_operator.distribute.reports import Reported, RouterId
 from weir_operator.kube.objects import JSON
-from weir_operator.problems.problem import ConditionType
 from weir_operator.status.conditions import (
     FALSE,
-    GOOD,
+    PROGRAMMED,
     UNKNOWN,
     Judgement,
     StatusReason,
@@ -96,14 +95,14 @@ class Rollout:
         lacking = [it for it in judges if not self._runs(it, since)] if since > self._slowest else []
         if lacking:
             return _without(min(lacking, key=lambda it: (it.report.rejected is None, it.report.router)))
-        good = GOOD[ConditionType.PROGRAMMED]
+        good = PROGRAMMED.good
         return good._replace(message=good.message + self._sidecars(since, namespaces))
 
     def _without_routers(self, held: bool) -> Judgement:
         if self.settled:
             return Judgement(FALSE, StatusReason.NO_ROUTERS, NO_ROUTERS)
         if held:
-            return GOOD[ConditionType.PROGRAMMED]
+            return PROGRAMMED.good
         return Judgement(UNKNOWN, StatusReason.WAITING, "no gateway router has polled yet; a minute may pass")
 
     def _reached(self, router: Reported) -> int:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.observe.observed import Manifest
 from weir_operator.status.due import Task
-from weir_operator.status.events import Event, events, manifest_of
+from weir_operator.status.events import Event, manifest_of
 from weir_operator.status.requests import Requests
 
 EVENT_SECONDS = 300.0
@@ -37,7 +37,7 @@ class Teller:
 
     async def tell(self, task: Task) -> None:
         """Sends the Events of a status that was just written."""
-        for event in events(task.before, task.wanted):
+        for event in task.news:
             await self._tell(task.subject, event)
 
     async def _tell(self, subject: Manifest, event: Event) -> None:

@@ -155,6 +155,12 @@ class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
         """Sorts policies as routers do: the older first, then by namespace and name."""
         return self.created, self.namespace, self.name
 
+    @property
+    def caller_namespaces(self) -> frozenset[str] | None:
+        """The namespaces of its callers; None: all."""
+        named = [rule.namespaces for rule in self.callers]
+        return None if None in named else frozenset(name for names in named for name in names or ())
+
     def references(self) -> Iterator[TierRef]:
         """Every tier that the policy may send to, with its limits; a tier may come more than once."""
         for route in self.routes:

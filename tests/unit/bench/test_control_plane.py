@@ -14,9 +14,10 @@ from bench.control_plane import world
 from bench.control_plane.figures import Figures, rows
 
 from weir_operator.compile import compile_config
+from weir_operator.kinds import KINDS
 from weir_operator.kube.objects import key
 from weir_operator.observe.convert import manifest, secret
-from weir_operator.observe.observed import Observed
+from weir_operator.observe.observed import Observed, by_kind
 
 ROOT = Path(__file__).parents[3]
 GOOD = Figures(
@@ -50,12 +51,11 @@ def test_nothing_is_wrong_with_them(catalogue):
     bodies = [body for number, place in enumerate(world.places(60, 20)) for body in stored(place, number)]
     manifests = [manifest(it["kind"], it) for it in bodies if it["kind"] in ("ModelTier", "RoutingPolicy")]
     observed = Observed(
-        tiers=tuple(it for it in manifests if it.kind == "ModelTier"),
-        policies=tuple(it for it in manifests if it.kind == "RoutingPolicy"),
+        manifests=by_kind(manifests),
         secrets={key(it): secret(it) for it in bodies if it["kind"] == "Secret"},
         namespaces={},
     )
-    compiled = compile_config(observed, catalogue=catalogue, now=0.0)
+    compiled = compile_config(observed, KINDS, catalogue=catalogue, now=0.0)
     assert compiled.problems == ()
     assert len(compiled.config.policies) == 60
 

@@ -11,6 +11,7 @@ import pytest
 
 from weir_operator.compile import Compiled, compile_config
 from weir_operator.compile.catalogue import Catalogue, parse
+from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
 from weir_operator.observe.observed import Observed
 
@@ -46,7 +47,7 @@ def observe(tmp_path: Path) -> Callable[..., Observed]:
 
     def run(text: str, **changes: Any) -> Observed:
         (tmp_path / "all.yaml").write_text(text)
-        loaded = load(tmp_path)
+        loaded = load(tmp_path, KINDS)
         assert not loaded.problems
         return replace(loaded.observed, **changes)
 
@@ -58,7 +59,7 @@ def compiled(observe: Callable[..., Observed], catalogue: Catalogue) -> Callable
     """YAML → Compiled."""
 
     def run(text: str, **changes: Any) -> Compiled:
-        return compile_config(observe(text, **changes), catalogue=catalogue, now=NOW)
+        return compile_config(observe(text, **changes), KINDS, catalogue=catalogue, now=NOW)
 
     return run
 

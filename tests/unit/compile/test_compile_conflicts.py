@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from weir_operator.compile import compile_config, overlap
+from weir_operator.compile import compile_config
+from weir_operator.kinds import KINDS
+from weir_operator.kinds.routingpolicy import overlap
+from weir_operator.observe.observed import Manifest, Observed, by_kind
 from weir_operator.problems.problem import Reason, Severity
 from weir_router.contract import CallerRule, Capability, Complexity, HeaderMatch, Policy, When
 from weir_router.contract.conditions import covers
@@ -70,11 +74,15 @@ def test_in_a_directory_a_conflict_is_an_error_that_names_both(compiled, policy)
     assert problem.where == "all.yaml:16"
 
 
+def anew(observed: Observed, change: Callable[[Manifest], Manifest]) -> Observed:
+    return replace(observed, manifests=by_kind(map(change, observed.all())))
+
+
 def test_in_a_cluster_the_older_one_goes_first(observe, catalogue, policy):
     observed = observe(policy("one") + policy("two"), local=False)
     ages = {"one": 200.0, "two": 100.0}
-    aged = replace(observed, policies=tuple(replace(it, created=ages[it.name], lines={}) for it in observed.policies))
-    result = compile_config(aged, catalogue=catalogue, now=300.0)
+    aged = anew(observed, lambda it: replace(it, created=ages[it.name], lines={}))
+    result = compile_config(aged, KINDS, catalogue=catalogue, now=300.0)
     assert [it.name for it in result.config.policies] == ["two", "one"]
     (problem,) = [it for it in result.problems if it.reason is Reason.CONFLICTED]
     assert (problem.object, problem.severity) == ("RoutingPolicy/default/one", Severity.WARNING)
@@ -82,9 +90,11 @@ def test_in_a_cluster_the_older_one_goes_first(observe, catalogue, policy):
 
 def test_where_nothing_is_known_of_lines_the_winner_is_still_named(observe, catalogue, policy):
     observed = observe(policy("one") + policy("two"))
-    bare = replace(observed, policies=tuple(replace(it, lines={}) for it in observed.policies))
+    bare = anew(observed, lambda it: replace(it, lines={}))
     (problem,) = [
-        it for it in compile_config(bare, catalogue=catalogue, now=0.0).problems if it.reason is Reason.CONFLICTED
+        it
+        for it in compile_config(bare, KINDS, catalogue=catalogue, now=0.0).problems
+        if it.reason is Reason.CONFLICTED
     ]
     assert (problem.where, "RoutingPolicy/default/one;" in problem.message) == (None, True)
 
@@ -136,7 +146,7 @@ def test_a_route_is_covered_when_every_request_of_it_is_taken_before(earlier, la
 @pytest.mark.parametrize(("also", "told"), [("d", "a policy of another namespace"), ("b", "RoutingPolicy/a/first")])
 def test_in_a_cluster_a_policy_is_named_only_to_who_may_know_of_it(observe, catalogue, policy, also: str, told: str):
     text = policy("first", "a", spec=named("c", also)) + policy("second", "b", spec=ALL)
-    result = compile_config(observe(text, local=False), catalogue=catalogue, now=0.0)
+    result = compile_config(observe(text, local=False), KINDS, catalogue=catalogue, now=0.0)
     (found,) = [it for it in result.problems if it.reason is Reason.CONFLICTED]
     assert (found.object, f"in common with {told}, which is older" in found.message) == ("RoutingPolicy/b/second", True)
 

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.kinds import noting
 from weir_operator.compile import Memory, compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
 from weir_operator.kube.objects import ObjectName
-from weir_operator.observe.observed import Manifest, Observed, SecretData
+from weir_operator.observe.observed import Manifest, Observed, SecretData, by_kind
 
 UNTIL = "2026-12-01T00:00:00Z"
 UNTIL_SECONDS = 1_796_083_200.0
@@ -49,8 +51,14 @@ NAMESPACES = [None, {}, {"team": {"team": "yes"}}]
 stages = st.builds(
     lambda first, second, policies, secrets, namespaces, late: (
         Observed(
-            tiers=tuple(it for it in (first, second and replace(second, name="b")) if it),
-            policies=tuple(it for it in (policies[0], policies[1] and replace(policies[1], name="q")) if it),
+            manifests=by_kind(
+                it
+                for it in (
+                    *(first, second and replace(second, name="b")),
+                    *(policies[0], policies[1] and replace(policies[1], name="q")),
+                )
+                if it
+            ),
             secrets=secrets,
             namespaces=namespaces,
         ),
@@ -70,36 +78,35 @@ stages = st.builds(
 def test_what_was_compiled_before_changes_no_result(history: list[tuple[Observed, float]]):
     memory, catalogue = Memory(), Catalogue.load()
     for observed, now in history:
-        again = compile_config(observed, catalogue=catalogue, now=now, memory=memory)
-        assert again == compile_config(observed, catalogue=catalogue, now=now)
+        again = compile_config(observed, KINDS, catalogue=catalogue, now=now, memory=memory)
+        assert again == compile_config(observed, KINDS, catalogue=catalogue, now=now)
 
 
 @pytest.fixture
-def compiled(catalogue, monkeypatch):
-    """Compiles with one memory; gives the names of what was compiled anew."""
-    import weir_operator.compile as compiler
-
+def compiled(catalogue):
+    """Compiles with one memory; gives the names of the objects that were compiled anew."""
     anew, memory = [], Memory()
-    for what in ("compile_tier", "compile_policy"):
-        work = getattr(compiler, what)
-        monkeypatch.setattr(
-            compiler,
-            what,
-            lambda spec, report, *rest, work=work: anew.append(report.manifest.name) or work(spec, report, *rest),
-        )
+    kinds = noting(anew)
 
     def run(observed: Observed, now: float = 0.0) -> set[str]:
         anew.clear()
-        compile_config(observed, catalogue=catalogue, now=now, memory=memory)
+        compile_config(observed, kinds, catalogue=catalogue, now=now, memory=memory)
         return set(anew)
 
     return run
 
 
 BOTH = Observed(
-    tiers=(tier("a", EVERYONE), tier("b", EVERYONE)),
-    policies=(policy("p", "a"), policy("q", "b"), policy("r", "a", "b")),
+    manifests=by_kind(
+        (tier("a", EVERYONE), tier("b", EVERYONE), policy("p", "a"), policy("q", "b"), policy("r", "a", "b"))
+    ),
 )
+
+
+def but(changed: Manifest | None, *names: str) -> Observed:
+    """`BOTH` without the objects called `names`, and with another one."""
+    kept = [it for it in BOTH.all() if it.name not in names]
+    return replace(BOTH, manifests=by_kind([*kept, *([changed] if changed else [])]))
 
 
 def test_nothing_is_compiled_again_while_nothing_changes(compiled):
@@ -109,21 +116,21 @@ def test_nothing_is_compiled_again_while_nothing_changes(compiled):
 
 def test_a_changed_policy_is_compiled_alone(compiled):
     compiled(BOTH)
-    assert compiled(replace(BOTH, policies=(policy("p", "b"), *BOTH.policies[1:]))) == {"p"}
+    assert compiled(but(policy("p", "b"), "p")) == {"p"}
 
 
 def test_a_changed_tier_is_compiled_with_the_policies_that_ask_for_it(compiled):
     compiled(BOTH)
-    assert compiled(replace(BOTH, tiers=(BOTH.tiers[0], tier("b", EVERYONE, state="Draining")))) == {"b", "q", "r"}
+    assert compiled(but(tier("b", EVERYONE, state="Draining"), "b")) == {"b", "q", "r"}
 
 
 def test_a_tier_that_comes_is_a_change_for_those_who_missed_it(compiled):
-    compiled(replace(BOTH, tiers=BOTH.tiers[:1]))
+    compiled(but(None, "b"))
     assert compiled(BOTH) == {"b", "q", "r"}
 
 
 def test_a_policy_that_may_change_by_itself_is_compiled_each_time(compiled):
-    overridden = replace(BOTH, policies=(policy("p", "a", override=OVERRIDE), policy("q", "b")))
+    overridden = but(policy("p", "a", override=OVERRIDE), "p", "r")
     compiled(overridden, UNTIL_SECONDS - 1)
     assert compiled(overridden, UNTIL_SECONDS + 1) == {"p"}
 

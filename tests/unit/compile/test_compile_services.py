@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from support.kinds import noting
 from weir_operator.compile import Compiled, Memory, compile_config
+from weir_operator.kinds import KINDS
 from weir_operator.kube.objects import ObjectName
-from weir_operator.observe.observed import Manifest, Observed, ServiceData, SliceData
+from weir_operator.observe.observed import Manifest, Observed, ServiceData, SliceData, by_kind
 from weir_operator.problems.problem import Severity
 from weir_router.contract import BackendState
 
@@ -32,10 +34,11 @@ def seen(
     service: ServiceData | None = VLLM,
     *slices: SliceData,
     name: ObjectName = HERE,
+    policies: tuple[Manifest, ...] = (),
     **fields: Any,
 ) -> Observed:
     observed = Observed(
-        tiers=(manifest or tier(),),
+        manifests=by_kind((manifest or tier(), *policies)),
         services={} if service is None else {name: service},
         slices={ObjectName(name.namespace, f"{name.name}-{at}"): it for at, it in enumerate(slices or (PODS,))},
     )
@@ -44,7 +47,7 @@ def seen(
 
 @pytest.fixture
 def compiled(catalogue):
-    return lambda *args, **fields: compile_config(seen(*args, **fields), catalogue=catalogue, now=0.0)
+    return lambda *args, **fields: compile_config(seen(*args, **fields), KINDS, catalogue=catalogue, now=0.0)
 
 
 def endpoints(result: Compiled, namespace: str = "llm") -> list[tuple[str, str]]:
@@ -172,25 +175,19 @@ def test_endpoints_share_the_weight_of_their_backend(compiled):
     assert weights == {"own@10.0.0.1:8080": 1500, "own@10.0.0.2:8080": 1500, "bought": 1000}
 
 
-def test_pods_that_come_and_go_compile_neither_tiers_nor_policies_anew(catalogue, monkeypatch):
-    import weir_operator.compile as compiler
-
+def test_pods_that_come_and_go_compile_neither_tiers_nor_policies_anew(catalogue):
     routes = [{"name": "all", "tiers": [{"name": "t"}]}]
     policy = Manifest("RoutingPolicy", "llm", "p", {"models": [{"name": "auto"}], "routes": routes})
     anew: list[str] = []
-    for name in ("compile_tier", "compile_policy"):
-        inner = getattr(compiler, name)
-        monkeypatch.setattr(compiler, name, lambda *args, inner=inner, name=name: (anew.append(name), inner(*args))[1])
-    memory = Memory()
+    kinds, memory = noting(anew), Memory()
 
     def made(*slices: SliceData) -> int:
         anew.clear()
         observed = seen(None, VLLM, *slices, policies=(policy,))
-        result = compile_config(observed, catalogue=catalogue, now=0.0, memory=memory)
-        assert result == compile_config(observed, catalogue=catalogue, now=0.0)
-        del anew[-2:]  # those of the comparison
+        result = compile_config(observed, kinds, catalogue=catalogue, now=0.0, memory=memory)
+        assert result == compile_config(observed, KINDS, catalogue=catalogue, now=0.0)
         return len(result.config.tiers["llm/t"].backends)
 
-    assert (made(PODS), anew) == (2, ["compile_tier", "compile_policy"])
+    assert (made(PODS), anew) == (2, ["t", "p"])
     assert (made(PODS, SliceData("vllm", {"http": 8080}, ("10.0.0.3",))), anew) == (3, [])
-    assert (made(SliceData("vllm", {"http": 8080})), anew) == (1, ["compile_tier", "compile_policy"])
+    assert (made(SliceData("vllm", {"http": 8080})), anew) == (1, ["t", "p"])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from weir_operator.compile import Memory, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.report import Report
+from weir_operator.kinds import KINDS
 from weir_operator.kube.objects import ObjectName
-from weir_operator.observe.observed import Manifest, Observed, SecretData
+from weir_operator.observe.observed import Manifest, Observed, SecretData, by_kind
 from weir_operator.problems.problem import Problem, Reason
 from weir_router.contract import CallerKey
 
@@ -27,7 +28,7 @@ def api_key(digest: str = DIGEST, annotations: dict[str, str] | None = None) -> 
 
 def with_secrets(catalogue: Catalogue, **secrets: SecretData):
     observed = Observed(secrets={ObjectName("team-a", name): secret for name, secret in secrets.items()})
-    return compile_config(observed, catalogue=catalogue, now=0.0)
+    return compile_config(observed, KINDS, catalogue=catalogue, now=0.0)
 
 
 def test_a_callers_key_is_known_by_its_hash(catalogue):
@@ -52,7 +53,7 @@ def test_one_key_is_one_caller(catalogue):
 
 def test_a_key_in_two_namespaces_is_nobodys(catalogue):
     copied = {ObjectName("aaa", "copy"): api_key(), ObjectName("team-a", "ci"): api_key()}
-    result = compile_config(Observed(secrets=copied), catalogue=catalogue, now=0.0)
+    result = compile_config(Observed(secrets=copied), KINDS, catalogue=catalogue, now=0.0)
     assert not result.secrets.caller_keys
     found = [(it.object, it.reason) for it in result.problems]
     assert found == [("Secret/aaa/copy", Reason.API_KEY_REPEATED), ("Secret/team-a/ci", Reason.API_KEY_REPEATED)]
@@ -65,8 +66,11 @@ def test_a_secret_without_the_label_is_no_callers_key(catalogue):
 
 def in_words(catalogue: Catalogue, kind: str, spec: Any) -> list[tuple[str, str, str]]:
     manifest = Manifest(kind, "default", "it", spec)
-    observed = Observed(tiers=(manifest,)) if kind == "ModelTier" else Observed(policies=(manifest,))
-    return [(it.field, it.message, it.action) for it in compile_config(observed, catalogue=catalogue, now=0.0).problems]
+    observed = Observed(manifests=by_kind((manifest,)))
+    return [
+        (it.field, it.message, it.action)
+        for it in compile_config(observed, KINDS, catalogue=catalogue, now=0.0).problems
+    ]
 
 
 BACKEND = {"name": "a", "provider": "OpenAI", "model": "known"}
@@ -130,7 +134,7 @@ class Broken:
 
 
 def test_a_bug_of_ours_is_one_objects_problem(policy, tier, observe):
-    result = compile_config(observe(tier() + policy()), catalogue=Broken(), now=0.0)  # type: ignore[arg-type]
+    result = compile_config(observe(tier() + policy()), KINDS, catalogue=Broken(), now=0.0)  # type: ignore[arg-type]
     bug = next(it for it in result.problems if it.reason is Reason.COMPILER_BUG)
     assert bug.object == "ModelTier/default/budget"
     assert "LookupError" in bug.message
@@ -221,11 +225,16 @@ GOOD = (
 @given(tier_spec=mutated(TIER_SPEC), policy_spec=mutated(POLICY_SPEC))
 def test_whatever_is_wrong_with_one_object_the_good_ones_serve(catalogue, tier_spec, policy_spec):
     observed = Observed(
-        tiers=(GOOD[0], Manifest("ModelTier", "default", "bad", tier_spec)),
-        policies=(GOOD[1], Manifest("RoutingPolicy", "other", "bad", policy_spec)),
+        manifests=by_kind(
+            (
+                *GOOD,
+                Manifest("ModelTier", "default", "bad", tier_spec),
+                Manifest("RoutingPolicy", "other", "bad", policy_spec),
+            )
+        ),
         namespaces={},
     )
-    result = compile_config(observed, catalogue=catalogue, now=0.0)
+    result = compile_config(observed, KINDS, catalogue=catalogue, now=0.0)
     assert result.config.tiers["default/good"].backends
     good = next(it for it in result.config.policies if it.key == "default/good")
     assert (good.not_ready, good.routes[0].tiers[0].tier) == (None, "default/good")
@@ -242,7 +251,9 @@ def test_a_spec_is_read_again_only_if_it_is_another(catalogue, monkeypatch):
     for tier, there in zip(
         (changed_tier(), changed_tier(), changed_tier(selection="LeastLatency")), secrets, strict=True
     ):
-        compile_config(Observed(tiers=(tier,), secrets=there), catalogue=catalogue, now=0.0, memory=memory)
+        compile_config(
+            Observed(manifests=by_kind((tier,)), secrets=there), KINDS, catalogue=catalogue, now=0.0, memory=memory
+        )
     assert len(read) == 2
 
 

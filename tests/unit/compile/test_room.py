@@ -32,9 +32,10 @@ from weir_operator.compile.room import (
     shard_of,
     size,
 )
+from weir_operator.kinds import KINDS
 from weir_operator.kube.crowding import Part, crowded_out
 from weir_operator.kube.objects import ObjectName
-from weir_operator.observe.observed import Manifest, Observed, SecretData, ServiceData, SliceData
+from weir_operator.observe.observed import Manifest, Observed, SecretData, ServiceData, SliceData, by_kind
 from weir_operator.problems.problem import Reason
 from weir_operator.publish.publication import publication
 from weir_operator.schemas.common import Expression, Selector
@@ -100,11 +101,10 @@ def large(seed: object, count: int = 1) -> dict[str, Any]:
 
 def run(*manifests: Manifest, memory: Memory | None = None, **fields: Any) -> Compiled:
     observed = Observed(
-        tiers=tuple(it for it in manifests if it.kind == "ModelTier"),
-        policies=tuple(it for it in manifests if it.kind == "RoutingPolicy"),
+        manifests=by_kind(manifests),
         **{"namespaces": {}, "services": {}, "slices": {}, **fields},
     )
-    made = compile_config(observed, catalogue=Catalogue.load(), now=NOW, memory=memory)
+    made = compile_config(observed, KINDS, catalogue=Catalogue.load(), now=NOW, memory=memory)
     publication(made, 1, names=NAMES)  # raises where it does not fit
     return made
 
@@ -230,9 +230,9 @@ def test_the_endpoints_of_a_tier_have_a_bound_together_and_each_service_has_some
 
 
 def test_the_status_says_what_to_do():
-    observed = Observed(tiers=(a_tier("a"),), policies=(a_policy("a", **large(1, 5)),), namespaces={})
-    made = compile_config(observed, catalogue=Catalogue.load(), now=NOW)
-    (_, status) = statuses(observed, made, Rollout(), {}, NOW)[1]
+    observed = Observed(manifests=by_kind((a_tier("a"), a_policy("a", **large(1, 5)))), namespaces={})
+    made = compile_config(observed, KINDS, catalogue=Catalogue.load(), now=NOW)
+    (_, status) = statuses(observed, KINDS, made, Rollout(), {}, NOW)[1]
     said = {it["type"]: (it["status"], it["reason"]) for it in status["conditions"]}
     assert said == {
         "Accepted": ("False", "TooLarge"),

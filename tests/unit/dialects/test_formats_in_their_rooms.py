@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from weir_cli.sim.wires import WIRES
-from weir_operator.schemas.modeltier import DEFAULT_BASE_URL, DEFAULT_PATH
+from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, DEFAULT_PATH
 from weir_router.contract import Dialect
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.registry import RECORDS, caller_named, record_of, upstream_of
@@ -23,7 +23,7 @@ ROOMS = {
     "router/weir_router/dialects/openai_chat/": "a format's room",
     "router/weir_router/dialects/anthropic/": "a format's room",
     "router/weir_router/dialects/translate/": "the translation",
-    "operator/weir_operator/schemas/modeltier.py": "a row of addresses for each provider",
+    "operator/weir_operator/kinds/modeltier/schema.py": "a row of addresses for each provider",
     "cli/weir_cli/import_litellm/endpoints.py": "a table of LiteLLM's providers",
     "cli/weir_cli/sim/wires.py": "one row for each wire",
     "cli/weir_cli/sim/fleet.py": "a table of models",

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weir_cli.import_litellm import convert
-from weir_operator.schemas.modeltier import ModelTierSpec
-from weir_operator.schemas.routingpolicy import RoutingPolicySpec
+from weir_operator.kinds.modeltier.schema import ModelTierSpec
+from weir_operator.kinds.routingpolicy.schema import RoutingPolicySpec
 
 SPECS = {"ModelTier": ModelTierSpec, "RoutingPolicy": RoutingPolicySpec}
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from weir_cli.import_litellm import Imported, NotLiteLLM, convert
-from weir_operator.schemas.modeltier import ModelTierSpec
-from weir_operator.schemas.routingpolicy import RoutingPolicySpec
+from weir_operator.kinds.modeltier.schema import ModelTierSpec
+from weir_operator.kinds.routingpolicy.schema import RoutingPolicySpec
 
 HERE = Path(__file__).parent
 CONFIGS = sorted(HERE.glob("*.yaml"))

@@ -9,6 +9,7 @@ import pytest
 from weir_cli.sim.fleet import FLEET, TIERS
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
 from weir_router.contract import Backend, Dialect
 
@@ -17,7 +18,7 @@ PRICES = {"ultra-budget": (0.01, 0.15), "budget": (0.25, 0.28), "mid-range": (0.
 
 
 def backends() -> dict[str, tuple[Backend, ...]]:
-    config = compile_config(load(QUICKSTART).observed, catalogue=Catalogue.load(), now=0.0).config
+    config = compile_config(load(QUICKSTART, KINDS).observed, KINDS, catalogue=Catalogue.load(), now=0.0).config
     return {tier.name: tier.backends for tier in config.tiers.values()}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import KINDS
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.manifests import MAX_BYTES, Loaded, load
 from weir_operator.observe.observed import SecretKey
@@ -32,7 +33,7 @@ metadata: {name: openai, labels: {weir.dev/credential: "true"}}
 
 def reading(folder: Path, text: str = TIER, **options) -> Loaded:
     (folder / "it.yaml").write_text(text)
-    return load(folder, **options)
+    return load(folder, KINDS, **options)
 
 
 def told(loaded: Loaded) -> list[tuple[Reason, str | None]]:
@@ -42,7 +43,7 @@ def told(loaded: Loaded) -> list[tuple[Reason, str | None]]:
 def test_objects_are_of_the_given_namespace_unless_they_say_otherwise(tmp_path):
     other = TIER.replace("{name: budget}", "{name: budget, namespace: llm}")
     loaded = reading(tmp_path, TIER + "---\n" + other, namespace="team-a")
-    assert [str(it.key) for it in loaded.observed.tiers] == ["team-a/budget", "llm/budget"]
+    assert [str(it.key) for it in loaded.observed.of("ModelTier")] == ["team-a/budget", "llm/budget"]
     assert loaded.observed.namespaces == {"team-a": {}, "llm": {}}
     assert (loaded.observed.local, loaded.observed.class_name) == (True, "weir")
 
@@ -50,13 +51,13 @@ def test_objects_are_of_the_given_namespace_unless_they_say_otherwise(tmp_path):
 def test_errors_of_a_spec_come_with_file_and_line(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "tier.yml").write_text("# comment\n---\n" + TIER.replace("OpenAI", "OpenAPI"))
-    compiled = compile_config(load(tmp_path).observed, catalogue=Catalogue.load(), now=0.0)
+    compiled = compile_config(load(tmp_path, KINDS).observed, KINDS, catalogue=Catalogue.load(), now=0.0)
     (problem,) = compiled.problems
     assert (problem.where, problem.field) == ("deep/tier.yml:9", "spec.backends[0].provider")
 
 
 def test_a_field_that_is_not_there_is_at_the_nearest_one_that_is(tmp_path):
-    (manifest,) = reading(tmp_path).observed.tiers
+    (manifest,) = reading(tmp_path).observed.of("ModelTier")
     assert manifest.where("spec.backends[0].price.input") == "it.yaml:6"
     assert manifest.where("spec.nothing") == "it.yaml:4"
     assert manifest.where("nothing") == "it.yaml:1"
@@ -64,8 +65,8 @@ def test_a_field_that_is_not_there_is_at_the_nearest_one_that_is(tmp_path):
 
 def test_a_file_is_as_good_as_a_directory(tmp_path):
     (tmp_path / "any.txt").write_text(TIER)
-    assert len(load(tmp_path / "any.txt").observed.tiers) == 1
-    assert not load(tmp_path).observed.tiers
+    assert len(load(tmp_path / "any.txt", KINDS).observed.of("ModelTier")) == 1
+    assert not load(tmp_path, KINDS).observed.of("ModelTier")
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path):
@@ -73,7 +74,7 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
     (tmp_path / "..data" / "copy.yaml").write_text(TIER)
     (tmp_path / ".#it.yaml").write_text(TIER)
     loaded = reading(tmp_path)
-    assert (len(loaded.observed.tiers), loaded.problems) == (1, ())
+    assert (len(loaded.observed.of("ModelTier")), loaded.problems) == (1, ())
 
 
 def test_other_kinds_are_left_out_with_a_notice(tmp_path):
@@ -97,7 +98,7 @@ def test_a_broken_file_leaves_the_others(tmp_path):
         (Reason.YAML_INVALID, "b.yaml"),
         (Reason.YAML_INVALID, "c.yaml"),
     ]
-    assert len(loaded.observed.tiers) == 1
+    assert len(loaded.observed.of("ModelTier")) == 1
 
 
 @pytest.mark.parametrize(
@@ -126,14 +127,14 @@ def test_what_is_wrong_with_an_object_comes_with_its_line(tmp_path, text, reason
 
 def test_of_two_objects_of_one_name_the_first_counts(tmp_path):
     loaded = reading(tmp_path, TIER + "---\n" + TIER.replace("one", "two"))
-    assert loaded.observed.tiers[0].spec["backends"][0]["name"] == "one"
+    assert loaded.observed.of("ModelTier")[0].spec["backends"][0]["name"] == "one"
     assert "it.yaml:1 already" in loaded.problems[0].message
 
 
 def test_a_list_is_what_is_in_it(tmp_path):
     item = TIER.replace("\n", "\n  ").rstrip()
     loaded = reading(tmp_path, f"apiVersion: v1\nkind: List\nitems:\n- {item}\n- 3\n")
-    (manifest,) = loaded.observed.tiers
+    (manifest,) = loaded.observed.of("ModelTier")
     assert manifest.where("spec.backends[0].model") == "it.yaml:11"
     assert manifest.where("") == "it.yaml:4"
 
@@ -204,4 +205,4 @@ def test_a_file_that_is_too_large_is_not_parsed(tmp_path):
 
 def test_a_pipe_among_the_manifests_is_passed_over(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
-    assert len(reading(tmp_path).observed.tiers) == 1
+    assert len(reading(tmp_path).observed.of("ModelTier")) == 1

@@ -64,8 +64,8 @@ def test_a_new_object_has_no_conditions_but_bad_ones():
 
 def test_a_field_that_routers_know_nothing_of_is_a_change_all_the_same():
     seen = observed(TIER)
-    same = replace(seen.tiers[0], spec={**seen.tiers[0].spec, "selection": "Cheapest"})
-    (it,) = compare(side(seen, NOW), side(replace(seen, tiers=(same,)), NOW))
+    same = replace(seen.of("ModelTier")[0], spec={**seen.of("ModelTier")[0].spec, "selection": "Cheapest"})
+    (it,) = compare(side(seen, NOW), side(replace(seen, manifests={**seen.manifests, "ModelTier": (same,)}), NOW))
     assert (it.change, it.lines) == (Change.CHANGED, ())
 
 
@@ -86,7 +86,7 @@ def test_figures_have_a_path(value: Any, paths: dict[str, str]):
 
 def test_pausing_the_only_tier_of_a_policy_has_consequences():
     seen = observed(TIER, POLICY)
-    (tier,) = seen.tiers
+    (tier,) = seen.of("ModelTier")
     drained = [{**it, "state": "Draining"} for it in tier.spec["backends"]]
     broken = consequences(seen, replace(tier, spec={**tier.spec, "backends": drained}), NOW)
     assert {it.object for it in broken} == {TIER_ID, POLICY_ID}

@@ -9,7 +9,8 @@ import pytest
 from weir_cli.cluster.services import services_there
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
-from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.kinds import KINDS
+from weir_operator.observe.observed import Manifest, Observed, by_kind
 
 
 def tier(reason: str | None, name: str = "t", port: int = 80, namespace: str | None = None) -> Manifest:
@@ -22,8 +23,8 @@ def tier(reason: str | None, name: str = "t", port: int = 80, namespace: str | N
 
 def reasons(*tiers: Manifest) -> list[str]:
     services, slices = services_there(tiers)
-    observed = Observed(tiers=tiers, services=services, slices=slices)
-    return [it.reason for it in compile_config(observed, catalogue=Catalogue.load(), now=0.0).problems]
+    observed = Observed(manifests=by_kind(tiers), services=services, slices=slices)
+    return [it.reason for it in compile_config(observed, KINDS, catalogue=Catalogue.load(), now=0.0).problems]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from weir_operator.schemas import KINDS, MODEL_TIER, ROUTING_POLICY, ModelTierSpec, crdgen
-from weir_operator.schemas.crdgen import NotStructuralError, crd, crd_text, files, main, structural
+from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY, crdgen
+from weir_operator.kinds.crdgen import NotStructuralError, crd, crd_text, files, main, structural
+from weir_operator.kinds.modeltier.schema import ModelTierSpec
 from weir_operator.schemas.rules import Model
 
 ROOT = Path(__file__).parents[3]

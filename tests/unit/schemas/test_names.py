@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from weir_operator.schemas import common, modeltier, routingpolicy
+import importlib
+
+from weir_operator.kinds import KINDS
+from weir_operator.schemas import common
 from weir_operator.schemas.rules import Model
 from weir_router import contract
 
 
 def test_schemas_and_compiled_forms_share_no_class_name():
+    modules = (common, *(importlib.import_module(kind.spec.__module__) for kind in KINDS))
     schemas = {
         name
-        for module in (common, modeltier, routingpolicy)
+        for module in modules
         for name, it in vars(module).items()
         if isinstance(it, type) and issubclass(it, Model)
     }

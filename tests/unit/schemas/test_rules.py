@@ -1,4 +1,4 @@
-"""What the schemas refuse without a cluster: the same things, with the same words, as the CRDs' rules do in one."""
+"""Specs that the schemas refuse without a cluster: the same ones, in the same words, as the rules of the CRDs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from weir_operator.schemas import ModelTierSpec, RoutingPolicySpec
+from weir_operator.kinds.crdgen import structural
+from weir_operator.kinds.modeltier.schema import ModelTierSpec
+from weir_operator.kinds.routingpolicy.schema import RoutingPolicySpec
 from weir_operator.schemas.common import seconds, timestamp
-from weir_operator.schemas.crdgen import structural
 
 BACKEND = {"name": "a", "provider": "OpenAI", "model": "m"}
 TIER = {"backends": [BACKEND]}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from support.statuses import TIER, case, gateway, observed
+from weir_operator.kinds import MODEL_TIER
 from weir_operator.status.changes import QUIET_SECONDS, same, write_at
 from weir_operator.status.events import events, manifest_of
 
@@ -18,7 +19,7 @@ REJECTED = case(routers=(gateway(current=False, revision=0, rejected="version"),
 
 
 def heard(before: Any, after: Any) -> list[tuple[str, str]]:
-    return [(it.type.value, it.reason) for it in events(before, after)]
+    return [(it.type.value, it.reason) for it in events(before, after, MODEL_TIER.judge.good)]
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def test_only_a_change_of_a_verdict_is_news_and_each_is_told_once(before: Any, a
 
 
 def test_an_event_is_about_its_object_and_fits_into_its_fields():
-    (subject,) = observed(TIER).tiers
-    body = manifest_of(events(None, BAD)[0], subject, "i" * 500, "2027-01-15T08:00:00.000000Z")
+    (subject,) = observed(TIER).of("ModelTier")
+    body = manifest_of(events(None, BAD, MODEL_TIER.judge.good)[0], subject, "i" * 500, "2027-01-15T08:00:00.000000Z")
     assert body["regarding"] == {
         "apiVersion": "weir.dev/v1alpha1",
         "kind": "ModelTier",

@@ -8,8 +8,8 @@ import pytest
 
 from support.health import argo, kstatus
 from support.statuses import KEYED, TIER, case, changed, gateway
-from weir_operator.schemas import KINDS
-from weir_operator.schemas.crdgen import crd
+from weir_operator.kinds import KINDS
+from weir_operator.kinds.crdgen import crd
 
 SCHEMAS = [crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] for kind in KINDS]
 

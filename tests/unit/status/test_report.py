@@ -7,10 +7,11 @@ import pytest
 from support.statuses import KEYED, NOW_TEXT, POLICY, TIER, Case, case, changed, gateway, sidecar
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
+from weir_operator.kinds import KINDS
+from weir_operator.kinds.modeltier.schema import ModelTierStatus
+from weir_operator.kinds.routingpolicy.schema import RoutingPolicyStatus
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import ServiceData, SliceData
-from weir_operator.schemas.modeltier import ModelTierStatus
-from weir_operator.schemas.routingpolicy import RoutingPolicyStatus
 from weir_operator.status.statuses import statuses
 
 ONE, TWO = "llm/budget/one", "llm/budget/two"
@@ -53,7 +54,7 @@ def test_a_transition_keeps_its_time_as_long_as_the_status_stays():
 def test_objects_of_another_class_have_no_status_from_us():
     theirs = changed(TIER, "grants:", "className: other\n  grants:")
     at = case(theirs)
-    assert statuses(at.observed, at.compiled, at.rollout, {}, 0.0) == []
+    assert statuses(at.observed, KINDS, at.compiled, at.rollout, {}, 0.0) == []
 
 
 def test_a_backend_that_is_left_out_shows_with_the_reason_and_the_rest_serves():
@@ -146,7 +147,7 @@ def test_an_unknown_price_and_a_conflict_show():
     )
     newer = changed(POLICY, "uid: p1", 'uid: p2, creationTimestamp: "2021-01-01T00:00:00Z"')
     at = case(TIER, older, newer)
-    found = statuses(at.observed, at.compiled, at.rollout, {}, 0.0)
+    found = statuses(at.observed, KINDS, at.compiled, at.rollout, {}, 0.0)
     conflicted = {m.name: c["status"] for m, s in found for c in s["conditions"] if c["type"] == "Conflicted"}
     assert conflicted == {"auto": "True", "old": "False"}
 

@@ -1,13 +1,12 @@
-"""ModelTier → `contract.Tier`, its grants, and the credentials it uses. Pure; called by `compile_config` per tier.
+"""ModelTier → `contract.Tier`, its grants, and the credentials that it uses. Pure; the step of one tier.
 
-A backend that is a Service is one here, called by its name; `CompiledTier.expanded` puts its endpoints in its place. So
-what was compiled of tiers, and of the policies that go there, holds while pods come and go.
+A backend that is a Service is one backend here, called by its name; `CompiledTier.expanded` puts its endpoints in its
+place. So compiled tiers, and the policies that use them, stay the same while pods come and go.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -15,22 +14,26 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace as replaced
 
-from weir_operator.compile.callers import Labelled, limit, resolve
-from weir_operator.compile.catalogue import Catalogue, Entry
-from weir_operator.compile.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
+from weir_operator.compile.callers import limit, resolve
+from weir_operator.compile.catalogue import Entry
 from weir_operator.compile.report import Report
-from weir_operator.compile.room import MAX_CREDENTIAL, MAX_ENDPOINTS_OF_TIER, size
-from weir_operator.compile.services import Lookup, Services, base_url_of, path_of
+from weir_operator.compile.room import MAX_CREDENTIAL, MAX_ENDPOINTS_OF_TIER, MAX_TIER, size, too_large
+from weir_operator.compile.step import Around, Lookup
+from weir_operator.kinds.modeltier import schema
+from weir_operator.kinds.modeltier.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
+from weir_operator.kinds.modeltier.services import Services, base_url_of, path_of
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Observed, SecretKey
 from weir_operator.problems.finding import findings, removed
-from weir_operator.schemas import modeltier as schema
 from weir_operator.schemas.common import From, ObjectivesSpec, RateLimits, seconds
 from weir_operator.schemas.rules import unstated
 from weir_router import contract
 from weir_router.contract import BackendState
 
 T = TypeVar("T")
+
+SERVICE, ENDPOINTS = "Service", "Endpoints of a Service"
+"""Sorts of questions to `Around.look`: facts of a Service, and the endpoints that it has now."""
 
 MAX_ENDPOINT = 128
 """Bytes by which an endpoint's address, which stands there twice, makes a backend larger, at most."""
@@ -56,7 +59,7 @@ class CompiledTier:
     credentials: Mapping[str, str] = field(repr=False)  # hash -> value
     references: Mapping[str, schema.BackendSpec] = field(default_factory=dict)  # backends that are Services, by name
 
-    def expanded(self, services: Services) -> contract.Tier:
+    def expanded(self, endpoints_of: Callable[..., tuple[str, ...]]) -> contract.Tier:
         """The tier with a backend per endpoint."""
         if not self.references:
             return self.tier
@@ -66,7 +69,7 @@ class CompiledTier:
         most = self._endpoints_of_each
         for backend in self.tier.backends:
             stated = self.references.get(backend.name)
-            endpoints = services.endpoints(stated.backend_ref, self.tier.namespace)[:most] if stated else ()
+            endpoints = endpoints_of(stated.backend_ref, self.tier.namespace)[:most] if stated else ()
             if scale > 1:
                 backend = replaced(backend, weight=max(1, backend.weight * scale // max(1, len(endpoints))))
             if stated is None or not endpoints:
@@ -106,30 +109,38 @@ class CompiledTier:
         return tuple(it for it in limits if it is not None)
 
 
-def compile_tier(
-    spec: schema.ModelTierSpec,
-    report: Report,
-    observed: Observed,
-    namespaces: Labelled | None,
-    catalogue: Catalogue,
-    service: Lookup,
-) -> CompiledTier:
-    """The tier with the backends that can be used; what is wrong goes to `report`."""
+def facts(observed: Observed) -> Mapping[str, Lookup]:
+    """What a tier may ask about Services."""
+    services = Services.of(observed)
+    return {SERVICE: services.facts, ENDPOINTS: services.endpoints}
+
+
+def compile_one(spec: schema.ModelTierSpec, report: Report, around: Around) -> CompiledTier | None:
+    """The tier; None if it is too large."""
+    tier = compile_tier(spec, report, around)
+    if tier.size <= MAX_TIER:
+        return tier
+    too_large(report, tier.size, MAX_TIER, "Make several tiers of it.")
+    return None
+
+
+def compile_tier(spec: schema.ModelTierSpec, report: Report, around: Around) -> CompiledTier:
+    """The tier with the backends that can be used; problems go to `report`."""
     manifest = report.manifest
     backends: list[contract.Backend] = []
     credentials: dict[str, str] = {}
     references: dict[str, schema.BackendSpec] = {}
     for number, stated in enumerate(spec.backends):
         stated_url = stated.base_url or base_url_of(stated, manifest.namespace)
-        known = catalogue.find(stated.provider, stated.model, stated_url)
-        facts = _facts(stated, stated_url, manifest.namespace, observed, known, service)
+        known = around.catalogue.find(stated.provider, stated.model, stated_url)
+        facts = _facts(stated, stated_url, manifest.namespace, around, known)
         found = findings(BACKEND_CHECKS, facts)
         report.add(f"spec.backends[{number}]", found)
         if removed(found):
             continue
         credential = None
         if facts.value is not None:
-            credential = f"sha256:{hashlib.sha256(facts.value.encode()).hexdigest()}"
+            credential = contract.digest(facts.value.encode())
             credentials[credential] = facts.value
         backends.append(_backend(stated, spec, facts, credential, known))
         if facts.service is not None:
@@ -137,6 +148,7 @@ def compile_tier(
     tier = contract.Tier(
         namespace=manifest.namespace, name=manifest.name, selection=spec.selection, backends=tuple(backends)
     )
+    namespaces = around.namespaces
     unknown = namespaces is None and any(it.namespaces.from_ is From.SELECTOR for it in spec.grants)
     report.add("spec", findings(TIER_CHECKS, TierFacts(tier, unknown)))
     grants = (Grant(resolve(grant.namespaces, manifest.namespace, namespaces), grant.limits) for grant in spec.grants)
@@ -147,10 +159,10 @@ def _facts(
     stated: schema.BackendSpec,
     stated_url: str | None,
     namespace: str,
-    observed: Observed,
+    around: Around,
     known: Entry | None,
-    service: Lookup,
 ) -> BackendFacts:
+    observed = around.observed
     reference = stated.credentials.secret_ref if stated.credentials else None
     secret, value = None, None
     if reference is not None:
@@ -168,7 +180,7 @@ def _facts(
         reference=reference,
         secret=secret,
         value=value,
-        service=service(stated.backend_ref, namespace) if stated.backend_ref is not None else None,
+        service=around.look(SERVICE, stated.backend_ref, namespace) if stated.backend_ref is not None else None,
         api_servers=observed.api_servers,
     )
 

@@ -17,24 +17,21 @@ from weir_operator.schemas.common import (
     MAX_LABELS,
     MAX_NAMES,
     MAX_RULES,
+    CallerRuleSpec,
     ClassName,
-    Column,
     Conditions,
     Duration,
     Generation,
-    Kind,
     LabelMap,
     Name,
-    Named,
-    Namespaces,
     RateLimits,
     Text,
     TierReference,
     Timestamp,
     Token,
+    Tokens,
     seconds,
 )
-from weir_operator.schemas.modeltier import Tokens
 from weir_operator.schemas.rules import MAP, SET, Model, Rule
 from weir_router.contract import Capability, Complexity, Mode, Priority, PromptLogging
 
@@ -60,7 +57,6 @@ QueueWait = Annotated[
 ]
 Attempts = Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS, json_schema_extra=INT32)]
 RequestBytes = Annotated[int, Field(strict=True, ge=1024, le=MAX_REQUEST_BYTES, json_schema_extra=INT32)]
-NamedList = Annotated[tuple[Named, ...], Field(min_length=1, max_length=MAX_NAMES), MAP]
 
 
 class ModelName(Model):
@@ -68,25 +64,6 @@ class ModelName(Model):
 
     name: Token
     """The name; any text that callers agree on, e.g. `auto` or the name of a real model."""
-
-
-class CallerRuleSpec(Model):
-    """Which callers. Everything that is stated must hold."""
-
-    namespaces: Namespaces = Namespaces()
-    """Their namespaces; default: the policy's own."""
-    service_accounts: NamedList | None = None
-    """Only these ServiceAccounts."""
-    api_keys: NamedList | None = None
-    """Only the holders of these keys, by the name of the key's Secret."""
-
-    RULES: ClassVar = (
-        Rule(
-            "!has(self.serviceAccounts) || !has(self.apiKeys)",
-            "a caller proves itself in one way: put serviceAccounts and apiKeys into two items",
-            lambda it: it.service_accounts is None or it.api_keys is None,
-        ),
-    )
 
 
 class PromptTokens(Model):
@@ -228,6 +205,8 @@ def _route_names_differ(routes: tuple[RouteSpec, ...]) -> bool:
 class RoutingPolicySpec(Model):
     """What the team says."""
 
+    FORMS: ClassVar = {CONFIDENCE: 'a probability such as "0.8"'}
+
     class_name: ClassName = DEFAULT_CLASS
     """Which installation serves this object; immutable."""
     mode: Mode = Mode.ENFORCE
@@ -273,27 +252,3 @@ class RoutingPolicyStatus(Model):
     """Routes that can be used, of all: `2/2`."""
     tiers_ready: Annotated[str, Field(max_length=16)] | None = None
     """References to tiers that resolve, of all: `4/4`."""
-
-
-def _ready(part: str) -> str:
-    return f'.status.conditions[?(@.type=="Ready")].{part}'
-
-
-ROUTING_POLICY = Kind(
-    kind="RoutingPolicy",
-    plural="routingpolicies",
-    short_name="rp",
-    description="Which callers may ask for which model names, and which tiers answer them in which order.",
-    spec=RoutingPolicySpec,
-    status=RoutingPolicyStatus,
-    columns=(
-        Column("Ready", _ready("status"), description="Whether requests can be served."),
-        Column("Mode", ".spec.mode", description="Whether it routes or only watches."),
-        Column("Model", ".spec.models[0].name", description="The first name that callers ask for."),
-        Column("Routes", ".status.routesReady", description="Usable routes, of all."),
-        Column("Reason", _ready("reason"), description="Why it is ready or not."),
-        Column("Age", ".metadata.creationTimestamp", type="date", description="When it was created."),
-        Column("Override", ".spec.override.until", description="Until when break-glass holds.", priority=1),
-        Column("Message", _ready("message"), description="What to do.", priority=1),
-    ),
-)

@@ -1,6 +1,6 @@
 """The host policy: where credentials may never be sent, however a ModelTier asks for it.
 
-Called by `weir_operator.compile.checks`. It judges names and literal addresses; it resolves nothing.
+Called by `kinds.modeltier.checks`. It judges names and literal addresses; it resolves nothing.
 """
 
 from __future__ import annotations

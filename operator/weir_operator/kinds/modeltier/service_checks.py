@@ -1,4 +1,4 @@
-"""The named checks of a backend that is a Service; they go with the others in `weir_operator.compile.checks`. PURE.
+"""The named checks of a backend that is a Service; they go with the others in `kinds.modeltier.checks`. PURE.
 
 A Service consents by a label to be called by the tiers of its namespace, and by an annotation to those of others. One
 that is missing and one that does not consent are told apart nowhere: status is no oracle for what exists elsewhere.

@@ -1,16 +1,20 @@
-"""RoutingPolicy → `contract.Policy`. Pure; called by `compile_config` per policy, after the tiers."""
+"""RoutingPolicy → `contract.Policy`. Pure; the step of one policy, after the tiers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec.structs import replace as replaced
 from pydantic import ValidationError
 
 from weir_operator.compile.callers import Labelled, caller_rules, limit
-from weir_operator.compile.checks import (
+from weir_operator.compile.report import Report
+from weir_operator.compile.room import MAX_POLICY, size, too_large
+from weir_operator.compile.step import Around
+from weir_operator.kinds.modeltier import MODEL_TIER
+from weir_operator.kinds.modeltier.compile import CompiledTier
+from weir_operator.kinds.routingpolicy import schema
+from weir_operator.kinds.routingpolicy.checks import (
     POLICY_CHECKS,
     REFERENCE_CHECKS,
     ROUTE_CHECKS,
@@ -18,13 +22,11 @@ from weir_operator.compile.checks import (
     ReferenceFacts,
     RouteFacts,
 )
-from weir_operator.compile.report import Report
-from weir_operator.compile.room import MAX_POLICY, size
-from weir_operator.compile.tiers import CompiledTier
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest
 from weir_operator.problems.finding import Verdict, findings, removed
-from weir_operator.schemas import routingpolicy as schema
-from weir_operator.schemas.common import MAX_RULES, From, TierReference, seconds, timestamp
+from weir_operator.problems.problem import Reason
+from weir_operator.schemas.common import MAX_RULES, CallerRuleSpec, From, TierReference, seconds, timestamp
 from weir_operator.schemas.rules import Model, unstated
 from weir_router import contract
 from weir_router.contract.conditions import covers
@@ -32,16 +34,8 @@ from weir_router.contract.conditions import covers
 M = TypeVar("M", bound=Model)
 
 INVALID = "its spec is not valid"
-"""What callers of a policy that cannot be read are told; its owner is told more."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a policy is compiled against."""
-
-    tiers: Mapping[str, CompiledTier]
-    namespaces: Labelled | None  # None: unknown
-    now: float  # seconds since the epoch
+TOO_LARGE = "it is larger than a policy may be"
+"""Answers to callers of a policy that cannot be used; its owner gets more."""
 
 
 class CompiledPolicy(NamedTuple):
@@ -51,7 +45,36 @@ class CompiledPolicy(NamedTuple):
     size: int
 
 
-def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Surroundings) -> contract.Policy:
+def compile_one(spec: schema.RoutingPolicySpec, report: Report, around: Around) -> CompiledPolicy:
+    """The policy; one that is too large only claims its callers."""
+    policy = compile_policy(spec, report, around)
+    made = CompiledPolicy(policy, size(policy))
+    if made.size <= MAX_POLICY:
+        return made
+    too_large(report, made.size, MAX_POLICY, "Make several policies of it, or name fewer callers and tiers.")
+    return claim(policy, TOO_LARGE)
+
+
+def unusable(report: Report, around: Around) -> CompiledPolicy | None:
+    """The claim of a policy that cannot be read or compiled."""
+    policy = unreadable_policy(report.manifest, around.namespaces)
+    if policy is None:
+        return None
+    return claim(policy, TOO_LARGE if any(it.reason == Reason.TOO_LARGE for it in report.problems) else INVALID)
+
+
+def has_override(spec: Any) -> bool:
+    """Whether the policy may change as time passes: overrides end, whether anything else changes or not."""
+    return isinstance(spec, dict) and spec.get("override") is not None
+
+
+def tier_of(around: Around, key: str) -> CompiledTier | None:
+    """The compiled tier called `namespace/name`."""
+    namespace, _, name = key.partition("/")
+    return cast("CompiledTier | None", around.look(MODEL_TIER.kind, ObjectName(namespace, name)))
+
+
+def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Around) -> contract.Policy:
     """The policy with what of it can be used; what is wrong goes to `report`."""
     manifest = report.manifest
     references = _References(report, around)
@@ -110,7 +133,7 @@ def _queue(stated: schema.QueueSpec) -> contract.Queue:
 class _References:
     """Resolves references to tiers from one policy's namespace."""
 
-    def __init__(self, report: Report, around: Surroundings) -> None:
+    def __init__(self, report: Report, around: Around) -> None:
         self.namespace = report.manifest.namespace
         self.report = report
         self.around = around
@@ -126,8 +149,8 @@ class _References:
         """The tier with the limits of its grants; None where it cannot be used, which is then reported."""
         if reference is None:
             return None
-        key = f"{reference.namespace or self.namespace}/{reference.name}"
-        tier = self.around.tiers.get(key)
+        key = str(ObjectName(reference.namespace or self.namespace, reference.name))
+        tier = tier_of(self.around, key)
         if key not in self._limits:
             self._limits[key] = tier.limits_for(self.namespace) if tier else None
         limits = self._limits[key]
@@ -139,13 +162,13 @@ class _References:
 
 
 def _routes(spec: schema.RoutingPolicySpec, references: _References) -> tuple[contract.Route, ...]:
-    tiers = references.around.tiers
+    around = references.around
     kept: list[contract.Route] = []
     for number, stated in enumerate(spec.routes):
         path = f"spec.routes[{number}]"
         route = _route(stated, path, references)
         shadow = next((earlier.name for earlier in kept if covers(earlier.when, route.when)), None)
-        targets = {it.tier: tiers[it.tier].tier for it in route.tiers}
+        targets = {it.tier: tier.tier for it in route.tiers if (tier := tier_of(around, it.tier))}
         found = findings(ROUTE_CHECKS, RouteFacts(route, targets, shadow))
         references.report.add(path, found)
         if not removed(found):
@@ -197,9 +220,9 @@ def unreadable_policy(manifest: Manifest, namespaces: Labelled | None) -> contra
     models = tuple(dict.fromkeys(it.name for it in listed if it))
     if not models:
         return None
-    rules = _readable(schema.CallerRuleSpec, manifest.spec, "callers", MAX_RULES)
+    rules = _readable(CallerRuleSpec, manifest.spec, "callers", MAX_RULES)
     # Where a rule cannot be read its own namespace is claimed: that is what most rules mean.
-    readable = [rule or schema.CallerRuleSpec() for rule in rules] or [schema.CallerRuleSpec()]
+    readable = [rule or CallerRuleSpec() for rule in rules] or [CallerRuleSpec()]
     return contract.Policy(
         namespace=manifest.namespace,
         name=manifest.name,

@@ -1,13 +1,14 @@
-"""A backend's reference to a Service → where its endpoints are. PURE; called by `compile.tiers` per backend."""
+"""A backend's reference to a Service → where its endpoints are. PURE; used by `kinds.modeltier.compile`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from weir_operator.compile.hosts import forbidden
-from weir_operator.compile.service_checks import ServiceFacts
+from weir_operator.kinds.modeltier.hosts import forbidden
+from weir_operator.kinds.modeltier.schema import DEFAULT_PATH, BackendReference, BackendSpec
+from weir_operator.kinds.modeltier.service_checks import ServiceFacts
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import (
     BACKEND_LABEL,
@@ -16,15 +17,10 @@ from weir_operator.observe.observed import (
     ServiceData,
     SliceData,
 )
-from weir_operator.schemas.modeltier import DEFAULT_PATH, BackendReference, BackendSpec
 
 MAX_ENDPOINTS = 256
 """Of one backend: each has a breaker in every router. The first by address; more replicas than that want a gateway of
 their own behind one name."""
-
-
-Lookup = Callable[[BackendReference, str], ServiceFacts]
-"""Facts of a Service that a tier in a namespace refers to."""
 
 
 @dataclass(frozen=True)

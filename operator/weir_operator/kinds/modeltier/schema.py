@@ -1,6 +1,6 @@
 """ModelTier: models that are equally good for routing, with what they cost, can do and are expected to keep.
 
-Read by the compiler and `crdgen`. Prices and capabilities of well-known models are not here but in the catalogue.
+Read by the compile step and `crdgen`. Prices and capabilities of well-known models are not here but in the catalogue.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from weir_operator.schemas.common import (
     MAX_LABELS,
     MAX_NAMES,
     MAX_RULES,
+    MAX_TOKENS,
     ClassName,
-    Column,
     Conditions,
     Duration,
     Generation,
-    Kind,
     Labels,
     Money,
     Name,
@@ -31,6 +30,7 @@ from weir_operator.schemas.common import (
     Rate,
     RateLimits,
     Token,
+    Tokens,
     seconds,
 )
 from weir_operator.schemas.rules import MAP, SET, Model, Rule
@@ -43,7 +43,6 @@ DEFAULT_PATH = {Dialect.OPENAI: "/v1", Dialect.ANTHROPIC: ""}
 """Where the API of a server of one's own begins: so it is with vLLM, SGLang, llama.cpp, Ollama and TGI."""
 
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
-MAX_TOKENS = 100_000_000  # ten times the largest context known; a typo above it is caught
 MAX_URL = 1024
 # No user info, query or fragment: a key in a URL ends up in logs.
 BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$"
@@ -52,7 +51,6 @@ MAX_PATH = 256
 PATH = r"^(/[A-Za-z0-9._~%-]+)*/?$"
 
 BaseURL = Annotated[str, Field(min_length=8, max_length=MAX_URL, pattern=BASE_URL)]
-Tokens = Annotated[int, Field(strict=True, ge=1, le=MAX_TOKENS, json_schema_extra=INT32)]
 
 
 class Grant(Model):
@@ -272,6 +270,11 @@ def _weights_count(spec: ModelTierSpec) -> bool:
 class ModelTierSpec(Model):
     """What the platform team says."""
 
+    FORMS: ClassVar = {
+        BASE_URL: "an http or https URL without user, query or fragment",
+        PATH: "a path such as /v1, without query",
+    }
+
     class_name: ClassName = DEFAULT_CLASS
     """Which installation serves this object; immutable."""
     grants: Annotated[tuple[Grant, ...], Field(max_length=MAX_RULES)] = (Grant(),)
@@ -320,21 +323,3 @@ class ModelTierStatus(Model):
     """Backends that can be used, of all: `2/3`."""
     backends: Annotated[tuple[BackendStatus, ...], Field(max_length=MAX_BACKENDS), MAP] | None = None
     """State by backend."""
-
-
-MODEL_TIER = Kind(
-    kind="ModelTier",
-    plural="modeltiers",
-    short_name="mt",
-    description="Models that are equally good for routing: what they cost, what they can do, who may route to them.",
-    spec=ModelTierSpec,
-    status=ModelTierStatus,
-    columns=(
-        Column("Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether requests can be served."),
-        Column("Backends", ".status.backendsReady", description="Usable backends, of all."),
-        Column("Selection", ".spec.selection", description="How backends are ordered."),
-        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', description="Why it is ready or not."),
-        Column("Age", ".metadata.creationTimestamp", type="date", description="When it was created."),
-        Column("Message", '.status.conditions[?(@.type=="Ready")].message', description="What to do.", priority=1),
-    ),
-)

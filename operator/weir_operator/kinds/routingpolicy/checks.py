@@ -1,0 +1,177 @@
+"""The named checks of a policy, its routes and references: each looks at one thing and gives a finding, or None. Pure.
+
+A finding's verdict says whether the policy, route or reference stays. The lists at the end of each section are the
+table of contents; `kinds.routingpolicy.compile` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from weir_operator.compile.callers import namespaces_are_unknown
+from weir_operator.problems.finding import Check, Finding, Verdict
+from weir_operator.problems.problem import ConditionType, Reason
+from weir_router.contract import Backend, BackendState, Mode, Route, Tier
+
+# --- references to tiers
+
+
+@dataclass(frozen=True)
+class ReferenceFacts:
+    """A reference to a tier, from a namespace."""
+
+    tier: str  # "namespace/name"
+    namespace: str  # the policy's
+    granted: bool  # exists, and grants that namespace: the two are never told apart
+    ready: bool
+    repeated: bool = False
+
+
+def tier_is_missing_or_not_granted(it: ReferenceFacts) -> Finding | None:
+    """One reason and one message for both: status is no oracle for what exists elsewhere."""
+    if it.granted:
+        return None
+    message = f"there is no ModelTier {it.tier} that grants namespace {it.namespace}"
+    action = f"Check the name, or ask the owner of {it.tier} for a grant to namespace {it.namespace}."
+    return Finding(Reason.TIER_NOT_FOUND_OR_NOT_GRANTED, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action)
+
+
+def tier_is_not_ready(it: ReferenceFacts) -> Finding | None:
+    """Only said of a granted tier."""
+    if it.ready:
+        return None
+    message, action = f"ModelTier {it.tier} has no usable backend", f"See the problems of ModelTier {it.tier}."
+    return Finding(Reason.TIER_NOT_READY, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action)
+
+
+def tier_is_repeated(it: ReferenceFacts) -> Finding | None:
+    """A second mention would never be reached."""
+    if not it.repeated:
+        return None
+    message, action = f"ModelTier {it.tier} stands in this route already", "Remove the second mention."
+    return Finding(Reason.TIER_REPEATED, message, Verdict.WARN, ConditionType.ACCEPTED, action)
+
+
+REFERENCE_CHECKS: tuple[Check[ReferenceFacts], ...] = (
+    tier_is_missing_or_not_granted,
+    tier_is_not_ready,
+    tier_is_repeated,
+)
+
+
+# --- routes
+
+
+@dataclass(frozen=True)
+class RouteFacts:
+    """A route with what survived of its tiers, and the routes before it."""
+
+    route: Route
+    tiers: Mapping[str, Tier]
+    shadowed_by: str | None = None  # name of an earlier route that takes all of its requests
+
+
+def route_has_no_tiers(it: RouteFacts) -> Finding | None:
+    """It removes itself and later routes take its requests; one with `require` stays and refuses them."""
+    if it.route.tiers:
+        return None
+    if it.route.require:
+        message = f"route '{it.route.name}' has no tier left; because of require its requests are refused"
+        verdict = Verdict.FAULTY
+    else:
+        message, verdict = f"route '{it.route.name}' has no tier left and is left out", Verdict.REMOVE
+    action = "See what is wrong with each of its tiers."
+    return Finding(Reason.ROUTE_WITHOUT_TIERS, message, verdict, ConditionType.READY, action, ".tiers")
+
+
+def route_cannot_be_served(it: RouteFacts) -> Finding | None:
+    """It stays: leaving it out would send its requests where `require` or `capabilities` do not hold."""
+    backends = [backend for reference in it.route.tiers for backend in it.tiers[reference.tier].backends]
+    if not backends or any(serves(backend, it.route) for backend in backends):
+        return None
+    message = (
+        f"no backend of route '{it.route.name}' is Active and has the labels, capabilities and context that it asks"
+    )
+    action = "Compare when.require, when.capabilities and when.promptTokens with the backends of its tiers."
+    return Finding(Reason.ROUTE_CANNOT_BE_SERVED, message, Verdict.FAULTY, ConditionType.READY, action)
+
+
+def serves(backend: Backend, route: Route) -> bool:
+    """Whether the backend could take some request of this route."""
+    return (
+        backend.state is BackendState.ACTIVE
+        and route.require.items() <= backend.labels.items()
+        and (backend.capabilities is None or route.when.capabilities <= backend.capabilities)
+        and (_context(backend) is None or (route.when.min_prompt_tokens or 0) <= (_context(backend) or 0))
+    )
+
+
+def _context(backend: Backend) -> int | None:
+    return backend.limits.effective_context_tokens or backend.limits.context_tokens
+
+
+def route_is_shadowed(it: RouteFacts) -> Finding | None:
+    """First match wins, so nothing ever gets to it."""
+    if it.shadowed_by is None:
+        return None
+    message = f"route '{it.route.name}' is never reached: '{it.shadowed_by}' before it takes all of its requests"
+    action = "Put it further up, or remove it."
+    return Finding(Reason.ROUTE_SHADOWED, message, Verdict.WARN, ConditionType.ACCEPTED, action)
+
+
+ROUTE_CHECKS: tuple[Check[RouteFacts], ...] = (route_has_no_tiers, route_cannot_be_served, route_is_shadowed)
+
+
+# --- policies
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    """A policy with what survived of it."""
+
+    mode: Mode
+    routes: tuple[Route, ...]
+    has_baseline: bool
+    selects_unknown: bool  # selects namespaces by labels while no namespace is known
+    overridden: bool  # break-glass holds and its tier can be used: the policy answers, whatever else is wrong
+    override_until: float | None
+    now: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of what would make it unable to answer."""
+        return Verdict.FAULTY if self.overridden else Verdict.REMOVE
+
+
+def override_has_expired(it: PolicyFacts) -> Finding | None:
+    """It ended by itself; routes decide again."""
+    if it.override_until is None or it.now < it.override_until:
+        return None
+    message, action = "the override has expired and does nothing", "Remove it."
+    return Finding(Reason.OVERRIDE_EXPIRED, message, Verdict.WARN, ConditionType.ACCEPTED, action, ".override.until")
+
+
+def has_no_routes(it: PolicyFacts) -> Finding | None:
+    """Its callers get 503 policy_not_ready."""
+    if any(route.tiers for route in it.routes):
+        return None
+    message, action = "no route can be used", "See what is wrong with each route."
+    return Finding(Reason.NO_USABLE_ROUTES, message, it.verdict, ConditionType.READY, action, ".routes")
+
+
+def observes_without_baseline(it: PolicyFacts) -> Finding | None:
+    """In `mode: Observe` everything goes to the baseline, so without one nothing could be answered."""
+    if it.mode is not Mode.OBSERVE or it.has_baseline:
+        return None
+    message = "mode is Observe, which sends everything to the baseline, and there is no usable baseline"
+    action = "Set baseline to a tier that grants this namespace, or mode to Enforce."
+    return Finding(Reason.OBSERVE_WITHOUT_BASELINE, message, it.verdict, ConditionType.READY, action, ".baseline")
+
+
+POLICY_CHECKS: tuple[Check[PolicyFacts], ...] = (
+    namespaces_are_unknown,
+    override_has_expired,
+    has_no_routes,
+    observes_without_baseline,
+)
