@@ -12,7 +12,7 @@ SENT = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIG
 """Signals that tests send to programs, and that a shell or `nohup` may have this run ignore."""
 
 SLOWEST = ("kube", "cli", "faults", "docs", "e2e_install")
-"""Folders whose files take longest, in this order."""
+"""Folders whose files take longest, the slowest first."""
 
 # No deadline: a machine that is busy with other tests is slow, and no property is about time. The same examples are
 # tried everywhere: hypothesis would take others where $CI is set.
@@ -21,11 +21,11 @@ settings.load_profile("weir")
 
 
 def pytest_configure() -> None:
-    """Has the programs that tests start receive signals, also where this run ignores them.
+    """Makes the programs that tests start receive signals, even if this run ignores them.
 
-    A program inherits what its parent ignores or blocks. `make test &` in a script ignores Ctrl-C, for example, and
-    then `weir up` would never end on the SIGINT that its test sends. A signal that has a handler, even one that does
-    nothing, has its default in a program that is started. The run itself still ignores it.
+    A program inherits ignored and blocked signals from its parent. For example, `make test &` in a script ignores
+    Ctrl-C, so `weir up` would never end on the SIGINT that its test sends. A signal with a handler, even one that does
+    nothing, has its default in a started program. The run itself still ignores it.
     """
     for number in SENT:
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -34,7 +34,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts the slowest folders first where processes share the tests, so that none is left to one in the end."""
+    """Puts the slowest folders first if several processes share the tests, so that none of them remains for the end."""
     if hasattr(config, "workerinput"):
         places = {name: place for place, name in enumerate(SLOWEST)}
         here = Path(__file__).parent

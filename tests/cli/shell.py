@@ -1,4 +1,4 @@
-"""`weir` as its users have it: in a process of its own, on ports of its own. Used by the tests of this folder."""
+"""The command `weir` as users run it: in a process of its own, on its own ports. Used by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ import yaml
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart"
 PATIENCE = 60.0
-"""Seconds for anything to happen on a machine that is busy with other tests."""
+"""Seconds until an expected event, on a machine that is busy with other tests."""
 
 BARE = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of a shell in the checkout, wide enough that nothing wraps."""
+    """The environment of a shell in the checkout, wide enough that no line wraps."""
     paths = os.pathsep.join(str(ROOT / part) for part in ("router", "operator", "cli"))
     return {**BARE, "PYTHONPATH": paths, "COLUMNS": "200", "PYTHONWARNINGS": "default", **extra}
 
@@ -53,7 +53,7 @@ def weir(
 
 
 class Running:
-    """A command that goes on until it is told to stop; what it prints is gathered as it comes."""
+    """A command that runs until it is stopped; its output is gathered as it comes."""
 
     def __init__(self, *arguments: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
@@ -96,12 +96,12 @@ class Running:
         return it
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Asks it to end, and gives its exit code."""
+        """Sends it a signal and returns its exit code."""
         self.process.send_signal(number)
         return self.ended()
 
     def ended(self) -> int:
-        """Waits for its end."""
+        """Waits for its end and returns its exit code."""
         code = self.process.wait(PATIENCE)
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -120,7 +120,7 @@ class Running:
 def until(
     condition: Callable[[], Any], told: Callable[[], str] = lambda: "it did not happen", *, patience: float = PATIENCE
 ) -> Any:
-    """Waits for something true."""
+    """Waits until `condition` returns a true value, and returns it; `told` describes a failure."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := condition():
@@ -141,19 +141,19 @@ def running(*arguments: str | Path, cwd: Path = ROOT, env: dict[str, str] | None
 
 
 class Answer(NamedTuple):
-    """Of an HTTP request."""
+    """The answer to an HTTP request."""
 
     status: int
     headers: Any
     text: str
 
     def json(self) -> Any:
-        """The body decoded."""
+        """The decoded body."""
         return json.loads(self.text)
 
 
 def http(url: str, body: Any = None, **headers: str) -> Answer:
-    """GET, or POST of `body` as JSON."""
+    """Sends a GET, or a POST of `body` as JSON."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json", **headers})
     try:
@@ -165,7 +165,7 @@ def http(url: str, body: Any = None, **headers: str) -> Answer:
 
 
 class Gateway:
-    """A `weir up` that answers."""
+    """A running `weir up`."""
 
     def __init__(self, command: Running, url: str, admin: str) -> None:
         self.command = command
@@ -173,13 +173,13 @@ class Gateway:
         self.admin = admin
 
     def ask(self, model: str = "auto", key: str | None = None, **body: Any) -> Answer:
-        """One completion."""
+        """Asks for one completion."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
         message = {"role": "user", "content": "What is 2 + 2?"}
         return http(f"{self.url}/v1/chat/completions", {"model": model, "messages": [message], **body}, **headers)
 
     def stream(self, model: str, key: str) -> Iterator[str]:
-        """One streamed completion, line by line, to its end or until it is cut."""
+        """The lines of one streamed completion, to its end or until it is cut."""
         message = {"role": "user", "content": "What is 2 + 2?"}
         body = json.dumps({"model": model, "stream": True, "messages": [message]}).encode()
         headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
@@ -190,18 +190,18 @@ class Gateway:
                 yield line.decode()
 
     def models(self) -> set[str]:
-        """Names that may be asked for."""
+        """Names of the models that callers may ask for."""
         return {model["id"] for model in http(f"{self.url}/v1/models").json()["data"]}
 
     def state(self) -> dict[str, Any]:
-        """`/state`."""
+        """The JSON of `/state`."""
         found: dict[str, Any] = http(f"{self.admin}/state").json()
         return found
 
 
 @contextlib.contextmanager
 def up(directory: Path, *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> Iterator[Gateway]:
-    """`weir up` on free ports."""
+    """Runs `weir up` on free ports."""
     listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
     with running("up", directory, *listen, *arguments, cwd=cwd, env=env) as command:
         found = command.wait_for(r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)")
@@ -221,7 +221,7 @@ def policy(name: str = "assistants", model: str = "auto", to: str = "small", **f
 
 
 def manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """An object of ours."""
+    """An object of one of Weir's kinds."""
     return {"apiVersion": "weir.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 

@@ -1,4 +1,4 @@
-"""What `weir router`, `weir sidecar` and `weir up` share."""
+"""Common parts of `weir router`, `weir sidecar` and `weir up`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weir_router.run import process
 
 
 class Loop:
-    """Refers to itself: only the collector frees it."""
+    """An object that refers to itself, so that only the collector frees it."""
 
     def __init__(self) -> None:
         self.itself = self

@@ -1,4 +1,4 @@
-"""What a router has imported when it listens: its memory when idle, and the time until it is ready, are mostly that."""
+"""Modules that a router imports before it listens: most of its idle memory and of the time until it is ready."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHERS = {"kopf", "kubernetes", "weir_cli.app", "weir_cli.demo", "weir_cli.sim",
 
 
 def imported(command: Running) -> set[str]:
-    """Modules, and the packages that they are in, up to the line that says where callers connect."""
+    """Modules and their packages that are imported before the line that says where callers connect."""
     command.wait_for("Serving callers on")
     before = command.said.partition("Serving callers on")[0]
     names = re.findall(r"^import time:.*\|\s+(\S+)$", before, re.MULTILINE)

@@ -44,7 +44,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def facts(result: Result) -> Any:
-    """What `--output json` says."""
+    """The output of `--output json`, decoded."""
     return json.loads(result.stdout)
 
 
@@ -96,7 +96,7 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("command", [["up", QUICKSTART], ["sim"], ["demo"], ["validate", QUICKSTART]])
 def test_ctrl_c_while_it_starts_leaves_no_traceback(tmp_path: Path, command: list[str | Path]) -> None:
-    """`weir` asserts that there is none; here one of its libraries presses Ctrl-C when it is imported."""
+    """Ctrl-C during the imports: here one of the libraries raises it when it is imported."""
     (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     paths = environment()["PYTHONPATH"]
     done = weir(*command, env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{paths}"})
@@ -230,7 +230,7 @@ def test_a_friendly_question_about_a_proof_is_not_simple() -> None:
 
 
 def request(folder: Path, **body: Any) -> Path:
-    """A request's body in a file."""
+    """A file with a request's body."""
     file = folder / "request.json"
     file.write_text(json.dumps({"model": "auto", "messages": [{"role": "user", "content": "Hi"}], **body}))
     return file

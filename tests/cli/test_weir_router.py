@@ -1,4 +1,4 @@
-"""`weir router` as a process, on what the operator publishes, mounted and swapped as the kubelet does."""
+"""Runs `weir router` as a process on published files, mounted and swapped as the kubelet does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UPSTREAM_KEY = "sk-upstream-0123456789"
 
 @contextlib.contextmanager
 def serving(directory: Path, *options: str) -> Iterator[Gateway]:
-    """`weir router` on free ports."""
+    """Runs `weir router` on free ports."""
     listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
     with running("router", "--config-dir", directory, *listen, *options) as command:
         found = command.wait_for(r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)")

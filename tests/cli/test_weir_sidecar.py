@@ -26,7 +26,7 @@ def options(folder: Path, server: str) -> tuple[str | Path, ...]:
 
 
 def models(folder: Path, server: str, revision: int) -> list[str]:
-    """What a sidecar serves once it has that revision."""
+    """The models that a sidecar serves once it has `revision`."""
     with running("sidecar", *options(folder, server)) as command:
         admin = command.wait_for(r"state on (http://[^\s.]+\S*\d)")[1]
         url = command.wait_for(r"callers on (http://\S+\d),")[1]

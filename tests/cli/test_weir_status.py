@@ -1,4 +1,4 @@
-"""`weir status` on a router that runs."""
+"""Tests of `weir status` against a running router."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def test_watched_on_a_terminal_it_is_in_place_and_leaves_the_terminal_as_it_was(
 
 
 def parts(descriptor: int) -> Iterator[str]:
-    """What a terminal shows, to its end."""
+    """The output of a terminal, to its end."""
     try:
         while part := os.read(descriptor, 4096):
             yield part.decode(errors="replace")
-    except OSError:  # how Linux says that the other side has gone
+    except OSError:  # on Linux: the other side has gone
         pass
     finally:
         os.close(descriptor)

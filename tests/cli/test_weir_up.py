@@ -1,4 +1,4 @@
-"""`weir up` as a process: what it serves, what a save changes, and how it ends."""
+"""Runs `weir up` as a process: serving, reloading after a save, and ending."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from weir_cli.sim import SimModel, SimulatorThread
 
 
 def serves(gateway: Gateway, *models: str) -> None:
-    """Waits until exactly these models may be asked for."""
+    """Waits until callers may ask for exactly these models."""
     until(lambda: gateway.models() == set(models), lambda: f"{gateway.models()} {gateway.command.said}")
 
 

@@ -1,4 +1,4 @@
-"""A delivery and its difference from an earlier one make the later one, whatever the two are."""
+"""Deltas: any delivery and its difference to another delivery together make the other one."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def compiled(name: str, catalogue: Catalogue = FIXED) -> Compiled:
 
 
 def encoded(config: CompiledConfig) -> str:
-    """Pretty and in a stable order: sets have none."""
+    """A config as indented JSON in a stable order, which sets do not have."""
     return msgspec.json.format(msgspec.json.encode(config, order="deterministic"), indent=2).decode() + "\n"
 
 

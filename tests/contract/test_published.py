@@ -1,4 +1,4 @@
-"""Published files, from both sides: what the operator writes is what the router reads, and nothing else is."""
+"""Published files, from both sides: the router reads exactly the files that the operator writes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ quick = settings(max_examples=40, deadline=None)
 
 
 def read(publication: Publication, files: dict[str, bytes] | None = None) -> tuple[CompiledConfig, Secrets]:
-    """What a router makes of the publication's index and of `files`."""
+    """The config and secrets that a router reads from the publication's index and `files`."""
     return assemble(parse_index(publication.files[INDEX_FILE]), publication.files if files is None else files)
 
 

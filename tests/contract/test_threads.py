@@ -1,4 +1,4 @@
-"""What comes over the wire is decoded in threads, several at a time, also the very first of its kind."""
+"""Configs are decoded in threads, several at a time, even the very first one of its kind."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def registered():
 
 
 def registered_by_the_operator():
-    """The same of the operator's own."""
+    """Labels of the operator's own metrics."""
     known = OperatorMetrics().registry._collector_to_names
     return {it._name + "_total" * isinstance(it, Counter): set(it._labelnames) for it in known}
 
@@ -98,7 +98,7 @@ def test_no_page_names_a_metric_or_label_that_is_not_there(path):
 
 CHART = ROOT / "helm" / "weir"
 SCRAPER_S = {"pod", "namespace", "exported_namespace"}
-"""Labels that Prometheus adds; ours that is called namespace becomes exported_namespace."""
+"""Labels that Prometheus adds; it renames our label namespace to exported_namespace."""
 
 
 @pytest.mark.parametrize(

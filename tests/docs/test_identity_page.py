@@ -42,7 +42,7 @@ async def test_the_page_s_clients_read_the_token_for_each_request(tmp_path: Path
         it.apply(msgspec.structs.replace(it.config, tokens=trust(RSA)))
 
         def asked(snippet: str) -> list[str]:
-            """What the snippet's client is answered with two tokens."""
+            """The callers that the router sees for two requests of the snippet's client, each with another token."""
             found: dict[str, Any] = {}
             text = snippet.replace("/var/run/secrets/weir/token", str(token_file))
             exec(text.replace("http://weir.weir-system", it.url), found)

@@ -32,7 +32,7 @@ SHORT = re.compile(r"`(\w+)\.(\w+)(?:\.\w+)*`")
 
 @cache
 def files() -> frozenset[str]:
-    """Every way to write the path of a file or folder that is there: whole, or from any folder on."""
+    """Every way to write the path of an existing file or folder: from the root, or from any folder on."""
     found = set()
     for folder in (ROOT, *(ROOT / name for name in FOLDERS)):
         for path in folder.glob("*") if folder == ROOT else folder.rglob("*"):
@@ -50,7 +50,7 @@ def missing_paths(text: str) -> Iterator[str]:
 
 
 def there(dotted: str) -> bool:
-    """Whether this is a module, or an attribute of one."""
+    """Whether `dotted` names a module, or an attribute of one."""
     package, *names = dotted.split(".")
     here = PACKAGES[package]
     for at, name in enumerate(names):
@@ -88,7 +88,7 @@ def docstrings(path: Path) -> str:
 
 
 def rooms(path: Path) -> dict[str, Path]:
-    """The folders of the package that a source belongs to, by name; docstrings name modules from there on."""
+    """The folders of a source's package, by name; docstrings name modules relative to these."""
     package = next((it for it in PACKAGES.values() if path.is_relative_to(it)), None)
     return {it.name: it for it in package.iterdir() if it.is_dir() and it.name != "__pycache__"} if package else {}
 

@@ -1,4 +1,4 @@
-"""The README's commands, copied as they stand, one by one."""
+"""Runs the README's commands, unchanged, one by one."""
 
 import os
 import re

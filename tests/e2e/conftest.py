@@ -1,6 +1,6 @@
-"""A Weir that was installed as the README says, and an application beside it. Run by `make e2e`, on a real cluster.
+"""An installation by the README's commands, and an application beside it. Run by `make e2e`, on a real cluster.
 
-The scenarios share the installation and are independent of each other, but for the last: `test_uninstall.py`.
+The scenarios share the installation and are independent of each other, except for the last: `test_uninstall.py`.
 """
 
 from __future__ import annotations

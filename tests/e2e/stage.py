@@ -1,4 +1,4 @@
-"""Further models and policies that scenarios bring along, beside those of the README's example."""
+"""Further models and policies of scenarios, beside those of the README's example."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from world import TEAM, Application, Object, apply, kubectl
 
 PLATFORM = "llm"
 STREAM_SECONDS = 30
-"""How long a stream of the model `slow` takes: longer than a rolling update."""
+"""Seconds that a stream of the model `slow` takes: longer than a rolling update."""
 LONG_SECONDS = 75
-"""The same of the model `long`: longer than it takes an autoscaler to notice, and a pod to start."""
+"""Seconds that a stream of the model `long` takes: longer than an autoscaler needs to react, and a pod to start."""
 
 MODELS = [
     {"name": "slow", "ttft": "100ms", "tokens_per_second": 4, "answer_tokens": 4 * STREAM_SECONDS},
@@ -27,7 +27,7 @@ MODELS = [
 
 
 def simulator() -> None:
-    """A second simulator, with `MODELS`."""
+    """Deploys a second simulator, with `MODELS`."""
     metadata = {"name": "stage", "namespace": PLATFORM}
     labels = {"app": "stage"}
     container = {
@@ -116,7 +116,7 @@ def follow(application: Application, *urls: str, to: str, namespace: str = TEAM,
 
 
 def asked(model: str) -> list[Object]:
-    """What the simulator was asked for this model, headers and all."""
+    """The requests for `model` that the simulator has received, with headers."""
     program = (
         f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/_sim/requests/{model}').read().decode())"
     )

@@ -22,7 +22,7 @@ AUDIENCES = [
 
 @pytest.fixture(scope="module")
 def keda() -> None:
-    """KEDA: on our own node it is installed, elsewhere it has to be there."""
+    """Installs KEDA on our own node; other clusters must have it."""
     if os.environ.get("KEDA") == "no":
         pytest.skip("KEDA=no")
     if os.environ.get("WEIR_E2E_NODE"):
@@ -36,7 +36,7 @@ def keda() -> None:
 
 @pytest.fixture
 def scaled(weir: Weir, keda: None, tmp_path: Path) -> Iterator[None]:
-    """The gateway's size is KEDA's."""
+    """Lets KEDA set the number of the gateway's pods."""
     pair = tmp_path / "tls.crt", tmp_path / "tls.key"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=scaler", "-days", "1"]
     subprocess.run([*made, "-out", pair[0], "-keyout", pair[1]], check=True, capture_output=True)

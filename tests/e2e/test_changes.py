@@ -1,4 +1,4 @@
-"""What is changed in the cluster is soon what the gateway does."""
+"""The gateway soon follows changes in the cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stage
 from world import TEAM, Application, Weir, apply, kubectl, until
 
 SOON = 15.0
-"""Seconds for one who asks again and again. That a change takes less than one, the first test measures."""
+"""Seconds within which repeated requests must show a change. The first test measures that it takes less than one."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,4 +1,4 @@
-"""From nothing to an answer, by the commands of the README."""
+"""The README's commands lead from an empty cluster to the first answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pods of a namespace that wants sidecars: what they get from a real API server, and how a real kubelet runs it."""
+"""Pods of a namespace with sidecars: a real API server injects them, and a real kubelet runs them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
 asked = urllib.request.Request(url, body, {"content-type": "application/json"})
 print(urllib.request.urlopen(asked).status)
 """
-"""An application whose first act is a request, within milliseconds and without a second try."""
+"""An application that sends a request within milliseconds of its start, without a retry."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def home(weir: Weir, application: Application) -> None:
-    """A namespace that wants sidecars, with a tier of its own, and a policy for it and one for the platform's."""
+    """A namespace with sidecars: a tier of its own, a policy for it, and a policy for the platform's tier."""
     stage.simulator()
     namespace(HOME, {"weir.dev/inject": "true"})
     apply(stage.tier("own", namespace=HOME))
@@ -41,17 +41,17 @@ def namespace(name: str, labels: dict[str, str] | None = None) -> None:
 
 @pytest.fixture(scope="module")
 def unaware(home: None) -> Application:
-    """The unchanged OpenAI SDK, in a pod that says nothing of Weir."""
+    """The unchanged OpenAI SDK, in a pod that does not mention Weir."""
     return Application.unaware("unaware", HOME)
 
 
 def statuses(pod: Object) -> list[Any]:
-    """What the kubelet says of its init containers."""
+    """The statuses of a pod's init containers, from the kubelet."""
     return list(pod["status"].get("initContainerStatuses", ()))
 
 
 def served_by(application: Application) -> Object:
-    """The sidecar's line about the last request."""
+    """The sidecar's log line about the last request."""
     where = ("--namespace", application.namespace, f"deployment/{application.name}")
     lines = kubectl("logs", *where, "--container=weir-sidecar").splitlines()
     return dict(json.loads(next(it for it in reversed(lines) if it.startswith("{"))))

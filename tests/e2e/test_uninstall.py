@@ -10,7 +10,7 @@ NEVER_OURS = {"bindings", "componentstatuses", "events", "localsubjectaccessrevi
 
 
 def left() -> list[str]:
-    """Everything but the CRDs that names the installation: by a label, or by its own name where Weir lives."""
+    """All objects but the CRDs that belong to the installation: by a label, or by name in Weir's namespace."""
     found = []
     for namespaced in ("true", "false"):
         kinds = kubectl("api-resources", "--verbs=list", f"--namespaced={namespaced}", "--output=name").split()

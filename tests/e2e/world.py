@@ -1,4 +1,4 @@
-"""What the scenarios are told in: the cluster, the installed Weir, and an application with an unchanged SDK."""
+"""The world of the scenarios: the cluster, the installed Weir, and an application with an unchanged SDK."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE = "weir-system"
 TEAM = "team-a"
 PATIENCE = 120.0
-"""Seconds for what takes a few: the machine may be busy with something else."""
+"""Seconds until an event that takes a few: the machine may be busy with something else."""
 
 Object = dict[str, Any]
 
 
 def kubectl(*args: str, input: str | None = None, check: bool = True, timeout: float = PATIENCE) -> str:
-    """What `kubectl args` prints."""
+    """Runs `kubectl args` and returns its output."""
     command = ["kubectl", *args]
     done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
@@ -33,19 +33,19 @@ def kubectl(*args: str, input: str | None = None, check: bool = True, timeout: f
 
 
 def apply(*objects: Object) -> None:
-    """`kubectl apply`."""
+    """Applies objects with `kubectl apply`."""
     kubectl("apply", "--filename", "-", input=yaml.safe_dump_all(objects))
 
 
 def helm(*args: str) -> str:
-    """What `helm args` prints."""
+    """Runs `helm args` and returns its output."""
     done = subprocess.run(["helm", *args], capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
     assert done.returncode == 0, f"helm {' '.join(args)}\n{done.stdout}{done.stderr}\n{diagnosis()}"
     return done.stdout
 
 
 def until(what: Callable[[], Any], seconds: float = PATIENCE, pause: float = 0.1) -> Any:
-    """Waits until `what` gives something true, and returns it."""
+    """Waits until `what` returns a true value, and returns it."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s\n{diagnosis()}"
@@ -54,7 +54,7 @@ def until(what: Callable[[], Any], seconds: float = PATIENCE, pause: float = 0.1
 
 
 def diagnosis() -> str:
-    """What one would look at first."""
+    """The state of the cluster, to find the cause of a failure."""
     shown = [
         kubectl("get", "pods", "--all-namespaces", "--output=wide", check=False),
         kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp", check=False)[-3000:],
@@ -74,7 +74,7 @@ class Weir:
         self.seconds = seconds
 
     def pods(self, component: str) -> list[Object]:
-        """Pods of the gateway or the operator that are not about to go, as the API server has them."""
+        """Pods of the gateway or the operator that are not terminating, from the API server."""
         listed = json.loads(
             kubectl(
                 "get", "pods", "--namespace", NAMESPACE, "--output=json",
@@ -88,14 +88,14 @@ class Weir:
         return [f"http://{it['status']['podIP']}:8080" for it in self.pods("gateway")]
 
     def rolled_out(self, component: str = "gateway") -> None:
-        """Waits until the Deployment is as it should be, and what is older is about to go."""
+        """Waits until the Deployment is rolled out, and older pods are terminating."""
         kubectl(
             "rollout", "status", f"deployment/weir-{component}", "--namespace", NAMESPACE, f"--timeout={PATIENCE:g}s"
         )
 
     @contextlib.contextmanager
     def without_operator(self) -> Iterator[None]:
-        """No replica of the operator runs while the block does."""
+        """Stops all replicas of the operator for the block."""
         scale = ("scale", "deployment/weir-operator", "--namespace", NAMESPACE)
         kubectl(*scale, "--replicas=0")
         until(lambda: not self.pods("operator"))
@@ -114,7 +114,7 @@ class Application:
 
     @classmethod
     def deployed(cls, weir: Weir, name: str = "application", *, key_secret: str | None = None) -> Application:
-        """A Deployment of one pod in team-a; with `key_secret` it shows that API key instead of a token."""
+        """A Deployment of one pod in team-a; with `key_secret` it sends that API key instead of a token."""
         token = {"serviceAccountToken": {"audience": "weir/weir", "path": "token", "expirationSeconds": 3600}}
         env: list[Object] = [{"name": "WEIR_URL", "value": f"http://weir.{NAMESPACE}/v1"}]
         if key_secret is not None:
@@ -129,7 +129,7 @@ class Application:
 
     @classmethod
     def unaware(cls, name: str, namespace: str, labels: dict[str, str] | None = None) -> Application:
-        """A Deployment of one pod that says nothing of Weir; `labels` are its pod's."""
+        """A Deployment of one pod that does not mention Weir; `labels` are its pod's labels."""
         return cls._deployed(name, namespace, {}, labels or {})
 
     @classmethod
@@ -159,18 +159,18 @@ class Application:
         return cls(name, namespace)
 
     def pod(self) -> Object:
-        """Its pod, as the API server has it."""
+        """The application's pod, from the API server."""
         listed = kubectl("get", "pods", "--namespace", self.namespace, f"--selector=app={self.name}", "--output=json")
         (found,) = (it for it in json.loads(listed)["items"] if "deletionTimestamp" not in it["metadata"])
         return dict(found)
 
     def ask(self, model: str = "auto") -> Object:
-        """One request: its status, the text, and where it went."""
+        """Sends one request; returns its status, the text, and the backend."""
         return next(self.run("one", model))
 
     @contextlib.contextmanager
     def asking(self, what: str, *args: str) -> Iterator[Iterator[Object]]:
-        """`ask.py what args` in the pod, and the lines that it says, as they come."""
+        """Runs `ask.py what args` in the pod, and yields its lines as they come."""
         command = ["kubectl", "exec", "--namespace", self.namespace, f"deployment/{self.name}", "--"]
         process = subprocess.Popen(
             [*command, "/app/venv/bin/python", "ask.py", what, *args],
@@ -188,7 +188,7 @@ class Application:
             process.communicate()
 
     def run(self, what: str, *args: str) -> Iterator[Object]:
-        """All that `ask.py what args` says."""
+        """Runs `ask.py what args` to its end, and yields its lines."""
         with self.asking(what, *args) as lines:
             yield from lines
 
@@ -201,20 +201,20 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[Object]:
 
 
 def readme_commands() -> list[str]:
-    """The commands of the README's section on installing, as they stand."""
+    """The commands of the README's section on installing, unchanged."""
     readme = (ROOT / "README.md").read_text()
     (block,) = re.findall(r"```shell\n(.*?)```", readme, re.DOTALL)
     return [line for line in re.sub(r"\\\n", "", block).splitlines() if line.strip()]
 
 
 def image_values(image: str) -> list[str]:
-    """Options of Helm that have the chart use `image`."""
+    """Options of Helm that make the chart use `image`."""
     repository, _, tag = image.rpartition(":")
     return ["--set", f"image.repository={repository}", "--set", f"image.tag={tag}"]
 
 
 def install() -> Weir:
-    """Runs the README's commands, but for the one that builds the image; the last asks for an answer."""
+    """Runs the README's commands, except for the one that builds the image; the last asks for an answer."""
     for leftover in ("modeltiers", "routingpolicies"):
         kubectl("delete", leftover, "--all", "--all-namespaces", "--ignore-not-found", check=False)
     background = []

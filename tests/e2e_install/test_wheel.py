@@ -1,4 +1,4 @@
-"""The built wheel in a clean virtual environment, as a user gets it."""
+"""The built wheel in a clean virtual environment, as users install it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment in which there is the wheel with its extra `cli`, and nothing else."""
+    """The bin folder of an environment with only the wheel and its extra `cli`."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder, with_pip=True)
     _run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"weir[cli] @ {wheel.as_uri()}")
@@ -37,7 +37,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(*command: str) -> str:
-    """What `command` prints, run where no folder lends it our sources; a failure fails the test with its words."""
+    """The output of `command`, run outside of our sources. A failure fails the test and shows the output."""
     result = subprocess.run(command, capture_output=True, text=True, cwd="/", env=_environment(), check=False)
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
     return result.stdout
@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_three_packages_and_no_tests(wheel: Path) -> None:
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
-    """Data files too: the catalogue is one."""
+    """The wheel holds data files, too, such as the catalogue."""
     packages = [ROOT / "router" / "weir_router", ROOT / "operator" / "weir_operator", ROOT / "cli" / "weir_cli"]
     files = [(package, file) for package in packages for file in package.rglob("*") if file.is_file()]
     sources = {str(file.relative_to(package.parent)) for package, file in files if "__pycache__" not in file.parts}

@@ -1,4 +1,4 @@
-"""Callers that go away or read slowly, and configs that change while streams run: nobody's health suffers."""
+"""Callers that go away or read slowly, and configs that change during streams, do not count against backends."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ async def test_callers_that_go_away_stop_their_upstream_calls_and_blame_nobody(k
 
 
 async def reader_that_sleeps(s, seconds: float, **kind) -> bytes:
-    """A streaming caller that reads nothing for `seconds` once its answer begins, with next to no buffer."""
+    """A streaming caller with a tiny buffer that reads nothing for `seconds` once its answer begins."""
     path, body, headers = request_for(Dialect.OPENAI, stream=True, **kind)
     async with (
         aiohttp.ClientSession(read_bufsize=1024) as session,
@@ -53,7 +53,7 @@ async def reader_that_sleeps(s, seconds: float, **kind) -> bytes:
 
 
 LONG_ANSWER = "word " * 120_000
-"""Several MB as a stream: more than all buffers between the simulator and a caller."""
+"""Text of several MB as a stream: more than all buffers between the simulator and a caller."""
 
 
 async def test_a_caller_that_reads_slowly_is_not_its_upstreams_stall():
@@ -91,7 +91,7 @@ async def test_a_reload_lets_running_streams_finish():
 
 
 async def test_a_reload_during_a_failover_reaches_what_is_left():
-    """The second candidate vanished while the first was silent: it is not tried, and nothing leaks."""
+    """The second candidate vanishes while the first is silent: it is not tried, and nothing leaks."""
     changes = {"a": {"timeouts": Timeouts(ttft=0.3)}}
     async with stand([SimModel("a")], [SimModel("b")], [SimModel("c")], changes=changes) as s:
         s.sim.fault("a", Fault(FaultKind.SILENCE))
@@ -104,7 +104,7 @@ async def test_a_reload_during_a_failover_reaches_what_is_left():
 
 
 async def test_after_a_storm_of_everything_nothing_is_left_pending():
-    """All faults in turn, all shapes, and a third of the callers leave before their end."""
+    """All faults in turn, with all shapes of requests; a third of the callers leave before the end."""
     changes = {name: {"timeouts": Timeouts(ttft=0.2, idle=0.2)} for name in "ab"}
     models = [SimModel("a", tokens_per_second=400)], [SimModel("b", dialect=Dialect.ANTHROPIC)]
     async with stand(*models, changes=changes) as s, aiohttp.ClientSession() as session:

@@ -1,6 +1,6 @@
-"""Every fault of the simulator on the first of two backends: what callers of all shapes get, and what is remembered.
+"""Every fault of the simulator on the first of two backends: the answers to all shapes of requests, and the records.
 
-Nobody may ever see a clean but truncated answer.
+No caller may ever see a clean but truncated answer.
 """
 
 import pytest
@@ -37,7 +37,7 @@ ELSEWHERE = {
     FaultKind.ERROR_BODY: ("server", "overload", "closed"),
     FaultKind.CONTEXT_LENGTH: ("context_length", "context_length", "closed"),
 }
-"""Before the commit point: outcome from an OpenAI and an Anthropic upstream, and the breaker's state after four."""
+"""Faults before the commit point: the outcome for each upstream format, and the breaker's state after four."""
 
 FIELDS = {FaultKind.SLOW_FIRST_TOKEN: {"seconds": 5.0}, FaultKind.PINGS: {"seconds": 0.02}}
 
@@ -50,7 +50,7 @@ BROKEN = {
     FaultKind.ERROR_EVENT: None,  # as the provider says it
     FaultKind.NO_FINISH: "truncated",
 }
-"""After the commit point, in the middle of a stream."""
+"""Faults after the commit point, in the middle of a stream."""
 
 ANSWERED = {
     FaultKind.BAD_REQUEST: {},

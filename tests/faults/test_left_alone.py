@@ -1,4 +1,4 @@
-"""One of two backends falls ill under load: no caller notices before content, and it is soon left alone.
+"""One of two backends fails under load: no caller notices before content, and the router soon avoids it.
 
 Within 3 s for errors, within 10 s for silence, slowness and stalls; with the default timeouts.
 """
@@ -18,7 +18,7 @@ from weir_router.contract import Objectives, Price
 A = "llm/t0/a"
 RATE = 12.0
 UNDER_WAY = 0.3
-"""Seconds for what was sent before the breaker opened to arrive."""
+"""Seconds in which requests arrive that were sent before the breaker opened."""
 
 
 class Outcome(NamedTuple):
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
 
 async def fall_ill(fault, *, warm=0.0, rate=RATE, one_tier=False, objective=None, changes=None):
-    """Loads a pair of which `a` is the first choice, before and after `fault` sets in there."""
+    """Loads a pair of backends, of which `a` is the first choice, before and after `fault` sets in there."""
     a, b = (SimModel(name, ttft=0.05, tokens_per_second=400) for name in "ab")
     fields = {name: {"objectives": Objectives(ttft=objective)} for name in "ab"}
     fields["b"]["price"] = Price(input=9.0, output=9.0)  # in one tier the cheaper is the first choice
@@ -72,7 +72,7 @@ ERRORS = [
 
 
 LATE = [Fault(FaultKind.RESET, after=3), Fault(FaultKind.CUT)]
-"""Those that come after content."""
+"""Faults that come after content."""
 
 
 @pytest.mark.parametrize("warm", [0.0, 1.5], ids=["cold", "warm"])

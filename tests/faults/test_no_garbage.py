@@ -1,4 +1,4 @@
-"""Whatever becomes of a request, nothing of it waits for Python's garbage collector, which routers run rarely."""
+"""No request, however it ends, leaves garbage for Python's collector, which routers run rarely."""
 
 import asyncio
 import collections
@@ -24,7 +24,7 @@ LEFT = [None, FaultKind.SILENCE, FaultKind.STALL, FaultKind.PINGS, FaultKind.BYT
 
 @contextlib.contextmanager
 def garbage():
-    """What of the router is found by the collector: how many of each type. Simulator and callers leave some too."""
+    """Counts the router's objects that the collector finds, by type. The simulator and callers leave some, too."""
     found = collections.Counter()
     gc.disable()
     gc.freeze()  # what was there before is not looked at

@@ -1,4 +1,4 @@
-"""When nobody can answer: one error at once that says what was tried, when to come back, and whose fault it is."""
+"""If no backend can answer, the caller gets one error at once: the attempts, the Retry-After, and the fault."""
 
 import asyncio
 
@@ -98,7 +98,7 @@ async def test_a_new_credential_ends_the_ejection_at_once():
 
 
 def with_backend(config, tier, **changes):
-    """The config with changes to the only backend of a tier."""
+    """The config, with changes to the only backend of a tier."""
     old = config.tiers[tier]
     changed = replace(old, backends=(replace(old.backends[0], **changes),))
     return replace(config, revision=config.revision + 1, tiers={**config.tiers, tier: changed})

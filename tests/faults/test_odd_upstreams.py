@@ -1,4 +1,4 @@
-"""Upstreams that are not there, or are no model server: every caller is answered by the other backend."""
+"""Upstreams that do not exist or are not model servers: every caller gets an answer from the other backend."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ TWO = [SimModel("a")], [SimModel("b", answer="from b")]
 
 @contextlib.asynccontextmanager
 async def says(answer: bytes, *, stays: bool = False):
-    """A server that says `answer` to whoever connects; its base URL, and what it was sent."""
+    """A server that sends `answer` to every client; yields its base URL, and the requests it received."""
     heard: list[bytes] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -184,7 +184,7 @@ async def test_an_error_whose_body_never_ends_is_silence():
 @pytest.mark.parametrize("ending", ["cut", "stall"])
 @pytest.mark.parametrize("dialect", list(Dialect))
 async def test_what_breaks_after_its_stop_reason_is_a_whole_answer(ending, dialect):
-    """All that is missing is `[DONE]`; the caller has everything that the model said."""
+    """Only `[DONE]` is missing; the caller has the model's whole answer."""
     answer = head("content-type: text/event-stream", "transfer-encoding: chunked")
     for chunk in (CHUNKS[0], CHUNKS[1].removesuffix(b"data: [DONE]\n\n")):
         answer += b"%x\r\n%b\r\n" % (len(chunk), chunk)

@@ -1,4 +1,4 @@
-"""More callers than there is room for: they wait in turn, for a short time, and are told when to come back."""
+"""Too many callers: they wait in turn, for a short time, and then get an error with a Retry-After."""
 
 import asyncio
 import re

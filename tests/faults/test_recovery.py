@@ -1,4 +1,4 @@
-"""A breaker's way back, on a clock that is moved by hand: probes, and then the traffic."""
+"""Recovery of a breaker, on a clock that is moved by hand: first probes, then all traffic."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ TWO = [SimModel("a")], [SimModel("b")]
 
 
 async def black_out(s):
-    """Five failures open the breaker of `a`; every caller is answered by `b`."""
+    """Opens the breaker of `a` by five failures; `b` answers every caller."""
     s.sim.fault("a", Fault(FaultKind.SERVER_ERROR))
     for _ in range(5):
         assert await trail_of(s, await one(s)) == [("a", "server"), ("b", "ok")]

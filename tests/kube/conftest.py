@@ -48,7 +48,7 @@ def cluster(apiserver: ApiServer) -> ApiServer:
 
 @pytest.fixture(scope="session")
 def foreign(apiserver: ApiServer) -> ApiServer:
-    """The API server with the kinds of others."""
+    """The API server with the CRDs of other projects."""
     crds = str(ROOT / "tests" / "kube" / "foreign" / "crds.yaml")
     for command in (("apply", "--server-side"), ("wait", "--for=condition=Established", "--timeout=20s")):
         done = apiserver.kubectl(*command, "-f", crds)
@@ -58,7 +58,7 @@ def foreign(apiserver: ApiServer) -> ApiServer:
 
 @pytest.fixture(scope="module")
 def emptied(cluster: ApiServer) -> ApiServer:
-    """`cluster` without what other modules left of the kinds: for who serves all namespaces of the default class."""
+    """`cluster` without objects of other test modules, for operators that serve all namespaces."""
     deleted = cluster.kubectl("delete", "modeltiers,routingpolicies", "--all", "--all-namespaces")
     assert deleted.returncode == 0, deleted.stderr
     return cluster
@@ -75,6 +75,6 @@ def namespace(apiserver: ApiServer) -> str:
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[SimulatorThread]:
-    """Simulated models, those of `FLEET`."""
+    """A simulator with the models of `FLEET`."""
     with SimulatorThread(FLEET) as simulator:
         yield simulator

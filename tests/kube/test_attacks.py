@@ -1,4 +1,4 @@
-"""What a tenant with bad intentions can try, on a real API server with a real router: each attempt, and its answer."""
+"""Attacks of a malicious tenant on a real API server with a real router: each attempt, and its answer."""
 
 from __future__ import annotations
 

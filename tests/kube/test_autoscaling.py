@@ -1,4 +1,4 @@
-"""How busy routers are, asked as KEDA asks: over TLS, with a ServiceAccount's token, at a replica that follows."""
+"""The load of routers, read as KEDA reads it: over TLS, with a ServiceAccount's token, from a follower."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from weir_cli.sim import Fault, FaultKind, SimulatorThread
 NAMESPACE = "weir-scaled"
 GATEWAY = "gateway"
 HELD_SECONDS = 12.0
-"""That a model takes to begin; the figures must have followed long before."""
+"""Seconds that a model takes to begin; the figures must have followed long before."""
 
 FRESH_SECONDS = 8.0
-"""From a change of the load to the answer at a follower, at most: a look, a report and a relay take 2 s each."""
+"""Seconds, at most, from a change of the load to a follower's answer: a check, a report and a relay take 2 s each."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def installation(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def operators(installation: Installation) -> Iterator[tuple[Operator, Operator]]:
-    """One that leads, and one that follows, at which the router polls and everybody asks."""
+    """A leader, and a follower, which the router polls and scalers ask."""
     options = ("--class", "scaled")
     with installation.operator(*options, port=0) as leader:
         leader.until(leads=True)
@@ -55,7 +55,7 @@ def router(installation: Installation, operators: tuple[Operator, Operator]) -> 
 
 
 class Scaler:
-    """Who asks, as a ServiceAccount."""
+    """A scaler with a ServiceAccount."""
 
     def __init__(self, installation: Installation, namespace: str, account: str = "scaler", audience: str = "") -> None:
         wanted = f"--audience={audience or 'weir-autoscaling/scaled'}"
@@ -77,7 +77,7 @@ class Scaler:
         return dict(answer.json()) if answer.status == 200 else {"refused": answer.text}
 
     def until(self, path: str = GATEWAY, **wanted: Any) -> float:
-        """Seconds until the figures are these."""
+        """Seconds until the figures equal `wanted`."""
         began = time.monotonic()
         until(lambda: wanted.items() <= self.figures(path).items(), lambda: f"{wanted}: {self.figures(path)}")
         return time.monotonic() - began

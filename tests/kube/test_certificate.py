@@ -1,4 +1,4 @@
-"""The config server's certificate on a real API server: made once, shared, renewed, and never somebody else's."""
+"""The config server's certificate on a real API server: made once, shared, renewed, and never a foreign one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET, BUNDLE = "secret/weir-operator-tls", "configmap/weir-ca"
 
 
 class Clock:
-    """Real time, and what was added to it."""
+    """Real time, plus an offset."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -55,11 +55,11 @@ def version(cluster: ApiServer, namespace: str, resource: str = SECRET) -> str:
 
 
 async def hangs_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Once it has shaken hands."""
+    """Closes the connection after the handshake."""
 
 
 async def served(port: int, trusted: bytes, name: str = "localhost") -> bytes:
-    """What a client gets that trusts `trusted`; raises `ssl.SSLError` if it does not take it."""
+    """The certificate that a client which trusts `trusted` gets. Raises `ssl.SSLError` if the client refuses it."""
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(trusted), server_hostname=name)
     found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()

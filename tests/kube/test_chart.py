@@ -1,4 +1,4 @@
-"""The Helm chart: rendered by real Helms, accepted by a real API server, and as careful as it says."""
+"""The Helm chart: rendered by real versions of Helm, accepted by a real API server, with the promised safeguards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RELEASES = ("weir", "a", "team-llm-gateway-in-the-second-region-of-productio")
 
 @pytest.fixture(scope="session", params=["helm", "helm3"])
 def helm(request: pytest.FixtureRequest) -> Helm:
-    """Each engine that the chart is for."""
+    """Each version of Helm that the chart supports."""
     path = find_tool(request.param)
     if path is None:
         pytest.fail(
@@ -38,7 +38,7 @@ def helm(request: pytest.FixtureRequest) -> Helm:
 
 @pytest.fixture(scope="session")
 def helm4() -> Helm:
-    """The one engine, where which does not matter."""
+    """Helm 4, for tests that do not depend on the version."""
     return Helm(ensure_tool("helm"))
 
 
@@ -46,7 +46,7 @@ def helm4() -> Helm:
 def test_the_api_server_takes_every_object_without_a_warning(
     helm: Helm, foreign: ApiServer, namespace: str, values: str, release: str
 ) -> None:
-    """Strictly: an unknown field is an error, and a deprecated API a warning."""
+    """Validation is strict: an unknown field is an error, and a deprecated API a warning."""
     objects = helm.render(*SETS[values], release=release, namespace=namespace)
     done = foreign.kubectl(
         "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", input=yaml.safe_dump_all(objects)
@@ -75,7 +75,7 @@ def test_alert_labels_are_of_every_alert_and_win(helm4: Helm) -> None:
 
 
 def until(what: Callable[[], bool], seconds: float) -> None:
-    """The API server tells nobody when its OpenAPI has a new CRD."""
+    """Waits until `what` holds; the API server sends no event when its OpenAPI has a new CRD."""
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
@@ -84,7 +84,7 @@ def until(what: Callable[[], bool], seconds: float) -> None:
 
 @pytest.fixture(scope="session")
 def schemas(helm4: Helm, foreign: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where kubeconform finds the schemas of what this API server serves."""
+    """The location for kubeconform of the schemas of all kinds that this API server serves."""
     folder = tmp_path_factory.mktemp("schemas")
 
     def served() -> dict[str, Any]:
@@ -96,7 +96,7 @@ def schemas(helm4: Helm, foreign: ApiServer, tmp_path_factory: pytest.TempPathFa
             {"ScaledObject", "TriggerAuthentication"} <= {name.rpartition(".")[2] for name in served()["definitions"]}
         ),
         PATIENCE,
-    )  # it comes last
+    )  # the last one
     kinds = {it["kind"] for values in SETS.values() for it in helm4.render(*values)}
     write_schemas(served(), kinds, folder)
     return f"{folder}/{LOCATION}"
@@ -156,7 +156,7 @@ def test_pods_run_with_as_few_rights_as_there_can_be(helm4: Helm, values: str) -
 
 
 def test_the_namespace_may_enforce_the_restricted_standard(helm4: Helm, apiserver: ApiServer, namespace: str) -> None:
-    """The API server's own judgement of pods, by admission."""
+    """The API server's own admission judges the pods."""
     run(apiserver, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     run(apiserver, "create", "serviceaccount", "test", "--namespace", namespace)
     for number, pod in enumerate(pods(helm4.render(namespace=namespace))):
@@ -176,7 +176,7 @@ def test_the_gateway_has_no_right_and_no_token_for_the_api_server(helm4: Helm) -
 
 
 def rules(objects: list[Object], *kinds: str) -> set[tuple[str, str]]:
-    """What bound roles of these kinds allow, as (resource, verb)."""
+    """The rights of bound roles of these kinds, as (resource, verb)."""
     bound = {it["roleRef"]["name"] for it in objects if it["kind"].endswith("Binding")}
     return {
         (resource, verb)
@@ -374,7 +374,7 @@ def test_a_release_name_that_is_too_long_says_what_to_do(helm4: Helm) -> None:
 
 
 def test_what_is_rendered_asks_the_cluster_nothing(helm4: Helm) -> None:
-    """So that `helm template | kubectl apply`, Argo CD and Flux get the same as `helm install`."""
+    """Templates use no `lookup`: `helm template | kubectl apply`, Argo CD and Flux get the same as `helm install`."""
     assert not [
         path for path in Path(CHART / "templates").rglob("*") if path.is_file() and "lookup " in path.read_text()
     ]

@@ -1,4 +1,4 @@
-"""The config server with a real API server behind it: real tokens, real audiences, and the way of a change."""
+"""The config server with a real API server behind it: real tokens, real audiences, and changes of the config."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def api(apiserver: ApiServer) -> Iterator[ApiClient]:
 
 @pytest.fixture
 def account(apiserver: ApiServer, namespace: str) -> ServiceAccount:
-    """A ServiceAccount that is there."""
+    """An existing ServiceAccount."""
     run(apiserver, "-n", namespace, "create", "serviceaccount", "router")
     return ServiceAccount(namespace, "router")
 
 
 def token_of(server: ApiServer, account: ServiceAccount, for_whom: str) -> str:
-    """A fresh one, by TokenRequest."""
+    """A new token, by TokenRequest."""
     return run(server, "-n", account.namespace, "create", "token", account.name, f"--audience={for_whom}").strip()
 
 

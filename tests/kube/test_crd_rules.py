@@ -1,4 +1,4 @@
-"""What the API server refuses, rule by rule and with which words; and that `weir validate` refuses the same."""
+"""Refusals of the API server, rule by rule with their messages; `weir validate` refuses the same manifests."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ BROKEN: list[tuple[str, Any, str]] = [
         "give exact or prefix, not both",
     ),
 ]
-"""(where the rule stands, a value there that breaks it alone, the message): a row for every rule of every CRD."""
+"""Rows of (place of the rule, a value there that breaks only this rule, the message), for every rule of every CRD."""
 
 OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("ModelTier.spec.backends", [], "should have at least 1 items"),
@@ -149,7 +149,7 @@ def valid(kind: str) -> dict[str, Any]:
 
 
 def with_value(place: str, value: Any) -> dict[str, Any]:
-    """A valid manifest but for `value` at `place`, in the first item of each list."""
+    """A valid manifest, except for `value` at `place`, in the first item of each list."""
     kind, *steps = place.replace("[]", ".0").split(".")
     manifest: Any = valid(kind)
     node = manifest
@@ -169,7 +169,7 @@ def with_value(place: str, value: Any) -> dict[str, Any]:
 
 
 def refusal(cluster: ApiServer, namespace: str, manifest: dict[str, Any]) -> str:
-    """The server's words about `manifest`, which it must refuse."""
+    """The server's message about `manifest`, which it must refuse."""
     created = cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(manifest))
     assert created.returncode != 0, f"accepted: {manifest}"
     return created.stderr

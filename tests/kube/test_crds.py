@@ -1,4 +1,4 @@
-"""The CRDs on a real API server: what it accepts, fills in, shows, and keeps apart."""
+"""The CRDs on a real API server: validation, defaults, printed columns and the status subresource."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ spec:
   failover: {attempts: 3, deadline: 90s}
   override: {tier: {name: premium, namespace: llm}, until: "2026-12-01T00:00:00Z"}
 """
-"""The example of the design, with every field that it names."""
+"""The example of the design, with all its fields."""
 
 SHORT_TIER = """
 apiVersion: weir.dev/v1alpha1
@@ -98,13 +98,13 @@ READY = {
 
 
 def apply(cluster: ApiServer, namespace: str, manifests: str) -> None:
-    """Applies `manifests`; a refusal fails the test with the server's words."""
+    """Applies `manifests`; a refusal fails the test with the server's message."""
     applied = cluster.kubectl("apply", "-n", namespace, "-f", "-", input=manifests)
     assert applied.returncode == 0, applied.stderr
 
 
 def read(cluster: ApiServer, namespace: str, what: str) -> dict[str, Any]:
-    """The object `what` (`mt/name`) as the server holds it."""
+    """The object `what` (`mt/name`) as the server stores it."""
     found = cluster.kubectl("get", "-n", namespace, what, "-o", "json")
     assert found.returncode == 0, found.stderr
     content: dict[str, Any] = json.loads(found.stdout)
@@ -112,7 +112,7 @@ def read(cluster: ApiServer, namespace: str, what: str) -> dict[str, Any]:
 
 
 def say(cluster: ApiServer, *args: str) -> str:
-    """What kubectl prints; a failure fails the test."""
+    """The output of kubectl; a failure fails the test."""
     result = cluster.kubectl(*args)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -174,7 +174,7 @@ def test_a_short_policy_is_filled_in_as_documented(cluster: ApiServer, namespace
     "manifests", [DESIGN, SHORT_TIER, SHORT_POLICY, *FULL], ids=lambda it: it.split("name: ")[1][:12]
 )
 def test_a_directory_is_filled_in_as_the_server_does_it(cluster: ApiServer, namespace: str, manifests: str) -> None:
-    """`weir up` and `kubectl apply` must not differ in what they leave unsaid."""
+    """`weir up` and `kubectl apply` must fill in the same defaults."""
     for written in yaml.safe_load_all(manifests):
         written["metadata"]["namespace"] = namespace
         answer = cluster.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(written))
@@ -184,7 +184,7 @@ def test_a_directory_is_filled_in_as_the_server_does_it(cluster: ApiServer, name
 
 
 def test_an_empty_list_of_grants_stays_empty(cluster: ApiServer, namespace: str) -> None:
-    """It grants nobody, which the default would turn into granting the own namespace."""
+    """An empty list grants to no namespace; the default would grant to the tier's own namespace."""
     tier = yaml.safe_load(SHORT_TIER)
     tier["spec"]["grants"] = []
     apply(cluster, namespace, json.dumps(tier))

@@ -1,4 +1,4 @@
-"""`weir doctor` on a real API server, on which an installation is half there."""
+"""`weir doctor` on a real API server with an incomplete installation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def api(apiserver: ApiServer) -> Iterator[ApiClient]:
 
 
 def ours(seen: Seen, namespace: str) -> list[Credential]:
-    """Those of the test's namespace."""
+    """The credentials of the test's namespace."""
     assert not isinstance(seen.credentials, Unseen)
     return [it for it in seen.credentials if it.secret.startswith(f"{namespace}/")]
 

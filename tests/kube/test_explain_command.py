@@ -1,4 +1,4 @@
-"""`weir explain NAMESPACE/POLICY` on a real API server, by who may see everything and by who may not."""
+"""`weir explain NAMESPACE/POLICY` on a real API server, by users with and without full rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gatherer on a real API server: what it tells, when, and what it does when it may not or cannot look."""
+"""The gatherer on a real API server: its events, and its behaviour without rights or without the server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ stringData: {{api-key: {value}}}
 
 
 def granted(server: ApiServer, namespace: str, rules: str) -> str:
-    """The token of a ServiceAccount that may do only this, in its namespace."""
+    """The token of a ServiceAccount with only these rights, in its namespace."""
     apply(
         server,
         f"""
@@ -177,7 +177,7 @@ def test_a_secret_that_loses_its_label_is_gone(cluster: ApiServer, namespace: st
 def test_a_secrets_value_reaches_neither_a_repr_nor_a_log(
     cluster: ApiServer, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`kubectl apply` leaves a copy of it in an annotation."""
+    """The Secret's value is in an annotation, too, where `kubectl apply` leaves a copy."""
     caplog.set_level(logging.DEBUG)
     apply(cluster, secret(namespace, "openai", '{weir.dev/credential: "true"}'))
     with watching(client_of(cluster), [namespace]) as it:
@@ -301,7 +301,7 @@ def test_what_is_forbidden_is_asked_for_every_few_seconds_and_told_once(
 
 
 def test_an_idle_cluster_is_listed_once(cluster: ApiServer, namespace: str) -> None:
-    """Watches end and begin again where they were."""
+    """Watches end and resume where they were."""
     client = client_of(cluster)
     requests = Requests(client)
     with watching(client, [namespace], watch_seconds=1) as it:
@@ -315,7 +315,7 @@ def test_an_idle_cluster_is_listed_once(cluster: ApiServer, namespace: str) -> N
 
 
 def test_a_watch_begins_where_the_last_one_ended(cluster: ApiServer, namespace: str) -> None:
-    """Were it to begin at the list again, what has changed since would be told again, older states first."""
+    """A watch that began at the list again would report all later changes again, older states first."""
     client = client_of(cluster)
     requests = Requests(client)
     with watching(client, [namespace], watch_seconds=1) as it:

@@ -19,14 +19,14 @@ CRDS = str(Path(__file__).parents[2] / "crds")
 
 @pytest.fixture(scope="module")
 def server(apiserver: ApiServer) -> Iterator[ApiServer]:
-    """One that may be broken; at first without CRDs."""
+    """An API server that a test may break; at first without CRDs."""
     with ApiServer(apiserver.assets) as server:
         yield server
 
 
 @pytest.fixture
 def wire(server: ApiServer) -> Iterator[Wire]:
-    """The gatherer's way to the server."""
+    """The gatherer's connection to the server."""
     wire = Wire(server.url)
     yield wire
     wire.close()
@@ -57,7 +57,7 @@ def crds_are_absent(it: Gatherer) -> bool:
 
 
 def test_crds_that_come_later_are_found(server: ApiServer) -> None:
-    """Absent they are unknown, not empty."""
+    """The objects of an absent CRD are unknown, and not an empty list."""
     run(server, "delete", "--ignore-not-found", "-f", CRDS)
     with watching(client_of(server)) as it:
         it.until(crds_are_absent)
@@ -69,7 +69,7 @@ def test_crds_that_come_later_are_found(server: ApiServer) -> None:
 
 
 def test_a_deleted_crd_withdraws_nothing(server: ApiServer) -> None:
-    """It takes its objects along. Once it is back, what is listed counts."""
+    """Its objects go with it, but stay in use. Once the CRD is back, the listed objects count."""
     with_crds(server)
     make_tiers(server, "one", "two", "three")
     with watching(client_of(server)) as it:
@@ -98,7 +98,7 @@ def test_objects_deleted_while_the_wire_was_cut_are_gone_afterwards(server: ApiS
 
 
 def test_no_ghosts_after_a_restart_and_a_compaction(server: ApiServer, wire: Wire) -> None:
-    """The watch cannot be resumed (410): a new list says what is gone, and never withdraws what is not."""
+    """The watch cannot resume (410): a new list shows the deleted objects, and never withdraws an existing one."""
     with_crds(server)
     make_tiers(server, "deleted", "kept")
     client = client_of(server, url=wire.url)

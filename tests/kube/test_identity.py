@@ -1,4 +1,4 @@
-"""Callers' tokens of a real API server, shown to a real router by the real SDKs."""
+"""Callers' tokens of a real API server, sent to a real router by the real SDKs."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def tenants(apiserver: ApiServer) -> None:
 
 
 def token_of(server: ApiServer, *, namespace: str = NAMESPACE, for_whom: str = OURS, pod: str | None = None) -> str:
-    """A fresh one of ServiceAccount web, by TokenRequest as the kubelet makes it."""
+    """A new token of the ServiceAccount web, by TokenRequest as the kubelet makes it."""
     bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod}") if pod else ()
     return run(server, "-n", namespace, "create", "token", "web", f"--audience={for_whom}", *bound).strip()
 
 
 def trust_of(api: ApiClient, **changes: bool) -> TokenTrust:
-    """What the operator makes of the API server's discovery."""
+    """The trust that the operator derives from the API server's discovery document."""
     trust = learned(Known(), oidc.fetch(api), 0.0).trust(OURS, review=changes.get("review", False))
     assert trust is not None
     return trust
@@ -88,7 +88,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def written(path: Path, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> Path:
-    """`key` in a file, as the API server reads it."""
+    """A file with `key`, as the API server reads it."""
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
     return path
 
@@ -157,7 +157,7 @@ async def test_the_anthropic_sdk_does_so_too(apiserver: ApiServer, gateway: Gate
 
 @pytest.mark.parametrize("other", ["weir/other", routers_audience("weir"), "https://kubernetes.default.svc"])
 async def test_a_token_for_somebody_else_is_refused(apiserver: ApiServer, gateway: Gateway, other: str):
-    """Another installation's, the one for the config server, and the one for the API server itself."""
+    """Tokens for another installation, for the config server, and for the API server itself."""
     status, message, _ = await gateway.ask(token_of(apiserver, for_whom=other))
     assert status == 401
     assert f"its audience is '{other}', and this installation's '{OURS}'" in message
@@ -170,7 +170,7 @@ async def test_a_token_with_somebody_else_s_claims_is_refused(apiserver: ApiServ
 
 
 async def test_a_token_made_with_the_right_names_and_another_key_is_refused(apiserver: ApiServer, gateway: Gateway):
-    """Whoever knows all public facts of the cluster still lacks its private key."""
+    """A token with all public facts of the cluster, but without its private key, is refused."""
     header = json.loads(base64.urlsafe_b64decode(token_of(apiserver).partition(".")[0] + "=="))
     now = time.time()
     forged = Signer(header["kid"]).token(NAMESPACE, "web", iat=now, nbf=now, exp=now + 600)
@@ -179,7 +179,7 @@ async def test_a_token_made_with_the_right_names_and_another_key_is_refused(apis
 
 
 async def test_a_token_is_no_way_into_another_namespace(apiserver: ApiServer, gateway: Gateway):
-    """Replayed, it is still its own namespace's: it may ask for nothing here, however it claims to be another."""
+    """A replayed token still belongs to its own namespace, even with headers that claim another one."""
     stolen = token_of(apiserver, namespace="team-b")
     claims = {"x-weir-caller": f"{NAMESPACE}/web", "x-weir-namespace": NAMESPACE, "x-forwarded-user": "admin"}
     for headers in ({}, claims):
@@ -238,7 +238,7 @@ async def test_an_api_server_that_is_away_is_said(apiserver: ApiServer):
 
 @pytest.mark.timeout(180)
 async def test_the_cluster_changes_its_signing_key_and_no_router_restarts(apiserver: ApiServer, tmp_path: Path):
-    """From an RSA key to an elliptic one, by restarts of the API server: old tokens work until their key goes."""
+    """The key changes from RSA to elliptic, by restarts of the API server: old tokens work until their key goes."""
     old = written(tmp_path / "old.pem", rsa.generate_private_key(65537, 2048))
     new = written(tmp_path / "new.pem", ec.generate_private_key(ec.SECP256R1()))
     server = ApiServer(apiserver.assets)
@@ -278,7 +278,7 @@ async def test_the_cluster_changes_its_signing_key_and_no_router_restarts(apiser
 
 @contextlib.asynccontextmanager
 async def reviewing(api: ApiClient, folder: Path) -> AsyncIterator[tuple[Identifier, TokenTrust]]:
-    """The identifier of a router that asks a config server, and what it is told to trust."""
+    """The identifier of a router that asks a config server, and its trust."""
     callers = CachedReviewer(KubernetesReviewer(api, "weir/weir"))
     runner = await listen(ConfigServer(KnownTokens({"router": GATEWAY}), GATEWAY, callers=callers), "127.0.0.1", 0)
     (folder / "token").write_text("router")

@@ -41,7 +41,7 @@ SETTINGS = Settings(
 
 
 class Webhook:
-    """The served webhook, in a loop of its own: kubectl blocks ours."""
+    """The served webhook, in an event loop of its own, since kubectl blocks ours."""
 
     def __init__(self, folder: Path) -> None:
         self.ca = (folder / "ca.pem").read_text()
@@ -72,13 +72,13 @@ class Webhook:
 
 
 def configuration(*args: str) -> dict[str, Any]:
-    """As the chart renders it."""
+    """The webhook's configuration, as the chart renders it."""
     return only(Helm(ensure_tool("helm")).render(*args), "MutatingWebhookConfiguration")
 
 
 @pytest.fixture(scope="module")
 def webhook(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
-    """Registered, with its authority put there by the operator's own code."""
+    """The registered webhook; the operator's own code writes its authority."""
     with Webhook(certificates(tmp_path_factory.mktemp("webhook"))) as served, client_of(apiserver) as api:
         registered = configuration()
         for it in registered["webhooks"]:
@@ -97,7 +97,7 @@ def api(apiserver: ApiServer) -> Iterator[ApiClient]:
 
 @pytest.fixture
 def home(apiserver: ApiServer, namespace: str) -> str:
-    """A namespace where pods can be made."""
+    """A namespace in which pods can be created."""
     run(apiserver, "-n", namespace, "create", "serviceaccount", "web")
     return namespace
 
@@ -107,7 +107,7 @@ def wants(server: ApiServer, namespace: str) -> None:
 
 
 def made(server: ApiServer, namespace: str, *, labels: Any = None, **spec: Any) -> dict[str, Any]:
-    """A pod, as the API server stores it."""
+    """A created pod, as the API server stores it."""
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -122,7 +122,7 @@ def has_sidecar(pod: dict[str, Any]) -> bool:
 
 
 def until_asked(server: ApiServer, namespace: str) -> None:
-    """Until the API server has heard of the configuration, which takes it a moment."""
+    """Waits until the API server uses the configuration, which takes it a moment."""
     for _ in range(100):
         if has_sidecar(made(server, namespace, labels={"weir.dev/inject": "true"})):
             return

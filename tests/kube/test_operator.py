@@ -94,7 +94,7 @@ def test_a_deleted_api_key_stops_working(tenant: Tenant, router: Router, simulat
 def test_what_one_tenant_makes_too_large_keeps_nothing_of_another_s_from_routers(
     tenant: Tenant, cluster: ApiServer, operator: Operator, router: Router, simulator: SimulatorThread
 ):
-    """Keys with long annotations and a large policy, more than an object of Kubernetes can hold; then a revocation."""
+    """The tenant's keys have long annotations, and its policy exceeds an object's size; then a key is revoked."""
     tenant.apply(tier(simulator.url), policy())
     caller = tenant.caller(router)
     evil = Tenant(cluster, f"{tenant.namespace}-evil")
@@ -121,7 +121,7 @@ def test_what_one_tenant_makes_too_large_keeps_nothing_of_another_s_from_routers
 def test_an_override_ends_by_itself(
     installation: Installation, tenant: Tenant, router: Router, simulator: SimulatorThread
 ):
-    """For routers at its moment, and then in what is published, without any change."""
+    """Routers drop the override at its end, and then the published config does, without any change of an object."""
     soon = (datetime.now(UTC) + timedelta(seconds=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
     tenant.apply(
         tier(simulator.url),
@@ -162,7 +162,7 @@ def test_the_routers_that_poll_share_limits(installation: Installation, operator
 def test_two_installations_do_not_touch_each_others_objects(
     installation: Installation, router: Router, tenant: Tenant, simulator: SimulatorThread, tmp_path: Path
 ):
-    """The second serves one namespace only, and may read no other."""
+    """The second installation serves one namespace only, and may read no other."""
     blue = Installation(
         tenant.server, tenant.namespace, tmp_path, "--set", f"namespaces={{{tenant.namespace}}}", release="blue"
     )

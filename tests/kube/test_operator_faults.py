@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)  # several processes each, one after the o
 
 
 class Server(ApiServer):
-    """One that may be broken, with the CRDs, and with every request noted."""
+    """An API server that a test may break, with the CRDs; it records every request."""
 
     audit: Audit
 
@@ -44,14 +44,14 @@ def server(apiserver: ApiServer) -> Iterator[Server]:
 
 @pytest.fixture
 def installation(server: Server, namespace: str, tmp_path: Path) -> Installation:
-    """A new one, named after its namespace; it serves a class of its own."""
+    """A new installation, named after its namespace; it serves a class of its own."""
     run(server, "create", "namespace", namespace)
     return Installation(server, namespace, tmp_path, release=namespace)
 
 
 @pytest.fixture
 def tenant(installation: Installation) -> Tenant:
-    """In the installation's own namespace, with policies of its class."""
+    """A tenant in the installation's own namespace, with policies of its class."""
     return Tenant(installation.server, installation.namespace)
 
 
@@ -83,7 +83,7 @@ def test_what_is_deleted_while_no_operator_runs_is_gone_afterwards(installation:
 
 
 def test_what_is_deleted_while_the_watch_is_broken_is_gone_afterwards(server: Server, namespace: str, tmp_path: Path):
-    """The API server restarts meanwhile, and etcd has forgotten: the watch answers 410."""
+    """The API server restarts meanwhile, and etcd has compacted its history: the watch answers 410."""
     wire = Wire(server.url)
     run(server, "create", "namespace", namespace)
     installation = Installation(server, namespace, tmp_path, release=namespace, url=wire.url)
@@ -101,7 +101,7 @@ def test_what_is_deleted_while_the_watch_is_broken_is_gone_afterwards(server: Se
 
 
 def test_a_revoked_right_withdraws_nothing_and_is_named(installation: Installation, tenant: Tenant):
-    """Not even by an operator that starts without it."""
+    """A revoked right withdraws nothing, not even for an operator that starts without it."""
     tenant.apply(*ours(installation, "kept"))
     with installation.operator(*of_class(installation)) as first, installation.router() as router:
         router.until_policies(*keys(installation, "kept"))
@@ -123,7 +123,7 @@ def test_a_revoked_right_withdraws_nothing_and_is_named(installation: Installati
 def test_an_operator_and_an_api_server_that_are_gone_stop_nobody(
     server: Server, installation: Installation, tenant: Tenant
 ):
-    """A router that runs goes on; one that starts has what is mounted."""
+    """A running router goes on; a new router has the mounted config."""
     tenant.apply(*ours(installation, "kept"))
     with serving(installation, *of_class(installation)) as (operator, router):
         router.until_policies(*keys(installation, "kept"))
@@ -146,7 +146,7 @@ def test_an_operator_and_an_api_server_that_are_gone_stop_nobody(
 def test_of_two_operators_one_leads_and_the_other_follows_within_20_s_of_a_kill(
     installation: Installation, tenant: Tenant
 ):
-    """And at once when it ends; both serve the same revision, and the leader hears of the other's routers."""
+    """The other follows at once after a clean end. Both serve the same revision; the leader sees all routers."""
     tenant.apply(*ours(installation, "one"))
     with (
         installation.operator(*of_class(installation)) as first,
@@ -176,7 +176,7 @@ def test_of_two_operators_one_leads_and_the_other_follows_within_20_s_of_a_kill(
 def test_an_idle_operator_asks_the_api_server_ten_times_a_minute_at_most(
     server: Server, installation: Installation, tenant: Tenant
 ):
-    """Beside watches and the Lease. Its router polls meanwhile."""
+    """Requests beside watches and the Lease count. A router polls the operator meanwhile."""
     tenant.apply(*ours(installation, "one"))
     with serving(installation, *of_class(installation)):
         tenant.condition("routingpolicy/one", "Programmed", "True")

@@ -25,7 +25,7 @@ PROMPT = {"model": "auto", "messages": [{"role": "user", "content": "What is 2 +
 
 @pytest.fixture(scope="module")
 def installation(emptied: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """With its webhook registered as the chart renders it, at the port where the operator will listen."""
+    """An installation whose webhook is registered as the chart renders it, at the operator's future port."""
     run(emptied, "create", "namespace", NAMESPACE)
     it = Installation(emptied, NAMESPACE, tmp_path_factory.mktemp("weir"))
     objects = Helm(ensure_tool("helm")).render(namespace=NAMESPACE)
@@ -39,7 +39,7 @@ def installation(emptied: ApiServer, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def sidecar_option() -> str:
-    """What the chart tells the operator about sidecars."""
+    """The operator's option about sidecars, from the chart."""
     objects = Helm(ensure_tool("helm")).render(namespace=NAMESPACE)
     (operator,) = (it for it in pods(objects) if it["serviceAccountName"] == "weir-operator")
     return str(next(it for it in operator["containers"][0]["args"] if it.startswith("--sidecar=")))
@@ -84,7 +84,7 @@ def test_a_service_account_needs_no_key(tenant: Tenant, router: Router, simulato
 
 
 def created(tenant: Tenant) -> dict[str, Any]:
-    """A pod of the tenant's, which wants a sidecar, as the API server stores it."""
+    """A pod of the tenant with a sidecar's label, as the API server stores it."""
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -95,7 +95,7 @@ def created(tenant: Tenant) -> dict[str, Any]:
 
 
 def sidecar_of(tenant: Tenant) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A pod with a sidecar, as soon as the API server trusts the operator, and the sidecar."""
+    """A pod with a sidecar, as soon as the API server trusts the operator, and its sidecar container."""
 
     def injected() -> tuple[dict[str, Any], dict[str, Any]] | None:
         pod = created(tenant)
@@ -117,7 +117,7 @@ def test_the_leader_makes_the_api_server_trust_the_webhook(
 
 
 def start(tenant: Tenant, pod: dict[str, Any], container: dict[str, Any], folder: Path, **urls: str) -> Any:
-    """The sidecar as a kubelet would start it, but for the addresses of Services, which need nodes."""
+    """Starts the sidecar as a kubelet would, except for the addresses of Services, which need nodes."""
     (folder / "token").write_text(token(tenant))
     (folder / "config-token").write_text(token(tenant, "weir-config/weir"))
     (folder / "ca.crt").write_text(pod["metadata"]["annotations"][AUTHORITIES])
@@ -145,7 +145,7 @@ def test_an_injected_sidecar_relays_as_its_pod_s_service_account(
 
 
 def last_line(command: Running, url: str) -> str:
-    """The sidecar's line about one more request."""
+    """The sidecar's log line about one more request."""
     count = len(command.stdout)
     assert ask(url).status == 200
     until(lambda: len(command.stdout) > count)

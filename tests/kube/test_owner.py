@@ -1,4 +1,4 @@
-"""Whoever installed Weir takes all of it away again: what the operator makes has an owner."""
+"""Objects that the operator makes have an owner, so that an uninstallation removes all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = ObjectId(Kind.CONFIG_MAP, "weir-test")
 
 @pytest.fixture
 def api(apiserver: ApiServer) -> Iterator[client.ApiClient]:
-    """The administrator's."""
+    """The administrator's client."""
     it = client_of(apiserver)
     yield it
     it.close()
@@ -44,14 +44,14 @@ def test_what_is_made_belongs_to_the_service_account(
 def test_without_such_an_account_it_is_made_all_the_same(
     api: client.ApiClient, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As when the operator runs on a laptop, by KUBECONFIG."""
+    """There is no such account when the operator runs on a laptop, with a KUBECONFIG."""
     ObjectStore(api, namespace, {}, Owner(api, ServiceAccount(namespace, "nobody"))).write(NAME, {"a.json": b"1"}, None)
     assert owners(api, namespace) == []
     assert "will stay when it is uninstalled" in caplog.text
 
 
 def test_an_api_server_that_does_not_say_is_asked_again(api: client.ApiClient, namespace: str) -> None:
-    """Otherwise one bad moment would leave objects behind for ever."""
+    """It is asked again, since one failed request would leave objects behind for ever."""
     nowhere = client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
     nowhere.rest_client.pool_manager.connection_pool_kw["retries"] = False
     owner = Owner(nowhere, ServiceAccount(namespace, "weir-operator"))

@@ -1,4 +1,4 @@
-"""Publishing to a real API server: what is written, what is not, in which order, and what survives what."""
+"""Publishing to a real API server: the objects, the order of writes, and their survival of faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TWO = compiled(policy("a"), policy("b", models=("changed",)), tiers=[tier(values
 
 
 class Cluster:
-    """A namespace, seen as a pod sees it that mounts everything, and a publisher with a clock to move."""
+    """A namespace as a pod sees it that mounts everything, and a publisher with a clock that tests move."""
 
     def __init__(self, server: ApiServer, api: client.ApiClient, namespace: str) -> None:
         self.server = server
@@ -60,7 +60,7 @@ class Cluster:
         return found
 
     def routed(self) -> tuple[CompiledConfig, Secrets]:
-        """What a router that starts now would run."""
+        """The config and secrets that a new router would use."""
         files = self.files()
         return assemble(parse_index(files[INDEX_FILE]), files)
 
@@ -311,7 +311,7 @@ def test_a_config_that_is_too_large_is_refused_before_anything_is_written(cluste
 
 
 def test_what_is_said_to_fit_does_fit(cluster: Cluster):
-    """Also with names that weigh more than their values, which etcd's bound counts and the API server's does not."""
+    """Names may weigh more than values; etcd's limit counts them, the API server's does not."""
     values = [f"sk-{number:045}" for number in range(5_000)]
     secrets = Secrets(credentials={digest(it.encode()): it for it in values})
     what = Compiled(compiled(tiers=[tier(values=values)]).config, secrets, ())

@@ -1,4 +1,4 @@
-"""A Service as a backend, with an operator and a router that are processes: requests follow its endpoints.
+"""A Service as a backend, with an operator and a router as processes: requests follow its endpoints.
 
 The API server has no controllers, so the test writes EndpointSlices itself, one per pod; its pods are simulators.
 """
@@ -23,7 +23,7 @@ from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
 
 FOLLOWED_SECONDS = 1.0
-"""From the API server's answer to a change of endpoints to requests that follow it."""
+"""Seconds from the API server's answer to a change of endpoints to requests that follow it."""
 
 QUICK = [msgspec.structs.replace(it, ttft=0.01, tokens_per_second=1000.0) for it in FLEET]
 
@@ -31,7 +31,7 @@ Pods = dict[str, SimulatorThread]
 
 
 def own_address() -> str:
-    """One of this machine that is not loopback, which no EndpointSlice may name. Nothing is sent."""
+    """An address of this machine other than loopback, which no EndpointSlice may name. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -97,13 +97,13 @@ def requests(pods: Pods) -> dict[str, int]:
 
 
 class Watch:
-    """Who answers from now on."""
+    """The pods that answer from now on."""
 
     def __init__(self, caller: Caller, pods: Pods) -> None:
         self._caller, self._pods = caller, pods
 
     def asked(self, times: int = 12) -> set[str]:
-        """The pods that some requests, at the same time, have gone to; all of them must succeed."""
+        """The pods that have served some concurrent requests, which must all succeed."""
         before = requests(self._pods)
         with ThreadPoolExecutor(times) as people:
             assert {it.status for it in people.map(lambda _: self._caller.ask(), range(times))} == {200}
@@ -111,7 +111,7 @@ class Watch:
         return {name for name in after if after[name] > before[name]}
 
     def until(self, *names: str) -> float:
-        """Seconds until requests go to exactly these."""
+        """Seconds until requests go to exactly these pods."""
         began = time.monotonic()
         until(lambda: self.asked() == set(names), lambda: f"{names}: {self.asked()}")
         return time.monotonic() - began
@@ -207,7 +207,7 @@ def test_a_name_elsewhere_and_a_port_that_is_not_there_are_refused(stand: tuple[
 def test_an_endpoint_that_is_a_metadata_address_gets_nothing(
     stand: tuple[Operator, Router], tenant: Tenant, pods: Pods
 ):
-    """169.254.0.0/16 and loopback are refused by the API server itself; other clouds' are not."""
+    """The API server itself refuses 169.254.0.0/16 and loopback, but not the metadata addresses of other clouds."""
     tenant.apply(service(), endpoint("a", pods["a"]), endpoint("bad", "100.100.100.200:80"), *served())
     caller_of(tenant, stand[1])
     assert reason_of(tenant) == "EndpointForbidden"

@@ -1,4 +1,4 @@
-"""Statuses and Events on a real API server: what is written, when, and what is left alone."""
+"""Statuses and Events on a real API server: their contents, when they are written, and fields of other writers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def version(server: ApiServer, namespace: str, resource: str = "mt/budget") -> s
 
 
 async def served(leader: Leader, count: int = 1) -> None:
-    """Compiles once the tiers are there, and waits until `budget` is ready."""
+    """Compiles once the tiers exist, and waits until `budget` is ready."""
     await leader.compile_when(lambda it: len(it.of("ModelTier")) == count)
     await leader.until_condition("mt/budget", "Ready", "status", "True")
 

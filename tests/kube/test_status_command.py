@@ -1,4 +1,4 @@
-"""`weir status` by way of a real API server, which dials the routers and decides who may look."""
+"""`weir status` through a real API server, which connects to the routers and checks the user's rights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ spec: {models: [{name: auto-%s}], routes: [{name: all, tiers: [{name: budget}]}]
 
 
 def address() -> str:
-    """Of this machine as others see it: the API server dials no loopback."""
+    """An outside address of this machine, since the API server does not connect to loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # sends nothing
         return str(probe.getsockname()[0])
@@ -36,7 +36,7 @@ def address() -> str:
 
 @pytest.fixture
 async def routers(apiserver: ApiServer, namespace: str) -> AsyncIterator[str]:
-    """Two routers that the API server takes for pods of an installation."""
+    """Two routers that appear to the API server as pods of an installation."""
     host = address()
     run(apiserver, "-n", namespace, "create", "serviceaccount", "router")
     async with (

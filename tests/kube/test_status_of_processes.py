@@ -1,4 +1,4 @@
-"""Statuses of an installation whose operators and router are processes; the router polls the one that follows."""
+"""Statuses of an installation whose operators and router are processes; the router polls the follower."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_backend_that_dies_turns_its_tier_and_one_that_comes_back_turns_it_aga
 
 
 def closed(router: Router, tenant: Tenant, caller: Caller) -> bool:
-    """Whether the breaker has closed again, after one more request to probe with."""
+    """Whether the breaker has closed again, after one more request as a probe."""
     caller.ask()
     return bool(http(f"{router.admin}/state").json()["backends"][f"{tenant.namespace}/small/one"]["state"] == "closed")
 
@@ -111,7 +111,7 @@ def test_deleting_a_tier_in_use_turns_the_policy_and_what_is_left_is_served(
 def test_a_router_is_told_by_whom_the_certificate_is_signed(
     installation: Installation, follower: Operator, tenant: Tenant
 ):
-    """One in another namespace cannot mount the ConfigMap."""
+    """A router in another namespace cannot mount the ConfigMap."""
     here = ("-n", tenant.namespace)
     run(installation.server, "create", "serviceaccount", "app", *here)
     token = run(installation.server, "create", "token", "app", *here, "--audience=weir-config/pair").strip()

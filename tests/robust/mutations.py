@@ -72,7 +72,7 @@ def broken(value: Any, rng: random.Random, rounds: int | None = None) -> Any:
 
 
 def broken_text(text: str, rng: random.Random) -> bytes:
-    """`text` with one to three edits that know nothing of its structure, as bytes that need not be UTF-8."""
+    """`text` with one to three blind edits, as bytes that need not be UTF-8."""
     data = text.encode()
     for _ in range(rng.choice((1, 1, 2, 3))):
         data = rng.choice(_EDITS)(data, rng)
@@ -80,7 +80,7 @@ def broken_text(text: str, rng: random.Random) -> bytes:
 
 
 def odd(rng: random.Random) -> Any:
-    """A value that nobody expects."""
+    """An unexpected value."""
     kind = rng.random()
     if kind < 0.45:
         return copy.deepcopy(rng.choice(ODD_VALUES))
@@ -92,7 +92,7 @@ def odd(rng: random.Random) -> Any:
 
 
 def nested(depth: int, rng: random.Random) -> Any:
-    """Lists and objects in each other."""
+    """Nested lists and objects."""
     value: Any = "bottom"
     for _ in range(depth):
         value = [value] if rng.random() < 0.5 else {"a": value}

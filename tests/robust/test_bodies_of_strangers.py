@@ -57,7 +57,7 @@ def head(start: str, *headers: str) -> bytes:
 
 
 async def flood(url: str, wire: bytes) -> bytes:
-    """The answer to `wire` and to as much of a large body as is taken, up to the connection's end."""
+    """The answer to `wire` and as much of a large body as the router takes, up to the connection's end."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     sending = asyncio.create_task(_send(writer, FLOOD, chunked=CHUNKED.encode() in wire, head=wire))
@@ -70,7 +70,7 @@ async def flood(url: str, wire: bytes) -> bytes:
 
 @contextlib.contextmanager
 def little_memory() -> Iterator[None]:
-    """Less than a body is allocated at any time, by the router and by those that send."""
+    """Checks that the router and the senders never allocate as much as a body together."""
     tracemalloc.start()
     try:
         yield

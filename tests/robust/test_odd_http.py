@@ -1,4 +1,4 @@
-"""HTTP that no SDK sends: every answer is an answer, and the next request is served."""
+"""HTTP that no SDK sends: every request gets a valid answer, and the next request is served."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def gateway() -> AsyncIterator[Stand]:
 
 
 async def ask(it: Stand, body: bytes = GOOD, method: str = "POST", path: str = PATH, **headers: str) -> tuple[int, str]:
-    """Status and error message (or the whole text)."""
+    """Sends a request; returns the status and the error message (or the whole text)."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with (
         aiohttp.ClientSession(it.url) as session,
@@ -45,7 +45,7 @@ async def ask(it: Stand, body: bytes = GOOD, method: str = "POST", path: str = P
 
 
 async def raw(it: Stand, data: bytes) -> bytes:
-    """What comes back for bytes on a connection of their own, to its end."""
+    """The answer to bytes on a connection of their own, to its end."""
     host, _, port = it.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
@@ -63,7 +63,7 @@ def request(*headers: str, body: bytes = GOOD, start: str = f"POST {PATH} HTTP/1
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What operators would be woken up for."""
+    """The log messages of level ERROR and above."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 

@@ -167,7 +167,7 @@ MODELS = (SimModel("sim-openai"), SimModel("sim-anthropic", dialect=Dialect.ANTH
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[Stand]:
-    """`x-weir-feature` picks the upstream's dialect."""
+    """A stand in which `x-weir-feature` picks the upstream's dialect."""
     async with stand(MODELS) as it:
         tiers = [[backend(it.sim, model)] for model in MODELS]
         routes = [
@@ -179,7 +179,7 @@ async def gateway() -> AsyncIterator[Stand]:
 
 
 def body_of(dialect: Dialect, rng: random.Random) -> bytes:
-    """A broken body."""
+    """A randomly broken request body."""
     valid = rng.choice(VALID[dialect])
     kind = rng.random()
     if kind < 0.75:

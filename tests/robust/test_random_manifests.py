@@ -1,4 +1,4 @@
-"""Thousands of broken manifests: a clear problem for each, and the good ones beside them still compile."""
+"""Thousands of broken manifests: each causes a clear problem, and good ones beside them still compile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from weir_cli.shared.workspace import Workspace, open_workspace
 from weir_operator.problems.problem import Problem, Reason
 
 BATCHES = int(os.environ.get("WEIR_FUZZ_BATCHES", "50"))
-"""More of them for a long search; then the seeds are new ones each time."""
+"""Batches of manifests; a long search sets more, and then uses new seeds each time."""
 EXPLORE = "WEIR_FUZZ_BATCHES" in os.environ
 PER_BATCH = 100
 
@@ -45,7 +45,7 @@ VALID: list[dict[str, Any]] = [
 
 
 def _named(manifest: dict[str, Any], number: int) -> dict[str, Any]:
-    """Under a name of its own, so that each can be found again."""
+    """The manifest with a name of its own, so that each can be found again."""
     return {**manifest, "metadata": {**manifest["metadata"], "name": f"broken-{number}", "namespace": "broken"}}
 
 
@@ -76,7 +76,7 @@ def _check_good(workspace: Workspace) -> None:
 
 
 def _check_accounted_for(workspace: Workspace, folder: Path) -> None:
-    """Every file has become an object of the config, or somebody is told why not."""
+    """Fails unless every file became an object of the config, or a problem or notice names it."""
     said = " ".join([*(str(problem) for problem in workspace.problems), *workspace.notices])
     served = {*workspace.config.tiers, *(policy.key for policy in workspace.config.policies)}
     for file in folder.glob("broken-*.yaml"):
@@ -86,7 +86,7 @@ def _check_accounted_for(workspace: Workspace, folder: Path) -> None:
 
 
 def _empty_or_elsewhere(file: Path) -> bool:
-    """Nothing but comments; a Secret or Namespace that is fine; an object of another class or another name."""
+    """Whether a file holds only comments, a valid Secret or Namespace, or an object of another class or name."""
     try:
         documents = [it for it in yaml.load_all(file.read_bytes(), yaml.BaseLoader) if it]
     except (yaml.YAMLError, ValueError):

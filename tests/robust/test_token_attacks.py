@@ -1,4 +1,4 @@
-"""Attempts to be somebody else, over HTTP: each is refused for a reason of its own, and none costs a model call.
+"""Attempts to impersonate a caller, over HTTP: each is refused for a reason of its own, and none costs a model call.
 
 Tokens of a real API server: `tests/kube/test_identity.py`; what tenants do to each other's objects:
 `tests/kube/test_attacks.py`.
@@ -29,7 +29,7 @@ NO_PROOF = "which proves nothing"
 
 
 def bare(header: dict[str, Any], claims: dict[str, Any]) -> str:
-    """A token that nobody has signed."""
+    """A token without a signature."""
     parts = (base64.urlsafe_b64encode(json.dumps(it).encode()).rstrip(b"=").decode() for it in (header, claims))
     return ".".join((*parts, ""))
 
@@ -42,7 +42,7 @@ async def gateway() -> AsyncIterator[Stand]:
 
 
 async def ask(gateway: Stand, headers: Any, query: str = "") -> tuple[int, str]:
-    """Status, and the error's message."""
+    """Sends a request; returns the status and the error message."""
     path, body, _ = request_for(Dialect.OPENAI, stream=False)
     async with (
         aiohttp.ClientSession() as session,

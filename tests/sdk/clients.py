@@ -1,4 +1,4 @@
-"""SDK clients for these tests, and one request asked in every way that an SDK offers.
+"""SDK clients for these tests, and functions that send a request in every way that an SDK offers.
 
 `everyway` and its twin return plain data, so that answers through Weir and answers of the simulator can be compared
 with `==`. Nothing is left out of the comparison but the header `x-request-id`: the simulator gives equal requests
@@ -48,50 +48,50 @@ ANTHROPIC_TOOLS: Any = [_anthropic_tool("weather"), _anthropic_tool("tides")]
 
 
 _TLS = ssl.create_default_context()
-"""Shared by all clients, which otherwise load every root certificate anew: that takes longer than most of the tests."""
+"""TLS context of all clients. To load all root certificates for each would take longer than most of the tests."""
 
 
 def openai_client(stand: Stand, **options: Any) -> openai.AsyncOpenAI:
-    """To Weir, as any application makes it."""
+    """A client of Weir, as any application makes it."""
     http = openai.DefaultAsyncHttpxClient(verify=_TLS)
     return openai.AsyncOpenAI(**{"base_url": f"{stand.url}/v1", "api_key": KEY, "http_client": http, **options})
 
 
 def openai_sync(stand: Stand) -> openai.OpenAI:
-    """As `openai_client`, blocking."""
+    """Like `openai_client`, but blocking."""
     return openai.OpenAI(base_url=f"{stand.url}/v1", api_key=KEY, http_client=openai.DefaultHttpxClient(verify=_TLS))
 
 
 def anthropic_client(stand: Stand, **options: Any) -> anthropic.AsyncAnthropic:
-    """To Weir, as any application makes it."""
+    """A client of Weir, as any application makes it."""
     http = anthropic.DefaultAsyncHttpxClient(verify=_TLS)
     return anthropic.AsyncAnthropic(**{"base_url": stand.url, "api_key": KEY, "http_client": http, **options})
 
 
 def anthropic_sync(stand: Stand) -> anthropic.Anthropic:
-    """As `anthropic_client`, blocking."""
+    """Like `anthropic_client`, but blocking."""
     return anthropic.Anthropic(base_url=stand.url, api_key=KEY, http_client=anthropic.DefaultHttpxClient(verify=_TLS))
 
 
 def openai_direct(sim: Simulator) -> openai.AsyncOpenAI:
-    """To the simulator itself."""
+    """A client of the simulator itself."""
     http = openai.DefaultAsyncHttpxClient(verify=_TLS)
     return openai.AsyncOpenAI(base_url=f"{sim.url}/v1", api_key="sk-direct", http_client=http)
 
 
 def anthropic_direct(sim: Simulator) -> anthropic.AsyncAnthropic:
-    """To the simulator itself."""
+    """A client of the simulator itself."""
     http = anthropic.DefaultAsyncHttpxClient(verify=_TLS)
     return anthropic.AsyncAnthropic(base_url=sim.url, api_key="sk-direct", http_client=http)
 
 
 def told(answer: Any) -> Any:
-    """An SDK object as the data that came."""
+    """The received data of an SDK's object."""
     return answer.model_dump(mode="json", exclude_unset=True, warnings=False)
 
 
 async def openai_everyway(client: openai.AsyncOpenAI, **body: Any) -> dict[str, Any]:
-    """Plain, as a stream, and through the stream helper."""
+    """The answers of a plain call, of a stream, and of the stream helper."""
     create = client.chat.completions.create
     plain = await create(**body)
     chunks = [told(chunk) async for chunk in await create(**body, stream=True)]
@@ -102,7 +102,7 @@ async def openai_everyway(client: openai.AsyncOpenAI, **body: Any) -> dict[str, 
 
 
 async def anthropic_everyway(client: anthropic.AsyncAnthropic, **body: Any) -> dict[str, Any]:
-    """Plain, as a stream, and through the stream helper."""
+    """The answers of a plain call, of a stream, and of the stream helper."""
     body = {"max_tokens": 2000, **body}
     plain = await client.messages.create(**body)
     events = [told(event) async for event in await client.messages.create(**body, stream=True)]
@@ -112,7 +112,7 @@ async def anthropic_everyway(client: anthropic.AsyncAnthropic, **body: Any) -> d
 
 
 def openai_everyway_sync(client: openai.OpenAI, **body: Any) -> dict[str, Any]:
-    """As `openai_everyway`, blocking."""
+    """Like `openai_everyway`, but blocking."""
     create = client.chat.completions.create
     plain = create(**body)
     chunks = [told(chunk) for chunk in create(**body, stream=True)]
@@ -123,7 +123,7 @@ def openai_everyway_sync(client: openai.OpenAI, **body: Any) -> dict[str, Any]:
 
 
 def anthropic_everyway_sync(client: anthropic.Anthropic, **body: Any) -> dict[str, Any]:
-    """As `anthropic_everyway`, blocking."""
+    """Like `anthropic_everyway`, but blocking."""
     body = {"max_tokens": 2000, **body}
     plain = client.messages.create(**body)
     events = [told(event) for event in client.messages.create(**body, stream=True)]

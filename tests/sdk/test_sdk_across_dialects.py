@@ -1,6 +1,6 @@
-"""With an upstream of the other dialect an SDK gets the same text, tool calls, stop reasons and usage.
+"""An SDK gets the same text, tool calls, stop reasons and usage from an upstream of the other dialect.
 
-Compared with what the upstream's own SDK gets from the simulator directly.
+The comparison is with the answer that the upstream's own SDK gets from the simulator directly.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ TO_ANTHROPIC: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def openai_facts(answer: Any) -> dict[str, Any]:
-    """What a chat completion says, in neutral words."""
+    """The contents of a chat completion, independent of the format."""
     message, usage = answer.choices[0].message, answer.usage
     calls = [(c.id, c.function.name, json.loads(c.function.arguments)) for c in message.tool_calls or ()]
     return {
@@ -70,7 +70,7 @@ def openai_facts(answer: Any) -> dict[str, Any]:
 
 
 def anthropic_facts(answer: Any) -> dict[str, Any]:
-    """What a message says, in the same neutral words."""
+    """The contents of a message, independent of the format."""
     blocks, usage = answer.content, answer.usage
     read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
     return {
@@ -112,7 +112,7 @@ TEXT = "one two STOP three {prompt}"
 
 
 class Sides(NamedTuple):
-    """Both SDKs, directly at the simulator and through Weir; the models are `o` and `a`, of the dialects' names."""
+    """Both SDKs, directly at the simulator and through Weir; the models `o` and `a` are named after the dialects."""
 
     openai_direct: openai.AsyncOpenAI
     anthropic_direct: anthropic.AsyncAnthropic

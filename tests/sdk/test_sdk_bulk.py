@@ -1,4 +1,4 @@
-"""Much at once: a megabyte of Unicode both ways, and 64 requests at the same time."""
+"""Large and concurrent requests: a megabyte of Unicode both ways, and 64 requests at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weir_cli.sim import SimModel
 from weir_router.contract import Dialect, Transport
 
 MEGABYTE = 'żółw🐢\x00\u200d𝕎eir"\\∀x∈ℝ:⌈x⌉\u2028\n' * 22_000
-"""A million bytes of UTF-8: two to four bytes a character, control characters, line separators that are not JSON's."""
+"""Text of a million bytes of UTF-8: characters of two to four bytes, control characters, Unicode line separators."""
 
 assert len(MEGABYTE.encode()) > 1_000_000
 

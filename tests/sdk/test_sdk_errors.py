@@ -1,4 +1,4 @@
-"""Errors arrive as the SDKs' own exceptions of the right class, say who failed, and are retried only if it can help."""
+"""Errors arrive as the right exceptions of the SDKs, name the failed part, and are retried only if that can help."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def named(name: str, dialect: Dialect) -> Any:
 
 
 async def ask(s: Stand, dialect: Dialect, *, stream: bool = False, **options: Any) -> Any:
-    """One request of a new client of the dialect; the whole stream if asked for. `body` overrides the request's."""
+    """Sends one request with a new client of the dialect; reads a stream to its end. `body` overrides fields."""
     body = {"model": "auto", "messages": HI, "stream": stream, **options.pop("body", {})}
     if dialect is OPENAI:
         async with clients.openai_client(s, **options) as client:

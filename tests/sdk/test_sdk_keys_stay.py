@@ -1,4 +1,4 @@
-"""No key crosses Weir: the caller's never reaches an upstream, the upstream's never a caller, neither any record."""
+"""No key crosses Weir: callers' keys reach no upstream, upstreams' keys no caller, and neither any record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ERRORS = [
 
 
 async def everything_said(s: Stand, dialect: Dialect, *, api_key: str = KEY) -> str:
-    """A plain and a streamed request, with all that a caller, an operator and a scraper see of them."""
+    """All text that a caller, an operator and a scraper see of a plain and a streamed request."""
     path = "/v1/chat/completions" if dialect is Dialect.OPENAI else "/v1/messages"
     headers = {"authorization": f"Bearer {api_key}"} if dialect is Dialect.OPENAI else {"x-api-key": api_key}
     seen: list[Any] = []

@@ -1,4 +1,4 @@
-"""Where requests of the real SDKs go: conditions, labels, capabilities, modes, and requests made to fit the model."""
+"""Routing of the real SDKs' requests: conditions, labels, capabilities, modes, and requests made to fit the model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HARD = "Prove, step by step, that every even number is the sum of two primes, an
 
 
 def rerouted(s: Stand, *routes: Route, **policy: Any) -> None:
-    """The stand's one policy with these routes and fields."""
+    """Replaces routes and fields of the stand's one policy."""
     changed: Policy = msgspec.structs.replace(
         s.config.policies[0], routes=routes or s.config.policies[0].routes, **policy
     )
@@ -327,7 +327,7 @@ async def test_parameters_fit_across_dialects_too() -> None:
 
 
 class Trip(pydantic.BaseModel):
-    """What the structured answers are parsed into."""
+    """The class of the structured answers."""
 
     city: str
     days: int

@@ -1,4 +1,4 @@
-"""With an upstream of the caller's own dialect the SDKs get through Weir exactly what they get without it."""
+"""The SDKs get exactly the same answers through Weir as from an upstream of their own dialect directly."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def said(text: str) -> Any:
 
 
 def openai_part(**part: Any) -> Any:
-    """A prompt of a text and another part."""
+    """A prompt with a text and another part."""
     return [{"role": "user", "content": [{"type": "text", "text": "Look."}, part]}]
 
 
@@ -130,11 +130,11 @@ MODELS = {
     "empty": SimModel("empty", answer=""),
     "stop": SimModel("stop", answer="one two STOP three"),
 }
-"""Each serves the name that it has."""
+"""Models, each of which serves its own name."""
 
 
 class Sides(NamedTuple):
-    """The simulator itself, and Weir before it."""
+    """Clients of the simulator itself, and of Weir in front of it."""
 
     direct: Any
     weir: Any
@@ -142,7 +142,7 @@ class Sides(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def sides(dialect: Dialect, transport: Transport) -> AsyncIterator[Sides]:
-    """Clients of one dialect for both; every model answers to its own name."""
+    """Clients of one dialect for both sides; every model serves its own name."""
     models = [msgspec.structs.replace(model, dialect=dialect) for model in MODELS.values()]
     make: tuple[Any, Any] = (clients.openai_direct, clients.openai_client)
     if dialect is Dialect.ANTHROPIC:

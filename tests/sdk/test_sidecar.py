@@ -1,4 +1,4 @@
-"""The unchanged SDKs behind a pod's sidecar: what is relayed, what is served in the pod, and whose request it is."""
+"""The unchanged SDKs behind a pod's sidecar: relayed requests, requests served in the pod, and their callers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from weir_router.contract import Dialect
 
 
 async def raw(side: Side, dialect: Dialect = Dialect.OPENAI, *, stream: bool = False, **headers: str) -> Any:
-    """Status, headers and body of one request without a key, to the sidecar."""
+    """Sends one request without a key to the sidecar; returns status, headers and body."""
     path, body, usual = request_for(dialect, stream=stream)
     sent = {name: value for name, value in usual.items() if name not in ("x-api-key", "authorization")} | headers
     async with aiohttp.ClientSession() as session, session.post(side.url + path, json=body, headers=sent) as answer:

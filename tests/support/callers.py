@@ -15,12 +15,12 @@ from support.stand import KEY, Stand
 from weir_router.contract import Dialect
 
 SHAPES = [(Dialect.OPENAI, False), (Dialect.OPENAI, True), (Dialect.ANTHROPIC, False), (Dialect.ANTHROPIC, True)]
-"""What every fault is tried with: (dialect, stream)."""
+"""Shapes of requests with which every fault is tried: (dialect, stream)."""
 
 
 @dataclass
 class Answer:
-    """What one caller got."""
+    """The answer that one caller got."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Answer:
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """The error that it was told, as an HTTP answer or as the last event of a stream."""
+        """The error, from an HTTP answer or from the last event of a stream."""
         if self.status != 200:
             return json.loads(self.body)["error"]  # type: ignore[no-any-return]
         last = self.events[-1] if self.stream and self.events else None
@@ -84,7 +84,7 @@ def request_for(
 async def ask(
     session: aiohttp.ClientSession, s: Stand, dialect: Dialect = Dialect.OPENAI, *, stream: bool = False, **more: Any
 ) -> Answer:
-    """One request, to its last byte."""
+    """Sends one request, and reads the answer to its last byte."""
     path, body, headers = request_for(dialect, stream=stream, **more)
     answer = Answer(started=time.monotonic(), dialect=dialect, stream=stream)
     try:
@@ -108,7 +108,7 @@ async def one(s: Stand, dialect: Dialect = Dialect.OPENAI, *, stream: bool = Fal
 async def load(
     s: Stand, rate: float, seconds: float, *, stop: Callable[[], bool] = lambda: False, shapes: Any = SHAPES
 ) -> list[Answer]:
-    """An open loop: requests start on time whether or not earlier ones have ended. Ends early once `stop` holds."""
+    """Runs an open loop: requests start on time even if earlier ones have not ended. Ends early once `stop` holds."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session, asyncio.TaskGroup() as group:
         started = time.monotonic()
         tasks: list[asyncio.Task[Answer]] = []
@@ -122,13 +122,13 @@ async def load(
 
 
 async def shapes_at_once(s: Stand) -> list[Answer]:
-    """One request of each shape, all at once: none of them finds a breaker that another has opened."""
+    """Sends one request of each shape at the same time, so that none finds a breaker opened by another."""
     async with aiohttp.ClientSession() as session:
         return await asyncio.gather(*(ask(session, s, dialect, stream=stream) for dialect, stream in SHAPES))
 
 
 async def line_of(s: Stand, answer: Answer) -> dict[str, Any]:
-    """The request log's line about an answer; it is written once the answer has gone out."""
+    """The request log's line about an answer; it is written after the answer was sent."""
     async with asyncio.timeout(2):
         while True:
             line: dict[str, Any]
@@ -144,7 +144,7 @@ async def trail_of(s: Stand, answer: Answer) -> list[tuple[str, str]]:
 
 
 async def settled(s: Stand) -> None:
-    """Waits until nothing is pending any more. Raises `TimeoutError`: something leaked."""
+    """Waits until nothing is pending. Raises `TimeoutError` if something leaked."""
     async with asyncio.timeout(3):
         while any(view.pending for view in s.router.board.view().values()) or in_flight(s):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A config server on loopback, with tokens that a dictionary knows, and one caller to poll it by hand."""
+"""A config server on loopback, which reads tokens from a dictionary, and a caller that polls it by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACCOUNTS = {"gateway": GATEWAY, "tenant": TENANT, "stranger": STRANGER, "operato
 
 @dataclass
 class KnownTokens:
-    """A reviewer that counts; `trouble` is raised instead of an answer."""
+    """A reviewer that counts its calls; it raises `trouble` if set."""
 
     accounts: dict[str, ServiceAccount] = field(default_factory=lambda: dict(ACCOUNTS))
     asked: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class KnownTokens:
 
 @dataclass
 class Polled:
-    """What came of a poll."""
+    """The answer to a poll."""
 
     status: int
     headers: Mapping[str, str]
@@ -107,7 +107,7 @@ class Stand:
             return Polled(answer.status, answer.headers, await answer.read())
 
     async def until_waiting(self, count: int = 1) -> None:
-        """Until so many polls wait."""
+        """Waits until `count` polls wait."""
         async with asyncio.timeout(20):
             while self.server.waiting != count:  # noqa: ASYNC110 - nobody else needs an event for it
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Decisions as a test wants them, without deciding."""
+"""Decisions for tests, made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How others read our statuses: kstatus, which Flux and `kubectl apply` of kpt wait by, and Argo CD by our script."""
+"""Other tools' reading of our statuses: kstatus, which Flux and kpt use, and Argo CD with our script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Object = Mapping[str, Any]
 
 
 def kstatus(it: Object) -> str:
-    """What `sigs.k8s.io/cli-utils/pkg/kstatus` v0.37 computes for a kind that it does not know: `status.Compute`."""
+    """The status that `sigs.k8s.io/cli-utils/pkg/kstatus` v0.37 computes for an unknown kind: `status.Compute`."""
     metadata, status = it["metadata"], it.get("status") or {}
     if metadata.get("deletionTimestamp"):
         return "Terminating"

@@ -16,17 +16,17 @@ Object = dict[str, Any]
 
 
 class Helm:
-    """One engine."""
+    """One version of Helm."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """`helm args`; a failure is not raised."""
+        """Runs `helm args`; a failure is not raised."""
         return subprocess.run([str(self.path), *args], capture_output=True, text=True, timeout=60, check=False)
 
     def template(self, release: str, *args: str) -> subprocess.CompletedProcess[str]:
-        """`helm template`. A Helm 3 built without its makefile would take the cluster for one of 1.20."""
+        """Runs `helm template`. A Helm 3 built without its makefile would assume a cluster of version 1.20."""
         return self.run("template", release, str(CHART), "--kube-version", KUBERNETES, *args)
 
     def render(self, *args: str, release: str = "weir", namespace: str = "llm") -> list[Object]:

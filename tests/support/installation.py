@@ -25,19 +25,19 @@ from weir_router.contract.published import INDEX_FILE, assemble, parse_index
 from weir_router.identify.keys import fingerprint
 
 START_PATIENCE = 90.0
-"""Seconds until a process listens, on a machine that is busy with everything else: alone it takes two."""
+"""Seconds until a process listens on a busy machine; on an idle one it takes two."""
 
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
 def free_port() -> int:
-    """One that is free now; fixed, so that a router finds an operator that has been started anew."""
+    """A free port. It stays the same, so that a router finds a restarted operator."""
     with socket.create_server(("127.0.0.1", 0)) as held:
         return int(held.getsockname()[1])
 
 
 class Operator:
-    """A replica that runs."""
+    """A running replica of the operator."""
 
     def __init__(self, command: Running, url: str, admin: str) -> None:
         self.command = command
@@ -50,7 +50,7 @@ class Operator:
         return found
 
     def until(self, **wanted: Any) -> dict[str, Any]:
-        """Waits until `/readyz` says so."""
+        """Waits until `/readyz` holds `wanted`."""
 
         def there() -> dict[str, Any] | None:
             state = self.state()
@@ -60,20 +60,20 @@ class Operator:
         return found
 
     def metric(self, name: str) -> float:
-        """The value of a metric, with its labels as it is shown; 0 where it is not."""
+        """The value of a metric, named with its labels; 0 if it is not exported."""
         lines = http(f"{self.admin}/metrics").text.splitlines()
         return float(next((line for line in lines if line.startswith(f"{name} ")), "0").rpartition(" ")[2])
 
 
 @dataclass
 class Caller:
-    """Who calls the router with an API key."""
+    """A caller with an API key."""
 
     url: str
     key: str
 
     def models(self) -> set[str] | int:
-        """What may be asked for, or the status of a refusal."""
+        """The models for which it may ask, or the status of a refusal."""
         answer = http(f"{self.url}/v1/models", **self._headers)
         return {it["id"] for it in answer.json()["data"]} if answer.status == 200 else answer.status
 
@@ -88,7 +88,7 @@ class Caller:
 
 
 class Router:
-    """One that runs."""
+    """A running router."""
 
     def __init__(self, command: Running, url: str, admin: str) -> None:
         self.command = command
@@ -101,21 +101,21 @@ class Router:
         return found
 
     def policies(self) -> set[str]:
-        """That it runs."""
+        """The policies in use."""
         return set(http(f"{self.admin}/state").json()["policies"])
 
     def until_policies(self, *names: str) -> None:
-        """Waits until it runs exactly these."""
+        """Waits until exactly these policies are in use."""
         until(lambda: self.policies() == set(names), lambda: f"{self.policies()}:\n{self.command.said}")
 
 
 class Installation:
-    """Its objects in one namespace, and its processes."""
+    """An installation: its objects in one namespace, and its processes."""
 
     def __init__(
         self, server: ApiServer, namespace: str, folder: Path, *values: str, release: str = "weir", url: str = ""
     ) -> None:
-        """`values` are options of `helm template`; `url` is another way to the API server."""
+        """`values` are options of `helm template`; `url` is another URL of the API server."""
         self.server = server
         self.namespace = namespace
         self.release = release
@@ -131,7 +131,7 @@ class Installation:
         return Helm(ensure_tool("helm")).render(*values, release=self.release, namespace=self.namespace)
 
     def rights(self, kind: str) -> list[str]:
-        """Names of what gives the operator its rights."""
+        """Names of the objects of `kind` that give the operator its rights."""
         return [
             it["metadata"]["name"]
             for it in self._rights
@@ -160,7 +160,7 @@ class Installation:
 
     @contextlib.contextmanager
     def operator(self, *options: str, port: int | None = None) -> Iterator[Operator]:
-        """A replica, as soon as it listens."""
+        """A replica of the operator, as soon as it listens."""
         (self.folder / "operator-token").write_text(self._token(f"{self.release}-operator", self._audience))
         listen = ("--listen", f"127.0.0.1:{self.port if port is None else port}", "--admin", "127.0.0.1:0")
         listen += ("--token-file", str(self.folder / "operator-token"))
@@ -187,7 +187,7 @@ class Installation:
             yield Router(command, found[1], found[2])
 
     def authority(self) -> str:
-        """What routers verify the config server with, once it is there."""
+        """The authority with which routers verify the config server, once it exists."""
 
         def there() -> str:
             done = self.server.kubectl(
@@ -199,22 +199,22 @@ class Installation:
         return found
 
     def published(self) -> dict[str, dict[str, Any]]:
-        """What the operator published, by name."""
+        """The objects that the operator published, by name."""
         selector = f"weir.dev/installation={self.release},app.kubernetes.io/component=router-config"
         text = run(self.server, "-n", self.namespace, "get", "configmap,secret", "-l", selector, "-o", "json")
         return {it["metadata"]["name"]: it for it in json.loads(text)["items"]}
 
     def config(self) -> CompiledConfig:
-        """The config that is published."""
+        """The published config."""
         files = self.files()
         return assemble(parse_index(files[INDEX_FILE]), files)[0]
 
     def mount(self) -> None:
-        """What the kubelet does within a minute."""
+        """Updates the mounted volume, as the kubelet does within a minute."""
         self.volume.swap(self.files())
 
     def files(self) -> dict[str, bytes]:
-        """What is published, as a pod sees it."""
+        """The published files, as a pod sees them."""
         files: dict[str, bytes] = {}
         for it in self.published().values():
             data, binary = it.get("data", {}), it.get("binaryData", {})
@@ -234,7 +234,7 @@ def serving(installation: Installation, *options: str) -> Iterator[tuple[Operato
 
 
 class Audit:
-    """Notes every request that an API server gets; made before its start."""
+    """Records every request that an API server gets; made before its start."""
 
     def __init__(self, server: ApiServer) -> None:
         policy = server.state / "audit.json"
@@ -244,7 +244,7 @@ class Audit:
         server.flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self.log}"]
 
     def requests(self, user: str, since: str, until: str) -> list[str]:
-        """`verb path` of what `user` asked between two moments (RFC 3339)."""
+        """`verb path` of each request of `user` between two moments (RFC 3339)."""
         entries = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [
             f"{it['verb']} {it['requestURI']}"
@@ -256,7 +256,7 @@ class Audit:
 
 
 class Tenant:
-    """A namespace of people: what is applied there, and who calls from there."""
+    """A tenant's namespace: its objects and its callers."""
 
     def __init__(self, server: ApiServer, namespace: str) -> None:
         self.server = server
@@ -267,11 +267,11 @@ class Tenant:
         run(self.server, "-n", self.namespace, "apply", "-f", "-", input=yaml.safe_dump_all(manifests))
 
     def delete(self, kind: str, name: str) -> None:
-        """`kubectl delete`, without waiting for finalizers, of which there are none."""
+        """Runs `kubectl delete`, without waiting for finalizers, of which there are none."""
         run(self.server, "-n", self.namespace, "delete", kind, name, "--wait=false")
 
     def caller(self, router: Router, name: str = "ci") -> Caller:
-        """One with an API key of this namespace, once the router knows the key."""
+        """A caller with an API key of this namespace, once the router knows the key."""
         key = f"weir_{secrets.token_urlsafe(32)}"
         data = {"sha256": base64.b64encode(fingerprint(key).encode()).decode()}
         metadata = {"name": name, "labels": {"weir.dev/api-key": "true"}}

@@ -1,4 +1,4 @@
-"""Clients of the test API server, a gatherer whose changes can be awaited, and a wire that can be cut."""
+"""Clients of the test API server, a gatherer whose changes can be awaited, and a connection that can be cut."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from weir_operator.observe.gather import Gatherer
 from weir_operator.observe.observed import Observed
 
 PATIENCE = 40.0
-"""Seconds until something awaited must be there: far more than it takes, for a loaded machine."""
+"""Seconds within which an awaited event must come: far more than it takes, for a loaded machine."""
 
 
 def client_of(server: ApiServer, *, token: str | None = None, url: str | None = None) -> ApiClient:
-    """The administrator's client, or that of whose token it is; `url` for a way round."""
+    """The administrator's client, or that of the owner of `token`; `url` is another URL of the server."""
     configuration = Configuration(host=url or server.url)
     configuration.ssl_ca_cert = str(server.ca_file)
     configuration.api_key = {"BearerToken": token or server.token}
@@ -37,14 +37,14 @@ def apply(server: ApiServer, text: str) -> None:
 
 
 def run(server: ApiServer, *args: str, input: str | None = None) -> str:
-    """`kubectl args`, which must succeed; what it printed."""
+    """Runs `kubectl args`, which must succeed, and returns its output."""
     done = server.kubectl(*args, input=input)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 class Requests:
-    """The URLs that a client has asked for since it was handed over."""
+    """Records the URLs that a client requests."""
 
     def __init__(self, client: ApiClient) -> None:
         self.urls: list[str] = []
@@ -58,7 +58,7 @@ class Requests:
 
 
 class Watching:
-    """A started gatherer. `until` looks only after `on_change`: a change that is not told is never seen."""
+    """A started gatherer. `until` only checks after `on_change`, so a change without a call is never seen."""
 
     def __init__(
         self, client: ApiClient, namespaces: Sequence[str] | None = None, *, watch_seconds: float = 150.0
@@ -92,18 +92,18 @@ class Watching:
             )
 
     def observed(self) -> Observed:
-        """Waits until there is something."""
+        """The observed objects, as soon as the gatherer has them."""
         self.until(lambda it: it.observed() is not None)
         observed = self.gatherer.observed()
         assert observed is not None
         return observed
 
     def names(self) -> set[str]:
-        """Of all tiers."""
+        """The names of all tiers."""
         return {tier.name for tier in self.observed().of("ModelTier")}
 
     def until_names(self, *names: str) -> None:
-        """Waits until exactly these tiers are there."""
+        """Waits until exactly these tiers exist."""
         wanted = set(names)
         self.until(lambda it: (now := it.observed()) is not None and {t.name for t in now.of("ModelTier")} == wanted)
 
@@ -120,7 +120,7 @@ def watching(client: ApiClient, namespaces: Sequence[str] | None = None, **optio
 
 
 class Wire:
-    """A TCP port that leads to a server until it is cut: TLS passes unseen."""
+    """A TCP port that forwards to a server until it is cut; TLS passes through."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -133,7 +133,7 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Breaks all connections, and every new one at once."""
+        """Breaks all connections, and closes every new one at once."""
         with self._lock:
             self._whole = False
             for end in self._ends:
@@ -145,7 +145,7 @@ class Wire:
         self._whole = True
 
     def close(self) -> None:
-        """The end."""
+        """Closes the port and all connections."""
         self.cut()
         _close(self._listener)
 

@@ -1,4 +1,4 @@
-"""A leader's reporter on a real API server: it compiles when it is told to, and routers say what a list holds."""
+"""A leader's reporter on a real API server: a test starts each compilation, and provides the routers' reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from weir_operator.status.reporter import Reporter
 
 
 class CountingWriter(StatusWriter):
-    """Remembers what it has written, and how much at once."""
+    """A writer that remembers its writes, and how many ran at once."""
 
     def __init__(self, api_client: ApiClient) -> None:
         super().__init__(api_client, KINDS)
@@ -74,53 +74,53 @@ class Leader:
         )
 
     def begin(self) -> None:
-        """A term."""
+        """Begins a term."""
         self.term = asyncio.create_task(self.reporter.run())
 
     async def end(self) -> None:
-        """Its end."""
+        """Ends the term."""
         self.term.cancel()
         await asyncio.gather(self.term, return_exceptions=True)
 
     def compile(self) -> None:
-        """Compiles and publishes what is there now."""
+        """Compiles and publishes the present objects."""
         observed = self.watching.observed()
         revision = next(self._revisions)
         self.reporter.published(observed, self.compiled(observed), revision)
 
     def compiled(self, observed: Observed) -> Compiled:
-        """What the compiler makes of it."""
+        """The compiled config of `observed`."""
         return compile_config(observed, KINDS, catalogue=Catalogue.load(), now=time.time())
 
     async def compile_when(self, what: Callable[[Any], bool]) -> None:
-        """Compiles as soon as the informers have something."""
+        """Compiles as soon as `what` holds for the observed objects."""
         await asyncio.to_thread(self.watching.until, lambda it: (seen := it.observed()) is not None and what(seen))
         self.compile()
 
     async def until(self, resource: str, path: str, value: str) -> dict[str, Any]:
-        """Waits until a field of an object has a value; the object's status."""
+        """Waits until a field of an object has a value; returns the object's status."""
         waiting = f"--for=jsonpath={{{path}}}={value}"
         wait = ("wait", waiting, resource, "-n", self.namespace, f"--timeout={PATIENCE:.0f}s")
         await asyncio.to_thread(run, self._server, *wait)
         return await self.status(resource)
 
     async def until_condition(self, resource: str, kind: str, part: str, value: str) -> dict[str, Any]:
-        """The same for a condition."""
+        """Waits until a part of a condition has a value; returns the object's status."""
         return await self.until(resource, f'.status.conditions[?(@.type=="{kind}")].{part}', value)
 
     async def status(self, resource: str) -> dict[str, Any]:
-        """An object's status, or nothing."""
+        """An object's status; empty if it has none."""
         text = await asyncio.to_thread(run, self._server, "get", resource, "-n", self.namespace, "-o", "json")
         return dict(json.loads(text).get("status", {}))
 
     async def until_outcomes(self, count: int) -> None:
-        """Until so many writes have ended."""
+        """Waits until `count` writes have ended."""
         async with asyncio.timeout(PATIENCE):
             while len(self.writer.outcomes) < count:  # noqa: ASYNC110 - nobody else needs an event for it
                 await asyncio.sleep(0.02)
 
     async def until_calm(self) -> None:
-        """Until a look finds nothing more to write."""
+        """Waits until the reporter has nothing more to write."""
         async with asyncio.timeout(PATIENCE):
             while self.reporter.busy:  # noqa: ASYNC110 - nobody else needs an event for it
                 await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""People at the test API server: the environment in which `weir` is somebody's."""
+"""Users of the test API server: the environment variables with which `weir` acts as one of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ WEIR = "weir.dev"
 
 
 def administrator(server: ApiServer) -> dict[str, str]:
-    """Who may everything."""
+    """The environment of a user with all rights."""
     return {"KUBECONFIG": str(server.kubeconfig)}
 
 
 def tenant(server: ApiServer, namespace: str, folder: Path, *, may: str = "get,list,patch") -> dict[str, str]:
-    """Somebody who may do so with both kinds in one namespace, and nothing elsewhere."""
+    """The environment of a user with the verbs `may` for both kinds in one namespace, and no other rights."""
     run(server, "create", "serviceaccount", "tenant", "-n", namespace)
     resources = f"--resource=modeltiers.{WEIR},routingpolicies.{WEIR}"
     run(server, "create", "role", "tenant", f"--verb={may}", resources, "-n", namespace)

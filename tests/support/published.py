@@ -52,7 +52,7 @@ def tier(name: str = "small", values: Sequence[str] = VALUES[:1]) -> Tier:
 
 
 def compiled(*policies: Policy, tiers: Sequence[Tier] = (tier(),), **fields: Any) -> Compiled:
-    """What the compiler makes of these; without policies of one."""
+    """The compiler's result for these policies and tiers; by default one of each."""
     policies = tuple(sorted(policies or (policy(),), key=lambda it: (it.created, it.namespace, it.name)))
     generations = {f"RoutingPolicy/{it.key}": 1 for it in policies}
     generations |= {f"ModelTier/{it.namespace}/{it.name}": 1 for it in tiers}
@@ -67,7 +67,7 @@ def compiled(*policies: Policy, tiers: Sequence[Tier] = (tier(),), **fields: Any
 
 
 def published(what: Compiled, revision: int = 1) -> Publication:
-    """`what` as installation `weir` publishes it."""
+    """`what` as an installation called weir publishes it."""
     return publication(what, revision, names=NAMES)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 LOCATION = "{{.Group}}_{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
-"""Name of a kind's file, in kubeconform's words. What it calls group is the version where there is none."""
+"""Template of a file's name, in kubeconform's syntax. For kinds without a group, its Group is the version."""
 
 INT_OR_STRING = {"oneOf": [{"type": "string"}, {"type": "integer"}]}
 
 
 def write_schemas(openapi: dict[str, Any], kinds: set[str], folder: Path) -> None:
-    """Makes the files of these kinds from an `/openapi/v2`. In them an unknown field is an error."""
+    """Writes the files of these kinds from an `/openapi/v2` document. Their schemas refuse unknown fields."""
     definitions = openapi["definitions"]
     for name, definition in definitions.items():
         for it in definition.get("x-kubernetes-group-version-kind", ()):

@@ -1,4 +1,4 @@
-"""Servers for the transports' tests: what a test wants said on a socket, nginx, and certificates of a private CA."""
+"""Servers for the transports' tests: scripted sockets, nginx, and certificates of a private CA."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def one_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Head in lower case, and body."""
+    """Reads one request: its head in lower case, and its body."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
     return head, await reader.readexactly(length)
@@ -42,8 +42,8 @@ async def talking(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterato
 async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """The port of a server that runs `talk` on each connection; it is gone at the end, with its connections.
 
-    `Server.wait_closed` waits for nothing before Python 3.12: a connection that ends as the loop does would be left
-    open, and fail whatever test runs when it is collected.
+    `Server.wait_closed` waits for nothing before Python 3.12: a connection that ends with the loop would be left
+    open, and fail the test that runs when it is collected.
     """
     talks: set[asyncio.Task[None]] = set()
 
@@ -84,14 +84,14 @@ def certificates(folder: Path) -> Path:
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
-    """For a server with the certificate of `certificates`."""
+    """The context of a server with the certificate of `certificates`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     return context
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on just now."""
+    """A free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -132,11 +132,11 @@ def nginx(folder: Path, server: str) -> Iterator[None]:
 
 
 TURNS = 10
-"""Of the loop, in which both ends of a connection on this machine learn that one has closed it, in TLS too."""
+"""Turns of the event loop after which both ends of a local connection have seen its end, with TLS, too."""
 
 
 async def is_cut(caller: socket.socket) -> bool:
-    """Whether the other side closes `caller`, which it has told nothing, within five seconds."""
+    """Whether the other side closes `caller` within five seconds, without sending anything."""
     caller.setblocking(False)
     with contextlib.suppress(ConnectionError):
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(caller, 1), 5) == b""

@@ -25,7 +25,7 @@ CALLER = Caller(NAMESPACE, "web", CallerKind.SERVICE_ACCOUNT)
 
 @dataclass
 class Side:
-    """What a test gets: `url` is what the application in the pod is told."""
+    """A pod with its sidecar, for a test: `url` is the sidecar's, which the application uses."""
 
     gateway: Stand
     router: Router
@@ -42,15 +42,15 @@ class Side:
 
     @property
     def own(self) -> list[dict[str, Any]]:
-        """The sidecar's lines about what it relayed."""
+        """The sidecar's log lines about relayed requests."""
         return [line for line in self.gateway.log.lines if line.get("backend") == "gateway"]
 
     def knows(self, config: CompiledConfig) -> None:
-        """The config server has sent this."""
+        """Applies `config`, as if the config server had sent it."""
         self.router.store.apply(config, Secrets(credentials={"upstream": "sk-of-the-namespace"}))
 
     def local(self, model: SimModel, namespace: str = NAMESPACE) -> CompiledConfig:
-        """A config whose only tier is of `namespace`, for model `auto`."""
+        """A config for the model `auto` whose only tier belongs to `namespace`."""
         config = config_for([[backend(self.gateway.sim, model)]])
         key = f"{namespace}/t0"
         tier = msgspec.structs.replace(config.tiers["llm/t0"], namespace=namespace)

@@ -1,4 +1,4 @@
-"""A simulator, a router in front of it, and the config between them: what the router's tests stand on."""
+"""A simulator, a router in front of it, and the config between them, for the router's tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests as YAML in, statuses out: observed, compiled, published and reported without a cluster."""
+"""Statuses from manifests in YAML: observed, compiled, published and reported without a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from weir_router.contract import BackendReport, RouterReport
 
 GATEWAY = ServiceAccount("weir-system", "weir-router")
 ANY_REVISION = 1_000_000
-"""What a router runs that is current with whatever is on offer."""
+"""Revision of a router that is always up to date."""
 NOW = 1_800_000_000.0
 NOW_TEXT = "2027-01-15T08:00:00Z"
 
@@ -43,11 +43,11 @@ spec:
 """
 
 KEYED = TIER.replace("name: one,", "name: one, credentials: {secretRef: {name: k, key: k}},")
-"""Its first backend wants a Secret that is not there."""
+"""Manifest of a tier whose first backend names a Secret that does not exist."""
 
 
 def changed(text: str, old: str, new: str) -> str:
-    """`text` with `new` in the place of `old`, which must be there."""
+    """`text` with `new` in the place of `old`, which it must contain."""
     assert old in text
     return text.replace(old, new)
 

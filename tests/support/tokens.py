@@ -13,11 +13,11 @@ from weir_router.contract import SigningKey, TokenTrust
 ISSUER = "https://kubernetes.default.svc"
 AUDIENCE = "weir/weir"
 NOW = 1_800_000_000.0
-"""What a fresh `ManualClock` says."""
+"""Seconds since the epoch at which a new `ManualClock` starts."""
 
 
 class Signer:
-    """One signing key; `public` is what the operator ships of it."""
+    """One signing key; `public` is the part that the operator publishes."""
 
     def __init__(self, name: str = "key-1", algorithm: str = "RS256") -> None:
         self.name, self.algorithm = name, algorithm
@@ -32,7 +32,7 @@ class Signer:
         self.public = SigningKey(id=name, algorithm=algorithm, **parts)
 
     def token(self, namespace: str = "team-a", account: str = "web", *, header: Any = None, **changes: Any) -> str:
-        """A good token of a pod's ServiceAccount, but for `changes` of its claims; None takes one away."""
+        """A good token of a pod's ServiceAccount, with `changes` of its claims; None removes a claim."""
         claims = claims_of(namespace, account) | changes
         claims = {name: value for name, value in claims.items() if value is not None}
         return jwt.encode(claims, self.private, self.algorithm, headers={"kid": self.name, **(header or {})})
@@ -57,7 +57,7 @@ def claims_of(namespace: str = "team-a", account: str = "web") -> dict[str, Any]
 
 
 def trust(*signers: Signer, **changes: Any) -> TokenTrust:
-    """What an installation called weir ships."""
+    """The trust that an installation called weir publishes."""
     fields: dict[str, Any] = {"issuer": ISSUER, "audience": AUDIENCE, "keys": tuple(it.public for it in signers)}
     return TokenTrust(**(fields | changes))
 
@@ -65,4 +65,4 @@ def trust(*signers: Signer, **changes: Any) -> TokenTrust:
 RSA = Signer("rsa")
 EC = Signer("ec", "ES256")
 STRANGER = Signer("rsa")
-"""Of another cluster, with a key of the same name."""
+"""Signer of another cluster, with a key of the same name."""

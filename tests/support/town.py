@@ -1,4 +1,4 @@
-"""A platform team, a tenant and somebody with bad intentions, on a real API server with a real router in front."""
+"""A platform team, a tenant and a malicious tenant, on a real API server with a real router."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PLATFORM_KEY = "sk-of-the-platform-0123456789"
 
 
 class Town:
-    """What a test gets. `platform`, `tenant` and `enemy` are namespaces."""
+    """The stage of a test. `platform`, `tenant` and `enemy` are namespaces."""
 
     def __init__(self, server: ApiServer, name: str, sim: Simulator, folder: Path) -> None:
         self.platform, self.tenant, self.enemy = (f"{name}-{role}" for role in ("platform", "tenant", "enemy"))
@@ -79,7 +79,7 @@ class Town:
         apply(self._server, json.dumps({"apiVersion": "v1", "kind": "List", "items": list(bodies)}))
 
     def refused(self, body: dict[str, Any]) -> str:
-        """What `kubectl apply` says, which must fail."""
+        """The error message of `kubectl apply`, which must fail."""
         done = self._server.kubectl("apply", "-f", "-", input=json.dumps(body))
         assert done.returncode != 0
         return done.stderr
@@ -107,14 +107,14 @@ class Town:
             return answer.status, await answer.text()
 
     async def until_asked(self, key: str, status: int, model: str = "auto") -> str:
-        """Asks until the answer has this HTTP status; its body."""
+        """Asks until the answer has this HTTP status; returns its body."""
         async with asyncio.timeout(PATIENCE):
             while (answer := await self.ask(key, model))[0] != status:  # noqa: ASYNC110 - it is a question
                 await asyncio.sleep(0.05)
         return answer[1]
 
     async def poll(self, account: ServiceAccount, *, path: str = "/v1/poll", **options: Any) -> tuple[int, str]:
-        """What the config server answers to `account`."""
+        """The config server's answer to `account`."""
         token = await asyncio.to_thread(self.token, account)
         said = options.get("data", msgspec.json.encode(RouterReport(router="app")))
         headers = {"Authorization": f"Bearer {token}"}
@@ -177,7 +177,7 @@ class Town:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Town]:
-        """Everything runs for the length of a block."""
+        """Runs all parts for the length of a block."""
         accounts = {
             self.platform: ("router", "operator"),
             self.tenant: ("app",),
@@ -209,7 +209,7 @@ class Town:
 
     @property
     def reports(self) -> list[Reported]:
-        """What routers have said."""
+        """The reports of the routers."""
         return self.config_server.reports
 
 

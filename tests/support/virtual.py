@@ -1,4 +1,4 @@
-"""A loop whose time is a `ManualClock`'s: nothing waits, and hours pass in milliseconds."""
+"""An event loop with the time of a `ManualClock`: nothing waits, and hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class Stuck(Exception):
-    """Nothing will ever happen any more, and the work has not ended."""
+    """The work has not ended, but nothing will ever happen again."""
 
 
 class _Jump(selectors.SelectSelector):
-    """Instead of waiting it moves the clock to where the loop wanted to wait to."""
+    """A selector that moves the clock instead of waiting."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()

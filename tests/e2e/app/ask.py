@@ -1,6 +1,6 @@
-"""What an application does, on stdout as one JSON object per line. Run in the application's pod by the scenarios.
+"""An application that sends requests and prints one JSON object per line. The scenarios run it in its pod.
 
-Beside a sidecar it says neither where Weir is nor who it is: the SDK reads both from its own variables.
+Beside a sidecar it sets neither Weir's URL nor a key: the SDK reads both from its own environment variables.
 
 ask.py one MODEL                       one request: where it went, and what came
 ask.py steady MODEL SECONDS            requests one after the other, by several workers, each with the SDK's own retries
@@ -27,7 +27,7 @@ TOKEN = Path("/var/run/secrets/weir/token")
 
 
 async def key() -> str:
-    """An API key, where there is one, or the pod's own token, read afresh; beside a sidecar, what stands for a key."""
+    """An API key if there is one, otherwise the pod's token, read afresh; beside a sidecar, a placeholder."""
     return os.environ.get("KEY") or os.environ.get("OPENAI_API_KEY") or TOKEN.read_text()  # noqa: ASYNC240 - small
 
 
