@@ -1,4 +1,4 @@
-"""What compiled code has found once it finds anew when it has changed (`hack/compiled.h`)."""
+"""Compiled code that remembers an attribute finds its new value after a change (`hack/compiled.h`)."""
 
 import gc
 import importlib.machinery

@@ -1,4 +1,4 @@
-"""What the image is made of, as far as it can be seen without building one."""
+"""Contents of the image, as far as they can be checked without building one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_nothing_of_ours_imports_what_the_image_goes_without() -> None:
 
 
 def test_the_context_of_the_build_is_a_list_of_what_is_needed() -> None:
-    """Whatever else lies about in a checkout, kubeconfigs and keys included, reaches no layer."""
+    """Other files of a checkout, kubeconfigs and keys included, reach no layer."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     assert all(line.startswith("!") for line in lines[1:-1])

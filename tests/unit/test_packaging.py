@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("root", [".", "router", "operator", "cli"])
 def test_operator_stays_the_standard_librarys(root: str) -> None:
-    """With a root at the head of the path, where an editable install, pytest or PYTHONPATH may put it."""
+    """A root may stand at the head of the path: an editable install, pytest or PYTHONPATH may put it there."""
     # The interpreter may have imported it while it started; it is forgotten, so that the path decides.
     program = """
 import sys

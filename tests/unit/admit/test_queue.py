@@ -1,4 +1,4 @@
-"""Who waits for room, who is served first, and who is sent away; in virtual time."""
+"""Waiting for room: which requests wait, which is served first, and which is refused; in virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a router tells of its load, and when that is news."""
+"""A router's reports of its load, and when they are news."""
 
 from __future__ import annotations
 

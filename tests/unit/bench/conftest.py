@@ -1,4 +1,4 @@
-"""Makes the benchmarks importable: they are not part of what is installed."""
+"""Makes the benchmarks importable: they are not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmark's table of a router's life says."""
+"""The benchmark's table of a router's life."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open loop of the benchmark: requests come at their rate, whatever becomes of them."""
+"""The open loop of the benchmark: requests come at their rate, without waiting for answers."""
 
 from __future__ import annotations
 

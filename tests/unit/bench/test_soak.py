@@ -1,4 +1,4 @@
-"""What the soak test calls steady."""
+"""Steady memory in the soak test."""
 
 import pytest
 from bench.soak import WARM, Round, drifts

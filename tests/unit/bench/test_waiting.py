@@ -1,4 +1,4 @@
-"""What the benchmark says that a queue alone adds."""
+"""The delay of a queue alone, as the benchmark computes it."""
 
 from __future__ import annotations
 

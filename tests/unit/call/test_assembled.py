@@ -34,7 +34,7 @@ def asked(dialect):
 
 
 def outcome(dialect, provider, parts):
-    """What becomes of a plain request in `dialect` whose upstream streams these `parts`."""
+    """The outcome of a plain request in `dialect` whose upstream streams these `parts`."""
 
     async def attempted():
         clock, transport = ManualClock(), ScriptedTransport()

@@ -1,4 +1,4 @@
-"""One try over a scripted transport: the commit point, the end, and what health is told."""
+"""One try over a scripted transport: the commit point, the end, and the reports to health."""
 
 import asyncio
 

@@ -31,7 +31,7 @@ PIECES = st.sampled_from(
 
 
 def heard(reads):
-    """What comes out of an answer in such `reads`: its bytes, how it ended, whether the connection is used again."""
+    """The result of an answer in such `reads`: its bytes, its end, and whether the connection is used again."""
 
     async def talk():
         freed, gone, parts = [], [], []

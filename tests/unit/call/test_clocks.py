@@ -148,7 +148,7 @@ async def test_who_leaves_is_not_looked_at_and_groups_go_when_their_time_has_com
 
 
 async def test_time_in_which_the_router_did_not_run_is_not_the_upstreams_silence():
-    """What came meanwhile is read first."""
+    """Bytes that came meanwhile are read first."""
     loop, (here, there) = asyncio.get_running_loop(), socket.socketpair()
     with here, there:
         here.setblocking(False)

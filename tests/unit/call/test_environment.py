@@ -1,4 +1,4 @@
-"""What the transport takes from its environment: proxies, and nothing else."""
+"""The transport takes proxies from its environment, and nothing else."""
 
 import contextlib
 

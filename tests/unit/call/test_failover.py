@@ -182,7 +182,7 @@ async def test_the_ttft_deadline_is_what_the_backend_says(world):
 
 
 async def test_after_a_failure_the_healthy_come_first(world):
-    """What went black here may be black there too: one deadline is enough for a request."""
+    """A black-out here may be one there too: one deadline is enough for a request."""
     world.answers.update(a=[fails(FailureKind.SILENT)], b=[], c=[stream()])
     journey = world.journey()
     world.board.begin("t/t/b", 10).failed(FailureKind.SILENT)

@@ -48,7 +48,7 @@ def scripted(*connections):
 
 @pytest.fixture
 def long_idle(monkeypatch):
-    """Whatever is used again was idle long enough for the upstream to close it."""
+    """Every connection that is used again was idle long enough for the upstream to close it."""
     monkeypatch.setattr(http1, "IDLE_CLOSED", 0.0)
 
 
@@ -260,7 +260,7 @@ async def test_an_upstream_that_writes_faster_than_it_is_read_has_to_wait(client
 
 
 async def test_an_upstream_that_reads_slowly_is_not_written_to_without_end(client):
-    """What it has not taken stays in the caller's body, and not once more in a buffer."""
+    """Bytes that it has not taken stay in the caller's body, without a copy in a buffer."""
     gate = asyncio.Event()
 
     async def talk(reader, writer):
@@ -356,7 +356,7 @@ async def test_many_small_chunks_are_no_endless_header(client):
 
 
 async def test_a_connection_of_some_age_is_not_used_again_however_busy(client, monkeypatch):
-    """So that it follows its name to other addresses."""
+    """A new connection follows its name to other addresses."""
     talk, heard = scripted([OK, OK, OK], [OK])
     async with talking(talk) as url:
         for _ in range(2):

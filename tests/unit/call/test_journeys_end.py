@@ -1,4 +1,4 @@
-"""Whatever upstreams do, in whatever order: every request ends in time, and everything it took is given back.
+"""Every request ends in time and gives back everything it took, for any behaviour of upstreams in any order.
 
 In virtual time: an hour of silence costs nothing.
 """

@@ -39,7 +39,7 @@ async def whole(client, url, headers=None, body=b"{}"):
 
 
 async def failure(client, url, headers=None):
-    """What one request fails with."""
+    """The failure of one request."""
     with pytest.raises(AttemptFailed) as caught:
         await whole(client, url, headers)
     return caught.value

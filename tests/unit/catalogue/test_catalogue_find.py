@@ -46,7 +46,7 @@ SMALL = parse(
 
 
 def vendor(model: str, base_url: str | None = None, provider: Dialect = Dialect.OPENAI) -> str | None:
-    """Whose entry is found in the small catalogue."""
+    """Vendor of the entry that is found in the small catalogue."""
     entry = SMALL.find(provider, model, base_url)
     return entry.vendor if entry else None
 

@@ -1,4 +1,4 @@
-"""Certificates over the years: when what is renewed, and that nobody who trusts the bundle is ever shut out."""
+"""Certificates over the years: when each is renewed; a client that trusts the bundle is never shut out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the compiler's tests share: manifests as YAML in, `Compiled` out, with a catalogue of two models."""
+"""Helpers of the compiler's tests: manifests as YAML in, `Compiled` out, with a catalogue of two models."""
 
 from __future__ import annotations
 

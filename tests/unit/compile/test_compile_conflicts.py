@@ -1,4 +1,4 @@
-"""Who is after the same requests: policies for callers, routes for prompts."""
+"""Rivals for the same requests: policies for callers, routes for prompts."""
 
 from __future__ import annotations
 

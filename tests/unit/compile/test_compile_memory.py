@@ -1,4 +1,4 @@
-"""What an operator remembers between two compiles: it is faster, and the result is the same."""
+"""Memory between two compiles: it makes them faster, and the result is the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has no room is left out and says so, and what one tenant makes keeps nothing of another's from routers."""
+"""An object without room is left out and says so, and no tenant's objects keep another's from routers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def noise(seed: object, length: int) -> str:
 
 
 def large(seed: object, count: int = 1) -> dict[str, Any]:
-    """Routes of some 16 KiB each, of callers that nobody has."""
+    """Routes of some 16 KiB each, for callers that do not exist."""
     names = [
         [{"name": noise((seed, route, it), 250).lower().strip("-_").replace("_", "-")} for it in range(63)]
         for route in range(count)

@@ -1,4 +1,4 @@
-"""The way to the config server where nobody renews what we trust: a sidecar learns of later authorities from it."""
+"""The way to the config server without a renewed trust bundle: a sidecar learns later authorities from the server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def polled(way: Access) -> None:
 
 
 async def told(folder: Path, server: Path, authorities: str, learned: Path | None) -> None:
-    """A router that was made with `server`'s authority polls it, and is told of `authorities`."""
+    """A router that was made with `server`'s authority polls it, and learns `authorities`."""
     async with serving(tls=server_context(server)) as stand:
         stand.publish(compiled())
         stand.server.trust(authorities)

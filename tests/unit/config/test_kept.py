@@ -1,4 +1,4 @@
-"""What a sidecar keeps of its config, for its next container."""
+"""The config that a sidecar keeps for its next container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The long poll against a real config server, and against one that answers whatever a test says."""
+"""The long poll against a real config server, and against one with scripted answers."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def delivery(what: Compiled, revision: int = 1, etag: str = '"e"') -> web.Respon
 
 
 def change(old: Compiled, new: Compiled, base: str = '"e"', revision: int = 2) -> web.Response:
-    """What a router gets that has `old`."""
+    """The answer to a router that has `old`."""
     config = msgspec.structs.replace(new.config, revision=revision)
     last, next_ = Delivery(config=old.config, secrets=old.secrets), Delivery(config=config, secrets=new.secrets)
     body = msgspec.json.encode(difference(base, last, next_))

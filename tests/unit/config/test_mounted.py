@@ -104,7 +104,7 @@ async def test_files_that_are_cleared_away_are_no_swap(stand: Stand):
 
 
 async def test_an_older_revision_is_followed_where_it_is_the_only_source(stand: Stand):
-    """Somebody restored a backup, or the index was deleted while the operator was down."""
+    """A backup was restored, or the index was deleted while the operator was down."""
     await stand.show(SECOND.files)
     await stand.show(FIRST.files)
     assert stand.swaps == [2, 1]

@@ -1,4 +1,4 @@
-"""Which backends can serve a request at all."""
+"""Backends that can serve a request at all."""
 
 from __future__ import annotations
 

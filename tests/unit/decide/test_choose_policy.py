@@ -1,4 +1,4 @@
-"""Which policy serves a caller and a model."""
+"""The policy that serves a caller and a model."""
 
 from __future__ import annotations
 

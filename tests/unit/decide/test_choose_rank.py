@@ -62,7 +62,7 @@ def test_one_that_has_just_returned_is_first_as_often_as_its_share_says(
 
 
 def test_power_of_two_choices_shares_by_what_is_under_way(backend: Make, request_of: Make) -> None:
-    """Each request goes to the better of two: as long as all answer alike nobody is ever two ahead of another."""
+    """Each request goes to the better of two: as long as all answer alike none is ever two ahead of another."""
     pending = Counter(a=0, b=0, c=0)
     for seed in range(300):
         views = {name: Snapshot(score=pending[name] + 1) for name in pending}
@@ -72,7 +72,7 @@ def test_power_of_two_choices_shares_by_what_is_under_way(backend: Make, request
 
 
 def test_equal_prices_share_by_score(backend: Make, request_of: Make) -> None:
-    """Of two the better always; of three the worst never, and the best not always, or it would be flooded."""
+    """The better of two always; of three never the worst, and not always the best, or it would be flooded."""
     two = [option(backend("a"), Snapshot(score=9)), option(backend("b"), Snapshot(score=1))]
     assert {names(CHEAPEST, request_of(), *two, seed=s) for s in range(20)} == {"ba"}
     three = [*two, option(backend("c"), Snapshot(score=2))]

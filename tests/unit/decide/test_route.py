@@ -1,4 +1,4 @@
-"""Which route a request takes: the first whose conditions hold, and the reasons of those before it."""
+"""The route of a request: the first whose conditions hold, and the reasons of those before it."""
 
 from __future__ import annotations
 

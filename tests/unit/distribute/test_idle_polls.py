@@ -9,7 +9,7 @@ from pathlib import Path
 
 POLLS = 300
 MOST_KIB = 60
-"""Of memory for an idle poll over TLS; a thousand are then below 60 MB."""
+"""KiB of memory for an idle poll over TLS; a thousand are then below 60 MB."""
 
 
 def test_an_idle_poll_over_tls_costs_little_memory():

@@ -1,4 +1,4 @@
-"""Who may see what: above all what a tenant must never see."""
+"""Views of the config, and above all the parts that a tenant must never see."""
 
 from __future__ import annotations
 

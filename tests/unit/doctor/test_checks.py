@@ -26,7 +26,7 @@ WELL = Seen(
 
 
 def found(**changes: Any) -> list[tuple[str, Verdict, str, str]]:
-    """What is not good."""
+    """Findings that are not good."""
     findings = examine(replace(WELL, **changes))
     return [(it.check, it.verdict, it.message, it.action) for it in findings if it.verdict is not Verdict.GOOD]
 

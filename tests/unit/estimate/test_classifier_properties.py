@@ -1,4 +1,4 @@
-"""What holds for any prompt at all."""
+"""Properties that hold for any prompt."""
 
 from __future__ import annotations
 

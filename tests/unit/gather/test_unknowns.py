@@ -1,4 +1,4 @@
-"""What an error of the API client means, and what to do; and how soon it is tried again."""
+"""Meaning and remedy of an error of the API client, and the time to the next try."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_trap_a_probe_that_never_returns_frees_its_slot(breaker: Breaker, clock:
 
 
 def test_trap_a_cancelled_silent_attempt_stays_counted(breaker: Breaker) -> None:
-    """Whoever wins a race cancels the loser; its slowness has to be heard all the same."""
+    """The winner of a race cancels the loser; its slowness counts all the same."""
     for _ in range(5):
         ticket = take(breaker)
         breaker.slow(ticket)
@@ -143,7 +143,7 @@ def test_trap_a_cancelled_silent_attempt_stays_counted(breaker: Breaker) -> None
 
 
 def test_quick_failures_among_long_good_streams_do_not_open(breaker: Breaker) -> None:
-    """At a high rate successes end long after the failures around them; their first content speaks for them."""
+    """Successes at a high rate end long after the failures around them; their first content speaks for them."""
     for _ in range(40):
         fail(breaker)
         for _ in range(2):
@@ -173,7 +173,7 @@ def test_an_older_failure_does_not_stand_in_the_way_of_five_new_ones(breaker: Br
 
 
 def test_stalls_of_half_the_streams_open(breaker: Breaker, clock: ManualClock) -> None:
-    """Though every stream, stalled or not, has shown content before."""
+    """Every stream, stalled or not, has shown content before."""
     streams = [take(breaker) for _ in range(10)]
     for stream in streams:
         breaker.content(stream)
@@ -212,7 +212,7 @@ def test_slow_content_counts_in_the_ratio_only(breaker: Breaker) -> None:
 
 
 def test_late_content_does_not_refute_those_who_are_still_silent(breaker: Breaker) -> None:
-    """Or one answer in five, and late at that, would keep a black-out from being seen."""
+    """Otherwise one late answer in five would hide a black-out."""
     silent, late, last = [take(breaker) for _ in range(4)], take(breaker), take(breaker)
     for ticket in silent[:3]:
         breaker.slow(ticket)

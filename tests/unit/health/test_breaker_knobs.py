@@ -1,4 +1,4 @@
-"""What a ModelTier may say of its breakers."""
+"""Settings of breakers in a ModelTier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, a breaker comes back, and counts return to zero."""
+"""A breaker comes back, and counts return to zero, after any events in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one attempt reports, and what is made of it."""
+"""Reports of one attempt, and their effect."""
 
 from __future__ import annotations
 

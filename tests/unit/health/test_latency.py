@@ -234,7 +234,7 @@ def test_giving_up_does_not_hide_a_silence_that_others_still_wait_in() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["asked", "answered", "gone"]), st.integers(0, 9), st.integers(0, 5))))
 def test_silence_is_what_it_says_and_ends_with_the_last_that_waits(steps: list[tuple[str, int, int]]) -> None:
-    """Quiet only if somebody waits and nothing came of what was asked since one that is due; and surely, if nothing
+    """Quiet only if an attempt waits and none since one that is due has brought content; and surely, if nothing
     came at all since one that is due and still waits."""
     silence, now, number = Silence(), 0.0, 0
     due: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""429s without Retry-After: a backend that refuses everything is told from one at its limit, in virtual time."""
+"""429s without Retry-After: a backend that refuses everything differs from one at its limit, in virtual time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def serve(breaker: Breaker, times: int = 1) -> None:
 
 
 def refuse(breaker: Breaker, clock: ManualClock, times: int, over: float = 0.0) -> None:
-    """As many 429s, at even distances, the first at once and the last after `over` seconds."""
+    """Sends `times` 429s at even distances, the first at once and the last after `over` seconds."""
     for number in range(times):
         clock.advance(over / (times - 1) if number else 0.0)
         breaker.failed(take(breaker), FailureKind.RATE_LIMIT)
@@ -43,7 +43,7 @@ def refuse(breaker: Breaker, clock: ManualClock, times: int, over: float = 0.0) 
 
 @pytest.fixture
 def busy(breaker: Breaker) -> Breaker:
-    """With so many good answers in its window that half of it cannot be bad soon."""
+    """A breaker with so many good answers in its window that half of it cannot be bad soon."""
     serve(breaker, 100)
     return breaker
 

@@ -1,4 +1,4 @@
-"""Who is asking."""
+"""API keys in requests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The keys as they are fetched again and again: what is told, and what a failure leaves."""
+"""The keys as they are fetched again and again: reports of changes, and the state after a failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANSWER = Listed(ISSUER, (RSA.public,))
 
 
 class Cluster:
-    """An API server that answers what it is told to, and the keys that are fetched from it."""
+    """An API server with scripted answers, and the keys that are fetched from it."""
 
     def __init__(self, answer: Listed | Exception = ANSWER, **options: bool) -> None:
         self.answer = answer

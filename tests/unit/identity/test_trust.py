@@ -1,4 +1,4 @@
-"""Which keys count, and how long, while API servers come and go with lists of their own."""
+"""The keys that count, and how long, while API servers come and go with lists of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configs that nobody would write: something always comes out, and it is always valid."""
+"""Absurd configs: the import always gives a result, and it is always valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a LiteLLM config becomes."""
+"""The manifests of a LiteLLM config."""
 
 from __future__ import annotations
 

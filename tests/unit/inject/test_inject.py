@@ -1,4 +1,4 @@
-"""What a pod becomes, what is left alone, and that twice is once."""
+"""The injected pod: its changes, the parts that stay, and that a second round changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leads, on a Lease in memory: with versions, as the API server has it, and a clock to move."""
+"""Leadership on a Lease in memory, with versions as in the API server, and a clock to move."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Stand:
         self.told.append(failure)
 
     async def until(self, count: int) -> None:
-        """Until the listener was told so often."""
+        """Waits until the listener was called `count` times."""
         async with asyncio.timeout(10):
             while len(self.told) < count:  # noqa: ASYNC110 - nobody else needs an event for it
                 await asyncio.sleep(0.001)

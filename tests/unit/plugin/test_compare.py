@@ -1,4 +1,4 @@
-"""What changes between two states of a cluster."""
+"""Changes between two states of a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recent traffic would have cost under another config."""
+"""Cost of recent traffic under another config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `weir override` says, and which of its arguments fit together."""
+"""Output of `weir override`, and combinations of its arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What upstreams' errors mean: by type, code, param and message before status. Bodies are as providers send them."""
+"""Upstreams' errors: classified by type, code, param and message before status. Bodies are as providers send them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each event of a stream means: the commit point, the end, usage; and that nonsense is only ever malformed."""
+"""Events of a stream: the commit point, the end, usage; and nonsense is only ever malformed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller of the upstream's own dialect gets from a stream: its bytes, or for a plain caller the whole answer."""
+"""Streams for a caller of the upstream's own dialect: its bytes, or for a plain caller the whole answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is skimmed means what reading it would have found, and looks as it would have been rendered."""
+"""A skimmed event has the meaning that reading it would have found, and the bytes of its rendering."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is published for a config: deterministic, split so that a change stays small, and without secrets in sight."""
+"""Published objects of a config: deterministic, split so that a change stays small, and without visible secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request lines reach a slow reader late, a stalled one not at all, and hold up nobody."""
+"""Request lines reach a slow reader late, a stalled one not at all, and delay no request."""
 
 import asyncio
 import os

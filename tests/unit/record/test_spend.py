@@ -1,4 +1,4 @@
-"""What an answer cost."""
+"""Cost of an answer."""
 
 import pytest
 from hypothesis import given

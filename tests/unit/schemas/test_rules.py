@@ -99,7 +99,7 @@ def _messages(schema: Any) -> set[str]:
 
 
 def test_every_rule_of_the_crds_is_refused_here_too():
-    """But for what compares with the stored object: a directory stores none."""
+    """Rules that compare with the stored object are left out: a directory stores none."""
     in_crds = _messages(structural(ModelTierSpec)) | _messages(structural(RoutingPolicySpec))
     assert in_crds - {"className is immutable"} == {message for *_, message in REFUSED}
 
@@ -140,7 +140,7 @@ def test_the_base_of_these_cases_is_accepted():
 
 
 def test_a_field_with_nothing_after_it_is_absent():
-    """As the API server prunes nulls before it applies defaults."""
+    """The API server prunes nulls before it applies defaults, and so do the schemas."""
     spec = RoutingPolicySpec.model_validate(POLICY | {"mode": None, "override": None, "failover": None})
     assert (spec.mode, spec.override, spec.failover.attempts) == ("Enforce", None, 3)
 

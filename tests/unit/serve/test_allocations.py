@@ -1,4 +1,4 @@
-"""What a request and a chunk may allocate: counted, not timed, so that it cannot creep and no machine is too slow."""
+"""Allocations of a request and a chunk: counted, not timed, so that they cannot creep and no machine is too slow."""
 
 import asyncio
 import gc
@@ -29,7 +29,7 @@ from weir_router.serve.story import Gateway
 
 CALLS_PER_REQUEST = 450
 """Python and C functions called for a plain request, everything on, without its sockets. It was 760 before it was
-counted; whoever adds a feature may raise it, knowingly.
+counted; a new feature may raise it, knowingly.
 """
 
 KEPT_BYTES = 64
@@ -152,7 +152,7 @@ async def test_nothing_is_left_of_a_request(ask):
 
 
 async def test_a_request_leaves_nothing_for_the_garbage_collector(ask):
-    """What refers to itself stays until the collector runs, which it rarely does here."""
+    """An object that refers to itself stays until the collector runs, which it rarely does here."""
     for _ in range(50):
         await ask()
     gc.collect()

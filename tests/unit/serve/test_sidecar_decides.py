@@ -1,4 +1,4 @@
-"""Which policies a sidecar serves itself."""
+"""Policies that a sidecar serves itself."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Got(NamedTuple):
 
     @property
     def events(self) -> list[bytes]:
-        """What stands after `data: `."""
+        """The text after `data: `."""
         return [line[6:] for line in self.body.split(b"\n") if line.startswith(b"data: ")]
 
     @property

@@ -1,4 +1,4 @@
-"""Argo CD, and whatever waits by kstatus, such as Flux, read our statuses rightly at every moment."""
+"""Argo CD, and tools that wait by kstatus, such as Flux, read our statuses rightly at every moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the status of an object says, and of whom it believes it."""
+"""The status of an object, and the reports that it trusts."""
 
 from __future__ import annotations
 

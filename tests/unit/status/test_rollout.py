@@ -25,7 +25,7 @@ def test_it_is_programmed_when_every_gateway_router_runs_the_generation():
 
 
 def test_to_be_current_with_what_was_on_offer_before_is_not_enough():
-    """What was published is offered to routers a moment later."""
+    """A published config is offered to routers a moment later."""
     old = replace(gateway(revision=1), runs=1)
     now = {"ModelTier/llm/budget": 2, "RoutingPolicy/team-a/auto": 2}
     assert programmed(revision=2, since=now, routers=(old,))[:2] == ("False", "Pending")

@@ -1,4 +1,4 @@
-"""Asks built by hand, streams as the attempt feeds them, and the real SDKs as judges of what comes out."""
+"""Asks built by hand, streams as the attempt feeds them, and the real SDKs as judges of the results."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def translated(ask: Ask) -> Payload:
 
 
 def rendered(ask: Ask, payloads: Iterable[Payload | None]) -> bytes:
-    """What the caller of `ask` gets from these payloads of the other dialect; None stands for `[DONE]`."""
+    """The bytes for the caller of `ask`, from these payloads of the other dialect; None stands for `[DONE]`."""
     renderer = translate.stream(ask.format, ask, created=1_700_000_000)
     out = b""
     for payload in payloads:

@@ -119,7 +119,7 @@ COMPLETIONS = {
 
 
 def unset(value):
-    """Without nulls and empty texts, and arguments as what they mean: neither SDK tells these apart in use."""
+    """The value without nulls and empty texts, and with decoded arguments: neither SDK shows a difference in use."""
     if isinstance(value, dict):
         read = {key: msgspec.json.decode(item) if key == "arguments" else unset(item) for key, item in value.items()}
         return {key: item for key, item in read.items() if item is not None and item != ""}

@@ -1,4 +1,4 @@
-"""What holds for every request and answer: no meaning lost on the way there and back, no exception but our own."""
+"""Properties of every request and answer: no meaning is lost there and back, and no exception but our own is raised."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def meaning(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def meanings(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With consecutive messages of one user or assistant put together, which changes nothing."""
+    """The messages with consecutive ones of one role put together, which changes nothing."""
     out: list[dict[str, Any]] = []
     for message in map(meaning, messages):
         if out and message["role"] == out[-1]["role"] == "user":
@@ -174,7 +174,7 @@ def other(dialect: Format) -> Format:
 
 
 def outcome(call: Callable[[], Any]) -> tuple[Any, BadRequest | AttemptFailed | None]:
-    """What a call gave, or which of our own exceptions it raised; any other is a failed test."""
+    """Result of a call, or the one of our own exceptions that it raised; any other is a failed test."""
     try:
         return call(), None
     except (BadRequest, AttemptFailed) as error:
