@@ -16,8 +16,9 @@ from weir_operator.observe.gather import NAMESPACES
 
 TIERS = Resource("ModelTier", "weir.dev", "v1alpha1", "modeltiers")
 SECRETS = Resource("Secret", "", "v1", "secrets")
-DOCS = (Path(__file__).parents[3] / "docs" / "operator.md").read_text()
-GATHERING = DOCS.split("\n## Gathering")[1].split("\n## ")[0]
+DOCS = Path(__file__).parents[3] / "docs"
+REASONS = (DOCS / "operator.md").read_text().split("### Reading the cluster")[1].split("\n##")[0]
+GATHERING = (DOCS / "internals" / "control-plane.md").read_text().split("\n## Gathering")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,7 @@ def test_tries_of_several_kinds_spread(failures):
 
 
 def test_every_reason_is_documented_and_none_that_does_not_exist():
-    assert re.findall(r"^\| `(\w+)` \|", DOCS.split("### Not known")[1].split("\n## ")[0], re.MULTILINE) == list(
-        UnknownReason
-    )
+    assert re.findall(r"^\| `(\w+)` \|", REASONS, re.MULTILINE) == list(UnknownReason)
 
 
 def test_knobs_are_documented_with_their_values():
