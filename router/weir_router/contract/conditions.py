@@ -38,7 +38,7 @@ class Condition:
         raise NotImplementedError
 
     def covers(self, earlier: When, later: When) -> bool:
-        """Whether it holds in `earlier` for every request for which it holds in `later`. False: nobody can tell."""
+        """Whether it holds in `earlier` for every request for which it holds in `later`. False: it cannot be decided."""
         raise NotImplementedError
 
     def unmet(self, when: When, facts: Facts) -> str:
@@ -213,7 +213,7 @@ def matches(when: When, facts: Facts) -> bool:
 
 
 def covers(earlier: When, later: When) -> bool:
-    """Whether every request that meets `later` also meets `earlier`. False where that cannot be told."""
+    """Whether every request that meets `later` also meets `earlier`. False if that cannot be decided."""
     return all(it.covers(earlier, later) for it in CONDITIONS)
 
 

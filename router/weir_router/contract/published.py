@@ -75,7 +75,7 @@ class Index(Wire, frozen=True, omit_defaults=False):
 
 
 def parse_index(data: bytes) -> Index:
-    """An index from its JSON. Raises `ConfigRejected` for another major version, or for what is not an index."""
+    """An index from its JSON. Raises `ConfigRejected` for another major version, and for data that is not an index."""
     try:
         check_version(msgspec.json.decode(data, type=_Version).api_version)
         return msgspec.json.decode(data, type=Index)

@@ -16,7 +16,7 @@ class ReviewRequest(msgspec.Struct, frozen=True):
     token: str
 
     def __repr__(self) -> str:
-        """Without the token."""
+        """The request without its token."""
         return "ReviewRequest(...)"
 
 

@@ -185,7 +185,7 @@ class _Plan:
         return ranked
 
     def _within(self, options: list[Option]) -> list[Option]:
-        """Of one tier."""
+        """The order of one tier's options."""
         selection = self._tiers[options[0].ref.tier].selection
         return order_backends(selection, options, self._request, self._draws)
 

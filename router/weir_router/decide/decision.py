@@ -7,8 +7,8 @@ can be made again and comes out the same (`inputs`). Example:
     decision = decide(asked, caller, policy, World(config, board.view(), wall=1.8e9, now=17.5, draw=0.25))
     decision.choice.candidates[0].backend
 
-A request pays for what is needed to serve it: why routes were passed over, and the inputs as they were, are worked out
-from references when somebody asks for them.
+A request pays only for its serving: the reasons why routes were passed over, and the inputs as they were, are computed
+from references on demand.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PassedOver(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What `decide` takes."""
+    """Arguments of `decide`."""
 
     asked: Asked
     caller: Caller
@@ -79,7 +79,7 @@ def passed_over(decision: Decision) -> list[PassedOver]:
 
 
 def inputs(decision: Decision) -> Inputs:
-    """What it was made of, with the health as it was seen: `decide(*inputs(decision)) == decision`."""
+    """The inputs of a decision, with the health as it was seen: `decide(*inputs(decision)) == decision`."""
     health = dict(_health(decision.choice))
     heads = {} if decision.head is None else {decision.policy.key: decision.head}
     world = World(decision.config, health, decision.wall, decision.now, decision.draw, heads)
@@ -101,7 +101,7 @@ def _request(asked: Asked, caller: Caller, complexity: Complexity) -> RouteReque
 
 
 def _health(choice: Choice) -> Iterator[tuple[str, Snapshot]]:
-    """Of every backend that was looked at."""
+    """Key and health of every backend that was looked at."""
     places: list[Candidate | Skipped] = [*choice.candidates, *choice.skipped, *choice.observed, *choice.unobserved]
     for it in places:
         if it.seen is not None:

@@ -24,7 +24,7 @@ class Draws:
         self._counter = (seed ^ (seed >> 21)) & _BITS_32
 
     def random(self) -> float:
-        """At least 0 and below 1, all alike likely."""
+        """A number from 0 to below 1, uniformly distributed."""
         self._counter = (self._counter + _GOLDEN) & _BITS_32
         mixed = self._counter
         mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B_3C6D) & _BITS_32

@@ -27,7 +27,7 @@ def lacks_label(backend: Backend, require: Mapping[str, str]) -> str | None:
 
 
 def lacks_capability(backend: Backend, request: RouteRequest) -> str | None:
-    """What the request needs must be offered."""
+    """The backend must offer the capabilities that the request needs."""
     if not request.needs or backend.capabilities is None:
         return None
     missing = request.needs - backend.capabilities

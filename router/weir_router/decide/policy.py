@@ -1,4 +1,4 @@
-"""Which policy serves a caller who asks for a model. Pure; called once per request by `serve`.
+"""The policy that serves a caller who asks for a model. Pure; called once per request by `serve`.
 
 A policy of the caller's own namespace wins over one from elsewhere that names the caller; between equals the older,
 then by namespace/name. A policy that is not ready claims all the same: falling through to another namespace's policy

@@ -56,7 +56,7 @@ class Option:
         return self._score
 
     def seen(self) -> Seen:
-        """What was read of its health."""
+        """Its health as it was read."""
         score = None if self._score < 0 else self._score
         state, saturated, keeps = self.view.state, self.saturated, self.keeps_objectives
         if not self.last_resort:

@@ -30,7 +30,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteRequest(Facts, frozen=True, kw_only=True):
-    """What a choice may look at: the facts that conditions can be about, and what makes a backend unfit."""
+    """Facts for a choice: those that conditions can be about, and those that make a backend unfit."""
 
     max_output: int | None = None  # tokens the caller asked for at most
     unable: Unable | None = None
@@ -41,7 +41,7 @@ Note = str | tuple[str, float]
 
 
 def told(notes: Iterable[Note]) -> str:
-    """What people read."""
+    """The notes as text for people."""
     return "; ".join([note if isinstance(note, str) else note[0].format(note[1]) for note in notes])
 
 

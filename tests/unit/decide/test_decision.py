@@ -1,4 +1,4 @@
-"""One decision from all that goes into it, and the same once more from what was recorded."""
+"""One decision from all its inputs, and the same once more from the recorded ones."""
 
 from __future__ import annotations
 

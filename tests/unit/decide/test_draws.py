@@ -15,7 +15,7 @@ RUNS = 20_000
 
 @pytest.fixture(scope="module")
 def many() -> list[Draws]:
-    """As routers make them: each from another number."""
+    """Draws as routers make them: each from another number."""
     source = random.Random(1)
     return [Draws(source.random()) for _ in range(RUNS)]
 
