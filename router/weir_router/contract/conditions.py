@@ -38,7 +38,7 @@ class Condition:
         raise NotImplementedError
 
     def covers(self, earlier: When, later: When) -> bool:
-        """Whether it holds in `earlier` for every request for which it holds in `later`. False: it cannot be decided."""
+        """Whether it holds in `earlier` for every request for which it holds in `later`. False: undecided."""
         raise NotImplementedError
 
     def unmet(self, when: When, facts: Facts) -> str:
