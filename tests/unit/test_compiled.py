@@ -103,14 +103,14 @@ class Free:
 
 
 class FromC(partial[None]):
-    """Has a dict where its base, which is no Python, has it."""
+    """Has a dict in the place where its base, a C class, has it."""
 
     def name(self, it: int) -> tuple[str, int]:
         return "from C", it
 
 
 class Holder:
-    """Calls what a slot holds."""
+    """Calls the value of a slot."""
 
     __slots__ = ("name",)
 
@@ -203,7 +203,7 @@ def test_what_a_slot_held_is_freed_and_what_it_holds_is_not(sample: Any) -> None
 
 
 def test_a_struct_in_a_circle_is_collected(sample: Any) -> None:
-    """msgspec leaves structs of numbers and texts out of the garbage collector until they hold more."""
+    """msgspec exempts structs from the garbage collector while they only hold numbers and texts."""
     for _ in range(3):
         record = Record(1, "text")
         assert not gc.is_tracked(record)

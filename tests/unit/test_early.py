@@ -1,4 +1,4 @@
-"""An injected sidecar's first act is to listen, and what cannot start is seen before it ends."""
+"""An injected sidecar listens first, and one that cannot start runs until the kubelet has seen it."""
 
 from __future__ import annotations
 

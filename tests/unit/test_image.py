@@ -18,7 +18,7 @@ LOCKS = ("requirements.txt", "requirements-build.txt")
 
 
 def locked(name: str) -> dict[str, str]:
-    """Versions by package."""
+    """The locked versions by package."""
     found = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE)
     return {canonicalize_name(package): version for package, version in found}
 
@@ -31,7 +31,7 @@ def runtime() -> list[Requirement]:
 
 @pytest.mark.parametrize("requirement", runtime(), ids=lambda it: it.name)
 def test_what_pyproject_asks_for_is_locked(requirement: Requirement) -> None:
-    """Else pip, which checks hashes, refuses to build the image: run hack/lock."""
+    """Otherwise, pip, which checks hashes, refuses to build the image: run hack/lock."""
     version = locked("requirements.txt").get(canonicalize_name(requirement.name))
     assert version is not None
     assert requirement.specifier.contains(version)
@@ -67,7 +67,7 @@ def test_the_context_of_the_build_is_a_list_of_what_is_needed() -> None:
 
 
 def test_the_example_for_clusters_has_the_image_that_is_made_and_installed() -> None:
-    """`make image`, the chart's defaults and examples/cluster name the same one."""
+    """`make image`, the chart's defaults and examples/cluster name the same image."""
     chart = yaml.safe_load((ROOT / "helm" / "weir" / "Chart.yaml").read_text())
     values = yaml.safe_load((ROOT / "helm" / "weir" / "values.yaml").read_text())
     assert chart["appVersion"] == __version__

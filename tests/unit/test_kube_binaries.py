@@ -1,4 +1,4 @@
-"""`hack/kube/ensure` where it cannot work: it says why and what to do."""
+"""`hack/kube/ensure` explains the reason and the remedy if it cannot work."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ENSURE = Path(__file__).parents[2] / "hack" / "kube" / "ensure"
-"""Run as `make test` runs it."""
+"""The script, which the tests run as `make test` does."""
 
 
 def ensure(**environment: str) -> subprocess.CompletedProcess[str]:

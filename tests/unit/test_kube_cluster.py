@@ -1,4 +1,4 @@
-"""`make cluster` where no node can run, and the parts of it that need none."""
+"""`make cluster` on a machine that cannot run a node, and its parts that need none."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_unknown_command_is_answered_with_the_usage(capsys: pytest.CaptureFix
 
 
 def test_nothing_listens_on_a_real_interface() -> None:
-    """Each address is the loopback's or the bridge's."""
+    """Each address belongs to loopback or to the bridge."""
     pki, state = Pki(Path("/pki")), Path("/state")
     commands = [
         node.etcd(state),

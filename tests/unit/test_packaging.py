@@ -1,4 +1,4 @@
-"""The layout of the sources: three import roots, none of which may get into Python's own way."""
+"""The layout of the sources: three import roots, none of which may hide a module of Python's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger of bytes, and how much a process may have."""
+"""The ledger of bytes, and the memory that a process may use."""
 
 from pathlib import Path
 

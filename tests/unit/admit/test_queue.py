@@ -20,7 +20,7 @@ HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
 
 
 class Desk:
-    """One clerk and a queue before it; `served` says who got through, in order."""
+    """A queue before one clerk; `served` lists the requests that got through, in order."""
 
     def __init__(self, clock: ManualClock, **bounds: int) -> None:
         self.clock = clock

@@ -101,7 +101,7 @@ def test_a_reload_keeps_what_a_budget_has_unless_it_is_stated_anew() -> None:
 
 
 def test_a_tight_budget_starves_where_the_default_does_not() -> None:
-    """Half a fleet goes black under 20 requests a second: for ten seconds each other request needs one try more."""
+    """Half a fleet goes black under 20 requests per second: for ten seconds, every other request needs a retry."""
 
     def starved(rates: Rates) -> int:
         clock, refused = ManualClock(), 0

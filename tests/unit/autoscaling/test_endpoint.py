@@ -1,4 +1,4 @@
-"""The endpoint over HTTP: who may ask, when there is an answer, and that a part of the routers is none."""
+"""The endpoint over HTTP: permissions, and no answer before all routers have reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GATEWAY_URL, TIER_URL = f"{PREFIX}/gateway", f"{PREFIX}/tiers/llm/small"
 
 
 class Desk:
-    """A replica that leads and another that follows, both served; `now` is their clock."""
+    """A served leader and a served follower; `now` is their clock."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 1000.0

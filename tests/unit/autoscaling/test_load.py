@@ -1,4 +1,4 @@
-"""Sums of what routers reported."""
+"""Sums of the routers' reports."""
 
 from __future__ import annotations
 

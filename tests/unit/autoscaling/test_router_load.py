@@ -22,7 +22,7 @@ KEY = "llm/small/b0"
 
 
 class Router:
-    """The parts of a router that a report is about."""
+    """The parts of a router that a report reads."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()

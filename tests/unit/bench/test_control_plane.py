@@ -1,4 +1,4 @@
-"""The benchmark of the control plane: its cluster is what it says, and a missed goal shows."""
+"""The benchmark of the control plane: its cluster has the stated size, and a missed goal shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GOOD = Figures(
 
 
 def stored(place: world.Place, number: int):
-    """The objects of a place as an API server gives them."""
+    """The objects of a place, as an API server returns them."""
     for body in world.objects(place):
         body["metadata"] |= {"generation": 1, "uid": f"{place.namespace}-{number}", "resourceVersion": "1"}
         yield body

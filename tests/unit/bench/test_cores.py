@@ -1,4 +1,4 @@
-"""Cores that the benchmark keeps from being idle."""
+"""Cores that the benchmark keeps busy."""
 
 from __future__ import annotations
 

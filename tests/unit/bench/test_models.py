@@ -1,4 +1,4 @@
-"""The models of the benchmark say what the simulator says, at their own pace."""
+"""The benchmark's models give the same answers as the simulator, at their own pace."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ RATE = 200.0
 
 @contextlib.asynccontextmanager
 async def server(wait: Callable[[], Awaitable[object]], answer: bytes = ANSWER) -> AsyncIterator[int]:
-    """Answers each request after `wait`; with an empty answer it closes. Its port."""
+    """The port of a server that answers each request after `wait`, or closes if the answer is empty."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):

@@ -1,4 +1,4 @@
-"""The ports that benchmarks give to the processes that they start."""
+"""The ports that benchmarks assign to their processes."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ def listening(port):
 
 
 def test_a_port_is_given_once_and_only_one_may_listen_there():
-    """Else two runs at a time measure each other's gateway."""
+    """Two concurrent runs would otherwise measure each other's gateway."""
     ports = [free_port() for _ in range(200)]
     assert len(set(ports)) == len(ports)
     with listening(ports[0]), pytest.raises(OSError, match="in use"):

@@ -21,6 +21,6 @@ def test_it_grows_faster_than_its_share():
 
 
 def test_times_go_by_the_work_of_a_request():
-    """A tenth of the rate with the same share: ten times the work, and ten times the time."""
+    """A tenth of the rate at the same load means ten times the work, and ten times the time, for each request."""
     fast, slow = queue(1000.0, 0.7, 0.0001), queue(100.0, 0.7, 0.001)
     assert slow == pytest.approx((10 * fast[0], 10 * fast[1]), rel=0.15)

@@ -28,12 +28,12 @@ DONE = b"data: [DONE]\n\n"
 
 
 def pytest_asyncio_loop_factories():
-    """Deployments run on uvloop, other programs' tests may not: everything here holds on both."""
+    """Runs the tests on uvloop, as deployments do, and on asyncio's own loop."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 class ScriptedResponse(Pulled):
-    """Hands out its parts; an exception among them is raised, `None` hangs."""
+    """A response that hands out its parts; an exception among them is raised, `None` hangs."""
 
     def __init__(self, parts, status=200, headers=None):
         self.status = status
@@ -67,7 +67,7 @@ class ScriptedResponse(Pulled):
 
 
 class Pages:
-    """A sink that keeps what it gets, write by write."""
+    """A sink that keeps its data, write by write."""
 
     def __init__(self):
         self.written = []
@@ -86,7 +86,7 @@ class Pages:
 
 
 class ScriptedTransport:
-    """One answer after another, per host; an exception is raised instead."""
+    """A transport that gives one answer after another, per host; it raises an exception among them."""
 
     def __init__(self):
         self.answers = {}
@@ -137,7 +137,7 @@ def world(ask_for):
     def journey(
         *, streamed=False, limits=(), panic=False, skipped=(), bounds=None, waits=None, out="", back=None, **changes
     ):
-        """`out`: not among the candidates at first; `back`: those of a choice that is made anew."""
+        """`out`: backends that are no candidates at first; `back`: the candidates of a second decision."""
         used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
         board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
         every = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)

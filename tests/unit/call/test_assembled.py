@@ -1,4 +1,4 @@
-"""An answer put together is the same, whether its events come whole and are looked at quickly, or byte by byte."""
+"""An assembled answer does not depend on the reads: whole events (the fast path) or single bytes."""
 
 import asyncio
 import copy
@@ -66,7 +66,7 @@ def outcome(dialect, provider, parts):
 
 @st.composite
 def changed(draw, base, fields):
-    """`base` with some fields of it, at any depth, changed, dropped or added."""
+    """`base` with some fields, at any depth, changed, dropped or added."""
     payload = json.loads(json.dumps(base))
     for _ in range(draw(st.integers(1, 2))):
         place = payload

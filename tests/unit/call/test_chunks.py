@@ -1,4 +1,4 @@
-"""Chunks that come whole go past the parser: however an answer is cut into reads, what it says is the same."""
+"""Whole chunks bypass the parser: an answer's content does not depend on its division into reads."""
 
 import asyncio
 from types import SimpleNamespace

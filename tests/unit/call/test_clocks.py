@@ -57,7 +57,7 @@ async def test_the_whole_is_bounded_even_while_content_comes():
 
 
 async def test_a_slow_reader_downstream_is_not_the_upstreams_stall():
-    """Time between waits does not count: the router was writing to the caller."""
+    """Time between waits, in which the router writes to the caller, does not count."""
     dog = watchdog(idle=0.1)
     dog.content()
     await dog.waits_for(asyncio.sleep(0))
@@ -84,7 +84,7 @@ async def test_content_in_time_is_not_slow():
 
 
 async def test_cancellation_from_outside_wins_over_an_expired_clock():
-    """The caller went away in the same moment: that must not look like the upstream's fault."""
+    """A caller that goes away in the same moment must not look like the upstream's fault."""
     dog = watchdog(ttft=0.02)
     task = asyncio.create_task(dog.waits_for(forever()))
     await asyncio.sleep(0)

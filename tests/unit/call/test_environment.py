@@ -55,7 +55,7 @@ async def test_hosts_in_no_proxy_are_reached_directly(transport, monkeypatch):
 
 
 async def test_a_netrc_file_never_speaks_for_a_backend(transport, monkeypatch, tmp_path):
-    """aiohttp's `trust_env` would read it for each request, and send its password to the upstream."""
+    """aiohttp's `trust_env` would read ~/.netrc for each request, and send its password to the upstream."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login user password leaked\n")
     monkeypatch.setenv("NETRC", str(netrc))

@@ -1,4 +1,4 @@
-"""The retry loop over a scripted transport: what each failure means for the request."""
+"""The retry loop over a scripted transport: the consequence of each failure for the request."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Our own HTTP/1.1: when a connection is used again, when a request is sent again, and what it holds in memory."""
+"""Our own HTTP/1.1: reuse of connections, repeated requests, and bounded memory."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ async def whole(client, url, body=b"{}"):
 
 
 def scripted(*connections):
-    """A server's talk: for each connection, in the order of their coming, what is said to its requests."""
+    """A server's script: for each connection, in order, the answers to its requests."""
     left, heard = [list(answers) for answers in connections], []
 
     async def talk(reader, writer):
@@ -54,7 +54,7 @@ def long_idle(monkeypatch):
 
 @pytest.mark.usefixtures("long_idle")
 async def test_a_request_that_crosses_the_close_is_sent_once_more(client):
-    """The upstream reads the second request and closes: to us the same as not having read it."""
+    """The upstream reads the second request and closes; we cannot tell this from an unread request."""
 
     async def talk(reader, writer):
         heard.append(await one_request(reader))
@@ -69,7 +69,7 @@ async def test_a_request_that_crosses_the_close_is_sent_once_more(client):
 
 
 async def test_on_a_connection_that_was_used_just_now_it_is_not_sent_again(client):
-    """No idle close can have crossed it: the upstream fails, and the backend's health is to hear of it."""
+    """No idle close can have crossed the request: the upstream has failed, which must count for its health."""
     talk, heard = scripted([OK, b""], [OK])
     async with talking(talk) as url:
         await whole(client, url)
@@ -161,7 +161,7 @@ async def test_an_idle_connection_on_which_something_comes_is_closed(client, una
 
 @contextlib.asynccontextmanager
 async def closed_behind(answer):
-    """A server of one `answer`; at the end the connection must have been closed behind it."""
+    """A server of one `answer`; at the end of the block, the client must have closed the connection."""
     closed = asyncio.Event()
 
     async def talk(reader, writer):
@@ -182,7 +182,7 @@ async def test_idle_connections_are_closed_after_their_time(client, monkeypatch)
 
 
 async def finished(client, url):
-    """The first part of an answer, of which nothing more is wanted then."""
+    """The first part of an answer, whose rest is not wanted."""
     response = await client.post(url, {}, b"{}", 1.0)
 
     def receive(part):
@@ -339,7 +339,7 @@ async def test_a_trailer_without_end_is_given_up(client):
 
 
 async def test_many_small_chunks_are_no_endless_header(client):
-    """Chunk sizes that come in packets of their own must not add up over a long stream."""
+    """Chunk sizes in packets of their own must not add up over a long stream."""
 
     async def talk(reader, writer):
         await one_request(reader)

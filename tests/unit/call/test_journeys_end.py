@@ -1,6 +1,6 @@
 """Every request ends in time and gives back everything it took, for any behaviour of upstreams in any order.
 
-In virtual time: an hour of silence costs nothing.
+The tests run in virtual time: an hour of silence costs nothing.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ ASKED = st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 30.0]), st.sampled_f
 
 
 class Transport:
-    """Answers as drawn, the last one again and again."""
+    """A transport with drawn answers; the last one repeats."""
 
     def __init__(self, drawn):
         self._drawn = {name: list(answers) for name, answers in zip("abc", drawn, strict=True)}
@@ -66,7 +66,7 @@ class Transport:
 
 
 class World:
-    """Three backends with two slots each, and requests over all of them."""
+    """Three backends with two slots each, and requests to all of them."""
 
     def __init__(self, clock, drawn):
         self.clock = clock
@@ -84,7 +84,7 @@ class World:
         self.policy = Policy(namespace="n", name="p", models=(), callers=(), failover=Failover(deadline=DEADLINE))
 
     async def request(self, streamed):
-        """One of them, to its end."""
+        """Runs one request to its end."""
         body = {"model": "auto", "stream": streamed, "messages": [{"role": "user", "content": "hi"}]}
         ask = caller_named(Dialect.OPENAI).read(msgspec.json.encode(body), {})
         candidates = tuple(Candidate("t/t", it, f"t/t/{it.name}", (LIMIT,)) for it in self.backends)

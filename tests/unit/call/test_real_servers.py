@@ -1,4 +1,4 @@
-"""The transports against servers that others wrote: nginx, OpenSSL's TLS through asyncio, with certificates of a
+"""The transports against servers of other projects: nginx, OpenSSL's TLS through asyncio, with certificates of a
 private CA.
 """
 
@@ -39,7 +39,7 @@ async def client():
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory, private_ca):
-    """nginx in front of itself, plain and with TLS; its two ports."""
+    """The two ports of nginx in front of itself: plain and with TLS."""
     folder = tmp_path_factory.mktemp("nginx")
     plain, tls = free_port(), free_port()
     (folder / "large").write_bytes(LARGE)
@@ -136,7 +136,7 @@ async def test_plain_text_behind_https_is_refused(either, web):
 
 
 async def test_authorities_are_read_once_and_not_on_the_loop(client, web, trusted, monkeypatch):
-    """It takes 30 ms or more, in which no stream would go on."""
+    """Reading them takes 30 ms or more, in which all streams would stop."""
     threads, read = [], ssl.create_default_context
 
     def reads():

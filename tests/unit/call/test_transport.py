@@ -1,4 +1,4 @@
-"""Both HTTP clients against real sockets: what they send, what they understand, and what their failures are called."""
+"""Both HTTP clients against real sockets: their requests, the answers they read, and the kinds of failures."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ async def client(request):
 
 
 async def whole(client, url, headers=None, body=b"{}"):
-    """One request to its last byte."""
+    """Sends one request; returns its answer, read to the last byte."""
     response = await client.post(url, headers or {}, body, 1.0)
     try:
         return await response.read_all()
@@ -324,7 +324,7 @@ ANYTHING = st.lists(st.lists(PIECES | st.binary(max_size=20), max_size=5).map(b"
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=st.booleans(), parts=ANYTHING)
 def test_whatever_comes_is_an_answer_or_a_failure(kind, first, parts):
-    """In one piece or several, on a fresh connection or a used one: no other exception, and no hang."""
+    """Answers in one part or several, on a new or used connection, cause no other exception and no hang."""
 
     async def talk(reader, writer):
         if first:

@@ -1,4 +1,4 @@
-"""`weir catalogue`."""
+"""The command `weir catalogue`."""
 
 from __future__ import annotations
 

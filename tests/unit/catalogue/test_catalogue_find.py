@@ -1,4 +1,4 @@
-"""How a backend's model name finds its entry."""
+"""The catalogue's entry for a backend's model name."""
 
 from __future__ import annotations
 

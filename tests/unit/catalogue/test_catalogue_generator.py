@@ -1,4 +1,4 @@
-"""hack/catalogue, run on a wheel made here."""
+"""Runs hack/catalogue on a wheel made here."""
 
 from __future__ import annotations
 

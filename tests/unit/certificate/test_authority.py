@@ -44,7 +44,7 @@ def first() -> Kept:
 
 
 def handshake(trusted: bytes, served: Pair, name: str = "weir-operator") -> None:
-    """Raises `ssl.SSLError` unless a client that trusts `trusted` takes the certificate, at the time it was made."""
+    """Raises `ssl.SSLError` unless a client that trusts `trusted` accepts the certificate, when it was made."""
     client, server = trusting(trusted), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     load(server, served)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()

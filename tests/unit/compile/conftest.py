@@ -43,7 +43,7 @@ def catalogue() -> Catalogue:
 
 @pytest.fixture
 def observe(tmp_path: Path) -> Callable[..., Observed]:
-    """YAML → Observed; keyword arguments replace fields."""
+    """A function from YAML to `Observed`; keyword arguments replace fields."""
 
     def run(text: str, **changes: Any) -> Observed:
         (tmp_path / "all.yaml").write_text(text)
@@ -56,7 +56,7 @@ def observe(tmp_path: Path) -> Callable[..., Observed]:
 
 @pytest.fixture
 def compiled(observe: Callable[..., Observed], catalogue: Catalogue) -> Callable[..., Compiled]:
-    """YAML → Compiled."""
+    """A function from YAML to `Compiled`."""
 
     def run(text: str, **changes: Any) -> Compiled:
         return compile_config(observe(text, **changes), KINDS, catalogue=catalogue, now=NOW)

@@ -152,7 +152,7 @@ def test_in_a_cluster_a_policy_is_named_only_to_who_may_know_of_it(observe, cata
 
 
 def test_policies_whose_callers_differ_by_name_are_not_compared_with_each_other(monkeypatch: pytest.MonkeyPatch):
-    """One tenant's thousand policies would otherwise be half a million comparisons in each compile."""
+    """A tenant's thousand policies would otherwise cause half a million comparisons in each compile."""
     looked = []
     monkeypatch.setattr(overlap, "_same_callers", lambda one, other: looked.append((one, other)) or True)
 

@@ -109,7 +109,7 @@ def test_a_granted_tier_without_backends_says_so(compiled, tier, policy):
 
 
 def test_a_route_with_require_stays_when_its_tiers_are_gone(compiled, tier, policy):
-    """Its requests would otherwise go to a later route, which requires nothing."""
+    """Otherwise, its requests would go to a later route, which requires nothing."""
     routes = """[{name: eu, when: {require: {labels: {region: eu}}, features: [letters]}, tiers: [{name: missing}]},
       {name: rest, tiers: [{name: budget}]}]"""
     result = compiled(tier() + policy(routes=routes))

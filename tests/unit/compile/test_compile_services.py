@@ -1,4 +1,4 @@
-"""Backends that are Services: which endpoints they come to, who may call them, what is said where there are none."""
+"""Backends that are Services: their endpoints, the rights to use them, and messages about missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ModelTiers: what a backend becomes, and what removes it."""
+"""ModelTiers: compiled backends, and reasons to leave one out."""
 
 from __future__ import annotations
 

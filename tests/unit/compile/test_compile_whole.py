@@ -1,4 +1,4 @@
-"""The compiler as a whole: callers' keys, words for people, and that nothing takes the good objects down."""
+"""The compiler as a whole: callers' keys, messages, and good objects beside broken ones."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def mutated(draw: st.DrawFn, spec: dict[str, Any]) -> Any:
-    """The spec with a few places replaced, removed, or with something added."""
+    """The spec with a few parts replaced, removed or added."""
     result: Any = {"spec": copy.deepcopy(spec)}
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(places(result)[1:]))

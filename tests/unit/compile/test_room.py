@@ -81,7 +81,7 @@ def with_credentials(*names: str) -> list[dict[str, Any]]:
 
 
 def noise(seed: object, length: int) -> str:
-    """Text that gzip makes hardly smaller."""
+    """Text that gzip hardly compresses."""
     return base64.b64encode(random.Random(str(seed)).randbytes(length), b"-_").decode()[:length]
 
 
@@ -114,7 +114,7 @@ def too_large(made: Compiled) -> set[str]:
 
 
 def policies(made: Compiled) -> set[str]:
-    """Those that answer."""
+    """The policies that serve requests."""
     return {it.key for it in made.config.policies if it.not_ready is None}
 
 
@@ -133,7 +133,7 @@ def test_a_key_with_a_long_user_tier_is_left_out_and_the_others_stay(length: int
 
 
 def test_a_copied_key_is_nobody_s_also_where_its_holder_s_is_too_large():
-    """Otherwise who copies a hash would have the callers of a key whose annotation is too long."""
+    """Otherwise, a tenant that copies a hash would get the callers of a key whose annotation is too long."""
     (name, secret), copy = a_key("team-a", "ci", "x" * 254), ObjectName("evil", "copy")
     made = run(secrets={name: secret, copy: replace(secret, annotations={})})
     assert users(made) == set()
@@ -195,7 +195,7 @@ def test_a_spec_that_is_larger_by_far_is_not_even_read_and_still_claims():
 
 
 def test_a_selector_that_finds_too_many_namespaces_is_too_large():
-    """A spec of a few bytes, a policy of many."""
+    """A spec of a few bytes makes a policy of many."""
     rule = {"namespaces": {"from": "Selector", "selector": {}}}
     known = {f"namespace-{it}": {} for it in range(2_000)}
     made = run(a_tier("a"), a_policy("a", routes=[{**ROUTE, "when": {"callers": [rule] * 4}}]), namespaces=known)
@@ -249,7 +249,7 @@ def test_the_status_says_what_to_do():
 
 
 def evil(count: int, namespace: str = "evil", **options: Any) -> list[Manifest]:
-    """Policies of some 50 KiB that gzip makes hardly smaller, numbered by age."""
+    """Policies of some 50 KiB that gzip hardly compresses, numbered by age."""
     return [
         a_policy(namespace, f"p{it}", created=it + 1.0, **large((namespace, it), 3), **options) for it in range(count)
     ]
@@ -354,7 +354,7 @@ def test_tiers_of_one_namespace_leave_room_for_the_others():
 
 
 def test_many_namespaces_together_cannot_keep_a_small_one_out():
-    """Ten of them, each within its share, fill every room with what gzip does not make smaller; it still fits."""
+    """Ten namespaces, each within its share, fill all room with incompressible text; the small one still fits."""
     namespaces = [f"evil-{it}" for it in range(10)]
     keys = (a_key(it, f"k{n}", noise((it, n), 253)) for it in namespaces for n in range(600))
     credentials = (a_credential(it, f"s{n}", noise((it, n), 8_000)) for it in namespaces for n in range(25))

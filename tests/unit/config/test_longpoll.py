@@ -87,7 +87,7 @@ def router(tmp_path: Path, stand: Stand) -> Router:
 
 @contextlib.asynccontextmanager
 async def answering(*answers: web.Response) -> AsyncIterator[tuple[str, list[web.Request]]]:
-    """A server with these answers, one per poll, and what it was asked."""
+    """A server with these answers, one per poll, and the requests that it received."""
     left, asked = iter(answers), []
 
     async def handler(request: web.Request) -> web.Response:

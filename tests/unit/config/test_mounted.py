@@ -1,4 +1,4 @@
-"""A mounted directory: applied when it is whole, refused when it is not, and read only when it was swapped."""
+"""A mounted directory: applied if complete, otherwise refused, and only read after a swap."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SECOND = published(compiled(policy(models=("second",))), 2)
 
 
 def torn(publication: Publication) -> dict[str, bytes]:
-    """Its files without a shard."""
+    """The publication's files without a shard."""
     return {name: it for name, it in publication.files.items() if not name.startswith("shard-11")}
 
 
 class Stand:
-    """A volume, a store, and what keeps the one at the other."""
+    """A volume, a store, and the `MountedConfig` between them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "config"
@@ -36,7 +36,7 @@ class Stand:
         self.source = MountedConfig(self.folder, self.store)
 
     async def show(self, files: dict[str, bytes]) -> None:
-        """Swaps the volume, and has the source look."""
+        """Swaps the volume, and makes the source check it."""
         self.volume.swap(files)
         await self.source.look()
 

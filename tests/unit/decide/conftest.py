@@ -1,4 +1,4 @@
-"""Makers of policies, requests and views; health comes as `Snapshot`s, the product's own frozen view."""
+"""Makers of policies, requests and views; health is a `Snapshot`, the router's own frozen view."""
 
 from __future__ import annotations
 

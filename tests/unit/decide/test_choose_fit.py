@@ -45,14 +45,14 @@ def test_required_labels_must_be_there(backend: Make, request_of: Make, labels: 
 def test_prompt_and_output_must_fit_the_context(
     backend: Make, request_of: Make, max_output: int | None, own_limit: int | None, fits: bool
 ) -> None:
-    """An output above the model's own limit is cut to that before it is sent, so only the limit has to fit."""
+    """A longer output is clamped to the model's limit before the request is sent, so only the limit must fit."""
     small = backend(limits=BackendLimits(context_tokens=1_000, output_tokens=own_limit))
     assert (unfit(small, request_of(900, max_output=max_output), {}) is None) is fits
 
 
 @pytest.mark.parametrize(("prompt", "fits"), [(4_000 - ROOM, True), (4_001 - ROOM, False)])
 def test_of_a_long_output_only_a_page_must_fit(backend: Make, request_of: Make, prompt: int, fits: bool) -> None:
-    """The rest is cut from `max_tokens` before it is sent."""
+    """`max_tokens` is lowered to the rest of the context before the request is sent."""
     small = backend(limits=BackendLimits(context_tokens=4_000))
     assert (unfit(small, request_of(prompt, max_output=64_000), {}) is None) is fits
 

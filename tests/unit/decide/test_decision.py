@@ -103,7 +103,7 @@ POLICIES = st.builds(
 
 
 class Live:
-    """A view that is another one at each look, as the router's own are while attempts come and go."""
+    """A view that changes with each reading, like the router's own while attempts come and go."""
 
     def __init__(self, views: list[Snapshot]) -> None:
         self._views = views

@@ -1,4 +1,4 @@
-"""All chance of a decision follows from one number, and is as even as chance should be."""
+"""All randomness of a decision comes from one number, and is evenly distributed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def many() -> list[Draws]:
 
 
 def fits(counts: Counter[object], kinds: int) -> bool:
-    """Chi-square: whether all kinds came equally often, as seen by five standard deviations."""
+    """Whether all kinds came equally often, by a chi-square test with five standard deviations."""
     expected = counts.total() / kinds
     found = sum((count - expected) ** 2 / expected for count in counts.values())
     return len(counts) == kinds and abs(found - (kinds - 1)) < 5 * math.sqrt(2 * (kinds - 1))
@@ -74,6 +74,6 @@ def test_arrivals_are_exponential(many: list[Draws], rate: int) -> None:
 
 
 def test_draws_close_together_are_no_more_alike_than_others() -> None:
-    """A draw has 53 bits, and those at the end of it count too."""
+    """A draw has 53 bits, and the last ones count, too."""
     firsts = {Draws(number * 2.0**-53).random() for number in range(RUNS)}
     assert len(firsts) > RUNS * 0.99

@@ -1,4 +1,4 @@
-"""Anthropic Messages as callers send them; what both dialects share is in test_openai_requests."""
+"""Anthropic Messages as callers send them; test_openai_requests has the tests common to both formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI chat completions as callers send them: what is understood, what is kept, what is refused and how."""
+"""OpenAI chat completions as callers send them: known fields, unknown fields, and refusals."""
 
 from __future__ import annotations
 

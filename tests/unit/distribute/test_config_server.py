@@ -1,4 +1,4 @@
-"""The config server over HTTP: who gets an answer, when, and what is kept of reports."""
+"""The config server over HTTP: rights, times of answers, and kept reports."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_namespace_sees_what_was_decided(name: str):
-    """Everything in this config is for team-a, so a part is the whole of it."""
+    """All of this config is for team-a, so its view holds every visible field."""
     whole, secrets = filled(CompiledConfig), filled(Secrets)
     seen = Views(whole, secrets, GATEWAY).of(TENANT)
     before = [it for it in values((whole, secrets)) if type(it).__name__ == name]
@@ -175,7 +175,7 @@ def test_a_namespace_sees_what_was_decided(name: str):
 
 
 def test_nothing_in_the_filled_config_has_its_default():
-    """Otherwise the test above would not see that a view leaves a field out."""
+    """Otherwise, the test above would not notice a field that a view leaves out."""
     for it in values((filled(CompiledConfig), filled(Secrets))):
         for field, default in defaults(type(it)).items():
             assert getattr(it, field) != default, f"{type(it).__name__}.{field}"

@@ -1,4 +1,4 @@
-"""A router that waits costs the operator little: the benchmark's own measure, with fewer polls."""
+"""A waiting router costs the operator little memory: the benchmark's own measure, with fewer polls."""
 
 from __future__ import annotations
 

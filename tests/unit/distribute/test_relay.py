@@ -1,4 +1,4 @@
-"""Followers tell the leader of their routers: over real connections, with what changed only."""
+"""Followers report their routers to the leader: over real connections, and only changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reviews for routers: whose question is answered, and in which words, without the token."""
+"""Token reviews for routers: the rights to ask, and answers without the token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers about tokens: remembered for a while, within bounds, and asked for once."""
+"""Reviews of tokens: remembered for a while, bounded, and asked for once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weir_operator.kube.token_reviews import ReviewUnavailable, TokenRefused
 
 
 class Cache:
-    """A cache with a clock, before tokens that a dictionary knows."""
+    """A cache with a clock, in front of a reviewer that knows some tokens."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -75,7 +75,7 @@ def seen(account: ServiceAccount, what: Compiled = WHOLE) -> tuple[CompiledConfi
 
 
 def text(account: ServiceAccount, what: Compiled = WHOLE) -> str:
-    """Everything that `account` is sent."""
+    """All data that is sent to `account`."""
     return msgspec.json.encode(seen(account, what)).decode()
 
 
@@ -201,7 +201,7 @@ def test_a_namespace_that_nobody_names_sees_what_is_for_all():
 
 
 def test_a_view_has_room_for_what_other_namespaces_have_in_it_and_the_largest_gives_way():
-    """A policy for every namespace is in every view, and the operator holds them all."""
+    """A policy for all namespaces is in every view, and the operator holds all views."""
     models = tuple(f"model-{number:0200}" for number in range(60))
     flood = [policy(f"p{it}", namespace="evil", models=models, created=float(it)) for it in range(100)]
     own = [policy(f"o{it}", callers=(rule("team-a"),), models=models) for it in range(100)]

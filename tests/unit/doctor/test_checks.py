@@ -1,4 +1,4 @@
-"""Each mistake, the words for it, and what to do; and that not being allowed to look is none."""
+"""Each mistake with its message and remedy; missing rights to look are no mistake."""
 
 from __future__ import annotations
 

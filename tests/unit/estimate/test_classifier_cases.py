@@ -1,4 +1,4 @@
-"""The classifier against `prompts.yaml`, and case by case what a reader of the docs may rely on."""
+"""The classifier against `prompts.yaml`, and each promise of the docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes in tokens, and the counts that come with them."""
+"""Estimates of tokens, and the counts that come with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects as the API server sends them become what the compiler takes."""
+"""Conversion of the API server's objects to the compiler's input."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_secret_may_be_empty(body):
 
 
 def test_of_a_secrets_labels_and_annotations_only_our_own_are_kept():
-    """`last-applied-configuration` holds the values once more."""
+    """The annotation `last-applied-configuration` repeats the values."""
     foreign = {"kubectl.kubernetes.io/last-applied-configuration": '{"data": {"api-key": "c2stMTIz"}}'}
     metadata = {"name": "a", "labels": {"weir.dev/credential": "true", "app": "shop"}}
     body = {"metadata": metadata | {"annotations": foreign | {"weir.dev/user-tier": "gold"}}}

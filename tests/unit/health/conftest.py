@@ -15,7 +15,7 @@ from weir_router.health.breaker import Breaker, State
 
 
 class MiddleRandom(random.Random):
-    """Always draws the middle, so that jitter is nil and periods are exact."""
+    """A random source that always draws the middle, so that there is no jitter and periods are exact."""
 
     def random(self) -> float:
         return 0.5
@@ -28,7 +28,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def changes() -> list[tuple[str, ...]]:
-    """Every state change that was announced."""
+    """The list of announced state changes."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""The board: what is shared, what survives a reload, and what `begin` refuses."""
+"""The board: shared state, reloads, and refusals of `begin`."""
 
 from __future__ import annotations
 

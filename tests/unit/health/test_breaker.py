@@ -153,7 +153,7 @@ def test_quick_failures_among_long_good_streams_do_not_open(breaker: Breaker) ->
 
 @pytest.mark.parametrize(("between", "state"), [(1, "open"), (2, "closed")])
 def test_five_failures_must_lie_within_ten_attempts(breaker: Breaker, between: int, state: str) -> None:
-    """Those in between are under way: at a high rate five quick failures come before any of them has spoken."""
+    """Attempts in between are under way: at a high rate, five quick failures come before their first content."""
     fail(breaker)
     for _ in range(4):
         for _ in range(between):

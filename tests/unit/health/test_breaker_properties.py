@@ -67,7 +67,7 @@ def act(under_way: list[Guard], which: int, action: str, kind: FailureKind, retr
 def test_never_sticks_open_or_half_open(
     steps: list[tuple[str, int, FailureKind, float | None, float]], seed: int
 ) -> None:
-    """Attempts under way may never return: five good minutes later three clean streams close it all the same."""
+    """Attempts under way may never return; still, five good minutes later three clean streams close the breaker."""
     clock = ManualClock()
     board = board_of_one(clock, seed)
     play(board, clock, steps)

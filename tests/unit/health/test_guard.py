@@ -172,7 +172,7 @@ def test_a_slow_stream_of_under_four_seconds_is_not_judged(board: Board, clock: 
 
 @pytest.fixture
 def known(board: Board, clock: ManualClock) -> Board:
-    """50 tokens a second are normal, and both backends send five tokens with each event."""
+    """A board with a normal speed of 50 tokens per second; both backends send five tokens with each event."""
     for key in ["llm/t/b"] * 20 + [A]:
         guard = begin(board, key)
         guard.first_content()
@@ -182,7 +182,7 @@ def known(board: Board, clock: ManualClock) -> Board:
 
 
 def crawl(board: Board, clock: ManualClock, events: int, held_up: float = 0.0) -> None:
-    """Ten streams that begin well and are looked at every four seconds; in the last of them each has `events`."""
+    """Runs ten streams that begin well, checked every four seconds; in the last period each has `events`."""
     guards = [begin(board) for _ in range(10)]
     for guard in guards:
         guard.first_content()

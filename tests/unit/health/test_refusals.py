@@ -18,7 +18,7 @@ from weir_router.health.breaker import Breaker, Ticket
 from weir_router.health.refusals import KEPT, REFUSING, ROW, Refusals
 
 SECOND = 1.001
-"""A little more, as sums of floats are."""
+"""Seconds in one step: slightly more than one, because of rounding."""
 
 
 def take(breaker: Breaker) -> Ticket:
@@ -126,7 +126,7 @@ def test_how_many_are_kept_is_bounded_and_their_time_is_not_forgotten() -> None:
 
 
 class Load:
-    """Requests to backends of which `a` says 429 with some probability, in virtual time; first content at random."""
+    """Requests to backends, in virtual time; `a` answers 429 with some probability, first content comes at random."""
 
     def __init__(self, seed: int, names: str, *, ttft: float = 0.5) -> None:
         self.asked: list[float] = []  # a, when
@@ -142,7 +142,7 @@ class Load:
         self._board.configure(CompiledConfig(tiers={"llm/t": Tier(namespace="llm", name="t", backends=backends)}))
 
     def run(self, rate: float, calm: float, refusing: float, probability: float = 1.0) -> None:
-        """Seconds of calm, then seconds in which `a` refuses. Times are counted from its first second on."""
+        """Runs `calm` seconds, then seconds in which `a` refuses. Times count from the first of the latter."""
         self._start += calm
         for number in range(int(rate * (calm + refusing))):
             self._at(number / rate - calm, partial(self._ask, probability))

@@ -1,4 +1,4 @@
-"""Counts over the last ten seconds."""
+"""Counts of outcomes over the last ten seconds."""
 
 from __future__ import annotations
 

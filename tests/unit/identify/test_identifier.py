@@ -1,4 +1,4 @@
-"""Tokens as callers: remembered until they expire, forgotten when the trust changes, and reviewed where asked for."""
+"""Tokens of callers: remembered until they expire, forgotten when the trust changes, and reviewed if configured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRETS = Secrets(caller_keys={fingerprint(KEY): CallerKey(namespace="team-k", n
 
 @dataclass
 class ApiServer:
-    """A reviewer that answers when it is let, and counts."""
+    """A reviewer that answers when a test allows it, and counts its calls."""
 
     refusal: str | None = None
     trouble: str | None = None
@@ -61,7 +61,7 @@ class Router:
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens whose signature was looked at."""
+    """The tokens whose signature was verified."""
     seen: list[str] = []
     verify = TokenVerifier.verify
     monkeypatch.setattr(TokenVerifier, "verify", lambda it, token, now: seen.append(token) or verify(it, token, now))

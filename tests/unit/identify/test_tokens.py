@@ -1,4 +1,4 @@
-"""Offline verification: what a good token says, and in which words each bad one is refused."""
+"""Offline verification: the caller of a good token, and the message for each bad one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_algorithm_that_proves_nothing_is_refused(algorithm: Any):
 
 
 def test_a_public_key_is_no_shared_secret():
-    """The classic confusion: HS256 with the public key, which everybody knows, as the secret."""
+    """The classic confusion: HS256 with the well-known public key as the secret."""
     head = unsigned({"alg": "HS256", "kid": "rsa"}, claims_of()).rpartition(".")[0]
     secret = RSA.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     signature = hmac.new(secret, head.encode(), hashlib.sha256).digest()

@@ -49,7 +49,7 @@ def test_a_new_key_counts_at_once_beside_the_old_one():
 
 
 def test_a_key_that_one_api_server_does_not_list_yet_stays():
-    """Two API servers of which one has been restarted with the new key, behind one address."""
+    """Two API servers behind one address, one of which was restarted with the new key."""
     assert after((0, BOTH), (60, OLD), (120, BOTH), (180, OLD)) == {"rsa", "ec"}
 
 

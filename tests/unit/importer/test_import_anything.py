@@ -34,7 +34,7 @@ aliases = st.dictionaries(st.text(max_size=5), groups | anything, max_size=3)
 
 
 def mappings(names: list[str], **required: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Mappings with the required keys and any of the names; sometimes something else altogether."""
+    """Mappings with the required keys and any of the names; sometimes another type of value."""
     return st.fixed_dictionaries(required, optional=dict.fromkeys(names, anything)) | anything
 
 

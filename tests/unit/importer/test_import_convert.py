@@ -44,7 +44,7 @@ def tiers(imported: Imported, policy: str) -> list[str]:
 
 
 def found(imported: Imported, where: str) -> str:
-    """The finding about a place, in one text; empty when there is none."""
+    """The text of the finding about a place; empty if there is none."""
     return " ".join(f"{it.what} {it.why} {it.instead}" for it in imported.unsupported if it.where == where)
 
 

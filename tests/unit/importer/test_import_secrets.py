@@ -1,4 +1,4 @@
-"""Keys: where they end up, and where they never do."""
+"""Keys: the places where they are written, and those where they must not be."""
 
 from __future__ import annotations
 

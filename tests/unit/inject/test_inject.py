@@ -44,7 +44,7 @@ def pod(*containers: dict[str, Any], metadata: Any = None, **spec: Any) -> dict[
 
 
 def patched(pod: dict[str, Any], injection: Injection) -> dict[str, Any]:
-    """`pod` with the patch, which only adds (RFC 6902)."""
+    """`pod` with the patch (RFC 6902), which only has additions."""
     result = copy.deepcopy(pod)
     for step in injection.patch:
         assert step["op"] == "add"

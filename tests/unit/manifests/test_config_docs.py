@@ -1,4 +1,4 @@
-"""docs/config.md and the code are about the same problems."""
+"""docs/config.md and the code have the same problems."""
 
 from __future__ import annotations
 

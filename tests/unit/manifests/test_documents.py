@@ -1,4 +1,4 @@
-"""YAML as Kubernetes reads it, with lines."""
+"""YAML as Kubernetes reads it, with line numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quickstart and the simulator are about the same models."""
+"""The quickstart and the simulator have the same models."""
 
 from __future__ import annotations
 

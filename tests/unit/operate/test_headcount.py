@@ -1,4 +1,4 @@
-"""How many routers share a limit: up at once, down after a while."""
+"""The number of routers that share a limit: it rises at once, and falls after a while."""
 
 from __future__ import annotations
 

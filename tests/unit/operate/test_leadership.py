@@ -17,14 +17,14 @@ from weir_operator.lead.leadership import LEAD_SECONDS, LEASE_SECONDS, Leadershi
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's clock only paces; what is decided is decided by the clock of `Cluster`."""
+    """Shortens real waits; all decisions depend on the clock of `Cluster`."""
     monkeypatch.setattr(leadership, "LOOK_SECONDS", 0.002)
     monkeypatch.setattr(leadership, "RENEW_SECONDS", 0.002)
 
 
 @dataclass
 class Cluster:
-    """The API server and the time."""
+    """An API server and a clock."""
 
     now: float = 0.0
     held: Held | None = None
@@ -43,7 +43,7 @@ class Cluster:
 
 
 class Lease:
-    """One replica's way to it."""
+    """One replica's access to the Lease."""
 
     def __init__(self, cluster: Cluster, identity: str) -> None:
         self.cluster = cluster
@@ -68,7 +68,7 @@ class Lease:
 
 
 class Replica:
-    """One that runs; `term` counts."""
+    """A running replica; `term` counts its terms."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.lease = Lease(cluster, name)
@@ -92,7 +92,7 @@ class Replica:
                 await asyncio.sleep(0.001)
 
     async def looks(self, times: int = 5) -> None:
-        """Lets it look so often, and some more."""
+        """Waits until it has checked the Lease at least `times` times."""
         await asyncio.sleep(0.01 * times)
 
     async def end(self) -> None:
@@ -102,7 +102,7 @@ class Replica:
 
 @contextlib.asynccontextmanager
 async def replicas(*names: str) -> AsyncIterator[tuple[Cluster, list[Replica]]]:
-    """The first leads."""
+    """Running replicas, of which the first leads."""
     cluster = Cluster()
     found = [Replica(cluster, names[0])]
     await found[0].until(True)

@@ -1,4 +1,4 @@
-"""The leader's loop on steps that count; time is the machine's only where it paces."""
+"""The leader's loop with steps that count their calls; real time only paces it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Stand:
-    """Steps, a listener, and what they were asked."""
+    """Steps, a listener, and their recorded calls."""
 
     def __init__(self) -> None:
         self.observed: Observed | None = OBSERVED
@@ -75,7 +75,7 @@ class Stand:
                 await asyncio.sleep(0.001)
 
     async def rest(self) -> int:
-        """How often it has published after a while without any reason to."""
+        """The number of publications after a while without any reason to publish."""
         await asyncio.sleep(0.05)
         return self.publishes
 
@@ -166,7 +166,7 @@ async def test_a_bug_in_publishing_is_one_failure_and_not_the_end(caplog: pytest
 
 
 async def test_keys_that_are_refused_are_told_once_and_counted(caplog: pytest.LogCaptureFixture):
-    """A Secret has no status that could say it."""
+    """A Secret has no status for the message."""
 
     def refused(*names: str) -> Compiled:
         what = (f"Secret/evil/{name}" for name in names)

@@ -1,4 +1,4 @@
-"""The leader's count of routers: when the config needs another number, in virtual time."""
+"""The leader's count of routers, and changes of the config that follow from it, in virtual time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weir_router.clock import ManualClock
 
 
 class Installation:
-    """Routers that come and go, and a leader that compiles when the count says so."""
+    """Routers that come and go, and a leader that compiles when the count changes."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.there, self.leads, self.asked = 1, True, 0

@@ -103,7 +103,7 @@ def test_policies_that_we_may_not_see_have_no_row():
 
 
 def page(name: str) -> Page:
-    """A router that has answered one request."""
+    """The metrics page of a router that has answered one request."""
     metrics = Metrics()
     record = RequestRecord(id="1", path="/")
     record.outcome, record.policy, record.route, record.complexity = "ok", "team-a/auto", "all", Complexity.SIMPLE

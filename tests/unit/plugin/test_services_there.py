@@ -1,4 +1,4 @@
-"""Tools that may not read Services judge their tiers as the operator has."""
+"""Tools without the right to read Services take the operator's verdict on their tiers."""
 
 from __future__ import annotations
 

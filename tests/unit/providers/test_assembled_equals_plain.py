@@ -1,4 +1,4 @@
-"""The simulator's stream, put together, is its plain answer: streaming for a plain caller loses nothing."""
+"""The simulator's assembled stream equals its plain answer: streaming for a plain caller loses nothing."""
 
 from __future__ import annotations
 

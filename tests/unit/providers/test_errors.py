@@ -275,7 +275,7 @@ def test_anthropic_400_about_the_stream_that_weir_added() -> None:
 )
 @pytest.mark.parametrize("quote", ["'", '"', "`"])
 def test_a_callers_own_words_put_no_backend_out(value: str, quote: str) -> None:
-    """Providers echo what they refuse: one caller must not be able to take a backend away from everybody."""
+    """Providers echo refused values; one caller's text must not put a backend out for all callers."""
     message = f"Invalid value: {quote}{value}{quote}. Don't do that."
     assert failed(openai, 400, openai_error(message, "invalid_request_error")).kind is not K.CREDIT
     assert failed(openai, 400, openai_error(f"{message} {value}", param="tool_choice")).kind is K.CALLER

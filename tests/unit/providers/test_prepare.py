@@ -1,4 +1,4 @@
-"""Upstream requests: what the caller wrote goes out byte for byte, but for what Weir adds, renames, drops or clamps."""
+"""Upstream requests equal the caller's byte for byte, except for fields that Weir adds, renames, drops or clamps."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_request_too_deep_to_be_translated_is_the_callers_fault() -> None:
 
 
 def at_depth(frames: int, act: Callable[[], object]) -> object:
-    """Runs `act` deep in the stack, as a request is handled deeper than it was read."""
+    """Runs `act` deep in the stack: a request is handled at a greater depth than it is read."""
     return act() if frames == 0 else at_depth(frames - 1, act)
 
 
@@ -213,7 +213,7 @@ TEXT = {"type": "text", "text": "Hello"}
 
 
 def test_thinking_that_another_dialects_model_did_is_not_sent_to_anthropic() -> None:
-    """A caller's SDK sends back what `translate` showed it; Anthropic refuses what it did not sign."""
+    """A caller's SDK sends back thinking that `translate` made; Anthropic refuses thinking that it did not sign."""
     ask = conversation(BORROWED, TEXT)
     outgoing = prepare(anthropic, ask, backend(Dialect.ANTHROPIC), None, stream=True)
     assert sent(outgoing)["messages"][1]["content"] == [TEXT]

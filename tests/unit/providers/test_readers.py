@@ -318,7 +318,7 @@ TYPES = (
 
 
 def payloads(names: tuple[str, ...]) -> st.SearchStrategy[Any]:
-    """Trees that look like the dialect, with anything at all in its places."""
+    """Payloads with the field names of the format and random values."""
     typed = {"type": st.sampled_from(TYPES) | JSON}
     return st.recursive(
         JSON,
@@ -357,7 +357,7 @@ def test_a_whole_answer_of_nothing_without_a_reason_is_no_success(content: str |
 
 
 def test_a_whole_answer_of_nothing_with_a_reason_is_one() -> None:
-    """Reasoning may have used up `max_tokens`."""
+    """An empty answer with a stop reason is whole: reasoning may have used up `max_tokens`."""
     assert (
         openai.read_whole({"choices": [{"message": {"content": ""}, "finish_reason": "length"}]}).stop_reason
         == "length"

@@ -30,7 +30,7 @@ def ask_of(dialect: Dialect, **fields: Any) -> Ask:
 
 
 def render(provider: Any, stream: bytes, /, **fields: Any) -> bytes:
-    """The stream as a caller of the same dialect gets it who asked with these fields."""
+    """The stream for a caller of the same format whose request has these fields."""
     return render_for(Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC, provider, stream, **fields)
 
 

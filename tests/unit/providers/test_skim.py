@@ -84,7 +84,7 @@ def same_as_read(provider, part, relay, before=(), skimmed=()):
 
 
 def learned(relay, part):
-    """The frame of a relay through which `part` has gone."""
+    """The frame of a relay that has relayed `part`."""
     renderer = relay(b"", b"content")
     renderer.pass_on(part, Signal.CONTENT)
     return renderer.frame()

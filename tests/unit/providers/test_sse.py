@@ -1,4 +1,4 @@
-"""The splitter: any bytes, in any pieces, lose nothing; and the shapes that providers send are understood."""
+"""The splitter of events: it loses no bytes, however they are cut, and reads the forms of all providers."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_changed_credential_changes_the_secret_its_tier_and_the_index():
 
 
 def test_the_shard_of_a_name_never_changes():
-    """Routers do not depend on it, but a new assignment would write everything anew."""
+    """Routers do not depend on the assignment, but a new one would write all shards anew."""
     assert [shard_of(it) for it in ("team-a/assistants", "llm/small", "llm/budget")] == ["11", "13", "03"]
 
 

@@ -48,6 +48,6 @@ def test_a_recovered_request_keeps_no_quotes_either():
 
 
 def test_the_record_itself_is_left_as_it_was():
-    """The caller's error body is made of the same attempts."""
+    """The caller's error body uses the same attempts."""
     line(attempts=[REFUSED], error="x")
     assert REFUSED.message == QUOTE

@@ -45,7 +45,7 @@ def test_nothing_is_claimed_without_a_baseline_or_without_its_price():
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_no_usage_costs_less_than_nothing(fresh, cached, write, output):
-    """Also where an upstream counts more cached tokens than tokens."""
+    """The cost is not negative, even if an upstream counts more cached tokens than tokens."""
     assert (
         dollars(
             Usage(input=fresh, cached_input=cached, cache_write=write, output=output),

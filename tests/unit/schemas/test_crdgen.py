@@ -55,7 +55,7 @@ def test_the_schema_is_structural(kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_everything_is_bounded(kind):
-    """The API server prices rules by these bounds."""
+    """The API server estimates the cost of rules from these bounds."""
     bounds = {"string": "maxLength", "array": "maxItems", "integer": "maximum"}
     for path, field in fields(SCHEMAS[kind.kind]["properties"]["spec"], "spec"):
         for place, node in [(path, field), (f"{path}[]", field.get("items", {}))]:

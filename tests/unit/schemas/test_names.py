@@ -1,4 +1,4 @@
-"""Classes of schemas and of the contract have different names: the compiler reads the one and makes the other."""
+"""Classes of schemas and of the contract have different names, since the compiler turns the one into the other."""
 
 from __future__ import annotations
 

@@ -4,5 +4,5 @@ import uvloop
 
 
 def pytest_asyncio_loop_factories():
-    """Deployments run on uvloop, other programs' tests may not: everything here holds on both."""
+    """Runs the tests on uvloop, as deployments do, and on asyncio's own loop."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -33,7 +33,7 @@ counted; a new feature may raise it, knowingly.
 """
 
 KEPT_BYTES = 64
-"""Bytes per request that may be there when it is over: none, but for what noise of the interpreter leaves."""
+"""Bytes that may remain per request afterwards: none, except for noise of the interpreter."""
 
 ANSWER = msgspec.json.encode(
     {
@@ -46,7 +46,7 @@ BODY = msgspec.json.encode({"model": "auto", "messages": [{"role": "user", "cont
 
 
 class Whole(Pulled):
-    """An upstream's answer, there at once."""
+    """An upstream's answer that is there at once."""
 
     def __init__(self):
         self.status = 200

@@ -141,7 +141,7 @@ def test_what_is_no_origin_is_no_option(text: str) -> None:
 
 
 def test_the_chart_takes_no_origin_that_routers_refuse() -> None:
-    """They would not start."""
+    """Routers would not start with such an origin."""
     chart = Path(__file__).parents[3] / "helm" / "weir" / "values.schema.json"
     pattern = json.loads(chart.read_text())["properties"]["cors"]["properties"]["allowedOrigins"]["items"]["pattern"]
     good = [
@@ -198,7 +198,7 @@ def anonymous(it: Stand) -> None:
 
 
 async def raw(url: str, line: str, *headers: str, body: bytes = BODY, version: str = "1.1") -> tuple[int, str, bytes]:
-    """Status, head and body of an answer to a request of exactly these lines."""
+    """Sends exactly these lines; returns status, head and body of the answer."""
     port = int(url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection(url.partition("://")[2].rpartition(":")[0].strip("[]"), port)
     framing = [f"content-length: {len(body)}"] if line.startswith("POST") else []
@@ -377,7 +377,7 @@ async def test_without_an_origin_options_is_no_method() -> None:
 
 
 async def test_other_machines_have_other_names_for_a_router() -> None:
-    """Not on loopback: any host will do, while a page is still refused."""
+    """A router that is not on loopback serves any host, but still refuses web pages."""
     async with (
         stand([SimModel("m")]) as s,
         Router(host="0.0.0.0", admin_host="0.0.0.0", port=0, admin_port=0) as router,

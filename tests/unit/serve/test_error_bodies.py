@@ -1,4 +1,4 @@
-"""Errors say who failed, in the caller's dialect, and whether a retry can help."""
+"""Errors name the failed part, in the caller's format, and say whether a retry can help."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Our own HTTP server, over real sockets and raw bytes: framing, order, clocks, pressure and the end."""
+"""Our own HTTP server, over real sockets and raw bytes: framing, order, timeouts, back-pressure and shutdown."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ LARGE = 20_000_000
 
 
 class Site:
-    """A server whose handler echoes; what it saw, and gates to hold it up."""
+    """A server whose handler echoes; it records requests, and has gates to hold it up."""
 
     def __init__(self):
         self.requests = []
@@ -106,7 +106,7 @@ async def site():
 
 
 async def talk(site, *parts):
-    """All that comes back until the server closes."""
+    """Sends `parts`; returns all data until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     for part in parts:
         writer.write(part)
@@ -254,7 +254,7 @@ async def held(site, size):
 
 
 def announced(size, *headers, path=b"/echo", body=b""):
-    """A request of which `body` comes with the head, and `size` bytes are to come in all."""
+    """A request that announces `size` bytes, of which `body` comes with the head."""
     head = post(b"", *headers, start=b"POST %b HTTP/1.1" % path)
     return head.replace(length(b""), b"content-length: %d" % size) + body
 

@@ -1,4 +1,4 @@
-"""The unchanged `anthropic` SDK, sync and async, gets from the simulator what it gets from Anthropic."""
+"""The unchanged `anthropic` SDK, sync and async, works with the simulator as with Anthropic."""
 
 from __future__ import annotations
 

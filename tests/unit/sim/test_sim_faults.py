@@ -1,4 +1,4 @@
-"""Each fault does on the socket what its line in `HELP` says."""
+"""Each fault behaves on the socket as its line in `HELP` says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUIET = 0.1  # seconds without a byte that pass for silence
 
 
 class Got(NamedTuple):
-    """All that came until the connection ended, or fell quiet."""
+    """The data received until the connection ended or fell silent."""
 
     status: int
     headers: dict[str, str]

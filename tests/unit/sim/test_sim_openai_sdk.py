@@ -1,4 +1,4 @@
-"""The unchanged `openai` SDK, sync and async, gets from the simulator what it gets from OpenAI."""
+"""The unchanged `openai` SDK, sync and async, works with the simulator as with OpenAI."""
 
 from __future__ import annotations
 

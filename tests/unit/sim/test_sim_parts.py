@@ -26,7 +26,7 @@ from weir_cli.sim.sample import sample
 
 PATHS = [path for path in sys.path if path]
 ENTRY = f"import sys, typer; sys.path[:0] = {PATHS!r}; from weir_cli.sim.command import sim; typer.run(sim)"
-"""Runs the command in a process of its own, with or without the project installed."""
+"""Program that runs the command in a process of its own, with or without the project installed."""
 
 
 def app() -> typer.Typer:

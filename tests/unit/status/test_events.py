@@ -1,4 +1,4 @@
-"""When people hear of a status, and when it is written at all."""
+"""Times at which a status is written, and at which it causes an Event."""
 
 from __future__ import annotations
 

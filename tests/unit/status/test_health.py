@@ -49,7 +49,7 @@ def test_what_was_said_of_an_older_generation_is_no_longer_believed():
 
 @pytest.mark.parametrize("properties", SCHEMAS, ids=[kind.kind for kind in KINDS])
 def test_what_nobody_has_looked_at_yet_is_under_way(properties: dict[str, Any]):
-    """The CRD's default is what every reader gets of an object without a status."""
+    """The CRD's default is the status of an object that the operator has not seen yet."""
     it = tier(properties["status"]["default"])
     assert (kstatus(it), argo(it)[0]) == ("InProgress", "Progressing")
     assert argo(tier())[0] == "Progressing"  # of an older CRD

@@ -86,7 +86,7 @@ def test_a_tier_without_any_usable_backend_is_not_ready_and_says_why_at_once():
 
 
 def test_what_to_do_comes_first_also_where_nothing_is_left():
-    """`kubectl get -o wide` shows the beginning."""
+    """`kubectl get -o wide` only shows the beginning of a message."""
     nobody = changed(TIER, "{from: All}", "{from: Same}")
     _, reason, message = case(nobody, POLICY).condition("Ready", "RoutingPolicy")
     assert reason == "NoUsableRoutes"
@@ -224,7 +224,7 @@ PODS = [f"{ONE}@10.0.0.{number}:80" for number in (1, 2, 3)]
 
 
 def served(count: int, *routers: Reported) -> Case:
-    """Backend `one` is a Service with so many pods."""
+    """A case in which the backend `one` is a Service with `count` pods."""
     addresses = tuple(f"10.0.0.{number}" for number in range(1, count + 1))
     service, pods = ServiceData({"weir.dev/backend": "true"}, ports={80: ""}), SliceData("own", {"": 80}, addresses)
     around = {"services": {ObjectName("llm", "own"): service}, "slices": {ObjectName("llm", "own-1"): pods}}

@@ -1,4 +1,4 @@
-"""Reports of routers, here and from other replicas."""
+"""Reports of routers, received here and by other replicas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programmed: which routers count, from when on, and what is said of those that do not follow."""
+"""The condition Programmed: the routers that count, from when on, and messages about late ones."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_to_be_current_with_what_was_on_offer_before_is_not_enough():
 
 
 def test_a_later_revision_holds_the_generation_too():
-    """A change of something else is under way."""
+    """The later revision changes another object."""
     at = case(routers=(gateway(current=False, revision=3),), revision=4)
     assert at.condition("Programmed")[0] == "True"
 
 
 def test_a_revision_that_was_never_published_says_nothing():
-    """The count was lost, and began anew."""
+    """The operator lost its revision, and began at 1 again."""
     assert programmed(routers=(gateway(current=False, revision=900),))[:2] == ("False", "Pending")
 
 

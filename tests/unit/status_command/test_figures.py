@@ -1,4 +1,4 @@
-"""Figures of several routers: what adds up, what is counted, and quantiles of buckets."""
+"""Figures of several routers: sums, counts and quantiles of buckets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ A, B = "llm/t0/a", "llm/t1/b"
 
 
 async def page(s: Stand, router: str = "r") -> Page:
-    """A real router's page."""
+    """A real router's metrics page."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{s.router.admin_url}/metrics") as answer:
             metrics = await answer.text()

@@ -53,7 +53,7 @@ _REQUESTS = {
 
 
 def _read_out(value: Any) -> Any:
-    """Reads pydantic's lazy iterables to their ends, which is what validates them."""
+    """Reads pydantic's lazy iterables to their ends, which validates them."""
     if isinstance(value, dict):
         return {key: _read_out(item) for key, item in value.items()}
     if isinstance(value, str) or not isinstance(value, Iterable):
@@ -62,7 +62,7 @@ def _read_out(value: Any) -> Any:
 
 
 def translated(ask: Ask) -> Payload:
-    """The request in the other dialect, proven to be one by the types of that dialect's SDK."""
+    """The request in the other format, validated by the types of that format's SDK."""
     to = Format.OPENAI_CHAT if ask.format is Format.ANTHROPIC_MESSAGES else Format.ANTHROPIC_MESSAGES
     out = translate.request(ask, to)
     _read_out(_REQUESTS[to].validate_python(out))

@@ -1,4 +1,4 @@
-"""Whole answers and streams: what the caller's SDK gets is the same whichever way the answer came."""
+"""Whole answers and streams: the caller's SDK gets the same result from both."""
 
 from __future__ import annotations
 
@@ -441,7 +441,7 @@ def test_half_a_surrogate_pair_breaks_neither_answer_nor_stream(openai_ask, kit)
 
 
 def endless() -> dict[str, object]:
-    """Nested more deeply than JSON can be written."""
+    """A value nested too deeply to be written as JSON."""
     value: dict[str, object] = {}
     for _ in range(5000):
         value = {"a": value}

@@ -37,7 +37,7 @@ contents = st.one_of(words, st.lists(parts, min_size=1, max_size=3))
 
 @st.composite
 def exchanges(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """A user's turn and what came of it: an answer, or tool calls with their results."""
+    """A user's turn and its continuation: an answer, or tool calls with their results."""
     turns = [{"role": "user", "content": draw(contents)}]
     if draw(st.booleans()):
         return [*turns, {"role": "assistant", "content": draw(words)}]
@@ -74,7 +74,7 @@ bodies = st.fixed_dictionaries(
 
 
 def meaning(message: dict[str, Any]) -> dict[str, Any]:
-    """A message with its content as parts, its arguments read, and nothing that is null."""
+    """A message with its content as parts, decoded arguments, and no nulls."""
     content = message.get("content")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     calls = [
