@@ -1,14 +1,14 @@
-"""How busy routers are, as JSON for whoever scales: KEDA's `metrics-api` scaler needs nothing else. Wired by
+"""The load of routers, as JSON for autoscalers: KEDA's `metrics-api` scaler needs nothing else. Wired by
 `weir_operator.run.replica`, on the config server's port.
 
 Any replica answers; one that follows asks the leader, which has heard all reports. The rule behind every refusal: no
 figure rather than a wrong one. A scaler that gets an error leaves everything as it is; one that gets a sum with a part
 of the routers missing takes pods away.
 
-1. **Who asks**: a ServiceAccount, by TokenReview with an audience of its own. Those of the installation's namespace may
+1. **Callers**: a ServiceAccount, by TokenReview with an audience of its own. Those of the installation's namespace may
    ask for everything, any other for the tiers of its namespace.
-2. **Whose reports count**: those of the gateway's routers, and of a tier those of its own namespace's sidecars. A
-   report counts for 90 s, also that of a router of which nothing is heard: its last figures stay until it must be gone.
+2. **Reports that count**: those of the gateway's routers, and of a tier those of its own namespace's sidecars. A
+   report counts for 90 s, even if the router has fallen silent: its last figures stay until it must be gone.
 3. **Not before all are known**: a leader that is new waits until as many routers have reported as there have been, or
    until every router that lives must have.
 """
@@ -30,13 +30,13 @@ from weir_operator.kube.token_reviews import TokenReviewer
 from weir_router.contract import CompiledConfig
 
 PREFIX = "/autoscaling/v1"
-"""Where scalers ask: `/gateway` below it, and `/tiers/NAMESPACE/NAME`."""
+"""Path for scalers, who ask for `/gateway` below it or for `/tiers/NAMESPACE/NAME`."""
 
 RELAYED_PREFIX = "/v1/autoscaling"
-"""The same for other replicas of the operator, which show the token that they have for the leader."""
+"""Path for other replicas of the operator, which show their token for the leader."""
 
 SETTLED_SECONDS = 65.0
-"""Of leading, until every router that lives has polled: a poll waits 50 s, and one that fails up to 10."""
+"""Seconds of leading until every live router has polled: a poll waits 50 s, and a failed one up to 10."""
 
 _UNAVAILABLE = web.HTTPServiceUnavailable
 

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import hdrs
 
 ANSWER_SECONDS = 10.0
-"""For the leader's answer: it is in the same cluster."""
+"""Seconds for the leader's answer: it is in the same cluster."""
 
 
 class LeaderUnreachable(Exception):
@@ -21,7 +21,7 @@ class LeaderUnreachable(Exception):
 
 
 class Leader:
-    """Whoever leads now, reached as the operator's own ServiceAccount."""
+    """The leading replica, reached as the operator's own ServiceAccount."""
 
     def __init__(
         self,
@@ -31,8 +31,9 @@ class Leader:
         trust: Callable[[], ssl.SSLContext],
         server_name: str,
     ) -> None:
-        """`url` gives that of the leader's config server, or None where we lead or nobody does. Its certificate is for
-        `server_name`, whatever the URL says; `trust` and the token are asked for each time, since both are renewed.
+        """`url` gives that of the leader's config server, or None where we lead or no replica does. Its certificate is
+        for `server_name`, not for the URL's host; `trust` and the token are asked for each time, since both are
+        renewed.
         """
         self._url = url
         self._token_file = token_file
@@ -41,7 +42,7 @@ class Leader:
 
     @property
     def url(self) -> str | None:
-        """Of its config server; None: we lead, or nobody does."""
+        """The URL of its config server; None: we lead, or no replica does."""
         return self._url()
 
     @contextlib.asynccontextmanager

@@ -16,14 +16,14 @@ _NONE = BackendReport(state="closed")
 
 
 class Said(NamedTuple):
-    """What a router reported, and the seconds since."""
+    """A router's report, and the seconds since."""
 
     report: RouterReport
     age: float
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What may be scaled on. Sums over all routers that count; of ages the greatest."""
+    """Figures to scale on: sums over all routers that count, and the greatest age."""
 
     replicas: int  # routers that have reported
     oldest_report_seconds: float
@@ -36,7 +36,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class BackendFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One backend's part of a tier's figures. What waits, waits for any of the tier's backends."""
+    """One backend's part of a tier's figures. Waiting requests wait for any of the tier's backends."""
 
     in_flight: int
     saturation: float | None
@@ -67,7 +67,7 @@ def of_gateway(said: Sequence[Said]) -> Figures:
 
 
 def of_tier(tier: Tier, said: Sequence[Said]) -> TierFigures:
-    """What routers have sent to the tier's backends, and requests that wait for one of them."""
+    """The load of the tier's backends, and the requests that wait for one of them."""
     key = f"{tier.namespace}/{tier.name}"
     named: dict[str, list[Backend]] = defaultdict(list)
     for backend in tier.backends:  # several of one name are endpoints of a Service

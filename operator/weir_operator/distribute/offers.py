@@ -1,8 +1,8 @@
-"""What is on offer to routers: the published config as views, whole or as the difference from an earlier one.
+"""Offers to routers: the published config as views, whole or as the difference from an earlier one.
 
-Made by `distribute.server` for each revision; who may see what is `distribute.views`. Differences are for
-the gateway's routers only: their view is everyone's, of a megabyte or more, and one change of it is a kilobyte. That
-of a namespace stays small, since it has a bound of its own.
+Made by `distribute.server` for each revision; `distribute.views` decides which router may see which part. Differences
+are for the gateway's routers only: their view is everyone's, of a megabyte or more, and one change of it is a kilobyte.
+That of a namespace stays small, since it has a bound of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ share what they have in common."""
 
 
 class View:
-    """What some routers may have. Nothing of it shows."""
+    """The delivery that some routers may have. Nothing of it shows."""
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
@@ -74,7 +74,7 @@ class Offer:
         return View(Delivery(config=config, secrets=secrets, authorities=self._authorities))
 
     def difference(self, account: ServiceAccount, seen: str | None) -> bytes | None:
-        """What a router that has seen `seen` needs, encoded once for all; None: it needs the whole."""
+        """The difference for a router that has seen `seen`, encoded once for all; None: it needs the whole."""
         if seen is None or self._views.scope(account) is not None or seen not in self._earlier:
             return None
         if seen not in self._differences:
@@ -84,6 +84,6 @@ class Offer:
 
     @property
     def recent(self) -> dict[str, View]:
-        """What the gateway's routers may have got by now, by ETag."""
+        """The views that the gateway's routers may have, by ETag."""
         known = self._earlier | ({view.etag: view} if (view := self._made.get(None)) else {})
         return dict(list(known.items())[-EARLIER:])

@@ -1,4 +1,4 @@
-"""Who asks over HTTP, and how they are refused: shared by everything that is served on the config server's port."""
+"""Identification and refusals of HTTP requests, shared by all services on the config server's port."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def refusal(kind: type[web.HTTPError], message: str) -> web.HTTPError:
 
 
 async def account_of(request: web.Request, reviewer: TokenReviewer) -> ServiceAccount:
-    """Whose token the request shows. Raises `web.HTTPError`, which holds nothing of it."""
+    """The ServiceAccount whose token the request shows. Raises `web.HTTPError`, which holds nothing of it."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise refusal(web.HTTPUnauthorized, "a ServiceAccount token is needed: Authorization: Bearer ...")

@@ -1,12 +1,12 @@
 """A follower tells the leader what its routers have said, so that statuses speak of all of them. Run by every replica.
 
-1. Every two seconds look who leads; who leads itself, or finds no leader, tells nobody.
-2. To a leader that has not heard of us, tell all; afterwards what is new, how busy routers are where that is another
-   than what was told, and which routers are gone.
-3. While nothing changes, say so every half minute: the leader keeps what it knows as long as it hears of us.
+1. Every two seconds, read who leads. A replica that leads, or finds no leader, sends nothing.
+2. A leader that does not know us gets all reports. Afterwards it gets new reports, load that has changed, and the
+   routers that are gone.
+3. While nothing changes, send a heartbeat every half minute: the leader keeps our reports as long as it hears of us.
 
-The leader's config server takes it at `reports.RELAY_PATH`, from nobody but the operator's own ServiceAccount. A leader
-that dies takes along only what others still know: the next one has it with the first look.
+The leader's config server takes these at `reports.RELAY_PATH`, only from the operator's own ServiceAccount. When a
+leader dies, no report is lost: the next leader gets them within two seconds.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from weir_operator.distribute.leader import Leader, LeaderUnreachable
 from weir_operator.distribute.reports import RELAY_PATH, Entry, Relay, Relayed, Reports, RouterId, load, tells_more
 
 RELAY_SECONDS = 2.0
-"""Between two looks: so much later than the leader's own routers do others show in a status."""
+"""Seconds between two checks. Routers of a follower appear in a status this much later than the leader's own."""
 
 HEARTBEAT_SECONDS = 30.0
-"""Between two messages that bring nothing new but counts; a third of what the leader waits for one."""
+"""Seconds between two messages without news; a third of the time that the leader waits for one."""
 
 _log = logging.getLogger("weir_operator.relay")
 
@@ -52,7 +52,7 @@ class Follower:
         self._at = 0.0
 
     async def run(self) -> None:
-        """Looks and tells, until cancelled. What fails is logged once."""
+        """Checks and sends, until cancelled. A failure is logged once."""
         said = ""
         async with aiohttp.ClientSession() as session:
             while True:
@@ -99,7 +99,7 @@ def message(
     *,
     heartbeat: bool = False,
 ) -> Relay | None:
-    """What to tell to who has been `told`; None: nothing. With `heartbeat` something in any case, and figures too."""
+    """The message to a leader that has been sent `told`; None: no news. A `heartbeat` is always sent, with load."""
     if told is None:
         return Relay(replica=replica, whole=True, reports=tuple(_relayed(key, it, now) for key, it in own.items()))
     changed = {key: it for key, it in own.items() if key not in told or _differs(told[key], it, figures=heartbeat)}

@@ -1,11 +1,10 @@
-"""What routers reported last: to this replica of the operator, or to another that has told us. PURE but for its memory.
+"""The last reports of routers, to this replica of the operator or to another. PURE but for its memory.
 
-Filled by `distribute.server` (a report comes with each poll) and by what followers send to the leader, which
-`distribute.relay` collects here; read for the status of objects. A router is known by its ServiceAccount and its
-name, so nobody can speak for a router of somebody else.
+Filled by `distribute.server` (a report comes with each poll) and by messages of followers (`distribute.relay`); read
+for the status of objects. A router is known by its ServiceAccount and its name, so no account can speak for a router
+of another.
 
-A follower is taken to know its own routers: what it has told holds until it takes it back, as long as it is heard of.
-So it has nothing to say while nothing changes.
+A follower's last message stays valid while the follower is alive, so it sends only changes.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from weir_operator.kube.accounts import ServiceAccount
 from weir_router.contract import BackendReport, RouterReport
 
 RELAY_PATH = "/v1/reports"
-"""Where followers POST a `Relay` to the leader's config server."""
+"""Path on the leader's config server to which followers POST a `Relay`."""
 
 REPORT_SECONDS = 90.0
-"""That a report counts: a router polls every 50 s, so after that it is gone, or cannot reach us. So long, too, counts
-what a follower has told."""
+"""Seconds that a report counts: a router polls every 50 s, so after that it is gone, or cannot reach us. Messages of
+a follower count as long."""
 
 LEFT_SECONDS = 15.0
-"""The same for a router whose poll was broken off: one that lives polls again within 10 s, and takes 5 to connect. A
-pod that has ended would otherwise hold back every change for a minute and a half."""
+"""Seconds that a report counts after a poll was broken off: one that lives polls again within 10 s, and takes 5 to
+connect. A pod that has ended would otherwise hold back every change for a minute and a half."""
 
 MAX_REPORTS = 2_000
 """Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
@@ -50,9 +49,9 @@ class RouterId(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a router said with its last poll, and when."""
+    """A router's last report, with its time."""
 
-    seen: str | None  # ETag of what it saw last
+    seen: str | None  # ETag of the view that it saw last
     report: RouterReport
     at: float  # monotonic
     size: int = 0  # bytes that count
@@ -60,7 +59,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Reported:
-    """What a router has said with its last poll."""
+    """The report of a router's last poll."""
 
     account: ServiceAccount
     gateway: bool  # one of the gateway's; any other speaks for its own namespace only
@@ -87,12 +86,12 @@ class Relayed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
     @property
     def id(self) -> RouterId:
-        """Whose it is."""
+        """The router that sent it."""
         return RouterId(ServiceAccount(self.namespace, self.account), self.router)
 
 
 class Relay(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What a follower has to tell. `whole`: this is all it knows; otherwise what is new, and who is gone."""
+    """A message of a follower. `whole`: all that it knows; otherwise new reports, and routers that are gone."""
 
     replica: str
     whole: bool
@@ -115,7 +114,7 @@ def _verdict(it: BackendReport) -> tuple[str, str | None]:
 
 
 def load(entry: Entry) -> object:
-    """How busy the router is: worth telling whoever scales on it, and no news for a status."""
+    """The load of the router: news for autoscalers, and none for a status."""
     report = entry.report
     return report.load, {key: it.in_flight for key, it in report.backends.items() if it.in_flight}
 
@@ -171,17 +170,17 @@ class Reports:
 
     @property
     def now(self) -> float:
-        """On the clock of `Entry.at`."""
+        """The time on the clock of `Entry.at`, in seconds."""
         return self._monotonic()
 
     @property
     def own(self) -> dict[RouterId, Entry]:
-        """Of the routers that have polled here."""
+        """The entries of the routers that have polled here."""
         self._forget()
         return dict(self._own)
 
     def __iter__(self) -> Iterator[tuple[RouterId, Entry]]:
-        """Of all routers, each once: the latest poll counts, since a router goes from one replica to another."""
+        """The entries of all routers, each once: the latest poll counts, since a router may change replicas."""
         latest = self.own
         for _, entries in self._followers.values():
             for key, entry in entries.items():

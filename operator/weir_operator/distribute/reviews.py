@@ -1,4 +1,5 @@
-"""Whose token is it? Asks the API server, and remembers its answers. Used by `weir_operator.distribute.server`.
+"""Identifies the ServiceAccount of a token: asks the API server, and caches its answers. Used by
+`weir_operator.distribute.server`.
 
 A token, and what an API server says about a request that holds one, never enters an error.
 """
@@ -15,10 +16,10 @@ from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.token_reviews import TokenRefused, TokenReviewer
 
 ACCEPTED_SECONDS = 60.0
-"""That an accepted token is not asked about again: so long does a deleted ServiceAccount still get config."""
+"""Seconds that an accepted token is not asked about again. A deleted ServiceAccount gets config that long."""
 
 REFUSED_SECONDS = 5.0
-"""The same for a refused one: short, because it may be accepted soon, as that of a ServiceAccount just made."""
+"""Seconds that a refused token is not asked about again: short, since a new ServiceAccount's is accepted soon."""
 
 ACCEPTED_MAX = 10_000
 """Accepted tokens that are remembered, oldest forgotten first; each router has one."""
@@ -65,13 +66,13 @@ class CachedReviewer:
 
 
 def _looked_at(task: asyncio.Task[ServiceAccount]) -> None:
-    """All who asked may have gone away, and asyncio complains of errors that nobody looks at."""
+    """Reads the error of a task whose callers have all gone away; asyncio would complain of it."""
     if not task.cancelled():
         task.exception()
 
 
 class _Memory(Generic[T]):
-    """At most `limit` values, each for `seconds`."""
+    """A cache of at most `limit` values, each for `seconds`."""
 
     def __init__(self, seconds: float, limit: int, monotonic: Callable[[], float]) -> None:
         self._seconds = seconds

@@ -2,9 +2,9 @@
 
 A poll is a POST, because it carries the router's report; a GET has no body, a header is too small for one, and nothing
 between us may answer from a cache. `If-None-Match` says what the router has, `Prefer: wait=50` how long it waits for
-something else; then it gets 304. Who may see what is `distribute.views`, whose token it is `distribute.reviews`.
-It decides nothing about status and makes no certificate. Other replicas, which only the operator's own ServiceAccount
-can be, tell their routers' reports at `RELAY_PATH` (`weir_operator.distribute.relay`).
+something else; then it gets 304. `distribute.views` decides which router may see which part, and `distribute.reviews`
+identifies tokens. It decides nothing about status and makes no certificate. Other replicas, which only the operator's
+own ServiceAccount can be, tell their routers' reports at `RELAY_PATH` (`weir_operator.distribute.relay`).
 
 A poll that waits is one task at one event, which the next config sets: nothing runs while nothing changes.
 """
@@ -40,17 +40,17 @@ from weir_router.contract import (
 from weir_router.contract.delta import DELTA_HEADER, DELTA_NAME, DELTA_STATUS
 
 MAX_WAIT = 60.0
-"""Seconds that a poll may wait, whatever it prefers: proxies between us give up after that."""
+"""Seconds that a poll may wait at most: proxies in between give up after that."""
 
 MAX_REPORT_BYTES = 16 * 1024
-"""Of a report: some 150 backends."""
+"""Bytes of a report: about 150 backends."""
 
 MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
-"""The same for the gateway's routers, which have all backends of the class."""
+"""Bytes of a report of the gateway's routers, which have all backends of the class."""
 
 MAX_RELAY_BYTES = 64 * 1024 * 1024
-"""Of what a follower tells the leader: the reports of some 50,000 sidecars, or of 60 gateway routers with as many
-backends as they may have."""
+"""Bytes of a follower's message: the reports of about 50,000 sidecars, or of 60 gateway routers with as many backends
+as they may have."""
 
 TLS_BUFFER = 4 * 1024
 """Bytes per TLS connection, enough for a poll. asyncio's default of 256 KiB would cost a thousand routers 280 MB; only
@@ -74,10 +74,10 @@ class ConfigServer:
         on_report: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reviewer` is asked at each poll, so it should remember; `gateway` is who may see everything. `callers` is
-        asked, for routers, about callers' tokens; None: nobody is. It has a queue of its own, so that callers cannot
-        keep routers from their config. `operator` is who may tell of other replicas' routers; `on_report` is called
-        when a router says something new.
+        """`reviewer` is asked at each poll, so it should cache; `gateway` is the account that may see everything.
+        `callers` is asked, for routers, about callers' tokens; None: reviews are off. It has a queue of its own, so
+        that callers cannot keep routers from their config. `operator` is the account that may report other replicas'
+        routers; `on_report` is called when a report is news.
         """
         self._reviewer = reviewer
         self._callers = callers
@@ -89,7 +89,7 @@ class ConfigServer:
         self._first = asyncio.Event()  # set with the first config
         self._ending = False
         self.known = Reports(monotonic)
-        """What routers have said, here and at other replicas."""
+        """Reports of routers, here and at other replicas."""
         self.waiting = 0
         """Polls that wait now."""
         self.app = web.Application(client_max_size=MAX_GATEWAY_REPORT_BYTES)
@@ -107,8 +107,8 @@ class ConfigServer:
         self._wake(old)
 
     def trust(self, authorities: str) -> None:
-        """Tells every router by whom our certificate is signed: those that cannot mount it, in other namespaces, would
-        lose us with the next authority.
+        """Gives every router the authorities of our certificate: routers in other namespaces, which cannot mount them,
+        would lose us with the next authority.
         """
         old = self._offer
         if authorities == self._authorities:
@@ -162,7 +162,7 @@ class ConfigServer:
             self.waiting -= 1
 
     async def _review(self, request: web.Request) -> web.Response:
-        """What the API server says about a caller's token, for a router: routers have no rights there."""
+        """Asks the API server about a caller's token, for a router: routers have no rights there."""
         await self._account(request)
         if self._callers is None:
             raise refusal(web.HTTPServiceUnavailable, "this operator reviews no callers' tokens")
@@ -204,7 +204,7 @@ class ConfigServer:
         return web.Response(status=204)
 
     async def _news(self, account: ServiceAccount, seen: str | None, knows_deltas: bool) -> web.Response:
-        """As soon as there is something else than `seen`."""
+        """The answer to a poll, as soon as there is something else than `seen`."""
         while not self._ending:
             offer = self._offer
             if offer is None:
@@ -229,7 +229,7 @@ class ConfigServer:
 
 
 async def listen(server: ConfigServer, host: str, port: int, tls: ssl.SSLContext | None = None) -> web.AppRunner:
-    """Serves until `cleanup` of what it returns, whose `addresses` say where. Raises `OSError`."""
+    """Serves until `cleanup` of the returned runner, whose `addresses` say where. Raises `OSError`."""
     sslproto.SSLProtocol.max_size = TLS_BUFFER  # for the process: asyncio has no smaller place to say it
     # handler_cancellation: the poll of a router that went away ends at once.
     runner = web.AppRunner(server.app, access_log=None, handler_cancellation=True)

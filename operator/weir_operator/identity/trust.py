@@ -16,7 +16,7 @@ from typing import Any
 from weir_router.contract import TOKEN_ALGORITHMS, SigningKey, TokenTrust
 
 KEPT_SECONDS = 300.0
-"""That a key outlives its last listing: longer than API servers take to restart one after the other."""
+"""Seconds that a key outlives its last listing: longer than API servers take to restart one after the other."""
 
 KEYS_MAX = 32
 """Keys at most: more than two is a rotation."""
@@ -27,7 +27,7 @@ _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 @dataclass(frozen=True)
 class Listed:
-    """What one API server published."""
+    """The issuer and the keys that one API server published."""
 
     issuer: str
     keys: tuple[SigningKey, ...]
@@ -35,13 +35,13 @@ class Listed:
 
 @dataclass(frozen=True)
 class Known:
-    """What is trusted, and until when each key is without being listed again (monotonic seconds)."""
+    """The trusted issuer and keys, each key with the end of its trust unless it is listed again (monotonic seconds)."""
 
     issuer: str = ""
     keys: Mapping[str, tuple[SigningKey, float]] = field(default_factory=dict)
 
     def trust(self, audience: str, *, review: bool) -> TokenTrust | None:
-        """For routers; None: nothing can be verified. Equal knowledge gives an equal value."""
+        """The trust that routers get; None: nothing can be verified. Equal knowledge gives an equal value."""
         keys = tuple(self.keys[name][0] for name in sorted(self.keys))
         return TokenTrust(issuer=self.issuer, audience=audience, keys=keys, review=review) if keys else None
 
@@ -60,15 +60,15 @@ def config_audience(installation: str) -> str:
 
 def autoscaling_audience(installation: str) -> str:
     """The audience that a token must have to ask how busy routers are, and good for nothing else: it is handed to a
-    scaler, which hands it to whatever answers under our name.
+    scaler, which sends it to any server that answers under our name.
     """
     return f"weir-autoscaling/{installation}"
 
 
 def learned(known: Known, listed: Listed, now: float) -> Known:
-    """What is trusted after an API server's answer at `now` (monotonic seconds)."""
+    """The knowledge after an API server's answer at `now` (monotonic seconds)."""
     if listed.issuer != known.issuer:
-        known = Known(listed.issuer)  # tokens of the old issuer are refused, whatever they are signed with
+        known = Known(listed.issuer)  # tokens of the old issuer are refused, whichever key signed them
     kept = {name: it for name, it in known.keys.items() if it[1] > now}
     fresh = {key.id: (key, now + KEPT_SECONDS) for key in listed.keys}
     newest_first = sorted({**kept, **fresh}.items(), key=lambda it: -it[1][1])
@@ -76,14 +76,14 @@ def learned(known: Known, listed: Listed, now: float) -> Known:
 
 
 def taken_over(trust: TokenTrust | None, now: float) -> Known:
-    """What another replica, or we before a restart, have published: it counts until an API server answers."""
+    """The knowledge of an earlier publication, ours or another replica's. It counts until an API server answers."""
     if trust is None:
         return Known()
     return Known(trust.issuer, {key.id: (key, now + KEPT_SECONDS) for key in trust.keys})
 
 
 def signing_keys(jwks: Any) -> tuple[SigningKey, ...]:
-    """The usable keys of a JWK set, without any private part. What is none of ours is left out."""
+    """The usable keys of a JWK set, without any private part. Entries of other types are left out."""
     entries = jwks.get("keys") if isinstance(jwks, dict) else None
     found = (_signing_key(it) for it in entries) if isinstance(entries, list) else ()
     return tuple(key for key in found if key is not None)

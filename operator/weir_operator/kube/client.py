@@ -12,10 +12,10 @@ from kubernetes.client import ApiClient, Configuration
 __all__ = ["ApiClient", "NoCluster", "api_server_addresses", "connect", "own_namespace"]
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-"""Where the kubelet says which namespace a pod is in."""
+"""File in which the kubelet puts the namespace of a pod."""
 
 CONNECTIONS = 32
-"""Kept open: a watch each for some ten kinds, and what is under way besides. More are possible, but not kept."""
+"""Connections kept open: a watch each for about ten kinds, and requests under way. More may open, but are not kept."""
 
 
 class NoCluster(Exception):
@@ -40,7 +40,7 @@ def connect() -> ApiClient:
 
 
 def api_server_addresses() -> frozenset[str]:
-    """Where pods reach the API server, as far as a pod is told; its nodes' own addresses are not."""
+    """Addresses of the API server that the pod's environment names; those of its nodes are not among them."""
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
     return frozenset({host} if host else ())
 

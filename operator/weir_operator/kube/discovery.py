@@ -19,7 +19,7 @@ TIMEOUT = (5.0, 5.0)
 
 
 def crd_is_leaving(client: ApiClient, resource: Resource) -> bool:
-    """Whether the CRD of `resource` is gone or being deleted; False if that cannot be told."""
+    """Whether the CRD of `resource` is gone or being deleted; False if that is unknown."""
     try:
         served = CustomObjectsApi(client).get_api_resources(resource.group, resource.version, _request_timeout=TIMEOUT)
     except ApiException as error:

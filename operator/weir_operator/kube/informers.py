@@ -47,16 +47,16 @@ WATCH_GRACE = 15.0
 """Seconds that we wait beyond the server's end of a watch before the connection counts as dead."""
 
 CONNECT_SECONDS = 5.0
-"""To connect. Longer than one lost SYN and its repetition, which take 3 s."""
+"""Seconds to connect. Longer than one lost SYN and its repetition, which take 3 s."""
 
 LIST_SECONDS = 30.0
-"""Between two pieces of a list's answer. The API server answers in well under a second, or is not well."""
+"""Seconds between two pieces of a list's answer. A healthy API server answers in well under a second."""
 
 RETRY_FIRST = 1.0
 """Seconds to the second try, at most. A server that restarts is back in seconds."""
 
 RETRY_MAX = 10.0
-"""Seconds between tries, at most: whoever has just applied a missing rule or CRD is watching."""
+"""Seconds between tries, at most: an administrator who has just applied a missing rule or CRD is watching."""
 
 STREAK_SECONDS = 60.0
 """Failures further apart than this do not add up. More than the slowest list and the longest wait together."""
@@ -68,7 +68,7 @@ UNAVAILABLE_AFTER = 2
 """Failures of a watch in a row before a kind counts as unknown: a single cut connection is everyday life."""
 
 CRD_SECONDS = 0.25
-"""From a deletion to the question whether the CRD goes, and how long its answer holds. Discovery lags by some 30 ms."""
+"""Seconds from a deletion to the check of its CRD, and that its answer holds. Discovery lags by about 30 ms."""
 
 STOP_SECONDS = 2.0
 """How long to wait for the threads at the end. A request in flight may take longer; its thread is a daemon."""
@@ -133,7 +133,7 @@ class Source(Generic[T]):
         self._unknown: Unknown | None = None
         self._response: Any = None  # of the watch that is open
         self._stopping = threading.Event()
-        self._must_list = False  # what the watch told is not to be gone by
+        self._must_list = False  # the watch's last events are not to be relied on
         self._served_at = 0.0
         self._failures = 0
         self._failed_at = self._not_before = 0.0
@@ -184,7 +184,7 @@ class Source(Generic[T]):
             self._pace()
             try:
                 return self._list_once()
-            except Exception as error:  # whatever it is, the informer would ask again, but always after 5 s
+            except Exception as error:  # after any error the informer would ask again, but always after 5 s
                 self._failed(error)
 
     def _list_once(self) -> _Listing:

@@ -17,10 +17,10 @@ from kubernetes import client
 from weir_operator.kube.owner import Owner, OwnerUnknown
 
 ADDRESS_ANNOTATION = "weir.dev/leader-address"
-"""Where the leader's config server is (a URL): followers hand it the reports of their routers."""
+"""Annotation with the URL of the leader's config server, to which followers send the reports of their routers."""
 
 REQUEST_SECONDS = 4.0
-"""For one request: a leader has time for two before it must give up."""
+"""Seconds for one request: a leader has time for two before it must give up."""
 
 
 class LeaseFailed(Exception):
@@ -28,7 +28,7 @@ class LeaseFailed(Exception):
 
 
 class LeaseTaken(Exception):
-    """Somebody else wrote it in between: read again."""
+    """Another replica wrote the Lease in between: read it again."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Held:
 
     holder: str  # empty: it was released
     address: str | None
-    seconds: float  # after which it is free, if nobody has written it meanwhile
+    seconds: float  # after which it is free, unless it was written meanwhile
     model: Any = field(repr=False)  # V1Lease: what others added to it stays
 
     @property
@@ -66,7 +66,7 @@ class Lease:
         self.name = name
         self.identity = identity
         self.address = ""
-        """Where the leader's config server is, if that is us; told to the others."""
+        """URL of our own config server, published in the Lease while we lead."""
         self._seconds = seconds
         self._labels = labels or {}
         self._owner = owner
@@ -122,7 +122,7 @@ class Lease:
 
     def _raise(self, verb: str, error: client.ApiException) -> NoReturn:
         if error.status == HTTPStatus.CONFLICT or (error.status == HTTPStatus.NOT_FOUND and verb != "create"):
-            raise LeaseTaken(f"{self._place} was changed by somebody else") from None
+            raise LeaseTaken(f"{self._place} was changed by another client") from None
         rule = '{apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "create", "update"]}'
         advice = f"; add to the operator's Role: {rule}" if error.status == HTTPStatus.FORBIDDEN else ""
         raise LeaseFailed(f"cannot {verb} {self._place}: {error.status} {error.reason}{advice}") from None

@@ -10,7 +10,7 @@ JSON = Mapping[str, Any]
 
 
 class ObjectName(NamedTuple):
-    """Where an object of a known kind is."""
+    """The namespace and name of an object, for example `llm/budget`."""
 
     namespace: str
     name: str
@@ -20,6 +20,6 @@ class ObjectName(NamedTuple):
 
 
 def key(body: JSON) -> ObjectName:
-    """Where the object is; without a namespace if it is in none, as a Namespace."""
+    """The namespace and name of the object; the namespace is empty for cluster-wide kinds, such as Namespace."""
     metadata = body["metadata"]
     return ObjectName(metadata.get("namespace", ""), metadata["name"])

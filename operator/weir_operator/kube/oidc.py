@@ -2,7 +2,7 @@
 
 Two requests to our own API server, never to the address that `jwks_uri` says: that may lie outside the cluster, and
 what our API server lists is what our API server signs with. It needs `get` on the two paths, which Kubernetes' own
-ClusterRole `system:service-account-issuer-discovery` gives to every ServiceAccount unless somebody took it away.
+ClusterRole `system:service-account-issuer-discovery` gives to every ServiceAccount by default.
 
 `weir_operator.identity.trust` decides what counts. A fetch that fails changes nothing: unknown is not empty.
 """
@@ -25,13 +25,13 @@ DISCOVERY_PATH = "/.well-known/openid-configuration"
 JWKS_PATH = "/openid/v1/jwks"
 
 REFRESH_SECONDS = 60.0
-"""Between two fetches: so long may tokens of a new key be refused. The API server answers from memory."""
+"""Seconds between two fetches. Tokens of a new key may be refused that long. The API server answers from memory."""
 
 RETRY_SECONDS = 10.0
-"""After a failure."""
+"""Seconds between two fetches after a failure."""
 
 FETCH_SECONDS = 5.0
-"""For one request."""
+"""Seconds for one request."""
 
 _log = logging.getLogger("weir.identity")
 
@@ -87,7 +87,7 @@ class ClusterKeys:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`fetch` blocks, and runs in a thread; `on_change` is told of each new `trust`."""
+        """`fetch` blocks, and runs in a thread; `on_change` gets each new `trust`."""
         self._fetch = fetch
         self._audience = audience(installation)
         self._on_change = on_change
@@ -102,7 +102,7 @@ class ClusterKeys:
 
     @property
     def trust(self) -> TokenTrust | None:
-        """What routers should trust; None: nobody knows, and ServiceAccount tokens are refused."""
+        """The trust that routers get; None: it is unknown, and ServiceAccount tokens are refused."""
         return self._known.trust(self._audience, review=self._review)
 
     @property
@@ -111,7 +111,7 @@ class ClusterKeys:
         return self._failure
 
     def take_over(self, published: TokenTrust | None) -> None:
-        """Starts from what was published last; for the time before the first answer."""
+        """Starts from the last publication, for the time before the first answer."""
         if not self.asked.is_set():
             self._known = taken_over(published, self._monotonic())
 

@@ -1,4 +1,4 @@
-"""Who owns what the operator makes at run time: the ServiceAccount that it was installed with.
+"""The owner of all objects that the operator makes at run time: the ServiceAccount that it was installed with.
 
 Kubernetes removes what has lost its owner, so uninstalling leaves nothing behind, whichever tool does it. It is the
 ServiceAccount and not the Deployment, because a Deployment is sometimes made anew, and routers' config must survive
@@ -17,7 +17,7 @@ from kubernetes import client
 from weir_operator.kube.accounts import ServiceAccount
 
 REQUEST_SECONDS = 4.0
-"""For the one request; a Lease waits for it."""
+"""Seconds for the one request; a Lease waits for it."""
 
 _log = logging.getLogger("weir_operator.owner")
 
@@ -51,7 +51,7 @@ class Owner:
             if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise OwnerUnknown(f"cannot get {self._place}: {error.status} {error.reason}") from None
             _log.warning(
-                "cannot get %s: %s. What the operator makes will stay when it is uninstalled.",
+                "cannot get %s: %s. Objects that the operator makes will stay when it is uninstalled.",
                 self._place,
                 error.reason,
             )

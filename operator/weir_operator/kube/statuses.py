@@ -26,7 +26,7 @@ _EVENTS = ("events.k8s.io", "v1")
 
 
 class Outcome(StrEnum):
-    """What came of a write."""
+    """The result of a write."""
 
     DONE = "Done"
     STALE = "Stale"  # the object was changed or deleted meanwhile, which the informers will tell in a moment
@@ -39,7 +39,7 @@ class Subject(Protocol):
 
     @property
     def kind(self) -> str:
-        """For example `ModelTier`."""
+        """The kind, for example `ModelTier`."""
 
     @property
     def namespace(self) -> str: ...
@@ -77,7 +77,7 @@ class StatusWriter:
                 subject.name,
                 body,
                 field_manager=FIELD_MANAGER,
-                force=True,  # nobody else has a say in our fields
+                force=True,  # our fields are ours alone
                 _content_type=_APPLY,
                 _preload_content=False,
                 _request_timeout=REQUEST_TIMEOUT,

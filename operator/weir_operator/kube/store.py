@@ -1,6 +1,6 @@
 """ConfigMaps and Secrets that hold files, on the API server. The edge of `publish`: it decides nothing.
 
-What the server says about a Secret is never repeated: for a body that it cannot read it quotes the body.
+Errors of the server about a Secret are never repeated: an error about a malformed body quotes the body.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _CONFLICT, _NOT_FOUND, _FORBIDDEN = 409, 404, 403
 
 
 class PublishFailed(Exception):
-    """What was compiled is not published, or not all of it; the message says what to do. What was there still works."""
+    """The compiled config is not published, or only in part; the message says what to do. The old one still works."""
 
 
 class Conflict(Exception):
-    """Somebody else wrote the object in between: read again and decide again."""
+    """Another client wrote the object in between: read it and decide again."""
 
 
 class Kind(StrEnum):
-    """Of a published object."""
+    """The kind of a published object."""
 
     CONFIG_MAP = "ConfigMap"
     SECRET = "Secret"
@@ -73,7 +73,7 @@ class ObjectStore:
     def __init__(
         self, api_client: client.ApiClient, namespace: str, labels: Mapping[str, str], owner: Owner | None = None
     ) -> None:
-        """What is created gets the `labels` and the `owner`."""
+        """New objects get the `labels` and the `owner`."""
         api = client.CoreV1Api(api_client)
         self._owner = owner
         self._namespace = namespace
@@ -94,7 +94,7 @@ class ObjectStore:
         return {it.id: it for it in found}
 
     def find(self, name: ObjectId) -> Stored | None:
-        """The object called `name`, whatever its labels are. Needs the right to list, as `read` does."""
+        """The object called `name`, with any labels. Needs the right to list, as `read` does."""
         listed = self._call("list", name, self._list[name.kind], field_selector=f"metadata.name={name.name}").items
         return _stored(name.kind, listed[0]) if listed else None
 
@@ -140,7 +140,7 @@ class ObjectStore:
         if error.status == _CONFLICT and verb == "create":
             raise Conflict(f"{self._place(name)} is there without the labels of this installation") from None
         if error.status == _CONFLICT or (error.status == _NOT_FOUND and name.name and verb != "create"):
-            raise Conflict(f"{self._place(name)} was changed by somebody else") from None
+            raise Conflict(f"{self._place(name)} was changed by another client") from None
         raise PublishFailed(
             f"cannot {verb} {self._place(name)}: {error.status} {error.reason}{self._advice(verb, name, error)}"
         ) from None

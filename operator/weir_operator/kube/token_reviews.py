@@ -14,10 +14,10 @@ from kubernetes import client
 from weir_operator.kube.accounts import ServiceAccount
 
 REVIEW_SECONDS = 5.0
-"""For one TokenReview: a router waits, and would rather hear that the API server is away."""
+"""Seconds for one TokenReview. A router waits for it, and an error is better than a long wait."""
 
 REVIEWS_AT_ONCE = 4
-"""Threads at most: what strangers send as tokens must not keep the API server, or the operator, busy."""
+"""TokenReviews at once: tokens of strangers must keep neither the API server nor the operator busy."""
 
 MESSAGE_MAX = 500
 """Characters that are repeated of the API server's reason."""
@@ -44,7 +44,7 @@ class KubernetesReviewer:
     """Asks the API server each time. Needs `create` on `tokenreviews`."""
 
     def __init__(self, api_client: client.ApiClient, audience: str) -> None:
-        """Of tokens for `audience`, one of `weir_operator.identity.trust`."""
+        """`audience` is the one that tokens must have, one of `weir_operator.identity.trust`."""
         self._api = client.AuthenticationV1Api(api_client)
         self._audience = audience
         self._turn = asyncio.Semaphore(REVIEWS_AT_ONCE)

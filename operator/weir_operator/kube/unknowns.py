@@ -1,7 +1,7 @@
-"""What of the cluster is not known, and what to do about it: an error of the API client → `Unknown`.
+"""Unknown parts of the cluster, and how to mend them: an error of the API client → `Unknown`.
 
-Made by `kube.informers`, shown by whoever tells the operator's state. Pure. Not knowing is not emptiness: the
-objects that were known before stay.
+Made by `kube.informers`, shown in the operator's log, metrics and `/readyz`. Pure. Unknown is not empty: the objects
+that were known before stay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 from weir_operator.schemas import GROUP
 
 TEXT_CHARS = 400
-"""How much of a foreign message is told: enough for the API server's sentence on a missing right."""
+"""Characters of a foreign message that are repeated: enough for the API server's sentence on a missing right."""
 
 
 class UnknownReason(StrEnum):
@@ -34,7 +34,7 @@ class UnknownReason(StrEnum):
 
 @dataclass(frozen=True)
 class Resource:
-    """What is listed and watched."""
+    """A kind of object that is listed and watched."""
 
     kind: str  # "ModelTier"
     group: str  # "" is the core group
@@ -62,7 +62,7 @@ class Unknown:
 
 
 def explain(resource: Resource, namespace: str | None, error: BaseException) -> Unknown:
-    """What `error`, of a list or a watch, means, and what to do."""
+    """The meaning of an error of a list or a watch, and how to mend it."""
     status = error.status if isinstance(error, ApiException) else None
     if status == HTTPStatus.NOT_FOUND and resource.group == GROUP:
         return crd_absent(resource, namespace)
@@ -100,7 +100,7 @@ def _forbidden(resource: Resource, namespace: str | None, error: BaseException) 
 
 
 def _text(error: BaseException) -> str:
-    """What the error says; of one that is not the client's own only the type, since it may quote what was read."""
+    """The error's message. Of a foreign error only the type, since its message may quote what was read."""
     if isinstance(error, ApiException):
         text = _status_message(error.body) or f"{error.status} {error.reason}"
     elif isinstance(error, HTTPError | OSError):

@@ -16,13 +16,13 @@ import urllib3
 from kubernetes import client
 
 REQUEST_SECONDS = 5.0
-"""For one request."""
+"""Seconds for one request."""
 
 LOOK_SECONDS = 300.0
-"""Between two looks: somebody else may have written it. A new authority is known an hour before it signs."""
+"""Seconds between two checks: another client may have written it. A new authority is known an hour before it signs."""
 
 RETRY_SECONDS = 5.0
-"""While there is no certificate, and after a failure."""
+"""Seconds between two checks while there is no certificate, and after a failure."""
 
 _log = logging.getLogger("weir_operator.webhooks")
 
@@ -75,7 +75,7 @@ class WebhookTrust:
 
 
 def configuration_name(installation: str, namespace: str) -> str:
-    """What the chart calls the configuration of an installation in a namespace."""
+    """The chart's name for the configuration of an installation in a namespace."""
     return f"{installation}.{namespace}.sidecar.weir.dev"
 
 
@@ -103,7 +103,7 @@ def trust_authorities(api_client: client.ApiClient, name: str, authorities: str)
 
 
 def _patch(found: Any, stale: list[int], bundle: str) -> list[dict[str, Any]]:
-    """A JSON patch, which fails if somebody else changes the configuration in between."""
+    """A JSON patch, which fails if the configuration changes in between."""
     unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": found.metadata.resource_version}
     paths = (f"/webhooks/{number}/clientConfig/caBundle" for number in stale)
     return [unchanged, *({"op": "add", "path": path, "value": bundle} for path in paths)]

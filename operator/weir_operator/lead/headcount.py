@@ -15,7 +15,7 @@ class Headcount:
     """The damped number of routers."""
 
     def __init__(self, published: int, now: float) -> None:
-        """`published` is what routers have been told, by whoever led before; `now` is monotonic, in seconds."""
+        """`published` is the number in the published config, from the leader before; `now` is monotonic, in seconds."""
         self.value = max(1, published)
         self._highest = 0  # that was seen while it was below `value`
         self._below_since: float | None = now

@@ -1,11 +1,12 @@
-"""Which replica leads: at most one at any moment, and soon another when it is gone. Run by every replica.
+"""Leadership: at most one replica leads at any moment, and another one soon when it is gone. Run by every replica.
 
-1. **Follow**: read the Lease every second. It is free if nobody holds it, or if it has not been written for its own
+1. **Follow**: read the Lease every second. It is free if it has no holder, or if it has not been written for its own
    duration, by our own monotonic clock since *we* saw it: clocks of other machines do not count.
 2. **Claim** it with the version that was read; of several that do so at once one succeeds.
 3. **Lead**: run the term, and renew. Each renewal lets us lead for `LEAD_SECONDS` from the moment it was sent, which is
-   `LEASE_SECONDS - LEAD_SECONDS` shorter than anybody else waits: time for the requests that are under way.
-4. **Stop** when that time is over, whatever hangs: `leads` compares with the clock, and every write asks it first.
+   `LEASE_SECONDS - LEAD_SECONDS` shorter than any follower waits: time for the requests that are under way.
+4. **Stop** when that time is over, even if a request hangs: `leads`
+   compares with the clock, and every write asks it first.
 5. **Release** at the end of the process, once the term has ended: the next one then need not wait.
 
 `kubernetes.leaderelection` is not used: it reads the time of day, which may jump; a request that hangs lets it lead for
@@ -25,16 +26,16 @@ from typing import Protocol, TypeVar
 from weir_operator.kube.lease import Held, LeaseFailed, LeaseTaken
 
 LEASE_SECONDS = 15
-"""After so long without a word the next may lead. With a look every second it does within 17 s."""
+"""Seconds without a renewal after which another replica may lead. It checks every second, so it leads within 17 s."""
 
 LEAD_SECONDS = 10.0
-"""That a leader leads after a renewal: it outlives an API server that restarts."""
+"""Seconds that a leader leads after a renewal: long enough for an API server to restart."""
 
 RENEW_SECONDS = 3.0
-"""Between renewals: three may fail in a row."""
+"""Seconds between renewals: three may fail in a row."""
 
 LOOK_SECONDS = 1.0
-"""Between a follower's looks, and between tries after a failure: one small read, and a free Lease is taken at once."""
+"""Seconds between a follower's checks, and between tries after a failure: one small read each."""
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class LeaseStore(Protocol):
         """Ours."""
 
     def read(self) -> Held | None:
-        """What is there."""
+        """The Lease as it is on the server."""
 
     def claim(self, old: Held | None) -> Held:
         """Makes it ours, or renews it."""
@@ -79,12 +80,14 @@ class Leadership:
 
     @property
     def leader_address(self) -> str | None:
-        """URL of the leader's config server; None: we lead, or nobody does."""
+        """URL of the leader's config server; None: we lead, or no replica does."""
         held = self._held
         return None if held is None or not held.holder or held.holder == self._lease.identity else held.address
 
     async def run(self, term: Callable[[], Awaitable[None]]) -> None:
-        """Until cancelled: runs `term` whenever we lead, and cancels it when we no longer do. Raises what it raises.
+        """Runs `term` whenever we lead, and cancels it when we no longer do. Raises the errors of `term`.
+
+        Runs until cancelled.
 
         `term` must have ended all that it writes when its cancellation returns.
         """
@@ -141,7 +144,7 @@ class Leadership:
         _log.warning("this replica leads no more")
 
     async def _renew(self) -> None:
-        """Until we no longer lead."""
+        """Renews until we no longer lead."""
         pause = RENEW_SECONDS
         while (left := self._until - self._monotonic()) > 0:
             await asyncio.sleep(min(pause, left))
@@ -157,7 +160,7 @@ class Leadership:
                 pause = LOOK_SECONDS
 
     async def _still_ours(self) -> bool:
-        """After a conflict: somebody may only have changed a label."""
+        """Reads again after a conflict: another client may only have changed a label."""
         self._held = await self._in_thread(self._lease.read)
         ours = self._held is not None and self._held.holder == self._lease.identity
         return ours and await self._claim(self._held)

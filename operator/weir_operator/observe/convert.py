@@ -1,8 +1,8 @@
 """An object as the API server sends it (JSON) → what the compiler takes. Pure; called by `observe.gather`.
 
-Nothing is judged: the API server has checked envelopes against the CRDs, and specs are the compiler's. What the
-compiler does not read is dropped here, or does not compare, so that a write of a status or of a foreign annotation is
-no change.
+Nothing is judged: the API server has checked envelopes against the CRDs, and specs are the compiler's. Fields
+that the compiler does not read are dropped or do not compare, so that a write of a status or of a foreign annotation
+is no change.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from weir_operator.observe.observed import Manifest, SecretData, ServiceData, Sl
 from weir_operator.schemas import GROUP
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-"""On an EndpointSlice: whose it is."""
+"""Label of an EndpointSlice with the name of its Service."""
 
 OWN_PREFIX = f"{GROUP}/"
-"""Of the labels and annotations that Weir reads."""
+"""Prefix of the labels and annotations that Weir reads."""
 
 
 def manifest(kind: str, body: JSON) -> Manifest:

@@ -15,10 +15,10 @@ from typing import Any, cast
 import yaml
 
 MAX_NODES = 200_000
-"""Of one file, aliases counted as often as they are used: ten times the largest sane file, and no bomb gets through."""
+"""Nodes of one file, aliases counted at each use: ten times the largest sane file, and no bomb gets through."""
 
 MAX_DEPTH = 100
-"""The API server's limit is 10,000, but nobody indents that far, and Python's stack would not."""
+"""Levels of nesting. The API server takes 10,000, which no person writes and Python's stack does not hold."""
 
 
 _MERGE = "tag:yaml.org,2002:merge"
@@ -50,7 +50,7 @@ class _UnusableError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Without timestamps: sigs.k8s.io/yaml hands them on as the strings they are."""
+    """A loader without timestamps: sigs.k8s.io/yaml hands them on as the strings they are."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 -- the base class declares it so
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]

@@ -1,7 +1,7 @@
 """The cluster → `Observed`, kept up to date by informers. The first step of gather → compile → publish.
 
 Called by the operator's reconciler, which waits a moment after `on_change` (one `kubectl apply` is many changes), and
-then takes `observed()`. Nothing is judged or written here. What is watched, and where:
+then takes `observed()`. Nothing is judged or written here. The watched objects, and where:
 
 - the objects of every kind, in all namespaces or in the given ones;
 - Secrets with a label by which they consent (callers' keys, and the `secret_labels` of kinds): no other Secret is read;
@@ -53,11 +53,11 @@ class Gathered(Protocol):
 
     @property
     def kind(self) -> str:
-        """For example `ModelTier`."""
+        """The kind, for example `ModelTier`."""
 
     @property
     def plural(self) -> str:
-        """For example `modeltiers`."""
+        """The plural, for example `modeltiers`."""
 
     @property
     def secret_labels(self) -> tuple[str, ...]:

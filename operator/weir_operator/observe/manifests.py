@@ -25,7 +25,8 @@ from weir_operator.schemas import GROUP, VERSION
 SUFFIXES = frozenset({".yaml", ".yml"})
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Of one file: more than twice what etcd takes of one object, and bounds what a wrong file costs."""
+"""Bytes of one file: more than twice the size of the largest object in etcd, and a bound on the cost of a wrong file.
+"""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
@@ -36,7 +37,7 @@ class Readable(Protocol):
 
     @property
     def kind(self) -> str:
-        """For example `ModelTier`."""
+        """The kind, for example `ModelTier`."""
 
     @property
     def secrets(self) -> Callable[[Manifest], Iterable[NamedSecret]]:
@@ -45,7 +46,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a directory holds."""
+    """The content of a directory."""
 
     observed: Observed
     problems: tuple[Problem, ...]  # of files and envelopes; specs are the compiler's
@@ -235,7 +236,7 @@ class _Reader:
             self._duplicate(f"Secret/{key}", it, earlier.where)
 
     def _data(self, it: _Object, key: ObjectName) -> dict[str, bytes]:
-        """As the API server keeps it: `data` decoded, `stringData` on top."""
+        """The data as the API server keeps it: `data` decoded, `stringData` on top."""
         data: dict[str, bytes] = {}
         for name, text in _strings(it.body.get("data")):
             try:

@@ -16,10 +16,10 @@ from weir_operator.kube.objects import ObjectName
 T = TypeVar("T")
 
 CREDENTIAL_LABEL = "weir.dev/credential"
-"""With the value "true", a Secret consents to be sent to the backends that name it."""
+"""Label by which a Secret, with the value "true", consents to be sent to the backends that name it."""
 
 API_KEY_LABEL = "weir.dev/api-key"
-"""With the value "true", a Secret holds the SHA-256 of a caller's API key."""
+"""Label of a Secret, with the value "true", that holds the SHA-256 of a caller's API key."""
 
 API_KEY_HASH = "sha256"
 """Key of the hash in such a Secret's data."""
@@ -29,7 +29,7 @@ USER_TIER_ANNOTATION = "weir.dev/user-tier"
 
 
 def nearest(lines: Mapping[str, T], path: str) -> T | None:
-    """What `lines` has for a field's path, or for the nearest one around it."""
+    """The entry of `lines` for a field's path, or for the nearest one around it."""
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path)
@@ -62,7 +62,7 @@ class Manifest:
     created: float = 0.0  # seconds since the epoch; 0 in a directory, where nothing has an age
     lines: Mapping[str, str] = field(default_factory=dict, repr=False)  # field path -> "file:line"
     uid: str = ""  # tells an object from one of the same name that was there before; empty in a directory
-    # As it is in the cluster; whoever compiles does not read these, so that a status that was written is no change.
+    # As in the cluster. The compiler does not read these, so that a written status is no change.
     version: str = field(default="", compare=False, repr=False)  # metadata.resourceVersion
     status: Any = field(default=None, compare=False, repr=False)
 
@@ -93,7 +93,7 @@ class SecretData:
 
 
 BACKEND_LABEL = "weir.dev/backend"
-"""With the value "true", a Service consents to be called by the tiers of its namespace."""
+"""Label by which a Service, with the value "true", consents to be called by the tiers of its namespace."""
 
 BACKEND_NAMESPACES_ANNOTATION = "weir.dev/backend-namespaces"
 """Namespaces, as `a, b`, whose tiers may call the Service as well; `*`: all."""

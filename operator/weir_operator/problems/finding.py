@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Verdict(StrEnum):
-    """What becomes of the thing that was looked at."""
+    """The consequence for the checked subject."""
 
     REMOVE = "Remove"  # it cannot be used
     FAULTY = "Faulty"  # it stays, and does not do what it says
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 
 class Finding(NamedTuple):
-    """What a check found."""
+    """The result of a check that found something."""
 
     reason: str  # of `Reason`, or of the kind's own
     message: str
@@ -39,7 +39,7 @@ Check = Callable[[T], Finding | None]
 
 
 def findings(checks: Iterable[Check[T]], subject: T) -> list[Finding]:
-    """What the checks find, in order, up to the first that removes the subject."""
+    """The findings of the checks, in order, up to the first that removes the subject."""
     found: list[Finding] = []
     for check in checks:
         finding = check(subject)

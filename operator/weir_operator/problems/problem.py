@@ -1,4 +1,4 @@
-"""What is wrong with an object, for a status condition, for `weir validate`, and for whoever has to act.
+"""Problems of objects, for status conditions and for `weir validate`.
 
 Made by `observe.manifests` and `compile`. A problem never holds a secret, and never says whether
 something exists in a namespace that the object's owner may not see.

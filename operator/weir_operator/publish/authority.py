@@ -26,29 +26,29 @@ AUTHORITY_VALID = timedelta(days=365)
 """Short enough that its replacement is everyday life, and not a bomb that goes off in ten years."""
 
 CERTIFICATE_VALID = timedelta(days=90)
-"""What public authorities have made usual."""
+"""Validity of a certificate; public authorities have made it usual."""
 
 RENEW_AT = 2 / 3
-"""Of a validity: the last third, 30 days of a certificate, is there for somebody to notice that renewal fails."""
+"""Share of its validity after which a certificate is renewed: 30 days are left to notice that renewal fails."""
 
 SPREAD = timedelta(hours=1)
-"""From a new authority in the bundle to the first certificate that it signs. A kubelet brings a ConfigMap's change
+"""Time from a new authority in the bundle to the first certificate that it signs. A kubelet brings a ConfigMap's change
 within two minutes; the rest is for nodes that are not well."""
 
 URGENT = timedelta(days=7)
-"""Before its end a certificate is renewed even though not every router may know its authority yet."""
+"""Time before its end at which a certificate is renewed even if not every router may know its authority yet."""
 
 SKEW = timedelta(minutes=5)
-"""By which clocks may differ: a certificate is valid from so long before it was made."""
+"""Difference of clocks that is tolerated: a certificate is valid from that long before it was made."""
 
 
 class NotReadable(Exception):
-    """What is kept is no certificate, or no key to it; the message quotes nothing of it."""
+    """The stored data is no certificate, or has no key to it; the message quotes nothing of it."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate (with what is above it, if anything) and its private key, both PEM."""
+    """A certificate (with its chain, if any) and its private key, both PEM."""
 
     certificate: bytes
     key: bytes = field(repr=False)
@@ -56,7 +56,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Kept:
-    """What all replicas share. Without `authority_key` where somebody else signs."""
+    """The certificate and authorities of all replicas. `authority_key` is empty where another authority signs."""
 
     authorities: bytes  # PEM, the newest last: what routers trust
     authority_key: bytes = field(repr=False)  # of the newest
@@ -66,7 +66,7 @@ class Kept:
 def renewed(
     kept: Kept | None, names: Sequence[str], now: datetime, *, installation: str, newest_is_known: bool
 ) -> Kept:
-    """What to keep from now on; `kept` itself where nothing is due. Raises `NotReadable`.
+    """The data to keep from now on; `kept` itself where nothing is due. Raises `NotReadable`.
 
     `newest_is_known`: routers have had the newest authority for `SPREAD`.
     """

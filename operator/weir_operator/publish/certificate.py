@@ -4,7 +4,7 @@ Run by every replica; none needs to lead. Reads the Secret `<installation>-opera
 
 - makes it if it is not there, and renews what is due (`publish.authority`). Writes carry the version that was
   read, so of several replicas one makes it and the others take what it made;
-- uses it as it is if it is somebody else's: without our labels it is never written.
+- uses a Secret without our labels as it is: it was made by another tool and is never written.
 
 The authority goes to the ConfigMap `<installation>-ca`, which routers mount; one that was there stays until it has
 expired. A new certificate is loaded into the same `SSLContext`: the next handshake gets it, open connections stay.
@@ -39,10 +39,10 @@ from weir_operator.publish.authority import (
 from weir_operator.publish.publisher import labels
 
 CHECK_SECONDS = 300.0
-"""Between two looks at the Secret: a certificate is renewed weeks before its end, so minutes mean nothing."""
+"""Seconds between two checks of the Secret: a certificate is renewed weeks before its end, so minutes do not matter."""
 
 RETRY_SECONDS = 5.0
-"""The same as long as there is no certificate at all, or a look failed."""
+"""Seconds between two checks while there is no certificate, or after a failed one."""
 
 ATTEMPTS = 5
 """Conflicts in a row: more than a few are no replicas that start together."""
@@ -82,7 +82,7 @@ class Certificate:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.ready = asyncio.Event()
         self.valid_until: datetime | None = None
-        """Of the certificate that is served."""
+        """The end of the served certificate's validity."""
         self._installation = installation
         self._names = names
         self._now = now
@@ -96,10 +96,10 @@ class Certificate:
         self._trusted: tuple[bytes, ssl.SSLContext] | None = None
         self._loaded: Pair | None = None
         self.trouble = ""
-        """What could not be done at the last look; empty: nothing."""
+        """The error of the last check; empty: none."""
 
     def trust(self) -> ssl.SSLContext:
-        """For a client of another replica; the same object as long as the authorities are the same."""
+        """The TLS context for a client of another replica; the same object as long as the authorities are the same."""
         if self._trusted is None or self._trusted[0] != self._authorities:
             context = ssl.create_default_context()
             if self._authorities.strip():
@@ -115,7 +115,7 @@ class Certificate:
             await asyncio.sleep(wait)
 
     async def look(self) -> bool:
-        """Makes, renews and loads what is due; returns whether all is well. What is wrong is logged once."""
+        """Makes, renews and loads what is due; returns whether all is well. An error is logged once."""
         try:
             pair = await asyncio.to_thread(_again, self._refresh)
             self._load(pair)  # in the loop's own thread: handshakes read the context there
@@ -127,7 +127,7 @@ class Certificate:
         return True
 
     def _refresh(self) -> Pair:
-        """What should be served, made or renewed where it is due."""
+        """The certificate to serve, made or renewed where it is due."""
         stored, now = self._store.find(self._secret), self._now()
         if stored is not None and not self._is_ours(stored):
             self._authorities = stored.files.get(_AUTHORITIES, b"")

@@ -1,4 +1,4 @@
-"""What is published, as the API server has it: kept by two watches, and put together. Run by every replica.
+"""The published config, as the API server has it: kept by two watches, and put together. Run by every replica.
 
 All replicas serve this and nothing else, the leader too: so all serve the same revisions, and a leader that goes or
 comes changes nothing for routers. A part of a revision is never served: the last whole one stays.
@@ -78,7 +78,7 @@ class Mirror:
         try:
             index = parse_index(files[INDEX_FILE])
             if self._last is None or self._last[0] != index or not index.files <= files.keys():
-                # What it names is named by its content: the same index is the same config.
+                # Files are named by their content: the same index is the same config.
                 self._last = (index, *assemble(index, files, self._shards))
         except ConfigRejected as error:
             return str(error)

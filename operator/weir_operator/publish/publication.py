@@ -31,10 +31,10 @@ class ConfigTooLarge(PublishFailed):
 
 
 class Names:
-    """What the objects of one installation are called; a pod's volumes name all of them."""
+    """The names of one installation's objects; a pod's volumes name all of them."""
 
     def __init__(self, installation: str) -> None:
-        """Raises `ValueError` for what cannot be both the start of an object's name and the value of a label."""
+        """Raises `ValueError` for a name that is no start of an object's name or no value of a label."""
         if not _INSTALLATION.fullmatch(installation):
             raise ValueError(
                 f"installation {installation!r} is not a name of at most 50 lower-case letters, digits and dashes"
@@ -49,13 +49,13 @@ class Names:
 
     @property
     def all(self) -> tuple[ObjectId, ...]:
-        """In the order of writing: what is named before what names it."""
+        """The objects in the order of writing: the index, which names the others, is the last."""
         return (self.credentials, self.caller_keys, *self.shards.values(), self.index)
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What should be there: one index, and every file that it names, in the object that holds it."""
+    """The wanted objects: one index, and every file that it names, in the object that holds it."""
 
     index: Index
     names: Names
@@ -72,7 +72,7 @@ class Publication:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """What a pod sees that mounts all objects as one directory."""
+        """The files of a pod that mounts all objects as one directory."""
         return {name: content for _, files in self.objects for name, content in files.items()}
 
     def at(self, revision: int) -> Publication:
@@ -81,7 +81,7 @@ class Publication:
 
 
 def publication(compiled: Compiled, revision: int, *, names: Names) -> Publication:
-    """What to publish for `compiled`; equal configs give equal bytes. Raises `ConfigTooLarge`."""
+    """The publication of `compiled`; equal configs give equal bytes. Raises `ConfigTooLarge`."""
     config, secrets = compiled.config, compiled.secrets
     shards = {shard: encoded(content) for shard, content in _split(config).items()}
     used = {it.credential for tier in config.tiers.values() for it in tier.backends if it.credential is not None}

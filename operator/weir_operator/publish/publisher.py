@@ -3,12 +3,12 @@
 1. Read what is there: all objects of this installation, in two requests.
 2. Content that is there already keeps its revision, and nothing is written.
 3. Otherwise: credentials, callers' keys, shards, and the index last. Until the index is written the old one holds, and
-   an object that changes keeps the files which the old index names: whoever reads in between, or starts after we died
-   in between, finds the old config whole.
-4. What the index no longer names is removed `RETIRE_AFTER` seconds later, by the next call.
+   an object that changes keeps the files which the old index names: a router that reads in between, or starts after
+   we died in between, finds the old config whole.
+4. Files that the index no longer names are removed `RETIRE_AFTER` seconds later, by the next call.
 
-Nobody else may write these objects; when somebody has, 1 to 3 are done again. Who leads is asked before each write, so
-that a leader that has been replaced writes nothing, however long a request of it took.
+No other client may write these objects; when one has, 1 to 3 are done again. Leadership is checked before each write,
+so that a leader that has been replaced writes nothing, however long a request of it took.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ATTEMPTS = 5
 """Conflicts in a row before giving up: more than one is two operators at work, which a Lease should prevent."""
 
 COMPONENT = "router-config"
-"""`app.kubernetes.io/component` of what is published, to tell it from the installation's other objects."""
+"""Value of `app.kubernetes.io/component` that tells published objects from the installation's other ones."""
 
 
 class NotLeading(PublishFailed):
@@ -57,7 +57,7 @@ class NotLeading(PublishFailed):
 
 @dataclass(frozen=True)
 class Published:
-    """What a call of `Publisher.publish` did."""
+    """The result of `Publisher.publish`."""
 
     revision: int
     written: tuple[ObjectId, ...] = ()  # in the order of writing; empty: the content was there
@@ -88,11 +88,11 @@ class Publisher:
         self._leads = leads
         self._monotonic = monotonic
         self._revision = 0
-        # Whoever wrote the index before us may have done so just now.
+        # Another replica may have written the index just before us.
         self._retire_at = monotonic() + RETIRE_AFTER
 
     def publish(self, compiled: Compiled) -> Published:
-        """Brings the cluster to what was compiled; `compiled.config.revision` does not count. Raises `PublishFailed`:
+        """Brings the cluster to the compiled config; `compiled.config.revision` does not count. Raises `PublishFailed`:
         routers then still have the old config, or the new one.
         """
         written: list[ObjectId] = []
@@ -164,7 +164,7 @@ class Publisher:
 
 
 class _Head(msgspec.Struct, rename="camel"):
-    """What every version of an index has."""
+    """The fields that every version of an index has."""
 
     api_version: str = ""
     revision: int = 0
@@ -194,7 +194,7 @@ def selector(installation: str) -> str:
 
 
 def _unnamed(there: Mapping[ObjectId, Stored], index: Index) -> dict[ObjectId, dict[str, bytes]]:
-    """The objects with files that `index` does not name, each with what is left without them."""
+    """The objects with files that `index` does not name, each with its other files."""
     keep = {*index.files, INDEX_FILE}
     left = {name: {it: stored.files[it] for it in stored.files if it in keep} for name, stored in there.items()}
     return {name: rest for name, rest in left.items() if len(rest) < len(there[name].files)}

@@ -2,7 +2,7 @@
 
 By our own server and not by kopf's: kopf serves admission on a port and with a certificate of its own, in the process
 that reconciles, while this is one more path of a server that has the shared certificate already, and that replicas
-which do not lead serve as well. `weir_operator.sidecar.inject` decides; whatever happens here, the pod is allowed.
+which do not lead serve as well. `weir_operator.sidecar.inject` decides. The pod is allowed in every case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from weir_operator.kube.encoding import encoded
 from weir_operator.sidecar.inject import Injection, Settings, inject
 
 INJECT_PATH = "/v1/inject"
-"""Where the API server POSTs AdmissionReviews, as the webhook configuration says."""
+"""Path to which the API server POSTs AdmissionReviews, as the webhook configuration says."""
 
 MAX_WARNING = 250
 """Characters; Kubernetes asks for at most 256, since kubectl shows a warning on one line."""
@@ -74,9 +74,11 @@ class Admission:
             return Injection(warnings=("Weir's sidecar was not added: the operator has no certificate yet",))
         try:
             injection = inject(review.object, self._settings, authorities)
-        except Exception as bug:  # whatever it is, the pod must start
+        except Exception as bug:  # the pod must start all the same
             _log.error("a pod of namespace %s got no sidecar by a bug of Weir", review.namespace, exc_info=bug)
             return Injection(warnings=("Weir's sidecar was not added, by a bug of Weir; the operator's log says more",))
-        for warning in injection.warnings:  # pods of a Deployment are created by a controller, which tells nobody
+        for (
+            warning
+        ) in injection.warnings:  # pods of a Deployment are created by a controller, which shows them to no person
             _log.warning("pod of namespace %s: %s", review.namespace, warning)
         return injection

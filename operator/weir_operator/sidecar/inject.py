@@ -42,16 +42,16 @@ IDENTITY, KEPT = "weir-identity", "weir-kept"
 FILES, KEPT_FILES = "/run/weir", "/run/weir-kept"
 
 PLACEHOLDER = "weir-sidecar"
-"""What SDKs get that insist on a key. Neither a Weir key (`weir_…`) nor a token, so the sidecar ignores it."""
+"""Key for SDKs that insist on one. It is neither a Weir key (`weir_…`) nor a token, so the sidecar ignores it."""
 
 TOKEN_SECONDS = 3600
-"""Of both tokens; the kubelet renews them when 80 % are over."""
+"""Seconds that both tokens live; the kubelet renews them when 80 % are over."""
 
 KEPT_SIZE = "32Mi"
-"""Of the last good config, at most; it counts as memory of the sidecar."""
+"""Size of the volume for the last good config; it counts as memory of the sidecar."""
 
 DEFAULT_PORT, DEFAULT_ADMIN_PORT = 18080, 18090
-"""Not 8080 and 9090, which applications like, and below the range that the kernel hands out."""
+"""Ports of a sidecar: not 8080 and 9090, which applications use, and below the range that the kernel hands out."""
 
 _SDKS = (
     # (base URL, what it gets, keys of which one is enough)
@@ -64,11 +64,11 @@ RESOURCES: Mapping[str, Any] = {
     # One core is all that one process can use: the limit is there for namespaces whose quota demands one.
     "limits": {"cpu": "1", "memory": "256Mi"},
 }
-"""Of a sidecar, unless the settings say otherwise."""
+"""Default resources of a sidecar."""
 
 
 class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """What a sidecar is made with; the chart's `sidecar` values, as JSON."""
+    """Settings of sidecars; the chart's `sidecar` values, as JSON."""
 
     image: str
     gateway: str  # URL without a path: where it relays to
@@ -83,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
 
 @dataclass(frozen=True)
 class Injection:
-    """What to change, and what whoever creates the pod should know."""
+    """The patch of a pod, and warnings for the client that creates it."""
 
     patch: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 class Ports(NamedTuple):
-    """Where a sidecar listens."""
+    """Ports on which a sidecar listens."""
 
     callers: int  # on localhost
     admin: int
@@ -141,7 +141,7 @@ def _free_ports(spec: Mapping[str, Any], annotations: Mapping[str, str], setting
 
 
 def _port_of(sidecar: Mapping[str, Any]) -> int:
-    """Of a sidecar that is there: ours, or that of somebody who wrote it by hand."""
+    """The port of a sidecar that the pod already has: an injected one, or one written by hand."""
     found = (it.removeprefix("--port=") for it in sidecar.get("args") or () if it.startswith("--port="))
     return next((int(it) for it in found if it.isdecimal()), DEFAULT_PORT)
 
@@ -168,7 +168,7 @@ def _environment(spec: Mapping[str, Any], port: int, *, override: bool) -> tuple
 
 
 def _variables(container: Mapping[str, Any], port: int, *, override: bool) -> tuple[list[dict[str, str]], list[str]]:
-    """What to set, and base URLs that were left alone because nobody can tell whether they are set."""
+    """The variables to set, and base URLs left alone because `envFrom` may set them."""
     own = {it.get("name") for it in container.get("env") or ()}
     prefixes = () if override else tuple(it.get("prefix") or "" for it in container.get("envFrom") or ())
     wanted: list[dict[str, str]] = []

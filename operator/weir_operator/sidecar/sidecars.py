@@ -18,7 +18,7 @@ class Sidecars:
     """Every replica serves, the leader runs."""
 
     def __init__(self, settings: Settings | None, api_client: ApiClient, namespace: str) -> None:
-        """Without `settings` there are no sidecars. `namespace` is the installation's."""
+        """`settings` of None switches sidecars off. `namespace` is the installation's."""
         self._settings = settings
         self._authorities: str | None = None
         self._told = asyncio.Event()
@@ -36,7 +36,7 @@ class Sidecars:
             Admission(self._settings, lambda: self._authorities).serve(app)
 
     def told(self, authorities: str) -> None:
-        """By whom our certificate is signed (PEM); empty: a public one."""
+        """Takes the authorities that signed our certificate, as PEM; empty: a public one."""
         if authorities != self._authorities:
             self._authorities = authorities
             self._told.set()
@@ -47,7 +47,7 @@ class Sidecars:
             await self._trust.run()
 
     async def _sleep(self, seconds: float) -> None:
-        """Or until we are told something else."""
+        """Sleeps for `seconds`, or until the authorities change."""
         self._told.clear()
         try:
             async with asyncio.timeout(seconds):
