@@ -1,6 +1,6 @@
 """Schemas → `crds/*.yaml` and `docs/reference/*.md`: `python -m weir_operator.kinds.crdgen crds [--check]`.
 
-Run by `make crds` and, with `--check`, by `make check`. What pydantic emits is not what Kubernetes calls structural:
+Run by `make crds` and, with `--check`, by `make check`. Pydantic's schemas are not structural in the sense of Kubernetes:
 references are inlined, an Optional becomes a field that may be absent, titles go, and any other union is refused.
 """
 
@@ -87,7 +87,7 @@ def crd(kind: Kind) -> Schema:
         "kind": {"type": "string", "description": f"`{kind.kind}`."},
         "metadata": {"type": "object"},  # the API server's own; a schema here may only bound names
         "spec": structural(kind.spec),
-        # An object that nobody has looked at yet is under way: to kstatus one without this is as it should be.
+        # An object without a status yet is under way: without this default, kstatus would take it for current.
         "status": structural(kind.status) | {"default": {"observedGeneration": -1}},
     }
     schema = {"type": "object", "description": kind.description, "required": ["spec"], "properties": properties}
@@ -116,7 +116,7 @@ def crd(kind: Kind) -> Schema:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Without anchors: the API server's YAML reader knows them, people's diff tools do not."""
+    """A dumper without anchors: the API server's YAML reader knows them, people's diff tools do not."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -134,10 +134,10 @@ def reference_text(kind: Kind) -> str:
     lines = [f"<!-- {NOTICE} -->", "", f"# {kind.kind}", "", kind.description, ""]
     lines += [names + " An asterisk marks required fields.", ""]
     for title, path, schema in (("Spec", "spec", spec), ("Status", "status", status)):
-        header = ["| field | type | default | what it says |", "|---|---|---|---|"]
+        header = ["| field | type | default | meaning |", "|---|---|---|---|"]
         lines += [f"## {title}", "", *header, *_rows(schema, path), ""]
     lines += ["## Rules", "", "| where | rule |", "|---|---|", *_rules(spec, "spec"), ""]
-    lines += ["## Columns of `kubectl get`", "", "| column | what it says |", "|---|---|"]
+    lines += ["## Columns of `kubectl get`", "", "| column | meaning |", "|---|---|"]
     lines += [f"| {it.name}{' (with `-o wide`)' if it.priority else ''} | {it.description} |" for it in kind.columns]
     return "\n".join(lines) + "\n"
 

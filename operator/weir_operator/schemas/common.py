@@ -17,7 +17,7 @@ from weir_operator.schemas.rules import MAP, SET, Model, Rule
 
 GROUP = "weir.dev"
 VERSION = "v1alpha1"
-DEFAULT_CLASS = "weir"  # the class of an installation that nobody named otherwise
+DEFAULT_CLASS = "weir"  # the class of an installation without another name
 
 # Bounds. The API server prices CEL rules by them and refuses what could be unbounded.
 MAX_NAME = 63  # DNS label
@@ -29,7 +29,7 @@ MAX_LABELS = 16
 MAX_KEY = 317  # a label's key: prefix 253, slash, name 63
 MAX_RATE = 10_000_000  # requests per minute, in flight; above it a limit limits nothing
 MAX_TOKENS = 100_000_000  # ten times the largest context known; a typo above it is caught
-MAX_MESSAGE = 32_768  # what Kubernetes allows in a condition
+MAX_MESSAGE = 32_768  # Kubernetes' bound on a condition
 
 INT32: dict[str, Any] = {"format": "int32"}
 INT64: dict[str, Any] = {"format": "int64"}
@@ -108,7 +108,7 @@ LABEL_KEYS = Rule(
     f"a label's key has 1 to {MAX_KEY} characters",
     lambda labels: all(0 < len(key) <= MAX_KEY for key in labels),
 )
-"""Stands behind the bounds of a map: what follows a rule no longer gets into the schema as what it is."""
+"""A rule on keys. It stands behind the bounds of a map, because bounds after a rule do not reach the schema."""
 
 LabelMap = dict[str, Annotated[str, Field(max_length=MAX_NAME)]]
 Labels = Annotated[LabelMap, Field(max_length=MAX_LABELS), LABEL_KEYS]
@@ -147,7 +147,7 @@ class From(StrEnum):
 
 
 class Operator(StrEnum):
-    """As in Kubernetes' label selectors."""
+    """Operators of Kubernetes' label selectors."""
 
     IN = "In"
     NOT_IN = "NotIn"
@@ -167,7 +167,7 @@ class Expression(Model):
     operator: Operator
     """How the label is compared with `values`."""
     values: Annotated[tuple[LabelValue, ...], Field(max_length=MAX_NAMES), SET] | None = None
-    """For `In` and `NotIn`."""
+    """Values of the label, for `In` and `NotIn`."""
 
     RULES: ClassVar = (
         Rule(
@@ -206,14 +206,14 @@ class Selector(Model):
 
 
 class Namespaces(Model):
-    """Which namespaces."""
+    """A choice of namespaces."""
 
     from_: From = Field(default=From.SAME, alias="from")
     """`Same`: the namespace of this object. `All`: every one. `Selector`: by labels. `Names`: as listed."""
     names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
-    """With `from: Names`."""
+    """Names of the namespaces, with `from: Names`."""
     selector: Selector | None = None
-    """With `from: Selector`."""
+    """Labels of the namespaces, with `from: Selector`."""
 
     RULES: ClassVar = (
         Rule(
@@ -233,14 +233,14 @@ NamedList = Annotated[tuple[Named, ...], Field(min_length=1, max_length=MAX_NAME
 
 
 class CallerRuleSpec(Model):
-    """Which callers. Everything that is stated must hold."""
+    """A rule that callers meet. Everything that is stated must hold."""
 
     namespaces: Namespaces = Namespaces()
     """Their namespaces; default: the policy's own."""
     service_accounts: NamedList | None = None
-    """Only these ServiceAccounts."""
+    """ServiceAccounts that it is limited to."""
     api_keys: NamedList | None = None
-    """Only the holders of these keys, by the name of the key's Secret."""
+    """API keys that it is limited to, by the name of the key's Secret."""
 
     RULES: ClassVar = (
         Rule(
@@ -252,7 +252,7 @@ class CallerRuleSpec(Model):
 
 
 class RateLimits(Model):
-    """How much, counted by each router for itself."""
+    """Limits, counted by each router for itself."""
 
     requests_per_minute: Rate | None = None
     """Requests per minute; more are answered 429 with Retry-After."""
@@ -261,7 +261,7 @@ class RateLimits(Model):
 
 
 class ObjectivesSpec(Model):
-    """What is expected of a backend. One that misses it is ranked behind those that keep theirs."""
+    """Objectives of a backend. A backend that misses them is ranked behind those that keep theirs."""
 
     ttft: Duration | None = None
     """Time to the first content."""
@@ -284,17 +284,17 @@ class Condition(Model):
     """A standard Kubernetes condition."""
 
     type: Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
-    """What is judged."""
+    """Aspect that is judged, for example `Ready`."""
     status: ConditionStatus
     """The judgement."""
     observed_generation: Generation | None = None
     """The generation that was judged."""
     last_transition_time: Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
-    """When the status last changed."""
+    """Time at which the status last changed."""
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    """Why, in one CamelCase word."""
+    """Reason in one CamelCase word."""
     message: Annotated[str, Field(max_length=MAX_MESSAGE)]
-    """Why, and what to do, for people."""
+    """Reason and remedy, for people."""
 
 
 _BY_TYPE: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
@@ -313,7 +313,7 @@ class Column:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """As `additionalPrinterColumns` wants it."""
+        """The column in the form of `additionalPrinterColumns`."""
         column = {"name": self.name, "type": self.type, "jsonPath": self.path, "description": self.description}
         return column | ({"priority": self.priority} if self.priority else {})
 

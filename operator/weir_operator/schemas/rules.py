@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 @dataclass(frozen=True)
 class Rule:
-    """What must hold of a value; in `Model.RULES` of the object, in an `Annotated` of that field.
+    """A rule on a value; in `Model.RULES` of the object, or in an `Annotated` of that field.
 
     `cel` sees the value as `self` by its YAML names, `holds` as the parsed Python value. `holds` is None for a
     transition rule: a directory has no earlier version to compare with. `cel` is None where the schema already says
@@ -84,7 +84,7 @@ SET = ListType("set")
 
 
 class Model(BaseModel):
-    """Base of every object in a spec: camelCase in YAML, frozen, and a field that nobody knows is an error."""
+    """Base of every object in a spec: camelCase in YAML, frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, use_attribute_docstrings=True)
     RULES: ClassVar[tuple[Rule, ...]] = ()
@@ -95,7 +95,7 @@ class Model(BaseModel):
     @classmethod
     def _prune_nulls(cls, data: Any) -> Any:
         # As the API server does for fields that are not nullable: `objectives:` with nothing after it is absent. A
-        # field that nobody knows stays, to be refused.
+        # unknown field stays, to be refused.
         if not isinstance(data, dict) or None not in data.values():
             return data
         known = {field.alias or name for name, field in cls.model_fields.items()}

@@ -1,4 +1,4 @@
-"""ModelTier: models that are equally good for routing, with what they cost, can do and are expected to keep.
+"""ModelTier: models that are equally good for routing, with their prices, capabilities and objectives.
 
 Read by the compile step and `crdgen`. Prices and capabilities of well-known models are not here but in the catalogue.
 """
@@ -37,10 +37,10 @@ from weir_operator.schemas.rules import MAP, SET, Model, Rule
 from weir_router.contract import BackendState, Capability, Dialect, Selection, Transport
 
 DEFAULT_BASE_URL = {Dialect.OPENAI: "https://api.openai.com/v1", Dialect.ANTHROPIC: "https://api.anthropic.com"}
-"""Where a provider lives when `baseURL` says nothing; OpenAI's SDK and Anthropic's have the same defaults."""
+"""A provider's URL without a `baseURL`; OpenAI's SDK and Anthropic's have the same defaults."""
 
 DEFAULT_PATH = {Dialect.OPENAI: "/v1", Dialect.ANTHROPIC: ""}
-"""Where the API of a server of one's own begins: so it is with vLLM, SGLang, llama.cpp, Ollama and TGI."""
+"""Path of the API on a server of your own, as in vLLM, SGLang, llama.cpp, Ollama and TGI."""
 
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
 MAX_URL = 1024
@@ -54,16 +54,16 @@ BaseURL = Annotated[str, Field(min_length=8, max_length=MAX_URL, pattern=BASE_UR
 
 
 class Grant(Model):
-    """Leave for policies of some namespaces to route here."""
+    """Permission for policies of some namespaces to route here."""
 
     namespaces: Namespaces = Namespaces()
-    """Whose policies; default: this namespace."""
+    """Namespaces of the policies; default: this namespace."""
     limits: RateLimits | None = None
-    """For each granted namespace by itself. Where several grants match a namespace, all their limits hold."""
+    """Limits for each granted namespace by itself. If several grants match a namespace, all their limits apply."""
 
 
 class CredentialType(StrEnum):
-    """How a backend is told who calls."""
+    """Ways to authenticate at a backend."""
 
     API_KEY = "APIKey"
 
@@ -83,7 +83,7 @@ class PriceSpec(Model):
     input: Money | None = None
     """Prompt tokens."""
     cached_input: Money | None = None
-    """Prompt tokens that the provider's prompt cache had; default: as `input`."""
+    """Prompt tokens read from the provider's prompt cache; default: as `input`."""
     cache_write: Money | None = None
     """Prompt tokens written into the provider's prompt cache; default: as `input`."""
     output: Money | None = None
@@ -91,12 +91,12 @@ class PriceSpec(Model):
 
 
 class BackendLimitsSpec(Model):
-    """Sizes."""
+    """Sizes of a model, in tokens, and its concurrency."""
 
     context_tokens: Tokens | None = None
-    """What fits into the model, prompt and completion together."""
+    """Tokens that fit into the model, prompt and completion together."""
     effective_context_tokens: Tokens | None = None
-    """Up to where the model is known to be good; requests are routed by this one. Default: `contextTokens`."""
+    """Prompt size up to which the model is known to be good; requests are routed by it. Default: `contextTokens`."""
     output_tokens: Tokens | None = None
     """The longest completion; a larger `max_tokens` is cut to it."""
     concurrency: Rate | None = None
@@ -113,33 +113,33 @@ class BackendLimitsSpec(Model):
 
 
 class TimeoutsSpec(Model):
-    """Clocks of one attempt. What is not set has the router's default."""
+    """Clocks of one attempt. Unset ones have the router's default."""
 
     connect: Duration | None = None
-    """Until the connection stands, TLS included."""
+    """Time to connect, TLS included."""
     ttft: Duration | None = None
-    """Until the first content; past it the next candidate is tried."""
+    """Time to the first content; after it the next candidate is tried."""
     idle: Duration | None = None
-    """Between two pieces of a stream."""
+    """Time between two pieces of a stream."""
     total: Duration | None = None
-    """Of the whole answer."""
+    """Time for the whole answer."""
 
 
 class Breaker(Model):
-    """When a sick backend is left alone, and how it returns. What is not set has the router's default."""
+    """Circuit breaker: when a sick backend is left alone, and how it returns. Unset fields have the default."""
 
     consecutive_failures: Annotated[int, Field(strict=True, ge=1, le=100, json_schema_extra=INT32)] | None = None
-    """Hard failures in a row that open it; default 5. Lower notices an outage sooner, and takes chance for one."""
+    """Hard failures in a row that open it; default 5. Less notices an outage sooner, and may take chance for one."""
     failure_percent: Annotated[int, Field(strict=True, ge=1, le=100, json_schema_extra=INT32)] | None = None
     """Share of bad outcomes within ten seconds that opens it; default 50."""
     minimum_requests: Annotated[int, Field(strict=True, ge=1, le=10_000, json_schema_extra=INT32)] | None = None
-    """Outcomes within the ten seconds before `failurePercent` is believed; default 10."""
+    """Outcomes within the ten seconds from which `failurePercent` counts; default 10."""
     open_for: Duration | None = None
     """Time until it is probed with a request; doubled with each probe that fails. Default `5s`."""
     max_open_for: Duration | None = None
-    """Where the doubling ends; default `20s`."""
+    """Longest time after doubling; default `20s`."""
     max_retry_after: Duration | None = None
-    """How much of an upstream's `Retry-After` is waited for, at most; default `5m`."""
+    """Longest wait for an upstream's `Retry-After`; default `5m`."""
     probes: Annotated[int, Field(strict=True, ge=1, le=20, json_schema_extra=INT32)] | None = None
     """Clean completed streams, one after the other, that close it; default 3."""
     slow_start: Duration | None = None
@@ -157,7 +157,7 @@ class Breaker(Model):
 
 
 class ParametersSpec(Model):
-    """How requests are made to fit the model. What is set here replaces what the catalogue says of a known model."""
+    """Changes that make requests fit the model. A stated field replaces the catalogue's for a known model."""
 
     drop: Annotated[tuple[Token, ...], Field(max_length=MAX_NAMES), SET] | None = None
     """Top-level request fields that the model refuses."""
@@ -177,7 +177,7 @@ class ParametersSpec(Model):
 
 
 class ReferenceKind(StrEnum):
-    """What a backend can refer to."""
+    """Kinds of objects that a backend can refer to."""
 
     SERVICE = "Service"
 
@@ -197,16 +197,16 @@ class BackendReference(Model):
     port: Annotated[int, Field(strict=True, ge=1, le=65_535, json_schema_extra=INT32)]
     """Port of the Service; plain HTTP."""
     path: Annotated[str, Field(max_length=MAX_PATH, pattern=PATH)] | None = None
-    """Where the API begins; default `/v1` for OpenAI, nothing for Anthropic."""
+    """Path of the API; default `/v1` for OpenAI, nothing for Anthropic."""
 
 
 class Credentials(Model):
-    """What Weir shows to the backend. It never reaches a caller, and a caller's key never reaches the backend."""
+    """Credentials for the backend. They never reach a caller, and a caller's key never reaches the backend."""
 
     type: CredentialType = CredentialType.API_KEY
-    """`APIKey`: a key in a Secret, sent as the provider wants it."""
+    """`APIKey`: a key in a Secret, sent in the provider's header."""
     secret_ref: SecretReference | None = None
-    """Where the key is."""
+    """The Secret with the key."""
 
     RULES: ClassVar = (
         Rule(
@@ -221,38 +221,38 @@ class BackendSpec(Model):
     """One model at one place, with one credential."""
 
     name: Name
-    """Name of the backend, unique in the tier; metrics and `x-weir-backend` say it."""
+    """Name of the backend, unique in the tier; it appears in metrics and in `x-weir-backend`."""
     provider: Dialect
     """The wire dialect; with `baseURL` any server that speaks it."""
     model: Token
     """The model's name at the provider."""
     base_url: BaseURL | None = Field(default=None, alias="baseURL")
-    """Where the API is, http or https; OpenAI's ends in `/v1`, Anthropic's does not. Default: the provider's own.
+    """URL of the API, http or https; OpenAI's ends in `/v1`, Anthropic's does not. Default: the provider's own.
     Link-local, metadata and API-server addresses are refused."""
     backend_ref: BackendReference | None = None
     """A Service of this cluster, instead of `baseURL`."""
     credentials: Credentials | None = None
-    """The key to use; none for a server that wants none."""
+    """The key to use; none for a server that requires none."""
     price: PriceSpec | None = None
-    """Default, figure by figure: the dated catalogue. Without a price a backend is usable, but last in cost order."""
+    """Price; missing figures come from the dated catalogue. A backend without a price is last in cost order."""
     limits: BackendLimitsSpec | None = None
-    """Default, figure by figure: the catalogue."""
+    """Sizes; missing figures come from the catalogue."""
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=len(Capability)), SET] | None = None
-    """What requests may ask of it. Default: the catalogue; a model unknown there is taken to offer everything."""
+    """Capabilities that requests may use. Default: the catalogue; an unknown model is assumed to offer all."""
     objectives: ObjectivesSpec | None = None
-    """Overrides the tier's, figure by figure."""
+    """Objectives; they override the tier's, figure by figure."""
     timeouts: TimeoutsSpec | None = None
-    """Overrides the tier's, clock by clock."""
+    """Timeouts; they override the tier's, clock by clock."""
     parameters: ParametersSpec | None = None
-    """How request parameters are made to fit the model."""
+    """Changes that make request parameters fit the model."""
     labels: Labels | None = None
-    """What a route's `require` looks at, e.g. `region: eu-west-1`."""
+    """Labels for a route's `require`, e.g. `region: eu-west-1`."""
     state: BackendState = BackendState.ACTIVE
-    """`Draining` finishes what runs and takes nothing new; `Disabled` is out."""
+    """`Active`, `Draining` (finishes running requests and takes no new ones) or `Disabled`."""
     weight: Annotated[int, Field(strict=True, ge=1, le=1000, json_schema_extra=INT32)] | None = None
     """Share of the first choices, for `selection: Weighted`; default 1. Endpoints of a `backendRef` share it."""
     transport: Transport = Transport.STREAMED
-    """`Streamed` asks for a stream even where the caller did not, so that silence is seen early; `AsAsked` does not."""
+    """`Streamed` asks for a stream even if the caller did not, so that silence is seen early; `AsAsked` does not."""
 
     RULES: ClassVar = (
         Rule(
@@ -268,7 +268,7 @@ def _weights_count(spec: ModelTierSpec) -> bool:
 
 
 class ModelTierSpec(Model):
-    """What the platform team says."""
+    """Spec of a ModelTier, written by the platform team."""
 
     FORMS: ClassVar = {
         BASE_URL: "an http or https URL without user, query or fragment",
@@ -276,18 +276,18 @@ class ModelTierSpec(Model):
     }
 
     class_name: ClassName = DEFAULT_CLASS
-    """Which installation serves this object; immutable."""
+    """Class of the installation that serves this object; immutable."""
     grants: Annotated[tuple[Grant, ...], Field(max_length=MAX_RULES)] = (Grant(),)
-    """Who may route here; default: policies of this namespace. An empty list grants nobody."""
+    """Grants for policies that may route here; default: those of this namespace. An empty list grants none."""
     selection: Selection = Selection.CHEAPEST
-    """How healthy backends that fit are ordered: `Cheapest` (equals share by latency), `LeastLatency`, `Weighted`."""
+    """Order of healthy backends that fit: `Cheapest` (equals share by latency), `LeastLatency`, `Weighted`."""
     objectives: ObjectivesSpec | None = None
-    """What is expected of every backend of this tier."""
+    """Objectives of every backend of this tier."""
     timeouts: TimeoutsSpec | None = None
     """Clocks for every backend of this tier."""
     breaker: Breaker | None = None
-    """When a backend of this tier is left alone. One that several tiers list alike has one breaker; where they say
-    different things of it, the tier that comes first by namespace and name decides."""
+    """Circuit breaker of every backend of this tier. A backend that several tiers list alike has one breaker; if they
+    state different settings, the first tier by namespace and name decides."""
     backends: Annotated[tuple[BackendSpec, ...], Field(min_length=1, max_length=MAX_BACKENDS), MAP]
     """The models; their order means nothing."""
 
@@ -301,19 +301,19 @@ class ModelTierSpec(Model):
 
 
 class BackendStatus(Model):
-    """What the routers see of one backend."""
+    """The routers' view of one backend."""
 
     name: Name
     """Name of the backend."""
     state: Annotated[str, Field(max_length=MAX_NAMES)]
     """`Healthy`, `Degraded` (some routers leave it alone), `Unhealthy` (all do), `Draining`, `Disabled`, `Unusable`
-    (left out of the config), `Unknown` (no router has told of it)."""
+    (left out of the config), `Unknown` (no router has reported it)."""
     reason: Annotated[str, Field(max_length=1024)] | None = None
-    """Why it is in this state."""
+    """Reason of this state."""
 
 
 class ModelTierStatus(Model):
-    """What Weir saw."""
+    """Status of a ModelTier, written by Weir."""
 
     observed_generation: Generation | None = None
     """The generation that this status is about."""

@@ -1,4 +1,4 @@
-"""RoutingPolicy: who may ask for what by which name, and which tiers answer it in which order.
+"""RoutingPolicy: callers, the models that they may ask for by name, and the tiers that answer, in order.
 
 Read by the compiler and `crdgen`.
 """
@@ -70,9 +70,9 @@ class PromptTokens(Model):
     """Estimated size of a prompt, both ends included."""
 
     min: Tokens | None = None
-    """At least so many."""
+    """Least number of tokens."""
     max: Tokens | None = None
-    """At most so many."""
+    """Largest number of tokens."""
 
     RULES: ClassVar = (
         Rule(
@@ -84,14 +84,14 @@ class PromptTokens(Model):
 
 
 class HeaderMatchSpec(Model):
-    """A request header. With neither `exact` nor `prefix` it only has to be there."""
+    """A request header. Without `exact` and `prefix` it only has to be present."""
 
     name: HeaderName
-    """The header's name; case means nothing."""
+    """The header's name; case does not matter."""
     exact: HeaderValue | None = None
     """Its whole value."""
     prefix: HeaderValue | None = None
-    """How its value begins."""
+    """Beginning of its value."""
 
     RULES: ClassVar = (
         Rule(
@@ -103,7 +103,7 @@ class HeaderMatchSpec(Model):
 
 
 class Requirement(Model):
-    """What a backend must carry to be a candidate."""
+    """Requirement on candidates."""
 
     labels: Annotated[LabelMap, Field(min_length=1, max_length=MAX_LABELS), LABEL_KEYS]
     """Labels of the backend, all of them."""
@@ -117,7 +117,7 @@ class WhenSpec(Model):
     prompt_tokens: PromptTokens | None = None
     """Estimated size of the prompt."""
     capabilities: Annotated[tuple[Capability, ...], Field(min_length=1, max_length=len(Capability)), SET] | None = None
-    """What the request needs, at least."""
+    """Capabilities that the request needs, all of them."""
     headers: Annotated[tuple[HeaderMatchSpec, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
     """Request headers, all of them."""
     callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
@@ -125,59 +125,59 @@ class WhenSpec(Model):
     user_tiers: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
     """The caller's user tier, any of them; it comes from an annotation of the key's Secret or the ServiceAccount."""
     features: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
-    """What the client claims in `x-weir-feature`, any of them. It labels; it never authorises."""
+    """Values of the client's `x-weir-feature`, any of them. The header labels; it never authorises."""
     require: Requirement | None = None
-    """No condition on the request, but on its candidates: it restricts first choices and fallbacks alike (residency).
+    """Requirement on the candidates, not on the request: it restricts first choices and fallbacks alike (residency).
     A route with it never gives way to a later one because its tiers are gone."""
 
 
 class RouteSpec(Model):
-    """Where requests of one sort go."""
+    """Tiers for one sort of requests."""
 
     name: Name
-    """Name of the route, unique in the policy; metrics and `x-weir-route` say it."""
+    """Name of the route, unique in the policy; it appears in metrics and in `x-weir-route`."""
     when: WhenSpec | None = None
-    """Which requests; default: all."""
+    """Conditions on requests; default: none, so all match."""
     tiers: Annotated[tuple[TierReference, ...], Field(min_length=1, max_length=MAX_TIERS)]
     """Tiers, first choice first: this order is the escalation order."""
 
 
 class Classifier(Model):
-    """How prompts are classified."""
+    """Settings of the classifier."""
 
     min_confidence: Confidence = DEFAULT_MIN_CONFIDENCE
-    """Below this probability the class is raised one step before routes are matched; `0` never raises."""
+    """Probability below which the class is raised one step before routes are matched; `0` never raises."""
 
 
 class RetryBudgetSpec(Model):
-    """Tries beyond the first, over all requests together, that may multiply load: a second one at the same backend, or
-    one at a backend that is not healthy. Going to a healthy one is always free. In each router by itself."""
+    """Budget of attempts that may multiply load, over all requests of a router together: a second one at the same
+    backend, or one at a backend that is not healthy. Going to a healthy one is always free."""
 
     percent: Annotated[int, Field(strict=True, ge=0, le=100, json_schema_extra=INT32)] | None = None
-    """Of the requests; default 20."""
+    """Percent of the requests; default 20."""
     per_second: Annotated[int, Field(strict=True, ge=0, le=1000, json_schema_extra=INT32)] | None = None
-    """Beside it, for times with few requests; default 1."""
+    """Further tries per second, for times with few requests; default 1."""
     burst: Annotated[int, Field(strict=True, ge=1, le=10_000, json_schema_extra=INT32)] | None = None
     """Tries that can be saved up; default 20."""
 
 
 class QueueSpec(Model):
-    """What happens to a request for which there is no room: the router serves as many as it may, or every backend that
-    could serve it is at its `concurrency`."""
+    """Waiting of a request for which there is no room: the router serves its maximum, or every backend that could serve
+    it is at its `concurrency`."""
 
     priority: Priority = Priority.NORMAL
-    """Who goes first when room is free: `High`, `Normal`, `Low`. When the queue is full, a lower one gives way."""
+    """Order when room is free: `High`, `Normal`, `Low`. In a full queue, a lower priority gives way."""
     wait: QueueWait | None = None
-    """How long it may wait before it is refused with a Retry-After; `0s`: not at all. Default `5s`."""
+    """Longest wait before it is refused with a Retry-After; `0s`: none. Default `5s`."""
 
 
 class FailoverSpec(Model):
-    """Bounds of one request's story."""
+    """Bounds on the attempts of one request."""
 
     attempts: Attempts = DEFAULT_ATTEMPTS
-    """Tries, with the first."""
+    """Number of attempts, the first included."""
     deadline: Duration = DEFAULT_DEADLINE
-    """Time to the first content over all tries; it does not bound the stream."""
+    """Time to the first content over all attempts; it does not bound the stream."""
     retry_budget: RetryBudgetSpec | None = None
     """A budget of this policy's own; default: the router's, shared by all policies that state none."""
 
@@ -188,11 +188,11 @@ class OverrideSpec(Model):
     tier: TierReference
     """The tier. `require` of routes and what a request needs still hold."""
     until: Timestamp
-    """When it ends by itself, as RFC 3339: an override that nobody remembers is worse than the outage."""
+    """Time at which it ends by itself, as RFC 3339: a forgotten override is worse than the outage."""
 
 
 class CallerLimits(RateLimits):
-    """What each caller may use."""
+    """Limits of each caller."""
 
     request_bytes: RequestBytes | None = None
     """Size of one request's body; a larger one is answered 413."""
@@ -203,22 +203,22 @@ def _route_names_differ(routes: tuple[RouteSpec, ...]) -> bool:
 
 
 class RoutingPolicySpec(Model):
-    """What the team says."""
+    """Spec of a RoutingPolicy, written by a team."""
 
     FORMS: ClassVar = {CONFIDENCE: 'a probability such as "0.8"'}
 
     class_name: ClassName = DEFAULT_CLASS
-    """Which installation serves this object; immutable."""
+    """Class of the installation that serves this object; immutable."""
     mode: Mode = Mode.ENFORCE
-    """`Observe` classifies, decides and records, but sends to the baseline."""
+    """`Enforce`, or `Observe`: classifies, decides and records, but sends to the baseline."""
     baseline: TierReference | None = None
-    """What savings are measured against, and what answers in `mode: Observe`."""
+    """Tier that savings are measured against, and that answers in `mode: Observe`."""
     models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=MAX_MODELS), MAP]
-    """What callers ask for by name."""
+    """Names that callers ask for."""
     callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] = (CallerRuleSpec(),)
-    """Who may use this policy, any of them; default: this namespace. A namespace's own policy wins for its callers."""
+    """Callers of this policy, any of them; default: this namespace. A namespace's own policy wins for its callers."""
     classifier: Classifier = Classifier()
-    """How prompts are classified."""
+    """Settings of the classifier."""
     routes: Annotated[
         tuple[RouteSpec, ...],
         Field(min_length=1, max_length=MAX_ROUTES),
@@ -228,21 +228,21 @@ class RoutingPolicySpec(Model):
             _route_names_differ,
         ),
     ]
-    """In order; the first that matches decides."""
+    """Routes in order; the first that matches decides."""
     failover: FailoverSpec = FailoverSpec()
-    """Bounds of one request's story."""
+    """Bounds on the attempts of one request."""
     queue: QueueSpec | None = None
-    """How requests wait where there is no room for them."""
+    """Waiting of requests for which there is no room."""
     override: OverrideSpec | None = None
     """Break-glass; normally absent."""
     limits: CallerLimits | None = None
-    """For each caller by itself. Limits of grants hold as well."""
+    """Limits for each caller by itself. Limits of grants apply as well."""
     prompt_logging: PromptLogging = PromptLogging.METADATA
-    """What of a prompt the request log may hold: nothing, its figures, or (`Full`) its text."""
+    """Content of a prompt in the request log: `None`, its figures (`Metadata`), or its text (`Full`)."""
 
 
 class RoutingPolicyStatus(Model):
-    """What Weir saw."""
+    """Status of a RoutingPolicy, written by Weir."""
 
     observed_generation: Generation | None = None
     """The generation that this status is about."""
