@@ -1,6 +1,6 @@
 """Schemas → `crds/*.yaml` and `docs/reference/*.md`: `python -m weir_operator.kinds.crdgen crds [--check]`.
 
-Run by `make crds` and, with `--check`, by `make check`. Pydantic's schemas are not structural in the sense of Kubernetes:
+Run by `make crds` and, with `--check`, by `make check`. Pydantic's schemas are not structural as Kubernetes demands:
 references are inlined, an Optional becomes a field that may be absent, titles go, and any other union is refused.
 """
 
