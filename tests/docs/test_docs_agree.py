@@ -29,7 +29,7 @@ from weir_router.health import breaker, guard, latency, objectives, refusals, se
 from weir_router.record import metrics
 from weir_router.record.events import RequestRecord
 from weir_router.record.series import Counters
-from weir_router.serve import answers, story
+from weir_router.serve import answers, door
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -264,8 +264,8 @@ SENTENCES = [
     ),
     ("failover", f"(at most {percent(breaker.HEALTHY_BAD)} bad in its breaker's window)"),
     ("failover", f"`Retry-After` of at most {errors.MAX_RETRY_AFTER:g} s"),
-    ("failover", f"the router's {story.MAX_REQUEST_BYTES >> 20} MiB"),
-    ("limits", f"the router's own bound is {story.MAX_REQUEST_BYTES >> 20} MiB"),
+    ("failover", f"the router's {door.MAX_REQUEST_BYTES >> 20} MiB"),
+    ("limits", f"the router's own bound is {door.MAX_REQUEST_BYTES >> 20} MiB"),
     ("limits", "ten seconds' worth, or ten requests" if limits.BURST_SECONDS == limits.BURST_FLOOR == 10 else "?"),
     ("observability", f"after {metrics.MAX_FEATURES}\ndifferent ones the rest count as `other`"),
     ("observability", f"more than {metrics.MAX_CHILDREN:,} sets of labels"),

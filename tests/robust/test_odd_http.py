@@ -15,7 +15,7 @@ import pytest
 
 from support.stand import KEY, Stand, stand
 from weir_cli.sim import SimModel
-from weir_router.serve.story import MAX_REQUEST_BYTES
+from weir_router.serve.door import MAX_REQUEST_BYTES
 
 PATH = "/v1/chat/completions"
 GOOD = msgspec.json.encode({"model": "auto", "messages": [{"role": "user", "content": "Hi"}]})

@@ -17,7 +17,8 @@ class PolicyIndex:
 
     def __init__(self, config: CompiledConfig) -> None:
         self._by_model: dict[str, list[Policy]] = {}
-        for policy in sorted(config.policies, key=lambda policy: policy.precedence):
+        self.policies = sorted(config.policies, key=lambda policy: policy.precedence)
+        for policy in self.policies:
             for model in policy.models:
                 self._by_model.setdefault(model, []).append(policy)
 
@@ -45,3 +46,14 @@ def find_policy(index: PolicyIndex, caller: Caller, model: str) -> Policy | None
 def models_for(index: PolicyIndex, caller: Caller) -> list[str]:
     """The model names that `caller` may ask for, sorted."""
     return [model for model in index.models if find_policy(index, caller, model) is not None]
+
+
+def largest_request(index: PolicyIndex, caller: Caller) -> int | None:
+    """The largest `requestBytes` of the policies that name `caller`, 0 if none does; None: one of them sets none."""
+    largest = 0
+    for policy in index.policies:
+        if named(policy.callers, caller):
+            if policy.max_request_bytes is None:
+                return None
+            largest = max(largest, policy.max_request_bytes)
+    return largest

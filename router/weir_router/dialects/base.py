@@ -19,6 +19,7 @@ from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.headers import Kept
+from weir_router.dialects.wire.look import Look
 from weir_router.errors import AttemptFailed, WeirError
 from weir_router.record.events import Usage
 
@@ -176,6 +177,7 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # e.g. "/v1/chat/completions"
     mark: str | None  # the header that tells such a caller on a path that all formats share; None: none does
     request_id: str  # the header in which its SDK looks for the id of a request
+    look: Callable[[bytes], Look]  # the model of a body that is not decoded yet. Raises `BadRequest`
     read: Callable[[bytes, dict[str, str]], Ask]  # body and headers. Raises `BadRequest`
     error_body: Callable[[WeirError, str], bytes]  # with the request's id
     error_event: Callable[[WeirError, str], bytes]  # the last event of a broken stream

@@ -1,4 +1,4 @@
-"""The steps of a request, from top to bottom: identify, read, classify, choose, admit, call, relay, record.
+"""The steps of a request, from top to bottom: identify, look, admit, read, decide, call, relay, record.
 
 `Gateway` holds the parts that one router needs to serve; `app` makes the HTTP routes to it. Before the first byte was
 sent, an error becomes an HTTP answer; after it, the last event of the stream.
@@ -15,7 +15,7 @@ import msgspec
 
 from weir_router.admit.limits import Limiter
 from weir_router.admit.memory import Memory
-from weir_router.admit.queue import WAIT, Room
+from weir_router.admit.queue import Room
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.attempt import Attempt
 from weir_router.call.clocks import Timers
@@ -23,11 +23,11 @@ from weir_router.call.failover import Journey, Tools
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CallerKind, CompiledConfig, Limit, Policy, PromptLogging, Secrets, Tier
+from weir_router.contract import CompiledConfig, Policy, PromptLogging, Secrets, Tier
 from weir_router.contract.facts import Caller
 from weir_router.decide.asked import asked
 from weir_router.decide.decision import decide
-from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.decide.policy import PolicyIndex, models_for
 from weir_router.decide.types import Asked, Decision
 from weir_router.decide.world import World
 from weir_router.dialects import registry
@@ -38,9 +38,7 @@ from weir_router.errors import (
     AttemptFailed,
     InternalError,
     NotConfigured,
-    PolicyNotReady,
     RateLimited,
-    RequestTooLarge,
     StreamBroken,
     UnknownModel,
     WeirError,
@@ -58,12 +56,10 @@ from weir_router.serve.answers import (
     new_request_id,
     way,
 )
+from weir_router.serve.door import Door
 from weir_router.serve.http import Answer, Request, Stream
 
 logger = logging.getLogger("weir.router")
-
-MAX_REQUEST_BYTES = 32 * 1024 * 1024
-"""Bytes of the largest request body that a policy may accept: Anthropic's own limit, the largest of all providers."""
 
 MODELS_PATH = "/v1/models"
 
@@ -98,8 +94,8 @@ class Gateway:
         memory: Memory,
     ) -> None:
         self.limiter = Limiter(clock)
-        self._memory = memory
         self._room = room
+        self._door = Door(self.limiter, room, memory)
         self._identifier = identifier
         self._store = store
         self._board = board
@@ -108,12 +104,11 @@ class Gateway:
         self._rng = rng
         self._budgets = RetryBudgets(clock)
         self._tools = Tools(board, self.limiter, self._budgets, room.queue, transport, clock, Timers())
-        self._index = PolicyIndex(CompiledConfig())
         self._as_asked: set[str] = set()
         store.subscribe(self._configured)
 
     def _configured(self, config: CompiledConfig, secrets: Secrets) -> None:
-        self._index = PolicyIndex(config)
+        self._door.index = PolicyIndex(config)
         self._budgets.configure(config)
         self._identifier.configure(config, secrets)
         registry.forget_credentials()
@@ -123,7 +118,7 @@ class Gateway:
         """Handles `GET /v1/models` and `GET /v1/models/{id}`."""
         format = caller_of(request.headers)
         try:
-            names = models_for(self._index, await self._identify(request.headers))
+            names = models_for(self._door.index, await self._identify(request.headers))
             wanted = unquote(request.path.removeprefix(MODELS_PATH).removeprefix("/"), errors="replace")
             if not wanted:
                 return json_answer(200, msgspec.json.encode(format.listing(names)))
@@ -158,24 +153,21 @@ class Gateway:
         record.caller_pod = caller.pod
         body = visit.request.body
         if body is None or "content-encoding" in headers:
-            body = await self._body(visit)
-        ask = visit.format.read(body, headers)
-        policy = self._policy(caller, ask, len(body), record)
-        permit = self.limiter.take(_caller_limits(policy, caller))
+            body = await self._body(visit, caller)
+        door = self._door
+        policy = door.policy(caller, visit.format.look(body), len(body), record)
+        permit = door.take(policy, caller)
         try:
             if not self._room.enter():
-                await self._wait_for_room(policy, len(body))
+                await door.room(policy, len(body))
             try:
+                ask = visit.format.read(body, headers)
                 journey = self._journey(ask, policy, caller, headers, record, len(body))
                 return await self._travel(visit, ask, journey, self._baseline(policy))
             finally:
                 self._room.leave()
         finally:
             permit.release()
-
-    async def _wait_for_room(self, policy: Policy, size: int) -> None:
-        wait = WAIT if policy.queue.wait is None else policy.queue.wait
-        await self._room.wait(priority=policy.queue.priority, size=size, seconds=min(wait, policy.failover.deadline))
 
     async def _travel(self, visit: Visit, ask: Ask, journey: Journey, baseline: Tier | None) -> Answer | None:
         record = visit.record
@@ -199,14 +191,14 @@ class Gateway:
         """Whether a quick look at the headers identifies the caller, so that a body may be read at once."""
         return self._known(headers) is not None
 
-    async def _body(self, visit: Visit) -> bytes:
+    async def _body(self, visit: Visit, caller: Caller) -> bytes:
         """The body of a request, if it has not come yet or is compressed."""
         request, coding = visit.request, visit.request.headers.get("content-encoding")
         body = request.body
         if body is None:
             body = await bodies.read(request)
             visit.arrived = self._clock.monotonic()  # the caller's time for sending is not ours
-        return body if coding is None else bodies.unpacked(request, body, coding, MAX_REQUEST_BYTES, self._memory)
+        return body if coding is None else self._door.unpacked(request, body, coding, caller)
 
     def _known(self, headers: dict[str, str]) -> Caller | None:
         """The caller in nearly all cases, without a coroutine; None: call `_identify`."""
@@ -216,24 +208,6 @@ class Gateway:
         if self._store.config is None:
             raise NotConfigured("This router has no config yet; it is waiting for the operator.", retry_after=2.0)
         return await self._identifier.identify(headers)
-
-    def _policy(self, caller: Caller, ask: Ask, size: int, record: RequestRecord) -> Policy:
-        record.model, record.stream = ask.model, ask.stream
-        policy = find_policy(self._index, caller, ask.model)
-        if policy is None:
-            names = ", ".join(models_for(self._index, caller)) or "none: no RoutingPolicy names you as a caller"
-            raise UnknownModel(
-                f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {ask.model!r}. "
-                f"Models you may ask for: {names}."
-            )
-        record.policy, record.prompt_logging = policy.key, policy.prompt_logging
-        if policy.not_ready is not None:
-            raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
-        if policy.max_request_bytes is not None and size > policy.max_request_bytes:
-            raise RequestTooLarge(
-                f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.max_request_bytes}."
-            )
-        return policy
 
     def _journey(
         self, ask: Ask, policy: Policy, caller: Caller, headers: dict[str, str], record: RequestRecord, size: int
@@ -315,17 +289,6 @@ def _blame(record: RequestRecord, error: WeirError) -> None:
     record.status, record.error = error.status, error.code
     record.error_source, record.error_message = error.source.value, error.message
     record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
-
-
-_KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "anonymous"}
-
-
-def _caller_limits(policy: Policy, caller: Caller) -> tuple[Limit, ...]:
-    """The limits of the policy, which count per caller."""
-    if policy.limits is None:
-        return ()
-    key = f"{policy.limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
-    return (msgspec.structs.replace(policy.limits, key=key),)
 
 
 def _bug(bug: Exception, record: RequestRecord) -> InternalError:

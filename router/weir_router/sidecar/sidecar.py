@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Policy, Secrets
 from weir_router.contract.facts import Caller
@@ -34,12 +32,6 @@ class Pod:
     token_file: Path  # file of the token for the gateway; read for each request
 
 
-class _Asked(msgspec.Struct):
-    """The part of a request's body that decides between sidecar and gateway."""
-
-    model: str
-
-
 class Sidecar:
     """Serves requests itself or relays them to the gateway."""
 
@@ -60,7 +52,7 @@ class Sidecar:
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """Handles `POST /v1/chat/completions` and `POST /v1/messages`."""
-        if await self._is_ours(request):
+        if await self._is_ours(request, format):
             return await self._gateway.complete(request, format)
         return await self._relay.complete(request, format)
 
@@ -68,14 +60,14 @@ class Sidecar:
         """Whether a body may be read at once: always, since only the pod itself reaches its sidecar."""
         return True
 
-    async def _is_ours(self, request: Request) -> bool:
+    async def _is_ours(self, request: Request, format: FormatRecord) -> bool:
         if self._index is None or "content-encoding" in request.headers:
             return False
         try:
             caller = await self._identifier.identify(request.headers)
-            model = msgspec.json.decode(await bodies.read(request), type=_Asked).model
-        except (WeirError, msgspec.MsgspecError):
-            return False  # the gateway may know the model; if not, it explains the error
+            model = format.look(await bodies.read(request)).model
+        except WeirError:
+            return False  # the gateway may know better; and if not, it says what is wrong
         policy = find_policy(self._index, caller, model)
         return policy is not None and policy.key in self._here
 

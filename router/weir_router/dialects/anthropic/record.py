@@ -6,6 +6,7 @@ from weir_router.dialects.anthropic import errors, models, request, upstream, wh
 from weir_router.dialects.anthropic.stream import AnthropicReader
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.wire.body import look
 
 RECORD = FormatRecord(
     format=Format.ANTHROPIC_MESSAGES,
@@ -14,6 +15,7 @@ RECORD = FormatRecord(
     path="/v1/messages",
     mark="anthropic-version",
     request_id="request-id",
+    look=look,
     read=request.read,
     error_body=errors.body,
     error_event=errors.event,

@@ -6,6 +6,7 @@ from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.openai_chat import errors, models, request, upstream, whole
 from weir_router.dialects.openai_chat.stream import OpenAIReader
+from weir_router.dialects.wire.body import look
 
 RECORD = FormatRecord(
     format=Format.OPENAI_CHAT,
@@ -14,6 +15,7 @@ RECORD = FormatRecord(
     path="/v1/chat/completions",
     mark=None,
     request_id="x-request-id",
+    look=look,
     read=request.read,
     error_body=errors.body,
     error_event=errors.event,

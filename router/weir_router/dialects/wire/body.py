@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from weir_router.dialects.wire import look as typed
+from weir_router.dialects.wire.look import Look
 from weir_router.errors import BadRequest
 
 MAX_MODEL_NAME = 256
@@ -29,6 +31,41 @@ _TYPE_NAMES: dict[type, str] = {
 }
 
 
+_SAMPLES: dict[str, object] = {'"': "", "[": [], "{": {}, "t": True, "f": False, "n": None}
+"""A value of each JSON type, by the first character of its text. All other texts are numbers."""
+
+
+def look(body: bytes) -> Look:
+    """The model and whether a stream is wanted, without decoding the rest. Raises `BadRequest`.
+
+    A key that occurs twice counts as in `parse`: the last one does.
+    """
+    try:
+        seen = typed.decode(body)
+    except (ValueError, RecursionError):
+        seen = _look_again(body)
+    if len(seen.model) > MAX_MODEL_NAME or not seen.model or seen.model.isspace():
+        model({"model": seen.model})
+    return seen
+
+
+def _look_again(body: bytes) -> Look:
+    """`look`, for a body that is not as expected. It builds no value but the model's text."""
+    try:
+        raw = typed.decode_raw(body)
+        text = bytes(raw.model)
+        value = _decode(text) if text.startswith(b'"') else _sample(text)
+    except msgspec.ValidationError:
+        raise BadRequest(f"The request body must be a JSON object, not {type_name(_sample(body.lstrip()))}.") from None
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(error, body) from None
+    return Look(model({"model": value}), bytes(raw.stream) == b"true")
+
+
+def _sample(text: bytes) -> object:
+    return _SAMPLES.get(chr(text[0]), 0)
+
+
 def parse(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
     """The body decoded, and its top level undecoded."""
     try:
@@ -36,13 +73,17 @@ def parse(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
         if not isinstance(decoded, dict):
             raise BadRequest(f"The request body must be a JSON object, not {type_name(decoded)}.")
         return decoded, _decode_raw(body)
-    except RecursionError:
-        raise BadRequest("The request body is nested too deeply to be read. Send a flatter JSON object.") from None
-    except ValueError as error:  # msgspec's errors, and invalid UTF-8
-        raise BadRequest(f"The request body cannot be read as JSON: {_explain(error, body)}") from None
+    except (ValueError, RecursionError) as error:  # msgspec's errors, and invalid UTF-8
+        raise _unreadable(error, body) from None
 
 
-def _explain(error: ValueError, body: bytes) -> str:
+def _unreadable(error: Exception, body: bytes) -> BadRequest:
+    if isinstance(error, RecursionError):
+        return BadRequest("The request body is nested too deeply to be read. Send a flatter JSON object.")
+    return BadRequest(f"The request body cannot be read as JSON: {_explain(error, body)}")
+
+
+def _explain(error: Exception, body: bytes) -> str:
     if not body.strip():
         return "it is empty. Send a JSON object."
     if isinstance(error, UnicodeDecodeError):

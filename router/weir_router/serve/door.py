@@ -1,0 +1,80 @@
+"""The door: which request is let in before its body is decoded. Used by `serve.story`.
+
+In this order: the policy that serves the caller and its model, the policy's `requestBytes`, its rate and in-flight
+limits, and room in the router. Who asks is known before, as are the bytes that the body may take. So a body that is
+costly to decode costs its sender a request of its limits first, and only as many are decoded as the router has room
+for.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from weir_router.admit.limits import Limiter, Permit
+from weir_router.admit.memory import Memory
+from weir_router.admit.queue import WAIT, Room
+from weir_router.contract import CallerKind, CompiledConfig, Policy
+from weir_router.contract.facts import Caller
+from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
+from weir_router.dialects.wire.look import Look
+from weir_router.errors import PolicyNotReady, RequestTooLarge, UnknownModel
+from weir_router.record.events import RequestRecord
+from weir_router.serve import bodies
+from weir_router.serve.http import Request
+
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
+"""Bytes of a request body that any policy may accept: Anthropic's own limit, the largest of the providers'."""
+
+UNPACKED_BYTES = 64 * 1024
+"""Bytes that a packed body may have unpacked in any case, so that its policy can be found and named in the error."""
+
+_KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "anonymous"}
+
+
+class Door:
+    """One per router."""
+
+    def __init__(self, limiter: Limiter, room: Room, memory: Memory) -> None:
+        self.index = PolicyIndex(CompiledConfig())
+        self._limiter = limiter
+        self._room = room
+        self._memory = memory
+
+    def unpacked(self, request: Request, body: bytes, coding: str, caller: Caller) -> bytes:
+        """`body` without its `coding`, as large as any policy of `caller` accepts. Raises `errors.WeirError`."""
+        largest = largest_request(self.index, caller)
+        limit = MAX_REQUEST_BYTES if largest is None else min(max(largest, UNPACKED_BYTES), MAX_REQUEST_BYTES)
+        return bodies.unpacked(request, body, coding, limit, self._memory)
+
+    def policy(self, caller: Caller, look: Look, size: int, record: RequestRecord) -> Policy:
+        """The policy of a body of `size` bytes. Raises `errors.WeirError`."""
+        record.model, record.stream = look.model, look.stream is True
+        policy = find_policy(self.index, caller, look.model)
+        if policy is None:
+            names = ", ".join(models_for(self.index, caller)) or "none: no RoutingPolicy names you as a caller"
+            raise UnknownModel(
+                f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {look.model!r}. "
+                f"Models you may ask for: {names}."
+            )
+        record.policy, record.prompt_logging = policy.key, policy.prompt_logging
+        if policy.not_ready is not None:
+            raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
+        if policy.max_request_bytes is not None and size > policy.max_request_bytes:
+            raise RequestTooLarge(
+                f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.max_request_bytes}."
+            )
+        return policy
+
+    def take(self, policy: Policy, caller: Caller) -> Permit:
+        """The policy's limits, which count per caller. Raises `errors.RateLimited`."""
+        limits = policy.limits
+        if limits is None:
+            return self._limiter.take(())
+        key = f"{limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
+        return self._limiter.take((msgspec.structs.replace(limits, key=key),))
+
+    async def room(self, policy: Policy, size: int) -> None:
+        """Waits for room in the router, for one that has none now. Raises `errors.Overloaded`."""
+        wait = WAIT if policy.queue.wait is None else policy.queue.wait
+        seconds = min(wait, policy.failover.deadline)
+        await self._room.wait(priority=policy.queue.priority, size=size, seconds=seconds)

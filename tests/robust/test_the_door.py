@@ -1,0 +1,97 @@
+"""What a request must pass before its body is decoded, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import tracemalloc
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from support.stand import KEY, Stand, stand
+from weir_cli.sim import SimModel
+from weir_router.clock import ManualClock
+from weir_router.contract import Limit
+
+NO_MESSAGES = b'{"model":"auto"}'
+"""A body whose fault is found only by decoding it."""
+
+
+async def ask(it: Stand, body: bytes, **headers: str) -> tuple[int, Any]:
+    """Status, and the error's code and message."""
+    sent = {"authorization": f"Bearer {KEY}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    async with (
+        aiohttp.ClientSession(it.url) as session,
+        session.post("/v1/chat/completions", data=io.BytesIO(body), headers=sent) as response,
+    ):
+        error = msgspec.json.decode(await response.read()).get("error", {})
+        return response.status, (error.get("code"), error.get("message"))
+
+
+def bomb(size: int) -> bytes:
+    """`size` bytes of JSON that become thirty times as many in memory when they are decoded."""
+    return b'{"model":"auto","messages":[{"role":"user","content":"Hi"}],"x":[' + b"{}," * (size // 3) + b"1]}"
+
+
+@pytest.mark.parametrize(
+    ("body", "policy", "status", "code"),
+    [
+        (NO_MESSAGES, {}, 400, "invalid_request"),
+        (b'{"model":"other"}', {}, 404, "model_not_found"),
+        (NO_MESSAGES, {"not_ready": "route all has no tier"}, 503, "policy_not_ready"),
+        (NO_MESSAGES + b" " * 100, {"max_request_bytes": 100}, 413, "request_too_large"),
+        (NO_MESSAGES, {"limits": Limit(key="team", requests_per_minute=0)}, 429, "rate_limited"),
+        (NO_MESSAGES, {"limits": Limit(key="team", in_flight=0)}, 429, "rate_limited"),
+        (b"{", {"limits": Limit(key="team", requests_per_minute=0)}, 400, "invalid_request"),
+    ],
+)
+async def test_the_door_is_passed_before_the_body_is_decoded(
+    body: bytes, policy: dict[str, Any], status: int, code: str
+) -> None:
+    async with stand([SimModel("m")], clock=ManualClock(), **policy) as it:
+        found, error = await ask(it, body)
+        assert (found, error[0]) == (status, code)
+        assert await ask(it, gzip.compress(body), content_encoding="gzip") == (found, error)
+
+
+async def test_a_body_is_decoded_only_when_there_is_room() -> None:
+    slow = SimModel("m", ttft=60.0)
+    async with stand([slow], max_in_flight=1) as it:
+        good = b'{"model":"auto","messages":[{"role":"user","content":"Hi"}]}'
+        first = asyncio.create_task(ask(it, good))
+        while not it.router.room.taken:  # noqa: ASYNC110 - nobody else needs an event for it
+            await asyncio.sleep(0)
+        second = asyncio.create_task(ask(it, NO_MESSAGES))
+        while not len(it.router.room.queue):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        first.cancel()
+        assert (await second)[0] == 400
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_request_bytes_bound_what_a_body_costs(packed: bool) -> None:
+    size = 3_000_000
+    body, headers = bomb(size), {}
+    async with stand([SimModel("m")], max_request_bytes=1024) as it:
+        await ask(it, NO_MESSAGES)
+        if packed:
+            body, headers = gzip.compress(body), {"content_encoding": "gzip"}
+        tracemalloc.start()
+        try:
+            status, (code, _) = await ask(it, body, **headers)
+            assert tracemalloc.get_traced_memory()[1] < (size // 2 if packed else size * 6)
+        finally:
+            tracemalloc.stop()
+        assert (status, code) == (413, "request_too_large")
+
+
+async def test_a_caller_without_a_policy_unpacks_little() -> None:
+    async with stand([SimModel("m")], callers=()) as it:
+        assert (await ask(it, gzip.compress(NO_MESSAGES), content_encoding="gzip"))[0] == 404
+        status, (code, message) = await ask(it, gzip.compress(bomb(100_000)), content_encoding="gzip")
+        assert (status, code) == (413, "request_too_large")
+        assert "65536 bytes unpacked" in message
