@@ -14,7 +14,7 @@ from weir_router.call.transport import AutoTransport
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CompiledConfig, Secrets
+from weir_router.contract import MAX_BODY_BYTES, CompiledConfig, Secrets
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import RECORDS
 from weir_router.health.board import Board
@@ -22,7 +22,7 @@ from weir_router.health.breaker import State
 from weir_router.identify.identifier import Identifier
 from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
-from weir_router.serve import door, story
+from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate, is_loopback
 from weir_router.serve.http import Answer, Handler, Request, Server
@@ -131,7 +131,7 @@ class Router:
             self.clock,
             admits=routes.admits,
             memory=self.memory,
-            max_body=door.MAX_REQUEST_BYTES,
+            max_body=MAX_BODY_BYTES,
         )
         url = await server.listen(host, port, listener)
         gate.loopback = any(map(is_loopback, server.hosts))

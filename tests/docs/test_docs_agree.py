@@ -21,6 +21,7 @@ from weir_router import errors
 from weir_router.admit import limits, memory, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.transport import http1, pool
+from weir_router.contract import MAX_BODY_BYTES
 from weir_router.decide import rank
 from weir_router.dialects.registry import RECORDS
 from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
@@ -29,7 +30,7 @@ from weir_router.health import breaker, guard, latency, objectives, refusals, se
 from weir_router.record import metrics
 from weir_router.record.events import RequestRecord
 from weir_router.record.series import Counters
-from weir_router.serve import answers, door
+from weir_router.serve import answers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -264,8 +265,8 @@ SENTENCES = [
     ),
     ("failover", f"(at most {percent(breaker.HEALTHY_BAD)} bad in its breaker's window)"),
     ("failover", f"`Retry-After` of at most {errors.MAX_RETRY_AFTER:g} s"),
-    ("failover", f"the router's {door.MAX_REQUEST_BYTES >> 20} MiB"),
-    ("limits", f"the router's own bound is {door.MAX_REQUEST_BYTES >> 20} MiB"),
+    ("failover", f"the router's {MAX_BODY_BYTES >> 20} MiB"),
+    ("limits", f"the router's own bound is {MAX_BODY_BYTES >> 20} MiB"),
     ("limits", "ten seconds' worth, or ten requests" if limits.BURST_SECONDS == limits.BURST_FLOOR == 10 else "?"),
     ("observability", f"after {metrics.MAX_FEATURES}\ndifferent ones the rest count as `other`"),
     ("observability", f"more than {metrics.MAX_CHILDREN:,} sets of labels"),

@@ -15,7 +15,7 @@ import pytest
 
 from support.stand import KEY, Stand, stand
 from weir_cli.sim import SimModel
-from weir_router.serve.door import MAX_REQUEST_BYTES
+from weir_router.contract import MAX_BODY_BYTES
 
 PATH = "/v1/chat/completions"
 GOOD = msgspec.json.encode({"model": "auto", "messages": [{"role": "user", "content": "Hi"}]})
@@ -106,13 +106,13 @@ async def test_chunks_that_are_none_are_400(gateway: Stand, caplog: pytest.LogCa
 
 
 async def test_a_zip_bomb_is_413(gateway: Stand) -> None:
-    bomb = gzip.compress(b" " * (MAX_REQUEST_BYTES * 8), 9)
+    bomb = gzip.compress(b" " * (MAX_BODY_BYTES * 8), 9)
     status, _ = await ask(gateway, bomb, content_encoding="gzip")
     assert status == 413
 
 
 async def test_33_mebibytes_are_413_in_the_dialect(gateway: Stand) -> None:
-    body = b'{"model":"auto","pad":"' + b"x" * (MAX_REQUEST_BYTES + 1024 * 1024) + b'"}'
+    body = b'{"model":"auto","pad":"' + b"x" * (MAX_BODY_BYTES + 1024 * 1024) + b'"}'
     host, _, port = gateway.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request(f"content-length: {len(body)}", body=body))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar
@@ -94,8 +94,7 @@ def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     name = str(detail["loc"][-1]) if detail["loc"] else "spec"
     match detail["type"]:
         case "extra_forbidden":
-            near = get_close_matches(name, field_names(model), n=1)
-            return f"there is no field '{name}' here", f"Did you mean '{near[0]}'?" if near else "Remove it."
+            return f"there is no field '{name}' here", _instead(name, _place(detail["loc"][:-1]), model)
         case "missing":
             return f"'{name}' is required", f"Add '{name}'."
         case "string_type" if isinstance(detail["input"], int | float):
@@ -114,9 +113,36 @@ def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
             return message[0].lower() + message[1:], f"Correct '{name}'."
 
 
+def _place(location: tuple[int | str, ...]) -> str:
+    """An object's path without numbers, e.g. `spec.routes[].when`."""
+    return "spec" + "".join("[]" if isinstance(step, int) else f".{step}" for step in location)
+
+
+def _instead(name: str, place: str, model: type[Model]) -> str:
+    """The advice for a field that the object at `place` does not have."""
+    objects = fields_of(model)
+    if near := get_close_matches(name, objects.get(place, ()), n=1):
+        return f"Did you mean '{near[0]}'?"
+    elsewhere = [path for path, names in objects.items() if name in names]
+    if elsewhere:
+        return f"'{name}' belongs to {' or '.join(elsewhere)}: move it there, or remove it."
+    return "Remove it."
+
+
 @cache
-def field_names(model: type[Model]) -> tuple[str, ...]:
-    """Every field name of a kind, for suggestions."""
+def fields_of(model: type[Model]) -> Mapping[str, frozenset[str]]:
+    """The field names of each object of a kind's spec, by the object's path, e.g. `spec.routes[].when`."""
     schema: dict[str, Any] = model.model_json_schema(by_alias=True)
-    shapes = [schema, *schema.get("$defs", {}).values()]
-    return tuple(sorted({name for shape in shapes for name in shape.get("properties", ())}))
+    return dict(_objects(schema, schema.get("$defs", {}), "spec"))
+
+
+def _objects(schema: Any, definitions: Any, path: str) -> Iterator[tuple[str, frozenset[str]]]:
+    schema = definitions[schema["$ref"].removeprefix("#/$defs/")] if "$ref" in schema else schema
+    for option in schema.get("anyOf", ()):
+        yield from _objects(option, definitions, path)
+    if "properties" in schema:
+        yield path, frozenset(schema["properties"])
+        for name, child in schema["properties"].items():
+            yield from _objects(child, definitions, f"{path}.{name}")
+    if isinstance(schema.get("items"), dict):
+        yield from _objects(schema["items"], definitions, f"{path}[]")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -53,17 +53,8 @@ def of_gateway(said: Sequence[Said]) -> Figures:
     """The routers' own load: requests that they serve, and requests that wait for room in one of them."""
     loads = [it.report.load or RouterLoad() for it in said]
     in_flight, limit = sum(it.in_flight for it in loads), sum(it.limit for it in loads)
-    waiting = _together([it.room for it in loads])
-    return Figures(
-        replicas=len(said),
-        oldest_report_seconds=_oldest(said),
-        in_flight=in_flight,
-        queue_depth=waiting.depth,
-        queue_age_seconds=waiting.oldest,
-        demand=in_flight + waiting.depth,
-        saturation=_share(in_flight, limit),
-        tokens_per_second=_rate(it.tokens_per_second for it in loads),
-    )
+    figures = _figures(said, in_flight, [it.room for it in loads], (it.tokens_per_second for it in loads))
+    return Figures(**figures, saturation=_share(in_flight, limit))
 
 
 def of_tier(tier: Tier, said: Sequence[Said]) -> TierFigures:
@@ -83,27 +74,23 @@ def of_tier(tier: Tier, said: Sequence[Said]) -> TierFigures:
             tokens_per_second=_rate(it.tokens_per_second for it in reports),
         )
     in_flight = sum(it.in_flight for it in backends.values())
-    waiting = _together([it.report.load.tiers[key] for it in said if it.report.load and key in it.report.load.tiers])
-    return TierFigures(
-        replicas=len(said),
-        oldest_report_seconds=_oldest(said),
-        in_flight=in_flight,
-        queue_depth=waiting.depth,
-        queue_age_seconds=waiting.oldest,
-        demand=in_flight + waiting.depth,
-        saturation=_share(limited, limit),
-        tokens_per_second=_rate(it.tokens_per_second for it in backends.values()),
-        backends=backends,
-    )
+    queues = [it.report.load.tiers[key] for it in said if it.report.load and key in it.report.load.tiers]
+    figures = _figures(said, in_flight, queues, (it.tokens_per_second for it in backends.values()))
+    return TierFigures(**figures, saturation=_share(limited, limit), backends=backends)
 
 
-def _together(queues: Sequence[Waiting]) -> Waiting:
-    oldest = max((it.oldest for it in queues), default=0.0)
-    return Waiting(depth=sum(it.depth for it in queues), oldest=round(oldest, 2))
-
-
-def _oldest(said: Sequence[Said]) -> float:
-    return round(max((it.age for it in said), default=0.0), 1)
+def _figures(said: Sequence[Said], in_flight: int, queues: Sequence[Waiting], rates: Iterable[float]) -> dict[str, Any]:
+    """The figures that the gateway and a tier have in common."""
+    depth = sum(it.depth for it in queues)
+    return {
+        "replicas": len(said),
+        "oldest_report_seconds": round(max((it.age for it in said), default=0.0), 1),
+        "in_flight": in_flight,
+        "queue_depth": depth,
+        "queue_age_seconds": round(max((it.oldest for it in queues), default=0.0), 2),
+        "demand": in_flight + depth,
+        "tokens_per_second": _rate(rates),
+    }
 
 
 def _rate(rates: Iterable[float]) -> float:

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     NO_USABLE_ROUTES = "NoUsableRoutes"
     OBSERVE_WITHOUT_BASELINE = "ObserveWithoutBaseline"
     OVERRIDE_EXPIRED = "OverrideExpired"
+    REQUEST_BYTES_CAPPED = "RequestBytesCapped"
     CONFLICTED = "Conflicted"
     # of a caller's key
     API_KEY_INVALID = "APIKeyInvalid"

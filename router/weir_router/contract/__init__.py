@@ -15,6 +15,7 @@ from weir_router.contract.base import prepare
 from weir_router.contract.caller import TOKEN_ALGORITHMS, CallerKey, CallerKind, CallerRule, SigningKey, TokenTrust
 from weir_router.contract.config import POLL_PATH, CompiledConfig, Delivery
 from weir_router.contract.policy import (
+    MAX_BODY_BYTES,
     Complexity,
     Failover,
     HeaderMatch,
@@ -52,6 +53,7 @@ from weir_router.contract.version import API_VERSION, ConfigRejected, check_vers
 
 __all__ = [
     "API_VERSION",
+    "MAX_BODY_BYTES",
     "POLL_PATH",
     "REVIEW_PATH",
     "TOKEN_ALGORITHMS",

@@ -10,6 +10,10 @@ from weir_router.contract.base import Wire
 from weir_router.contract.caller import CallerRule
 from weir_router.contract.tier import Capability
 
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""Bytes of a request's body that a router reads at most, even if a policy allows more. It is Anthropic's own limit, the
+largest of all providers."""
+
 
 class Complexity(StrEnum):
     """How demanding a prompt is by its structure. Ordered: see `raised`."""

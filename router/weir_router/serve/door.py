@@ -13,7 +13,7 @@ import msgspec
 from weir_router.admit.limits import Limiter, Permit
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import WAIT, Room
-from weir_router.contract import CallerKind, CompiledConfig, Policy
+from weir_router.contract import MAX_BODY_BYTES, CallerKind, CompiledConfig, Policy
 from weir_router.contract.facts import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
 from weir_router.dialects.wire.look import Look
@@ -21,9 +21,6 @@ from weir_router.errors import PolicyNotReady, RequestTooLarge, UnknownModel
 from weir_router.record.events import RequestRecord
 from weir_router.serve import bodies
 from weir_router.serve.http import Request
-
-MAX_REQUEST_BYTES = 32 * 1024 * 1024
-"""Bytes of a request body that any policy may accept: Anthropic's own limit, the largest of the providers'."""
 
 UNPACKED_BYTES = 64 * 1024
 """Bytes that a packed body may have unpacked in any case, so that its policy can be found and named in the error."""
@@ -43,7 +40,7 @@ class Door:
     def unpacked(self, request: Request, body: bytes, coding: str, caller: Caller) -> bytes:
         """`body` without its `coding`, as large as any policy of `caller` accepts. Raises `errors.WeirError`."""
         largest = largest_request(self.index, caller)
-        limit = MAX_REQUEST_BYTES if largest is None else min(max(largest, UNPACKED_BYTES), MAX_REQUEST_BYTES)
+        limit = MAX_BODY_BYTES if largest is None else min(max(largest, UNPACKED_BYTES), MAX_BODY_BYTES)
         return bodies.unpacked(request, body, coding, limit, self._memory)
 
     def policy(self, caller: Caller, look: Look, size: int, record: RequestRecord) -> Policy:

@@ -6,6 +6,7 @@ import pytest
 
 from weir_operator.problems.problem import Reason, Severity
 from weir_router.contract import (
+    MAX_BODY_BYTES,
     BackendState,
     CallerRule,
     Capability,
@@ -252,6 +253,37 @@ def test_an_override_holds_until_its_end(compiled, tier, policy):
     result = compiled(tier() + policy(spec=override("2027-02-01T00:00:00+01:00")))
     assert only(result).override == Override(tier=TierRef(tier="default/budget"), until=1801436400.0)
     assert not result.problems
+
+
+def test_a_policy_that_accepts_more_than_routers_read_says_so(compiled, tier, policy):
+    def limited(size: int) -> list[tuple[str, str, Severity]]:
+        result = compiled(tier() + policy(spec=f"limits: {{requestBytes: {size}}}"))
+        assert only(result).max_request_bytes == size
+        return [(it.reason, it.field, it.severity) for it in result.problems]
+
+    assert limited(MAX_BODY_BYTES) == []
+    assert limited(MAX_BODY_BYTES + 1) == [(Reason.REQUEST_BYTES_CAPPED, "spec.limits.requestBytes", Severity.WARNING)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "action"),
+    [
+        ("modells: []", "Did you mean 'models'?"),
+        ("when: {}", "'when' belongs to spec.routes[]: move it there, or remove it."),
+        ("colour: blue", "Remove it."),
+    ],
+)
+def test_an_unknown_field_of_a_policy_comes_with_advice(compiled, tier, policy, spec: str, action: str):
+    (problem,) = compiled(tier() + policy(spec=spec)).problems
+    assert (problem.reason, problem.action) == (Reason.INVALID_SPEC, action)
+
+
+def test_a_field_in_the_wrong_object_is_never_suggested_to_itself(compiled, tier, policy):
+    (problem,) = compiled(
+        tier() + policy(routes="[{name: all, when: {models: [gpt-4o]}, tiers: [{name: budget}]}]")
+    ).problems
+    assert problem.message == "there is no field 'models' here"
+    assert problem.action == "'models' belongs to spec: move it there, or remove it."
 
 
 def test_an_expired_override_is_a_warning_and_gone(compiled, tier, policy):

@@ -93,6 +93,7 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Aroun
         overridden=override is not None,
         override_until=until,
         now=around.now,
+        max_request_bytes=spec.limits.request_bytes if spec.limits else None,
     )
     found = findings(POLICY_CHECKS, facts)
     report.add("spec", found)

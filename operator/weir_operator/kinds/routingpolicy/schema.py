@@ -42,7 +42,7 @@ DEFAULT_MIN_CONFIDENCE = "0.8"  # a class raised in vain costs cents, one too lo
 MAX_ROUTES = 32
 MAX_TIERS = 16  # of one route
 MAX_MODELS = 64
-MAX_REQUEST_BYTES = 268_435_456  # 256 MiB: more than any provider takes
+MAX_REQUEST_BYTES = 268_435_456  # 256 MiB; routers read `contract.MAX_BODY_BYTES` at most, which a check says
 
 CONFIDENCE = r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"
 
