@@ -1,4 +1,4 @@
-"""What a request must pass before its body is decoded, over real HTTP."""
+"""Checks of a request before its body is decoded, over real HTTP."""
 
 from __future__ import annotations
 

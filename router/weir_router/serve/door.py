@@ -1,7 +1,7 @@
 """The door: which request is let in before its body is decoded. Used by `serve.story`.
 
 In this order: the policy that serves the caller and its model, the policy's `requestBytes`, its rate and in-flight
-limits, and room in the router. Who asks is known before, as are the bytes that the body may take. So a body that is
+limits, and room in the router. The caller is known before, as are the bytes that the body may take. So a body that is
 costly to decode costs its sender a request of its limits first, and only as many are decoded as the router has room
 for.
 """

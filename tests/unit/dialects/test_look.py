@@ -44,7 +44,7 @@ BODIES = [
 
 
 def decoded(body: bytes) -> str:
-    """What the fields of a decoded body say, or why they cannot be read."""
+    """The fields of a decoded body, or the reason why they cannot be read."""
     try:
         return "model " + model(parse(body)[0])
     except BadRequest as error:
@@ -64,7 +64,7 @@ def test_the_look_finds_what_decoding_finds_and_explains_it_alike(body: bytes) -
 
 
 def test_the_look_never_finds_another_model() -> None:
-    """It may find one where decoding fails: text that nobody looks at is not checked."""
+    """It may find one where decoding fails: text that is not read is not checked."""
     rng = random.Random(5)
     found = 0
     for text in [body.decode(errors="replace") for body in BODIES[:16]] * 200:

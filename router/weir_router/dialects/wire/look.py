@@ -12,7 +12,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 class Look(msgspec.Struct):
-    """What must be known of a body before it is decoded, e.g. `{"model": "auto", "stream": true, ...}`."""
+    """Fields of a body that are read before it is decoded, e.g. `{"model": "auto", "stream": true, ...}`."""
 
     model: str
     stream: bool | None = None
