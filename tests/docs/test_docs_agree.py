@@ -23,8 +23,9 @@ from weir_router.call import clocks
 from weir_router.call.transport import http1, pool
 from weir_router.contract import MAX_BODY_BYTES
 from weir_router.decide import rank
+from weir_router.dialects.anthropic.write import DEFAULT_MAX_TOKENS
+from weir_router.dialects.neutral.efforts import EFFORT_BUDGETS
 from weir_router.dialects.registry import RECORDS
-from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
 from weir_router.estimate import features, tokens, weights
 from weir_router.health import breaker, guard, latency, objectives, refusals, settings, window
 from weir_router.record import metrics

@@ -17,8 +17,7 @@ from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
 from weir_cli.import_litellm.traits import Defaults
 from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, BackendSpec
 from weir_router.contract import Dialect
-from weir_router.dialects.axes import Operation
-from weir_router.dialects.registry import upstream_of
+from weir_router.dialects.registry import host_of
 
 DEFAULT_REGION = "us-east-1"  # where an endpoint has one in its name and the config says nothing
 LAST_ORDER = 1_000_000
@@ -155,9 +154,9 @@ def _base_url(given: Given, target: Endpoint, environ: Mapping[str, str]) -> str
     if not stated:
         return _default_url(given, target)
     url = str(stated).rstrip("/")
-    for path in (upstream_of(provider, Operation.CHAT).path for provider in Dialect):
+    for path in (path for provider in Dialect for path in host_of(provider).paths.values()):
         url = url.removesuffix(path)
-    if upstream_of(target.dialect, Operation.CHAT).path.startswith("/v1/"):
+    if any(path.startswith("/v1/") for path in host_of(target.dialect).paths.values()):
         url = url.removesuffix("/v1")
     if not _BASE_URL.fullmatch(url):
         given.note(place, "left out", "it is no plain http or https URL", "correct it and import again")

@@ -21,7 +21,7 @@ from weir_router.contract import Backend
 from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Event, Signal, Splitter
-from weir_router.dialects.registry import ANSWER_HEADERS, upstream_of
+from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
 from weir_router.dialects.wire.sse import loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
@@ -78,9 +78,9 @@ class Attempt:
         self.seconds = 0.0
         self.failure: AttemptFailed | None = None  # how it ended, if so
         self._ask = ask
-        self._upstream = upstream = upstream_of(candidate.backend.provider, ask.operation)
-        self._format = upstream.format
-        self._framing = upstream.host.framing
+        self._pairing = pairing = pairing_of(ask.format, candidate.backend.provider)
+        self._format = pairing.format
+        self._framing = pairing.host.framing
         self._guard = guard
         self._permit = permit
         self._clocks = clocks
@@ -104,7 +104,7 @@ class Attempt:
         backend = self.candidate.backend
         try:
             outgoing = self._format.prepare(
-                self._ask, backend, self._upstream, credential, stream=streamed, as_asked=as_asked
+                self._ask, backend, self._pairing, credential, stream=streamed, as_asked=as_asked
             )
             url = backend.base_url + outgoing.path
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
@@ -193,12 +193,12 @@ class Attempt:
         self.usage = self._format.read_whole(payload).usage
         if self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
-        return self._format.render_whole(self._ask, raw, payload, created=int(self._clock.wall()))
+        return self._format.render_whole(self._ask, self._pairing, raw, payload, created=int(self._clock.wall()))
 
     def _opening(self, head: list[bytes]) -> Receive:
         """Takes a stream up to the commit point, and keeps in `head` what the caller gets for it."""
         self._reader = self._format.reader()
-        self._renderer = self._format.renderer(self._ask, created=int(self._clock.wall()))
+        self._renderer = self._format.renderer(self._ask, self._pairing, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
         self._skims = self._renderer.skims
 

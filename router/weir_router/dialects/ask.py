@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.axes import Format
+from weir_router.dialects.neutral.conversation import Conversation
 from weir_router.estimate.prompt import Prompt
 
 
@@ -22,4 +23,4 @@ class Ask(msgspec.Struct, frozen=True):
     include_usage: bool = True  # OpenAI streams: stream_options.include_usage; otherwise always
     streamable: bool = True  # a plain answer can be made of a stream without loss (n == 1, no logprobs, no audio)
     headers: dict[str, str] = {}  # of the caller, for an upstream of the same format (anthropic-beta ...)
-    operation: Operation = Operation.CHAT
+    conversation: Conversation | None = None  # in the neutral form, once it is needed: see `neutral.translation`

@@ -17,6 +17,11 @@ import msgspec
 from weir_router.contract import Backend
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.neutral import answer
+from weir_router.dialects.neutral.answer import Answer
+from weir_router.dialects.neutral.checked import Checked
+from weir_router.dialects.neutral.conversation import Conversation
+from weir_router.dialects.neutral.table import Table
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.headers import Kept
 from weir_router.dialects.wire.look import Look
@@ -125,12 +130,14 @@ class Host(msgspec.Struct, frozen=True):
     framing: Framing
 
 
-class Upstream(msgspec.Struct, frozen=True):
-    """One host, and the format that it takes for one operation."""
+class Pairing(msgspec.Struct, frozen=True):
+    """A caller's format, and the host and format of an upstream: all that an attempt depends on."""
 
-    format: FormatRecord
+    caller: FormatRecord
+    format: FormatRecord  # of the upstream
     host: Host
-    path: str
+    path: str  # at the host
+    same: bool  # the two formats are one: bytes go on as they came, and nothing is translated
 
 
 class Prepare(Protocol):
@@ -140,7 +147,7 @@ class Prepare(Protocol):
         self,
         ask: Ask,
         backend: Backend,
-        upstream: Upstream,
+        pairing: Pairing,
         credential: str | None,
         *,
         stream: bool,
@@ -155,15 +162,38 @@ class Prepare(Protocol):
 class MakeRenderer(Protocol):
     """Makes what a caller gets from a stream: relayed, translated, or (plain caller) put together."""
 
-    def __call__(self, ask: Ask, *, created: int = 0) -> Renderer:
+    def __call__(self, ask: Ask, pairing: Pairing, *, created: int = 0) -> Renderer:
         """`created`: seconds since the epoch, for answers made from a format that carries no time."""
 
 
 class RenderWhole(Protocol):
     """Makes the body for a plain caller: `raw` when the formats agree, else translated."""
 
-    def __call__(self, ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+    def __call__(self, ask: Ask, pairing: Pairing, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
         """`payload` is `raw` decoded; `created` as for `MakeRenderer`."""
+
+
+class EventReader(Protocol):
+    """Reads one stream as neutral events. Raises `AttemptFailed` (malformed)."""
+
+    stopped: bool  # a stop reason has come
+    over: bool  # nothing more is to come
+
+    def read(self, payload: dict[str, Any]) -> list[answer.Event]:
+        """The neutral events of one decoded event."""
+
+    def check(self) -> None:
+        """Raises at the end of a stream whose content is not whole."""
+
+
+class EventWriter(Protocol):
+    """Writes one stream of neutral events for a caller."""
+
+    def write(self, event: answer.Event) -> bytes:
+        """The bytes of an event; empty: nothing yet."""
+
+    def end(self) -> bytes:
+        """The end of the stream, after the stop reason."""
 
 
 class FormatRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,3 +223,12 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True):
     read_whole: Callable[[Any], Whole]  # raises `AttemptFailed` for an error inside a 200 or a malformed body
     render_whole: RenderWhole
     failure: Callable[[int, Mapping[str, str], bytes, frozenset[str]], AttemptFailed]  # what an error answer means
+
+    # Translation, through the neutral form.
+    understand: Callable[[Checked, str], Conversation]  # a body, and the model's name. Raises `BadRequest`
+    write: Callable[[Conversation], dict[str, Any]]  # a request's fields. Raises `BadRequest`
+    table: Table  # what becomes of each field of a conversation in `write`
+    read_answer: Callable[[dict[str, Any]], Answer]  # raises `AttemptFailed` (malformed)
+    write_answer: Callable[[Answer, Ask, int], dict[str, Any]]  # for the caller; with seconds since the epoch
+    event_reader: Callable[[], EventReader]
+    event_writer: Callable[[Ask, int], EventWriter]  # for the caller; with seconds since the epoch

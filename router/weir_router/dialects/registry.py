@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from weir_router.contract import Dialect
-from weir_router.dialects import translate
 from weir_router.dialects.anthropic.host import HOST as ANTHROPIC
 from weir_router.dialects.anthropic.record import RECORD as ANTHROPIC_MESSAGES
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format, Operation
-from weir_router.dialects.base import FormatRecord, Host, Upstream
+from weir_router.dialects.base import FormatRecord, Host, Pairing
+from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat.host import HOST as OPENAI
 from weir_router.dialects.openai_chat.record import RECORD as OPENAI_CHAT
 
@@ -53,22 +53,25 @@ account are not the caller's business.
 """
 
 
-def _upstreams(operation: Operation) -> dict[Dialect, Upstream]:
-    """The upstream of each provider that offers the operation."""
-    return {
-        provider: Upstream(record, host, host.paths[record.format])
-        for provider, host in ((it, host_of(it)) for it in Dialect)
-        for record in RECORDS
-        if record.operation is operation and record.format in host.paths
-    }
+def format_at(provider: Dialect, operation: Operation) -> FormatRecord:
+    """The format that a provider takes for an operation. If it takes several, the first."""
+    paths = host_of(provider).paths
+    return next(record for record in RECORDS if record.operation is operation and record.format in paths)
 
 
-_UPSTREAMS = {operation: _upstreams(operation) for operation in Operation}
+def _pairing(caller: FormatRecord, provider: Dialect) -> Pairing:
+    """The caller's own format where the host takes it, since nothing is lost then; else the host's."""
+    host = host_of(provider)
+    taken = caller if caller.format in host.paths else format_at(provider, caller.operation)
+    return Pairing(caller, taken, host, host.paths[taken.format], taken is caller)
 
 
-def upstream_of(provider: Dialect, operation: Operation) -> Upstream:
-    """The host and the format for this operation at a backend of this provider."""
-    return _UPSTREAMS[operation][provider]
+_PAIRINGS = {record.format: {provider: _pairing(record, provider) for provider in Dialect} for record in RECORDS}
+
+
+def pairing_of(caller: Format, provider: Dialect) -> Pairing:
+    """A caller's format, and the host and the format of a backend of this provider."""
+    return _PAIRINGS[caller][provider]
 
 
 def caller_of(headers: Mapping[str, str]) -> FormatRecord:
@@ -86,7 +89,7 @@ def format_of(path: str, headers: Mapping[str, str]) -> FormatRecord:
 
 def caller_named(provider: Dialect) -> FormatRecord:
     """The format of a caller whose SDK is made for this provider."""
-    return upstream_of(provider, Operation.CHAT).format
+    return format_at(provider, Operation.CHAT)
 
 
 def forget_credentials() -> None:
@@ -97,4 +100,5 @@ def forget_credentials() -> None:
 
 def untranslatable(ask: Ask, provider: Dialect) -> str | None:
     """Why backends of this provider cannot serve the request; None: they can."""
-    return translate.untranslatable(ask, upstream_of(provider, ask.operation).format.format)
+    pairing = _PAIRINGS[ask.format][provider]
+    return None if pairing.same else translation.untranslatable(ask, pairing.caller, pairing.format)

@@ -12,7 +12,7 @@ from weir_cli.sim.wires import WIRES
 from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, DEFAULT_PATH
 from weir_router.contract import Dialect
 from weir_router.dialects.axes import Format, Operation
-from weir_router.dialects.registry import RECORDS, caller_named, record_of, upstream_of
+from weir_router.dialects.registry import RECORDS, caller_named, format_at, record_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,9 +20,6 @@ ROOMS = {
     "router/weir_router/contract/tier.py": "the values as they are on the wire",
     "router/weir_router/dialects/axes.py": "the list of formats",
     "router/weir_router/dialects/registry.py": "one row for each format and host",
-    "router/weir_router/dialects/openai_chat/": "a format's room",
-    "router/weir_router/dialects/anthropic/": "a format's room",
-    "router/weir_router/dialects/translate/": "the translation",
     "operator/weir_operator/kinds/modeltier/schema.py": "a row of addresses for each provider",
     "cli/weir_cli/import_litellm/endpoints.py": "a table of LiteLLM's providers",
     "cli/weir_cli/sim/wires.py": "one row for each wire",
@@ -31,6 +28,11 @@ ROOMS = {
     "cli/weir_cli/cluster/objects.py": "a manifest",
 }
 """Places where a format may be named, and why."""
+
+FORMATS = [
+    f"{record.parent.relative_to(ROOT)}/" for record in (ROOT / "router/weir_router/dialects").glob("*/record.py")
+]
+"""Rooms of the formats: folders with a record."""
 
 NAMES = {*Dialect, *Format}
 MEMBERS = {*Dialect.__members__, *Format.__members__}
@@ -58,14 +60,15 @@ def test_no_code_names_a_format_outside_its_room() -> None:
     outside = {
         f"{path.relative_to(ROOT)}:{line}"
         for path in sources()
-        if not str(path.relative_to(ROOT)).startswith(tuple(ROOMS))
+        if not str(path.relative_to(ROOT)).startswith((*ROOMS, *FORMATS))
         for line in named(path.read_text())
     }
     assert not outside, "decide by a field of the format's record instead: dialects.base.FormatRecord"
 
 
 def test_every_room_is_there_and_names_a_format() -> None:
-    for room in ROOMS:
+    assert len(FORMATS) == len(Format)
+    for room in (*ROOMS, *FORMATS):
         paths = [ROOT / room] if room.endswith(".py") else sorted((ROOT / room).rglob("*.py"))
         assert any(named(path.read_text()) for path in paths), room
 
@@ -83,7 +86,7 @@ def test_every_format_has_a_record_and_a_path_of_its_own() -> None:
 
 
 def test_every_provider_has_a_host_a_simulator_and_an_address() -> None:
-    assert all(upstream_of(provider, Operation.CHAT).path for provider in Dialect)
+    assert all(format_at(provider, Operation.CHAT) in RECORDS for provider in Dialect)
     assert set(WIRES) == set(DEFAULT_BASE_URL) == set(DEFAULT_PATH) == set(Dialect)
     assert all(caller_named(provider).path == WIRES[provider].PATH for provider in Dialect)
 

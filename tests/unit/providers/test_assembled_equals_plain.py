@@ -13,7 +13,7 @@ from weir_cli.sim.models import SimModel
 from weir_router.contract import Dialect
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
-from weir_router.dialects.registry import caller_named, record_of
+from weir_router.dialects.registry import caller_named, pairing_of, record_of
 from weir_router.dialects.wire import sse
 
 openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
@@ -28,7 +28,8 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": PARAMETE
 
 
 def assembled(provider: Any, dialect: Dialect, body: dict[str, Any], stream: bytes) -> Any:
-    renderer = provider.renderer(caller_named(dialect).read(json.dumps(body).encode(), {}))
+    ask = caller_named(dialect).read(json.dumps(body).encode(), {})
+    renderer = provider.renderer(ask, pairing_of(ask.format, dialect))
     reader = provider.reader()
     for event in sse.Splitter().feed(stream):
         payload = sse.decode(event)

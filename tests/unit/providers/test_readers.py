@@ -13,7 +13,7 @@ from weir_router.contract import Dialect
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import Signal
 from weir_router.dialects.openai_chat import usage as openai_usage
-from weir_router.dialects.registry import record_of, upstream_of
+from weir_router.dialects.registry import format_at, record_of
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.record.events import Usage
 
@@ -37,8 +37,8 @@ def stop(reason: Any = "end_turn", **more: Any) -> dict[str, Any]:
 
 
 def test_each_dialect_has_its_provider() -> None:
-    assert upstream_of(Dialect.OPENAI, Operation.CHAT).format is openai
-    assert upstream_of(Dialect.ANTHROPIC, Operation.CHAT).format is anthropic
+    assert format_at(Dialect.OPENAI, Operation.CHAT) is openai
+    assert format_at(Dialect.ANTHROPIC, Operation.CHAT) is anthropic
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir_router.contract import Dialect
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.request import read as parse_anthropic
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
 from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
 from weir_router.dialects.openai_chat.request import read as parse
-from weir_router.dialects.registry import record_of
+from weir_router.dialects.registry import pairing_of, record_of
 from weir_router.dialects.wire import sse
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.relay import Assembled, Relay, UsageHidingRelay
@@ -90,6 +91,11 @@ def learned(relay, part):
     return renderer.frame()
 
 
+def same_renderer(provider):
+    dialect = Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC
+    return provider.renderer(streaming_ask(provider), pairing_of(provider.format, dialect))
+
+
 def streaming_ask(provider):
     read = {openai: parse, anthropic: parse_anthropic}[provider]
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "stream": True}
@@ -153,11 +159,11 @@ def test_a_server_that_leaves_out_the_index_has_its_end_read():
     [(openai, FINISH), (anthropic, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}})],
 )
 def test_the_dialects_end_of_stream_is_skimmed_where_a_stop_reason_has_come(provider, finish):
-    reader, part = provider.reader(), provider.renderer(streaming_ask(provider)).end()
+    reader, part = provider.reader(), same_renderer(provider).end()
     assert reader.skim(part) is None
     reader.read(finish)
     assert reader.skim(part) is Signal.DONE
-    relay = provider.renderer(streaming_ask(provider))
+    relay = same_renderer(provider)
     assert (relay.pass_on(part, Signal.DONE), relay.end()) == (part, b"")
 
 

@@ -14,7 +14,7 @@ import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming as AnthropicRequest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as OpenAIRequest
 
-from weir_router.dialects import translate
+from support import translate
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal

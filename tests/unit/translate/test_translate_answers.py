@@ -7,7 +7,7 @@ import pytest
 from anthropic.types import Message
 from openai.types.chat import ChatCompletion
 
-from weir_router.dialects import translate
+from support import translate
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal
 from weir_router.errors import AttemptFailed, FailureKind

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.dialects import translate
+from support import translate
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal

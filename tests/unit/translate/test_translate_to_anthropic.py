@@ -6,10 +6,10 @@ import base64
 
 import pytest
 
-from weir_router.dialects import translate
+from support import translate
+from weir_router.dialects.anthropic.write import DEFAULT_MAX_TOKENS, JSON_INSTRUCTION
 from weir_router.dialects.axes import Format
-from weir_router.dialects.translate.tables import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS
-from weir_router.dialects.translate.to_anthropic import JSON_INSTRUCTION
+from weir_router.dialects.neutral.efforts import EFFORT_BUDGETS
 from weir_router.dialects.wire.fit import MIN_THINKING_BUDGET
 from weir_router.errors import BadRequest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weir_router.dialects import translate
+from support import translate
 from weir_router.dialects.axes import Format
 from weir_router.errors import BadRequest
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from weir_router.dialects.anthropic import errors, models, request, upstream, whole
+from weir_router.dialects.anthropic import answers, errors, models, request, understand, upstream, whole, write
+from weir_router.dialects.anthropic.blocks import Blocks
+from weir_router.dialects.anthropic.events import MessageEvents
 from weir_router.dialects.anthropic.stream import AnthropicReader
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
@@ -29,4 +31,11 @@ RECORD = FormatRecord(
     read_whole=whole.read_whole,
     render_whole=whole.render_whole,
     failure=upstream.failure,
+    understand=understand.understand,
+    write=write.write,
+    table=write.TABLE,
+    read_answer=answers.read_answer,
+    write_answer=answers.write_answer,
+    event_reader=MessageEvents,
+    event_writer=lambda ask, created: Blocks(thinking=answers.wants_thinking(ask)),
 )

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any
 
 from weir_router.contract import Backend
-from weir_router.dialects import translate
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.failures import TABLE
 from weir_router.dialects.anthropic.stream import STOP_EVENT
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.axes import Format
-from weir_router.dialects.base import Outgoing, Renderer, Upstream
+from weir_router.dialects.base import Outgoing, Pairing, Renderer
+from weir_router.dialects.neutral import translation
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import fit
 from weir_router.dialects.wire.outgoing import body_of
@@ -22,11 +21,11 @@ from weir_router.errors import AttemptFailed
 
 
 def prepare(
-    ask: Ask, backend: Backend, upstream: Upstream, credential: str | None, *, stream: bool, as_asked: bool = False
+    ask: Ask, backend: Backend, pairing: Pairing, credential: str | None, *, stream: bool, as_asked: bool = False
 ) -> Outgoing:
     """See `base.Prepare`."""
-    same = ask.format is Format.ANTHROPIC_MESSAGES
-    fields: dict[str, Any] = dict(ask.raw) if same else translate.request(ask, Format.ANTHROPIC_MESSAGES)
+    same = pairing.same
+    fields: dict[str, Any] = dict(ask.raw) if same else translation.request(ask, pairing.caller, pairing.format)
     stream = ask.stream if as_asked else stream
     if stream != ask.stream or not same:
         fields["stream"] = stream
@@ -34,15 +33,15 @@ def prepare(
         fields["messages"] = messages
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
-    headers = upstream.host.headers(credential, tuple(ask.headers.items()) if same else ())
+    headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same else ())
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
-    return Outgoing(upstream.path, headers, body_of(fields), added.intersection(fields))
+    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields))
 
 
 def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:
     """The conversation without thinking that another dialect's model did; None: there is none of it.
 
-    `translate` shows such thinking to an Anthropic caller with an empty signature. The caller's SDK sends it back with
+    `blocks` and `answers` show such thinking to a caller with an empty signature. The caller's SDK sends it back with
     the next turn, perhaps to another model, and Anthropic refuses a thinking block that it did not sign.
     """
 
@@ -61,12 +60,15 @@ def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:
     return result if found else None
 
 
-def renderer(ask: Ask, *, created: int = 0) -> Renderer:
+def renderer(ask: Ask, pairing: Pairing, *, created: int = 0) -> Renderer:
     """See `base.FormatRecord`."""
-    if ask.format is not Format.ANTHROPIC_MESSAGES:
+    if not pairing.same:
         if ask.stream:
-            return translate.stream(ask.format, ask, created=created)
-        return Assembled(AnthropicAssembler(), partial(translate.response, to=ask.format, ask=ask, created=created))
+            return translation.stream(ask, pairing.caller, pairing.format, created)
+        translated = partial(
+            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created
+        )
+        return Assembled(AnthropicAssembler(), translated)
     return Relay(STOP_EVENT, b"text") if ask.stream else Assembled(AnthropicAssembler())
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects import translate
 from weir_router.dialects.anthropic.failures import TABLE
 from weir_router.dialects.anthropic.usage import usage_of
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.axes import Format
-from weir_router.dialects.base import Whole
+from weir_router.dialects.base import Pairing, Whole
+from weir_router.dialects.neutral import translation
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.relay import encode
 from weir_router.record.events import Usage
@@ -34,8 +33,8 @@ def read_whole(payload: Any) -> Whole:
     return Whole(usage_of(payload), reason)
 
 
-def render_whole(ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+def render_whole(ask: Ask, pairing: Pairing, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
     """See `base.FormatRecord`."""
-    if ask.format is Format.ANTHROPIC_MESSAGES:
+    if pairing.same:
         return raw
-    return encode(translate.response(payload, ask.format, ask, created=created))
+    return encode(translation.response(payload, ask, pairing.caller, pairing.format, created))

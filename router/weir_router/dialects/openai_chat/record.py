@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
-from weir_router.dialects.openai_chat import errors, models, request, upstream, whole
+from weir_router.dialects.openai_chat import answers, errors, models, request, understand, upstream, whole, write
+from weir_router.dialects.openai_chat.chunks import Chunks
+from weir_router.dialects.openai_chat.events import ChatEvents
 from weir_router.dialects.openai_chat.stream import OpenAIReader
 from weir_router.dialects.wire.body import look
 
@@ -29,4 +31,11 @@ RECORD = FormatRecord(
     read_whole=whole.read_whole,
     render_whole=whole.render_whole,
     failure=upstream.failure,
+    understand=understand.understand,
+    write=write.write,
+    table=write.TABLE,
+    read_answer=answers.read_answer,
+    write_answer=answers.write_answer,
+    event_reader=ChatEvents,
+    event_writer=lambda ask, created: Chunks(include_usage=ask.include_usage, created=created),
 )

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any
 
 from weir_router.contract import Backend
-from weir_router.dialects import translate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.axes import Format
-from weir_router.dialects.base import Outgoing, Renderer, Upstream
+from weir_router.dialects.base import Outgoing, Pairing, Renderer
+from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.stream import DONE_EVENT
@@ -25,11 +24,11 @@ _STREAM, _USAGE = frozenset({"stream"}), frozenset({"stream_options"})
 
 
 def prepare(
-    ask: Ask, backend: Backend, upstream: Upstream, credential: str | None, *, stream: bool, as_asked: bool = False
+    ask: Ask, backend: Backend, pairing: Pairing, credential: str | None, *, stream: bool, as_asked: bool = False
 ) -> Outgoing:
     """See `base.Prepare`."""
-    same = ask.format is Format.OPENAI_CHAT
-    fields: dict[str, Any] = dict(ask.raw) if same else translate.request(ask, Format.OPENAI_CHAT)
+    same = pairing.same
+    fields: dict[str, Any] = dict(ask.raw) if same else translation.request(ask, pairing.caller, pairing.format)
     stream = ask.stream if as_asked else stream
     added = _NOTHING
     if stream != ask.stream or not same:
@@ -42,8 +41,8 @@ def prepare(
         fields.pop("stream_options", None)  # refused without a stream
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
-    headers = upstream.host.headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
-    return Outgoing(upstream.path, headers, body_of(fields), added.intersection(fields) if added else added)
+    headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
+    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields) if added else added)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:
@@ -55,12 +54,15 @@ def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:
     return _USAGE
 
 
-def renderer(ask: Ask, *, created: int = 0) -> Renderer:
+def renderer(ask: Ask, pairing: Pairing, *, created: int = 0) -> Renderer:
     """See `base.FormatRecord`."""
-    if ask.format is not Format.OPENAI_CHAT:
+    if not pairing.same:
         if ask.stream:
-            return translate.stream(ask.format, ask, created=created)
-        return Assembled(OpenAIAssembler(), partial(translate.response, to=ask.format, ask=ask, created=created))
+            return translation.stream(ask, pairing.caller, pairing.format, created)
+        translated = partial(
+            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created
+        )
+        return Assembled(OpenAIAssembler(), translated)
     if not ask.stream:
         return Assembled(OpenAIAssembler())
     return (Relay if ask.include_usage else UsageHidingRelay)(DONE_EVENT, b"content")

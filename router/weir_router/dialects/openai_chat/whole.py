@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects import translate
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
-from weir_router.dialects.base import Whole
+from weir_router.dialects.base import Pairing, Whole
+from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat import skim
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.stream import FAILED_REASONS, carries_content, finish_reason_of
@@ -59,8 +59,8 @@ def read_whole(payload: Any) -> Whole:
     return Whole(usage_of(payload), reasons[0])
 
 
-def render_whole(ask: Ask, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+def render_whole(ask: Ask, pairing: Pairing, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
     """See `base.FormatRecord`."""
-    if ask.format is Format.OPENAI_CHAT:
+    if pairing.same:
         return raw
-    return encode(translate.response(payload, ask.format, ask, created=created))
+    return encode(translation.response(payload, ask, pairing.caller, pairing.format, created))

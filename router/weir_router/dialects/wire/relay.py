@@ -1,6 +1,6 @@
 """Renderers: the same dialect relayed byte for byte, and answers put together for plain callers.
 
-Made by `openai` and `anthropic` here. What turns one dialect's stream into the other's is `translate`.
+Made by a format's `upstream`. A stream goes from one format to another through `neutral.translation`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,165 @@
+"""Whole answers of this format, from and into the neutral form.
+
+Answers come from upstreams: what is missing is left out, and only what makes the answer useless is malformed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Answer, Usage
+from weir_router.dialects.neutral.checked import as_count, as_dict, as_list, as_text
+from weir_router.dialects.neutral.conversation import Call, Text, Thought
+from weir_router.dialects.neutral.ids import call_id
+from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.relay import encode
+
+NO_ID = "msg_unknown"
+"""Id of an answer whose upstream gave none: the SDKs require one."""
+
+_STOPS = {
+    "end_turn": STOP,
+    "stop_sequence": STOP,
+    "max_tokens": LENGTH,
+    "tool_use": TOOLS,
+    "refusal": FILTER,
+    "pause_turn": STOP,
+    "model_context_window_exceeded": LENGTH,
+}
+_TIERS = {"standard": "standard", "priority": "priority"}
+
+
+def stop_of(reason: str) -> str:
+    """A stop reason in neutral words; an unknown one becomes `STOP`."""
+    return _STOPS.get(reason, STOP)
+
+
+def stop_shown(stop: str, *, tools: bool, refused: bool) -> str:
+    """A neutral stop reason in the words of this format, made to agree with the content: some servers end tool calls
+    with an ordinary stop.
+    """
+    if refused or stop == FILTER:
+        return "refusal"
+    if stop == LENGTH:
+        return "max_tokens"
+    return "tool_use" if tools else "end_turn"
+
+
+def tier_of(usage: dict[str, Any]) -> str | None:
+    """The tier of service that served an answer."""
+    return _TIERS.get(as_text(usage.get("service_tier")))
+
+
+def usage_of(usage: dict[str, Any]) -> Usage:
+    """Usage in the neutral form: `input_tokens` leaves out what was read from and written to the cache."""
+    read, written = as_count(usage.get("cache_read_input_tokens")), as_count(usage.get("cache_creation_input_tokens"))
+    return Usage(
+        as_count(usage.get("input_tokens")) + read + written,
+        read,
+        written,
+        as_count(usage.get("output_tokens")),
+        as_count(as_dict(usage.get("output_tokens_details")).get("thinking_tokens")),
+    )
+
+
+def usage_shown(usage: Usage, tier: str | None) -> dict[str, Any]:
+    """Neutral usage in the words of this format."""
+    out: dict[str, Any] = {
+        "input_tokens": max(usage.input - usage.cached - usage.cache_write, 0),
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cached,
+        "output_tokens": usage.output,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning},
+    }
+    if tier:
+        out["service_tier"] = tier
+    return out
+
+
+def wants_thinking(ask: Ask) -> bool:
+    """Whether the caller asked to see thought.
+
+    Others get none: in an answer of another format's model it is unsigned, and Anthropic would refuse it in the
+    history.
+    """
+    kind = as_dict(ask.body.get("thinking")).get("type")
+    return isinstance(kind, str) and kind != "disabled"
+
+
+def refusal_of(holder: dict[str, Any]) -> str:
+    """Anthropic's explanation of a refusal."""
+    return as_text(as_dict(holder.get("stop_details")).get("explanation"))
+
+
+def read_answer(payload: dict[str, Any]) -> Answer:
+    """A message in the neutral form."""
+    reason = as_text(payload.get("stop_reason"))
+    if not reason:
+        raise malformed("an answer without a stop_reason")
+    parts = [part for block in as_list(payload.get("content")) if (part := _part(as_dict(block))) is not None]
+    if reason == "refusal" and (refusal := refusal_of(payload)):
+        parts.append(Text(refusal, refusal=True))
+    usage = as_dict(payload.get("usage"))
+    return Answer(
+        as_text(payload.get("id")),
+        as_text(payload.get("model")),
+        tuple(parts),
+        stop_of(reason),
+        usage_of(usage),
+        tier_of(usage),
+    )
+
+
+def _part(block: dict[str, Any]) -> Text | Thought | Call | None:
+    kind = block.get("type")
+    if kind == "text":
+        return Text(as_text(block.get("text")))
+    if kind == "thinking":
+        return Thought(as_text(block.get("thinking")))
+    if kind != "tool_use":
+        return None
+    if not (name := as_text(block.get("name"))):
+        raise malformed("a tool_use block without a name")
+    return Call(as_text(block.get("id")), name, encode(as_dict(block.get("input"))).decode())
+
+
+def write_answer(answer: Answer, ask: Ask, created: int) -> dict[str, Any]:
+    """A neutral answer as a message. Its format carries no time."""
+    blocks: list[dict[str, Any]] = []
+    thought = "".join([part.text for part in answer.parts if isinstance(part, Thought)])
+    if thought and wants_thinking(ask):
+        blocks.append({"type": "thinking", "thinking": thought, "signature": ""})
+    texts = [part for part in answer.parts if isinstance(part, Text)]
+    if text := "".join([part.text for part in texts]):
+        blocks.append({"type": "text", "text": text})
+    calls = [part for part in answer.parts if isinstance(part, Call)]
+    for position, call in enumerate(calls):
+        name = call_id(call.id, answer.id, position)
+        arguments = _input(call.arguments, cut=answer.stop == LENGTH)
+        blocks.append({"type": "tool_use", "id": name, "name": call.name, "input": arguments})
+    return {
+        "id": answer.id or NO_ID,
+        "type": "message",
+        "role": "assistant",
+        "model": answer.model,
+        "content": blocks,
+        "stop_reason": stop_shown(answer.stop, tools=bool(calls), refused=any(part.refusal for part in texts)),
+        "stop_sequence": None,
+        "usage": usage_shown(answer.usage, answer.tier),
+    }
+
+
+def _input(text: str, *, cut: bool) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(text) if text.strip() else {}
+    except (msgspec.DecodeError, UnicodeError) as error:
+        # Cut off by the token limit it is no fault of the upstream, and the stop reason tells the caller.
+        if cut:
+            return {}
+        raise malformed(f"a tool call whose arguments are not JSON ({error})") from None
+    if value is None or isinstance(value, dict):
+        return value or {}
+    raise malformed("a tool call whose arguments are not a JSON object")

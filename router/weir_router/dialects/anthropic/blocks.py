@@ -1,0 +1,104 @@
+"""Neutral events as events of this format. Used by `neutral.translation`.
+
+A stream of this format is a row of blocks, one open at a time: a block closes when the kind of the content changes or
+another tool call begins. Usage may come after the stop reason, and here stands before it: both wait for the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir_router.dialects.anthropic.answers import NO_ID, stop_shown, usage_shown
+from weir_router.dialects.anthropic.stream import STOP_EVENT
+from weir_router.dialects.neutral.answer import NO_USAGE, STOP, CallArguments, CallBegin, Event, Start, Stop, Usage
+from weir_router.dialects.neutral.conversation import Text, Thought
+from weir_router.dialects.neutral.ids import call_id
+from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.relay import encode
+
+
+class Blocks:
+    """Writes one stream: see `base.EventWriter`."""
+
+    def __init__(self, *, thinking: bool) -> None:
+        self._thinking = thinking
+        self._id = NO_ID
+        self._usage = NO_USAGE
+        self._open: str | int | None = None  # the open block: "text", "thinking", or a tool call's position
+        self._blocks = 0  # opened so far; the open one's index is one less
+        self._reason = STOP
+        self._tools = self._refused = False
+
+    def write(self, event: Event) -> bytes:
+        """The events of a neutral event."""
+        if isinstance(event, Text):  # nearly always
+            self._refused = self._refused or event.refusal
+            return self._prose("text", "text", event.text) if event.text else b""
+        match event:
+            case Thought(text=text):
+                return self._prose("thinking", "thinking", text) if text and self._thinking else b""
+            case CallArguments(position=position, text=text):
+                if self._open != position:
+                    raise malformed("arguments of a tool call after those of the next")
+                return self._delta({"type": "input_json_delta", "partial_json": text})
+            case CallBegin():
+                self._tools = True
+                name = call_id(event.id, self._id, event.position)
+                block = {"type": "tool_use", "id": name, "name": event.name, "input": {}}
+                return self._begin(event.position, block)
+            case Usage():
+                self._usage = event
+                return b""
+            case Start():
+                return self._start(event)
+            case Stop(reason=reason):
+                self._reason = reason
+                return b""
+
+    def end(self) -> bytes:
+        """The stop reason with the usage."""
+        stop = stop_shown(self._reason, tools=self._tools, refused=self._refused)
+        delta = {"stop_reason": stop, "stop_sequence": None}
+        return self._close() + _event("message_delta", delta=delta, usage=usage_shown(self._usage, None)) + STOP_EVENT
+
+    def _start(self, start: Start) -> bytes:
+        self._id = start.id or NO_ID
+        self._usage = start.usage
+        message: dict[str, Any] = {
+            "id": self._id,
+            "type": "message",
+            "role": "assistant",
+            "model": start.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": usage_shown(start.usage, start.tier),
+        }
+        return _event("message_start", message=message)
+
+    def _prose(self, kind: str, field: str, text: str) -> bytes:
+        out = b""
+        if self._open != kind:
+            empty = {"type": kind, field: ""}
+            if kind == "thinking":
+                empty["signature"] = ""
+            out = self._begin(kind, empty)
+        return out + self._delta({"type": f"{kind}_delta", field: text})
+
+    def _begin(self, what: str | int, block: dict[str, Any]) -> bytes:
+        out = self._close()
+        self._open, self._blocks = what, self._blocks + 1
+        return out + _event("content_block_start", index=self._blocks - 1, content_block=block)
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event("content_block_delta", index=self._blocks - 1, delta=delta)
+
+    def _close(self) -> bytes:
+        if self._open is None:
+            return b""
+        self._open = None
+        return _event("content_block_stop", index=self._blocks - 1)
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), encode({"type": kind, **fields}))

@@ -1,0 +1,72 @@
+"""An answer in the neutral form: as a whole, and as the events of a stream.
+
+Made by the format of an upstream, written in the format of a caller. A reader gives a stream's events in this order:
+`Start`, then `Text`, `Thought`, `CallBegin` and `CallArguments` as they come, `Stop`; `Usage`
+anywhere, the last counts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from weir_router.dialects.neutral.conversation import Call, Text, Thought
+
+STOP, LENGTH, TOOLS, FILTER = "stop", "length", "tools", "filter"
+"""Reasons why an answer ended: by itself, at a limit of tokens, to call tools, or held back by a filter."""
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens. What was read from and written to a cache is part of `input`; `reasoning` is part of `output`."""
+
+    input: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+NO_USAGE = Usage()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer."""
+
+    id: str  # empty: the upstream gave none
+    model: str
+    parts: tuple[Text | Thought | Call, ...]
+    stop: str
+    usage: Usage
+    tier: str | None = None  # that served it: standard, priority
+
+
+class Start(msgspec.Struct, frozen=True, gc=False):
+    """The first event."""
+
+    id: str
+    model: str
+    usage: Usage = NO_USAGE
+    tier: str | None = None
+
+
+class CallBegin(msgspec.Struct, frozen=True, gc=False):
+    """A tool call begins. `position` counts the calls of the answer."""
+
+    position: int
+    id: str
+    name: str
+
+
+class CallArguments(msgspec.Struct, frozen=True, gc=False):
+    """A further piece of a call's JSON."""
+
+    position: int
+    text: str
+
+
+class Stop(msgspec.Struct, frozen=True, gc=False):
+    """Why the answer ends."""
+
+    reason: str
+
+
+Event = Start | Text | Thought | CallBegin | CallArguments | Stop | Usage

@@ -1,0 +1,157 @@
+"""A request in the neutral form. Made by a format's `understand`, written by another format's `write`.
+
+Everything is frozen: one conversation may be written several times. `at` is the place in the caller's body, e.g.
+`messages[2].content[0].type`, for the error of a writer that cannot say it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from weir_router.dialects.neutral.table import Field
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Names of `Effort`, the least first."""
+
+
+class Unknown(StrEnum):
+    """Kind of thing that a reader met and that the neutral form has no word for."""
+
+    PART = "part"  # of a user's turn
+    SAID = "said"  # a field of an assistant's turn
+    IMAGE = "image"  # the source of an image
+    DOCUMENT = "document"  # the source of a document
+    CALL = "call"
+    TOOL = "tool"
+    CHOICE = "choice"
+
+
+class Foreign(msgspec.Struct, frozen=True, gc=False):
+    """Something of the caller's format that has no neutral word. A writer refuses it."""
+
+    what: Unknown
+    kind: str  # in the caller's words, e.g. "input_audio"
+    at: str
+
+
+class Text(msgspec.Struct, frozen=True, gc=False):
+    """Prose."""
+
+    text: str
+    refusal: bool = False  # a model's words for why it does not answer
+
+
+class Thought(msgspec.Struct, frozen=True, gc=False):
+    """A model's reasoning."""
+
+    text: str
+
+
+class Image(msgspec.Struct, frozen=True, gc=False):
+    """An image, by its URL or as base64 `data`."""
+
+    at: str
+    url: str | None = None
+    media_type: str = ""
+    data: str = ""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A file: base64 `data`, or `parts` of text and images."""
+
+    at: str
+    media_type: str = ""
+    data: str | None = None
+    parts: tuple[Text | Image | Foreign, ...] = ()
+    title: str | None = None
+    context: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A tool call. `arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+    at: str = ""  # of the arguments
+
+
+Part = Text | Image | Document | Foreign
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a tool answered."""
+
+    call: str  # its id
+    parts: tuple[Part, ...]
+    failed: bool = False
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message. A tool's result is a part of a user's turn."""
+
+    role: str  # system, user, assistant
+    parts: tuple[Part | Thought | Call | Result, ...]
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function that the model may call."""
+
+    name: str
+    description: str | None
+    parameters: dict[str, Any] | None  # JSON schema
+    strict: bool
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which tools the model may or must call."""
+
+    mode: str  # auto, none, any, named
+    name: str | None = None
+    allowed: tuple[str, ...] = ()  # empty: all of them
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """The answer must be JSON of this schema; None: any JSON object."""
+
+    schema: dict[str, Any] | None
+
+
+class Effort(msgspec.Struct, frozen=True, gc=False):
+    """How much the model should think: one of `EFFORTS`, or a budget in tokens."""
+
+    name: str | None
+    budget: int | None = None
+
+
+class Extra(msgspec.Struct, frozen=True):
+    """A field that the neutral form only names. A writer keeps its own, and drops or refuses others by its table."""
+
+    field: Field
+    at: str
+    value: Any = None
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """A request."""
+
+    model: str
+    instructions: tuple[str, ...] = ()  # before all turns
+    turns: tuple[Turn, ...] = ()
+    tools: tuple[Tool | Foreign, ...] = ()
+    choice: Choice | Foreign | None = None
+    parallel: bool | None = None  # tool calls in one answer; None: as the model likes
+    shape: Shape | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stops: tuple[str, ...] = ()
+    stops_at: str = ""
+    max_output: int | None = None  # tokens
+    max_output_at: str = ""
+    effort: Effort | None = None
+    user: str | None = None
+    tier: str | None = None  # auto, standard
+    extras: tuple[Extra, ...] = ()

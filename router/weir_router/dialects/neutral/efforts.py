@@ -1,0 +1,17 @@
+"""Efforts of reasoning, by name and as a budget of tokens. Used by the formats' writers."""
+
+from __future__ import annotations
+
+EFFORT_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 20480, "max": 23808}
+"""Tokens of thought for each effort. The largest plus `anthropic.write.DEFAULT_MAX_TOKENS` is 32,000, the output limit
+of Claude Opus 4, the smallest among the models that think.
+"""
+
+WIDELY_KNOWN_EFFORTS = ("low", "medium", "high")
+"""Efforts that every reasoning model knows: a budget becomes the highest of them that it pays for."""
+
+
+def effort_of(budget: int) -> str:
+    """The effort that so many tokens pay for."""
+    paid_for = [effort for effort in WIDELY_KNOWN_EFFORTS if EFFORT_BUDGETS[effort] <= budget]
+    return paid_for[-1] if paid_for else WIDELY_KNOWN_EFFORTS[0]

@@ -1,0 +1,101 @@
+"""What becomes of each field of a request on its way into a format: kept, dropped or refused.
+
+A writer has one table with a row for every `Field`; a test asks for the rows, and whether they are true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum, StrEnum
+from typing import Protocol
+
+import msgspec
+
+from weir_router.errors import BadRequest
+
+
+class Field(StrEnum):
+    """Field of a request, in neutral words."""
+
+    INSTRUCTIONS = "instructions"
+    IMAGES = "images"
+    DOCUMENTS = "documents"
+    THOUGHT = "thought"  # of earlier answers
+    CALLS = "calls"
+    RESULTS = "results"
+    TOOLS = "tools"
+    CHOICE = "choice"
+    PARALLEL = "parallel"
+    SHAPE = "shape"
+    TEMPERATURE = "temperature"
+    TOP_P = "top_p"
+    STOPS = "stops"
+    MAX_OUTPUT = "max_output"
+    EFFORT = "effort"
+    USER = "user"
+    TIER = "tier"
+    # Fields that the neutral form only names: see `conversation.Extra`.
+    ANSWERS = "answers"  # several answers to one request
+    LOGPROBS = "logprobs"
+    TOP_LOGPROBS = "top_logprobs"
+    SPEECH = "speech"
+    MODALITIES = "modalities"
+    WEB_SEARCH = "web_search"
+    MODERATION = "moderation"
+    SEED = "seed"
+    LOGIT_BIAS = "logit_bias"
+    FREQUENCY_PENALTY = "frequency_penalty"
+    PRESENCE_PENALTY = "presence_penalty"
+    PREDICTION = "prediction"
+    VERBOSITY = "verbosity"
+    STORE = "store"
+    METADATA = "metadata"
+    TOP_K = "top_k"
+    CITATIONS = "citations"
+    CONTAINER = "container"
+    MCP_SERVERS = "mcp_servers"
+    PLACE = "place"  # where in the world the model must run
+    SPEED = "speed"
+    CONTEXT_MANAGEMENT = "context_management"
+
+
+class Fate(Enum):
+    """What happens to a field that is not refused."""
+
+    KEPT = "kept"
+    DROPPED = "dropped"  # it only tunes: the answer is still an answer to what was asked
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The field would change the meaning. `why` and `do` are for the caller."""
+
+    why: str
+    do: str
+
+
+Table = Mapping[Field, Fate | Refused]
+
+
+class Named(Protocol):
+    """A field with its place: `conversation.Extra`."""
+
+    @property
+    def field(self) -> Field:
+        """Which it is."""
+
+    @property
+    def at(self) -> str:
+        """Its place in the caller's body."""
+
+
+def refusal(at: str, why: str, do: str) -> BadRequest:
+    """The error for what cannot be translated: where it stands, why, and what the caller can do."""
+    return BadRequest(f"{at}: {why}; {do}", param=at)
+
+
+def refuse(table: Table, extras: Iterable[Named]) -> None:
+    """Raises `BadRequest` for the first field that the table refuses."""
+    for extra in extras:
+        fate = table[extra.field]
+        if isinstance(fate, Refused):
+            raise refusal(extra.at, fate.why, fate.do)

@@ -1,0 +1,119 @@
+"""Translation between any two formats, through the neutral form. Called by the formats' `upstream` and `whole`.
+
+Pure: no I/O, no clock. What is kept, dropped and refused stands in the writers' tables and in `docs/translation.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import force_setattr
+
+from weir_router.dialects import base
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import EventReader, EventWriter, FormatRecord, Signal
+from weir_router.dialects.neutral.checked import Checked
+from weir_router.dialects.neutral.conversation import Conversation
+from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.frame import Frame
+from weir_router.errors import BadRequest
+
+
+def conversation_of(ask: Ask, caller: FormatRecord) -> Conversation:
+    """The request in the neutral form; made once, by the first who needs it. Raises `BadRequest`."""
+    found: Conversation | None = ask.conversation
+    if found is None:
+        found = caller.understand(Checked(ask.body), ask.model)
+        force_setattr(ask, "conversation", found)
+    return found
+
+
+def request(ask: Ask, caller: FormatRecord, to: FormatRecord) -> dict[str, Any]:
+    """The caller's request in the format `to`.
+
+    `model` is the caller's name for it, and `stream` is not set: the format puts in both. What is nested may be shared
+    with `ask.body`. Raises `BadRequest` for what is malformed, and for what `to` cannot say without a change of
+    meaning.
+    """
+    try:
+        return to.write(conversation_of(ask, caller))
+    except RecursionError:
+        raise BadRequest("the request is nested too deeply to be translated") from None
+
+
+def untranslatable(ask: Ask, caller: FormatRecord, to: FormatRecord) -> str | None:
+    """Why backends of the format `to` cannot serve this request; None: they can.
+
+    It translates to find out, so that this answer and `request` never disagree: ask once per request and format.
+    """
+    if to is caller:
+        return None
+    try:
+        request(ask, caller, to)
+    except BadRequest as error:
+        return error.message
+    return None
+
+
+def response(
+    payload: dict[str, Any], ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int
+) -> dict[str, Any]:
+    """A whole answer of the upstream in the caller's format.
+
+    `created` is in seconds since the epoch, for formats whose answers carry a time. Raises `AttemptFailed` (malformed)
+    for an answer that is not what its format says.
+    """
+    try:
+        return caller.write_answer(upstream.read_answer(payload), ask, created)
+    except RecursionError:
+        raise malformed("an answer that is nested too deeply") from None
+
+
+def stream(ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int) -> Translated:
+    """A renderer from the upstream's stream to the caller's."""
+    return Translated(upstream.event_reader(), caller.event_writer(ask, created))
+
+
+class Translated:
+    """A `Renderer` from one format's stream to another's.
+
+    `end` completes a stream that has a stop reason. One without stays open: that is for `call.attempt` to say.
+    """
+
+    skims = False
+
+    def __init__(self, reader: EventReader, writer: EventWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ended = False
+
+    def feed(self, event: base.Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
+        """See `Renderer`."""
+        if payload is None:
+            return self.end() if signal is Signal.DONE else b""
+        if self._ended:
+            return b""
+        try:
+            write = self._writer.write
+            out = [write(found) for found in self._reader.read(payload)]
+        except RecursionError:
+            raise malformed("an event that is nested too deeply") from None
+        if self._reader.over:
+            out.append(self.end())
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
+        """See `Renderer`."""
+        return None
+
+    def frame(self) -> Frame:
+        """See `Renderer`."""
+        return Frame()
+
+    def end(self) -> bytes:
+        """The end of the stream, once; nothing while the upstream has given no stop reason."""
+        if self._ended or not self._reader.stopped:
+            return b""
+        self._ended = True
+        self._reader.check()
+        return self._writer.end()

@@ -1,0 +1,144 @@
+"""Whole answers of this format, from and into the neutral form.
+
+Answers come from upstreams: what is missing is left out, and only what makes the answer useless is malformed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Answer, Usage
+from weir_router.dialects.neutral.checked import as_count, as_dict, as_list, as_text
+from weir_router.dialects.neutral.conversation import Call, Text, Thought
+from weir_router.dialects.neutral.ids import call_id
+from weir_router.dialects.wire.failures import malformed
+
+NO_ID = "chatcmpl-unknown"
+"""Id of an answer whose upstream gave none: the SDKs require one."""
+
+_STOPS = {"stop": STOP, "length": LENGTH, "tool_calls": TOOLS, "function_call": TOOLS, "content_filter": FILTER}
+_FINISHES = {STOP: "stop", LENGTH: "length", TOOLS: "tool_calls", FILTER: "content_filter"}
+_TIERS = {"default": "standard", "priority": "priority", "fast": "priority"}
+_TIERS_SHOWN = {"standard": "default", "priority": "priority"}
+
+
+def stop_of(finish: str) -> str:
+    """A finish reason in neutral words; an unknown one becomes `STOP`."""
+    return _STOPS.get(finish, STOP)
+
+
+def finish_of(stop: str) -> str:
+    """A neutral stop reason as a finish reason."""
+    return _FINISHES[stop]
+
+
+def tier_of(payload: dict[str, Any]) -> str | None:
+    """The tier of service that served an answer."""
+    return _TIERS.get(as_text(payload.get("service_tier")))
+
+
+def tier_shown(tier: str | None) -> str | None:
+    """A neutral tier of service in the words of this format."""
+    return _TIERS_SHOWN.get(tier or "")
+
+
+def usage_of(usage: dict[str, Any]) -> Usage:
+    """Usage in the neutral form."""
+    details = as_dict(usage.get("prompt_tokens_details"))
+    return Usage(
+        as_count(usage.get("prompt_tokens")),
+        as_count(details.get("cached_tokens")),
+        as_count(details.get("cache_write_tokens")),
+        as_count(usage.get("completion_tokens")),
+        as_count(as_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+    )
+
+
+def usage_shown(usage: Usage) -> dict[str, Any]:
+    """Neutral usage in the words of this format."""
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
+
+
+def reasoning_of(message: dict[str, Any]) -> str:
+    """The reasoning in a message or delta, under either of the names that servers of this format use."""
+    return as_text(message.get("reasoning_content")) or as_text(message.get("reasoning"))
+
+
+def text_of(content: Any) -> str:
+    """Content as text: a string, or the text parts that some servers send."""
+    if isinstance(content, list):
+        return "".join(as_text(as_dict(part).get("text")) for part in content)
+    return as_text(content)
+
+
+def read_answer(payload: dict[str, Any]) -> Answer:
+    """A chat completion in the neutral form."""
+    choices = as_list(payload.get("choices"))
+    choice = as_dict(choices[0]) if choices else {}
+    finish = as_text(choice.get("finish_reason"))
+    if not finish:
+        raise malformed("an answer without a choice that has a finish_reason")
+    message = as_dict(choice.get("message"))
+    parts: list[Text | Thought | Call] = []
+    if thought := reasoning_of(message):
+        parts.append(Thought(thought))
+    if text := text_of(message.get("content")):
+        parts.append(Text(text))
+    if refusal := as_text(message.get("refusal")):
+        parts.append(Text(refusal, refusal=True))
+    parts += [_call(as_dict(call)) for call in as_list(message.get("tool_calls"))]
+    return Answer(
+        as_text(payload.get("id")),
+        as_text(payload.get("model")),
+        tuple(parts),
+        stop_of(finish),
+        usage_of(as_dict(payload.get("usage"))),
+        tier_of(payload),
+    )
+
+
+def _call(call: dict[str, Any]) -> Call:
+    function = as_dict(call.get("function"))
+    if not (name := as_text(function.get("name"))):
+        raise malformed("a tool call without a name")
+    return Call(as_text(call.get("id")), name, as_text(function.get("arguments")))
+
+
+def write_answer(answer: Answer, ask: Ask, created: int) -> dict[str, Any]:
+    """A neutral answer as a chat completion."""
+    texts = [part.text for part in answer.parts if isinstance(part, Text) and not part.refusal]
+    refusals = [part.text for part in answer.parts if isinstance(part, Text) and part.refusal]
+    calls = [part for part in answer.parts if isinstance(part, Call)]
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(texts) or None,
+        "refusal": "".join(refusals) or None,
+    }
+    if thought := "".join([part.text for part in answer.parts if isinstance(part, Thought)]):
+        message["reasoning_content"] = thought
+    if calls:
+        message["tool_calls"] = [_shown(call, answer.id, position) for position, call in enumerate(calls)]
+    finish = finish_of(answer.stop)
+    out = {
+        "id": answer.id or NO_ID,
+        "object": "chat.completion",
+        "created": created,
+        "model": answer.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        "usage": usage_shown(answer.usage),
+    }
+    if tier := tier_shown(answer.tier):
+        out["service_tier"] = tier
+    return out
+
+
+def _shown(call: Call, answer: str, position: int) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call_id(call.id, answer, position), "type": "function", "function": function}

@@ -1,0 +1,258 @@
+"""A request of this format in the neutral form. Complains, with the place, of what is malformed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from weir_router.dialects.neutral.checked import Checked, as_text
+from weir_router.dialects.neutral.conversation import (
+    EFFORTS,
+    Call,
+    Choice,
+    Conversation,
+    Document,
+    Effort,
+    Extra,
+    Foreign,
+    Image,
+    Part,
+    Result,
+    Shape,
+    Text,
+    Thought,
+    Tool,
+    Turn,
+    Unknown,
+)
+from weir_router.dialects.neutral.table import Field, refusal
+from weir_router.errors import BadRequest
+
+EXTRAS: dict[str, tuple[Field, Callable[[Any], bool]]] = {
+    "n": (Field.ANSWERS, lambda value: value != 1),
+    "logprobs": (Field.LOGPROBS, bool),
+    "top_logprobs": (Field.TOP_LOGPROBS, bool),
+    "audio": (Field.SPEECH, lambda _: True),
+    "modalities": (Field.MODALITIES, lambda value: value != ["text"]),
+    "web_search_options": (Field.WEB_SEARCH, lambda _: True),
+    "moderation": (Field.MODERATION, lambda _: True),
+    "seed": (Field.SEED, lambda _: True),
+    "logit_bias": (Field.LOGIT_BIAS, bool),
+    "frequency_penalty": (Field.FREQUENCY_PENALTY, bool),
+    "presence_penalty": (Field.PRESENCE_PENALTY, bool),
+    "prediction": (Field.PREDICTION, bool),
+    "verbosity": (Field.VERBOSITY, bool),
+    "store": (Field.STORE, bool),
+    "metadata": (Field.METADATA, bool),
+}
+"""Fields that the neutral form only names, and whether a value that is not null asks for anything."""
+
+_DEPRECATED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("functions", bool, "use tools"),
+    ("function_call", lambda _: True, "use tool_choice"),
+)
+
+_TIERS = {"auto": "auto", "default": "standard"}  # the others buy something of OpenAI's own
+
+_CHOICES = {"auto": Choice("auto"), "none": Choice("none"), "required": Choice("any")}
+
+
+def understand(body: Checked, model: str) -> Conversation:
+    """The request in the neutral form. Raises `BadRequest`."""
+    for name, asks, do in _DEPRECATED:
+        if body.has(name) and asks(body.raw(name)):
+            raise refusal(name, "deprecated, and its answers cannot be given", do)
+    turns = tuple([_turn(message) for message in body.objects("messages")])
+    shape = _shape(body)
+    tools = tuple([_tool(tool) for tool in body.objects("tools")])
+    max_output, max_output_at = _max_output(body)
+    return Conversation(
+        model=model,
+        turns=turns,
+        tools=tools,
+        choice=_choice(body),
+        parallel=body.flag("parallel_tool_calls") if tools else None,
+        shape=shape,
+        temperature=body.number("temperature"),
+        top_p=body.number("top_p"),
+        stops=tuple(body.list_of_text("stop")),
+        stops_at="stop",
+        max_output=max_output,
+        max_output_at=max_output_at,
+        effort=_effort(body),
+        user=body.maybe_text("safety_identifier") or body.maybe_text("user"),
+        tier=_TIERS.get(body.maybe_text("service_tier") or ""),
+        extras=tuple(_extras(body)),
+    )
+
+
+def _extras(body: Checked) -> Iterator[Extra]:
+    for name, value in body.data.items():
+        if name in EXTRAS and value is not None:
+            field, asks = EXTRAS[name]
+            if asks(value):
+                yield Extra(field, name, value)
+
+
+def _max_output(body: Checked) -> tuple[int | None, str]:
+    for name in ("max_completion_tokens", "max_tokens"):
+        tokens = body.tokens(name)
+        if tokens == 0:
+            raise BadRequest(f"{name} must be at least 1", param=name)
+        if tokens:
+            return tokens, name
+    return None, ""
+
+
+def _shape(body: Checked) -> Shape | None:
+    wanted = body.maybe_obj("response_format")
+    kind = wanted.text("type") if wanted else "text"
+    if kind == "json_object":
+        return Shape(None)
+    if wanted and kind == "json_schema":
+        schema = wanted.obj("json_schema").maybe_obj("schema")
+        return Shape(schema.data if schema else {"type": "object"})
+    if kind != "text":
+        raise BadRequest("response_format.type must be text, json_object or json_schema", param="response_format.type")
+    return None
+
+
+def _effort(body: Checked) -> Effort | None:
+    effort = body.maybe_text("reasoning_effort")
+    if effort is None:
+        return None
+    if effort not in EFFORTS:
+        raise BadRequest(f"reasoning_effort must be one of {', '.join(EFFORTS)}", param="reasoning_effort")
+    return Effort(effort)
+
+
+def _tool(tool: Checked) -> Tool | Foreign:
+    if (kind := tool.maybe_text("type") or "function") != "function":
+        return Foreign(Unknown.TOOL, kind, tool.at("type"))
+    function = tool.obj("function")
+    parameters = function.maybe_obj("parameters")
+    return Tool(
+        function.text("name"),
+        function.maybe_text("description"),
+        parameters.data if parameters else None,
+        function.flag("strict") or False,
+    )
+
+
+def _choice(body: Checked) -> Choice | Foreign | None:
+    choice = body.raw("tool_choice")
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        if choice in _CHOICES:
+            return _CHOICES[choice]
+        raise BadRequest("tool_choice must be auto, none, required or an object", param="tool_choice")
+    named = body.obj("tool_choice")
+    kind = named.text("type")
+    if kind == "function":
+        return Choice("named", named.obj("function").text("name"))
+    if kind == "allowed_tools":
+        allowed = named.obj("allowed_tools")
+        mode = "any" if allowed.maybe_text("mode") == "required" else "auto"
+        return Choice(mode, None, tuple([tool.obj("function").text("name") for tool in allowed.objects("tools")]))
+    return Foreign(Unknown.CHOICE, kind, "tool_choice.type")
+
+
+def _turn(message: Checked) -> Turn:
+    role = message.text("role")
+    if role == "user":
+        return Turn("user", _user_parts(message))
+    if role == "assistant":
+        return Turn("assistant", _assistant_parts(message))
+    if role == "tool":
+        return Turn("user", (Result(message.text("tool_call_id"), _user_parts(message)),))
+    if role in ("system", "developer"):
+        return Turn("system", tuple([_system_part(part) for part in message.parts("content")]))
+    if role == "function":
+        raise refusal(message.at("role"), "deprecated, and has no id to refer to a call", "use tools and the role tool")
+    raise BadRequest(
+        f"{message.at('role')} must be system, developer, user, assistant or tool", param=message.at("role")
+    )
+
+
+def _user_parts(message: Checked) -> tuple[Part, ...]:
+    content = message.raw("content")
+    if isinstance(content, str):
+        return (Text(content),)  # nearly always
+    return tuple([_user_part(part) for part in message.objects("content")])
+
+
+def _user_part(part: Checked) -> Part:
+    kind = part.text("type")
+    if kind == "text":
+        return Text(part.text("text"))
+    if kind == "image_url":
+        return _image(part.obj("image_url"))
+    if kind == "file":
+        return _document(part.obj("file"))
+    return Foreign(Unknown.PART, kind, part.at("type"))
+
+
+def _system_part(part: Checked) -> Text:
+    if part.text("type") != "text":
+        raise refusal(part.at("type"), "a system prompt is text", "move it to a user message")
+    return Text(part.text("text"))
+
+
+def _assistant_parts(message: Checked) -> tuple[Text | Thought | Call | Foreign, ...]:
+    parts: list[Text | Thought | Call | Foreign] = [
+        Foreign(Unknown.SAID, name, message.at(name)) for name in ("audio", "function_call") if message.has(name)
+    ]
+    if thought := as_text(message.raw("reasoning_content")):
+        parts.append(Thought(thought))
+    parts += [_said(part) for part in message.parts("content")]
+    if refused := message.maybe_text("refusal"):
+        parts.append(Text(refused, refusal=True))
+    parts += [_call(call) for call in message.objects("tool_calls")]
+    return tuple(parts)
+
+
+def _said(part: Checked) -> Text:
+    kind = part.text("type")
+    if kind in ("text", "refusal"):
+        return Text(part.text(kind), refusal=kind == "refusal")
+    raise refusal(
+        part.at("type"), f"an assistant's turn cannot hold a part of type {kind!r}", "send text or refusal parts"
+    )
+
+
+def _call(call: Checked) -> Call | Foreign:
+    if (kind := call.maybe_text("type") or "function") != "function":
+        return Foreign(Unknown.CALL, kind, call.at("type"))
+    function = call.obj("function")
+    name, arguments = function.text("name"), function.maybe_text("arguments") or ""
+    return Call(call.text("id"), name, arguments, function.at("arguments"))
+
+
+def _image(image: Checked) -> Image:
+    url, at = image.text("url"), image.at("url")
+    if not _is_data_url(url):
+        return Image(at, url)
+    media_type, data = _split_data_url(url, at)
+    return Image(at, None, media_type, data)
+
+
+def _document(file: Checked) -> Document:
+    if not file.has("file_data"):
+        raise refusal(
+            file.at("file_id"), "an uploaded file is known to its own provider only", "send it inline as file_data"
+        )
+    at = file.at("file_data")
+    media_type, data = _split_data_url(file.text("file_data"), at)
+    return Document(at, media_type, data, title=file.maybe_text("filename"))
+
+
+def _is_data_url(url: str) -> bool:
+    return url[:5].lower() == "data:"
+
+
+def _split_data_url(url: str, where: str) -> tuple[str, str]:
+    head, comma, data = url.partition(",")
+    if not (_is_data_url(url) and comma and head.lower().endswith(";base64")):
+        raise BadRequest(f"{where} must be a URL of the form data:TYPE;base64,DATA", param=where)
+    return head[5:-7].split(";", 1)[0].strip().lower(), data

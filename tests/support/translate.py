@@ -1,0 +1,35 @@
+"""Translation between two formats by their names, as the router does it for an attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
+from weir_router.dialects.neutral import translation
+from weir_router.dialects.registry import record_of
+
+
+def request(ask: Ask, to: Format) -> dict[str, Any]:
+    """The request in the format `to`."""
+    return translation.request(ask, record_of(ask.format), record_of(to))
+
+
+def untranslatable(ask: Ask, to: Format) -> str | None:
+    """Why the format `to` cannot say it."""
+    return translation.untranslatable(ask, record_of(ask.format), record_of(to))
+
+
+def response(payload: dict[str, Any], to: Format, ask: Ask, *, created: int = 0) -> dict[str, Any]:
+    """A whole answer of the other format for a caller of the format `to`."""
+    return translation.response(payload, ask, record_of(to), record_of(other(to)), created)
+
+
+def stream(to: Format, ask: Ask, *, created: int = 0) -> translation.Translated:
+    """A renderer from the other format's stream for a caller of the format `to`."""
+    return translation.stream(ask, record_of(to), record_of(other(to)), created)
+
+
+def other(format: Format) -> Format:
+    """The other one of the two formats."""
+    return next(each for each in Format if each is not format)

@@ -1,0 +1,110 @@
+"""The writers' tables are true: kept is written, dropped changes nothing, refused names the place and a remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from weir_router.dialects.anthropic import turns as anthropic_turns
+from weir_router.dialects.neutral.conversation import (
+    Call,
+    Choice,
+    Conversation,
+    Document,
+    Effort,
+    Extra,
+    Foreign,
+    Image,
+    Result,
+    Shape,
+    Text,
+    Thought,
+    Tool,
+    Turn,
+    Unknown,
+)
+from weir_router.dialects.neutral.table import Fate, Field, Refused
+from weir_router.dialects.openai_chat import write as openai_write
+from weir_router.dialects.registry import RECORDS
+from weir_router.errors import BadRequest
+
+HELLO = Turn("user", (Text("Hello"),))
+TOOLS = (Tool("f", None, {"type": "object", "properties": {}}, False),)
+ASKED: dict[Field, dict[str, Any]] = {
+    Field.INSTRUCTIONS: {"instructions": ("Be brief",)},
+    Field.IMAGES: {"turns": (Turn("user", (Text("Hello"), Image("at", "https://x/y.png"))),)},
+    Field.DOCUMENTS: {"turns": (Turn("user", (Text("Hello"), Document("at", "application/pdf", "AAAA"))),)},
+    Field.THOUGHT: {"turns": (HELLO, Turn("assistant", (Thought("hm"), Text("a"))), HELLO)},
+    Field.CALLS: {"turns": (HELLO, Turn("assistant", (Text("a"), Call("c", "f", "{}"))), HELLO)},
+    Field.RESULTS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), Turn("user", (Result("c", ()), Text("Hello"))))},
+    Field.TOOLS: {"tools": TOOLS},
+    Field.CHOICE: {"tools": TOOLS, "choice": Choice("any")},
+    Field.PARALLEL: {"tools": TOOLS, "parallel": False},
+    Field.SHAPE: {"shape": Shape({"type": "object"})},
+    Field.TEMPERATURE: {"temperature": 0.5},
+    Field.TOP_P: {"top_p": 0.5},
+    Field.STOPS: {"stops": ("END",)},
+    Field.MAX_OUTPUT: {"max_output": 7},
+    Field.EFFORT: {"effort": Effort("high")},
+    Field.USER: {"user": "u"},
+    Field.TIER: {"tier": "auto"},
+}
+BARE: dict[Field, dict[str, Any]] = {
+    Field.THOUGHT: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
+    Field.CALLS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
+    Field.RESULTS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
+    Field.CHOICE: {"tools": TOOLS},
+    Field.PARALLEL: {"tools": TOOLS},
+}
+"""The same conversation without the field, where that is not a plain hello."""
+
+records = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.title)
+fields = pytest.mark.parametrize("field", Field)
+
+
+def conversation(**more: Any) -> Conversation:
+    return Conversation(**{"model": "auto", "turns": (HELLO,), **more})
+
+
+def asked(field: Field) -> dict[str, Any]:
+    return ASKED.get(field) or {"extras": (Extra(field, "place", "value"),)}
+
+
+@records
+def test_a_table_has_a_row_for_each_field(record):
+    assert set(record.table) == set(Field)
+
+
+@records
+@fields
+def test_a_field_has_the_fate_that_its_row_says(record, field):
+    without, fate = record.write(conversation(**BARE.get(field, {}))), record.table[field]
+    if isinstance(fate, Refused):
+        with pytest.raises(BadRequest) as raised:
+            record.write(conversation(**asked(field)))
+        assert (raised.value.message, raised.value.param) == (f"place: {fate.why}; {fate.do}", "place")
+    else:
+        assert (record.write(conversation(**asked(field))) != without) is (fate is Fate.KEPT)
+
+
+@pytest.mark.parametrize("foreign", [openai_write.FOREIGN, anthropic_turns.FOREIGN])
+def test_each_kind_of_foreign_thing_has_a_reason_and_a_remedy(foreign):
+    assert set(foreign) == set(Unknown)
+
+
+@records
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"turns": (Turn("user", (Foreign(Unknown.PART, "smell", "at"),)),)},
+        {"turns": (HELLO, Turn("assistant", (Foreign(Unknown.CALL, "smell", "at"),)))},
+        {"turns": (Turn("user", (Result("c", (Foreign(Unknown.IMAGE, "smell", "at"),)),)),)},
+        {"tools": (Foreign(Unknown.TOOL, "smell", "at"),)},
+        {"choice": Foreign(Unknown.CHOICE, "smell", "at")},
+    ],
+)
+def test_something_foreign_is_refused_with_its_place(record, more):
+    with pytest.raises(BadRequest, match=r"^at: .*'smell'") as raised:
+        record.write(conversation(**more))
+    assert raised.value.param == "at"
