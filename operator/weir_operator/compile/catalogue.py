@@ -38,7 +38,7 @@ _MILLION = Decimal(1_000_000)
 
 @dataclass(frozen=True)
 class Vendor:
-    """Somebody who serves models at an endpoint."""
+    """A company that serves models at an endpoint."""
 
     name: str
     provider: Dialect
@@ -85,7 +85,7 @@ class Catalogue:
         return _packaged()
 
     def find(self, provider: Dialect, model: str, base_url: str | None = None) -> Entry | None:
-        """What is known about a backend's model, or None.
+        """The entry of a backend's model, or None.
 
         Entries of the backend's own dialect come first. A model may be served in the other dialect, too: price, sizes
         and abilities stay true there, but renamed parameters do not, and are left out.

@@ -1,8 +1,8 @@
 """Secrets with callers' API keys → `contract.CallerKey` by hash. Pure; called by `compile_config`.
 
-A hash that stands in Secrets of two namespaces is nobody's key: neither age nor name says which of the two was copied,
-and whoever copies a hash into a namespace of their own must not have the prompts of the key's holder. That is looked at
-before anything is left out for its size, which else would be a way to another's callers.
+A hash that stands in Secrets of two namespaces is refused as a key: neither age nor name says which of the two was
+copied, and a tenant that copies a hash into its own namespace must not get the prompts of the key's holder. This is
+checked before anything is left out for its size, which else would be a way to another tenant's callers.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ def _too_large(keys: Mapping[ObjectName, CallerKey], observed: Observed) -> dict
 
 def _left_out(name: ObjectName, secret: SecretData, why: str) -> Problem:
     message = f"{why}; the key is left out, and its callers are refused"
-    action = f"Shorten the annotation, or remove keys of namespace {name.namespace} that nobody uses."
+    action = f"Shorten the annotation, or remove unused keys of namespace {name.namespace}."
     return Problem(
         f"Secret/{name}", "", ConditionType.ACCEPTED, Reason.TOO_LARGE, message, action, Severity.ERROR, secret.where
     )
 
 
 def _repeated(names: list[ObjectName], observed: Observed) -> Iterator[Problem]:
-    """What is wrong with Secrets that hold one key."""
+    """Problems of Secrets that hold the same key."""
     if _disputed(names):
         for name in names:
-            message = "holds a key that a Secret of another namespace holds too, so it is nobody's"
+            message = "holds a key that a Secret of another namespace holds too, so it is refused"
             yield _problem(name, observed.secrets[name], Reason.API_KEY_REPEATED, message)
     else:
         for name in names[1:]:

@@ -52,7 +52,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.specs = Specs()
-        """Where something around has changed, specs at least need not be read again."""
+        """Specs that were read, which need not be read again when something around them has changed."""
         self.namespaces: Labelled | None = None
         """The namespaces of the compile that has begun; None: unknown."""
         self._around: tuple[Observed, Catalogue] | None = None

@@ -19,11 +19,11 @@ from weir_operator.schemas.rules import Model
 M = TypeVar("M", bound=Model)
 
 MAX_ERRORS = 20
-"""Of one spec; the first few say what is wrong, the hundredth only hides them."""
+"""Errors shown of one spec: the first few say what is wrong, the hundredth only hides them."""
 
 
 class Specs:
-    """What was read of specs before: an operator compiles a thousand objects again because one has changed.
+    """A cache of parsed specs: an operator compiles a thousand objects again because one has changed.
 
     It changes no result, only how long it takes. For one compile at a time.
     """
@@ -81,7 +81,7 @@ class Report:
 
 
 def _telling(details: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Without "too short" of a list whose items are wrong: pydantic does not count those."""
+    """`details` without "too short" of a list whose items are wrong: pydantic does not count those."""
     inner = {detail["loc"][: len(detail["loc"]) - cut] for detail in details for cut in range(1, len(detail["loc"]))}
     return [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in inner]
 

@@ -5,8 +5,8 @@ those of the namespace that uses most are left out, the newest first, until the 
 never keeps the objects of another from routers, nor the news that one of them is gone. The same objects always give
 the same answer.
 
-Weights are bytes of JSON, and what is published is gzipped; so what has room here fits into its object, whatever it
-holds, and routers and the operator can hold all of it in memory.
+Weights are bytes of JSON, and published files are gzipped. So a config that has room here fits into its objects, and
+routers and the operator can hold all of it in memory.
 """
 
 from __future__ import annotations

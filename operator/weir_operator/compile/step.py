@@ -79,7 +79,7 @@ class CompileStep(Generic[S, T]):
     those of all objects of the kind.
     """
     unusable: Callable[[Report, Around], T | None] = _none
-    """What takes the place of an object of which `one` makes nothing, whose problems are in the report."""
+    """The substitute for an object of which `one` makes nothing, whose problems are in the report."""
     facts: Callable[[Observed], Mapping[str, Lookup]] = _no_facts
     """Further sorts of questions for `Around.look`, by name. Called once for each compile."""
     passes: Callable[[Any], bool] = _never
@@ -91,7 +91,7 @@ class Compilable(Protocol):
 
     @property
     def kind(self) -> str:
-        """For example `ModelTier`."""
+        """The kind, for example `ModelTier`."""
 
     @property
     def spec(self) -> type[Model]:

@@ -12,7 +12,7 @@ from weir_operator.run.metrics import Metrics
 
 
 class State(Protocol):
-    """What is shown; `replica.Replica`."""
+    """The state to show; `replica.Replica` has it."""
 
     metrics: Metrics
 
@@ -26,13 +26,13 @@ class State(Protocol):
 
     @property
     def revision(self) -> int:
-        """That routers get; 0: none yet."""
+        """The revision that routers get; 0: none yet."""
 
     def unknown(self) -> tuple[Unknown, ...]:
-        """What of the cluster is not known."""
+        """The unknown parts of the cluster."""
 
     def troubles(self) -> tuple[str, ...]:
-        """What else does not work."""
+        """Other faults, one line each."""
 
     def refresh_metrics(self) -> None:
         """Brings figures up to date that are not counted as they happen."""
@@ -45,7 +45,7 @@ class Admin:
         self._state = state
 
     async def listen(self, host: str, port: int) -> web.AppRunner:
-        """Serves until `cleanup` of what it returns. Raises `OSError`."""
+        """Serves until `cleanup` of the returned runner. Raises `OSError`."""
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)

@@ -35,7 +35,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     memo.replica = Replica(memo.settings, memo.api_client)
     try:
         await memo.replica.start(memo.stop.set)
-    except OSError as error:  # an address that is in use: for whoever started us, and not for kopf to wrap
+    except OSError as error:  # an address that is in use: the command reports it, so kopf must not wrap it
         memo.failure = error
         memo.stop.set()
 
@@ -48,12 +48,12 @@ async def end(memo: kopf.Memo, **_: Any) -> None:
 
 @kopf.on.login(registry=registry)
 def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-    """As our own client does."""
+    """Logs in as our own client does."""
     return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
 async def run(settings: Settings, api_client: ApiClient) -> None:
-    """Until SIGTERM or SIGINT. Raises what the replica could not go on with."""
+    """Runs until SIGTERM or SIGINT. Raises the error that ended the replica."""
     memo = kopf.Memo(settings=settings, api_client=api_client, stop=asyncio.Event(), replica=None, failure=None)
     await kopf.operator(registry=registry, clusterwide=True, standalone=True, memo=memo, stop_flag=memo.stop)
     failure = memo.failure or (memo.replica and memo.replica.failure)

@@ -49,7 +49,7 @@ class Metrics:
         self.polls = Gauge("weir_operator_polls", "Routers' polls that wait at this replica.", registry=self.registry)
         self._routers = Gauge(
             "weir_operator_routers",
-            "Routers that have reported to this replica, or to one that told it, within 90 s.",
+            "Routers that have reported to this replica, or to a follower of it, within 90 s.",
             ["gateway", "current"],
             registry=self.registry,
         )
@@ -83,7 +83,7 @@ class Metrics:
             self._unknown.labels(it.kind, it.reason).inc()
 
     def routers_seen(self, found: Iterable[tuple[bool, bool]]) -> None:
-        """Shows how many routers there are, each told as (of the gateway, runs what it should)."""
+        """Shows how many routers there are, each as (of the gateway, runs the published revision)."""
         self._routers.clear()
         for gateway, current in found:
             self._routers.labels(str(gateway).lower(), str(current).lower()).inc()

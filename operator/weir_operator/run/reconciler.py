@@ -1,15 +1,15 @@
 """The leader's loop: gather → compile → publish, again whenever something is different. Run by `run.replica`.
 
-Level-based: a round takes the whole of what there is now, whatever has happened, so it may be late, early or repeated.
+Level-based: a round takes the whole present state, so it may be late, early or repeated.
 
-1. **Wait** for a change, or for the time at which something is due: an override ends, what no index names may go, fewer
-   routers count, a failure is over.
+1. **Wait** for a change, or for the time at which something is due: an override ends, unnamed files may go,
+   fewer routers count, a failure is over.
 2. **Calm**: one `kubectl apply` is many changes. Wait until none has come for `CALM_SECONDS`, but not for ever.
-3. **Compile and publish** in a thread. What changes meanwhile is the next round's: there is never more than one.
-4. **Tell** whoever writes statuses: what was observed, what was compiled, and its revision or why it has none.
+3. **Compile and publish** in a thread. Later changes belong to the next round: there is never more than one.
+4. **Report** to the status writer: the observed and the compiled state, and its revision or why it has none.
 
-While not everything is known for the first time there is no round: what is published stays. It decides nothing about
-who leads: it is started and cancelled by `lead.leadership`, and its cancellation waits for what it writes.
+Until everything is known for the first time there is no round, and the last publication stays. It does not decide who
+leads: `lead.leadership` starts and cancels it, and its cancellation waits for writes under way.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from weir_operator.run.metrics import Metrics
 from weir_router.contract import CompiledConfig
 
 CALM_SECONDS = 0.05
-"""Without a change before a round: `kubectl apply -f DIR` sends an object every few milliseconds."""
+"""Seconds without a change before a round: `kubectl apply -f DIR` sends an object every few milliseconds."""
 
 CALM_MOST = 0.5
-"""After the first change a round begins, however many follow: a change must reach routers within a second."""
+"""Seconds after the first change at which a round begins in any case: changes must reach routers within a second."""
 
 LOOK_SECONDS = 30.0
-"""Between two looks at the clock, which may be set: nothing is asked of the API server."""
+"""Seconds between two checks of the clock, which may be set. They ask the API server nothing."""
 
 RESTORE_SECONDS = 2.0
-"""From a change of what is published, which may be our own, until it is compared with what should be there."""
+"""Seconds from a change of published objects, which may be our own, until they are compared with the wanted ones."""
 
 REFUSED_KEYS_TOLD = 20
 """Lines of a round's log about callers' keys that are refused."""
@@ -51,7 +51,7 @@ _log = logging.getLogger("weir_operator.reconcile")
 
 
 class Listener(Protocol):
-    """Is told of each round, in the event loop; must be quick. `weir_operator.status.reporter` is one."""
+    """Gets each round, in the event loop; must be quick. `weir_operator.status.reporter` is one."""
 
     def published(self, observed: Observed, compiled: Compiled, revision: int) -> None:
         """`compiled`, made of `observed`, is what routers can have, as `revision`."""
@@ -62,7 +62,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Steps:
-    """What a round consists of. All but `observed` and `intact` are called in a thread."""
+    """The steps of a round. All but `observed` and `intact` are called in a thread."""
 
     observed: Callable[[], Observed | None]
     compile: Callable[[Observed], Compiled]
@@ -111,7 +111,7 @@ class Reconciler:
 
     @property
     def failing_seconds(self) -> float:
-        """For how long what people have applied could not be published; 0: it is."""
+        """Seconds for which applied objects could not be published; 0: they are."""
         return 0.0 if self._failing_since is None else self._monotonic() - self._failing_since
 
     def changed(self) -> None:
@@ -123,7 +123,7 @@ class Reconciler:
         self._wake.set()
 
     def touched(self) -> None:
-        """What is published has changed: by our own hand, or by somebody's who should not."""
+        """Notes a change of published objects, by us or by a client that should not change them."""
         self._loop.call_soon_threadsafe(self._touched)
 
     def _touched(self) -> None:
@@ -131,7 +131,7 @@ class Reconciler:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled, which waits until nothing more is written."""
+        """Runs until cancelled. The cancellation waits for writes under way."""
         self._dirty = True
         while True:
             await self._wait()
@@ -143,7 +143,7 @@ class Reconciler:
             self._tell(observed, await self._round(observed))
 
     async def _wait(self) -> None:
-        """Until there is reason for a round."""
+        """Waits for a reason for a round."""
         while not self._dirty and all(left > 0 for left in self._left()):
             await self._sleep(min((LOOK_SECONDS, *self._left())))
             self._look()
@@ -156,7 +156,7 @@ class Reconciler:
         self._dirty = False
 
     async def _sleep(self, seconds: float) -> None:
-        """Or until it is woken."""
+        """Sleeps for `seconds`, or until it is woken."""
         self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -190,7 +190,7 @@ class Reconciler:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            await asyncio.wait({work})  # whoever leads next must find nothing of ours under way
+            await asyncio.wait({work})  # the next leader must find nothing of ours under way
             raise
 
     def _work(self, observed: Observed) -> _Round:
@@ -248,5 +248,5 @@ class Reconciler:
 
 
 def next_end(config: CompiledConfig, now: float) -> float | None:
-    """When the first of the overrides ends; None: there is none."""
+    """The time at which the first override ends; None: there is none."""
     return min((it.override.until for it in config.policies if it.override and it.override.until > now), default=None)

@@ -74,7 +74,7 @@ class Replica:
         self._make_leading(settings, api_client)
 
     def _make_shared(self, settings: Settings, api_client: ApiClient) -> None:
-        """What every replica does."""
+        """Makes the parts of every replica."""
         namespace, installation = settings.namespace, settings.installation
         self._owner = Owner(api_client, settings.account)
         self._lease = Lease(
@@ -128,7 +128,7 @@ class Replica:
         ).serve(self._server.app)
 
     def _make_leading(self, settings: Settings, api_client: ApiClient) -> None:
-        """What the leader does besides; its watches are ready before."""
+        """Makes the further parts of a leader; its watches run before it leads."""
         self._gatherer = Gatherer(
             api_client,
             KINDS,
@@ -163,7 +163,7 @@ class Replica:
 
     @property
     def revision(self) -> int:
-        """That routers get; 0: none yet."""
+        """The revision that routers get; 0: none yet."""
         return self._published.revision if self._published else 0
 
     @property
@@ -175,7 +175,7 @@ class Replica:
         return time.monotonic() - self._leading_since if self.leads else None
 
     def unknown(self) -> tuple[Unknown, ...]:
-        """What of the cluster is not known, and what to do about it."""
+        """The unknown parts of the cluster, and how to mend them."""
         return (*self._gatherer.unknown(), *self._mirror.unknown())
 
     def troubles(self) -> tuple[str, ...]:
@@ -229,7 +229,7 @@ class Replica:
 
     @property
     def failure(self) -> BaseException | None:
-        """What it could not go on with."""
+        """The error that ended it."""
         task = self._task
         return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
@@ -254,7 +254,7 @@ class Replica:
             tasks.create_task(self._sidecars.run())
 
     async def _serve(self) -> None:
-        """Hands out what is published, whoever has published it."""
+        """Hands out the published config, of every leader."""
         while True:
             await self._mirror_news.wait()
             self._mirror_news.clear()

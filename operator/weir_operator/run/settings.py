@@ -1,4 +1,4 @@
-"""What one replica of the operator is told at its start; made by `weir operator`."""
+"""The settings of one replica of the operator; made by `weir operator`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def _suffix() -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """Who this replica is, what it looks at, and where it listens."""
+    """Identity, scope and addresses of one replica."""
 
     installation: str  # its objects in the cluster are named after it
-    namespace: str  # of the Lease, of what is published, and of the gateway
+    namespace: str  # of the Lease, of the published objects, and of the gateway
     class_name: str = "weir"
     namespaces: tuple[str, ...] | None = None  # where objects are looked for; None: everywhere
     gateway_account: str = "weir-router"  # ServiceAccount that may see everything
@@ -38,20 +38,20 @@ class Settings:
 
     @property
     def identity(self) -> str:
-        """Of this process: a container that restarts keeps its pod's name, and is not the one that was before."""
+        """The identity of this process: a restarted container keeps its pod's name, and is another process."""
         return f"{self.pod_name}_{self.suffix}"
 
     @property
     def account(self) -> ServiceAccount:
-        """That replicas run as."""
+        """The ServiceAccount of the replicas."""
         return ServiceAccount(self.namespace, f"{self.installation}-operator")
 
     @property
     def gateway(self) -> ServiceAccount:
-        """That may see everything."""
+        """The ServiceAccount that may see everything."""
         return ServiceAccount(self.namespace, self.gateway_account)
 
     @property
     def lease_name(self) -> str:
-        """Of the Lease by which one replica leads."""
+        """The name of the Lease by which one replica leads."""
         return f"{self.installation}-operator"

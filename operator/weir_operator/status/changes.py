@@ -9,13 +9,13 @@ from weir_operator.kube.objects import JSON
 from weir_operator.status.conditions import by_type
 
 QUIET_SECONDS = 60.0
-"""Between two writes of one status that bring no verdict: a message that counts routers, the state of a backend."""
+"""Seconds between two writes of one status without a new verdict, for example with another count of routers."""
 
 _VERDICT = ("status", "reason", "observedGeneration")
 
 
 def same(there: Any, wanted: JSON) -> bool:
-    """Whether `there` says all of `wanted`. What others have added to it does not count."""
+    """Whether `there` says all of `wanted`. Fields of other writers do not count."""
     if not isinstance(there, Mapping):
         return False
     conditions = by_type(there)

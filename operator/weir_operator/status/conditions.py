@@ -17,7 +17,7 @@ from weir_operator.problems.problem import ConditionType, Problem, Severity
 from weir_operator.schemas.common import ConditionStatus
 
 MAX_PROBLEMS = 4
-"""That one condition tells: the first say what is wrong, the tenth only hides them."""
+"""Problems that one condition shows: the first say what is wrong, the tenth only hides them."""
 
 MAX_MESSAGE = 1_024
 """Characters of a condition's message: as much as an Event can hold."""
@@ -49,7 +49,7 @@ class StatusReason(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """What a condition says."""
+    """The content of a condition."""
 
     status: ConditionStatus
     reason: str
@@ -96,7 +96,7 @@ def judged(condition: Condition, problems: Sequence[Problem], *, usable: bool = 
 
 
 def told(problems: Sequence[Problem]) -> str:
-    """What is wrong and what to do, on one line: kubectl cuts a column at the first line's end."""
+    """The problems and their remedies, on one line: kubectl cuts a column at the end of the first line."""
     parts = [_sentence(it) for it in problems[:MAX_PROBLEMS]]
     if len(problems) > MAX_PROBLEMS:
         parts.append(f"and {len(problems) - MAX_PROBLEMS} more")

@@ -25,14 +25,14 @@ _SILENT = (StatusReason.PENDING, StatusReason.WAITING, StatusReason.NOT_ACCEPTED
 
 
 class EventType(StrEnum):
-    """As in Kubernetes."""
+    """The type of a Kubernetes Event."""
 
     NORMAL = "Normal"
     WARNING = "Warning"
 
 
 class Event(NamedTuple):
-    """What people should hear."""
+    """One Event for people."""
 
     type: EventType
     reason: str

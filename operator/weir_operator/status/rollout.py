@@ -1,4 +1,5 @@
-"""Which routers run an object's generation: the condition Programmed. PURE; used by `weir_operator.status.statuses`.
+"""The rollout of an object's generation to routers: the condition Programmed. PURE; used by
+`weir_operator.status.statuses`.
 
 The gateway's routers decide: those that have polled within 90 s. Sidecars are counted, and cannot hold it back: they
 belong to those whose pods they run in.
@@ -35,7 +36,7 @@ NO_ROUTERS = (
 
 @dataclass(frozen=True)
 class Rollout:
-    """What is published, and who runs it."""
+    """The published revision, and the routers that run it."""
 
     revision: int = 0  # the last one that was published
     since: Mapping[str, int] = field(default_factory=dict)  # object -> revision that first had its generation
@@ -108,7 +109,7 @@ class Rollout:
     def _reached(self, router: Reported) -> int:
         """The revision up to which it runs what concerns it; 0: none."""
         revision = router.report.revision or 0
-        # What is published may be on offer only in a moment: to be current with what was before says nothing.
+        # A published revision is on offer only a moment later: being current with the one before says nothing.
         return max(router.runs or 0, revision if revision <= self.revision else 0)
 
     def _runs(self, router: Reported, since: int) -> bool:
@@ -128,7 +129,7 @@ class Rollout:
 
 
 def router_id(router: Reported) -> RouterId:
-    """Whose report it is."""
+    """The router that sent the report."""
     return RouterId(router.account, router.report.router)
 
 

@@ -1,4 +1,4 @@
-"""The status of every object, from what was observed, compiled, published and reported. PURE.
+"""The status of every object, from observed, compiled, published and reported state. PURE.
 
 Called by the leader's `status.reporter`, which writes those that differ. It knows no kind: the rows of
 `weir_operator.kinds` bring their steps (`status.step`). A status says nothing that changes while no object and no

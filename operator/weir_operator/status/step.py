@@ -69,7 +69,7 @@ class Subject:
         return len({match[0] for match in found if match})
 
     def fault(self) -> Judgement | None:
-        """Why it is not ready, as far as it follows from what was observed."""
+        """The reason why it is not ready, as far as it follows from the observed objects."""
         if not self.usable:
             return judged(ACCEPTED, self.of(ACCEPTED))
         found = sorted(self.of(READY), key=lambda it: it.reason not in self.whole)
@@ -131,7 +131,7 @@ class StatusStep:
 
     @property
     def good(self) -> Mapping[str, Judgement]:
-        """What the kind's conditions say when nothing is wrong, by type."""
+        """The kind's conditions when nothing is wrong, by type."""
         return {it.type: it.good for it in (*COMMON, *self.own)}
 
 
@@ -140,7 +140,7 @@ class Judgeable(Protocol):
 
     @property
     def kind(self) -> str:
-        """For example `ModelTier`."""
+        """The kind, for example `ModelTier`."""
 
     @property
     def judge(self) -> StatusStep:

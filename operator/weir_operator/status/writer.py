@@ -99,7 +99,7 @@ class PacedWriter:
         return Snapshot(dict(self._written), set(self._writing))
 
     def replace(self, found: Iterable[tuple[Task, float]], as_of: Snapshot, now: float) -> float | None:
-        """Queues `found`, worked out from the state `as_of`, instead of what was queued.
+        """Queues `found`, worked out from the state `as_of`, in place of the queued tasks.
 
         Returns the seconds until the first of those that must wait may be written; None: none waits.
         """

@@ -23,7 +23,7 @@ from weir_router.contract import Price, Tier
 
 @dataclass(frozen=True)
 class BackendFacts:
-    """What is looked at before a backend is used."""
+    """Facts that are checked before a backend is used."""
 
     namespace: str
     base_url: str
@@ -45,7 +45,7 @@ _SECRET = ".credentials.secretRef"
 
 
 def host_is_forbidden(it: BackendFacts) -> Finding | None:
-    """Whoever can make a ModelTier could otherwise send any key anywhere."""
+    """Refuses hosts to which no key may go: an author of ModelTiers could otherwise send any key anywhere."""
     what = forbidden(it.base_url, it.api_servers)
     if what is None:
         return None

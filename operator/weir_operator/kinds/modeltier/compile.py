@@ -39,7 +39,7 @@ MAX_ENDPOINT = 128
 """Bytes by which an endpoint's address, which stands there twice, makes a backend larger, at most."""
 
 WEIGHT_SCALE = 1_000
-"""By which weights are multiplied before endpoints share them: they are whole numbers."""
+"""Factor of weights before endpoints share them, since they are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class CompiledTier:
 
 
 def facts(observed: Observed) -> Mapping[str, Lookup]:
-    """What a tier may ask about Services."""
+    """The questions that a tier may ask about Services."""
     services = Services.of(observed)
     return {SERVICE: services.facts, ENDPOINTS: services.endpoints}
 

@@ -26,7 +26,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def forbidden(base_url: str, api_servers: Container[str] = ()) -> str | None:
-    """What the host of `base_url` is, where nothing may be sent to it; None: it is allowed.
+    """The name of the forbidden host of `base_url`, such as "link-local"; None: it is allowed.
 
     `api_servers` are addresses of the API server, as far as they are known.
     """

@@ -1,7 +1,7 @@
 """The named checks of a backend that is a Service; they go with the others in `kinds.modeltier.checks`. PURE.
 
-A Service consents by a label to be called by the tiers of its namespace, and by an annotation to those of others. One
-that is missing and one that does not consent are told apart nowhere: status is no oracle for what exists elsewhere.
+A Service consents by a label to be called by the tiers of its namespace, and by an annotation to those of others. A
+missing Service and one that does not consent give the same reason: status is no oracle for objects of others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REFERENCE = ".backendRef"
 
 @dataclass(frozen=True)
 class ServiceFacts:
-    """What is looked at before a Service is called."""
+    """Facts that are checked before a Service is called."""
 
     name: str  # "namespace/name"
     namespace: str  # of the tier
@@ -37,7 +37,7 @@ class ServiceFacts:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nobody to take a request."""
+        """Whether no endpoint takes a request."""
         return self.followed and not self.has_endpoints
 
     @property
@@ -52,13 +52,11 @@ def _removed(reason: Reason, message: str, action: str, name: str) -> Finding:
 
 
 def services_are_unknown(it: ServiceFacts) -> Finding | None:
-    """By its name it works, too; only one of another namespace cannot be asked whether it consents."""
+    """Warns that Services are unknown. One's own works by its name; the consent of another namespace's is unknown."""
     if it.known:
         return None
     message = f"Services and their endpoints are not known, so Service {it.name} is "
-    message += (
-        "called by its name, without a breaker per endpoint" if it.own else "left out: nobody says whether it consents"
-    )
+    message += "called by its name, without a breaker per endpoint" if it.own else "left out: its consent is unknown"
     action = "Let Weir list Services and EndpointSlices; outside of a cluster nothing is to be done."
     verdict = Verdict.WARN if it.own else Verdict.REMOVE
     return Finding(Reason.SERVICES_UNKNOWN, message, verdict, ConditionType.RESOLVED_REFS, action, _REFERENCE)
@@ -78,7 +76,7 @@ def service_is_missing_or_not_granted(it: ServiceFacts) -> Finding | None:
 
 
 def service_is_a_name_elsewhere(it: ServiceFacts) -> Finding | None:
-    """What an ExternalName points at could be anything, and change at any time: no host policy would see it."""
+    """Refuses an ExternalName: its target may be any host and change at any time, unseen by the host policy."""
     if not it.external:
         return None
     message = f"Service {it.name} is of type ExternalName, which has no endpoints"
@@ -96,7 +94,7 @@ def service_lacks_the_port(it: ServiceFacts) -> Finding | None:
 
 
 def endpoint_is_forbidden(it: ServiceFacts) -> Finding | None:
-    """Whoever may write EndpointSlices could otherwise send a key, and prompts, anywhere."""
+    """Refuses forbidden endpoints: an author of EndpointSlices could otherwise send keys and prompts anywhere."""
     if not it.forbidden:
         return None
     endpoint, what = min(it.forbidden.items())

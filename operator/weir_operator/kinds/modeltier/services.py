@@ -19,8 +19,8 @@ from weir_operator.observe.observed import (
 )
 
 MAX_ENDPOINTS = 256
-"""Of one backend: each has a breaker in every router. The first by address; more replicas than that want a gateway of
-their own behind one name."""
+"""Endpoints of one backend, the first by address: each has a breaker in every router. More replicas than that need a
+gateway of their own behind one name."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Services:
         return cls(observed.services, slices, observed.api_servers)
 
     def facts(self, reference: BackendReference, namespace: str) -> ServiceFacts:
-        """What there is to know of what a tier in `namespace` refers to, but for which endpoints there are."""
+        """Facts about the Service that a tier in `namespace` refers to, without its endpoints."""
         name = ObjectName(reference.namespace or namespace, reference.name)
         facts = ServiceFacts(str(name), namespace, reference.port)
         if self.services is None or self.slices is None:
@@ -96,7 +96,7 @@ def listening(slices: tuple[SliceData, ...], port: str) -> tuple[str, ...]:
 
 
 def base_url_of(stated: BackendSpec, namespace: str) -> str | None:
-    """Where the Service of a backend is by its name; None: it refers to none."""
+    """The URL of a backend's Service by its name; None: it refers to none."""
     reference = stated.backend_ref
     if reference is None:
         return None
@@ -104,7 +104,7 @@ def base_url_of(stated: BackendSpec, namespace: str) -> str | None:
 
 
 def path_of(stated: BackendSpec) -> str:
-    """Where the API begins."""
+    """The path at which the API begins."""
     reference = stated.backend_ref
     path = reference.path if reference is not None else None
     return (DEFAULT_PATH[stated.provider] if path is None else path).rstrip("/")

@@ -1,7 +1,7 @@
-"""What routers see of a tier's backends, made coarse. PURE; used by `weir_operator.status.statuses`.
+"""Coarse states of a tier's backends, from the reports of routers. PURE; used by `weir_operator.status.statuses`.
 
-Who speaks for a backend: the gateway's routers, and those of the tier's own namespace. A router of another namespace
-could otherwise give somebody else's tier a bad name.
+The gateway's routers and those of the tier's own namespace witness the state of a backend. A router of another
+namespace could otherwise make a tier look sick.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_REASON = 100
 
 
 class CoarseState(StrEnum):
-    """Of a backend, over all routers."""
+    """The state of a backend, over all routers."""
 
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"  # some routers leave it alone
@@ -31,34 +31,34 @@ class CoarseState(StrEnum):
     DRAINING = "Draining"
     DISABLED = "Disabled"
     UNUSABLE = "Unusable"  # not in the routers' config: something is wrong with it
-    UNKNOWN = "Unknown"  # no router has told of it
+    UNKNOWN = "Unknown"  # no router has reported it
 
 
 _TOLD = (CoarseState.HEALTHY, CoarseState.DEGRADED, CoarseState.UNHEALTHY)
 
 
 class Said:
-    """What some routers say of one backend. Counted once for all objects: there may be a thousand of each."""
+    """Counts of some routers' reports about one backend, made once for all objects: there may be a thousand of each."""
 
     def __init__(self) -> None:
         self.routers = 0
         self.down: list[BackendReport] = []  # of those that do not send it requests as usual
 
     def __add__(self, other: Said) -> Said:
-        """What both say."""
+        """The sum of both."""
         both = Said()
         both.routers, both.down = self.routers + other.routers, [*self.down, *other.down]
         return both
 
 
 Witnesses = Mapping[str | None, Mapping[str, Said]]
-"""By namespace of the routers (None: the gateway's), then by `namespace/tier/backend`."""
+"""Counts by namespace of the routers (None: the gateway's), then by `namespace/tier/backend`."""
 
 _NOBODY: Mapping[str, Said] = {}
 
 
 def witnesses(routers: Iterable[Reported]) -> Witnesses:
-    """What all routers say."""
+    """The counts of all routers' reports."""
     found: dict[str | None, dict[str, Said]] = defaultdict(lambda: defaultdict(Said))
     for router in routers:
         heard = found[None if router.gateway else router.account.namespace]
@@ -79,7 +79,7 @@ def backend_states(
 ) -> list[dict[str, str]]:
     """The backends called `names`, in this order, with state and reason.
 
-    `before`: what a status said that still holds while nobody tells of a backend.
+    `before`: the last status, which holds for a backend while no router reports it.
     """
     kept: dict[str, list[Backend]] = defaultdict(list)
     for backend in tier.backends:  # several of one name are endpoints of a Service
@@ -100,7 +100,7 @@ def backend_states(
 
 
 def _said(told: Witnesses, namespace: str, key: str) -> Said:
-    """By those who are believed."""
+    """The counts of the routers that are believed."""
     ours, theirs = (told.get(who, _NOBODY).get(key, Said()) for who in (None, namespace))
     return ours + theirs
 

@@ -23,7 +23,7 @@ class ReferenceFacts:
 
     tier: str  # "namespace/name"
     namespace: str  # the policy's
-    granted: bool  # exists, and grants that namespace: the two are never told apart
+    granted: bool  # exists, and grants that namespace: the status never distinguishes the two
     ready: bool
     repeated: bool = False
 
@@ -134,14 +134,14 @@ class PolicyFacts:
     routes: tuple[Route, ...]
     has_baseline: bool
     selects_unknown: bool  # selects namespaces by labels while no namespace is known
-    overridden: bool  # break-glass holds and its tier can be used: the policy answers, whatever else is wrong
+    overridden: bool  # break-glass holds and its tier can be used: the policy answers in spite of other problems
     override_until: float | None
     now: float
     max_request_bytes: int | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """Of what would make it unable to answer."""
+        """The verdict of a problem that would keep it from answering."""
         return Verdict.FAULTY if self.overridden else Verdict.REMOVE
 
 
@@ -162,7 +162,7 @@ def has_no_routes(it: PolicyFacts) -> Finding | None:
 
 
 def observes_without_baseline(it: PolicyFacts) -> Finding | None:
-    """In `mode: Observe` everything goes to the baseline, so without one nothing could be answered."""
+    """Finds `mode: Observe` without a baseline, to which everything would go."""
     if it.mode is not Mode.OBSERVE or it.has_baseline:
         return None
     message = "mode is Observe, which sends everything to the baseline, and there is no usable baseline"

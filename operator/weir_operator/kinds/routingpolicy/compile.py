@@ -235,9 +235,9 @@ def unreadable_policy(manifest: Manifest, namespaces: Labelled | None) -> contra
 
 
 def claim(policy: contract.Policy, why: str) -> CompiledPolicy:
-    """What is left of a policy that cannot be used: it refuses its callers, and is not large.
+    """The remains of a policy that cannot be used: small, and it refuses its callers.
 
-    Of callers that are too many only those of its own namespace are left.
+    If its callers are too many, only those of its own namespace are left.
     """
     rest = contract.Policy(
         namespace=policy.namespace,

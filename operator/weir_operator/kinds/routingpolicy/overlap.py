@@ -79,7 +79,7 @@ class _Rules:
 
 
 class _Claims:
-    """Who claims callers for one model, by namespace, so that a thousand teams need no million comparisons."""
+    """Claims of callers for one model, by namespace, so that a thousand teams need no million comparisons."""
 
     def __init__(self) -> None:
         self._named: dict[str, _Rules] = defaultdict(_Rules)
