@@ -3,17 +3,19 @@
 Called by `hack/kube/ensure` (make test, make cluster, CI) and by `apiserver.py`. It starts nothing; `golang.py`
 compiles. Only the standard library, because it may run before any virtual environment exists.
 
-- `ensure`: what a test's API server needs. `go.mod` pins it, or $KUBEBUILDER_ASSETS has it.
+- `ensure`: the programs of a test's API server. `go.mod` pins them, or $KUBEBUILDER_ASSETS has them.
 - `ensure_cluster`: the rest of a node, from the same modules.
-- `ensure_tool`: programs with a module of their own, one version each.
-- `ensure_keda`: KEDA, whose `replace` lines need a go.mod of ours: `keda/go.mod`.
+- `ensure_tool`: Helm and other tools. `tools/go.mod` pins them together, so that they share compiled packages.
+- `ensure_keda`: KEDA, from its own sources without unused scalers (`keda_source.py`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import keda_source
 from golang import Go, NotAvailable, say
 
 KUBERNETES = "v1.36.3"
@@ -32,16 +35,13 @@ BINARIES = ("etcd", "kube-apiserver", "kubectl")
 CLUSTER = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "pause")
 """Further programs of a node."""
 
-TOOLS = {
-    "helm": "helm.sh/helm/v4/cmd/helm@v4.3.1",
-    "helm3": "helm.sh/helm/v3/cmd/helm@v3.22.0",
-    "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
-    "coredns": "github.com/coredns/coredns@v1.15.0",
-    "metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server@v0.9.0",
-}
-"""Programs by name. Go's checksum database vouches for each version, and the version's own go.mod pins the rest."""
-
 SOURCE = Path(__file__).resolve().parent
+
+WHAT_IT_TAKES = (
+    "From nothing that takes minutes and gigabytes in Go's caches (kube-apiserver 4 minutes, the rest of a node,\n"
+    "Helm and KEDA 1 to 2 each); with warm caches, seconds."
+)
+"""Text that is printed before something is built."""
 
 STRIPPED = "-s -w"
 """Options of the linker: no symbols, which makes a program a third smaller."""
@@ -54,12 +54,17 @@ def _stamped() -> str:
     return " ".join((STRIPPED, *pairs))
 
 
+def _digest(folder: Path) -> str:
+    files = sorted(it for it in folder.rglob("*") if it.is_file())
+    return hashlib.sha256(b"".join(it.read_bytes() for it in files)).hexdigest()[:8]
+
+
 class Module(NamedTuple):
-    """A go.mod of ours, and what is built from it."""
+    """A folder with a go.mod, and the programs that are built from it."""
 
     source: Path
     version: str  # the name of its folder in the cache
-    packages: Mapping[str, str]  # by program, which bears the last part's name
+    packages: Mapping[str, str]  # by program
     ldflags: str
 
 
@@ -71,15 +76,19 @@ KUBE = Module(
     _stamped(),
 )
 
-KEDA_MODULE = "github.com/kedacore/keda/v2"
-
-KEDA = Module(
-    SOURCE / "keda",
-    "keda-v2.21.0",
-    {name: f"{KEDA_MODULE}/cmd/{name}" for name in ("operator", "adapter")},
+TOOLS = Module(
+    SOURCE / "tools",
+    f"tools-{_digest(SOURCE / 'tools')}",
+    {
+        "helm": "helm.sh/helm/v4/cmd/helm",
+        "helm3": "helm.sh/helm/v3/cmd/helm",
+        "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform",
+        "coredns": "./coredns",
+        "metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server",
+    },
     STRIPPED,
 )
-"""Autoscaling by metrics, for `make e2e`: the version that keda/go.mod pins."""
+"""Helm and other tools, for tests and for a node. Another version in tools/go.mod makes another folder in the cache."""
 
 
 def find() -> Path | None:
@@ -105,37 +114,27 @@ def ensure_cluster() -> Path:
 
 def ensure_keda() -> Path:
     """The folder that holds KEDA's `operator` and `adapter`, and its manifests in `config`. Raises `NotAvailable`."""
-    folder = _built(KEDA, KEDA.packages)
-    config = folder / "config"
-    if not config.exists():
-        staged = folder / f".{os.getpid()}.tmp"
-        shutil.copytree(Go(_cache()).folder_of(KEDA.source, KEDA_MODULE) / "config", staged)
-        staged.rename(config)
-    return folder
+
+    def make(missing: list[str], staged: Path) -> None:
+        go = Go(_cache())
+        source = staged / "source"
+        keda_source.copy(go.folder_of(keda_source.MODULE), source)
+        go.build(source, {name: f"./cmd/{name}" for name in programs}, STRIPPED, staged)
+        (source / "config").rename(staged / "config")
+
+    programs = ("operator", "adapter")
+    return _ensured(_cache() / keda_source.VERSION, (*programs, "config"), make)
 
 
 def find_tool(name: str) -> Path | None:
-    """The program `name` of `TOOLS`, if it is built."""
-    path = _cache() / "tools" / _tool_file(name)
+    """Finds the program `name` of `TOOLS`. Gives None if it is not built."""
+    path = _cache() / TOOLS.version / name
     return path if os.access(path, os.X_OK) else None
 
 
 def ensure_tool(name: str) -> Path:
     """Finds a tool, or builds it if it is missing. Raises `NotAvailable`."""
-    if path := find_tool(name):
-        return path
-    folder, file = _cache() / "tools", _tool_file(name)
-    with _missing_ones(folder, (file,)) as missing:
-        if missing:
-            with _staged(folder) as staged:
-                Go(_cache()).install(TOOLS[name], STRIPPED, staged)
-                next(staged.iterdir()).rename(folder / file)
-    return folder / file
-
-
-def _tool_file(name: str) -> str:
-    """File name of a tool with its version, so that a newer pin is another file."""
-    return f"{name}-{TOOLS[name].rpartition('@')[2]}"
+    return find_tool(name) or _built(TOOLS, (name,)) / name
 
 
 def _given(folder: Path) -> Path:
@@ -158,30 +157,28 @@ def _missing(folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def _built(module: Module, names: Iterable[str]) -> Path:
-    folder, names = _cache() / module.version, tuple(names)
+    def make(missing: list[str], staged: Path) -> None:
+        packages = {name: module.packages[name] for name in missing}
+        Go(_cache()).build(module.source, packages, module.ldflags, staged)
+
+    return _ensured(_cache() / module.version, tuple(names), make)
+
+
+def _ensured(folder: Path, names: tuple[str, ...], make: Callable[[list[str], Path], None]) -> Path:
+    """Has `make` make those of `names` that `folder` does not hold, while no other process makes any."""
     if not _missing(folder, names):
-        return folder
-    with _missing_ones(folder, names) as missing:
-        if missing:
-            with _staged(folder) as staged:
-                packages = [module.packages[name] for name in missing]
-                Go(_cache()).build(module.source, packages, module.ldflags, staged)
-                for name in missing:
-                    (staged / name).rename(folder / name)
-    return folder
-
-
-@contextmanager
-def _missing_ones(folder: Path, names: Iterable[str]) -> Iterator[list[str]]:
-    """Gives those of `names` that are missing, and holds a lock, so that no other process builds any meanwhile."""
+        return folder  # without waiting for the lock: another process may hold it for minutes, to build something else
     _writable(folder)
     with _lock(folder.parent / "lock"):
         missing = _missing(folder, names)  # read again: another process may just have built them
         if missing:
             say(f"Building {', '.join(missing)}, once, into {folder}")
-            say("From nothing that takes minutes and gigabytes in Go's caches (kube-apiserver 5 minutes, the rest of a")
-            say("node 4, KEDA 7, tools 1 to 3 each); with warm caches, seconds.")
-        yield missing
+            say(WHAT_IT_TAKES)
+            with _staged(folder) as staged:
+                make(missing, staged)
+                for name in missing:
+                    (staged / name).rename(folder / name)
+    return folder
 
 
 @contextmanager
@@ -224,7 +221,7 @@ def main(names: list[str]) -> int:
     Exit code 1 with the reason on stderr where one is nowhere and cannot be built; 2 for a name that is none.
     """
     finders: dict[str, Callable[[], Path]] = {"api": ensure, "cluster": ensure_cluster, "keda": ensure_keda}
-    finders |= {name: partial(ensure_tool, name) for name in TOOLS}
+    finders |= {name: partial(ensure_tool, name) for name in TOOLS.packages}
     if unknown := [name for name in names if name not in finders]:
         say(f"error: {unknown[0]!r} is not one of {', '.join(finders)}.")
         return 2
@@ -241,4 +238,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the compiler ends as well
     sys.exit(main(sys.argv[1:]))

@@ -3,7 +3,8 @@
     cluster.py up            starts it, and returns when the node is Ready
     cluster.py down          ends it, and removes everything that it made
     cluster.py load IMAGE    copies an image from buildah, podman or docker into its containerd
-    cluster.py keda          installs KEDA, building it first (7 minutes, once)
+    cluster.py metrics       starts metrics-server, for `kubectl top` and autoscaling by CPU
+    cluster.py keda          installs KEDA, with the scalers that Weir uses, building it first (2 minutes, once)
     cluster.py restart NAME  ends one program (kube-apiserver, say) and starts it again
     cluster.py env           prints how to reach it
 
@@ -65,7 +66,7 @@ class Cluster:
         """Starts everything. Raises `Missing`, `NotAvailable` or `Failed`."""
         host.check(self._state.parent)
         programs = ensure_cluster()
-        tools = {name: ensure_tool(name) for name in ("coredns", "metrics-server")}
+        coredns = ensure_tool("coredns")
         (self._state / "pids").mkdir(parents=True)
         (self._state / "logs").mkdir()
         self.pki.make(node.SERVER, node.ADDRESS, node.API_SERVICE)
@@ -80,13 +81,17 @@ class Cluster:
         )
         self._start("kube-scheduler", programs / "kube-scheduler", node.kube_scheduler(self.pki))
         self._start("kube-proxy", programs / "kube-proxy", node.kube_proxy(self.pki))
-        self._start("coredns", tools["coredns"], node.coredns(self._state))
+        self._start("coredns", coredns, node.coredns(self._state))
         self._until(lambda: self._ctr("version").returncode == 0, "containerd")
         self._import(image_archive(programs / "pause", "pause", node.PAUSE_IMAGE))
         self._start("kubelet", programs / "kubelet", node.kubelet(self._state, self.pki))
         self._until(self._node_is_ready, "kubelet")
-        self._start("metrics-server", tools["metrics-server"], node.metrics_server(self.pki))
-        self.kubectl("apply", "-f", "-", input=node.metrics_api())
+
+    def measure(self) -> None:
+        """Starts metrics-server, which no scenario needs. May be called twice. Raises `NotAvailable` or `Failed`."""
+        if not self._pid_file("metrics-server").exists():
+            self._start("metrics-server", ensure_tool("metrics-server"), node.metrics_server(self.pki))
+            self.kubectl("apply", "-f", "-", input=node.metrics_api())
 
     def down(self) -> None:
         """Ends everything, pods included, and removes the state folder. May be called at any time."""
@@ -266,6 +271,8 @@ def main(args: list[str]) -> int:
                 cluster.down()
             case ["load", image]:
                 cluster.load(image)
+            case ["metrics"]:
+                cluster.measure()
             case ["keda"]:
                 cluster.install_keda()
             case ["restart", name]:

