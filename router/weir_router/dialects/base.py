@@ -196,7 +196,7 @@ class EventWriter(Protocol):
         """The end of the stream, after the stop reason."""
 
 
-class FormatRecord(msgspec.Struct, frozen=True, kw_only=True):
+class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """All that depends on a format. A format without one of these does not exist: every field is required."""
 
     format: Format
