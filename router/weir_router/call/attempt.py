@@ -1,9 +1,9 @@
 """One try at one backend: from the request to the last byte, under its clocks. Used by `call.failover` and `serve`.
 
-`start` returns at the commit point: for a streaming caller at the first content, for a plain one when the whole
-answer is there. Everything before it raises `AttemptFailed` and nothing has reached the caller. After it `relay` writes
-the rest. Exactly one outcome reaches the guard of `health`, when the stream ends and not before: a stall after
-the first token must not hide behind an early success.
+`start` returns at the commit point: at the first content for a streaming caller, and with the whole answer for a plain
+one. Failures before it raise `AttemptFailed`, and nothing has reached the caller. After it, `relay` writes the rest.
+Exactly one outcome reaches the guard of `health`, and only when the stream ends: a stall after the first token must
+not hide behind an early success.
 """
 
 from __future__ import annotations
@@ -28,26 +28,27 @@ from weir_router.health.board import Guard
 from weir_router.record.events import Usage
 
 SHORTEST_SECRET = 8
-"""Characters; what is shorter is a stand-in such as "EMPTY" or "none", and taking it out would garble messages."""
+"""Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",
+whose removal would garble messages."""
 
-_NONE, _CONTENT, _DONE = Signal.NONE, Signal.CONTENT, Signal.DONE  # bound once: to look up an enum's member is slow
+_NONE, _CONTENT, _DONE = Signal.NONE, Signal.CONTENT, Signal.DONE  # bound once: looking up an enum's member is slow
 
 
 class Sink(Protocol):
-    """Where a stream goes."""
+    """The destination of a stream."""
 
     def write(self, data: bytes) -> None:
-        """Sends bytes; empty ones mean nothing."""
+        """Sends bytes; does nothing for empty ones."""
 
     def end(self, last: bytes) -> None:
         """Sends the last bytes, if there are any."""
 
     def on_pressure(self, told: Callable[[bool], None]) -> None:
-        """`told(True)` when it is full, `told(False)` when it is empty again."""
+        """Calls `told(True)` when it is full, and `told(False)` when it is empty again."""
 
 
 class Attempt:
-    """One try. Ends with exactly one of: `done`, an `AttemptFailed`, or `cancel`."""
+    """One try at one backend. It ends with exactly one of: `done`, an `AttemptFailed`, or `cancel`."""
 
     def __init__(
         self,
@@ -62,21 +63,21 @@ class Attempt:
         timers: Timers,
         prompt_tokens: int,
     ) -> None:
-        # First and together, and no objects of their own, what each chunk needs: it finds them in no cache.
+        # Fields used for every chunk come first, so that they share cache lines.
         self._received = 0  # bytes of a stream
         self._unread = 0  # contents that the reader has not counted
         self.done = False
         self._between = True  # events: the next byte begins one
         self.content_at: float | None = None  # monotonic
-        self._failure: AttemptFailed | None = None  # found behind content that must go out first
+        self._failure: AttemptFailed | None = None  # found after content that must be sent first
         self._watchdog = Watchdog(clock, clocks, self, timers)
         self.candidate = candidate
-        self.body = b""  # what the caller gets at the commit point
-        self.headers: dict[str, str] = {}  # of the upstream's answer, for the caller
+        self.body = b""  # bytes for the caller at the commit point
+        self.headers: dict[str, str] = {}  # headers of the upstream's answer that go to the caller
         self.usage: Usage | None = None
         self.ttft: float | None = None  # seconds
         self.seconds = 0.0
-        self.failure: AttemptFailed | None = None  # how it ended, if so
+        self.failure: AttemptFailed | None = None  # its end, if it failed
         self._ask = ask
         self._pairing = pairing = pairing_of(ask.format, candidate.backend.provider)
         self._format = pairing.format
@@ -88,14 +89,14 @@ class Attempt:
         self._clock = clock
         self._prompt_tokens = prompt_tokens
         self._started = clock.monotonic()
-        self._splitter: Splitter | None = None  # of a stream that has to be read
+        self._splitter: Splitter | None = None  # only for a stream that must be read
         self._response: Response | None = None
         self._open = True
         self._credential: str | None = None
 
     @property
     def backend(self) -> Backend:
-        """Where it goes."""
+        """The backend of this attempt."""
         return self.candidate.backend
 
     async def start(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
@@ -129,7 +130,7 @@ class Attempt:
             raise
 
     async def relay(self, sink: Sink) -> None:
-        """Writes what follows the commit point, each part in the moment in which it comes, and ends `sink`.
+        """Writes each part after the commit point as soon as it comes, and ends `sink`.
 
         Raises `AttemptFailed` for a stream that breaks.
         """
@@ -156,14 +157,14 @@ class Attempt:
             raise
 
     def cancel(self) -> None:
-        """The caller went away: the upstream call stops, and nobody is to blame. Does nothing after the end."""
+        """Stops the upstream call because the caller went away; no one is to blame. Does nothing after the end."""
         if self._open:
             self._close()
             self._guard.cancelled()
             self.usage = self._counted()
 
     def record(self) -> AttemptRecord:
-        """What has happened so far, for the trail."""
+        """The record of the attempt so far, for the trail."""
         backend, failure = self.candidate.backend.name, self.failure
         if failure is None:
             outcome = "ok" if self.done or self._open else "cancelled"
@@ -185,7 +186,7 @@ class Attempt:
         self._succeed()
 
     def _read_whole(self, raw: bytes) -> bytes:
-        """The caller's answer, for whatever may come; keeps its usage."""
+        """The caller's answer from any body of the upstream; keeps its usage."""
         try:
             payload = loads(raw)
         except ValueError as error:
@@ -196,7 +197,7 @@ class Attempt:
         return self._format.render_whole(self._ask, self._pairing, raw, payload, created=int(self._clock.wall()))
 
     def _opening(self, head: list[bytes]) -> Receive:
-        """Takes a stream up to the commit point, and keeps in `head` what the caller gets for it."""
+        """A receiver that takes a stream up to the commit point, and keeps the caller's bytes in `head`."""
         self._reader = self._format.reader()
         self._renderer = self._format.renderer(self._ask, self._pairing, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
@@ -216,7 +217,7 @@ class Attempt:
         except AttemptFailed:
             if self._reader.stop_reason is None or self._failure is not None:
                 raise
-            receive(b"")  # the answer is whole: all that is missing is how it ends
+            receive(b"")  # the answer is whole: only its end is missing
         if self._failure is not None:
             raise self._failure
 
@@ -226,7 +227,7 @@ class Attempt:
             self._watchdog.hold(pressed)
 
     def _take(self, data: bytes) -> bytes:
-        """One part of the upstream's stream, empty at its end, turned into bytes for the caller."""
+        """The caller's bytes for one part of the upstream's stream (empty at its end)."""
         self._received += len(data)
         if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
@@ -234,7 +235,7 @@ class Attempt:
         return self._read(data) if passed is None else passed
 
     def _passed(self, part: bytes) -> bytes | None:
-        """What the caller gets for one whole event of a common kind, as nearly every part is; None: read it."""
+        """The caller's bytes for one whole event of a common kind, as nearly every part is; None: read it."""
         passed = self._frame.passed(part)
         if passed is None:
             return self._skimmed(part) if self._skims else None
@@ -255,7 +256,7 @@ class Attempt:
         return passed
 
     def _read(self, data: bytes) -> bytes:
-        """`_take`, for whatever may come."""
+        """Like `_take`, for any part."""
         splitter = self._splitter = self._splitter or self._framing.splitter()
         events = splitter.feed(data) if data else splitter.finish()
         self._between = splitter.between
@@ -311,7 +312,7 @@ class Attempt:
         self._guard.flowing(self._contents(), self._watchdog.held_up)
 
     def _contents(self) -> int:
-        """Of the stream so far."""
+        """The number of contents of the stream so far."""
         return self._reader.content_events + self._unread
 
     def _succeed(self) -> None:
@@ -331,7 +332,7 @@ class Attempt:
             self._guard.failed(failure.kind, failure.retry_after)
 
     def _counted(self) -> Usage | None:
-        """What the upstream counted; where it did not, an estimate, since tokens that came were paid for."""
+        """The upstream's count of tokens, or an estimate without one: received tokens must be paid for."""
         reader = getattr(self, "_reader", None)
         if reader is None:
             return self.usage
@@ -357,10 +358,10 @@ class Attempt:
 
 
 def _conceal(failure: AttemptFailed, credential: str | None) -> None:
-    """Takes the key that was sent out of what the upstream said: `failures.redacted` knows only what looks like one."""
+    """Removes the credential that was sent from the upstream's text; `failures.redacted` only knows typical keys."""
     if credential is None or len(credential) < SHORTEST_SECRET:
         return
     for name in ("message", "code", "type", "param"):
         if (text := getattr(failure, name)) and credential in text:
             setattr(failure, name, text.replace(credential, "[redacted]"))
-    failure.args = (failure.message,)  # what a traceback shows
+    failure.args = (failure.message,)  # shown in a traceback

@@ -1,11 +1,11 @@
 """The only retry loop: candidates in, a committed attempt out. Called by `serve.story` once per request.
 
 1. Take the next candidate that may still help: a grant's limit, a concurrency slot and a half-open probe are taken
-   here. Where all that is left is at its concurrency, wait for a slot.
-2. Try it until its commit point, within what is left of the policy's deadline.
-3. On failure let `MEANING` say what is next: another candidate (of those that are left a healthy one first), the same
-   one as asked, a larger context, or the caller's answer.
-4. Out of candidates, attempts, deadline or retry budget: one error that names who failed and what was tried.
+   here. If all candidates left have reached their concurrency, wait for a slot.
+2. Try it until its commit point, within the rest of the policy's deadline.
+3. After a failure, `MEANING` gives the next step: another candidate (healthy ones first), the same one without
+   additions, a larger context, or the answer to the caller.
+4. Without further candidates, attempts, time or retry budget: one error that names the failed part and the attempts.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from weir_router.health.board import Board, Guard
 from weir_router.health.view import BackendView
 
 SOONEST_RETRY = 1.0
-"""Seconds of Retry-After at least, also for a backend that is only busy: long enough not to be a busy loop."""
+"""Seconds of the shortest Retry-After, even for a backend that is only busy, so that callers do not retry in a loop."""
 
 
 _STREAMED = Mode.STREAMED  # looking up an enum's member costs as much as a call
 
 
 class Next(Enum):
-    """What a failed attempt means for the request."""
+    """The next step of a request after a failed attempt."""
 
     ELSEWHERE = "another candidate; never the same one again in this request"
     ONCE_MORE = "another candidate; the same one once more when there is no other"
@@ -72,7 +72,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.SERVER: Next.ONCE_MORE,
     FailureKind.CONNECT: Next.ELSEWHERE,
     FailureKind.RESET: Next.ONCE_MORE,
-    FailureKind.SILENT: Next.ELSEWHERE,  # one TTFT deadline is all that a silent upstream may cost
+    FailureKind.SILENT: Next.ELSEWHERE,  # a silent upstream may cost one TTFT deadline, and no more
     FailureKind.STALLED: Next.ELSEWHERE,
     FailureKind.TOO_LONG: Next.ELSEWHERE,
     FailureKind.MALFORMED: Next.ONCE_MORE,
@@ -80,11 +80,11 @@ MEANING: dict[FailureKind, Next] = {
 }
 
 OURS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
-"""Failures for which our account with the upstream is to blame, and not its health."""
+"""Failures caused by our account with the upstream, and not by its health."""
 
 
 class Tools(NamedTuple):
-    """What the loop works with; one set per router."""
+    """The parts that the loop uses; one set per router."""
 
     board: Board
     limiter: Limiter
@@ -96,7 +96,7 @@ class Tools(NamedTuple):
 
 
 class Taken:
-    """A candidate with all that a try at it needs, to be given back when the try has ended."""
+    """A candidate with its guard and permit, which are given back when the try has ended."""
 
     __slots__ = ("candidate", "guard", "permit")
 
@@ -106,13 +106,13 @@ class Taken:
         self.permit = permit
 
     def give_back(self) -> None:
-        """Without a try."""
+        """Gives both back without a try."""
         self.guard.cancelled()
         self.permit.release()
 
 
 class Journey:
-    """One request on its way through the candidates. `trail` grows with every try, whoever looks at it."""
+    """One request on its way through the candidates. `trail` grows with every try."""
 
     def __init__(
         self,
@@ -124,10 +124,10 @@ class Journey:
         size: int = 0,
         again: Callable[[], Decision] | None = None,
     ) -> None:
-        """`size`: bytes of the request, which count while it waits for a slot. `again` decides anew."""
+        """`size`: bytes of the request, which count while it waits for a slot. `again` repeats the decision."""
         policy = decision.policy
         self.trail: list[AttemptRecord] = []
-        self.spent: list[Attempt] = []  # failed attempts whose tokens were paid for all the same
+        self.spent: list[Attempt] = []  # failed attempts whose tokens must still be paid for
         self._tools = tools
         self._ask = ask
         self._choice = decision.choice
@@ -138,10 +138,10 @@ class Journey:
         self._size = size
         self._secrets = secrets
         self._prompt_tokens = decision.asked.features.tokens
-        self._as_asked = as_asked  # backends known to refuse what Weir adds; shared by all requests
+        self._as_asked = as_asked  # backends known to refuse Weir's additions; shared by all requests
         self._deadline = tools.clock.monotonic() + policy.failover.deadline
         self._queue = list(decision.choice.candidates)
-        self._full: dict[str, Candidate] = {}  # passed over because they were at their concurrency
+        self._full: dict[str, Candidate] = {}  # skipped because they had reached their concurrency
         self._left = "no candidate is left"
         self._repeated: list[str] = []
         self._failures: list[AttemptFailed] = []
@@ -174,7 +174,7 @@ class Journey:
                 return attempt
 
     def _next(self) -> Taken | None:
-        """The next candidate that can be taken at once. None: none can. Raises what ends the request."""
+        """The next candidate that can be taken at once; None: none can. Raises the error that ends the request."""
         while self._queue:
             candidate = self._queue.pop(0)
             if not self._fits(candidate):
@@ -188,7 +188,7 @@ class Journey:
         return None
 
     def _back_again(self) -> Taken | None:
-        """One that was out when the choice was made, and is not any more: a try may have taken long."""
+        """A candidate that was out at the decision and is back: a try may have taken long."""
         if self._again is None or not self.spent:
             return None
         choice = self._again().choice
@@ -201,7 +201,7 @@ class Journey:
         return self._next()
 
     async def _slot(self) -> Taken:
-        """Waits for one of those that lack nothing but a slot. Raises what ends the request."""
+        """Waits for a candidate that only lacks a slot. Raises the error that ends the request."""
         if not any(self._fits(candidate) for candidate in self._full.values()):
             raise self._exhausted(self._left)
         if self.trail and (reason := self._must_stop()):
@@ -212,7 +212,7 @@ class Journey:
                 frozenset(self._full),
                 self._offered,
                 Taken.give_back,
-                what=f"All that could serve this request is at its concurrency ({', '.join(self._full)})",
+                what=f"All backends for this request are at their concurrency ({', '.join(self._full)})",
                 priority=self._waits.priority,
                 size=self._size,
                 seconds=min(wait, self._deadline - self._tools.clock.monotonic()),
@@ -223,7 +223,7 @@ class Journey:
             raise
 
     def _offered(self) -> Taken | None:
-        """A slot may be free at one of those that were full. Raises if none of them can be waited for any more."""
+        """A formerly full candidate, if a slot is free now. Raises if waiting for any of them has become useless."""
         for candidate in self._full.values():
             if self._fits(candidate) and (taken := self._affordable(candidate)) is not None:
                 del self._full[candidate.key]
@@ -233,7 +233,7 @@ class Journey:
         return None
 
     def _affordable(self, candidate: Candidate) -> Taken | None:
-        """The candidate with what it takes, within the retry budget."""
+        """The candidate with its guard and permit, within the retry budget."""
         costs = self._costs_budget(candidate)
         if costs and self._budget.tokens < 1:  # a later candidate may be healthy, and cost nothing
             self._left = "the retry budget is used up"
@@ -244,7 +244,7 @@ class Journey:
         return taken
 
     def _must_stop(self) -> str | None:
-        # Sending the same request again without what Weir added is a correction, and not another try.
+        # Sending the same request again without Weir's additions is a correction, and not another try.
         tries = sum(record.outcome != FailureKind.ADDED for record in self.trail)
         if tries >= self._bounds.attempts:
             return f"{self._bounds.attempts} attempts were made"
@@ -253,10 +253,10 @@ class Journey:
         return None
 
     def _costs_budget(self, candidate: Candidate) -> bool:
-        """Whether this try multiplies load where it hurts.
+        """Whether this try adds load where it hurts, and so costs retry budget.
 
-        Moving to a healthy backend does not, however many requests move there at once when another goes black: it would
-        get them anyway as soon as the other's breaker opens. Should it fall ill from them, further ones cost again.
+        A try at a healthy backend does not, even if many requests move there at once when another goes black: it would
+        get them anyway as soon as the other's breaker opens. If it fails under this load, further tries cost again.
         """
         if not self._failures or self._failures[-1].kind is FailureKind.ADDED:
             return False
@@ -271,7 +271,7 @@ class Journey:
         return self._larger_than == 0 or limits.context_tokens is None or limits.context_tokens > self._larger_than
 
     def _take(self, candidate: Candidate) -> Taken | None:
-        """What must be atomic: the grant's limits, and the backend's slot or probe."""
+        """Takes the grant's limits and the backend's slot or probe in one step."""
         try:
             permit = self._tools.limiter.take(candidate.limits)
         except RateLimited as limited:
@@ -318,7 +318,7 @@ class Journey:
         match MEANING[failure.kind]:
             case Next.ANSWER:
                 raise self._refusal(failure)
-            case Next.AS_ASKED if not as_asked:  # another request may have found it out meanwhile
+            case Next.AS_ASKED if not as_asked:  # another request may have learned it meanwhile
                 self._as_asked.add(candidate.key)
                 self._queue.insert(0, candidate)
             case Next.AS_ASKED:
@@ -335,11 +335,11 @@ class Journey:
                 self._healthy_first()
 
     def _healthy_first(self) -> None:
-        """What fails here may be failing elsewhere too: who has waited once is sent to where all is well."""
+        """Puts healthy candidates first: after one failure, the request should go where all is well."""
         self._queue.sort(key=lambda it: (it.key in self._repeated, not self._healthy(it)))
 
     def _clocks(self, candidate: Candidate, slow_after: float | None) -> Clocks:
-        """`slow_after`: None for a whole answer, which comes when it is finished, so that silence says nothing."""
+        """The clocks of an attempt. `slow_after`: None for a whole answer, whose silence says nothing."""
         board, timeouts = self._tools.board, candidate.backend.timeouts
         left = max(0.0, self._deadline - self._tools.clock.monotonic())
         total = timeouts.total or TOTAL_TIMEOUT
@@ -358,7 +358,7 @@ class Journey:
         )
 
     def _exhausted(self, reason: str) -> WeirError:
-        """The one error for a request that nobody could serve."""
+        """The one error for a request that no backend could serve."""
         if not self.trail:
             if self._limited is not None:
                 return self._limited
@@ -388,19 +388,19 @@ class Journey:
         return "; ".join(f"{s.tier}/{s.backend}: {s.reason}" for s in self._choice.skipped) or self._choice.reason
 
     def _views(self) -> dict[str, BackendView]:
-        """The health, as it is now, of everything that could serve this request."""
+        """The present health of all backends that could serve this request."""
         view = self._tools.board.view()
         keys = [candidate.key for candidate in self._choice.candidates]
         keys += [skip.key for skip in self._choice.skipped if skip.seen is not None]
         return {key: view[key] for key in keys if key in view}
 
     def _only_credentials(self) -> bool:
-        """Whether everything that could serve this request is out for our credentials' sake."""
+        """Whether all backends that could serve this request are out because of our credentials."""
         views = self._views().values()
         return bool(views) and all(view.credential_out for view in views)
 
     def _soonest(self) -> float | None:
-        """Seconds until the first of them may be back. None: all that is not out was tried just now."""
+        """Seconds until the first backend may be back; None: all that are not out were tried just now."""
         now = self._tools.clock.monotonic()
         tried = {attempt.candidate.key for attempt in self.spent}
         waits = [

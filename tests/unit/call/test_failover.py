@@ -229,7 +229,7 @@ async def test_who_may_not_wait_is_refused_with_a_retry_after(world):
     world.answers.update(a=[])
     journey = world.journey(a=ONE_SLOT, waits=Queue(wait=0.0))
     world.board.begin("t/t/a", 10)
-    with pytest.raises(Overloaded, match="at its concurrency") as caught:
+    with pytest.raises(Overloaded, match="All backends for this request are at their concurrency") as caught:
         await journey.commit()
     assert caught.value.retry_after == 1
 

@@ -1,7 +1,7 @@
 """HTTP/1.1 towards callers: a server of our own over llhttp, Node's parser. Knows nothing of LLMs.
 
 `server` listens, drains and keeps the clocks; `connection` is one caller's connection; `message` is what passes between
-it and a handler. A general web framework costs three times the CPU of what is needed here: two dozen paths, JSON bodies
+it and a handler. A general web framework needs three times the CPU for the few tasks here: two dozen paths, JSON bodies
 that are read whole, and streams that are written as they come.
 """
 

@@ -1,4 +1,4 @@
-"""A request's body as it comes in, counted in the router's memory. One per connection; used by `connection`."""
+"""The body of an incoming request, counted in the router's memory. One per connection; used by `connection`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weir_router.serve.http.message import NO_MEMORY, TOO_LARGE, Refused
 
 
 class Body:
-    """The bytes of one body so far. Nearly every body comes as one part, which is kept as it is."""
+    """The received bytes of one body. Nearly every body comes as one part, which is kept without a copy."""
 
     __slots__ = ("_first", "_limit", "_memory", "_rest", "held", "size")
 
@@ -18,7 +18,7 @@ class Body:
         self._memory = memory
         self._limit = limit
         self._first = b""
-        self._rest: BytesIO | None = None  # a list would cost fifty bytes for each part, which may be of one byte
+        self._rest: BytesIO | None = None  # a list would take fifty bytes for each part, even of one byte
         self.size = 0  # bytes that have come
         self.held = 0  # bytes that are counted in the memory
 
@@ -35,7 +35,7 @@ class Body:
         self.size += len(part)
 
     def reserve(self, size: int) -> Refused | None:
-        """Counts memory for `size` bytes of body in all. Returns why there is none, or None."""
+        """Counts memory for `size` bytes of body in total. Returns None, or the reason why there is no memory."""
         if size > self._limit:
             return TOO_LARGE, f"The request is larger than {self._limit} bytes, the router's limit."
         more = size * PER_BYTE - self.held
@@ -46,17 +46,17 @@ class Body:
         return None
 
     def no_memory(self) -> Refused:
-        """Why a body is not read where there is no memory for it."""
+        """The refusal of a body without memory for it."""
         return NO_MEMORY, (
             f"This router holds as many bytes of requests as it may ({self._memory.limit}, see --memory), and has no "
             "room for this one now."
         )
 
     def whole(self) -> bytes:
-        """All that has come, as one piece."""
+        """The received bytes, in one piece."""
         return self._first if self._rest is None else self._rest.getvalue()
 
     def clear(self) -> int:
-        """Forgets the bytes. Returns how many are counted for them; its caller gives those back."""
+        """Forgets the bytes. Returns the number that is counted for them, which the calling function gives back."""
         held, self.held, self.size, self._first, self._rest = self.held, 0, 0, b"", None
         return held

@@ -1,4 +1,4 @@
-"""What passes between a connection and its handlers: a whole `Request` in, an `Answer` or a `Stream` out."""
+"""The messages between a connection and its handlers: a whole `Request` in, an `Answer` or a `Stream` out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weir_router.clock import Clock
 
 
 class Common:
-    """Header lines that every answer bears, made once a second. Not which Python and which library this is."""
+    """Header lines of every answer, made once per second. They do not name Python or a library."""
 
     __slots__ = ("_clock", "_lines", "_second")
 
@@ -22,7 +22,7 @@ class Common:
         self._second = 0
 
     def lines(self) -> bytes:
-        """As they are now."""
+        """The present lines."""
         now = int(self._clock.wall())
         if now != self._second:
             self._second = now
@@ -37,7 +37,7 @@ class Answer:
 
     def __init__(self, status: int, fields: bytes, body: bytes) -> None:
         self.status = status
-        self.fields = fields  # header lines, see `fields`; those that HTTP itself needs are added
+        self.fields = fields  # header lines, see `fields`; the server adds those of HTTP itself
         self.body = body
 
 
@@ -45,22 +45,22 @@ class Stream(Protocol):
     """An answer that is written as it comes."""
 
     def write(self, data: bytes) -> None:
-        """Sends bytes at once, as a chunk of their own. Does nothing when the caller is gone: its task is cancelled."""
+        """Sends bytes at once, as one chunk. Does nothing if the caller is gone: then its task is cancelled."""
 
     def end(self, last: bytes = b"") -> None:
-        """The answer is complete with its `last` part. Without it the connection is closed in the middle, which every
+        """Completes the answer with its `last` part. Without it the connection is closed in the middle, which every
         client notices. Does nothing the second time.
         """
 
     def on_pressure(self, told: Callable[[bool], None]) -> None:
-        """`told(True)` when the caller reads more slowly than is written, `told(False)` when it has caught up."""
+        """Calls `told(True)` when the caller reads too slowly, and `told(False)` when it has caught up."""
 
 
 TOO_LARGE, NO_MEMORY, MALFORMED = 413, 503, 400
-"""Statuses of a body that is not read: larger than the server takes, no memory is free for it now, it is no HTTP."""
+"""Statuses of a body that is not read: it is too large, there is no memory for it now, or it is not valid HTTP."""
 
 Refused = tuple[int, str]
-"""Why a body is not read: one of these statuses, and a sentence for the caller."""
+"""The reason why a body is not read: one of the statuses above, and a sentence for the caller."""
 
 
 class NoBody(Exception):
@@ -83,7 +83,7 @@ class Opener(Protocol):
 
 
 class Request:
-    """One request, mostly whole. Header names are in lower case; of a name that came several times the first counts."""
+    """One request, mostly whole. Header names are in lower case; the first value of a repeated name counts."""
 
     __slots__ = ("_opener", "body", "headers", "held", "keep_alive", "method", "path", "refused", "version")
 
@@ -98,17 +98,17 @@ class Request:
         opener: Opener,
     ) -> None:
         self.method = method
-        self.path = path  # as it came, percent signs included, without the query
+        self.path = path  # still percent-encoded, without the query
         self.version = version  # "1.0" or "1.1"
         self.headers = headers
         self.body = body  # None: not read; see `read`
-        self.refused: Refused | None = None  # why the body is not read
-        self.held = 0  # bytes counted in the server's memory until the request has been answered
-        self.keep_alive = keep_alive  # the caller wants to send more after this
+        self.refused: Refused | None = None  # the reason why the body is not read
+        self.held = 0  # bytes counted in the server's memory until the request is answered
+        self.keep_alive = keep_alive  # the caller may send further requests
         self._opener = opener
 
     async def read(self) -> bytes:
-        """The body, which the caller sends now if it has not been read yet. Raises `NoBody`."""
+        """The body, which is read from the caller now if needed. Raises `NoBody`."""
         if self.body is None and self.refused is None:
             await self._opener.read(self)
         if self.refused is not None:
@@ -144,10 +144,10 @@ class _Sharing:
 
 
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
-"""Answers a request; None: it has written a stream. Cancelled when the caller goes away."""
+"""A function that answers a request; None: it has written a stream. Cancelled when the caller goes away."""
 
 Admits = Callable[[str, str, dict[str, str]], bool]
-"""Whether the body of a request is read before its handler has seen it, from its method, path and headers."""
+"""A function of method, path and headers: whether a body is read before the handler has seen the request."""
 
 
 def fields(pairs: dict[str, str]) -> bytes:

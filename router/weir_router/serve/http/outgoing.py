@@ -1,4 +1,4 @@
-"""An answer that is written as it comes, on one connection. Used by `connection`."""
+"""A streamed answer on one connection. Used by `connection`."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import asyncio
 from collections.abc import Callable
 
 _LAST_CHUNK = b"0\r\n\r\n"
-_SIZES = [b"%x\r\n" % size for size in range(1024)]  # how nearly every chunk begins; formatting the number costs more
+_SIZES = [b"%x\r\n" % size for size in range(1024)]  # beginnings of nearly all chunks; formatting the number costs more
 
 
 class Outgoing:
-    """`message.Stream` on one connection."""
+    """A `message.Stream` on one connection."""
 
     __slots__ = ("_chunked", "_pressed", "_told", "_transport", "ended", "gone")
 
     def __init__(self, transport: asyncio.Transport, chunked: bool) -> None:
         self.ended = False
-        self.gone = False  # the connection, before it was told so; one that is closing takes what nobody gets
+        self.gone = False  # the connection is closing, and would accept data in vain
         self._transport = transport
         self._chunked = chunked
         self._pressed = False
         self._told: Callable[[bool], None] | None = None
 
     def write(self, data: bytes) -> None:
-        """See `message.Stream`, as for the other two."""
+        """See `message.Stream`, as for `end` and `on_pressure`."""
         if data and not self.gone:
             self._transport.write(chunk_of(data) if self._chunked else data)
 
     def end(self, last: bytes = b"") -> None:
-        """The answer is complete."""
+        """Completes the answer."""
         if self.ended:
             return
         self.ended = True
@@ -44,7 +44,7 @@ class Outgoing:
             told(True)
 
     def press(self, pressed: bool) -> None:
-        """The connection's buffer is full, or empty again."""
+        """Called when the connection's buffer is full, or empty again."""
         self._pressed = pressed
         if self._told is not None:
             self._told(pressed)

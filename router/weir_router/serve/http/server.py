@@ -1,6 +1,6 @@
-"""Listens for callers, keeps their connections' clocks, and drains them at the end. Used by `app`.
+"""Listens for callers, enforces the timeouts of their connections, and drains them at the end. Used by `app`.
 
-One look a second at every connection in place of a timer per request: at two thousand connections that costs less
+It checks every connection once per second, without a timer per request: at two thousand connections this costs less
 than the timers of a single one would at full load.
 """
 
@@ -22,14 +22,14 @@ BACKLOG = 1024
 """Connections that the kernel holds until they are accepted: a burst of callers is not refused."""
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the connections' clocks; those are minutes."""
+"""Seconds between two checks of the connections' timeouts, which are minutes."""
 
 
 class Server:
-    """One listening address. `handler` answers; `refusal` makes, from why it is none, the answer to what is no HTTP.
+    """One listening address. `handler` answers requests; `refusal` makes the answer to an invalid one from the reason.
 
-    `admits` says whether a body is read before the handler has seen the request: only where it is wanted, and its
-    caller known. Bodies are counted in `memory`; one of more than `max_body` bytes is not read.
+    `admits` says whether a body is read before the handler has seen the request: only if it is needed and its
+    caller is known. Bodies are counted in `memory`; one of more than `max_body` bytes is not read.
     """
 
     __slots__ = (
@@ -74,24 +74,24 @@ class Server:
         self._all_closed = asyncio.Event()
 
     async def listen(self, host: str, port: int, listener: socket.socket | None = None) -> str:
-        """Opens the port; 0: any. Or serves at `listener`, which is open already, and which is closed with the server.
-        Returns the URL. Raises `OSError` where the address is in use.
+        """Opens the port (0: any free one), or serves at the open `listener`, which is closed with the server.
+        Returns the URL. Raises `OSError` if the address is in use.
         """
         loop = asyncio.get_running_loop()
         self.time = loop.time
         self.later = loop.call_later
-        # Not `loop.create_task`: uvloop's has a name made up for every task, which costs more than the task.
+        # Not `loop.create_task`: uvloop makes up a name for every task, which costs more than the task.
         self.start = partial(asyncio.Task, loop=loop, name="caller")
         self.turn = loop.create_future
         where: dict[str, Any] = {"sock": listener} if listener else {"host": host, "port": port}
         self._server = await loop.create_server(lambda: Connection(self), backlog=BACKLOG, **where)
         self._look = loop.call_later(LOOK_EVERY, self._expire)
-        self.hosts = [it.getsockname()[0] for it in self._server.sockets]  # addresses that it listens at
+        self.hosts = [it.getsockname()[0] for it in self._server.sockets]  # addresses on which it listens
         bound = self._server.sockets[0].getsockname()
         return f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
 
     async def close(self, grace: float) -> None:
-        """Takes nothing new, and gives what is under way `grace` seconds to end."""
+        """Accepts no further request, and gives the requests under way `grace` seconds to end."""
         self.draining = True
         self._server.close()
         for connection in [it for it in self._connections if not it.busy]:
@@ -112,7 +112,7 @@ class Server:
     def opened(self, connection: Connection) -> None:
         """A connection can be written to."""
         if self.draining:
-            connection.close()  # accepted just before the port closed: idle, as those are that are closed then
+            connection.close()  # accepted just before the port closed, and idle
         else:
             self._connections.add(connection)
 
