@@ -18,7 +18,7 @@ from weir_operator.observe.manifests import load
 from weir_operator.problems.problem import Reason
 from weir_operator.run.metrics import Metrics as OperatorMetrics
 from weir_router import errors
-from weir_router.admit import limits, memory, queue, retry_budget
+from weir_router.admit import ledger_local, memory, queue, retry_budget
 from weir_router.call import clocks
 from weir_router.call.transport import http1, pool
 from weir_router.contract import MAX_BODY_BYTES
@@ -268,7 +268,10 @@ SENTENCES = [
     ("failover", f"`Retry-After` of at most {errors.MAX_RETRY_AFTER:g} s"),
     ("failover", f"the router's {MAX_BODY_BYTES >> 20} MiB"),
     ("limits", f"the router's own bound is {MAX_BODY_BYTES >> 20} MiB"),
-    ("limits", "ten seconds' worth, or ten requests" if limits.BURST_SECONDS == limits.BURST_FLOOR == 10 else "?"),
+    (
+        "limits",
+        "ten seconds' worth, or ten requests" if ledger_local.BURST_SECONDS == ledger_local.BURST_FLOOR == 10 else "?",
+    ),
     ("observability", f"after {metrics.MAX_FEATURES}\ndifferent ones the rest count as `other`"),
     ("observability", f"more than {metrics.MAX_CHILDREN:,} sets of labels"),
     ("translation", f"{DEFAULT_MAX_TOKENS} (`DEFAULT_MAX_TOKENS`)"),

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from weir_router.admit.limits import Permit
+from weir_router.admit.ledger import Hold
 from weir_router.call.clocks import Clocks, Timers, Watchdog
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.clock import Clock
@@ -56,7 +56,7 @@ class Attempt:
         candidate: Candidate,
         *,
         guard: Guard,
-        permit: Permit,
+        hold: Hold,
         clocks: Clocks,
         transport: Transport,
         clock: Clock,
@@ -83,7 +83,7 @@ class Attempt:
         self._format = pairing.format
         self._framing = pairing.host.framing
         self._guard = guard
-        self._permit = permit
+        self._hold = hold
         self._clocks = clocks
         self._transport = transport
         self._clock = clock
@@ -159,9 +159,9 @@ class Attempt:
     def cancel(self) -> None:
         """Stops the upstream call because the caller went away; no one is to blame. Does nothing after the end."""
         if self._open:
+            self.usage = self._counted()
             self._close()
             self._guard.cancelled()
-            self.usage = self._counted()
 
     def record(self) -> AttemptRecord:
         """The record of the attempt so far, for the trail."""
@@ -348,7 +348,7 @@ class Attempt:
         self._open = False
         self.seconds = self._clock.monotonic() - self._started
         self._watchdog.stop()
-        self._permit.release()
+        self._hold.settle(self.usage)
         if self._response is None:
             return
         if self.done:

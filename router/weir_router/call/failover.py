@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from weir_router.admit.limits import Limiter, Permit
+from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.queue import WAIT, Queue
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.attempt import Attempt
@@ -87,7 +87,7 @@ class Tools(NamedTuple):
     """The parts that the loop uses; one set per router."""
 
     board: Board
-    limiter: Limiter
+    ledger: Ledger
     budgets: RetryBudgets
     queue: Queue
     transport: Transport
@@ -98,17 +98,17 @@ class Tools(NamedTuple):
 class Taken:
     """A candidate with its guard and permit, which are given back when the try has ended."""
 
-    __slots__ = ("candidate", "guard", "permit")
+    __slots__ = ("candidate", "guard", "hold")
 
-    def __init__(self, candidate: Candidate, guard: Guard, permit: Permit) -> None:
+    def __init__(self, candidate: Candidate, guard: Guard, hold: Hold) -> None:
         self.candidate = candidate
         self.guard = guard
-        self.permit = permit
+        self.hold = hold
 
     def give_back(self) -> None:
         """Gives both back without a try."""
         self.guard.cancelled()
-        self.permit.release()
+        self.hold.release()
 
 
 class Journey:
@@ -154,6 +154,8 @@ class Journey:
         self._budget.request()
         while True:
             taken = self._next() or self._back_again() or await self._slot()
+            if taken.hold.pending is not None and not await self._confirmed(taken):
+                continue
             candidate = taken.candidate
             as_asked = candidate.key in self._as_asked
             streamed = self._streamed(candidate, as_asked)
@@ -172,6 +174,19 @@ class Journey:
             else:
                 self.trail.append(attempt.record())
                 return attempt
+
+    async def _confirmed(self, taken: Taken) -> bool:
+        """Waits for the ledger's answer. False: it has refused, and all that was taken is given back."""
+        assert taken.hold.pending is not None
+        try:
+            await taken.hold.pending
+        except BaseException as error:
+            taken.give_back()
+            if not isinstance(error, RateLimited):
+                raise
+            self._limited = error
+            return False
+        return True
 
     def _next(self) -> Taken | None:
         """The next candidate that can be taken at once; None: none can. Raises the error that ends the request."""
@@ -273,7 +288,7 @@ class Journey:
     def _take(self, candidate: Candidate) -> Taken | None:
         """Takes the grant's limits and the backend's slot or probe in one step."""
         try:
-            permit = self._tools.limiter.take(candidate.limits)
+            hold = self._tools.ledger.reserve(candidate.limits)
         except RateLimited as limited:
             self._limited = limited
             return None
@@ -281,9 +296,9 @@ class Journey:
             candidate.key, self._prompt_tokens, panic=self._choice.panic, backend=candidate.backend
         )
         if guard is None:
-            permit.release()
+            hold.release()
             return None
-        return Taken(candidate, guard, permit)
+        return Taken(candidate, guard, hold)
 
     def _streamed(self, candidate: Candidate, as_asked: bool) -> bool:
         """Whether the upstream is asked for a stream."""
@@ -301,7 +316,7 @@ class Journey:
             self._ask,
             taken.candidate,
             guard=taken.guard,
-            permit=taken.permit,
+            hold=taken.hold,
             clocks=self._clocks(taken.candidate, taken.guard.slow_after if streamed else None),
             transport=self._tools.transport,
             clock=self._tools.clock,

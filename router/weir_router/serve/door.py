@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from weir_router.admit.limits import Limiter, Permit
+from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import WAIT, Room
 from weir_router.contract import MAX_BODY_BYTES, CallerKind, CompiledConfig, Policy
@@ -31,9 +31,9 @@ _KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "ano
 class Door:
     """One per router."""
 
-    def __init__(self, limiter: Limiter, room: Room, memory: Memory) -> None:
+    def __init__(self, ledger: Ledger, room: Room, memory: Memory) -> None:
         self.index = PolicyIndex(CompiledConfig())
-        self._limiter = limiter
+        self._ledger = ledger
         self._room = room
         self._memory = memory
 
@@ -62,13 +62,13 @@ class Door:
             )
         return policy
 
-    def take(self, policy: Policy, caller: Caller) -> Permit:
+    def reserve(self, policy: Policy, caller: Caller) -> Hold:
         """The policy's limits, which count per caller. Raises `errors.RateLimited`."""
         limits = policy.limits
         if limits is None:
-            return self._limiter.take(())
+            return self._ledger.reserve(())
         key = f"{limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
-        return self._limiter.take((msgspec.structs.replace(limits, key=key),))
+        return self._ledger.reserve((msgspec.structs.replace(limits, key=key),))
 
     async def room(self, policy: Policy, size: int) -> None:
         """Waits for room in the router, for one that has none now. Raises `errors.Overloaded`."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from weir_router.admit.limits import Limiter
+from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import Room
 from weir_router.admit.retry_budget import RetryBudgets
@@ -93,9 +93,9 @@ class Gateway:
         room: Room,
         memory: Memory,
     ) -> None:
-        self.limiter = Limiter(clock)
+        ledger = LocalLedger(clock)
         self._room = room
-        self._door = Door(self.limiter, room, memory)
+        self._door = Door(ledger, room, memory)
         self._identifier = identifier
         self._store = store
         self._board = board
@@ -103,7 +103,7 @@ class Gateway:
         self._clock = clock
         self._rng = rng
         self._budgets = RetryBudgets(clock)
-        self._tools = Tools(board, self.limiter, self._budgets, room.queue, transport, clock, Timers())
+        self._tools = Tools(board, ledger, self._budgets, room.queue, transport, clock, Timers())
         self._as_asked: set[str] = set()
         store.subscribe(self._configured)
 
@@ -156,8 +156,10 @@ class Gateway:
             body = await self._body(visit, caller)
         door = self._door
         policy = door.policy(caller, visit.format.look(body), len(body), record)
-        permit = door.take(policy, caller)
+        hold = door.reserve(policy, caller)
         try:
+            if hold.pending is not None:
+                await hold.pending
             if not self._room.enter():
                 await door.room(policy, len(body))
             try:
@@ -167,7 +169,7 @@ class Gateway:
             finally:
                 self._room.leave()
         finally:
-            permit.release()
+            hold.release()
 
     async def _travel(self, visit: Visit, ask: Ask, journey: Journey, baseline: Tier | None) -> Answer | None:
         record = visit.record

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from support.decisions import decision_of
-from weir_router.admit.limits import Limiter
+from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.clocks import Timers
@@ -129,13 +129,23 @@ def world(ask_for):
     clock = ManualClock()
     board = Board(clock, random.Random(1))
     transport = ScriptedTransport()
-    tools = Tools(board, Limiter(clock), RetryBudgets(clock), Queue(clock), transport, clock, Timers())
+    tools = Tools(board, LocalLedger(clock), RetryBudgets(clock), Queue(clock), transport, clock, Timers())
     board.on_free = tools.queue.free
     as_asked = set()
     backends = {n: Backend(name=n, provider=Dialect.OPENAI, base_url=f"http://{n}", model="m") for n in "abc"}
 
     def journey(
-        *, streamed=False, limits=(), panic=False, skipped=(), bounds=None, waits=None, out="", back=None, **changes
+        *,
+        streamed=False,
+        limits=(),
+        panic=False,
+        skipped=(),
+        bounds=None,
+        waits=None,
+        out="",
+        back=None,
+        ledger=None,
+        **changes,
     ):
         """`out`: backends that are no candidates at first; `back`: the candidates of a second decision."""
         used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
@@ -152,7 +162,8 @@ def world(ask_for):
 
         ask = ask_for(streamed=streamed)
         decision = decision_of(choice, policy)
-        return Journey(tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)
+        used_tools = tools if ledger is None else tools._replace(ledger=ledger)
+        return Journey(used_tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)
 
     return SimpleNamespace(
         clock=clock,

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.admit.limits import Limiter
+from weir_router.admit.ledger_local import LocalLedger
 from weir_router.call import clocks
 from weir_router.call.attempt import Attempt
 from weir_router.clock import ManualClock
@@ -47,7 +47,7 @@ def outcome(dialect, provider, parts):
             asked(dialect),
             candidate,
             guard=board.begin("t/t/a", 5, panic=False, backend=backend),
-            permit=Limiter(clock).take(()),
+            hold=LocalLedger(clock).reserve(()),
             clocks=clocks.Clocks(2.0, 5.0, None, 5.0, 50.0),
             transport=transport,
             clock=clock,

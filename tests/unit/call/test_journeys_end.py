@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from support.decisions import decision_of
 from support.virtual import run
-from weir_router.admit.limits import Limiter
+from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timers
@@ -78,9 +78,9 @@ class World:
         self.board.configure(
             CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(self.backends))})
         )
-        self.limiter, self.budgets, self.queue = Limiter(clock), RetryBudgets(clock), Queue(clock)
+        self.ledger, self.budgets, self.queue = LocalLedger(clock), RetryBudgets(clock), Queue(clock)
         self.board.on_free = self.queue.free
-        self.tools = Tools(self.board, self.limiter, self.budgets, self.queue, Transport(drawn), clock, Timers())
+        self.tools = Tools(self.board, self.ledger, self.budgets, self.queue, Transport(drawn), clock, Timers())
         self.policy = Policy(namespace="n", name="p", models=(), callers=(), failover=Failover(deadline=DEADLINE))
 
     async def request(self, streamed):
@@ -127,5 +127,5 @@ def test_every_request_ends_and_gives_everything_back(drawn, asked):
     world = run(clock, story())
     assert [view.pending for view in world.board.view().values()] == [0, 0, 0]
     assert len(world.queue) == 0
-    assert {count.in_flight for count in world.limiter._counts.values()} <= {0}
+    assert {count.in_flight for count in world.ledger._counts.values()} <= {0}
     assert world.budgets.of(world.policy).tokens >= 0

@@ -1,4 +1,4 @@
-"""Rate and concurrency limits of policies and grants, local to one router. Used by `serve` and `call.failover`.
+"""The ledger of one router: rate and concurrency limits of policies and grants, counted in memory. See `ledger`.
 
 A limit of N requests per minute is a token bucket. It refills evenly and lets a burst of ten seconds' worth through,
 or of ten requests where that is more (but never more than N). For example, a limit of 5 lets five through at once, and
@@ -7,11 +7,12 @@ a limit of 3,000 does not let 3,000 through in the same second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from weir_router.clock import Clock
 from weir_router.contract import Limit
 from weir_router.errors import RateLimited
+from weir_router.record.events import Usage
 
 BURST_SECONDS = 10.0
 """Seconds whose worth of the rate a burst may be."""
@@ -35,13 +36,19 @@ class _Count:
         self.in_flight = 0
 
 
-class Permit:
-    """The share that one request has taken of its limits; `release` gives it back when the request has ended."""
+class LocalHold:
+    """The share that one request has taken of its limits. See `ledger.Hold`."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "pending")
 
     def __init__(self, counts: list[_Count]) -> None:
+        self.pending: Awaitable[None] | None = None  # the answer is always known
         self._counts = counts
+
+    def settle(self, _: Usage | None, /) -> None:
+        """As `release`: no limit of one router counts tokens."""
+        if self._counts:
+            self.release()
 
     def release(self) -> None:
         """Ends the request's share of every in-flight count. Calling it again changes nothing."""
@@ -51,11 +58,11 @@ class Permit:
             self._counts = []
 
 
-_FREE = Permit([])  # for requests under no limit
+_FREE = LocalHold([])  # for requests under no limit
 
 
-class Limiter:
-    """All counts of this router, by `Limit.key`."""
+class LocalLedger:
+    """All counts of this router, by `Limit.key`. See `ledger.Ledger`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -66,7 +73,7 @@ class Limiter:
         """The number of keys in memory."""
         return len(self._counts)
 
-    def take(self, limits: Sequence[Limit]) -> Permit:
+    def reserve(self, limits: Sequence[Limit]) -> LocalHold:
         """Takes one request from every limit, or from none. Raises `RateLimited`, which names the limit."""
         if not limits and not self._counts:
             return _FREE
@@ -82,7 +89,7 @@ class Limiter:
             count.in_flight += 1
             if limit.requests_per_minute is not None:
                 count.tokens -= 1
-        return Permit([count for _, count in taken])
+        return LocalHold([count for _, count in taken])
 
     def _count(self, limit: Limit, now: float) -> _Count:
         """The count of a limit, refilled at the limit's present rate, which a new config may have changed."""
