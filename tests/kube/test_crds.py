@@ -205,7 +205,7 @@ def test_server_side_apply_merges_backends_by_name(cluster: ApiServer, namespace
     ("path", "description"),
     [
         ("modeltier.spec.backends", "The wire dialect"),
-        ("modeltier.spec.backends.limits", "Up to where the model is known to be good"),
+        ("modeltier.spec.backends.limits", "Prompt size up to which the model is known to be good"),
         ("rp.spec.routes.when", "Estimated size of the prompt"),
         ("rp.spec.override", "Break-glass"),
     ],
