@@ -1,5 +1,5 @@
-"""The wire formats: one folder for each, with all that is known of it, and what they share in `wire`.
+"""The wire formats: one folder for each, with all knowledge of it, and their common parts in `wire`.
 
 `registry` has the formats' records. `serve` reads a caller's request here, and `call` speaks to an upstream through it.
-Between two formats stands `neutral`: a request and its answer in the words of none of them.
+Translation between two formats goes through `neutral`, a form of requests and answers that belongs to no format.
 """

@@ -1,4 +1,4 @@
-"""What a caller asks for, read once from its body; made by a format's `request`, carried through `call`."""
+"""A caller's request, read once from its body; made by a format's `request`, used by `call`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Ask(msgspec.Struct, frozen=True):
     model: str  # the name the caller used
     stream: bool
     body: dict[str, Any]  # decoded, for reading
-    raw: dict[str, msgspec.Raw]  # the same top level undecoded: what an upstream of the same format gets without loss
+    raw: dict[str, msgspec.Raw]  # its undecoded fields, which an upstream of the same format gets without loss
     prompt: Prompt
     include_usage: bool = True  # OpenAI streams: stream_options.include_usage; otherwise always
-    streamable: bool = True  # a plain answer can be made of a stream without loss (n == 1, no logprobs, no audio)
-    headers: dict[str, str] = {}  # of the caller, for an upstream of the same format (anthropic-beta ...)
-    conversation: Conversation | None = None  # in the neutral form, once it is needed: see `neutral.translation`
+    streamable: bool = True  # a stream makes a plain answer without loss (n == 1, no logprobs, no audio)
+    headers: dict[str, str] = {}  # the caller's, for an upstream of the same format (anthropic-beta ...)
+    conversation: Conversation | None = None  # in the neutral form, made when needed: see `neutral.translation`

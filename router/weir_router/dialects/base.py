@@ -1,4 +1,4 @@
-"""The shape of a format and of a host: what each must say. No I/O, no clock.
+"""The interface of a format and of a host. No I/O, no clock.
 
 A `FormatRecord` holds all that depends on a format: `serve` reads callers' requests and writes their errors with it,
 `call.attempt` speaks to an upstream with it. For one attempt it asks for an `Outgoing`, sends it, and then hands the
@@ -30,30 +30,30 @@ from weir_router.record.events import Usage
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """An upstream request, but for its credential headers' values in any log."""
+    """An upstream request. Its headers hold the credential, and are never logged."""
 
     path: str  # below the backend's base URL
-    headers: dict[str, str]  # the credential included: never logged
+    headers: dict[str, str]  # with the credential
     body: bytes
-    added: frozenset[str]  # top-level parameters that Weir added and the caller did not ask for
+    added: frozenset[str]  # top-level parameters that Weir added to the caller's
 
 
 class Event(NamedTuple):
     """One SSE event."""
 
-    raw: bytes  # as it came, blank line included
+    raw: bytes  # unchanged, with the blank line
     name: str | None  # the `event:` field
     data: bytes  # the `data:` lines joined; empty for comments
 
 
 class Signal(IntFlag):
-    """What an event means. `DONE` and `HIDE` come alone: compared with `is`, since a flag's operators are slow."""
+    """The meaning of an event. `DONE` and `HIDE` come alone and are tested with `is`: a flag's operators are slow."""
 
     NONE = 0  # comments, pings, metadata
     CONTENT = 1  # content, refusal, reasoning or a tool call: the commit point
     STOP = 2  # a terminal stop reason
-    DONE = 4  # the dialect's own end of stream ([DONE], message_stop)
-    HIDE = 8  # carries only what the caller did not ask for
+    DONE = 4  # the format's own end of stream ([DONE], message_stop)
+    HIDE = 8  # holds only data for which the caller did not ask
 
 
 class Reader(Protocol):
@@ -64,18 +64,18 @@ class Reader(Protocol):
     content_events: int
 
     def read(self, payload: dict[str, Any]) -> Signal:
-        """What the decoded event means; keeps usage and stop reason."""
+        """The meaning of the decoded event; keeps usage and stop reason."""
 
     def skim(self, part: bytes) -> Signal | None:
-        """`read`, for bytes that one typed look shows to be one whole event of a common kind (see `skim`). None: they
-        are, or may be, something else.
+        """Like `read`, for bytes that a typed look identifies as one whole event of a common kind (see `skim`). None:
+        they may be something else.
 
-        Contents are not counted, and what is kept may be kept twice: the part may be read all the same.
+        It does not count contents, and may keep data twice, since the part may still be read afterwards.
         """
 
 
 class Renderer(Protocol):
-    """Turns one upstream stream into what the caller gets."""
+    """Turns one upstream stream into the caller's bytes."""
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         """Bytes for a streaming caller (empty: nothing yet). `payload` is None for `[DONE]` and events without data."""
@@ -84,17 +84,17 @@ class Renderer(Protocol):
     """Whether `pass_on` may take a part. False: every part that the frame does not take is read."""
 
     def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
-        """`feed`, for a part that `Reader.skim` has recognised as one event with this signal. None: it must be read."""
+        """Like `feed`, for a part that `Reader.skim` has identified as one event with this signal. None: read it."""
 
     def frame(self) -> Frame:
-        """What takes the parts of this stream that have the same bytes around their text."""
+        """The frame that takes parts of this stream with the same bytes around their text."""
 
     def end(self) -> bytes:
-        """What completes the answer: the rest of a stream, or the whole body for a plain caller."""
+        """The bytes that complete the answer: the rest of a stream, or the whole body for a plain caller."""
 
 
 class Whole(NamedTuple):
-    """A whole (unstreamed) upstream answer, understood."""
+    """The facts read from a whole (unstreamed) upstream answer."""
 
     usage: Usage | None
     stop_reason: str | None
@@ -109,7 +109,7 @@ class Splitter(Protocol):
         """The events that `data` completes."""
 
     def finish(self) -> list[Event]:
-        """The last event, at the end of a stream, if only its end is missing."""
+        """The last event of a stream, if only its blank line is missing."""
 
 
 class Framing(msgspec.Struct, frozen=True):
@@ -117,15 +117,15 @@ class Framing(msgspec.Struct, frozen=True):
 
     media_type: str  # of the answer's content-type, e.g. "text/event-stream"
     splitter: Callable[[], Splitter]
-    decode: Callable[[Event], dict[str, Any] | None]  # None: nothing to read. Raises `AttemptFailed` (malformed)
+    decode: Callable[[Event], dict[str, Any] | None]  # None: no payload. Raises `AttemptFailed` (malformed)
     is_end: Callable[[Event], bool]  # whether an event for which `decode` gives None ends the stream
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What depends on where an upstream runs, and not on the format that it takes."""
+    """The properties of an upstream that depend on its host, and not on its format."""
 
     paths: dict[Format, str]  # below the backend's base URL, e.g. "/chat/completions"
-    headers: Callable[[str | None, tuple[tuple[str, str], ...]], Kept]  # of a credential and the caller's headers
+    headers: Callable[[str | None, tuple[tuple[str, str], ...]], Kept]  # from a credential and the caller's headers
     forget: Callable[[], None]  # drops kept headers, which hold credentials
     framing: Framing
 
@@ -137,11 +137,11 @@ class Pairing(msgspec.Struct, frozen=True):
     format: FormatRecord  # of the upstream
     host: Host
     path: str  # at the host
-    same: bool  # the two formats are one: bytes go on as they came, and nothing is translated
+    same: bool  # the formats are the same: bytes stay unchanged, and nothing is translated
 
 
 class Prepare(Protocol):
-    """Makes the upstream request; translated when the formats differ; parameters made to fit the backend's model."""
+    """Makes the upstream request: translated if the formats differ, with parameters that fit the backend's model."""
 
     def __call__(
         self,
@@ -153,37 +153,37 @@ class Prepare(Protocol):
         stream: bool,
         as_asked: bool = False,
     ) -> Outgoing:
-        """`stream`: ask the upstream for a stream, with usage. `as_asked`: the upstream refused something that Weir
-        added, so nothing is: the caller's own `stream`, no `stream_options` (renames that the model demands stay).
-        Raises `BadRequest` for what the format cannot say.
+        """`stream`: ask the upstream for a stream, with usage. `as_asked`: add nothing, because the upstream refused an
+        addition; keep the caller's own `stream`, without `stream_options` (renames that the model demands stay).
+        Raises `BadRequest` for values that the format cannot express.
         """
 
 
 class MakeRenderer(Protocol):
-    """Makes what a caller gets from a stream: relayed, translated, or (plain caller) put together."""
+    """Makes the renderer of a stream: it relays, translates, or (for a plain caller) assembles."""
 
     def __call__(self, ask: Ask, pairing: Pairing, *, created: int = 0) -> Renderer:
-        """`created`: seconds since the epoch, for answers made from a format that carries no time."""
+        """`created`: seconds since the epoch, for answers from a format without a time."""
 
 
 class RenderWhole(Protocol):
-    """Makes the body for a plain caller: `raw` when the formats agree, else translated."""
+    """Makes the body for a plain caller: `raw` if the formats are the same, otherwise translated."""
 
     def __call__(self, ask: Ask, pairing: Pairing, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
-        """`payload` is `raw` decoded; `created` as for `MakeRenderer`."""
+        """`payload` is the decoded `raw`; `created` as for `MakeRenderer`."""
 
 
 class EventReader(Protocol):
     """Reads one stream as neutral events. Raises `AttemptFailed` (malformed)."""
 
     stopped: bool  # a stop reason has come
-    over: bool  # nothing more is to come
+    over: bool  # the stream is complete
 
     def read(self, payload: dict[str, Any]) -> list[answer.Event]:
         """The neutral events of one decoded event."""
 
     def check(self) -> None:
-        """Raises at the end of a stream whose content is not whole."""
+        """Raises an error at the end of a stream with incomplete content."""
 
 
 class EventWriter(Protocol):
@@ -197,7 +197,7 @@ class EventWriter(Protocol):
 
 
 class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """All that depends on a format. A format without one of these does not exist: every field is required."""
+    """All properties of a format. Every field is required, so no format can lack one."""
 
     format: Format
     operation: Operation
@@ -205,9 +205,9 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     # Callers of this format.
     path: str  # e.g. "/v1/chat/completions"
-    mark: str | None  # the header that tells such a caller on a path that all formats share; None: none does
-    request_id: str  # the header in which its SDK looks for the id of a request
-    look: Callable[[bytes], Look]  # the model of a body that is not decoded yet. Raises `BadRequest`
+    mark: str | None  # header that identifies such a caller on a path of all formats; None: none does
+    request_id: str  # header in which its SDK looks for the id of a request
+    look: Callable[[bytes], Look]  # the model in a body that is not decoded yet. Raises `BadRequest`
     read: Callable[[bytes, dict[str, str]], Ask]  # body and headers. Raises `BadRequest`
     error_body: Callable[[WeirError, str], bytes]  # with the request's id
     error_event: Callable[[WeirError, str], bytes]  # the last event of a broken stream
@@ -215,19 +215,19 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     listing: Callable[[Sequence[str]], dict[str, Any]]
 
     # Upstreams of this format.
-    answer_headers: tuple[str, ...]  # of an upstream's answer, for the caller
+    answer_headers: tuple[str, ...]  # headers of an upstream's answer that the caller gets
     prepare: Prepare
     reader: Callable[[], Reader]
     renderer: MakeRenderer
-    skim_whole: Callable[[Ask, bytes], Usage | None]  # usage of an answer that goes on as it is; None: read it
+    skim_whole: Callable[[Ask, bytes], Usage | None]  # usage of an answer that stays unchanged; None: read it
     read_whole: Callable[[Any], Whole]  # raises `AttemptFailed` for an error inside a 200 or a malformed body
     render_whole: RenderWhole
-    failure: Callable[[int, Mapping[str, str], bytes, frozenset[str]], AttemptFailed]  # what an error answer means
+    failure: Callable[[int, Mapping[str, str], bytes, frozenset[str]], AttemptFailed]  # the failure in an error answer
 
     # Translation, through the neutral form.
     understand: Callable[[Checked, str], Conversation]  # a body, and the model's name. Raises `BadRequest`
     write: Callable[[Conversation], dict[str, Any]]  # a request's fields. Raises `BadRequest`
-    table: Table  # what becomes of each field of a conversation in `write`
+    table: Table  # the fate of each field of a conversation in `write`
     read_answer: Callable[[dict[str, Any]], Answer]  # raises `AttemptFailed` (malformed)
     write_answer: Callable[[Answer, Ask, int], dict[str, Any]]  # for the caller; with seconds since the epoch
     event_reader: Callable[[], EventReader]

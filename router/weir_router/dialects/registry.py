@@ -1,4 +1,4 @@
-"""The formats and the hosts that there are. A new one is a row here, and mypy asks for it.
+"""The registry of formats and hosts. A new one is a row here, and mypy demands it.
 
 `serve` finds the format of a caller here, and `call.attempt` the format and the host of a backend.
 """
@@ -19,11 +19,11 @@ from weir_router.dialects.openai_chat.host import HOST as OPENAI
 from weir_router.dialects.openai_chat.record import RECORD as OPENAI_CHAT
 
 DEFAULT_PROVIDER = Dialect.OPENAI
-"""Provider of what names none, e.g. a request in `weir explain`."""
+"""Provider of a request that names none, e.g. in `weir explain`."""
 
 
 def record_of(format: Format) -> FormatRecord:
-    """All that depends on this format."""
+    """The record of this format."""
     match format:
         case Format.OPENAI_CHAT:
             return OPENAI_CHAT
@@ -34,7 +34,7 @@ def record_of(format: Format) -> FormatRecord:
 
 
 def host_of(provider: Dialect) -> Host:
-    """All that depends on where a backend of this provider runs."""
+    """The host of a backend of this provider."""
     match provider:
         case Dialect.OPENAI:
             return OPENAI
@@ -45,11 +45,11 @@ def host_of(provider: Dialect) -> Host:
 
 
 RECORDS = tuple(map(record_of, Format))
-"""All formats. The first is that of a caller who shows no other."""
+"""Records of all formats. The first is the default for callers."""
 
 ANSWER_HEADERS = tuple(dict.fromkeys(name for record in RECORDS for name in record.answer_headers))
-"""Headers of an upstream's answer that a caller gets: the SDKs show them. Quotas and cookies of the platform's own
-account are not the caller's business.
+"""Headers of an upstream's answer that a caller gets, since the SDKs show them. It gets no quotas and cookies, which
+belong to the platform's own account.
 """
 
 
@@ -60,7 +60,7 @@ def format_at(provider: Dialect, operation: Operation) -> FormatRecord:
 
 
 def _pairing(caller: FormatRecord, provider: Dialect) -> Pairing:
-    """The caller's own format where the host takes it, since nothing is lost then; else the host's."""
+    """The caller's own format if the host takes it, since nothing is lost then; otherwise the host's."""
     host = host_of(provider)
     taken = caller if caller.format in host.paths else format_at(provider, caller.operation)
     return Pairing(caller, taken, host, host.paths[taken.format], taken is caller)
@@ -99,6 +99,6 @@ def forget_credentials() -> None:
 
 
 def untranslatable(ask: Ask, provider: Dialect) -> str | None:
-    """Why backends of this provider cannot serve the request; None: they can."""
+    """The reason why backends of this provider cannot serve the request; None: they can."""
     pairing = _PAIRINGS[ask.format][provider]
     return None if pairing.same else translation.untranslatable(ask, pairing.caller, pairing.format)

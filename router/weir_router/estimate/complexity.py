@@ -20,7 +20,7 @@ REASONS_SHOWN = 3
 
 
 def classify(features: Features) -> Classification:
-    """The class of the prompt that was measured."""
+    """The class of the measured prompt."""
     added = contributions(features)
     score = 0.0
     for it in added:
@@ -30,7 +30,7 @@ def classify(features: Features) -> Classification:
 
 
 def applied(classification: Classification, min_confidence: float) -> tuple[Complexity, str]:
-    """The class that routes are matched with, and why: one step up where the probability is below `min_confidence`."""
+    """The class for routing, and the reason: one step up if the probability is below `min_confidence`."""
     found, reason = classification.complexity, classification.reason
     if classification.probability >= min_confidence or found is Complexity.COMPLEX:
         return found, reason
@@ -39,8 +39,8 @@ def applied(classification: Classification, min_confidence: float) -> tuple[Comp
 
 
 def contributions(features: Features) -> list[Contribution]:
-    """What each term adds to the score, in the table's order, without those that add nothing."""
-    counts: tuple[int, ...] = astuple(features)  # one by one they would cost five times as much
+    """The contribution of each term to the score, in the table's order, without those of zero."""
+    counts: tuple[int, ...] = astuple(features)  # reading them one by one would cost five times as much
     added = []
     for term in TERMS:
         value = counts[term.place] - term.free
@@ -50,7 +50,7 @@ def contributions(features: Features) -> list[Contribution]:
 
 
 def probabilities(score: float) -> dict[Complexity, float]:
-    """Of each class, together 1."""
+    """The probability of each class; together they are 1."""
     simple, moderate, complex_ = _likelihoods(score)
     return {Complexity.SIMPLE: simple, Complexity.MODERATE: moderate, Complexity.COMPLEX: complex_}
 
@@ -73,7 +73,7 @@ def _logistic(x: float) -> float:
 
 
 def _strongest(added: list[Contribution]) -> list[Contribution]:
-    strongest: list[Contribution] = []  # in order; for so few, to sort them costs thrice as much
+    strongest: list[Contribution] = []  # kept in order; sorting so few would cost three times as much
     for it in added:
         place = len(strongest)
         while place > 0 and strongest[place - 1].amount < it.amount:

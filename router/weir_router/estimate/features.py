@@ -1,7 +1,7 @@
-"""Prompt → `Features`: counts of words and signs, without any judgement; `estimate.complexity` weighs them.
+"""Measures the `Features` of a prompt: counts of words and signs, which `estimate.complexity` weighs.
 
-Of the last user turn only the first 2,200 and the last 800 characters are read, of the user turn before it the first
-600: regexes over long text are what breaks a millisecond. What is not read can only raise the class: `unseen` and
+Only the first 2,200 and the last 800 characters of the last user turn are read, and the first 600 of the user turn
+before it: regexes over long text would take more than a millisecond. Unread text can only raise the class: `unseen` and
 `last_tokens` grow with it, every weight is positive, and head and tail are counted apart, so that nothing between them
 changes what is counted in them. The system prompt is counted in `tokens` and not read: it is the same for all requests
 of an application and would put all of them into one class.
@@ -20,16 +20,16 @@ HEAD = 2_200
 """Characters read at the start of the last user turn: instructions stand first or last."""
 
 TAIL = 800
-"""Characters read at its end."""
+"""Characters read at the end of the last user turn."""
 
 EARLIER = 600
-"""Characters read of the user turn before: what "yes, do that" leans on."""
+"""Characters read of the user turn before, to which "yes, do that" refers."""
 
 CHARS_PER_WORD = 6
-"""English with the space; for words of the text that is not read."""
+"""Characters of an English word with its space, to estimate the words of unread text."""
 
 PLEASANTRY_CHARS = 80
-"""A longer turn is not a greeting, and is not searched for one."""
+"""Characters of the longest turn that may be a greeting."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|```|=>|->|[=!<>:+-]=|&&|\|\||::|</|\(\)|[{};`=^\\<>∀∃∈∉∑∏∫√∞≤≥≠≈≡→⇒⇔∂∇⊂⊆∪∩]")
 _CJK_RUN = re.compile("[\u3040-\u30ff\u3400-\u9fff]+")
@@ -41,8 +41,8 @@ _NOTHING = Turn(role="user", text="")
 _KINDS = max(Sign) + 1
 _ASCII_SIGNS = {word.encode(): int(sign) for word, sign in SIGNS.items() if word.isascii()}
 _SYMBOL = ord("!")
-# ASCII as words alone: letters in lower case, what every symbol of `_TOKEN` holds as `_SYMBOL`, and the rest as blanks,
-# of which signs that are symbols only in pairs have one each.
+# A table that reduces ASCII to words: letters in lower case, characters of every symbol of `_TOKEN` as `_SYMBOL`, and
+# the rest as blanks; characters that are symbols only in pairs have a blank of their own.
 _WORDS_ALONE = bytearray(b" " * 256)
 _WORDS_ALONE[ord("a") : ord("z") + 1] = _WORDS_ALONE[ord("A") : ord("Z") + 1] = b"abcdefghijklmnopqrstuvwxyz"
 for _code in b"{};`=^\\<>":
@@ -54,7 +54,7 @@ _PAIRS: tuple[bytes, ...] = tuple(pair.translate(_TO_WORDS) for pair in (b"&&", 
 
 
 def measure(prompt: Prompt) -> Features:
-    """Everything that is measured on `prompt`. Pure; a millisecond at most, whatever the size."""
+    """The features of `prompt`. Pure; it takes a millisecond at most, for any size."""
     sizes: list[int] = []
     whole, turns = tokens.overhead(prompt), 0
     for turn in prompt.turns:
@@ -73,7 +73,7 @@ def measure(prompt: Prompt) -> Features:
         signs, words = [*map(add, signs, signs_of_tail)], words + words_of_tail
         items += _items(tail)
     _, question, reasoning, work, logic, constraint, code, code_symbols, maths, maths_symbols, proof = signs
-    return Features(  # by position: to match that many names costs more than to read the prompt's words
+    return Features(  # by position: matching so many names would cost more than reading the prompt's words
         whole,
         words + unseen // CHARS_PER_WORD,
         turns,
@@ -99,7 +99,7 @@ def measure(prompt: Prompt) -> Features:
 
 
 def _last_turns(turns: tuple[Turn, ...]) -> tuple[int, Turn, Turn]:
-    """The last user turn with text and the one before it; without any, the very last turn of whatever role."""
+    """The last user turn with text and the one before it; without any, the very last turn of any role."""
     spoken = []
     for index in range(len(turns) - 1, -1, -1):
         turn = turns[index]
@@ -113,16 +113,16 @@ def _last_turns(turns: tuple[Turn, ...]) -> tuple[int, Turn, Turn]:
 
 
 def _read(part: str) -> tuple[list[int], int]:
-    """How often each sign occurs, by `Sign`, and the number of words."""
+    """The count of each sign, by `Sign`, and the number of words."""
     return (_read_prose(part) if part.isascii() else None) or _read_any(part)
 
 
 def _read_prose(part: str) -> tuple[list[int], int] | None:
-    """As `_read_any`, at a third of the cost: ASCII without any symbol, which most prompts are. None: there is one."""
+    """Like `_read_any`, at a third of the cost, for ASCII without symbols, as in most prompts; None for other text."""
     plain = part.encode("ascii").translate(_TO_WORDS)
     if _SYMBOL in plain:
         return None
-    for pair in _PAIRS:  # the number of a byte is looked for ten times as fast as bytes are
+    for pair in _PAIRS:  # searching for the number of a byte is ten times as fast as for bytes
         if pair[0] in plain and plain.find(pair) >= 0:
             return None
     found = plain.split()
@@ -142,7 +142,7 @@ def _read_any(part: str) -> tuple[list[int], int]:
     words = len(found) - sum([signs[symbol] for symbol in _SYMBOLS])
     if part.isascii():
         return signs, words
-    # Chinese and Japanese: a run without spaces is many words, about two characters each.
+    # Chinese and Japanese: a run without spaces is several words of about two characters each.
     runs = _CJK_RUN.findall(part)
     if runs:
         words += sum(map(len, runs)) // 2

@@ -1,4 +1,4 @@
-"""A request as the classifier sees it, whatever its dialect. Made by `dialects`, read by `estimate`."""
+"""A request as the classifier sees it, independent of its format. Made by `dialects`, read by `estimate`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Prompt(msgspec.Struct, frozen=True):
     images: int = 0
     documents: int = 0
     schema: bool = False  # the answer must follow a JSON schema
-    needs: frozenset[Capability] = frozenset()  # what a model must offer to answer at all
+    needs: frozenset[Capability] = frozenset()  # capabilities that a model must offer to answer
     max_output: int | None = None  # tokens; None: the model's own limit
-    extra_chars: int = 0  # of tool schemas and of the answer's schema; 0: not measured, tools count by number
+    extra_chars: int = 0  # of tool schemas and of the answer's schema; 0: not measured, so tools count by number
 
 
 class Features(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was measured on a prompt; shown by `weir explain` and in the request log. No prompt text."""
+    """The features measured on a prompt; shown by `weir explain` and in the request log. No prompt text."""
 
     tokens: int  # estimated prompt tokens, tools and images included
     words: int  # of the last user turn
@@ -46,11 +46,11 @@ class Features(msgspec.Struct, frozen=True, omit_defaults=True):
     schema: bool = False
     proof_words: int = 0  # prove, derive, refute, counterexample ...
     work_words: int = 0  # explain, compare, write, summarise ...
-    items: int = 0  # lines that open like an item of a list
+    items: int = 0  # lines that begin like an item of a list
     tool_results: int = 0
     earlier: int = 0  # signs of difficulty in the user turn before the last
-    last_tokens: int = 0  # of `tokens`: the last user turn
-    unseen: int = 0  # characters of the last user turn that were not looked at
+    last_tokens: int = 0  # the part of `tokens` in the last user turn
+    unseen: int = 0  # characters of the last user turn that were not read
     pleasantry: bool = False  # the last user turn only greets or thanks
 
 
@@ -58,5 +58,5 @@ class Classification(msgspec.Struct, frozen=True):
     """The estimate of a prompt's class."""
 
     complexity: Complexity
-    probability: float  # that the class is right, 0..1
+    probability: float  # of the class being right, 0..1
     reason: str  # for people, e.g. "reasoning words (2), maths (1)"

@@ -1,6 +1,6 @@
-"""How many tokens a prompt is, roughly and fast; used for `promptTokens`, context limits and prices before the answer.
+"""A fast, rough estimate of a prompt's tokens, for `promptTokens`, context limits and prices before the answer.
 
-Called once per request by `estimate.features`, and by whoever needs a size without features. It does not tokenise: each
+Called once per request by `estimate.features`, and where only a size is needed. It does not tokenise: each
 model has its own tokeniser, and none counts a megabyte within a millisecond. Expect ±25 % on prose and code, more on
 rare scripts and random strings.
 """
@@ -10,20 +10,20 @@ from __future__ import annotations
 from weir_router.estimate.prompt import Prompt
 
 BYTES_PER_TOKEN = 4
-"""English is about 4 bytes a token. In UTF-8 the same figure gives 0.75 a character for Chinese and 0.5 for Cyrillic,
-near enough to what current tokenisers make of them."""
+"""Bytes per token of English. In UTF-8 the same figure gives 0.75 tokens per Chinese character and 0.5 per Cyrillic
+one, which is near enough to current tokenisers."""
 
 TURN_TOKENS = 4
-"""The chat template's marks and role around each message."""
+"""Tokens of the chat template's marks and role around each message."""
 
 TOOL_TOKENS = 120
-"""A tool with a name, a sentence and three parameters; used when the dialect did not measure `Prompt.extra_chars`."""
+"""Tokens of a tool with a name, a sentence and three parameters; used without a measured `Prompt.extra_chars`."""
 
 IMAGE_TOKENS = 800
-"""A 1024 x 1024 image in full detail: 765 at OpenAI, about 1,400 at Anthropic; a small or low-detail one is 85."""
+"""Tokens of a 1024 x 1024 image in full detail: 765 at OpenAI, about 1,400 at Anthropic; 85 for low detail."""
 
 DOCUMENT_TOKENS = 5_000
-"""Two or three pages of PDF, each as text and as image. The size in pages is not known before the upstream reads it."""
+"""Tokens of two or three pages of PDF, each as text and as image. Only the upstream learns the number of pages."""
 
 _CHUNK = 65_536  # encoding in pieces avoids a megabyte-sized allocation, which costs more than the encoding
 
@@ -48,5 +48,5 @@ def estimate(prompt: Prompt) -> int:
 def _utf8_length(text: str) -> int:
     if text.isascii():
         return len(text)
-    # surrogatepass: JSON may carry lone surrogates, and a size is no place to fail.
+    # surrogatepass: JSON may hold lone surrogates, and an estimate must not fail.
     return sum(len(text[i : i + _CHUNK].encode("utf-8", "surrogatepass")) for i in range(0, len(text), _CHUNK))

@@ -1,4 +1,4 @@
-"""The model's numbers in one table, read by `estimate.complexity`.
+"""The classifier's weights in one table, read by `estimate.complexity`.
 
 Each term adds `weight x log2(1 + min(value, cap) / unit)` to the score. All weights are positive: nothing in a prompt
 lowers its class, only the absence of signs leaves it Simple; so a "hi", a "briefly" or a "yes or no" in front of a hard
@@ -14,11 +14,11 @@ import math
 from weir_router.estimate.prompt import Features
 
 KEPT = 1_000
-"""Values below have what they add kept, per term: nearly all; bounds memory."""
+"""Values below which a term keeps its contributions, to bound memory: nearly all values are smaller."""
 
 
 class Contribution:
-    """What a term adds to the score, for a value above 0. `named`: as the reason shows it."""
+    """The contribution of a term to the score, for a value above 0. `named`: the term's text in a reason."""
 
     __slots__ = ("amount", "named", "term", "value")
 
@@ -44,17 +44,17 @@ class Term:
         free: int = 0,
         of_conversation: bool = False,
     ) -> None:
-        self.name = name  # as the reason shows it; {} takes the value
+        self.name = name  # text in a reason; {} stands for the value
         self.place = Features.__struct_fields__.index(feature)  # of the count
-        self.free = free  # so much of the count adds nothing; the rest is the value
+        self.free = free  # part of the count that adds nothing; the rest is the value
         self.weight = weight
-        self.cap = cap  # larger values count as this
+        self.cap = cap  # largest value that counts
         self.unit = unit  # the value that adds one weight
-        self.of_conversation = of_conversation  # not of the last turn itself: left out when that only greets or thanks
-        self._added: dict[int, Contribution] = {}  # making one costs ten times as much as looking it up
+        self.of_conversation = of_conversation  # not about the last turn itself: ignored if that only greets or thanks
+        self._added: dict[int, Contribution] = {}  # cached: to make one costs ten times as much as a look-up
 
     def adds(self, value: int) -> Contribution:
-        """What it adds for `value`."""
+        """The contribution for `value`."""
         added = self._added.get(value)
         if added is None:
             added = Contribution(self, value)
@@ -64,13 +64,13 @@ class Term:
 
 
 TERMS: tuple[Term, ...] = (
-    # A chain in which one wrong step spoils the whole: the clearest structural sign there is.
+    # A chain in which one wrong step spoils the whole: the clearest structural sign.
     Term("words of proof ({})", "proof_words", 6.2, cap=3),
     # Analysis, design, justification: several considerations at once.
     Term("reasoning words ({})", "reasoning_words", 2.5, cap=7),
     # A piece of work takes several steps, but models of every size do most of them.
     Term("work words ({})", "work_words", 2.2, cap=7),
-    # Conditions that have to hold together; frequent in plain prose too, so light.
+    # Conditions that must hold together; frequent in plain prose, too, so light.
     Term("logical words ({})", "logic_words", 1.1, cap=7),
     # Each demand can be missed on its own.
     Term("constraint words ({})", "constraint_words", 1.5, cap=7),
@@ -80,15 +80,15 @@ TERMS: tuple[Term, ...] = (
     Term("signs of code ({})", "code", 0.7, cap=15),
     # Theorem vocabulary and formulas; plain arithmetic leaves no sign.
     Term("signs of maths ({})", "maths", 1.5, cap=15),
-    # Several questions at once; one is what a fact needs as well.
+    # Several questions at once; even a plain fact needs one.
     Term("question words ({})", "question_words", 0.1, cap=7),
     # Long material has to be held in view; by itself Moderate; routes match `promptTokens` where size decides.
     Term("length (about {:,} tokens)", "last_tokens", 0.5, cap=100_000, unit=100),
-    # What is not read might hold anything: enough, with the length that goes with it, to leave Simple.
+    # Unread text might hold anything: enough, together with its length, to leave Simple.
     Term("{:,} characters in the middle not read", "unseen", 0.9, cap=1),
-    # The answer has to fit a form.
+    # The answer must fit a schema.
     Term("an answer schema", "schema", 0.1, cap=1),
-    # Pictures and documents hold text that is not counted above.
+    # Images and documents hold text that is not counted above.
     Term("images ({})", "images", 0.3, cap=7),
     Term("documents ({})", "documents", 1.6, cap=7),
     # Choosing among tools is a step; agents always offer some, so light.
@@ -108,5 +108,6 @@ COMPLEX_FROM = 7.5
 """Score at which Complex and not Complex are equally likely."""
 
 TEMPERATURE = 0.75
-"""Divides the distance to both thresholds. The ridge keeps the fit shy; at this value the mean probability (0.87) meets
-the share of right answers on prompts that the fit had not seen (0.88 to 0.90 in four five-fold cross-validations)."""
+"""Divisor of the distance to both thresholds. The ridge makes the fit cautious; at this value the mean probability
+(0.87) meets the share of right answers on prompts that the fit had not seen (0.88 to 0.90 in four five-fold
+cross-validations)."""

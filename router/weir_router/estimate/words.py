@@ -3,7 +3,7 @@
 English first; German, French, Spanish, Italian, Portuguese and Russian get the common words of the same meaning, in the
 spelling with and without their usual endings (no stemmer: a table look-up per word is what keeps this fast). Chinese
 and Japanese have no spaces, so their signs are looked for as substrings. A word stands in exactly one list. A language
-that is not here is judged by length, code, maths symbols, tools and turns alone.
+without a list is judged by length, code, maths symbols, tools and turns alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import IntEnum
 
 
 class Sign(IntEnum):
-    """What a word or symbol is a sign of. None is 0, so that a missing entry is the only falsy one."""
+    """The kind of sign that a word or symbol is. No value is 0, so that only a missing entry is falsy."""
 
     QUESTION = 1
     REASONING = 2
@@ -147,8 +147,8 @@ _CJK = {
     Sign.MATHS: "定理 方程 积分 積分 导数 概率 確率 矩阵 行列 无理数 無理数 素数 根号 收敛",
 }
 
-# A last turn of these words alone asks for nothing, whatever came before it. "yes", "ok" and "go on" are not enough:
-# after a question of the assistant's they ask for the whole of the work.
+# A last turn of only these words asks for nothing, even after a hard question. "yes", "ok" and "go on" are not enough:
+# after a question of the assistant, they ask for all of the work.
 _PLEASANTRIES = """
 hi hello hey hiya greetings morning afternoon evening night thanks thank thx cheers bye goodbye
 hallo moin guten tag morgen abend danke tschüss bonjour bonsoir salut merci revoir hola buenos días gracias adiós
@@ -177,13 +177,13 @@ def _table() -> dict[str, Sign]:
 
 
 SIGNS: dict[str, Sign] = _table()
-"""Lower-case word or symbol to what it is a sign of."""
+"""The sign of each lower-case word or symbol."""
 
 CJK: dict[str, Sign] = {phrase: sign for sign, phrases in _CJK.items() for phrase in phrases.split()}
-"""Substring to what it is a sign of."""
+"""The sign of each substring of Chinese or Japanese."""
 
 PLEASANTRIES = frozenset(_PLEASANTRIES.split())
-"""One of these must be there."""
+"""Words of which a greeting or thanks must hold at least one."""
 
 PLEASANTRY_FILLERS = frozenset(_PLEASANTRY_FILLERS.split())
-"""These may stand beside it."""
+"""Words that may stand beside them."""

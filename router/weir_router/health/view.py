@@ -101,7 +101,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 def held(view: Judged) -> Snapshot:
-    """What decisions look at, as it is now."""
+    """A snapshot of the fields that a decision reads."""
     return Snapshot(
         state=view.state,
         reason=view.reason,

@@ -1,1 +1,1 @@
-"""Anthropic messages: all that is known of this wire format."""
+"""Anthropic Messages: all knowledge of this wire format."""

@@ -1,6 +1,6 @@
 """Whole answers of this format, from and into the neutral form.
 
-Answers come from upstreams: what is missing is left out, and only what makes the answer useless is malformed.
+Answers come from upstreams: missing fields are left out, and only faults that make the answer useless are malformed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _TIERS = {"standard": "standard", "priority": "priority"}
 
 
 def stop_of(reason: str) -> str:
-    """A stop reason in neutral words; an unknown one becomes `STOP`."""
+    """The neutral form of a stop reason; an unknown one becomes `STOP`."""
     return _STOPS.get(reason, STOP)
 
 
 def stop_shown(stop: str, *, tools: bool, refused: bool) -> str:
-    """A neutral stop reason in the words of this format, made to agree with the content: some servers end tool calls
-    with an ordinary stop.
+    """A neutral stop reason in this format. It agrees with the content, since some servers end tool calls
+    with an ordinary stop reason.
     """
     if refused or stop == FILTER:
         return "refusal"
@@ -49,12 +49,12 @@ def stop_shown(stop: str, *, tools: bool, refused: bool) -> str:
 
 
 def tier_of(usage: dict[str, Any]) -> str | None:
-    """The tier of service that served an answer."""
+    """The service tier of an answer."""
     return _TIERS.get(as_text(usage.get("service_tier")))
 
 
 def usage_of(usage: dict[str, Any]) -> Usage:
-    """Usage in the neutral form: `input_tokens` leaves out what was read from and written to the cache."""
+    """Usage in the neutral form; `input_tokens` leaves out the tokens of the cache, which are added here."""
     read, written = as_count(usage.get("cache_read_input_tokens")), as_count(usage.get("cache_creation_input_tokens"))
     return Usage(
         as_count(usage.get("input_tokens")) + read + written,
@@ -66,7 +66,7 @@ def usage_of(usage: dict[str, Any]) -> Usage:
 
 
 def usage_shown(usage: Usage, tier: str | None) -> dict[str, Any]:
-    """Neutral usage in the words of this format."""
+    """Neutral usage in this format."""
     out: dict[str, Any] = {
         "input_tokens": max(usage.input - usage.cached - usage.cache_write, 0),
         "cache_creation_input_tokens": usage.cache_write,
@@ -80,9 +80,9 @@ def usage_shown(usage: Usage, tier: str | None) -> dict[str, Any]:
 
 
 def wants_thinking(ask: Ask) -> bool:
-    """Whether the caller asked to see thought.
+    """Whether the caller asked for the model's thought.
 
-    Others get none: in an answer of another format's model it is unsigned, and Anthropic would refuse it in the
+    Other callers get none: thought of another format's model is unsigned, and Anthropic would refuse it in the
     history.
     """
     kind = as_dict(ask.body.get("thinking")).get("type")
@@ -127,7 +127,7 @@ def _part(block: dict[str, Any]) -> Text | Thought | Call | None:
 
 
 def write_answer(answer: Answer, ask: Ask, created: int) -> dict[str, Any]:
-    """A neutral answer as a message. Its format carries no time."""
+    """A neutral answer as a message, which has no time."""
     blocks: list[dict[str, Any]] = []
     thought = "".join([part.text for part in answer.parts if isinstance(part, Thought)])
     if thought and wants_thinking(ask):
@@ -156,7 +156,7 @@ def _input(text: str, *, cut: bool) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(text) if text.strip() else {}
     except (msgspec.DecodeError, UnicodeError) as error:
-        # Cut off by the token limit it is no fault of the upstream, and the stop reason tells the caller.
+        # The token limit cut it off: not the upstream's fault, and the caller sees the stop reason.
         if cut:
             return {}
         raise malformed(f"a tool call whose arguments are not JSON ({error})") from None

@@ -1,7 +1,7 @@
-"""Puts an Anthropic stream together into the answer that the same request would have got without a stream.
+"""Assembles an Anthropic stream into the answer that the same request would have got without a stream.
 
-Used through `relay.Assembled`. Blocks start with everything but what streams in deltas, so unknown kinds of blocks
-survive; of an unknown delta, texts are joined and of anything else the last value stays.
+Used through `relay.Assembled`. A block's start holds everything but the fields of its deltas, so unknown blocks
+survive. Texts of unknown deltas are joined; for other values the last one stays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _NOT_IN_ANSWERS = frozenset({"type", "delta", "usage"})
 
 
 class AnthropicAssembler:
-    """One answer."""
+    """The assembler of one answer."""
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
@@ -58,7 +58,7 @@ class AnthropicAssembler:
         return answer
 
     def _add_usage(self, usage: dict[str, Any] | None) -> None:
-        """Counts are of the whole answer so far: the last one that is given stands."""
+        """Counts are for the whole answer so far, so the last one stays."""
         for name, value in (usage or {}).items():
             if value is not None or name not in self._usage:
                 self._usage[name] = value
@@ -88,7 +88,7 @@ class AnthropicAssembler:
 
 
 def _input(arguments: str, start: Any) -> Any:
-    """A tool's input. Cut off by `max_tokens` it is no JSON, and the block keeps what it started with."""
+    """A tool's input. If `max_tokens` cut it off, it is not JSON, and the block keeps its first value."""
     try:
         return sse.loads(arguments.encode("utf-8", "surrogatepass"))
     except ValueError:

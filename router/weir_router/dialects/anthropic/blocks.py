@@ -1,7 +1,7 @@
 """Neutral events as events of this format. Used by `neutral.translation`.
 
-A stream of this format is a row of blocks, one open at a time: a block closes when the kind of the content changes or
-another tool call begins. Usage may come after the stop reason, and here stands before it: both wait for the end.
+A stream of this format is a sequence of blocks, one open at a time. A block closes when the kind of content changes or
+another tool call begins. Usage may come after the stop reason, but must be written before it: both wait for the end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Blocks:
         self._id = NO_ID
         self._usage = NO_USAGE
         self._open: str | int | None = None  # the open block: "text", "thinking", or a tool call's position
-        self._blocks = 0  # opened so far; the open one's index is one less
+        self._blocks = 0  # number opened so far; the index of the open one is one less
         self._reason = STOP
         self._tools = self._refused = False
 

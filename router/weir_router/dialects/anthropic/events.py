@@ -17,7 +17,7 @@ class _Call:
 
     def __init__(self, position: int, given: dict[str, Any]) -> None:
         self.position = position
-        self.given = given  # the input that stood in content_block_start; normally empty
+        self.given = given  # the input in content_block_start; normally empty
         self.streamed = False  # arguments have come as deltas
 
 
@@ -36,7 +36,7 @@ class MessageEvents:
         return handler(self, payload) if handler else []
 
     def check(self) -> None:
-        """See `base.EventReader`. A block without a name is malformed as it comes."""
+        """See `base.EventReader`. A block without a name is malformed at its start."""
 
     def _message_start(self, payload: dict[str, Any]) -> list[Event]:
         message = as_dict(payload.get("message"))

@@ -1,4 +1,4 @@
-"""What Anthropic and the servers that speak its dialect mean by their errors, as data. Read by `failures`.
+"""The table of errors of Anthropic and compatible servers. Read by `wire.failures`.
 
 Anthropic's `type` names the status, so most of the table is about 400s that are not the caller's fault.
 """

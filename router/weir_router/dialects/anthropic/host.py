@@ -1,4 +1,4 @@
-"""The host that Anthropic and compatible servers are: an API key, a version of the API, and server-sent events."""
+"""The host of Anthropic and compatible servers: an API key, a version of the API, and server-sent events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weir_router.dialects.wire.headers import HEADERS_KEPT, Kept
 from weir_router.dialects.wire.sse import SSE
 
 DEFAULT_VERSION = "2023-06-01"
-"""`anthropic-version` where the caller named none: the only one that knows today's streams."""
+"""Default of `anthropic-version`: the only version with today's streams."""
 
 
 @lru_cache(HEADERS_KEPT)  # see `openai_chat.host`

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-_EPOCH = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")  # a routed name has no age of its own
+_EPOCH = datetime.fromtimestamp(0, UTC).isoformat().replace("+00:00", "Z")  # a routed name has no date of its own
 
 
 def model(name: str) -> dict[str, Any]:
-    """One entry."""
+    """One entry of the list."""
     return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}
 
 

@@ -1,4 +1,4 @@
-"""Anthropic Messages: body and headers to `Ask`. Called by `serve`; changes nothing, sends nothing."""
+"""Reads Anthropic Messages: an `Ask` from body and headers. Called by `serve`; changes nothing, sends nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from weir_router.dialects.wire import body as read_body
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 
 PASSED_HEADERS = ("anthropic-version", "anthropic-beta", "x-request-id")
-"""Extras for upstreams of the same format that change or trace the answer. Never credentials."""
+"""Headers for upstreams of the same format that change or trace the answer. Never credentials."""
 
 
 def read(body: bytes, headers: dict[str, str]) -> Ask:
-    """Understands `POST /v1/messages`. Unknown fields, roles and blocks are kept. Raises `errors.BadRequest`."""
+    """Reads a `POST /v1/messages`. Unknown fields, roles and blocks are kept. Raises `errors.BadRequest`."""
     fields, raw = read_body.parse(body)
     model = read_body.model(fields)
     max_tokens = read_body.whole_number(fields, "max_tokens")
@@ -49,7 +49,7 @@ def _read_system(tally: Tally, fields: dict[str, Any]) -> None:
 
 
 def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
-    """One turn, after a `tool` turn where the message carries tools' results."""
+    """Counts one turn, after a `tool` turn if the message holds tools' results."""
     texts: list[str] = []
     results: list[str] = []
     carries_result = False
@@ -78,6 +78,6 @@ def _read_part(tally: Tally, part: dict[str, Any], texts: list[str]) -> None:
 
 
 def _schema(fields: dict[str, Any]) -> bool:
-    """Structured output: `output_config.format`, or the older `output_format`."""
+    """Whether the caller wants structured output: `output_config.format`, or the older `output_format`."""
     output_format = read_body.optional_object(fields, "output_config").get("format") or fields.get("output_format")
     return isinstance(output_format, dict) and output_format.get("type") == "json_schema"

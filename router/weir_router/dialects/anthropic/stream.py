@@ -1,4 +1,4 @@
-"""Reads one stream of this format: what each event means, its usage and its end."""
+"""Reads one stream of this format: the meaning of each event, usage and the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EVENT = b"event: content_block_delta\ndata: {"
 STOP_EVENT = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 _FILLED_BY_DELTAS = {"text": "text", "thinking": "thinking"}
-"""Blocks that start empty, and the field that their deltas fill; every other block is content from its start."""
+"""Blocks that start empty, with the field that their deltas fill; every other block is content from its start."""
 
 # Bound once: an IntFlag's members are slow to look up, and `read` runs for every chunk.
 _NONE, _CONTENT, _STOP, _DONE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.DONE
@@ -44,7 +44,7 @@ class AnthropicReader:
                 signal = _NONE if read is None else read(self, payload)
                 carries = signal is _CONTENT
         except (TypeError, AttributeError, KeyError):
-            if isinstance(payload, dict) and failures.is_error(payload):  # an error without the dialect's envelope
+            if isinstance(payload, dict) and failures.is_error(payload):  # an error without the format's envelope
                 raise failures.from_payload(TABLE, payload) from None
             raise failures.malformed("an event that is not what the dialect says") from None
         if carries:
@@ -89,7 +89,7 @@ class AnthropicReader:
         raise failures.from_payload(TABLE, payload)
 
     def _add_usage(self, usage: Any) -> None:
-        """Counts are of the whole answer so far: the last one that is given stands."""
+        """Counts are for the whole answer so far, so the last one stays."""
         if isinstance(usage, dict):
             self._counts.update({name: value for name, value in usage.items() if value is not None})
             self.usage = usage_of({"usage": self._counts})
@@ -102,7 +102,7 @@ _READ = {
     "message_stop": AnthropicReader._message_stop,
     "error": AnthropicReader._error,
 }
-"""By event type; unknown ones mean nothing to us and are relayed."""
+"""Handlers by event type; events of unknown types mean nothing to us and are relayed."""
 
 
 def _delta_carries_content(delta: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
-"""Turns in the neutral form as this format's system prompt and messages. Used by `write` only.
+"""Writes neutral turns as this format's system prompt and messages. Used by `write` only.
 
-Anthropic wants the system prompt apart, tool results as blocks of a user turn, no empty text, and turns that alternate.
+Anthropic demands a separate system prompt, tool results as blocks of a user turn, no empty text, and alternating turns.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ FOREIGN = {
     Unknown.TOOL: ("Anthropic models know no tool of type {!r}", "use a function"),
     Unknown.CHOICE: ("Anthropic models know no choice of type {!r}", "name a function"),
 }
-"""Why something foreign is refused, and what to do."""
+"""Reasons and remedies for the refusal of foreign values."""
 
 
 def foreign(met: Foreign) -> BadRequest:
-    """The error for something that this format cannot say."""
+    """The error for a value that this format cannot express."""
     why, do = FOREIGN[met.what]
     return refusal(met.at, why.format(met.kind), do)
 
 
 def messages_of(asked: Conversation) -> tuple[list[str], list[dict[str, Any]]]:
-    """The system prompts in order, wherever they stood, and the messages. Raises `BadRequest`."""
+    """The system prompts of all places, in order, and the messages. Raises `BadRequest`."""
     system = [text for text in asked.instructions if text]
     turns: list[dict[str, Any]] = []
     for turn in asked.turns:
@@ -63,7 +63,7 @@ def messages_of(asked: Conversation) -> tuple[list[str], list[dict[str, Any]]]:
         else:
             _append(turns, "user", _blocks(turn.parts))
     if not turns and system:
-        # Anthropic answers a turn, never a system prompt alone.
+        # Anthropic needs a turn beside the system prompt.
         turns = [{"role": "user", "content": [_text(system.pop())]}]
     if not turns:
         raise BadRequest("messages must hold at least one message that is not empty", param="messages")
@@ -83,7 +83,7 @@ def _append(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, Any]]
 
 
 def _trim_prefill(turns: list[dict[str, Any]]) -> None:
-    # Anthropic refuses white space at the end of a turn that the model is to continue.
+    # Anthropic refuses white space at the end of a turn that the model must continue.
     last = turns[-1]["content"][-1]
     if turns[-1]["role"] == "assistant" and last["type"] == "text":
         last["text"] = last["text"].rstrip()
@@ -120,7 +120,7 @@ def _result(result: Result) -> dict[str, Any]:
 
 
 def _assistant_blocks(turn: Turn) -> list[dict[str, Any]]:
-    """Text and tool calls. Thought is left out: Anthropic takes it back only with its own signature."""
+    """Text and tool calls. Thought is left out: Anthropic only accepts it with its own signature."""
     blocks = []
     for part in turn.parts:
         if isinstance(part, Text):
@@ -145,7 +145,7 @@ def _input(call: Call) -> dict[str, Any]:
 
 
 def _image(image: Image) -> dict[str, Any]:
-    """An image. How closely to look at it (`detail`) cannot be said."""
+    """An image. The format has no field for `detail`."""
     if image.url is not None:
         return {"type": "image", "source": {"type": "url", "url": image.url}}
     if image.media_type not in IMAGE_TYPES:

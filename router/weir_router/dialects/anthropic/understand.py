@@ -1,4 +1,4 @@
-"""A request of this format in the neutral form. Complains, with the place, of what is malformed."""
+"""Reads a request of this format into the neutral form. Errors name the malformed field."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _shape(config: Checked | None) -> Shape | None:
 
 
 def _effort(body: Checked, config: Checked | None) -> Effort | None:
-    """None leaves it to the model, as `adaptive` without an effort does."""
+    """The effort of reasoning; None leaves it to the model, as `adaptive` without an effort does."""
     thinking = body.maybe_obj("thinking")
     if thinking and thinking.text("type") == "disabled":
         return Effort("none")

@@ -39,9 +39,9 @@ def prepare(
 
 
 def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:
-    """The conversation without thinking that another dialect's model did; None: there is none of it.
+    """The conversation without the thinking of another format's model; None: it has no such thinking.
 
-    `blocks` and `answers` show such thinking to a caller with an empty signature. The caller's SDK sends it back with
+    `blocks` and `answers` give such thinking to a caller with an empty signature. The caller's SDK sends it back with
     the next turn, perhaps to another model, and Anthropic refuses a thinking block that it did not sign.
     """
 

@@ -1,4 +1,4 @@
-"""Tokens that an upstream of this format says were used."""
+"""Token usage as an upstream of this format reports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weir_router.record.events import Usage
 
 
 def usage_of(payload: dict[str, Any]) -> Usage | None:
-    """The answer's `usage`; Anthropic counts cached input beside `input_tokens`, here it is part of it."""
+    """The answer's `usage`. Anthropic counts cached input beside `input_tokens`; here it is part of the input."""
     usage = payload.get("usage")
     if not isinstance(usage, dict):
         return None

@@ -15,7 +15,7 @@ from weir_router.record.events import Usage
 
 
 def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
-    """See `base.FormatRecord`. Its answers have blocks of many kinds, and are all read."""
+    """See `base.FormatRecord`. Answers have blocks of many kinds, so all are read."""
     return None
 
 

@@ -1,4 +1,4 @@
-"""A request in the neutral form, in the words of this format. Turns are written in `turns`."""
+"""Writes a neutral request in this format. `turns` writes the turns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from weir_router.dialects.neutral.table import Fate, Field, Refused, Table, refu
 from weir_router.dialects.wire.fit import MIN_THINKING_BUDGET
 
 DEFAULT_MAX_TOKENS = 8192
-"""Tokens of an answer where the caller sets no limit, which this format demands. 8192 is the smallest output limit
-among Claude models from 3.5 on, so no model refuses it; a provider that knows its backend's limit can do better.
+"""Tokens of an answer for a caller without a limit, which this format demands. 8192 is the smallest output limit
+among Claude models from 3.5 on, so no model refuses it; a known limit of a backend replaces it.
 """
 
 JSON_INSTRUCTION = "Answer with one valid JSON object and nothing else: no prose and no code fence around it."
-"""Sentence in place of a demand for any JSON object, which this format does not have."""
+"""Sentence that demands any JSON object, for which this format has no field."""
 
 _NO_LOGPROBS = Refused("Anthropic models give no log probabilities", "leave it out")
 
 TABLE: Table = {
     **dict.fromkeys(Field, Fate.KEPT),
-    Field.THOUGHT: Fate.DROPPED,  # Anthropic takes it back only with its own signature
+    Field.THOUGHT: Fate.DROPPED,  # Anthropic only accepts it with its own signature
     Field.ANSWERS: Refused("Anthropic models give one answer", "ask several times, or leave n out"),
     Field.LOGPROBS: _NO_LOGPROBS,
     Field.TOP_LOGPROBS: _NO_LOGPROBS,
@@ -54,7 +54,7 @@ _TIERS = {"auto": "auto", "standard": "standard_only"}
 
 
 def write(asked: Conversation) -> dict[str, Any]:
-    """The request's fields. Raises `BadRequest` for what this format cannot say."""
+    """The request's fields. Raises `BadRequest` for values that this format cannot express."""
     refuse(TABLE, asked.extras)
     system, messages = messages_of(asked)
     out: dict[str, Any] = {
@@ -81,7 +81,7 @@ def write(asked: Conversation) -> dict[str, Any]:
 
 
 def _shape(shape: Shape, out: dict[str, Any], system: list[str]) -> None:
-    """A schema becomes structured output, any JSON object an instruction."""
+    """Writes a schema as structured output, and any JSON object as an instruction."""
     if shape.schema is None:
         system.append(JSON_INSTRUCTION)
     else:
@@ -89,8 +89,8 @@ def _shape(shape: Shape, out: dict[str, Any], system: list[str]) -> None:
 
 
 def _sampling(asked: Conversation, out: dict[str, Any]) -> None:
-    # 1 is Anthropic's default of both. Said aloud it only does harm: its newest models refuse these parameters, some
-    # older ones refuse the two together.
+    # 1 is Anthropic's default of both. To send it only does harm: the newest models refuse these parameters, some
+    # older ones refuse both together.
     if asked.temperature is not None and asked.temperature < 1:
         out["temperature"] = max(asked.temperature, 0)
     if asked.top_p is not None and asked.top_p < 1:
@@ -109,7 +109,7 @@ def _tools(asked: Conversation, out: dict[str, Any]) -> None:
     if asked.choice and (allowed := asked.choice.allowed):
         tools = [tool for tool in tools if tool["name"] in allowed]
     if not tools:
-        # Anthropic wants the tools named that the conversation has used, though none may be used now.
+        # Anthropic demands a list of the tools that the conversation has used, even if none may be used now.
         tools, choice = [_used(name) for name in _names_used(out["messages"])], {"type": "none"}
     elif asked.parallel is False and (choice or {}).get("type") != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
@@ -147,7 +147,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
 
 
 def _thinking(asked: Conversation, out: dict[str, Any]) -> None:
-    """An effort as a thinking budget, where Anthropic lets the model think at all."""
+    """Writes an effort as a thinking budget, if Anthropic allows the model to think."""
     effort = asked.effort
     assert effort is not None
     if effort.name == "none":
@@ -157,20 +157,20 @@ def _thinking(asked: Conversation, out: dict[str, Any]) -> None:
         return
     budget = effort.budget or EFFORT_BUDGETS.get(effort.name or "", EFFORT_BUDGETS["high"])
     if asked.max_output is not None:
-        # The caller's limit holds for thought and answer together: at least half of it stays for the answer.
+        # The caller's limit counts for thought and answer together: at least half of it remains for the answer.
         budget = min(budget, out["max_tokens"] // 2)
     else:
         out["max_tokens"] = DEFAULT_MAX_TOKENS + budget
     if budget >= MIN_THINKING_BUDGET:
         out["thinking"] = {"type": "enabled", "budget_tokens": budget}
-        # Anthropic refuses both beside thinking.
+        # Anthropic refuses both together with thinking.
         out.pop("temperature", None)
         out.pop("top_p", None)
 
 
 def _may_think(out: dict[str, Any]) -> bool:
-    """Not when a tool is forced, nor in a prefill, nor amid tool calls: there Anthropic wants the earlier thought back,
-    signed, and the neutral form has no signature."""
+    """Whether thinking is allowed: not with a forced tool, in a prefill or amid tool calls. There Anthropic demands the
+    earlier thought with its signature, which the neutral form does not have."""
     if out.get("tool_choice", {}).get("type") in ("any", "tool"):
         return False
     last = out["messages"][-1]

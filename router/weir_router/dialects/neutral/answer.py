@@ -16,7 +16,7 @@ STOP, LENGTH, TOOLS, FILTER = "stop", "length", "tools", "filter"
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens. What was read from and written to a cache is part of `input`; `reasoning` is part of `output`."""
+    """Token counts. Tokens read from and written to a cache are part of `input`; `reasoning` is part of `output`."""
 
     input: int = 0
     cached: int = 0
@@ -36,11 +36,11 @@ class Answer(msgspec.Struct, frozen=True):
     parts: tuple[Text | Thought | Call, ...]
     stop: str
     usage: Usage
-    tier: str | None = None  # that served it: standard, priority
+    tier: str | None = None  # service tier: standard, priority
 
 
 class Start(msgspec.Struct, frozen=True, gc=False):
-    """The first event."""
+    """The first event of a stream."""
 
     id: str
     model: str
@@ -49,7 +49,7 @@ class Start(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallBegin(msgspec.Struct, frozen=True, gc=False):
-    """A tool call begins. `position` counts the calls of the answer."""
+    """The begin of a tool call. `position` counts the calls of the answer."""
 
     position: int
     id: str
@@ -57,14 +57,14 @@ class CallBegin(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallArguments(msgspec.Struct, frozen=True, gc=False):
-    """A further piece of a call's JSON."""
+    """A further piece of a tool call's JSON."""
 
     position: int
     text: str
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
-    """Why the answer ends."""
+    """The end of the answer, with its reason."""
 
     reason: str
 

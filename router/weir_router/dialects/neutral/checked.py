@@ -1,4 +1,4 @@
-"""Reads untrusted JSON: `Checked` for a caller's request (complains, with the place), the rest for answers (lenient).
+"""Reads untrusted JSON: `Checked` is strict, for a caller's request; the other functions are lenient, for answers.
 
 Used by the other modules of this package only.
 """
@@ -12,12 +12,12 @@ from weir_router.errors import BadRequest
 
 
 def refusal(where: str, why: str, do: str) -> BadRequest:
-    """The error for what cannot be translated: where it stands, why, and what the caller can do."""
+    """The error for a value that cannot be translated: its place, the reason, and the remedy for the caller."""
     return BadRequest(f"{where}: {why}; {do}", param=where)
 
 
 class Checked:
-    """An object of the caller's body with its place in it; every read checks the type and raises `BadRequest`."""
+    """An object of the caller's body and its place there; every read checks the type and may raise `BadRequest`."""
 
     __slots__ = ("data", "where")
 
@@ -28,11 +28,11 @@ class Checked:
         self.where = where
 
     def at(self, key: str) -> str:
-        """Where `key` stands in the body."""
+        """The place of `key` in the body, e.g. `messages[2].content`."""
         return f"{self.where}.{key}" if self.where else key
 
     def raw(self, key: str) -> Any:
-        """Whatever is there; None when absent."""
+        """The value of any type; None when absent."""
         return self.data.get(key)
 
     def has(self, key: str) -> bool:
@@ -98,7 +98,7 @@ class Checked:
             yield Checked(item, f"{self.at(key)}[{position}]")
 
     def parts(self, key: str) -> Iterator[Checked]:
-        """A message's content as typed parts: a string is one text part, null is none."""
+        """A message's content as typed parts: a string is one text part, null is no part."""
         value = self.data.get(key)
         if isinstance(value, str):
             yield Checked({"type": "text", "text": value}, self.at(key))

@@ -1,7 +1,7 @@
 """A request in the neutral form. Made by a format's `understand`, written by another format's `write`.
 
 Everything is frozen: one conversation may be written several times. `at` is the place in the caller's body, e.g.
-`messages[2].content[0].type`, for the error of a writer that cannot say it.
+`messages[2].content[0].type`, for the error of a writer that cannot express it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import msgspec
 from weir_router.dialects.neutral.table import Field
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""Names of `Effort`, the least first."""
+"""Names of efforts, the least first."""
 
 
 class Unknown(StrEnum):
-    """Kind of thing that a reader met and that the neutral form has no word for."""
+    """Kind of a value that a reader found and that has no neutral form."""
 
     PART = "part"  # of a user's turn
     SAID = "said"  # a field of an assistant's turn
@@ -30,18 +30,18 @@ class Unknown(StrEnum):
 
 
 class Foreign(msgspec.Struct, frozen=True, gc=False):
-    """Something of the caller's format that has no neutral word. A writer refuses it."""
+    """A value of the caller's format that has no neutral form. A writer refuses it."""
 
     what: Unknown
-    kind: str  # in the caller's words, e.g. "input_audio"
+    kind: str  # in the caller's format, e.g. "input_audio"
     at: str
 
 
 class Text(msgspec.Struct, frozen=True, gc=False):
-    """Prose."""
+    """Text of a turn."""
 
     text: str
-    refusal: bool = False  # a model's words for why it does not answer
+    refusal: bool = False  # a model's reason for not answering
 
 
 class Thought(msgspec.Struct, frozen=True, gc=False):
@@ -83,9 +83,9 @@ Part = Text | Image | Document | Foreign
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a tool answered."""
+    """The result of a tool call."""
 
-    call: str  # its id
+    call: str  # id of the tool call
     parts: tuple[Part, ...]
     failed: bool = False
 
@@ -107,7 +107,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Which tools the model may or must call."""
+    """The tools that the model may or must call."""
 
     mode: str  # auto, none, any, named
     name: str | None = None
@@ -121,7 +121,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class Effort(msgspec.Struct, frozen=True, gc=False):
-    """How much the model should think: one of `EFFORTS`, or a budget in tokens."""
+    """The effort of the model's reasoning: one of `EFFORTS`, or a budget in tokens."""
 
     name: str | None
     budget: int | None = None
@@ -136,14 +136,14 @@ class Extra(msgspec.Struct, frozen=True):
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """A request."""
+    """A request in the neutral form."""
 
     model: str
     instructions: tuple[str, ...] = ()  # before all turns
     turns: tuple[Turn, ...] = ()
     tools: tuple[Tool | Foreign, ...] = ()
     choice: Choice | Foreign | None = None
-    parallel: bool | None = None  # tool calls in one answer; None: as the model likes
+    parallel: bool | None = None  # several tool calls in one answer; None: the model decides
     shape: Shape | None = None
     temperature: float | None = None
     top_p: float | None = None

@@ -8,10 +8,10 @@ of Claude Opus 4, the smallest among the models that think.
 """
 
 WIDELY_KNOWN_EFFORTS = ("low", "medium", "high")
-"""Efforts that every reasoning model knows: a budget becomes the highest of them that it pays for."""
+"""Efforts that every reasoning model knows: a budget becomes the highest of them that it covers."""
 
 
 def effort_of(budget: int) -> str:
-    """The effort that so many tokens pay for."""
+    """The highest widely known effort that the budget covers."""
     paid_for = [effort for effort in WIDELY_KNOWN_EFFORTS if EFFORT_BUDGETS[effort] <= budget]
     return paid_for[-1] if paid_for else WIDELY_KNOWN_EFFORTS[0]

@@ -8,12 +8,12 @@ _ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def tool_id(text: str) -> str:
-    """A tool call's id as every format accepts it: some servers use other characters."""
+    """A tool call's id that every format accepts, since some servers use other characters."""
     return _ID.sub("_", text)
 
 
 def call_id(given: str, answer: str, position: int) -> str:
-    """A tool call's id for a caller; made of the answer's where there is none, since it must be unique in a
+    """A tool call's id for a caller; made from the answer's id if there is none, since it must be unique in a
     conversation.
     """
     return tool_id(given or f"{answer}_{position}")

@@ -1,17 +1,17 @@
-"""JSON schemas of structured output: what each dialect insists on. Used by `to_anthropic` and `to_openai`."""
+"""The rules of each format for JSON schemas of structured output. Used by the formats' `write`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 LITERAL_KEYS = frozenset({"enum", "const", "default", "examples"})
-"""Below these stand values, not schemas."""
+"""Keys with values below them, not schemas."""
 
 
 def closed(schema: Any) -> Any:
     """The schema with `additionalProperties: false` wherever an object leaves it open.
 
-    Anthropic's structured output demands it said. What follows the closed schema follows the open one too.
+    Anthropic's structured output demands this field. A value of the closed schema is valid for the open one, too.
     """
     if isinstance(schema, list):
         return [closed(item) for item in schema]

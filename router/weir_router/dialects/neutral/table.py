@@ -1,4 +1,4 @@
-"""What becomes of each field of a request on its way into a format: kept, dropped or refused.
+"""The fate of each field of a request in a format: kept, dropped or refused.
 
 A writer has one table with a row for every `Field`; a test asks for the rows, and whether they are true.
 """
@@ -15,7 +15,7 @@ from weir_router.errors import BadRequest
 
 
 class Field(StrEnum):
-    """Field of a request, in neutral words."""
+    """Field of a request in the neutral form."""
 
     INSTRUCTIONS = "instructions"
     IMAGES = "images"
@@ -60,14 +60,14 @@ class Field(StrEnum):
 
 
 class Fate(Enum):
-    """What happens to a field that is not refused."""
+    """The treatment of a field that is not refused."""
 
     KEPT = "kept"
-    DROPPED = "dropped"  # it only tunes: the answer is still an answer to what was asked
+    DROPPED = "dropped"  # it only tunes: without it, the answer still fits the request
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The field would change the meaning. `why` and `do` are for the caller."""
+    """The refusal of a field that would change the meaning. `why` and `do` are for the caller."""
 
     why: str
     do: str
@@ -81,7 +81,7 @@ class Named(Protocol):
 
     @property
     def field(self) -> Field:
-        """Which it is."""
+        """The field."""
 
     @property
     def at(self) -> str:
@@ -89,7 +89,7 @@ class Named(Protocol):
 
 
 def refusal(at: str, why: str, do: str) -> BadRequest:
-    """The error for what cannot be translated: where it stands, why, and what the caller can do."""
+    """The error for a value that cannot be translated: its place, the reason, and the remedy for the caller."""
     return BadRequest(f"{at}: {why}; {do}", param=at)
 
 

@@ -1,6 +1,6 @@
 """Translation between any two formats, through the neutral form. Called by the formats' `upstream` and `whole`.
 
-Pure: no I/O, no clock. What is kept, dropped and refused stands in the writers' tables and in `docs/translation.md`.
+Pure: no I/O, no clock. The writers' tables and `docs/translation.md` list the fields that are kept, dropped or refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from weir_router.errors import BadRequest
 
 
 def conversation_of(ask: Ask, caller: FormatRecord) -> Conversation:
-    """The request in the neutral form; made once, by the first who needs it. Raises `BadRequest`."""
+    """The request in the neutral form, made on first use. Raises `BadRequest`."""
     found: Conversation | None = ask.conversation
     if found is None:
         found = caller.understand(Checked(ask.body), ask.model)
@@ -31,9 +31,9 @@ def conversation_of(ask: Ask, caller: FormatRecord) -> Conversation:
 def request(ask: Ask, caller: FormatRecord, to: FormatRecord) -> dict[str, Any]:
     """The caller's request in the format `to`.
 
-    `model` is the caller's name for it, and `stream` is not set: the format puts in both. What is nested may be shared
-    with `ask.body`. Raises `BadRequest` for what is malformed, and for what `to` cannot say without a change of
-    meaning.
+    `model` is the caller's name, and `stream` is not set: the format sets both later. Nested values may be shared
+    with `ask.body`. Raises `BadRequest` for malformed values, and for those that `to` cannot express without a change
+    of meaning.
     """
     try:
         return to.write(conversation_of(ask, caller))
@@ -42,9 +42,9 @@ def request(ask: Ask, caller: FormatRecord, to: FormatRecord) -> dict[str, Any]:
 
 
 def untranslatable(ask: Ask, caller: FormatRecord, to: FormatRecord) -> str | None:
-    """Why backends of the format `to` cannot serve this request; None: they can.
+    """The reason why backends of the format `to` cannot serve this request; None: they can.
 
-    It translates to find out, so that this answer and `request` never disagree: ask once per request and format.
+    It translates the request, so that this answer and `request` never disagree: call it once per request and format.
     """
     if to is caller:
         return None
@@ -61,7 +61,7 @@ def response(
     """A whole answer of the upstream in the caller's format.
 
     `created` is in seconds since the epoch, for formats whose answers carry a time. Raises `AttemptFailed` (malformed)
-    for an answer that is not what its format says.
+    for an answer that violates its format.
     """
     try:
         return caller.write_answer(upstream.read_answer(payload), ask, created)
@@ -77,7 +77,7 @@ def stream(ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int)
 class Translated:
     """A `Renderer` from one format's stream to another's.
 
-    `end` completes a stream that has a stop reason. One without stays open: that is for `call.attempt` to say.
+    `end` completes a stream that has a stop reason. A stream without one stays open, and `call.attempt` reports it.
     """
 
     skims = False

@@ -1,1 +1,1 @@
-"""OpenAI chat completions: all that is known of this wire format."""
+"""OpenAI chat completions: all knowledge of this wire format."""

@@ -1,6 +1,6 @@
 """Whole answers of this format, from and into the neutral form.
 
-Answers come from upstreams: what is missing is left out, and only what makes the answer useless is malformed.
+Answers come from upstreams: missing fields are left out, and only faults that make the answer useless are malformed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TIERS_SHOWN = {"standard": "default", "priority": "priority"}
 
 
 def stop_of(finish: str) -> str:
-    """A finish reason in neutral words; an unknown one becomes `STOP`."""
+    """The neutral form of a finish reason; an unknown one becomes `STOP`."""
     return _STOPS.get(finish, STOP)
 
 
@@ -34,12 +34,12 @@ def finish_of(stop: str) -> str:
 
 
 def tier_of(payload: dict[str, Any]) -> str | None:
-    """The tier of service that served an answer."""
+    """The service tier of an answer."""
     return _TIERS.get(as_text(payload.get("service_tier")))
 
 
 def tier_shown(tier: str | None) -> str | None:
-    """A neutral tier of service in the words of this format."""
+    """A neutral service tier in this format."""
     return _TIERS_SHOWN.get(tier or "")
 
 
@@ -56,7 +56,7 @@ def usage_of(usage: dict[str, Any]) -> Usage:
 
 
 def usage_shown(usage: Usage) -> dict[str, Any]:
-    """Neutral usage in the words of this format."""
+    """Neutral usage in this format."""
     return {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
@@ -67,7 +67,7 @@ def usage_shown(usage: Usage) -> dict[str, Any]:
 
 
 def reasoning_of(message: dict[str, Any]) -> str:
-    """The reasoning in a message or delta, under either of the names that servers of this format use."""
+    """The reasoning in a message or delta, under either of the two names that servers use."""
     return as_text(message.get("reasoning_content")) or as_text(message.get("reasoning"))
 
 

@@ -1,7 +1,7 @@
-"""Puts an OpenAI stream together into the answer that the same request would have got without a stream.
+"""Assembles an OpenAI stream into the answer that the same request would have got without a stream.
 
-Used through `relay.Assembled`. Fields that nobody knows yet survive: texts are joined, lists of indexed objects merged
-by their index, other lists appended, objects merged, and of anything else the last value stays.
+Used through `relay.Assembled`. Unknown fields survive: texts are joined, lists of indexed objects merged
+by their index, other lists appended and objects merged; for other values the last one stays.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 from weir_router.dialects.wire.relay import LoneText
 
 _REPLACED = frozenset({"role", "type", "id", "format", "index", "status", "mime_type", "severity"})
-"""Texts inside a choice that name something; providers repeat them, so they are never joined."""
+"""Fields of a choice whose texts are names; providers repeat them, so they are never joined."""
 
 _NOT_IN_ANSWERS = frozenset({"choices", "object", "obfuscation"})
-"""Top-level fields of a chunk that a whole answer has not, or has in its own way."""
+"""Top-level fields of a chunk that a whole answer does not have, or has in another form."""
 
 
 class OpenAIAssembler:
-    """One answer."""
+    """The assembler of one answer."""
 
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
-        self._choices: dict[Any, dict[str, Any]] = {}  # by index, whatever the upstream takes for one
+        self._choices: dict[Any, dict[str, Any]] = {}  # by index, which may be any value of the upstream's
         self._deltas: dict[Any, dict[str, Any]] = {}
 
     def feed(self, payload: dict[str, Any]) -> None:
@@ -51,14 +51,14 @@ class OpenAIAssembler:
         choices = [self._choice(index) for index in sorted(self._choices)]
         top = {name: value for name, value in self._top.items() if name not in _NOT_IN_ANSWERS}
         answer = {"object": "chat.completion", **top, "choices": choices}
-        # Last, as providers write it; and nothing at all where they sent none.
+        # Last, as providers write it; left out if they sent none.
         usage = answer.pop("usage", None)
         return answer if usage is None else {**answer, "usage": usage}
 
     def _choice(self, index: int) -> dict[str, Any]:
         message = _joined({"role": "assistant", "content": None, **self._deltas.get(index, {})})
         if "refusal" in message:
-            # OpenAI's own shape: plain answers always have the list, streams only where something is in it.
+            # OpenAI's own form: plain answers always have the list, streams only if it is not empty.
             message.setdefault("annotations", [])
         for call in message.get("tool_calls") or ():
             call.pop("index", None)
@@ -68,16 +68,16 @@ class OpenAIAssembler:
 
 
 class _Text:
-    """A text still in pieces: joining at each delta would cost the square of the answer's length."""
+    """A text in pieces: to join them at each delta would cost the square of the answer's length."""
 
     __slots__ = ("pieces",)
 
     def __init__(self, piece: str) -> None:
-        self.pieces: list[Any] = [piece]  # texts, but for what an upstream puts beside them
+        self.pieces: list[Any] = [piece]  # texts, and other values that an upstream puts beside them
 
 
 def _keep_last(into: dict[str, Any], fields: dict[str, Any]) -> None:
-    """The last value that says something; Azure's first chunk has an empty id and model."""
+    """Keeps the last non-empty values; Azure's first chunk has an empty id and model."""
     for name, value in fields.items():
         if value or name not in into or (value is not None and value != ""):
             into[name] = value
@@ -115,7 +115,7 @@ def _merge_text(into: dict[str, Any], name: str, known: Any, value: str) -> None
             into[name] = value
     elif not isinstance(known, _Text):
         into[name] = _Text(value)
-    elif name != "name" or "".join(known.pieces) != value:  # some repeat a function's name in each delta
+    elif name != "name" or "".join(known.pieces) != value:  # some servers repeat a function's name in each delta
         known.pieces.append(value)
 
 
@@ -143,7 +143,7 @@ def _add_items(known: list[Any], added: list[Any]) -> None:
 
 
 def _same_item(known: list[Any], item: dict[str, Any]) -> dict[str, Any] | None:
-    """The item that this one continues: of the same index, or for tool calls without an index the last one."""
+    """The item that this one continues: that of the same index, or the last tool call if it has no index."""
     index = item.get("index")
     if isinstance(index, int):
         return next((each for each in known if isinstance(each, dict) and each.get("index") == index), None)

@@ -15,7 +15,7 @@ class _Call:
     """A tool call under way. It begins when the name is known."""
 
     def __init__(self, index: Any, position: int, given: str) -> None:
-        self.index = index  # as the upstream counts
+        self.index = index  # the upstream's own
         self.position = position
         self.id = given
         self.name = ""
@@ -45,7 +45,7 @@ class ChatEvents:
         if choices := as_list(payload.get("choices")):
             self._choice(as_dict(choices[0]), out)
         else:
-            # Usage alone after the finish is the last that comes: no need to wait for [DONE].
+            # Usage alone after the finish reason is the last chunk: no need to wait for [DONE].
             self.over = usage is not None and self.stopped
         return out
 

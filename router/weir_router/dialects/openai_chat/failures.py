@@ -1,6 +1,6 @@
-"""What OpenAI and the servers that speak its dialect mean by their errors, as data. Read by `failures`.
+"""The table of errors of OpenAI and compatible servers. Read by `wire.failures`.
 
-From the providers' documentation and from messages seen in the wild: OpenAI, Azure, OpenRouter, Groq, Together,
+Its sources are the providers' documentation and real messages: OpenAI, Azure, OpenRouter, Groq, Together,
 DeepSeek, Mistral, xAI, Gemini's compatible endpoint, vLLM, SGLang, TGI, llama.cpp.
 """
 
@@ -22,7 +22,7 @@ CONTEXT_LENGTH = phrases(
     r"`inputs` tokens \+ `max_new_tokens`",
     r"too large for model with \d+ maximum context",
 )
-"""Only a larger context can help."""
+"""Messages of errors for which only a larger context can help."""
 
 TABLE = Table(
     rules=(
@@ -38,7 +38,7 @@ TABLE = Table(
             statuses=frozenset({403}),
             message=phrases(r"moderation", r"\bflagged\b", r"violates usage guidelines"),
         ),
-        Rule(  # OpenRouter: the model is there, but not for what this request holds; it stays in for all others
+        Rule(  # OpenRouter: the model exists, but cannot take this request; it stays in use for all others
             FailureKind.CALLER, statuses=frozenset({404}), message=phrases(r"no endpoints found that support")
         ),
         Rule(

@@ -1,4 +1,4 @@
-"""The host that OpenAI and every compatible server are: a bearer token, and server-sent events."""
+"""The host of OpenAI and compatible servers: a bearer token, and server-sent events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weir_router.dialects.wire.headers import HEADERS_KEPT, Kept
 from weir_router.dialects.wire.sse import SSE
 
 
-@lru_cache(HEADERS_KEPT)  # all requests with a credential have the same, but for what callers' own headers add
+@lru_cache(HEADERS_KEPT)  # requests with the same credential differ only in their callers' headers
 def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> Kept:
     headers = {"content-type": "application/json", **dict(passed_on)}
     if credential is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def model(name: str) -> dict[str, Any]:
-    """One entry."""
+    """One entry of the list."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "weir"}
 
 

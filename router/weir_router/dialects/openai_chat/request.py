@@ -1,4 +1,4 @@
-"""OpenAI chat completions: body and headers to `Ask`. Called by `serve`; changes nothing, sends nothing."""
+"""Reads OpenAI chat completions: an `Ask` from body and headers. Called by `serve`; changes nothing, sends nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 from weir_router.estimate.prompt import Turn
 
 PASSED_HEADERS = ("openai-organization", "openai-project", "openai-beta", "x-request-id", "x-client-request-id")
-"""Extras for upstreams of the same format that change or trace the answer. Never credentials; never an idempotency
-key, which our own attempts would repeat with another body.
+"""Headers for upstreams of the same format that change or trace the answer. Never credentials; never an idempotency
+key, which our own attempts would send again with another body.
 """
 
 _ROLES = {"developer": "system", "function": "tool"}
@@ -20,7 +20,7 @@ _NOT_DEMANDING = frozenset({None, "none", "minimal"})
 
 
 def read(body: bytes, headers: dict[str, str]) -> Ask:
-    """Understands `POST /v1/chat/completions`. Unknown fields and roles are kept. Raises `errors.BadRequest`."""
+    """Reads a `POST /v1/chat/completions`. Unknown fields and roles are kept. Raises `errors.BadRequest`."""
     fields, raw = read_body.parse(body)
     model = read_body.model(fields)
     tally = Tally()
@@ -83,7 +83,7 @@ def _max_output(fields: dict[str, Any]) -> int | None:
 
 
 def _streamable(fields: dict[str, Any]) -> bool:
-    """Whether a plain answer can be put together from a stream without loss; what looks odd goes as asked."""
+    """Whether a stream makes a plain answer without loss; odd requests are sent as asked."""
     if "n" not in fields and "logprobs" not in fields and "top_logprobs" not in fields and "audio" not in fields:
         return True  # nearly always
     one_choice = fields.get("n") in (None, 1)

@@ -12,7 +12,7 @@ import msgspec
 
 
 class Delta(msgspec.Struct, gc=False):
-    """With all fields that may bring content."""
+    """A delta, with all fields that may bring content."""
 
     content: str | None = None
     refusal: Any = None

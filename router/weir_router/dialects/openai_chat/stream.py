@@ -1,4 +1,4 @@
-"""Reads one stream of this format: what each chunk means, its usage and its end."""
+"""Reads one stream of this format: the meaning of each chunk, usage and the end."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DONE_EVENT = b"data: [DONE]\n\n"
 _EVENT = b"data: {"
 
 _CONTENT_FIELDS = tuple(name for name in skim.Delta.__struct_fields__ if name != "content")
-"""Fields of a delta besides `content`: any of them, not empty, is the commit point."""
+"""Fields of a delta besides `content`: the first non-empty one is the commit point."""
 
 FAILED_REASONS = {
     "error": FailureKind.SERVER,  # OpenRouter
     "insufficient_system_resource": FailureKind.OVERLOAD,  # DeepSeek
 }
-"""Finish reasons that say that the answer broke off, not that it ended."""
+"""Finish reasons of an answer that broke off."""
 
 # Bound once: an IntFlag's members and operators are slow, and `read` runs for every chunk.
 _NONE, _CONTENT, _STOP, _DONE, _HIDE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.DONE, Signal.HIDE
@@ -39,7 +39,7 @@ class OpenAIReader:
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
-        self.stop_reason: str | None = None  # once every choice that was seen has its own
+        self.stop_reason: str | None = None  # set once every choice that was seen has its own
         self.content_events = 0
         self._seen: set[object] = set()  # indexes of choices
         self._finished: set[object] = set()

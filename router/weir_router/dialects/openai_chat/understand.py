@@ -1,4 +1,4 @@
-"""A request of this format in the neutral form. Complains, with the place, of what is malformed."""
+"""Reads a request of this format into the neutral form. Errors name the malformed field."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _DEPRECATED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("function_call", lambda _: True, "use tool_choice"),
 )
 
-_TIERS = {"auto": "auto", "default": "standard"}  # the others buy something of OpenAI's own
+_TIERS = {"auto": "auto", "default": "standard"}  # the others are products of OpenAI's own
 
 _CHOICES = {"auto": Choice("auto"), "none": Choice("none"), "required": Choice("any")}
 

@@ -1,4 +1,4 @@
-"""Requests to an upstream of this format, as every compatible server takes them, and renderers of its streams."""
+"""Requests to an upstream of this format, which every compatible server accepts, and renderers of its streams."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def prepare(
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:
-    """Usage at the end of a stream, whoever wants it: without it nothing can be accounted for."""
+    """Asks for usage at the end of a stream, even if the caller did not: accounting needs it."""
     options = asked if isinstance(asked, dict) else {}
     if options.get("include_usage") is True:
         return _NOTHING

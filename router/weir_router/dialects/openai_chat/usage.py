@@ -1,4 +1,4 @@
-"""Tokens that an upstream of this format says were used."""
+"""Token usage as an upstream of this format reports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weir_router.record.events import Usage
 
 
 def usage_of(payload: dict[str, Any]) -> Usage | None:
-    """The answer's `usage`, in the variants of OpenAI, DeepSeek, xAI, OpenRouter and vLLM; None where there is none."""
+    """The answer's `usage`, in the variants of OpenAI, DeepSeek, xAI, OpenRouter and vLLM; None if there is none."""
     usage = payload.get("usage")
     return counted(usage) if isinstance(usage, dict) else None
 
@@ -20,7 +20,7 @@ def counted(usage: dict[str, Any]) -> Usage:
     details = _object(usage, "completion_tokens_details")
     reasoning = count(details, "reasoning_tokens") if details else 0
     if reasoning and count(usage, "total_tokens") == given + output + reasoning:
-        output += reasoning  # xAI counts them apart
+        output += reasoning  # xAI counts them separately
     cached = write = 0
     if prompt_details:
         cached, write = count(prompt_details, "cached_tokens"), count(prompt_details, "cache_write_tokens")

@@ -1,4 +1,4 @@
-"""A request in the neutral form, in the words of this format."""
+"""Writes a neutral request in this format."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from weir_router.dialects.openai_chat.understand import EXTRAS
 from weir_router.errors import BadRequest
 
 MAX_STOPS = 4
-"""OpenAI takes no more stop sequences than this."""
+"""Stop sequences that OpenAI accepts, at most."""
 
 ERROR_PREFIX = "Error: "
-"""Says of a tool's result that the tool failed, for which this format has no field."""
+"""Beginning of a failed tool's result, since this format has no field for the failure."""
 
 SCHEMA_NAME = "answer"
-"""Name of a schema, which this format demands and the neutral form has not."""
+"""Name of a schema, which this format demands and the neutral form does not have."""
 
 DEFAULT_FILENAME = "document.pdf"
 """Name of a file without a title: this format demands one with inline data."""
@@ -63,7 +63,7 @@ FOREIGN = {
     Unknown.TOOL: ("OpenAI models know no tool of type {!r}", "use a function"),
     Unknown.CHOICE: ("OpenAI models know no choice of type {!r}", "name a function"),
 }
-"""Why something foreign is refused, and what to do."""
+"""Reasons and remedies for the refusal of foreign values."""
 
 _NAMES = {field: name for name, (field, _) in EXTRAS.items()}
 _TIERS = {"auto": "auto", "standard": "default"}
@@ -71,7 +71,7 @@ _MODES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def write(asked: Conversation) -> dict[str, Any]:
-    """The request's fields. Raises `BadRequest` for what this format cannot say."""
+    """The request's fields. Raises `BadRequest` for values that this format cannot express."""
     refuse(TABLE, asked.extras)
     out: dict[str, Any] = {"model": asked.model, "messages": _messages(asked)}
     if asked.max_output == 0:
@@ -79,7 +79,7 @@ def write(asked: Conversation) -> dict[str, Any]:
             asked.max_output_at, "OpenAI models cannot be asked to fill their cache only", "ask for at least 1"
         )
     if asked.max_output:
-        # The older name, which every compatible server knows; `parameters.rename` serves those that want the newer.
+        # The older name, which every compatible server knows; `parameters.rename` is for servers that demand the newer.
         out["max_tokens"] = asked.max_output
     _tools(asked, out)
     if asked.temperature is not None:
@@ -112,7 +112,7 @@ def _shape(shape: Shape) -> dict[str, Any]:
 
 
 def _effort(effort: Effort | None) -> str | None:
-    """An effort that every model of this format knows; none leaves it to the model."""
+    """An effort that every model of this format knows; None leaves it to the model."""
     if effort is None or effort.name == "none":
         return None
     if effort.name is None:
@@ -175,7 +175,7 @@ def _messages(asked: Conversation) -> list[dict[str, Any]]:
 
 
 def _user(turn: Turn, messages: list[dict[str, Any]]) -> None:
-    """The results of tools as messages of their own, first, as OpenAI wants them; then the rest of the turn."""
+    """Writes the results of tools first, as messages of their own, which OpenAI demands; then the rest of the turn."""
     parts: list[dict[str, Any]] = []
     results = False
     for part in turn.parts:
@@ -202,7 +202,7 @@ def _add(parts: list[dict[str, Any]], part: Part) -> None:
 
 
 def _result(result: Result) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The tool message, and what OpenAI takes from a user only: images and files."""
+    """The tool message, and the images and files, which OpenAI only accepts from a user."""
     parts: list[dict[str, Any]] = []
     for part in result.parts:
         _add(parts, part)
@@ -239,7 +239,7 @@ def _image(image: Image) -> dict[str, Any]:
 
 
 def _document(parts: list[dict[str, Any]], document: Document) -> None:
-    """A file as a file, text as text under its title."""
+    """Writes a file as a file, and text as text under its title."""
     if document.data is not None:
         data = f"data:{document.media_type};base64,{document.data}"
         parts.append({"type": "file", "file": {"filename": document.title or DEFAULT_FILENAME, "file_data": data}})

@@ -1,6 +1,6 @@
-"""A request body as JSON, and its fields with their types checked; used by both dialects.
+"""A request body as JSON, and its fields with checked types; used by all formats.
 
-Checks only what Weir itself reads: everything else is the upstream's to judge. Every failure is a `BadRequest` that
+It only checks fields that Weir itself reads; the upstream judges all others. Every failure is a `BadRequest` that
 says what is wrong, where, and what to do.
 """
 
@@ -15,7 +15,7 @@ from weir_router.dialects.wire.look import Look
 from weir_router.errors import BadRequest
 
 MAX_MODEL_NAME = 256
-"""Characters. The name stands in the request log and in error messages, which a caller must not be able to flood."""
+"""Characters of the longest model name: a caller must not flood the request log and error messages with it."""
 
 _decode = msgspec.json.Decoder().decode
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -50,7 +50,7 @@ def look(body: bytes) -> Look:
 
 
 def _look_again(body: bytes) -> Look:
-    """`look`, for a body that is not as expected. It builds no value but the model's text."""
+    """Like `look`, for an unexpected body. It builds no value but the model's text."""
     try:
         raw = typed.decode_raw(body)
         text = bytes(raw.model)
@@ -67,7 +67,7 @@ def _sample(text: bytes) -> object:
 
 
 def parse(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
-    """The body decoded, and its top level undecoded."""
+    """The decoded body, and the undecoded fields of its top level."""
     try:
         decoded = _decode(body)
         if not isinstance(decoded, dict):
@@ -90,7 +90,7 @@ def _explain(error: Exception, body: bytes) -> str:
         return f"a string in it is not valid UTF-8 ({error.reason}). Encode the body as UTF-8."
     reason = str(error).removeprefix("JSON is malformed: ")
     if "surrogate" in reason or (b"\\ud" in body.lower() and "truncated" in reason):
-        # Typical of text cut in the middle of an emoji; worth naming, since the position alone does not explain it.
+        # Typical of text that was cut within an emoji; the position alone would not explain it.
         return f"{reason}. A \\ud800-\\udfff escape must come in a pair; send whole Unicode characters."
     if "truncated" in reason:
         return f"it ends too early, after {len(body)} bytes. Send the whole body and its true Content-Length."
@@ -186,7 +186,7 @@ def optional_object(fields: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def parts(content: object, where: str) -> list[dict[str, Any]]:
-    """Message content as a list of parts: a string is one text part, null is none."""
+    """Message content as a list of parts: a string is one text part, null is no part."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     if content is None:
@@ -200,5 +200,5 @@ def parts(content: object, where: str) -> list[dict[str, Any]]:
 
 
 def passed_on(headers: dict[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    """The caller's headers that an upstream of the same dialect should see."""
+    """The caller's headers that an upstream of the same format should see."""
     return {name: headers[name] for name in names if name in headers}

@@ -1,4 +1,4 @@
-"""What every format says of an error to a caller. Used by the formats' `errors`."""
+"""The common part of an error for a caller. Used by the formats' `errors`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weir_router.errors import UpstreamRefused, WeirError
 
 
 def detail(error: WeirError, kind: str) -> dict[str, Any]:
-    """The error object: what happened, whose fault it is, and what was tried. An upstream's own kind goes first."""
+    """The error object: the message, the failed part and the attempts. An upstream's own kind goes first."""
     if isinstance(error, UpstreamRefused) and error.upstream_kind:
         kind = error.upstream_kind
     return {

@@ -1,7 +1,7 @@
-"""Error answers of upstreams to `AttemptFailed`: what both dialects share. Used by `openai` and `anthropic` here.
+"""Classifies error answers of upstreams as `AttemptFailed`, for all formats. Used by the formats' `failures`.
 
-A provider's table (`errors_openai`, `errors_anthropic`) is read top to bottom and the first rule that fits wins; where
-none fits, what Weir added is looked for, then the status decides. Status comes last because providers use it loosely: a
+A format's table is read top to bottom, and the first rule that fits wins. If none fits, the error may be about a
+parameter that Weir added; otherwise the status decides. It comes last because providers use it loosely: a
 spend cap is a 429, an empty account a 400, moderation a 403, and an error inside a stream has no status at all.
 """
 
@@ -15,19 +15,19 @@ from weir_router.dialects.wire import retry_after, sse
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_MESSAGE = 2_000
-"""Characters of an upstream's message that are kept: enough for any provider's, while some echo the request."""
+"""Characters of an upstream's message that are kept: enough for every provider's, though some echo the request."""
 
 MAX_PLAIN_TEXT = 300
-"""Characters of a body that is no JSON and still taken for a message; longer ones are pages, not messages."""
+"""Characters of the longest plain-text body that counts as a message; longer ones are web pages."""
 
 MAX_PARSED_BYTES = 1024 * 1024
-"""Bytes of an error body that are parsed; no provider's error is longer."""
+"""Bytes of the longest error body that is parsed; no provider's error is longer."""
 
 
 class Said(NamedTuple):
-    """What an upstream said about its failure."""
+    """The contents of an upstream's error."""
 
-    status: int | None  # None: inside a stream or a 200, and not derivable
+    status: int | None  # None: inside a stream or a 200, and not known from the type
     type: str | None
     code: str | None
     param: str | None
@@ -35,10 +35,10 @@ class Said(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Fits when every field that is set fits; `names` are matched against both code and type.
+    """A rule, which fits if every field that is set fits; `names` are matched against both code and type.
 
-    A message puts a backend out (see `_PUTS_OUT`) only by the upstream's own words: providers quote the caller's
-    values, and a request with `"tool_choice": "insufficient credits"` must not take a backend away from everybody.
+    Only the upstream's own words in a message put a backend out (see `_PUTS_OUT`): providers quote the caller's
+    values, and a request with `"tool_choice": "insufficient credits"` must not put a backend out for all callers.
     """
 
     kind: FailureKind
@@ -47,7 +47,7 @@ class Rule(NamedTuple):
     statuses: frozenset[int] = frozenset()
 
     def fits(self, said: Said) -> bool:
-        """Whether this rule speaks about that failure."""
+        """Whether this rule fits the failure."""
         if self.names and said.code not in self.names and said.type not in self.names:
             return False
         if self.statuses and said.status not in self.statuses:
@@ -71,7 +71,7 @@ def phrases(*alternatives: str) -> re.Pattern[str]:
 
 
 class Table(NamedTuple):
-    """One provider's knowledge."""
+    """The rules of one format."""
 
     rules: tuple[Rule, ...]
     statuses: dict[str, int]  # error type -> the HTTP status that goes with it, for errors that came without one
@@ -82,9 +82,9 @@ BY_STATUS: dict[int, FailureKind] = {
     402: FailureKind.CREDIT,
     403: FailureKind.CREDENTIAL,
     404: FailureKind.MODEL,
-    405: FailureKind.MODEL,  # the base URL is wrong: out until the config changes, like a model that is not there
+    405: FailureKind.MODEL,  # the base URL is wrong: out until the config changes, like a missing model
     408: FailureKind.SERVER,
-    409: FailureKind.SERVER,  # a conflict between the upstream's own parts; the SDKs retry it too
+    409: FailureKind.SERVER,  # a conflict between the upstream's own parts; the SDKs retry it, too
     410: FailureKind.MODEL,
     425: FailureKind.SERVER,
     429: FailureKind.RATE_LIMIT,
@@ -93,13 +93,14 @@ BY_STATUS: dict[int, FailureKind] = {
     503: FailureKind.OVERLOAD,
     529: FailureKind.OVERLOAD,
 }
-"""Where only the status speaks. Other 4xx are the caller's, 3xx a wrong base URL, everything else the server's."""
+"""Kinds of failure by status, if no rule fits. Other 4xx are the caller's, 3xx a wrong base URL, the rest the server's.
+"""
 
 
 def from_answer(
     table: Table, status: int, headers: Mapping[str, str], body: bytes, added: frozenset[str]
 ) -> AttemptFailed:
-    """Classifies an HTTP error answer, whatever its body."""
+    """Classifies an HTTP error answer with any body."""
     said = _read_body(status, body, headers.get("content-type", ""))
     failed = _classified(table, said, added)
     failed.retry_after = retry_after.seconds(headers, limited=failed.kind is FailureKind.RATE_LIMIT)
@@ -121,7 +122,7 @@ def is_error(payload: dict[str, Any]) -> bool:
 
 
 def malformed(what: str) -> AttemptFailed:
-    """The failure for an answer that is not what its dialect says."""
+    """The failure for an answer that violates its format."""
     return AttemptFailed(FailureKind.MALFORMED, f"The upstream sent {what}.")
 
 
@@ -135,7 +136,7 @@ def _classified(table: Table, said: Said, added: frozenset[str]) -> AttemptFaile
         kind = _by_status(said.status)
     status = said.status
     if kind in (FailureKind.CALLER, FailureKind.CONTENT_FILTER) and status in (None, 401, 403):
-        status = 400  # the caller reads a 401 or 403 as being about its own key
+        status = 400  # a caller would understand a 401 or 403 as a fault of its own key
     return AttemptFailed(kind, redacted(said.message), status=status, code=said.code, type=said.type, param=said.param)
 
 
@@ -157,7 +158,7 @@ def _is_about(said: Said, added: frozenset[str]) -> bool:
 
 
 def _mentions(message: str, name: str) -> bool:
-    # "stream" alone is an everyday word, and a prefix of stream_options: it must be quoted, or stand as a field does.
+    # "stream" is an everyday word and a prefix of stream_options: it must be quoted, or be followed by a colon.
     if re.search(rf"['\"`]{name}['\"`]|(^|[.,;:\s]){name}: ", message):
         return True
     if name == "stream":
@@ -183,7 +184,7 @@ def _read_body(status: int, body: bytes, content_type: str) -> Said:
 
 
 def _read_json(payload: dict[str, Any], status: int | None) -> Said:
-    """An error in any of the shapes that OpenAI- and Anthropic-compatible servers use."""
+    """An error in any of the forms of OpenAI- and Anthropic-compatible servers."""
     error = payload.get("error")
     fields = error if isinstance(error, dict) else payload
     message = _first_text(fields, "message", "msg", "detail", "error_description", "error")
@@ -200,19 +201,19 @@ def _read_json(payload: dict[str, Any], status: int | None) -> Said:
 
 
 def _with_metadata(message: str, fields: dict[str, Any]) -> str:
-    """The message, bounded; OpenRouter's "Provider returned error" says the rest in `metadata.raw`."""
+    """The shortened message; OpenRouter's "Provider returned error" has the rest in `metadata.raw`."""
     metadata = fields.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     return _writable((f"{message}: {raw}" if isinstance(raw, str) and raw else message)[:MAX_MESSAGE])
 
 
 def _writable(text: str) -> str:
-    """`text` without halves of surrogate pairs, which JSON can say and neither an answer nor a log line can hold."""
+    """`text` without halves of surrogate pairs, which JSON may hold, but not an answer or a log line."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _status_in(value: object) -> int | None:
-    """A status that stands in the body: vLLM and OpenRouter send it as `code`."""
+    """A status in the body: vLLM and OpenRouter send it as `code`."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
         value = int(value)
     if isinstance(value, int) and 400 <= value < 600:
@@ -260,5 +261,5 @@ _SECRETS = re.compile(
 
 
 def redacted(message: str) -> str:
-    """An upstream's message without anything that looks like a key: providers quote the one they refuse."""
+    """An upstream's message without text that looks like a key: providers quote a refused key."""
     return _SECRETS.sub(lambda found: f"{found.group('lead') or ''}[redacted]", message)

@@ -1,7 +1,7 @@
-"""Makes a request's parameters fit the model that gets it. Used by `openai` and `anthropic` here; pure.
+"""Makes a request's parameters fit the model that gets it. Used by the formats' `upstream`; pure.
 
-Three steps, on the upstream's own field names: rename, drop, clamp. A caller who wrote for one model is so served by
-the next one too, instead of seeing its 400.
+Three steps, on the upstream's own field names: rename, drop, clamp. So a request written for one model can be served
+by another, instead of failing with its 400.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from weir_router.estimate import tokens
 from weir_router.estimate.prompt import Prompt
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
-"""Fields that bound the answer; the dialects share the first."""
+"""Fields that bound the answer; the first belongs to both formats."""
 
 PROMPT_MARGIN = 4 / 3
-"""On the estimate, which may be a quarter too low: a count too high only shortens the longest answers, one too low is a
-refusal."""
+"""Factor on the estimate of the prompt's tokens, which may be a quarter too low. A high count only shortens the longest
+answers; a low one causes a refusal."""
 
 MIN_THINKING_BUDGET = 1_024
 """Anthropic's smallest `thinking.budget_tokens`; it must also stay below `max_tokens`."""
@@ -45,10 +45,10 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt) -> None:
 def _output_limit(backend: Backend, prompt: Prompt) -> int | None:
     """Tokens that the answer may have; None: no limit is known."""
     limits = [backend.limits.output_tokens] if backend.limits.output_tokens else []
-    # Counting the prompt is worth it only where the caller's own limit could collide with the context.
+    # Count the prompt only if the caller's own limit could collide with the context.
     if backend.limits.context_tokens and prompt.max_output:
         left = backend.limits.context_tokens - math.ceil(tokens.estimate(prompt) * PROMPT_MARGIN)
-        if left > 0:  # otherwise the prompt itself is too long, which the upstream says best
+        if left > 0:  # otherwise the prompt itself is too long, which the upstream explains best
             limits.append(left)
     return min(limits, default=None)
 

@@ -1,9 +1,9 @@
-"""What a stream's parts have around their text, the same in each. Used by `call.attempt`, before a part is read.
+"""The bytes around the text of a stream's parts, the same in each. Used by `call.attempt` before it reads a part.
 
-A model's stream is one JSON object a hundred times, with another text. Once one of them is known, a part that has the
-same bytes before and after its text is another of the same kind, if that text is one JSON string as a whole: nothing in
-it ends the string. That takes three looks instead of a JSON parser's work; and what a renderer changes, it changes in
-the frame, once. `Frame` is for streams that are relayed, `relay.Gathered` for those that are put together.
+A model's stream repeats one JSON object with other texts. Once one of them is known, a part with the same bytes before
+and after its text is of the same kind, if that text is one whole JSON string: nothing in it ends the string. This takes
+three comparisons instead of a JSON parser. A renderer applies its changes to the frame, once. `Frame` is for
+relayed streams, `relay.Gathered` for assembled ones.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import msgspec
 _BACKSLASH = ord("\\")
 
 _PADDING, _END = b',"obfuscation":"', b"}\n\n"
-"""How OpenAI's padding begins, a field that is the last of each part, and what is behind it. Anthropic's are spaces."""
+"""Bytes before and after OpenAI's padding, which is the last field of each part. Anthropic pads with spaces."""
 
 _LAST_OF_PADDING = b'" '
 
 _PLAIN = bytes(code for code in range(ord(" "), ord("~") + 1) if code not in b'"\\')
-"""What stands for itself within a JSON string."""
+"""Characters that need no escape within a JSON string."""
 
 _PLAIN_TO_LETTERS = bytes(ord("a") if code in _PLAIN else 0 for code in range(256))
 
@@ -33,16 +33,16 @@ class Frame:
     __slots__ = ("_after", "_as_is", "_before", "_padded", "_shown_after", "_shown_before")
 
     def __init__(self) -> None:
-        self._padded = False  # the frame is that of a part without its padding
+        self._padded = False  # the frame belongs to a part without its padding
         self._as_is = True
-        self._before = self._after = b""  # each with a quote of the text
-        self._shown_before = self._shown_after = b""  # as the caller gets them
+        self._before = self._after = b""  # each with one quote of the text
+        self._shown_before = self._shown_after = b""  # the same for the caller
 
     def learn(self, part: bytes, name: bytes, show: Callable[[bytes], bytes | None] | None = None) -> None:
-        """`part` has a text in its field `name`; other parts with the same frame are of its kind.
+        """Learns the frame of `part`, which has a text in its field `name`; parts with the same frame are of its kind.
 
-        `show` makes what the caller gets for a piece of the frame, None where that cannot be told; without it the
-        caller gets what comes.
+        `show` returns the caller's bytes for a piece of the frame, or None if it cannot; without `show`, the
+        caller gets the same bytes.
         """
         bare = _bare(part)
         found = _cut(bare, name)
@@ -52,7 +52,7 @@ class Frame:
         shown_before = before if show is None else show(before)
         if shown_before is None:
             return
-        # A renderer takes out one thing once, as it does from a whole part.
+        # A renderer removes one field once, as from a whole part.
         shown_after = after if show is None or shown_before != before else show(after)
         if shown_after is not None:
             self._before, self._after = before, after
@@ -65,7 +65,7 @@ class Frame:
         self._before = b""
 
     def passed(self, part: bytes) -> bytes | None:
-        """What the caller gets for `part`, if it is the frame around some text."""
+        """The caller's bytes for `part`, if it is the frame around some text."""
         bare = _bare(part) if self._padded else part
         if not self._fits(bare):
             return None
@@ -78,7 +78,7 @@ class Frame:
         return shown[: -len(_END)] + part[len(bare) - len(_END) :] if self._padded else shown
 
     def text(self, part: bytes) -> str | None:
-        """The text, never empty, that `part` is the frame around; None: it is something else."""
+        """The text, never empty, in `part`, if its frame is the known one; otherwise None."""
         bare = _bare(part) if self._padded else part
         if not self._fits(bare):
             return None
@@ -90,7 +90,7 @@ class Frame:
 
 
 def _bare(part: bytes) -> bytes:
-    """`part` without what makes its length say nothing of its text's; as it is, if it has nothing of that."""
+    """`part` without its padding, which hides the length of its text; unchanged if it has none."""
     if not part.endswith(_END) or len(part) == len(_END) or part[-len(_END) - 1] not in _LAST_OF_PADDING:
         return part
     body = part[: -len(_END)].rstrip(b" ")
@@ -101,10 +101,10 @@ def _bare(part: bytes) -> bytes:
 
 
 def _cut(part: bytes, name: bytes) -> tuple[bytes, bytes] | None:
-    """What `part`, an event of JSON, has before and behind the text of its field `name`, each half with a quote of it.
+    """The bytes of `part`, a JSON event, before and after the text of its field `name`, each with a quote of the text.
 
-    None: there is no such field, or it cannot be told from others. Where nothing is escaped, a quote begins or ends a
-    string, and a name is written in one way: what stands there once is the field, and the next quote ends its text.
+    None: there is no such field, or it is ambiguous. Without escapes, a quote begins or ends a string, and a name is
+    written in one way: so a single match is the field, and the next quote ends its text.
     """
     halves = part.split(b'"%b"' % name)
     pieces = halves[1].split(b'"', 2) if len(halves) == 2 else []
@@ -120,12 +120,12 @@ def _cut(part: bytes, name: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _is_plain(text: bytes) -> bool:
-    """Not for empty text. Two runs over the bytes in C, at half the cost of decoding them."""
+    """Whether `text`, which is not empty, needs no escape. Two passes in C, at half the cost of decoding."""
     return text.translate(_PLAIN_TO_LETTERS).isalpha()
 
 
 def _text(string: bytes) -> str | None:
-    """What a JSON string says; None: it is none, or not as a whole."""
+    """The text of a JSON string; None: `string` is not exactly one."""
     try:
         text: str = _decode(string)
     except ValueError:

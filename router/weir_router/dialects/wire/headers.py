@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 HEADERS_KEPT = 128
-"""Headers of requests that are kept per host: more than most configs have credentials; with callers' longest ones
+"""Sets of headers that are kept per host: more than the credentials of most configs; with callers' longest headers
 8 MiB.
 """
 
 
 class Kept(dict[str, str]):
-    """Headers that many requests have; nobody changes them. What they are as `lines` is made once."""
+    """Headers of many requests, which must not be changed. Their `lines` are made once."""
 
     __slots__ = ("lines",)
 
     def __init__(self, headers: dict[str, str]) -> None:
         super().__init__(headers)
-        self.lines: bytes | None = None  # as a transport sends them
+        self.lines: bytes | None = None  # the bytes that a transport sends

@@ -1,4 +1,4 @@
-"""Small things that both providers need: a request body as bytes, and counts out of foreign JSON."""
+"""Helpers for all formats: a request body as bytes, and counts from untrusted JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def body_of(fields: dict[str, Any]) -> bytes:
     """The upstream request's body; `msgspec.Raw` values go byte for byte. Raises `BadRequest` for too deep nesting."""
     try:
         return _encode(fields)
-    except RecursionError:  # deeper than the stack that is left here, though it could be read
+    except RecursionError:  # it could be read, but is too deep for the rest of the stack
         raise BadRequest("The request is nested too deeply to be sent on.") from None
 
 
 def count(fields: dict[str, Any], name: str) -> int:
-    """A number of tokens; 0 for anything that is none, since a slip in accounting is no reason to fail an answer."""
+    """A number of tokens; 0 for an invalid one, since a slip in accounting must not fail an answer."""
     value = fields.get(name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)

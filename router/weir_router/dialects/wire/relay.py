@@ -1,4 +1,4 @@
-"""Renderers: the same dialect relayed byte for byte, and answers put together for plain callers.
+"""Renderers: relays of the same format byte for byte, and assembled answers for plain callers.
 
 Made by a format's `upstream`. A stream goes from one format to another through `neutral.translation`.
 """
@@ -17,15 +17,15 @@ from weir_router.dialects.wire.frame import Frame
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
 
-_CONTENT, _DONE, _HIDE = Signal.CONTENT, Signal.DONE, Signal.HIDE  # bound once: to look up an enum's member is slow
+_CONTENT, _DONE, _HIDE = Signal.CONTENT, Signal.DONE, Signal.HIDE  # bound once: looking up an enum's member is slow
 
 _IN_VAIN = 4
-"""Frames of one stream that may be learned without one part that fits: what differs each time is read each time."""
+"""Frames of one stream that may be learned without a part that fits; after that every part is read."""
 
 
 class Relay:
-    """Hands each event on as it came. `last` is sent at the end where the upstream left out the dialect's own; `text`
-    is the field in which the dialect has an event's text.
+    """Relays each event unchanged. `last` is sent at the end if the upstream left out the format's own end; `text`
+    is the field that holds an event's text.
     """
 
     skims = True
@@ -50,7 +50,7 @@ class Relay:
         return shown
 
     def _shown(self, piece: bytes) -> bytes | None:
-        """What the caller gets for a part, or for what it has before or behind its text; None: that cannot be told."""
+        """The caller's bytes for a part, or for the bytes before or after its text; None: unknown."""
         return piece
 
     def frame(self) -> Frame:
@@ -61,7 +61,7 @@ class Relay:
 
 
 class UsageHidingRelay(Relay):
-    """A relay for a caller who did not ask for the usage that Weir made the upstream send."""
+    """A relay that hides the usage which Weir requested from a caller that did not ask for it."""
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         raw = super().feed(event, payload, signal)
@@ -70,7 +70,7 @@ class UsageHidingRelay(Relay):
         if payload is None or "usage" not in payload:
             return raw
         if payload["usage"] is None and raw.find(_NO_USAGE) >= 0:
-            # OpenAI puts it into every chunk. Unescaped quotes: this cannot be part of a text.
+            # OpenAI puts it into every chunk. Its quotes are not escaped, so it cannot be part of a text.
             return raw.replace(_NO_USAGE, b"", 1)
         shown = {name: value for name, value in payload.items() if name != "usage"}
         name = b"" if event.name is None else b"event: %b\n" % event.name.encode()
@@ -87,30 +87,30 @@ class UsageHidingRelay(Relay):
 
 
 class Assembler(Protocol):
-    """Puts one dialect's stream together; see `assemble_openai` and `assemble_anthropic`."""
+    """Assembles the stream of one format; see the formats' `assemble`."""
 
     def feed(self, payload: dict[str, Any]) -> None:
         """Adds an event. May raise TypeError, ValueError, KeyError, AttributeError for a malformed one."""
 
     def lone_text(self, payload: dict[str, Any]) -> LoneText | None:
-        """What `payload`, which was just added, has besides what the events before it have said already: one text.
+        """The one text that `payload`, which was just added, adds to the events before it.
 
-        None: to add it again, with another text, could change anything else of the answer.
+        None: the same event with another text could change another part of the answer.
         """
 
     def answer(self) -> dict[str, Any]:
-        """What the upstream would have answered without a stream."""
+        """The answer that the upstream would have given without a stream."""
 
 
 class LoneText(NamedTuple):
-    """All that an event adds to an answer."""
+    """The text that an event adds to an answer, and nothing else."""
 
-    name: str  # of the field in which the event has it
-    pieces: list[str]  # of the answer's text so far, this one's included
+    name: str  # of the event's field that holds it
+    pieces: list[str]  # of the answer's text so far, with this one
 
 
 class Gathered(Frame):
-    """Takes texts out of the frame in which they come, for an answer that is put together."""
+    """A frame that collects the texts of its parts, for an assembled answer."""
 
     __slots__ = ("_in_vain", "_pieces")
 
@@ -128,7 +128,7 @@ class Gathered(Frame):
         return b""
 
     def follow(self, event: Event, text: LoneText | None) -> None:
-        """The last event that was added is this one: those behind it add no more if they differ in `text` alone."""
+        """Learns the event that was added last: later ones that differ only in `text` add nothing else."""
         self.forget()
         if text is None or self._in_vain >= _IN_VAIN:
             return
@@ -174,7 +174,7 @@ class Assembled:
 
 
 def encode(value: Any) -> bytes:
-    """JSON bytes, also of text in which the upstream left half a surrogate pair."""
+    """JSON bytes, even of text in which the upstream left half a surrogate pair."""
     try:
         return _encode(value)
     except UnicodeEncodeError:
@@ -182,7 +182,7 @@ def encode(value: Any) -> bytes:
 
 
 def _whole_characters(value: Any) -> Any:
-    """Surrogate pairs joined (an emoji may have come in two events), lone halves replaced."""
+    """`value` with surrogate pairs joined (an emoji may have come in two events) and lone halves replaced."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

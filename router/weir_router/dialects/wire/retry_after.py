@@ -1,6 +1,6 @@
-"""How long an upstream asks to be left alone, in seconds; read from an error answer's headers by `failures`.
+"""The seconds that an upstream asks callers to wait, from an error answer's headers. Used by `failures`.
 
-Reads no clock: a moment is measured against the answer's own Date header, and ignored without one.
+No clock is read: a moment is compared with the answer's own Date header, and ignored without one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UNITS = (3600.0, 60.0, 1.0, 0.001)
 
 
 def seconds(headers: Mapping[str, str], *, limited: bool) -> float | None:
-    """`retry-after-ms`, then `retry-after`; for a rate limit (`limited`) also OpenAI's reset of the budget used up."""
+    """Reads `retry-after-ms`, then `retry-after`; for a rate limit (`limited`) also OpenAI's reset of a budget."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -49,7 +49,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _longest_reset(headers: Mapping[str, str]) -> float | None:
-    """`x-ratelimit-reset-*` ("6m0s", "120ms") of each budget of which nothing remains."""
+    """The longest `x-ratelimit-reset-*` ("6m0s", "120ms") of all used-up budgets."""
     resets = [
         _duration(headers.get(f"x-ratelimit-reset-{budget}", ""))
         for budget in ("requests", "tokens")

@@ -1,7 +1,7 @@
 """Server-sent events: bytes to events, and an event's data to JSON. Called by `call.attempt`.
 
-The two shapes that providers send (`data: {...}` alone, or after `event: name`) are cut out without looking at each
-line; anything else takes the general parser. No I/O, and no meaning: see `Reader`.
+The two forms that providers send (`data: {...}` alone, or after `event: name`) are cut out without a check of each
+line; all others go through the general parser. No I/O, and no interpretation: see `Reader`.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from weir_router.dialects.base import Event, Framing
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
-"""Bytes of an event that has not ended yet: room for an image in base64, and an end for a peer that never ends one."""
+"""Bytes of the largest event, so that an endless one is cut off; an image in base64 fits."""
 
 DONE = b"[DONE]"
-"""What the OpenAI dialect sends in place of JSON when a stream is over."""
+"""Data of OpenAI's last event, in place of JSON."""
 
 _BOM = b"\xef\xbb\xbf"
 _OPENING_BRACE = ord("{")
-_LF, _CR = ord("\n"), ord("\r")  # to look for a number in bytes is four times as fast as for bytes
-# Atomic groups: \r\n is one line end and must never be taken for two.
+_LF, _CR = ord("\n"), ord("\r")  # searching bytes for a number is four times as fast as for bytes
+# Atomic groups: \r\n is one line end, and must never count as two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 _decode = msgspec.json.Decoder().decode
-_new = tuple.__new__  # Event(...) goes through a Python-level __new__, at three times the cost
+_new = tuple.__new__  # Event(...) would call a __new__ in Python, at three times the cost
 
 T = TypeVar("T")
 
 
 class Splitter:
-    """Cuts one stream into events. The events' `raw` and then `rest` joined are the bytes as they came."""
+    """Cuts one stream into events. The events' `raw` and then `rest` are together exactly the received bytes."""
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
         self._rest = bytearray()
-        self._any_line_end = False  # a \r was seen: from then on the slower search
+        self._any_line_end = False  # a \r was seen, which makes the slower search necessary
         self.between = True  # the next byte begins an event
 
     @property
     def rest(self) -> bytes:
-        """Bytes that are no event yet; not empty at the end of a stream means that an event was cut off."""
+        """Bytes of an incomplete event. If there are any at the end of a stream, an event was cut off."""
         return bytes(self._rest)
 
     def feed(self, data: bytes) -> list[Event]:
@@ -55,7 +55,7 @@ class Splitter:
             self._any_line_end = True
         rest = self._rest
         if rest:
-            scanned = len(rest) - 3  # a blank line of two \r\n may be split after its third byte
+            scanned = len(rest) - 3  # a blank line of two \r\n may be cut after its third byte
             rest += data
             if not self._has_blank_line(max(scanned, 0)) and rest[0] not in b"\r\n":
                 self._check_size()
@@ -71,7 +71,7 @@ class Splitter:
         return events
 
     def finish(self) -> list[Event]:
-        """At the end of a stream: the last event where only its blank line is missing, completed with one.
+        """The last event at the end of a stream, if only its blank line is missing, completed with one.
 
         Some servers leave it out after `data: [DONE]`. An event whose JSON is cut off stays in `rest`.
         """
@@ -112,7 +112,7 @@ def _cut(data: bytes, events: list[Event]) -> bytes:
 
 
 def _cut_any(data: bytes, events: list[Event]) -> int:
-    """As `_cut`, for any mixture of line ends, and for blank lines of their own; returns where the rest starts."""
+    """Like `_cut`, for any mixture of line ends and for extra blank lines; returns the offset of the rest."""
     start = 0
     while start < len(data):
         blank = _LINE_END.match(data, start) or _BLANK_LINE.search(data, start)
@@ -125,7 +125,7 @@ def _cut_any(data: bytes, events: list[Event]) -> int:
 
 
 def _parse(raw: bytes) -> Event:
-    """Any event, as the HTML standard says; `id` and `retry` mean nothing here, comments are kept in `raw` only."""
+    """Any event, parsed by the HTML standard; `id` and `retry` are ignored, comments stay in `raw` only."""
     name: str | None = None
     data: list[bytes] = []
     for line in _LINE_END.split(raw.removeprefix(_BOM)):
@@ -139,8 +139,8 @@ def _parse(raw: bytes) -> Event:
 
 
 def skimmed(part: bytes, head: bytes, look: Callable[[bytes], T]) -> T | None:
-    """What `look` makes of the data of the one event that `part` is: whole, of one line of text, and beginning with
-    `head`, whose last byte is the data's first. None: it may be anything.
+    """The result of `look` for the data of `part`, if it is exactly one event with one line of text that begins with
+    `head`, whose last byte is the data's first. Otherwise None.
     """
     if not part.startswith(head) or not part.endswith(b"\n\n"):
         return None
@@ -154,7 +154,7 @@ def skimmed(part: bytes, head: bytes, look: Callable[[bytes], T]) -> T | None:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether it is UTF-8: a typed look at JSON does not check what it skips."""
+    """Whether it is UTF-8: a typed look at JSON does not check the fields that it skips."""
     if data.isascii():
         return True
     try:
@@ -194,8 +194,8 @@ def is_done(event: Event) -> bool:
 def loads(data: bytes) -> Any:
     """JSON from an upstream. Raises ValueError and nothing else.
 
-    What msgspec refuses gets a second chance, because SDKs read it: half a surrogate pair, where a server cut an emoji
-    in two, and numbers beyond a float's range.
+    JSON that msgspec refuses gets a second chance, because SDKs read it: half a surrogate pair, where a server cut an
+    emoji in two, and numbers beyond the range of a float.
     """
     try:
         return _decode(data)

@@ -1,4 +1,4 @@
-"""Counts what a request's messages hold, while a dialect walks through them; ends as a `Prompt`."""
+"""Counts of the contents of a request's messages, made by a format while it reads them; they become a `Prompt`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOTHING: frozenset[Capability] = frozenset()
 
 
 class Tally:
-    """Filled by one dialect for one request."""
+    """The counts of one request, filled by its format."""
 
     __slots__ = ("audio", "documents", "images", "tool_results", "turns")
 
@@ -66,6 +66,6 @@ def extra_chars(raw: dict[str, msgspec.Raw], *names: str) -> int:
 
 
 def text_of(part: dict[str, Any]) -> str | None:
-    """The part's text where it has one; text of another type is the upstream's to refuse."""
+    """The part's text, if it has one; the upstream refuses text of another type."""
     text = part.get("text")
     return text if isinstance(text, str) else None
