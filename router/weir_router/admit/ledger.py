@@ -1,6 +1,6 @@
 """The interface of a ledger, which counts what requests use against their limits. Used by `serve.door` and `call`.
 
-What a request may use is reserved before it is used, and settled or released afterwards, exactly one of the two:
+A caller of the ledger reserves an amount before it uses it. Afterwards it either settles or releases the hold:
 
     hold = ledger.reserve(candidate.limits)  # raises RateLimited, which names the limit
     if hold.pending is not None:
@@ -8,7 +8,7 @@ What a request may use is reserved before it is used, and settled or released af
     ...
     hold.settle(usage)
 
-`ledger_local` counts within one router and answers at once. A ledger whose counts are shared by several routers stands
+`ledger_local` counts within one router and answers at once. A ledger with counts shared by several routers stands
 beside it, and answers with `pending`.
 """
 
@@ -22,11 +22,11 @@ from weir_router.record.events import Usage
 
 
 class Hold(Protocol):
-    """What one request, or one attempt, has reserved."""
+    """The amounts that one request, or one attempt, has reserved."""
 
     pending: Awaitable[None] | None
     """The ledger's answer, if it is still to come: raises `RateLimited`. Ends within the ledger's own timeout. A hold
-    that was refused, or whose answer nobody awaits any more, is released too."""
+    that was refused, or whose answer is no longer awaited, must be released, too."""
 
     def settle(self, usage: Usage | None, /) -> None:
         """Ends the hold with the tokens that were used. None: the attempt used none, or their number is unknown."""
@@ -36,7 +36,7 @@ class Hold(Protocol):
 
 
 class Ledger(Protocol):
-    """All that is counted, by `Limit.key`."""
+    """All counts, by `Limit.key`."""
 
     def reserve(self, limits: Sequence[Limit]) -> Hold:
         """Reserves one request of every limit, or of none. Raises `RateLimited`, which names the limit."""

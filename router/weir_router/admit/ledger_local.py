@@ -46,7 +46,7 @@ class LocalHold:
         self._counts = counts
 
     def settle(self, _: Usage | None, /) -> None:
-        """As `release`: no limit of one router counts tokens."""
+        """Like `release`, since no limit of one router counts tokens."""
         if self._counts:
             self.release()
 

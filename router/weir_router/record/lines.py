@@ -1,7 +1,7 @@
-"""Request lines to a file descriptor, without ever holding up a request. Used by `weir up` and `weir router`.
+"""Writes request lines to a file descriptor, without ever delaying a request. Used by `weir up` and `weir router`.
 
-Lines are gathered for a moment and written in a thread: a reader of stdout that stalls stalls that thread, and nothing
-else. What then comes is dropped beyond a bound, counted, and said in a line of its own once the reader goes on.
+Lines are gathered for a moment and written in a thread: a stalled reader of stdout stalls that thread, and nothing
+else. Lines beyond a bound are then dropped and counted; a line reports their number once the reader goes on.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import queue
 import threading
 
 FLUSH_EVERY = 0.05
-"""Seconds that a line waits for others: people who watch a log see no difference, and a write costs as much as ten
+"""Seconds that a line waits for others: people who watch a log see no difference, and one write costs as much as ten
 lines."""
 
 MAX_WAITING = 8 * 1024 * 1024
-"""Bytes that wait for a reader, about 10,000 lines; then new ones are dropped: a log is worth less than the answers."""
+"""Bytes that may wait for a reader, about 10,000 lines. Beyond them new lines are dropped: answers matter more."""
 
 
 LAST_WORDS = 1.0
-"""Seconds that the end of the process waits for a reader of the last lines."""
+"""Seconds that a process waits at its end for a reader of the last lines."""
 
 
 class Lines:
     """An `Output` of `record.log`."""
 
     def __init__(self, descriptor: int) -> None:
-        self.dropped = 0  # lines, since the last that could be said
+        self.dropped = 0  # lines dropped since the last report
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
         self._size = 0
         self._under_way = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._parts: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        # A daemon: a reader that has stalled must not keep the process from ending.
+        # A daemon thread: a stalled reader must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="request lines", daemon=True)
 
     def __call__(self, line: bytes) -> None:
@@ -52,7 +52,7 @@ class Lines:
             self._loop.call_later(FLUSH_EVERY, self._hand_over)
 
     def close(self) -> None:
-        """Writes what waits; at the end of the process."""
+        """Writes the waiting lines, at the end of the process."""
         if self._loop is not None:
             self._parts.put(self._taken())
             self._parts.put(None)
@@ -82,6 +82,6 @@ class Lines:
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
-        with contextlib.suppress(OSError):  # a reader that went away is no reason to stop serving
+        with contextlib.suppress(OSError):  # the router serves on, even if its reader went away
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]

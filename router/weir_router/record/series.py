@@ -1,7 +1,7 @@
-"""Counters and histograms that cost an addition: numbers that a scrape turns into Prometheus' families.
+"""Counters and histograms that cost one addition: numbers that a scrape turns into Prometheus' families.
 
-prometheus-client's own take a lock and three calls for each step, which is right for threads. A router is one thread:
-what is counted for every request is kept here, and the client library only writes it down. Used by `record.metrics`.
+prometheus-client's own take a lock and three calls for each step, which threads need. A router is one thread: counts
+of every request are kept here, and the client library only writes them. Used by `record.metrics`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 MAX_CHILDREN = 10_000
-"""Label sets kept per metric before new ones fold into "other": bounds memory whatever callers send."""
+"""Label sets that are kept per metric, to bound memory; further ones count as "other"."""
 
 Labels = tuple[str, ...]
 
@@ -40,13 +40,13 @@ class Distribution:
 
     def observe(self, value: float) -> None:
         """Counts one value."""
-        bucket = 0  # compiled, to call `bisect` costs more than to look at a dozen bounds
+        bucket = 0  # compiled, calling `bisect` costs more than comparing a dozen bounds
         for bound in self._bounds:
             if value <= bound:
                 break
             bucket += 1
         counts = self.counts
-        counts[bucket] = counts[bucket] + 1  # compiled, `+=` on an item goes by way of the interpreter
+        counts[bucket] = counts[bucket] + 1  # compiled, `+=` on an item would call the interpreter
         self.sum += value
 
 
@@ -77,15 +77,15 @@ class Family(Collector, Generic[C]):
         return iter(self._children.items())
 
     def forget(self, unwanted: Callable[[Labels], bool]) -> None:
-        """Removes the children whose label values are `unwanted`: what is no longer configured must not be shown."""
+        """Removes the children whose label values are `unwanted`, for example those of deleted policies."""
         self._children = {values: child for values, child in self._children.items() if not unwanted(values)}
 
     def collect(self) -> Iterator[Metric]:
-        """For a scrape."""
+        """The metric with its values, for a scrape."""
         yield self._metric(self._children.items())
 
     def describe(self) -> Iterable[Metric]:
-        """The name, for the registry to tell twins by."""
+        """The metric without values, by which the registry finds duplicate names."""
         yield self._metric(())
 
     def _new(self) -> C:
@@ -96,7 +96,7 @@ class Family(Collector, Generic[C]):
 
 
 class Counters(Family[Number]):
-    """Only ever more."""
+    """A metric whose values only rise."""
 
     def _new(self) -> Number:
         return Number()
@@ -109,7 +109,7 @@ class Counters(Family[Number]):
 
 
 class Gauges(Family[Number]):
-    """More or less."""
+    """A metric whose values rise and fall."""
 
     def _new(self) -> Number:
         return Number()
@@ -122,12 +122,12 @@ class Gauges(Family[Number]):
 
 
 class Histograms(Family[Distribution]):
-    """Values by size."""
+    """A metric that counts values by size."""
 
     def __init__(
         self, name: str, text: str, labels: Labels, bounds: tuple[float, ...], registry: CollectorRegistry
     ) -> None:
-        self._bounds = tuple(map(float, bounds))  # compiled, to compare with an int would cost ten times as much
+        self._bounds = tuple(map(float, bounds))  # floats: compiled, comparing with an int would cost ten times as much
         super().__init__(name, text, labels, registry)
 
     def _new(self) -> Distribution:

@@ -1,4 +1,4 @@
-"""What an attempt reserves, with a ledger that another process answers."""
+"""Reservations of an attempt, with a ledger that another process answers."""
 
 import asyncio
 
