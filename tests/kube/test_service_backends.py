@@ -210,7 +210,7 @@ def test_an_endpoint_that_is_a_metadata_address_gets_nothing(
     """The API server itself refuses 169.254.0.0/16 and loopback, but not the metadata addresses of other clouds."""
     tenant.apply(service(), endpoint("a", pods["a"]), endpoint("bad", "100.100.100.200:80"), *served())
     caller_of(tenant, stand[1])
-    assert reason_of(tenant) == "EndpointForbidden"
+    until(lambda: reason_of(tenant) == "EndpointForbidden")
     known = [key for key in http(f"{stand[1].admin}/state").json()["backends"] if key.startswith(tenant.namespace)]
     assert [key.partition("@")[2] for key in known] == [pods["a"].url.removeprefix("http://")]
     refused = tenant.server.kubectl(

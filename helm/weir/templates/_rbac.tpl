@@ -1,11 +1,20 @@
+{{/* Plurals of all kinds as a list in JSON, from the CRDs: a new kind needs no change here. With "/status": their statuses. */}}
+{{- define "weir.kinds" -}}
+{{- $found := list }}
+{{- range $path, $_ := .root.Files.Glob "files/crds/*.yaml" }}
+{{- $found = append $found (printf "%s%s" ($.root.Files.Get $path | fromYaml).spec.names.plural $.suffix) }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
 {{/* What is gathered and reported, in all namespaces or in each of the given ones. RBAC knows no labels: the operator asks only for
      Secrets that consent by theirs, but it could ask for others. */}}
 {{- define "weir.gatherRules" -}}
 - apiGroups: [weir.dev]
-  resources: [modeltiers, routingpolicies]
+  resources: {{ include "weir.kinds" (dict "root" . "suffix" "") }}
   verbs: [list, watch]
 - apiGroups: [weir.dev]
-  resources: [modeltiers/status, routingpolicies/status]
+  resources: {{ include "weir.kinds" (dict "root" . "suffix" "/status") }}
   verbs: [patch]
 - apiGroups: [""]
   resources: [secrets]

@@ -29,17 +29,17 @@ NOW = 1_800_000_000.0
 FUNDED = Condition("Funded", Judgement(TRUE, "Funded", "there is money left"))
 
 
-class BudgetSpec(Model):
-    """Budget of a team."""
+class PurseSpec(Model):
+    """Purse of a team."""
 
     class_name: ClassName = DEFAULT_CLASS
     """Installation that serves this object; immutable."""
     dollars: Money
-    """Dollars for a month."""
+    """Dollars in it."""
 
 
-class BudgetStatus(Model):
-    """Status of a budget."""
+class PurseStatus(Model):
+    """Status of a purse."""
 
     observed_generation: Generation | None = None
     """The generation that this status is about."""
@@ -47,13 +47,13 @@ class BudgetStatus(Model):
     """`Accepted`, `ResolvedRefs`, `Funded`, `Programmed`, `Ready`."""
 
 
-def compile_one(spec: BudgetSpec, report: Any, around: Any) -> BudgetSpec:
+def compile_one(spec: PurseSpec, report: Any, around: Any) -> PurseSpec:
     if float(spec.dollars) == 0:
         report.add("spec", [Finding("NoMoney", "it is empty", Verdict.FAULTY, FUNDED.type, "Raise it.", ".dollars")])
     return spec
 
 
-def add(compiled: Any, made: dict[Any, BudgetSpec], manifests: Any, around: Any) -> Any:
+def add(compiled: Any, made: dict[Any, PurseSpec], manifests: Any, around: Any) -> Any:
     """Adds nothing to the config; it sees the kinds before it."""
     assert all(around.look("ModelTier", name) is None for name in made)
     return compiled
@@ -64,30 +64,30 @@ def judge(it: Subject, around: Around) -> Judged:
     return Judged(programmed, it.fault() or it.served(), {"left": figure(float(it.manifest.spec["dollars"]) / 3)})
 
 
-BUDGET = Row(
-    kind="Budget",
-    plural="budgets",
-    short_name="bud",
+PURSE_KIND = Row(
+    kind="Purse",
+    plural="purses",
+    short_name="pur",
     description="Money.",
-    spec=BudgetSpec,
-    status=BudgetStatus,
+    spec=PurseSpec,
+    status=PurseStatus,
     columns=(),
     compile=CompileStep(one=compile_one, add=add),
     judge=StatusStep(judge=judge, own=(FUNDED,)),
     secret_labels=("weir.dev/purse",),
     secrets=lambda it: [NamedSecret(SecretKey(it.namespace, "purse", "key"), "PURSE")],
 )
-THREE = (*KINDS, BUDGET)
+THREE = (*KINDS, PURSE_KIND)
 TEXT = """
 apiVersion: weir.dev/v1alpha1
-kind: Budget
-metadata: {name: month, namespace: team-a}
+kind: Purse
+metadata: {name: team, namespace: team-a}
 spec: {dollars: "%s"}
 """
 
 
 def loaded(folder: Path, dollars: str = "100", **environ: str) -> Any:
-    (folder / "budget.yaml").write_text(TEXT % dollars)
+    (folder / "purse.yaml").write_text(TEXT % dollars)
     return load(folder, THREE, environ=environ)
 
 
@@ -101,14 +101,15 @@ def judged(folder: Path, dollars: str) -> dict[str, Any]:
 
 def test_it_is_read_from_a_directory_with_its_secrets(tmp_path: Path):
     found = loaded(tmp_path, PURSE="sk-1")
-    assert [it.id for it in found.observed.all()] == ["Budget/team-a/month"]
+    assert [it.id for it in found.observed.all()] == ["Purse/team-a/team"]
     assert found.observed.environment == {SecretKey("team-a", "purse", "key"): "sk-1"}
-    assert load(tmp_path, KINDS).problems[0].action == "Weir knows ModelTier, RoutingPolicy of weir.dev/v1alpha1."
+    known = ", ".join(sorted(it.kind for it in KINDS))
+    assert load(tmp_path, KINDS).problems[0].action == f"Weir knows {known} of weir.dev/v1alpha1."
 
 
 def test_it_is_compiled_and_counts_as_compiled(tmp_path: Path):
     compiled = compile_config(loaded(tmp_path).observed, THREE, catalogue=Catalogue.load(), now=NOW)
-    assert (compiled.config.generations, compiled.problems) == ({"Budget/team-a/month": 0}, ())
+    assert (compiled.config.generations, compiled.problems) == ({"Purse/team-a/team": 0}, ())
 
 
 def test_its_spec_is_validated_as_any(tmp_path: Path):
@@ -126,8 +127,8 @@ def test_its_own_condition_makes_events(tmp_path: Path):
     good, bad = judged(tmp_path, "100"), judged(tmp_path, "0")
     condition = next(it for it in bad["conditions"] if it["type"] == "Funded")
     assert (condition["status"], condition["reason"]) == (FALSE, "NoMoney")
-    assert [it.reason for it in events(good, bad, BUDGET.judge.good)] == ["NoMoney"]
-    assert [it.reason for it in events(bad, good, BUDGET.judge.good)] == ["Funded"]
+    assert [it.reason for it in events(good, bad, PURSE_KIND.judge.good)] == ["NoMoney"]
+    assert [it.reason for it in events(bad, good, PURSE_KIND.judge.good)] == ["Funded"]
 
 
 def test_the_other_kinds_are_compiled_as_without_it(tmp_path: Path):
@@ -135,12 +136,12 @@ def test_the_other_kinds_are_compiled_as_without_it(tmp_path: Path):
     observed = load(examples, KINDS).observed
     catalogue = Catalogue.load()
     without = compile_config(observed, KINDS, catalogue=catalogue, now=NOW)
-    budgets = by_kind((*observed.all(), *loaded(tmp_path).observed.all()))
-    both = compile_config(replace(observed, manifests=budgets), THREE, catalogue=catalogue, now=NOW)
-    generations = {name: it for name, it in both.config.generations.items() if not name.startswith("Budget/")}
+    manifests = by_kind((*observed.all(), *loaded(tmp_path).observed.all()))
+    both = compile_config(replace(observed, manifests=manifests), THREE, catalogue=catalogue, now=NOW)
+    generations = {name: it for name, it in both.config.generations.items() if not name.startswith("Purse/")}
     assert msgspec.structs.replace(both.config, generations=generations) == without.config
 
 
 def test_it_has_a_crd_and_a_reference_page():
-    assert crd(BUDGET)["metadata"]["name"] == "budgets.weir.dev"
-    assert "`spec.dollars`" in reference_text(BUDGET)
+    assert crd(PURSE_KIND)["metadata"]["name"] == "purses.weir.dev"
+    assert "`spec.dollars`" in reference_text(PURSE_KIND)

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY, crdgen
+from weir_operator.kinds import KINDS, crdgen
 from weir_operator.kinds.crdgen import NotStructuralError, crd, crd_text, files, main, structural
 from weir_operator.kinds.modeltier.schema import ModelTierSpec
 from weir_operator.schemas.rules import Model
@@ -92,7 +92,7 @@ def spoken(value: Any, path: str) -> Iterator[str]:
             yield from spoken(inner, f"{path}[]")
 
 
-@pytest.mark.parametrize("kind", [MODEL_TIER, ROUTING_POLICY], ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_the_full_example_shows_every_field(kind):
     shown = {
         path
@@ -118,7 +118,7 @@ def test_check_writes_nothing_and_names_what_is_stale(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
     assert main(arguments) == 0
     assert main([*arguments, "--check"]) == 0
-    assert len(files(tmp_path, tmp_path)) == 4
+    assert len(files(tmp_path, tmp_path)) == 2 * len(KINDS)
 
 
 def test_defaults_are_in_the_schema_without_nulls():
