@@ -22,10 +22,10 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve import door, story
 from weir_router.serve.browsers import Gate
 from weir_router.serve.door import Door
-from weir_router.serve.http.connection import Connection
+from weir_router.serve.http.incoming import Incoming
 
 MARKS: dict[str, tuple[Any, str]] = {
-    "head": (Connection, "on_headers_complete"),
+    "head": (Incoming, "on_headers_complete"),
     "page": (Gate, "is_plain"),
     "caller": (Identifier, "remembered"),
     "policy": (door, "find_policy"),

@@ -14,7 +14,7 @@ from uvloop import Loop
 from support.servers import is_cut
 from weir_router.admit.memory import PER_BYTE, Memory
 from weir_router.clock import ManualClock
-from weir_router.serve.http import Answer, NoBody, Server, connection, fields, server
+from weir_router.serve.http import Answer, NoBody, Server, connection, fields, incoming, server
 
 MAX_BODY = 100_000
 GET = b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -185,9 +185,9 @@ async def test_what_is_no_http_is_refused_after_the_answers_that_are_due(site):
         post(b"", b"x : y"),
         post(b"", b" folded"),
         post(b"", b"transfer-encoding: chunked, gzip"),
-        b"GET /" + b"a" * connection.MAX_HEAD + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nx: " + b"a" * connection.MAX_HEAD * 8,
-        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (connection.MAX_HEADERS + 2),
+        b"GET /" + b"a" * incoming.MAX_HEAD + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"a" * incoming.MAX_HEAD * 8,
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (incoming.MAX_HEADERS + 2),
     ],
 )
 async def test_what_another_server_could_understand_otherwise_is_refused(site, wire):
@@ -296,7 +296,7 @@ async def test_nothing_is_read_while_the_handler_has_not_asked_for_the_body(site
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(writer.drain(), 0.1)
     (connection,) = site.server._connections
-    assert connection._body.size == 10
+    assert connection._incoming.body.size == 10
     assert site.memory.held == 10 * PER_BYTE
     site.gate.set()
     assert statuses(await reader.read()) == [401]

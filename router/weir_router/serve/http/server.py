@@ -16,6 +16,7 @@ from typing import Any
 from weir_router.admit.memory import PER_BYTE, Memory
 from weir_router.clock import Clock
 from weir_router.serve.http.connection import Connection
+from weir_router.serve.http.keeper import Kept
 from weir_router.serve.http.message import Admits, Answer, Common, Handler
 
 BACKLOG = 1024
@@ -70,7 +71,7 @@ class Server:
         self.draining = False
         self.lingering = 0
         self.common = Common(clock)
-        self._connections: set[Connection] = set()
+        self._connections: set[Kept] = set()
         self._all_closed = asyncio.Event()
 
     async def listen(self, host: str, port: int, listener: socket.socket | None = None) -> str:
@@ -109,14 +110,14 @@ class Server:
                 async with asyncio.timeout(seconds):
                     await self._all_closed.wait()
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Kept) -> None:
         """A connection can be written to."""
         if self.draining:
             connection.close()  # accepted just before the port closed, and idle
         else:
             self._connections.add(connection)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Kept) -> None:
         """A connection has ended."""
         self._connections.discard(connection)
         if not self._connections:
