@@ -20,6 +20,7 @@ from weir_router.dialects.registry import RECORDS
 from weir_router.health.board import Board
 from weir_router.health.breaker import State
 from weir_router.identify.identifier import Identifier
+from weir_router.record.log import log
 from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
 from weir_router.serve import story
@@ -90,7 +91,7 @@ class Router:
 
     async def __aenter__(self) -> Router:
         self._transport = AutoTransport()
-        recorder = Recorder(self.metrics)
+        recorder = Recorder(self.metrics.in_flight, (self.metrics.observe, log))
         self._review_client = _review_client(self._reviewer) if self._reviewer is not None else None
         pod = self._pod
         identifier = Identifier(self.clock, local=pod.caller if pod else None, reviewer=self._review_client)

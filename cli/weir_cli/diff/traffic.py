@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from weir_cli.status.figures import Page, sums
 from weir_router.contract import Complexity
-from weir_router.record.events import Usage
+from weir_router.dialects.usage import Usage
 
 
 @dataclass

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from weir_router.contract import Limit
-from weir_router.record.events import Usage
+from weir_router.dialects.usage import Usage
 
 
 class Hold(Protocol):

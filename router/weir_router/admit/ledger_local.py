@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Sequence
 
 from weir_router.clock import Clock
 from weir_router.contract import Limit
+from weir_router.dialects.usage import Usage
 from weir_router.errors import RateLimited
-from weir_router.record.events import Usage
 
 BURST_SECONDS = 10.0
 """Seconds whose worth of the rate a burst may be."""

@@ -22,10 +22,10 @@ from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Event, Signal, Splitter
 from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.sse import loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
-from weir_router.record.events import Usage
 
 SHORTEST_SECRET = 8
 """Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from weir_router.contract import BackendState, Mode, Policy, Route, TierRef
-from weir_router.contract.conditions import matches
+from weir_router.contract.conditions import conditions_of
 from weir_router.decide.draws import Draws
 from weir_router.decide.fit import beyond_effective, unfit
 from weir_router.decide.rank import Option, order_backends, order_tiers, placed
@@ -69,7 +69,10 @@ def _held(world: World, refs: Sequence[TierRef]) -> Mapping[str, Judged]:
 def match_route(policy: Policy, request: RouteRequest) -> Route | None:
     """The first route whose conditions all hold; None: no route's do."""
     for route in policy.routes:
-        if matches(route.when, request):
+        for condition in conditions_of(route.when):
+            if not condition.matches(route.when, request):
+                break
+        else:
             return route
     return None
 

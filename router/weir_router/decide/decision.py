@@ -13,8 +13,8 @@ from references on demand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
@@ -22,7 +22,7 @@ from weir_router.contract import Complexity, Policy
 from weir_router.contract.conditions import unmet
 from weir_router.contract.facts import Caller
 from weir_router.decide.choose import choose
-from weir_router.decide.types import Asked, Candidate, Choice, Decision, RouteRequest, Skipped
+from weir_router.decide.types import UNSEEN, Asked, Candidate, Choice, Decision, RouteRequest, Seen, Skipped
 from weir_router.decide.world import World
 from weir_router.estimate.complexity import applied, classify
 from weir_router.health.view import Snapshot
@@ -80,7 +80,7 @@ def passed_over(decision: Decision) -> list[PassedOver]:
 
 def inputs(decision: Decision) -> Inputs:
     """The inputs of a decision, with the health as it was seen: `decide(*inputs(decision)) == decision`."""
-    health = dict(_health(decision.choice))
+    health = views(_seen(decision.choice))
     heads = {} if decision.head is None else {decision.policy.key: decision.head}
     world = World(decision.config, health, decision.wall, decision.now, decision.draw, heads)
     return Inputs(decision.asked, decision.caller, decision.policy, world)
@@ -100,10 +100,21 @@ def _request(asked: Asked, caller: Caller, complexity: Complexity) -> RouteReque
     )
 
 
-def _health(choice: Choice) -> Iterator[tuple[str, Snapshot]]:
-    """Key and health of every backend that was looked at."""
+def views(places: Iterable[tuple[str, Seen]]) -> dict[str, Snapshot]:
+    """The health of each backend as it was seen, by its key.
+
+    Under `mode: Observe` two orders are made of one view, and each looks at other figures: those that differ from what
+    `Seen` begins with were looked at.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for key, seen in places:
+        looked_at = {name: it for name, it in structs.asdict(seen).items() if it != getattr(UNSEEN, name)}
+        found.setdefault(key, {}).update(looked_at)
+    return {key: Snapshot(**figures) for key, figures in found.items()}
+
+
+def _seen(choice: Choice) -> Iterator[tuple[str, Seen]]:
     places: list[Candidate | Skipped] = [*choice.candidates, *choice.skipped, *choice.observed, *choice.unobserved]
     for it in places:
         if it.seen is not None:
-            figures = structs.asdict(it.seen)
-            yield it.key, Snapshot(**figures | {"score": 1.0 if it.seen.score is None else it.seen.score})
+            yield it.key, it.seen

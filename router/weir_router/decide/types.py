@@ -62,6 +62,9 @@ class Seen(msgspec.Struct, frozen=True):
     credential_out: bool = False
 
 
+UNSEEN = Seen()
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A backend to try, with the limits that its grant puts on it."""
 
@@ -70,7 +73,7 @@ class Candidate(msgspec.Struct, frozen=True):
     key: str  # on the board
     limits: tuple[Limit, ...]
     notes: tuple[Note, ...] = ()
-    seen: Seen = Seen()
+    seen: Seen = UNSEEN
 
     @property
     def reason(self) -> str:

@@ -22,11 +22,11 @@ from weir_router.dialects.neutral.answer import Answer
 from weir_router.dialects.neutral.checked import Checked
 from weir_router.dialects.neutral.conversation import Conversation
 from weir_router.dialects.neutral.table import Table
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.headers import Kept
 from weir_router.dialects.wire.look import Look
 from weir_router.errors import AttemptFailed, WeirError
-from weir_router.record.events import Usage
 
 
 class Outgoing(msgspec.Struct, frozen=True):

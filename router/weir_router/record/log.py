@@ -1,9 +1,9 @@
-"""One structured line per request, to whoever asked for them. Never a secret; a prompt only under `Full`.
+"""One JSON line per request, to each output. It holds no secret, and a prompt only under `Full`.
 
 Not through `logging`: a handler, a lock and a record of twenty fields cost more than the line itself.
 
-What an upstream said about a failure may quote the prompt ("Invalid value: 'Dear Dr ...'"), so its words are for the
-caller; the line keeps kind, status and code. What Weir itself says about a failure stays.
+An upstream's message about a failure may quote the prompt ("Invalid value: 'Dear Dr ...'"), so only the caller gets it;
+the line keeps kind, status and code. Weir's own message about a failure stays.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from collections.abc import Callable
 import msgspec
 
 from weir_router.contract import PromptLogging
+from weir_router.decide.types import Decision
 from weir_router.errors import AttemptRecord, FailureKind, Source
-from weir_router.record.events import RequestRecord
+from weir_router.record.finished import Finished
+from weir_router.record.line import RequestRecord
 
 Output = Callable[[bytes], None]
 """Takes one line of JSON, without a line end."""
 
 outputs: list[Output] = []
-"""Where lines go; empty: no line is made. An output must neither raise nor block."""
+"""Outputs of the lines. Without any, no line is made. An output must neither raise nor block."""
 
 _NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
 _encode_into = msgspec.json.Encoder(order=None).encode_into
@@ -39,12 +41,64 @@ _OUR_WORDS = frozenset(
 """Failures that Weir saw, and that no upstream put into words."""
 
 
-def log(record: RequestRecord) -> None:
-    """Hands `record` as a JSON line to every output."""
+def log(finished: Finished) -> None:
+    """A sink: hands the request as a JSON line to every output."""
     if outputs:
-        line = encoded(record)
+        line = encoded(record_of(finished))
         for output in outputs:
             output(line)
+
+
+def record_of(it: Finished) -> RequestRecord:
+    """The fields of the line of this request."""
+    bill, policy, decision = it.bill, it.policy, it.decision
+    record = RequestRecord(
+        id=it.id,
+        path=it.path,
+        outcome=it.outcome,
+        status=it.status,
+        model=it.model,
+        stream=it.stream,
+        tier=it.tier,
+        backend=it.backend,
+        upstream_model=bill.upstream_model,
+        attempts=it.attempts,
+        usage=bill.usage,
+        dollars=bill.dollars,
+        price_source=bill.price_source,
+        baseline_dollars=bill.baseline_dollars,
+        ttft=it.ttft,
+        seconds=it.seconds,
+        tokens_per_second=bill.tokens_per_second,
+    )
+    caller, error = it.caller, it.error
+    if caller is not None:
+        record.caller = f"{caller.namespace}/{caller.name}"
+        record.caller_namespace, record.caller_pod = caller.namespace, caller.pod
+    if error is not None:
+        record.error, record.error_source, record.error_message = error.code, error.source.value, error.message
+    if policy is not None:
+        record.policy, record.prompt_logging = policy.key, policy.prompt_logging
+    if decision is not None:
+        _describe(record, decision)
+        if record.prompt_logging is _FULL and it.ask is not None:
+            record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in it.ask.prompt.turns)
+    return record
+
+
+def _describe(record: RequestRecord, decision: Decision) -> None:
+    """Adds what was decided, and why."""
+    choice, features = decision.choice, decision.asked.features
+    record.feature, record.complexity, record.reason = decision.asked.feature, decision.complexity, decision.reason
+    # `round` goes by way of a text
+    record.probability = int(decision.classification.probability * 1000 + 0.5) / 1000
+    record.route = choice.route
+    if choice.observed:
+        record.observed_tier = choice.observed[0].tier
+    if choice.diverted:
+        record.diverted = choice.reason
+    if record.prompt_logging is not _NONE:
+        record.prompt_tokens, record.features = features.tokens, features
 
 
 def encoded(record: RequestRecord) -> bytes:

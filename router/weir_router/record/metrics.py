@@ -1,7 +1,7 @@
 """Prometheus metrics with bounded label cardinality, under Weir's names and OpenTelemetry's `gen_ai` names.
 
 Labels come from config (bounded by it), but for the feature, which is the client's own claim: after `MAX_FEATURES`
-different ones the rest count as "other". What every request counts is looked up once per place that requests go to.
+different ones the rest count as "other". The series of a request are looked up once per place that requests go to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
-from weir_router.record.events import RequestRecord, Usage
+from weir_router.dialects.usage import Usage
+from weir_router.record.finished import Finished
 from weir_router.record.series import MAX_CHILDREN, Counters, Distribution, Gauges, Histograms, Number
 
 MAX_FEATURES = 100
@@ -27,7 +28,7 @@ STATES = ("closed", "open", "half-open", "ejected")
 
 
 class _Goal:
-    """What is counted where a request went, by all of `REQUEST_LABELS`. A series begins with its first value."""
+    """The counts of one place that requests go to, by all of `REQUEST_LABELS`. A series begins with its first value."""
 
     def __init__(self, metrics: Metrics, labels: tuple[str, ...]) -> None:
         self._metrics = metrics
@@ -56,18 +57,19 @@ class _Goal:
         if usage.reasoning:
             self._token("reasoning").value += usage.reasoning
 
-    def time(self, record: RequestRecord) -> None:
+    def time(self, finished: Finished) -> None:
         """How long it took."""
         labels = self._labels[:-1]
-        if record.ttft is not None:
+        if finished.ttft is not None:
             self._ttft = self._ttft or self._metrics.ttft[labels]
-            self._ttft.observe(record.ttft)
-        if record.outcome == "ok":
+            self._ttft.observe(finished.ttft)
+        if finished.outcome == "ok":
             self._duration = self._duration or self._metrics.duration[labels]
-            self._duration.observe(record.seconds)
-        if record.tokens_per_second is not None:
+            self._duration.observe(finished.seconds)
+        rate = finished.bill.tokens_per_second
+        if rate is not None:
             self._rate = self._rate or self._metrics.rate[labels]
-            self._rate.observe(record.tokens_per_second)
+            self._rate.observe(rate)
 
     def spend(self, dollars: float, baseline: float | None) -> None:
         """US dollars that it cost, and would have cost at the baseline."""
@@ -93,7 +95,7 @@ class _Goal:
 
 
 class _Model:
-    """What OpenTelemetry counts for one upstream model."""
+    """The counts of one upstream model, under OpenTelemetry's names."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics = metrics
@@ -102,24 +104,25 @@ class _Model:
         self._ttft: Distribution | None = None
         self._tokens: tuple[Distribution, Distribution] | None = None  # of the prompt, of the answer
 
-    def observe(self, record: RequestRecord) -> None:
+    def observe(self, finished: Finished) -> None:
         """One request to it."""
-        self._duration.observe(record.seconds)
-        if record.ttft is not None:
+        self._duration.observe(finished.seconds)
+        if finished.ttft is not None:
             self._ttft = self._ttft or self._metrics.otel_ttft[self._name,]
-            self._ttft.observe(record.ttft)
-        if record.usage is not None:
+            self._ttft.observe(finished.ttft)
+        usage = finished.bill.usage
+        if usage is not None:
             self._tokens = self._tokens or (self._of_kind("input"), self._of_kind("output"))
             prompt, answer = self._tokens
-            prompt.observe(float(record.usage.input))
-            answer.observe(float(record.usage.output))
+            prompt.observe(float(usage.input))
+            answer.observe(float(usage.output))
 
     def _of_kind(self, kind: str) -> Distribution:
         return self._metrics.otel_tokens["chat", self._name, kind]
 
 
 class _OfPolicy:
-    """What is counted for a policy as a whole."""
+    """The counts of one policy as a whole."""
 
     def __init__(self, metrics: Metrics, policy: str) -> None:
         self._metrics, self._policy = metrics, policy
@@ -251,30 +254,33 @@ class Metrics:
         self._policies: dict[str, _OfPolicy] = {}
         self._models: dict[str, _Model] = {}
 
-    def observe(self, record: RequestRecord) -> None:
-        """Counts one ended request."""
-        policy = record.policy or ""
-        feature = self._feature(record.feature) if record.feature else ""
-        goal = self._goal(
-            (record.caller_namespace, policy, record.route or "", record.tier or "", record.backend or "", feature)
-        )
-        goal.count(record.outcome, record.usage)
-        goal.time(record)
-        for attempt in record.attempts:
+    def observe(self, finished: Finished) -> None:
+        """A sink: counts one ended request."""
+        namespace = "" if finished.caller is None else finished.caller.namespace
+        policy = "" if finished.policy is None else finished.policy.key
+        route = feature = ""
+        decision, bill = finished.decision, finished.bill
+        if decision is not None:
+            route = decision.choice.route or ""
+            feature = self._feature(decision.asked.feature) if decision.asked.feature else ""
+        goal = self._goal((namespace, policy, route, finished.tier or "", finished.backend or "", feature))
+        goal.count(finished.outcome, bill.usage)
+        goal.time(finished)
+        for attempt in finished.attempts:
             self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
         of_policy = self._policies.get(policy)
         if of_policy is None:
             of_policy = self._policies[policy] = _OfPolicy(self, policy)
-        of_policy.spent(record.dollars or 0.0, record.outcome == "ok")
-        if record.complexity is not None:
-            of_policy.classified(record.complexity)
-        if record.error is not None:
-            self.errors[policy, record.error_source or "", record.error].value += 1
-        if record.dollars is not None:
-            goal.spend(record.dollars, record.baseline_dollars)
-        if record.upstream_model is not None:
-            model = self._models.get(record.upstream_model) or self._model(record.upstream_model)
-            model.observe(record)
+        of_policy.spent(bill.dollars or 0.0, finished.outcome == "ok")
+        if decision is not None:
+            of_policy.classified(decision.complexity)
+        if finished.error is not None:
+            self.errors[policy, finished.error.source.value, finished.error.code].value += 1
+        if bill.dollars is not None:
+            goal.spend(bill.dollars, bill.baseline_dollars)
+        if bill.upstream_model is not None:
+            model = self._models.get(bill.upstream_model) or self._model(bill.upstream_model)
+            model.observe(finished)
 
     def _goal(self, labels: tuple[str, ...]) -> _Goal:
         goal = self._goals.get(labels)

@@ -1,11 +1,50 @@
-"""What an answer cost, and what it would have cost at the baseline. Pure."""
+"""What a request cost, and what it would have cost at the baseline. Pure."""
 
 from __future__ import annotations
 
-from weir_router.contract import Price, Tier
-from weir_router.record.events import Usage
+from collections.abc import Sequence
+from typing import Protocol
+
+from weir_router.contract import Backend, Price, Tier
+from weir_router.dialects.usage import Usage
+from weir_router.record.finished import NOTHING, Bill
 
 _PER_TOKEN = 1e-6  # prices are per million tokens
+
+
+class Spent(Protocol):
+    """One attempt, as far as it costs something."""
+
+    usage: Usage | None
+    seconds: float
+    ttft: float | None
+
+    @property
+    def backend(self) -> Backend:
+        """Where it went."""
+
+
+def bill(attempts: Sequence[Spent], *, ok: bool, baseline: Tier | None) -> Bill:
+    """Tokens and dollars of every attempt, failed ones too: their tokens were paid for. `ok`: the last has answered."""
+    if not attempts:
+        return NOTHING
+    spent: float | None = None
+    source = None
+    for attempt in attempts:
+        if attempt.usage is None:
+            continue
+        price = attempt.backend.price
+        if price is not None:
+            spent = (spent or 0.0) + dollars(attempt.usage, price)
+            source = price.source
+    last = attempts[-1]
+    usage = last.usage
+    if usage is None:
+        return Bill(None, None, spent, source)
+    model = last.backend.model
+    if not ok:
+        return Bill(usage, model, spent, source)
+    return Bill(usage, model, spent, source, baseline_dollars(usage, baseline), _rate(last, usage))
 
 
 def dollars(usage: Usage, price: Price) -> float:
@@ -25,3 +64,11 @@ def baseline_dollars(usage: Usage, tier: Tier | None) -> float | None:
         return None
     costs = [dollars(usage, backend.price) for backend in tier.backends if backend.price is not None]
     return min(costs, default=None)
+
+
+def _rate(attempt: Spent, usage: Usage) -> float | None:
+    """Output tokens per second after the first. None: it took no time, or was one token."""
+    if attempt.ttft is None or usage.output <= 1:
+        return None
+    generating = attempt.seconds - attempt.ttft
+    return (usage.output - 1) / generating if generating > 0 else None

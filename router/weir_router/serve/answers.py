@@ -6,7 +6,6 @@ import random
 
 from weir_router.dialects.base import FormatRecord
 from weir_router.errors import WeirError
-from weir_router.record.events import RequestRecord
 from weir_router.serve import errors
 from weir_router.serve.http import Answer, fields
 
@@ -20,6 +19,9 @@ STREAM_LINES = fields(
 """Header lines of every stream."""
 
 _JSON = b"content-type: application/json\r\n"
+
+REASON = "x-weir-reason"
+"""Answer header with the reasons of the class and of the route, in words."""
 
 Place = tuple[str | None, str | None, str | None, str | None, str | None, int]
 _PLACE = ("x-weir-policy", "x-weir-route", "x-weir-tier", "x-weir-backend", "x-weir-complexity", "x-weir-attempts")
@@ -35,12 +37,8 @@ def new_request_id() -> str:
     return "weir-" + _random_bits(64).to_bytes(8, "big").hex()
 
 
-def way(record: RequestRecord, own: dict[str, str]) -> bytes:
+def way(own: dict[str, str], place: Place) -> bytes:
     """The answer's `own` header lines, and those that say how the request was routed."""
-    own["x-weir-request-id"] = record.id
-    if record.reason:
-        own["x-weir-reason"] = f"{record.diverted}; {record.reason}" if record.diverted else record.reason
-    place = record.policy, record.route, record.tier, record.backend, record.complexity, len(record.attempts)
     return fields(own) + (_places.get(place) or _lines_of(place))
 
 
@@ -58,10 +56,7 @@ def json_answer(status: int, body: bytes, lines: bytes = b"") -> Answer:
     return Answer(status, _JSON + lines, body)
 
 
-def error_answer(
-    error: WeirError, format: FormatRecord, request_id: str, record: RequestRecord | None = None
-) -> Answer:
-    """The answer for an error before the first byte was sent. `record`: the request's record, if there is one."""
-    own = {format.request_id: request_id, **errors.headers(error)}
-    lines = fields({**own, "x-weir-request-id": request_id}) if record is None else way(record, own)
-    return json_answer(error.status, format.error_body(error, request_id), lines)
+def error_answer(error: WeirError, format: FormatRecord, request_id: str) -> Answer:
+    """The answer for the error of a request that is not served."""
+    own = {format.request_id: request_id, **errors.headers(error), "x-weir-request-id": request_id}
+    return json_answer(error.status, format.error_body(error, request_id), fields(own))

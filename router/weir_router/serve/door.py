@@ -18,9 +18,9 @@ from weir_router.contract.facts import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
 from weir_router.dialects.wire.look import Look
 from weir_router.errors import PolicyNotReady, RequestTooLarge, UnknownModel
-from weir_router.record.events import RequestRecord
 from weir_router.serve import bodies
 from weir_router.serve.http import Request
+from weir_router.serve.visit import Visit
 
 UNPACKED_BYTES = 64 * 1024
 """Bytes that a packed body may have unpacked in any case, so that its policy can be found and named in the error."""
@@ -43,9 +43,9 @@ class Door:
         limit = MAX_BODY_BYTES if largest is None else min(max(largest, UNPACKED_BYTES), MAX_BODY_BYTES)
         return bodies.unpacked(request, body, coding, limit, self._memory)
 
-    def policy(self, caller: Caller, look: Look, size: int, record: RequestRecord) -> Policy:
+    def policy(self, visit: Visit, caller: Caller, look: Look, size: int) -> Policy:
         """The policy of a body of `size` bytes. Raises `errors.WeirError`."""
-        record.model, record.stream = look.model, look.stream is True
+        visit.model, visit.stream = look.model, look.stream is True
         policy = find_policy(self.index, caller, look.model)
         if policy is None:
             names = ", ".join(models_for(self.index, caller)) or "none: no RoutingPolicy names you as a caller"
@@ -53,7 +53,7 @@ class Door:
                 f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {look.model!r}. "
                 f"Models you may ask for: {names}."
             )
-        record.policy, record.prompt_logging = policy.key, policy.prompt_logging
+        visit.policy = policy
         if policy.not_ready is not None:
             raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
         if policy.max_request_bytes is not None and size > policy.max_request_bytes:

@@ -6,7 +6,6 @@ sent, an error becomes an HTTP answer; after it, the last event of the stream.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from urllib.parse import unquote
@@ -23,7 +22,7 @@ from weir_router.call.failover import Journey, Tools
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CompiledConfig, Policy, PromptLogging, Secrets, Tier
+from weir_router.contract import CompiledConfig, Policy, Secrets
 from weir_router.contract.facts import Caller
 from weir_router.decide.asked import asked
 from weir_router.decide.decision import decide
@@ -31,14 +30,12 @@ from weir_router.decide.policy import PolicyIndex, models_for
 from weir_router.decide.types import Asked, Decision
 from weir_router.decide.world import World
 from weir_router.dialects import registry
-from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import caller_of
 from weir_router.errors import (
     AttemptFailed,
     InternalError,
     NotConfigured,
-    RateLimited,
     StreamBroken,
     UnknownModel,
     WeirError,
@@ -46,7 +43,6 @@ from weir_router.errors import (
 )
 from weir_router.health.board import Board
 from weir_router.identify.identifier import Identifier
-from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
 from weir_router.serve import bodies
 from weir_router.serve.answers import (
@@ -54,28 +50,14 @@ from weir_router.serve.answers import (
     error_answer,
     json_answer,
     new_request_id,
-    way,
 )
 from weir_router.serve.door import Door
-from weir_router.serve.http import Answer, Request, Stream
+from weir_router.serve.http import Answer, Request
+from weir_router.serve.visit import Visit
 
 logger = logging.getLogger("weir.router")
 
 MODELS_PATH = "/v1/models"
-
-_NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
-
-
-class Visit:
-    """One request, while it is served."""
-
-    __slots__ = ("arrived", "format", "record", "request")
-
-    def __init__(self, request: Request, format: FormatRecord, record: RequestRecord, arrived: float) -> None:
-        self.request = request
-        self.format = format
-        self.record = record
-        self.arrived = arrived  # monotonic
 
 
 class Gateway:
@@ -130,32 +112,25 @@ class Gateway:
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """Handles `POST /v1/chat/completions` and `POST /v1/messages`."""
-        record = RequestRecord(id=new_request_id(), path=request.path)
-        visit = Visit(request, format, record, self._clock.monotonic())
+        visit = Visit(request, format, self._clock.monotonic())
         self._recorder.started()
         try:
             return await self._complete(visit)
         except WeirError as error:
-            return _refuse(visit, error)
-        except asyncio.CancelledError:
-            record.outcome = "cancelled"
-            raise
+            return visit.refuse(error)
         except Exception as bug:
-            return _refuse(visit, _bug(bug, record))
+            return visit.refuse(_bug(bug, visit.id))
         finally:
-            record.seconds = self._clock.monotonic() - visit.arrived
-            self._recorder.ended(record)
+            self._recorder.ended(visit.finished(self._clock.monotonic()))
 
     async def _complete(self, visit: Visit) -> Answer | None:
-        headers, record = visit.request.headers, visit.record
-        caller = self._known(headers) or await self._identify(headers)
-        record.caller, record.caller_namespace = f"{caller.namespace}/{caller.name}", caller.namespace
-        record.caller_pod = caller.pod
+        headers = visit.request.headers
+        visit.caller = caller = self._known(headers) or await self._identify(headers)
         body = visit.request.body
         if body is None or "content-encoding" in headers:
             body = await self._body(visit, caller)
         door = self._door
-        policy = door.policy(caller, visit.format.look(body), len(body), record)
+        policy = door.policy(visit, caller, visit.format.look(body), len(body))
         hold = door.reserve(policy, caller)
         try:
             if hold.pending is not None:
@@ -163,31 +138,17 @@ class Gateway:
             if not self._room.enter():
                 await door.room(policy, len(body))
             try:
-                ask = visit.format.read(body, headers)
-                journey = self._journey(ask, policy, caller, headers, record, len(body))
-                return await self._travel(visit, ask, journey, self._baseline(policy))
+                visit.ask = ask = visit.format.read(body, headers)
+                deciding = _Deciding(self, asked(ask, headers), caller, policy)
+                visit.decision = decision = deciding()
+                visit.journey = journey = Journey(
+                    self._tools, ask, decision, self._store.secrets, self._as_asked, len(body), deciding
+                )
+                return await _travel(visit, journey)
             finally:
                 self._room.leave()
         finally:
             hold.release()
-
-    async def _travel(self, visit: Visit, ask: Ask, journey: Journey, baseline: Tier | None) -> Answer | None:
-        record = visit.record
-        record.attempts = journey.trail
-        attempts = journey.spent
-        try:
-            attempt = await journey.commit()
-            attempts = [*attempts, attempt]
-            record.tier, record.backend, record.status = attempt.candidate.tier, attempt.backend.name, 200
-            record.ttft = None if attempt.content_at is None else attempt.content_at - visit.arrived
-            lines = way(record, {visit.format.request_id: record.id, **attempt.headers})
-            if ask.stream:
-                await _relay(visit, attempt, journey, lines)
-                return None
-            record.outcome = "ok"
-            return json_answer(200, attempt.body, lines)
-        finally:
-            self._recorder.account(record, attempts, baseline)
 
     def knows(self, headers: dict[str, str]) -> bool:
         """Whether a quick look at the headers identifies the caller, so that a body may be read at once."""
@@ -211,34 +172,12 @@ class Gateway:
             raise NotConfigured("This router has no config yet; it is waiting for the operator.", retry_after=2.0)
         return await self._identifier.identify(headers)
 
-    def _journey(
-        self, ask: Ask, policy: Policy, caller: Caller, headers: dict[str, str], record: RequestRecord, size: int
-    ) -> Journey:
-        deciding = _Deciding(self, asked(ask, headers), caller, policy)
-        decision = deciding()
-        choice = decision.choice
-        record.complexity, record.reason = decision.complexity, decision.reason
-        # `round` goes by way of a text
-        record.probability = int(decision.classification.probability * 1000 + 0.5) / 1000
-        record.feature, record.route, record.observed_tier = decision.asked.feature, choice.route, choice.observed_tier
-        record.diverted = choice.reason if choice.diverted else None
-        if policy.prompt_logging is not _NONE:
-            record.features = decision.asked.features
-            record.prompt_tokens = decision.asked.features.tokens
-        if policy.prompt_logging is _FULL:
-            record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in ask.prompt.turns)
-        return Journey(self._tools, ask, decision, self._store.secrets, self._as_asked, size, deciding)
-
     def decide(self, asked: Asked, caller: Caller, policy: Policy) -> Decision:
         """The decision with the present health and time."""
         config = self._store.config
         assert config is not None
         now, wall = self._clock.monotonic(), self._clock.wall()
         return decide(asked, caller, policy, World(config, self._board.view(), wall, now, self._rng.random()))
-
-    def _baseline(self, policy: Policy) -> Tier | None:
-        config = self._store.config
-        return config.tiers.get(policy.baseline.tier) if config is not None and policy.baseline is not None else None
 
 
 class _Deciding:
@@ -253,49 +192,42 @@ class _Deciding:
         return self._gateway.decide(self._asked, self._caller, self._policy)
 
 
+async def _travel(visit: Visit, journey: Journey) -> Answer | None:
+    """The call, from the first attempt to the last byte."""
+    attempt = await journey.commit()
+    visit.answers(attempt)
+    lines = visit.lines({visit.format.request_id: visit.id, **attempt.headers})
+    if visit.stream:
+        await _relay(visit, attempt, journey, lines)
+        return None
+    visit.outcome = "ok"
+    return json_answer(200, attempt.body, lines)
+
+
 async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes) -> None:
     """Sends the stream to the caller, from the commit point to its end or failure."""
-    record = visit.record
     try:
         stream = visit.request.stream(200, STREAM_LINES + lines, attempt.body)
         try:
             await attempt.relay(stream)
-            record.outcome = "ok"
+            visit.outcome = "ok"
         except AttemptFailed as failure:
             journey.trail[-1] = attempt.record()
             sent = attempt.usage.output if attempt.usage else 0
             forget_frames(failure)
             message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
-            _break(visit, stream, StreamBroken(message, trail=journey.trail))
+            visit.break_off(stream, StreamBroken(message, trail=journey.trail))
         except Exception as bug:
             attempt.cancel()
-            _break(visit, stream, _bug(bug, record))
+            visit.break_off(stream, _bug(bug, visit.id))
     finally:
         attempt.cancel()
         journey.trail[-1] = attempt.record()
 
 
-def _break(visit: Visit, stream: Stream, error: WeirError) -> None:
-    """Ends a stream whose content cannot be taken back with an error event, never with a clean close."""
-    _blame(visit.record, error)
-    visit.record.outcome = "broken"
-    stream.end(visit.format.error_event(error, visit.record.id))
-
-
-def _refuse(visit: Visit, error: WeirError) -> Answer:
-    _blame(visit.record, error)
-    return error_answer(error, visit.format, visit.record.id, visit.record)
-
-
-def _blame(record: RequestRecord, error: WeirError) -> None:
-    record.status, record.error = error.status, error.code
-    record.error_source, record.error_message = error.source.value, error.message
-    record.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
-
-
-def _bug(bug: Exception, record: RequestRecord) -> InternalError:
+def _bug(bug: Exception, request_id: str) -> InternalError:
     """Logs a bug, and turns it into an error that names the log line."""
-    logger.error("request %s failed because of a bug in Weir", record.id, exc_info=bug)
+    logger.error("request %s failed because of a bug in Weir", request_id, exc_info=bug)
     return InternalError(
-        f"Weir failed on this request ({type(bug).__name__}); its log has the details under {record.id}."
+        f"Weir failed on this request ({type(bug).__name__}); its log has the details under {request_id}."
     )

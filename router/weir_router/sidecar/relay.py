@@ -14,11 +14,10 @@ from weir_router.clock import Clock
 from weir_router.dialects.base import FormatRecord
 from weir_router.errors import AttemptFailed, GatewayUnavailable, StreamBroken, WeirError
 from weir_router.identify.keys import KEY_PREFIX, is_token, presented_key
-from weir_router.record.events import RequestRecord
 from weir_router.record.recorder import Recorder
 from weir_router.serve import bodies
-from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.http import Answer, Request, fields
+from weir_router.serve.visit import Visit
 
 CONNECT_SECONDS = 5.0
 """Seconds to connect; the gateway is in the same cluster."""
@@ -53,21 +52,19 @@ class Relay:
         self._clock = clock
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
-        """Relays one request; has the signature of `story.Gateway.complete`."""
-        record = RequestRecord(id=new_request_id(), path=request.path, backend="gateway", outcome="cancelled")
-        arrived = self._clock.monotonic()
+        """Asks the gateway; the same handler as `story.Gateway.complete`."""
+        visit = Visit(request, format, self._clock.monotonic())
+        visit.backend = "gateway"
         self._recorder.started()
         try:
-            return await self._complete(request, format, record)
+            return await self._complete(visit)
         except WeirError as error:
-            record.outcome = "refused" if error.status < 500 else "error"
-            _blame(record, error)
-            return error_answer(error, format, record.id)
+            return visit.refuse(error)
         finally:
-            record.seconds = self._clock.monotonic() - arrived
-            self._recorder.ended(record)
+            self._recorder.ended(visit.finished(self._clock.monotonic()))
 
-    async def _complete(self, request: Request, format: FormatRecord, record: RequestRecord) -> Answer | None:
+    async def _complete(self, visit: Visit) -> Answer | None:
+        request = visit.request
         body = await bodies.read(request)
         try:
             response = await self._transport.post(
@@ -76,16 +73,16 @@ class Relay:
         except AttemptFailed as failure:
             raise self._unavailable(failure.message) from None
         try:
-            record.status, record.id = response.status, response.headers.get("x-weir-request-id", record.id)
+            visit.status, visit.id = response.status, response.headers.get("x-weir-request-id", visit.id)
             head = {name: value for name, value in response.headers.items() if name.lower() not in _HOP | _OURS}
             if response.headers.get("content-type", "").startswith("text/event-stream"):
-                await _stream(request, format, record, response, fields(head))
+                await _stream(visit, response, fields(head))
                 return None
             try:
                 answer = await response.read_all()
             except AttemptFailed as failure:
                 raise self._unavailable(failure.message) from None
-            record.outcome = "ok" if response.status < 400 else "refused" if response.status < 500 else "error"
+            visit.outcome = "ok" if response.status < 400 else "refused" if response.status < 500 else "error"
             return Answer(response.status, fields(head), answer)
         finally:
             response.release()
@@ -113,11 +110,9 @@ class Relay:
         )
 
 
-async def _stream(
-    request: Request, format: FormatRecord, record: RequestRecord, response: Response, head: bytes
-) -> None:
-    """Sends each event of the answer to the caller as soon as it comes."""
-    stream = request.stream(response.status, head)
+async def _stream(visit: Visit, response: Response, head: bytes) -> None:
+    """The answer's events, each in the moment in which it comes."""
+    stream = visit.request.stream(response.status, head)
 
     def receive(part: bytes) -> bool:
         stream.write(part)
@@ -126,15 +121,7 @@ async def _stream(
     stream.on_pressure(response.hold)
     try:
         await response.each(receive)
-        record.outcome = "ok"
-    except AttemptFailed as failure:  # content was sent already: end with an error event, never with a clean close
-        error = StreamBroken(f"The gateway's stream broke: {failure.message}.")
-        record.outcome = "broken"
-        _blame(record, error)
-        stream.write(format.error_event(error, record.id))
-    stream.end()
-
-
-def _blame(record: RequestRecord, error: WeirError) -> None:
-    record.error, record.error_source, record.error_message = error.code, error.source.value, error.message
-    record.status = error.status
+        visit.outcome = "ok"
+        stream.end()
+    except AttemptFailed as failure:  # content has gone out: an error event, never a clean close
+        visit.break_off(stream, StreamBroken(f"The gateway's stream broke: {failure.message}."))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from prometheus_client import generate_latest
 
+from support.finished import finished
 from support.statuses import NOW, POLICY, TIER, observed
 from weir_cli.diff.compare import side
 from weir_cli.diff.dollars import Estimate, estimates
 from weir_cli.diff.traffic import Flow, Traffic, traffic
 from weir_cli.status.figures import Page
 from weir_router.contract import CompiledConfig, Complexity
-from weir_router.record.events import RequestRecord, Usage
+from weir_router.dialects.usage import Usage
 from weir_router.record.metrics import Metrics
 
 CHEAP = TIER.replace(
@@ -105,11 +106,10 @@ def test_policies_that_we_may_not_see_have_no_row():
 def page(name: str) -> Page:
     """The metrics page of a router that has answered one request."""
     metrics = Metrics()
-    record = RequestRecord(id="1", path="/")
-    record.outcome, record.policy, record.route, record.complexity = "ok", "team-a/auto", "all", Complexity.SIMPLE
-    record.tier, record.backend, record.dollars = "llm/budget", "one", 0.5
-    record.usage = Usage(input=10, output=5)
-    metrics.observe(record)
+    usage = Usage(input=10, output=5)
+    metrics.observe(
+        finished(policy="team-a/auto", route="all", tier="llm/budget", backend="one", dollars=0.5, usage=usage)
+    )
     return Page(name, generate_latest(metrics.registry).decode(), {})
 
 

@@ -14,8 +14,8 @@ from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import Signal
 from weir_router.dialects.openai_chat import usage as openai_usage
 from weir_router.dialects.registry import format_at, record_of
+from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptFailed, FailureKind
-from weir_router.record.events import Usage
 
 openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 

@@ -15,11 +15,11 @@ from weir_router.dialects.base import Signal
 from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
 from weir_router.dialects.openai_chat.request import read as parse
 from weir_router.dialects.registry import pairing_of, record_of
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import sse
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
-from weir_router.record.events import Usage
 
 openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 

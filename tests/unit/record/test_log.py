@@ -6,7 +6,7 @@ import pytest
 
 from weir_router.contract import PromptLogging
 from weir_router.errors import AttemptRecord
-from weir_router.record.events import RequestRecord
+from weir_router.record.line import RequestRecord
 from weir_router.record.log import encoded
 
 QUOTE = "Invalid value: 'my secret diary'"

@@ -3,32 +3,10 @@
 import pytest
 from prometheus_client import generate_latest
 
-from weir_router.errors import AttemptRecord
-from weir_router.record.events import RequestRecord, Usage
+from support.finished import finished
+from weir_router.errors import Unauthenticated
+from weir_router.record.finished import Finished
 from weir_router.record.metrics import MAX_FEATURES, Metrics
-
-
-def record(**changes):
-    fields = {
-        "id": "weir-1",
-        "path": "/v1/chat/completions",
-        "outcome": "ok",
-        "policy": "a/p",
-        "route": "r",
-        "tier": "llm/t",
-        "backend": "b",
-        "caller_namespace": "a",
-        "usage": Usage(input=100, cached_input=40, output=10),
-        "dollars": 0.25,
-        "baseline_dollars": 1.0,
-        "ttft": 0.3,
-        "seconds": 1.0,
-        "tokens_per_second": 12.0,
-        "attempts": [AttemptRecord("llm/t", "b", "ok", 1.0)],
-        "complexity": "Simple",
-        "upstream_model": "m",
-    }
-    return RequestRecord(**{**fields, **changes})
 
 
 def value(metrics, name, **labels):
@@ -40,7 +18,7 @@ LABELS = {"namespace": "a", "policy": "a/p", "route": "r", "tier": "llm/t", "bac
 
 def test_a_request_is_counted_where_it_went():
     metrics = Metrics()
-    metrics.observe(record())
+    metrics.observe(finished())
     assert value(metrics, "weir_requests_total", **LABELS, outcome="ok") == 1
     assert value(metrics, "weir_attempts_total", tier="llm/t", backend="b", outcome="ok") == 1
     assert value(metrics, "weir_classifications_total", policy="a/p", complexity="Simple") == 1
@@ -48,7 +26,7 @@ def test_a_request_is_counted_where_it_went():
 
 def test_tokens_are_counted_by_type():
     metrics = Metrics()
-    metrics.observe(record())
+    metrics.observe(finished())
     counted = {
         kind: value(metrics, "weir_tokens_total", **LABELS, type=kind) for kind in ("input", "cached_input", "output")
     }
@@ -57,28 +35,28 @@ def test_tokens_are_counted_by_type():
 
 def test_savings_are_the_baseline_less_what_was_spent():
     metrics = Metrics()
-    metrics.observe(record())
-    metrics.observe(record(dollars=2.0))
+    metrics.observe(finished())
+    metrics.observe(finished(dollars=2.0))
     assert value(metrics, "weir_saved_dollars", **LABELS) == pytest.approx(-0.25)
     assert value(metrics, "weir_cost_dollars_total", **LABELS) == pytest.approx(2.25)
 
 
 def test_dollars_per_success_carry_what_failures_cost():
     metrics = Metrics()
-    metrics.observe(record(dollars=1.0))
-    metrics.observe(record(dollars=0.5, outcome="broken"))
+    metrics.observe(finished(dollars=1.0))
+    metrics.observe(finished(dollars=0.5, outcome="broken"))
     assert value(metrics, "weir_cost_per_successful_request_dollars", policy="a/p") == pytest.approx(1.5)
 
 
 def test_what_failed_attempts_cost_counts_although_the_last_one_used_nothing():
     metrics = Metrics()
-    metrics.observe(record(usage=None, outcome="error", dollars=0.5, baseline_dollars=None))
+    metrics.observe(finished(usage=None, outcome="error", dollars=0.5, baseline_dollars=None))
     assert value(metrics, "weir_cost_dollars_total", **LABELS) == pytest.approx(0.5)
 
 
 def test_speed_is_told_by_all_but_the_feature():
     metrics = Metrics()
-    metrics.observe(record(feature="chat"))
+    metrics.observe(finished(feature="chat"))
     labels = {name: label for name, label in LABELS.items() if name != "feature"}
     for name in ("time_to_first_token_seconds", "request_duration_seconds", "output_tokens_per_second"):
         assert value(metrics, f"weir_{name}_count", **labels) == 1
@@ -87,7 +65,7 @@ def test_speed_is_told_by_all_but_the_feature():
 def test_features_beyond_the_bound_count_as_other():
     metrics = Metrics()
     for number in range(MAX_FEATURES + 5):
-        metrics.observe(record(feature=f"f{number}"))
+        metrics.observe(finished(feature=f"f{number}"))
     assert value(metrics, "weir_requests_total", **{**LABELS, "feature": "other"}, outcome="ok") == 5
 
 
@@ -121,7 +99,7 @@ def test_a_new_config_does_not_close_an_open_breaker_in_the_metrics():
 def test_a_refused_request_without_a_policy_is_counted_too():
     metrics = Metrics()
     metrics.observe(
-        RequestRecord(id="x", path="/v1/messages", outcome="refused", error="unauthenticated", error_source="caller")
+        Finished(id="x", path="/v1/messages", outcome="refused", seconds=0.1, error=Unauthenticated("no key"))
     )
     assert value(metrics, "weir_errors_total", policy="", source="caller", code="unauthenticated") == 1
     assert b"weir_errors_total" in generate_latest(metrics.registry)
@@ -129,7 +107,7 @@ def test_a_refused_request_without_a_policy_is_counted_too():
 
 def test_opentelemetry_names_stand_beside_ours():
     metrics = Metrics()
-    metrics.observe(record())
+    metrics.observe(finished())
     assert (
         value(
             metrics,

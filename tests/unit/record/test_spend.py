@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weir_router.contract import Backend, Dialect, Price, Tier
-from weir_router.record.events import Usage
+from weir_router.dialects.usage import Usage
 from weir_router.record.spend import baseline_dollars, dollars
 
 MILLION = 1_000_000

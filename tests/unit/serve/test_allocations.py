@@ -86,7 +86,7 @@ async def ask(lines):
         store,
         board,
         Transport(),
-        Recorder(metrics),
+        Recorder(metrics.in_flight, (metrics.observe, log.log)),
         clock,
         random.Random(1),
         Identifier(clock),

@@ -8,10 +8,10 @@ from weir_router.dialects.anthropic import skim
 from weir_router.dialects.anthropic.failures import TABLE
 from weir_router.dialects.anthropic.usage import usage_of
 from weir_router.dialects.base import Signal
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.sse import skimmed
 from weir_router.errors import AttemptFailed, FailureKind
-from weir_router.record.events import Usage
 
 _EVENT = b"event: content_block_delta\ndata: {"
 STOP_EVENT = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'

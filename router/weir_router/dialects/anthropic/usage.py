@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.outgoing import count
-from weir_router.record.events import Usage
 
 
 def usage_of(payload: dict[str, Any]) -> Usage | None:

@@ -9,9 +9,9 @@ from weir_router.dialects.anthropic.usage import usage_of
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Pairing, Whole
 from weir_router.dialects.neutral import translation
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.relay import encode
-from weir_router.record.events import Usage
 
 
 def skim_whole(ask: Ask, raw: bytes) -> Usage | None:

@@ -9,10 +9,10 @@ from weir_router.dialects.openai_chat import skim
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.skim import Choice
 from weir_router.dialects.openai_chat.usage import counted, usage_of
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.sse import skimmed
 from weir_router.errors import AttemptFailed, FailureKind
-from weir_router.record.events import Usage
 
 DONE_EVENT = b"data: [DONE]\n\n"
 

@@ -12,11 +12,11 @@ from weir_router.dialects.openai_chat import skim
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.stream import FAILED_REASONS, carries_content, finish_reason_of
 from weir_router.dialects.openai_chat.usage import counted, usage_of
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.relay import encode
 from weir_router.dialects.wire.sse import is_text
 from weir_router.errors import AttemptFailed, FailureKind
-from weir_router.record.events import Usage
 
 
 def skim_whole(ask: Ask, raw: bytes) -> Usage | None:

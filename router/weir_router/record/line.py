@@ -1,26 +1,19 @@
-"""What happened, as data: made by `call` and `serve`, read by `record.log` and `record.metrics`."""
+"""The request log's line: one JSON object per request, made of a `Finished` by `record.log`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 
 from weir_router.contract import PromptLogging
+from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptRecord
-
-
-class Usage(msgspec.Struct):
-    """Tokens of one answer. `input` holds every prompt token, those read from and written to a cache too."""
-
-    input: int = 0
-    cached_input: int = 0  # of input: read from the provider's prompt cache
-    cache_write: int = 0  # of input: written to it
-    output: int = 0  # reasoning tokens included
-    reasoning: int = 0  # of output
-    estimated: bool = False  # the upstream gave none: counted by length
+from weir_router.estimate.prompt import Features
 
 
 class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One request's story; becomes one log line. Filled while the request runs, recorded once when it ends."""
+    """The fields of a line, in their order. One that has its default is left out."""
 
     id: str
     path: str
@@ -42,14 +35,14 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str | None = None  # of the class; under promptLogging None only the caller sees it
     diverted: str | None = None  # why it went elsewhere than its route says: an override, or `mode: Observe`
     prompt_tokens: int | None = None  # estimated, for routing
-    features: msgspec.Struct | None = None  # `estimate.Features`, under promptLogging Metadata and Full
+    features: Features | None = None  # under promptLogging Metadata and Full
     prompt_logging: PromptLogging = PromptLogging.METADATA  # the policy's
     prompt: str | None = None  # promptLogging Full only
     tier: str | None = None
     backend: str | None = None
     upstream_model: str | None = None  # the backend's own name for its model
     observed_tier: str | None = None  # mode Observe: where it would have gone
-    attempts: list[AttemptRecord] = []
+    attempts: Sequence[AttemptRecord] = []
     usage: Usage | None = None
     dollars: float | None = None  # None: the price is not known
     price_source: str | None = None

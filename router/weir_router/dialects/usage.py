@@ -1,0 +1,16 @@
+"""The tokens of one answer, in any format. A format's reader fills them in, and `record` counts them."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Usage(msgspec.Struct):
+    """Tokens of one answer. `input` holds every prompt token, those read from and written to a cache too."""
+
+    input: int = 0
+    cached_input: int = 0  # of input: read from the provider's prompt cache
+    cache_write: int = 0  # of input: written to it
+    output: int = 0  # reasoning tokens included
+    reasoning: int = 0  # of output
+    estimated: bool = False  # the upstream gave none: counted by length

@@ -1,0 +1,126 @@
+"""One request while it is served: what becomes known of it, one thing after another, until it is a `Finished`.
+
+Used by `serve.story` and, for a request that goes on to the gateway, by `sidecar.relay`.
+"""
+
+from __future__ import annotations
+
+from weir_router.call.attempt import Attempt
+from weir_router.call.failover import Journey
+from weir_router.contract import Policy
+from weir_router.contract.facts import Caller
+from weir_router.decide.types import Decision
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import FormatRecord
+from weir_router.errors import RateLimited, WeirError
+from weir_router.record.finished import Finished
+from weir_router.record.spend import bill
+from weir_router.serve.answers import REASON, json_answer, new_request_id, way
+from weir_router.serve.errors import headers
+from weir_router.serve.http import Answer, Request, Stream
+
+
+class Visit:
+    """Begins as a request of which nothing is known, and ends as `cancelled` unless an outcome is set."""
+
+    __slots__ = (
+        "arrived", "ask", "attempt", "backend", "caller", "decision", "error", "format", "id", "journey", "model",
+        "outcome", "policy", "request", "status", "stream", "tier", "ttft",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, format: FormatRecord, arrived: float) -> None:
+        self.id = new_request_id()
+        self.request = request
+        self.format = format
+        self.arrived = arrived  # monotonic
+        self.caller: Caller | None = None
+        self.model: str | None = None  # the name that the caller asks for
+        self.stream = False
+        self.ask: Ask | None = None
+        self.policy: Policy | None = None
+        self.decision: Decision | None = None
+        self.journey: Journey | None = None
+        self.attempt: Attempt | None = None  # that answers
+        self.tier: str | None = None  # that answers
+        self.backend: str | None = None  # that answers
+        self.ttft: float | None = None  # seconds from arrival to the first content
+        self.outcome = "cancelled"
+        self.status = 0  # HTTP status sent to the caller
+        self.error: WeirError | None = None
+
+    def answers(self, attempt: Attempt) -> None:
+        """The attempt has reached its commit point: its answer is the caller's."""
+        self.attempt = attempt
+        self.tier, self.backend, self.status = attempt.candidate.tier, attempt.backend.name, 200
+        self.ttft = None if attempt.content_at is None else attempt.content_at - self.arrived
+
+    def lines(self, own: dict[str, str]) -> bytes:
+        """The answer's `own` header lines, and those that say how the request was routed."""
+        own["x-weir-request-id"] = self.id
+        policy = None if self.policy is None else self.policy.key
+        decision = self.decision
+        if decision is None:
+            return way(own, (policy, None, None, None, None, 0))
+        choice, reason = decision.choice, decision.reason
+        if reason:
+            own[REASON] = f"{choice.reason}; {reason}" if choice.diverted else reason
+        tries = 0 if self.journey is None else len(self.journey.trail)
+        return way(own, (policy, choice.route, self.tier, self.backend, decision.complexity, tries))
+
+    def refuse(self, error: WeirError) -> Answer:
+        """The answer for an error before the first byte was sent."""
+        self._blame(error)
+        lines = self.lines({self.format.request_id: self.id, **headers(error)})
+        return json_answer(error.status, self.format.error_body(error, self.id), lines)
+
+    def break_off(self, stream: Stream, error: WeirError) -> None:
+        """Ends a stream whose content cannot be taken back with an error event, never with a clean close."""
+        self._blame(error)
+        self.outcome = "broken"
+        stream.end(self.format.error_event(error, self.id))
+
+    def finished(self, now: float) -> Finished:
+        """The event that the request has ended; `now` is monotonic."""
+        journey, decision = self.journey, self.decision
+        if journey is None or decision is None:
+            return Finished(
+                id=self.id,
+                path=self.request.path,
+                outcome=self.outcome,
+                seconds=now - self.arrived,
+                status=self.status,
+                error=self.error,
+                caller=self.caller,
+                model=self.model,
+                stream=self.stream,
+                ask=self.ask,
+                policy=self.policy,
+                decision=decision,
+                backend=self.backend,
+            )
+        attempts = journey.spent if self.attempt is None else [*journey.spent, self.attempt]
+        ref = decision.policy.baseline
+        baseline = None if ref is None else decision.config.tiers.get(ref.tier)
+        return Finished(
+            id=self.id,
+            path=self.request.path,
+            outcome=self.outcome,
+            seconds=now - self.arrived,
+            status=self.status,
+            error=self.error,
+            caller=self.caller,
+            model=self.model,
+            stream=self.stream,
+            ask=self.ask,
+            policy=self.policy,
+            decision=decision,
+            tier=self.tier,
+            backend=self.backend,
+            attempts=journey.trail,
+            bill=bill(attempts, ok=self.outcome == "ok", baseline=baseline),
+            ttft=self.ttft,
+        )
+
+    def _blame(self, error: WeirError) -> None:
+        self.error, self.status = error, error.status
+        self.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"
