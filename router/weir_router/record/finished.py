@@ -1,4 +1,4 @@
-"""`Finished`: the one event that a request has ended, with all that is known of it. `serve` makes it, sinks read it.
+"""`Finished`: the event that a request has ended, with all its data. `serve` makes it, sinks read it.
 
 It refers to the decision and its inputs instead of copying them, so a sink pays only for the fields that it reads.
 `app` wires the sinks: metrics and the request log. A further sink is a function that takes a `Finished`.
@@ -19,7 +19,7 @@ from weir_router.errors import AttemptRecord, WeirError
 
 
 class Bill(msgspec.Struct, frozen=True):
-    """The tokens and dollars of one request. None: not known, or nothing was used."""
+    """The tokens and dollars of one request. None: unknown, or nothing was used."""
 
     usage: Usage | None = None  # of the last attempt
     upstream_model: str | None = None  # the last attempt's backend's own name for its model
@@ -33,7 +33,7 @@ NOTHING = Bill()
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, when its last byte was sent, or when none will be. A field that never became known is None."""
+    """One request whose last byte was sent, or that ended without one. A field that never became known is None."""
 
     id: str
     path: str
@@ -46,13 +46,13 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     ask: Ask | None = None
     policy: Policy | None = None
-    decision: Decision | None = None  # the first; it may have been made anew while the request was tried
-    tier: str | None = None  # that answered
-    backend: str | None = None  # that answered
+    decision: Decision | None = None  # the first; it may have been repeated during the attempts
+    tier: str | None = None  # the tier that answered
+    backend: str | None = None  # the backend that answered
     attempts: Sequence[AttemptRecord] = ()
     bill: Bill = NOTHING
     ttft: float | None = None  # seconds from arrival to the first content
 
 
 Sink = Callable[[Finished], None]
-"""Hears of each request once, when it has ended. A sink must neither raise nor block."""
+"""A function that is called once for each request, at its end. It must neither raise nor block."""

@@ -13,18 +13,18 @@ from weir_router.estimate.prompt import Features
 
 
 class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The fields of a line, in their order. One that has its default is left out."""
+    """The fields of a line, in their order. A field with its default value is left out."""
 
     id: str
     path: str
-    outcome: str = ""  # ok, error, refused, limited, broken, cancelled; never left empty, so never out of the line
+    outcome: str = ""  # ok, error, refused, limited, broken, cancelled; never empty, so always in the line
     status: int = 0  # HTTP status sent to the caller
     error: str | None = None  # WeirError.code
     error_source: str | None = None
     error_message: str | None = None
     caller: str | None = None  # namespace/name
     caller_namespace: str = ""
-    caller_pod: str | None = None  # that its token is bound to
+    caller_pod: str | None = None  # the pod to which its token is bound
     feature: str | None = None
     policy: str | None = None
     model: str | None = None  # as asked
@@ -33,7 +33,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     complexity: str | None = None
     probability: float | None = None
     reason: str | None = None  # of the class; under promptLogging None only the caller sees it
-    diverted: str | None = None  # why it went elsewhere than its route says: an override, or `mode: Observe`
+    diverted: str | None = None  # reason for another tier than the route's: an override, or `mode: Observe`
     prompt_tokens: int | None = None  # estimated, for routing
     features: Features | None = None  # under promptLogging Metadata and Full
     prompt_logging: PromptLogging = PromptLogging.METADATA  # the policy's
@@ -41,10 +41,10 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     tier: str | None = None
     backend: str | None = None
     upstream_model: str | None = None  # the backend's own name for its model
-    observed_tier: str | None = None  # mode Observe: where it would have gone
+    observed_tier: str | None = None  # mode Observe: tier of the route
     attempts: Sequence[AttemptRecord] = []
     usage: Usage | None = None
-    dollars: float | None = None  # None: the price is not known
+    dollars: float | None = None  # None: unknown price
     price_source: str | None = None
     baseline_dollars: float | None = None
     ttft: float | None = None  # seconds from arrival to the first content

@@ -19,14 +19,14 @@ from weir_router.record.finished import Finished
 from weir_router.record.line import RequestRecord
 
 Output = Callable[[bytes], None]
-"""Takes one line of JSON, without a line end."""
+"""A function that takes one line of JSON, without a line end."""
 
 outputs: list[Output] = []
 """Outputs of the lines. Without any, no line is made. An output must neither raise nor block."""
 
 _NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
 _encode_into = msgspec.json.Encoder(order=None).encode_into
-_buffer = bytearray()  # as long as the last line; a new one would grow a dozen times under each
+_buffer = bytearray()  # reused for all lines: a new buffer would grow a dozen times for each
 _OUR_WORDS = frozenset(
     {
         FailureKind.CONNECT,
@@ -38,7 +38,7 @@ _OUR_WORDS = frozenset(
         FailureKind.TRUNCATED,
     }
 )
-"""Failures that Weir saw, and that no upstream put into words."""
+"""Failures whose message is Weir's own, and never an upstream's."""
 
 
 def log(finished: Finished) -> None:
@@ -87,10 +87,10 @@ def record_of(it: Finished) -> RequestRecord:
 
 
 def _describe(record: RequestRecord, decision: Decision) -> None:
-    """Adds what was decided, and why."""
+    """Adds the decision and its reasons."""
     choice, features = decision.choice, decision.asked.features
     record.feature, record.complexity, record.reason = decision.asked.feature, decision.complexity, decision.reason
-    # `round` goes by way of a text
+    # `round` would convert to a string and back
     record.probability = int(decision.classification.probability * 1000 + 0.5) / 1000
     record.route = choice.route
     if choice.observed:
@@ -102,7 +102,7 @@ def _describe(record: RequestRecord, decision: Decision) -> None:
 
 
 def encoded(record: RequestRecord) -> bytes:
-    """`record` as JSON, with what may be shown."""
+    """`record` as JSON, without the fields that the policy's prompt logging forbids."""
     _encode_into(_printable(_without_figures(record)), _buffer)
     return bytes(_buffer)
 

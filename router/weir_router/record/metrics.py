@@ -23,7 +23,9 @@ RATE_BUCKETS = (1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 TOKEN_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
 REQUEST_LABELS = ("namespace", "policy", "route", "tier", "backend", "feature")
-SPEED_LABELS = REQUEST_LABELS[:-1]  # a histogram is a dozen series, and speed is no matter of the client's own claim
+SPEED_LABELS = REQUEST_LABELS[
+    :-1
+]  # without the feature: a histogram is a dozen series, and speed does not depend on it
 STATES = ("closed", "open", "half-open", "ejected")
 
 
@@ -42,7 +44,7 @@ class _Goal:
         self._baseline: tuple[Number, Number] | None = None  # its cost, and what was saved
 
     def count(self, outcome: str, usage: Usage | None) -> None:
-        """One request that ended so, and its tokens by type, those that there are."""
+        """Counts one request with this outcome, and its tokens by type."""
         self._request(outcome).value += 1
         if usage is None:
             return
@@ -58,7 +60,7 @@ class _Goal:
             self._token("reasoning").value += usage.reasoning
 
     def time(self, finished: Finished) -> None:
-        """How long it took."""
+        """Counts the times of one request."""
         labels = self._labels[:-1]
         if finished.ttft is not None:
             self._ttft = self._ttft or self._metrics.ttft[labels]
@@ -72,7 +74,7 @@ class _Goal:
             self._rate.observe(rate)
 
     def spend(self, dollars: float, baseline: float | None) -> None:
-        """US dollars that it cost, and would have cost at the baseline."""
+        """Adds its cost in US dollars, and the cost at the baseline."""
         self._spent = self._spent or self._metrics.cost[self._labels]
         self._spent.value += dollars
         if baseline is not None:
@@ -105,7 +107,7 @@ class _Model:
         self._tokens: tuple[Distribution, Distribution] | None = None  # of the prompt, of the answer
 
     def observe(self, finished: Finished) -> None:
-        """One request to it."""
+        """Counts one request to the model."""
         self._duration.observe(finished.seconds)
         if finished.ttft is not None:
             self._ttft = self._ttft or self._metrics.otel_ttft[self._name,]
@@ -139,7 +141,7 @@ class _OfPolicy:
         number.value += 1
 
     def spent(self, dollars: float, success: bool) -> None:
-        """Dollars per success: what failures cost counts too."""
+        """Updates the dollars per success, in which the cost of failures counts, too."""
         self._dollars += dollars
         self._successes += success
         if self._successes:
@@ -304,14 +306,14 @@ class Metrics:
         self.transitions[tier, backend.partition("@")[0], state].value += 1  # a counter outlives endpoints
 
     def load(self, depth: int, oldest: float, saturation: float) -> None:
-        """How busy the router is, at the moment of a scrape."""
+        """Sets the gauges of the router's load, at the moment of a scrape."""
         self.queue_depth.value = float(depth)
         self.queue_oldest.value = oldest
         self.saturation.value = saturation
 
     def load_of_backends(self, backends: Mapping[str, tuple[int, float | None]], waiting: Mapping[str, int]) -> None:
-        """The same of backends, by key: attempts in flight, and the share of the limit; None: without one. `waiting`:
-        how many wait, by tier.
+        """Sets the gauges of backends, by key: attempts in flight, and their share of the limit (None: no limit). `waiting`:
+        the number of waiting requests, by tier.
         """
         places = {_place(key): it for key, it in backends.items()}
         limited = {place: share for place, (_, share) in places.items() if share is not None}
@@ -323,7 +325,7 @@ class Metrics:
             self.backend_in_flight[place].value = float(in_flight)
         tiers = {tier for tier, _ in places}
         self.tier_queue_depth.forget(lambda values: values[0] not in tiers)
-        for tier in tiers:  # also where nobody waits: a sum over a series that is not there is nothing
+        for tier in tiers:  # even without waiting requests: a sum over a missing series has no value
             self.tier_queue_depth[tier,].value = float(waiting.get(tier, 0))
 
     def keep_backends(self, keys: set[str]) -> None:
@@ -344,9 +346,9 @@ class Metrics:
 
 
 def _place(key: str) -> tuple[str, str]:
-    """The labels `tier` and `backend`, as all other metrics have them, of a key of the board.
+    """The labels `tier` and `backend` for a key of the board, as in all other metrics.
 
-    Of an endpoint of a Service the latter is `name@address:port`: gauges tell them apart.
+    For an endpoint of a Service, the latter is `name@address:port`, so that gauges distinguish endpoints.
     """
     tier, _, backend = key.rpartition("/")
     return tier, backend

@@ -1,4 +1,4 @@
-"""Tells every sink of each request that has ended. Called by `serve.story` and `sidecar.relay`."""
+"""Hands each ended request to every sink. Called by `serve.story` and `sidecar.relay`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weir_router.record.series import Number
 
 
 class Recorder:
-    """One per router."""
+    """The recorder of one router."""
 
     def __init__(self, in_flight: Number, sinks: Sequence[Sink]) -> None:
         """`in_flight` counts the requests that are being served."""
@@ -17,11 +17,11 @@ class Recorder:
         self._sinks = sinks
 
     def started(self) -> None:
-        """A request came in."""
+        """Counts a request that came in."""
         self._in_flight.value += 1
 
     def ended(self, finished: Finished) -> None:
-        """The last byte has gone out, or nothing will."""
+        """Hands over a request whose last byte was sent, or that ended without one."""
         self._in_flight.value -= 1
         for sink in self._sinks:
             sink(finished)

@@ -1,4 +1,4 @@
-"""What a request cost, and what it would have cost at the baseline. Pure."""
+"""Cost of a request, and its cost at the baseline tier. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PER_TOKEN = 1e-6  # prices are per million tokens
 
 
 class Spent(Protocol):
-    """One attempt, as far as it costs something."""
+    """The cost of one attempt: its usage, time and backend."""
 
     usage: Usage | None
     seconds: float
@@ -21,11 +21,11 @@ class Spent(Protocol):
 
     @property
     def backend(self) -> Backend:
-        """Where it went."""
+        """The backend of the attempt, which has the price."""
 
 
 def bill(attempts: Sequence[Spent], *, ok: bool, baseline: Tier | None) -> Bill:
-    """Tokens and dollars of every attempt, failed ones too: their tokens were paid for. `ok`: the last has answered."""
+    """Tokens and dollars of all attempts, even failed ones, whose tokens must be paid for. `ok`: the last has answered."""
     if not attempts:
         return NOTHING
     spent: float | None = None
@@ -48,7 +48,7 @@ def bill(attempts: Sequence[Spent], *, ok: bool, baseline: Tier | None) -> Bill:
 
 
 def dollars(usage: Usage, price: Price) -> float:
-    """US dollars for `usage` at `price`: cache reads and writes at their own price where there is one."""
+    """US dollars for `usage` at `price`; cache reads and writes have their own price, if there is one."""
     cached = price.input if price.cached_input is None else price.cached_input
     write = price.input if price.cache_write is None else price.cache_write
     fresh = max(0, usage.input - usage.cached_input - usage.cache_write)
@@ -57,8 +57,8 @@ def dollars(usage: Usage, price: Price) -> float:
 
 
 def baseline_dollars(usage: Usage, tier: Tier | None) -> float | None:
-    """The same tokens at the cheapest priced backend of the baseline tier: the careful claim. None: nothing to
-    compare with.
+    """US dollars for the same tokens at the cheapest backend of the baseline tier, so that savings are not overstated.
+    None: no backend has a price.
     """
     if tier is None:
         return None

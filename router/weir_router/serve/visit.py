@@ -1,6 +1,6 @@
-"""One request while it is served: what becomes known of it, one thing after another, until it is a `Finished`.
+"""One request while it is served: its facts are filled in step by step, until it becomes a `Finished`.
 
-Used by `serve.story` and, for a request that goes on to the gateway, by `sidecar.relay`.
+Used by `serve.story` and, for a request that is relayed to the gateway, by `sidecar.relay`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from weir_router.serve.http import Answer, Request, Stream
 
 
 class Visit:
-    """Begins as a request of which nothing is known, and ends as `cancelled` unless an outcome is set."""
+    """One request in progress. Its outcome is `cancelled` unless another is set."""
 
     __slots__ = (
         "arrived", "ask", "attempt", "backend", "caller", "decision", "error", "format", "id", "journey", "model",
@@ -40,9 +40,9 @@ class Visit:
         self.policy: Policy | None = None
         self.decision: Decision | None = None
         self.journey: Journey | None = None
-        self.attempt: Attempt | None = None  # that answers
-        self.tier: str | None = None  # that answers
-        self.backend: str | None = None  # that answers
+        self.attempt: Attempt | None = None  # the attempt that answers
+        self.tier: str | None = None  # the tier that answers
+        self.backend: str | None = None  # the backend that answers
         self.ttft: float | None = None  # seconds from arrival to the first content
         self.outcome = "cancelled"
         self.status = 0  # HTTP status sent to the caller
