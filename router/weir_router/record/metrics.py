@@ -312,8 +312,8 @@ class Metrics:
         self.saturation.value = saturation
 
     def load_of_backends(self, backends: Mapping[str, tuple[int, float | None]], waiting: Mapping[str, int]) -> None:
-        """Sets the gauges of backends, by key: attempts in flight, and their share of the limit (None: no limit). `waiting`:
-        the number of waiting requests, by tier.
+        """Sets the gauges of backends, by key: attempts in flight, and their share of the limit (None: no limit).
+        `waiting`: the number of waiting requests, by tier.
         """
         places = {_place(key): it for key, it in backends.items()}
         limited = {place: share for place, (_, share) in places.items() if share is not None}

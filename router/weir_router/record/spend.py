@@ -25,7 +25,7 @@ class Spent(Protocol):
 
 
 def bill(attempts: Sequence[Spent], *, ok: bool, baseline: Tier | None) -> Bill:
-    """Tokens and dollars of all attempts, even failed ones, whose tokens must be paid for. `ok`: the last has answered."""
+    """Tokens and dollars of all attempts, even failed ones, which must be paid for. `ok`: the last has answered."""
     if not attempts:
         return NOTHING
     spent: float | None = None
