@@ -23,9 +23,7 @@ RATE_BUCKETS = (1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 TOKEN_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
 REQUEST_LABELS = ("namespace", "policy", "route", "tier", "backend", "feature")
-SPEED_LABELS = REQUEST_LABELS[
-    :-1
-]  # without the feature: a histogram is a dozen series, and speed does not depend on it
+SPEED_LABELS = REQUEST_LABELS[:-1]  # without the feature, on which speed does not depend: a histogram is many series
 STATES = ("closed", "open", "half-open", "ejected")
 
 
