@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from support.servers import free_port, one_request, talking
-from weir_router.call.transport import http1, names, pool
+from weir_router.call.transport import exchange, http1, names, pool
 from weir_router.call.transport.pool import Http1Transport
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -216,7 +216,7 @@ async def test_an_answer_of_which_nothing_more_is_wanted_gives_its_connection_ba
 
 
 async def test_one_that_does_not_end_is_closed_after_its_time(client, monkeypatch):
-    monkeypatch.setattr(http1, "DRAIN_TIMEOUT", 0.0)
+    monkeypatch.setattr(exchange, "DRAIN_TIMEOUT", 0.0)
     monkeypatch.setattr(pool, "KEEP_ALIVE", 0.05)
     async with closed_behind(CHUNKED) as url:
         await finished(client, url)

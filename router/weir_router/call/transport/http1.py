@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection and the answers on it: an asyncio protocol over llhttp, Node's parser. Used by `pool`.
+"""One HTTP/1.1 connection to an upstream: an asyncio protocol over llhttp, Node's parser. Used by `pool`.
 
 One exchange at a time, no pipelining. The connection is used again only if the request was sent as a whole, the answer
 is complete and allows it, and not a byte followed it: such a byte would begin the answer to another caller's request.
@@ -13,8 +13,8 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from weir_router.call.transport import base
-from weir_router.call.transport.base import DRAIN_TIMEOUT, READ_BUFFER, Receive, failed, read_whole
+from weir_router.call.transport.base import READ_BUFFER, failed
+from weir_router.call.transport.exchange import Carrier, Exchange
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.header import name_of
 
@@ -47,148 +47,7 @@ nginx after 75). A break before that is a failure, which must count for the back
 """
 
 
-class Exchange:
-    """The answer to one request, as it comes; a `Response` once `begun`."""
-
-    __slots__ = (
-        "_connection", "_receive", "_waiter", "begun", "broken", "complete", "due", "headers", "held", "parts",
-        "status",
-    )  # fmt: skip
-
-    def __init__(self, connection: Connection) -> None:
-        # Fields used for every chunk come first, so that they share cache lines.
-        self._receive: Receive | None = None
-        self.held = 0  # bytes in parts
-        self._connection = connection
-        self._waiter: asyncio.Future[None] | None = None
-        self.parts: list[bytes] = []  # of the body, not yet read
-        self.begun = False  # the headers have come
-        self.complete = False  # the last byte has come
-        self.broken: AttemptFailed | None = None
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.due: float | None = None  # loop time by which an answer that is no longer wanted should end
-
-    def passes(self, part: bytes) -> bool:
-        """Hands `part` to the receiver at once. False: there is none, or earlier parts are still kept."""
-        receive = self._receive
-        if receive is None or self.held:
-            return False
-        try:
-            if not receive(part):
-                self._enough()
-        except BaseException as error:
-            self._enough(error)
-        return True
-
-    def _enough(self, error: BaseException | None = None) -> None:
-        """Ends `each`: the receiver wants no more parts, or gets the `error`."""
-        self._receive = None
-        waiter = self._waiter
-        if waiter is None or waiter.done():  # cancelled, and has not run yet
-            return
-        if error is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(error)
-
-    def wake(self) -> None:
-        """Called when parts have come, or the answer has ended or failed."""
-        if self.due is not None:
-            self.parts, self.held = [], 0
-            if self.complete:
-                self.release()
-            return
-        waiter = self._waiter
-        if self._receive is not None:
-            self._hand_out(self._receive)
-        elif waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def change(self) -> asyncio.Future[None]:
-        """A future that is done after the next `wake`. A coroutine would cost twice as much."""
-        waiter: asyncio.Future[None] = asyncio.Future(loop=self._connection.loop)
-        self._waiter = waiter
-        return waiter
-
-    async def read(self) -> bytes:
-        while not self.parts:
-            if self.complete:
-                return b""
-            if self.broken is not None:
-                raise self.broken
-            await self.change()
-        return self._taken()
-
-    def _taken(self) -> bytes:
-        parts, self.parts, self.held = self.parts, [], 0
-        self._connection.drained()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def each(self, receive: Receive) -> None:
-        if self.parts:
-            self._connection.drained()
-        self._receive = receive
-        waiter = self.change()
-        try:
-            self._hand_out(receive)
-            await waiter
-        finally:
-            self._waiter = self._receive = None
-
-    def _hand_out(self, receive: Receive) -> None:
-        """Hands out parts within the event loop's own call, so that a chunk wakes up no task."""
-        try:
-            if not self._give(receive):
-                self._enough()
-        except BaseException as error:
-            self._enough(error)
-
-    def _give(self, receive: Receive) -> bool:
-        """Gives the kept parts to `receive`; returns whether it wants more and more may come."""
-        parts = self.parts
-        while parts:
-            self.parts, self.held = [], 0
-            for number, part in enumerate(parts, 1):
-                if not receive(part):
-                    self.parts = parts[number:] + self.parts
-                    self.held = sum(map(len, self.parts))
-                    return False
-            parts = self.parts
-        if self.complete:
-            receive(b"")
-            return False
-        if self.broken is not None:
-            raise self.broken
-        return True
-
-    def hold(self, held: bool) -> None:
-        self._connection.hold(held)
-
-    async def read_all(self) -> bytes:
-        if self.complete and self.held <= base.MAX_WHOLE_ANSWER:  # a short answer, which came with its headers
-            return self._taken()
-        return await read_whole(self)
-
-    def ended(self) -> bool:
-        return self.complete
-
-    def release(self) -> None:
-        self._connection.release(self)
-
-    def finish(self) -> None:
-        if self.complete:
-            self.release()
-            return
-        self.due = self._connection.loop.time() + DRAIN_TIMEOUT
-        self._connection.drained()
-
-    def framed(self) -> bool:
-        """Whether the answer says where it ends; otherwise it ends with the connection."""
-        return "content-length" in self.headers or self.headers.get("transfer-encoding", "").lower().endswith("chunked")
-
-
-class Connection(asyncio.Protocol):
+class Connection(Carrier):
     """One connection. `lost` is done when it is closed."""
 
     __deletable__ = ("_parser",)  # for mypyc
@@ -265,7 +124,6 @@ class Connection(asyncio.Protocol):
         self._sent = True
 
     def release(self, exchange: Exchange) -> None:
-        """Ends an exchange: the connection is free for the next one, or closed."""
         if exchange is not self._exchange:
             return
         if exchange.complete and self._sent and self._reusable and not self.closed():
@@ -276,7 +134,6 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def hold(self, held: bool) -> None:
-        """Stops reading from the upstream, or goes on."""
         if not held:
             self.drained()
         elif self._reading and not self._transport.is_closing():
@@ -284,7 +141,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def drained(self) -> None:
-        """Called when all held parts have been read: the upstream may go on."""
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
