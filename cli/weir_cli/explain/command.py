@@ -85,10 +85,7 @@ def explain(
     policy = about.policy or _policy(about.config, about.who, ask.model)
     if policy.not_ready is not None:
         raise fail(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}", Exit.PROBLEMS)
-    headers = dict(_header(text) for text in header or [])
-    if feature is not None:
-        headers[FEATURE_HEADER] = feature
-    story = _story(about, policy, ask, headers)
+    story = _story(about, policy, ask, _headers(header or [], feature))
     if output is Format.JSON:
         print_json(story)
     else:
@@ -119,11 +116,15 @@ def _policy(config: CompiledConfig, who: Caller, model: str) -> Policy:
     return policy
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise fail(f"--header {text!r} is not NAME:VALUE.")
-    return name.strip().lower(), value.strip()
+def _headers(texts: list[str], feature: str | None) -> dict[str, str]:
+    """Headers of the request, from the options `--header NAME:VALUE` and `--feature`."""
+    headers = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not colon:
+            raise fail(f"--header {text!r} is not NAME:VALUE.")
+        headers[name.strip().lower()] = value.strip()
+    return headers if feature is None else {**headers, FEATURE_HEADER: feature}
 
 
 def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str) -> Ask:

@@ -85,10 +85,9 @@ def up(
         memory=held,
         origins=allow_origin,
     )
-    session = Session(directory, namespace, class_name, callers)
     try:
         calm_collector()
-        uvloop.run(session.run(router, workspace))
+        uvloop.run(Session(directory, namespace, class_name, callers).run(router, workspace))
     except OSError as error:
         raise fail(cannot_listen(error)) from error
 
