@@ -5,8 +5,10 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── Unauthenticated       401  no valid key or token
 ├── OriginNotAllowed      403  a web page sent it, and its origin is not allowed
 ├── HostNotAllowed        403  the host of a request on loopback is not this machine
+├── IdentityUnavailable   503  the caller cannot be identified now
+├── GatewayUnavailable    503  a sidecar cannot reach its gateway
 ├── UnknownModel          404  no policy of this caller names the model
-├── RequestTooLarge       413
+├── RequestTooLarge       413  the body has more bytes than the policy allows
 ├── RateLimited           429  a limit of a policy, or of a tier's grant
 ├── NoCapableModel        400  no backend on the route offers the capabilities that the request needs
 ├── PolicyNotReady        503  the policy has no route that works
@@ -26,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
 
 import msgspec
 
@@ -41,8 +42,6 @@ class Source(StrEnum):
     CALLER = "caller"
     ROUTER = "router"
     POLICY = "policy"
-    BUDGET = "budget"
-    CACHE = "cache"
     UPSTREAM = "upstream"
 
 
@@ -65,7 +64,6 @@ class WeirError(Exception):
     status: int = 500
     code: str = "internal_error"
     source: Source = Source.ROUTER
-    kind: ClassVar[str] = "api_error"  # the Anthropic dialect's error type; OpenAI's is derived from it
 
     def __init__(
         self,
@@ -86,85 +84,85 @@ class WeirError(Exception):
 class BadRequest(WeirError):
     """The request cannot be understood; the message says what is wrong and where."""
 
-    status, code, source, kind = 400, "invalid_request", Source.CALLER, "invalid_request_error"
+    status, code, source = 400, "invalid_request", Source.CALLER
 
 
 class Unauthenticated(WeirError):
     """The request has no valid key or token."""
 
-    status, code, source, kind = 401, "unauthenticated", Source.CALLER, "authentication_error"
+    status, code, source = 401, "unauthenticated", Source.CALLER
 
 
 class OriginNotAllowed(WeirError):
     """A web page sent the request, and its origin is not allowed to call without a key."""
 
-    status, code, source, kind = 403, "origin_not_allowed", Source.CALLER, "permission_error"
+    status, code, source = 403, "origin_not_allowed", Source.CALLER
 
 
 class HostNotAllowed(WeirError):
     """The host of a request to a port on loopback is not this machine, as after DNS rebinding by a web page."""
 
-    status, code, source, kind = 403, "host_not_allowed", Source.CALLER, "permission_error"
+    status, code, source = 403, "host_not_allowed", Source.CALLER
 
 
 class IdentityUnavailable(WeirError):
     """The caller cannot be identified now, though its token may be good."""
 
-    status, code, source, kind = 503, "identity_unavailable", Source.ROUTER, "overloaded_error"
+    status, code, source = 503, "identity_unavailable", Source.ROUTER
 
 
 class GatewayUnavailable(WeirError):
     """A sidecar cannot reach its gateway."""
 
-    status, code, source, kind = 503, "gateway_unavailable", Source.ROUTER, "overloaded_error"
+    status, code, source = 503, "gateway_unavailable", Source.ROUTER
 
 
 class UnknownModel(WeirError):
     """No policy that this caller may use names the model."""
 
-    status, code, source, kind = 404, "model_not_found", Source.POLICY, "not_found_error"
+    status, code, source = 404, "model_not_found", Source.POLICY
 
 
 class RequestTooLarge(WeirError):
     """The request is larger than the policy or the router accepts."""
 
-    status, code, source, kind = 413, "request_too_large", Source.POLICY, "request_too_large"
+    status, code, source = 413, "request_too_large", Source.POLICY
 
 
 class RateLimited(WeirError):
     """A limit of the policy or of a grant is reached."""
 
-    status, code, source, kind = 429, "rate_limited", Source.POLICY, "rate_limit_error"
+    status, code, source = 429, "rate_limited", Source.POLICY
 
 
 class NoCapableModel(WeirError):
     """No backend on the matched route can serve this request, healthy or not."""
 
-    status, code, source, kind = 400, "no_capable_model", Source.POLICY, "invalid_request_error"
+    status, code, source = 400, "no_capable_model", Source.POLICY
 
 
 class PolicyNotReady(WeirError):
     """The policy exists, but nothing in it can be used; its conditions say why."""
 
-    status, code, source, kind = 503, "policy_not_ready", Source.POLICY, "overloaded_error"
+    status, code, source = 503, "policy_not_ready", Source.POLICY
 
 
 class NotConfigured(WeirError):
     """The router has not received a config yet."""
 
-    status, code, source, kind = 503, "not_configured", Source.ROUTER, "overloaded_error"
+    status, code, source = 503, "not_configured", Source.ROUTER
 
 
 class Overloaded(WeirError):
     """The router serves as many requests as it may, or every capable backend has reached its concurrency."""
 
-    status, code, source, kind = 503, "overloaded", Source.ROUTER, "overloaded_error"
+    status, code, source = 503, "overloaded", Source.ROUTER
 
 
 class UpstreamRefused(WeirError):
     """The upstream blames the request. The caller gets its answer, since another model would say the same."""
 
-    source, kind = Source.UPSTREAM, "invalid_request_error"
+    source = Source.UPSTREAM
 
     def __init__(
         self,
@@ -188,7 +186,7 @@ class Unavailable(WeirError):
     `exhausted`: each was tried just now, so an SDK that retries at once would only repeat Weir's attempts.
     """
 
-    status, code, source, kind = 503, "all_backends_unavailable", Source.UPSTREAM, "overloaded_error"
+    status, code, source = 503, "all_backends_unavailable", Source.UPSTREAM
 
     def __init__(
         self,
@@ -205,19 +203,19 @@ class Unavailable(WeirError):
 class CredentialsExhausted(WeirError):
     """Every candidate refuses our credentials. Never a 401: the caller's own key is fine."""
 
-    status, code, source, kind = 502, "upstream_credentials", Source.UPSTREAM, "api_error"
+    status, code, source = 502, "upstream_credentials", Source.UPSTREAM
 
 
 class DeadlineExceeded(WeirError):
     """No content within the policy's `failover.deadline`."""
 
-    status, code, source, kind = 504, "deadline_exceeded", Source.UPSTREAM, "timeout_error"
+    status, code, source = 504, "deadline_exceeded", Source.UPSTREAM
 
 
 class StreamBroken(WeirError):
     """The stream broke or stalled after content had been sent."""
 
-    status, code, source, kind = 502, "stream_broken", Source.UPSTREAM, "api_error"
+    status, code, source = 502, "stream_broken", Source.UPSTREAM
 
 
 class InternalError(WeirError):
