@@ -21,7 +21,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
 └── InternalError         500  a bug in Weir
 
-AttemptFailed             one try failed; caught by `call.failover`, never reaches a caller
+AttemptFailed             one try failed; caught by `call.journey`, never reaches a caller
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ class InternalError(WeirError):
 
 
 class FailureKind(StrEnum):
-    """The reason why one attempt failed. `call.failover` and `health.breaker` say what follows from each."""
+    """The reason why one attempt failed. `call.journey` and `health.breaker` say what follows from each."""
 
     CALLER = "caller"  # 400, 413, 422: answer at once
     CONTENT_FILTER = "content_filter"  # answer at once

@@ -1,5 +1,5 @@
 """The queue in which requests wait for room: by priority, for a short time, bounded. Used by `serve` and
-`call.failover`.
+`call.journey`.
 
 There is no room when a router serves as many requests as it may (`Room`), or when every backend that could serve a
 request has reached its concurrency. Then a short wait is better than an error, as a slot will soon be free. A long wait

@@ -1,4 +1,4 @@
-"""A budget of the attempts beyond the first, for all requests together. Used by `call.failover`; local to the router.
+"""A budget of the attempts beyond the first, for all requests together. Used by `call.journey`; local to the router.
 
 One budget is shared by all policies that state none of their own.
 

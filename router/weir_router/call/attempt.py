@@ -1,4 +1,4 @@
-"""One try at one backend: from the request to the last byte, under its clocks. Used by `call.failover` and `serve`.
+"""One try at one backend: from the request to the last byte, under its clocks. Used by `call.journey` and `serve`.
 
 `start` returns at the commit point: at the first content for a streaming caller, and with the whole answer for a plain
 one. Failures before it raise `AttemptFailed`, and nothing has reached the caller. After it, `relay` writes the rest.

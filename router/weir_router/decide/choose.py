@@ -1,7 +1,7 @@
 """The choice: from a policy and a request to the backends to try, in order, each with its reason.
 
 Called by `decide.decision`. Pure: health, time and chance come in the `World`. It takes nothing: a half-open probe or
-a concurrency slot may be gone by the time `call.failover` asks for it, and then the next candidate is tried.
+a concurrency slot may be gone by the time `call.journey` asks for it, and then the next candidate is tried.
 
 When nothing is available the choice is empty and the request fails fast with the soonest Retry-After: sending it to a
 backend that is known to refuse only makes the caller wait for the same answer. Two kinds of backend are tried after

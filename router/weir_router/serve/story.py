@@ -17,8 +17,9 @@ from weir_router.admit.memory import Memory
 from weir_router.admit.queue import Room
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.attempt import Attempt
+from weir_router.call.candidates import Tools
 from weir_router.call.clocks import Timers
-from weir_router.call.failover import Journey, Tools
+from weir_router.call.journey import Journey
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore

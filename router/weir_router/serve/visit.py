@@ -6,13 +6,13 @@ Used by `serve.story` and, for a request that is relayed to the gateway, by `sid
 from __future__ import annotations
 
 from weir_router.call.attempt import Attempt
-from weir_router.call.failover import Journey
+from weir_router.call.journey import Journey
 from weir_router.contract import Policy
 from weir_router.contract.facts import Caller
 from weir_router.decide.types import Decision
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
-from weir_router.errors import RateLimited, WeirError
+from weir_router.errors import RateLimited, WeirError, forget_frames
 from weir_router.record.finished import Finished
 from weir_router.record.spend import bill
 from weir_router.serve.answers import REASON, json_answer, new_request_id, way
@@ -122,5 +122,6 @@ class Visit:
         )
 
     def _blame(self, error: WeirError) -> None:
+        forget_frames(error)  # one of them holds this visit
         self.error, self.status = error, error.status
         self.outcome = "limited" if isinstance(error, RateLimited) else "refused" if error.status < 500 else "error"

@@ -12,8 +12,9 @@ from support.decisions import decision_of
 from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
+from weir_router.call.candidates import Tools
 from weir_router.call.clocks import Timers
-from weir_router.call.failover import Journey, Tools
+from weir_router.call.journey import Journey
 from weir_router.call.transport.base import Pulled
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Dialect, Failover, Policy, Secrets, Tier

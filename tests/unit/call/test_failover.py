@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from weir_router.call.failover import MEANING
+from weir_router.call.verdict import MEANING
 from weir_router.contract import BackendLimits, Failover, Limit, Priority, Queue, Timeouts, Transport
 from weir_router.errors import (
     AttemptFailed,

@@ -15,8 +15,9 @@ from support.virtual import run
 from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
+from weir_router.call.candidates import Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timers
-from weir_router.call.failover import Journey, Tools
+from weir_router.call.journey import Journey
 from weir_router.clock import ManualClock
 from weir_router.contract import (
     Backend,

@@ -6,7 +6,7 @@ need.
 
 The upstream may close an idle connection while our request is on its way (keep-alive has a limit on both sides). If
 such a connection breaks at once and before any byte of an answer, the request is sent once more, on a new connection.
-This is not a retry in the sense of `call.failover`: the request was most likely never read, and no answer has begun. If
+This is not a retry in the sense of `call.journey`: the request was most likely never read, and no answer has begun. If
 a new or recently used connection breaks in the same way, that is an ordinary failure: otherwise the breaker would never
 notice an upstream that resets connections.
 """

@@ -1,0 +1,167 @@
+"""The candidates of one request that may still help, and the taking of one. Used by `call.journey`.
+
+A candidate is taken with all that must be atomic: the limits of its grant, and its backend's concurrency slot or
+half-open probe. One that lacks only a slot is set aside, and can be waited for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from weir_router.admit.ledger import Hold, Ledger
+from weir_router.admit.queue import Queue
+from weir_router.admit.retry_budget import RetryBudgets
+from weir_router.call.clocks import Timers
+from weir_router.call.transport import Transport
+from weir_router.clock import Clock
+from weir_router.decide.types import Candidate, Decision
+from weir_router.errors import RateLimited
+from weir_router.health.board import Board, Guard
+
+
+class Tools(NamedTuple):
+    """The parts that a request is tried with; one set per router."""
+
+    board: Board
+    ledger: Ledger
+    budgets: RetryBudgets
+    queue: Queue
+    transport: Transport
+    clock: Clock
+    timers: Timers
+
+
+class Taken:
+    """A candidate with its guard and hold, which are given back when the try has ended."""
+
+    __slots__ = ("candidate", "guard", "hold")
+
+    def __init__(self, candidate: Candidate, guard: Guard, hold: Hold) -> None:
+        self.candidate = candidate
+        self.guard = guard
+        self.hold = hold
+
+    def give_back(self) -> None:
+        """Gives both back without a try."""
+        self.guard.cancelled()
+        self.hold.release()
+
+
+class Candidates:
+    """Those of one request, in the order of trying."""
+
+    def __init__(self, tools: Tools, decision: Decision) -> None:
+        self.choice = decision.choice  # the last that was made
+        self.left = "no candidate is left"  # why nothing can be taken
+        self.full: dict[str, Candidate] = {}  # set aside because they had reached their concurrency
+        self.limited: RateLimited | None = None  # the last grant that had no room
+        self.retrying = False  # another try adds load, since one has failed
+        self._board = tools.board
+        self._ledger = tools.ledger
+        self._budget = tools.budgets.of(decision.policy)
+        self._prompt_tokens = decision.asked.features.tokens
+        self._queue = list(decision.choice.candidates)
+        self._repeated: list[str] = []
+        self._larger_than = 0
+
+    def begin(self) -> None:
+        """Counts the request in the retry budget of its policy."""
+        self._budget.request()
+
+    def pop(self) -> Candidate | None:
+        """The next one that the request fits."""
+        while self._queue:
+            candidate = self._queue.pop(0)
+            if self._fits(candidate):
+                return candidate
+        return None
+
+    def take(self, candidate: Candidate) -> Taken | None:
+        """The candidate with its guard and hold, within the retry budget. None: not now; `left` may say why."""
+        costs = self.retrying and self._adds_load(candidate)
+        if costs and self._budget.tokens < 1:  # a later candidate may be healthy, and cost nothing
+            self.left = "the retry budget is used up"
+            return None
+        taken = self._take(candidate)
+        if taken is not None and costs:
+            self._budget.take()
+        return taken
+
+    def set_aside(self, candidate: Candidate) -> None:
+        """Keeps a candidate that could not be taken, if it only lacks a slot."""
+        if self._board.full(candidate.key):
+            self.full[candidate.key] = candidate
+
+    def can_wait(self) -> bool:
+        """Whether a slot would help at any that were set aside."""
+        return any(self._fits(candidate) for candidate in self.full.values())
+
+    def offered(self) -> Taken | None:
+        """One that was set aside, if its slot is free now."""
+        for candidate in self.full.values():
+            if self._fits(candidate) and (taken := self.take(candidate)) is not None:
+                del self.full[candidate.key]
+                return taken
+        return None
+
+    def still_full(self) -> bool:
+        """Whether any that were set aside still only lack a slot."""
+        return any(map(self._board.full, self.full))
+
+    def renew(self, decision: Decision, tried: frozenset[str]) -> bool:
+        """Adds the candidates of a later decision that are neither tried nor set aside. False: there are none."""
+        back = [it for it in decision.choice.candidates if it.key not in tried and it.key not in self.full]
+        if not back:
+            return False
+        self.choice = decision.choice
+        self._queue.extend(back)
+        return True
+
+    def at_once(self, candidate: Candidate) -> None:
+        """Puts it first again."""
+        self._queue.insert(0, candidate)
+
+    def larger(self, candidate: Candidate) -> bool:
+        """Leaves out those whose context is not larger than this one's. False: none with a larger one is left."""
+        self._larger_than = max(self._larger_than, candidate.backend.limits.context_tokens or 0, 1)
+        return any(self._fits(other) for other in self._queue)
+
+    def once_more(self, candidate: Candidate) -> None:
+        """Puts it last, if it has not been repeated yet."""
+        if candidate.key not in self._repeated:
+            self._repeated.append(candidate.key)
+            self._queue.append(candidate)
+
+    def healthy_first(self) -> None:
+        """Puts healthy candidates first: after one failure, the request should go where all is well."""
+        self._queue.sort(key=lambda it: (it.key in self._repeated, not self._healthy(it)))
+
+    def _adds_load(self, candidate: Candidate) -> bool:
+        """Whether another try adds load where it hurts, and so costs retry budget.
+
+        A try at a healthy backend does not, even if many requests move there at once when another goes black: it would
+        get them anyway as soon as the other's breaker opens. If it fails under this load, further tries cost again.
+        """
+        return candidate.key in self._repeated or not self._healthy(candidate)
+
+    def _healthy(self, candidate: Candidate) -> bool:
+        view = self._board.view().get(candidate.key)
+        return view is not None and view.healthy
+
+    def _fits(self, candidate: Candidate) -> bool:
+        limits = candidate.backend.limits
+        return self._larger_than == 0 or limits.context_tokens is None or limits.context_tokens > self._larger_than
+
+    def _take(self, candidate: Candidate) -> Taken | None:
+        """Takes the grant's limits and the backend's slot or probe in one step."""
+        try:
+            hold = self._ledger.reserve(candidate.limits)
+        except RateLimited as limited:
+            self.limited = limited
+            return None
+        backend, panic = candidate.backend, self.choice.panic
+        guard = self._board.begin(candidate.key, self._prompt_tokens, panic=panic, backend=backend)
+        if guard is None:
+            hold.release()
+            return None
+        return Taken(candidate, guard, hold)

@@ -1,0 +1,239 @@
+"""The only retry loop: candidates in, a committed attempt out. Called by `serve.story` once per request.
+
+1. Take the next candidate that may still help (`call.candidates`). If all candidates left have reached their
+   concurrency, wait for a slot.
+2. Try it until its commit point, within the rest of the policy's deadline.
+3. After a failure, `verdict.MEANING` gives the next step: another candidate (healthy ones first), the same one without
+   additions, a larger context, or the answer to the caller.
+4. Without further candidates, attempts, time or retry budget: one error that names the failed part and the attempts
+   (`call.verdict`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from weir_router.admit.queue import WAIT
+from weir_router.call.attempt import Attempt
+from weir_router.call.candidates import Candidates, Taken, Tools
+from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
+from weir_router.call.verdict import MEANING, Ending, Next, exhausted, refusal
+from weir_router.contract import Secrets
+from weir_router.contract import Transport as Mode
+from weir_router.decide.types import Candidate, Decision
+from weir_router.dialects.ask import Ask
+from weir_router.errors import (
+    AttemptFailed,
+    AttemptRecord,
+    FailureKind,
+    Overloaded,
+    RateLimited,
+    WeirError,
+    forget_frames,
+)
+
+_STREAMED = Mode.STREAMED  # looking up an enum's member costs as much as a call
+
+
+class Journey:
+    """One request on its way through the candidates. `trail` grows with every try."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        ask: Ask,
+        decision: Decision,
+        secrets: Secrets,
+        as_asked: set[str],
+        size: int = 0,
+        again: Callable[[], Decision] | None = None,
+    ) -> None:
+        """`size`: bytes of the request, which count while it waits for a slot. `again` repeats the decision."""
+        policy = decision.policy
+        self.trail: list[AttemptRecord] = []
+        self.spent: list[Attempt] = []  # failed attempts whose tokens must still be paid for
+        self._tools = tools
+        self._candidates = Candidates(tools, decision)
+        self._ask = ask
+        self._again = again
+        self._bounds = policy.failover
+        self._waits = policy.queue
+        self._size = size
+        self._secrets = secrets
+        self._prompt_tokens = decision.asked.features.tokens
+        self._as_asked = as_asked  # backends known to refuse Weir's additions; shared by all requests
+        self._deadline = tools.clock.monotonic() + policy.failover.deadline
+        self._failures: list[AttemptFailed] = []
+        self._refused: WeirError | None = None
+
+    async def commit(self) -> Attempt:
+        """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
+        self._candidates.begin()
+        while True:
+            taken = self._next() or self._back_again() or await self._slot()
+            if taken.hold.pending is not None and not await self._confirmed(taken):
+                continue
+            candidate = taken.candidate
+            as_asked = candidate.key in self._as_asked
+            streamed = self._streamed(candidate, as_asked)
+            attempt = self._attempt(taken, streamed)
+            try:
+                await attempt.start(self._credential(candidate), streamed=streamed, as_asked=as_asked)
+            except AttemptFailed as failure:
+                self._failed(attempt, failure, as_asked=as_asked)
+            except WeirError as refused:  # the request cannot be put into this backend's format
+                forget_frames(refused)
+                self._refused = refused
+            except BaseException:
+                self.trail.append(attempt.record())
+                self.spent.append(attempt)
+                raise
+            else:
+                self.trail.append(attempt.record())
+                return attempt
+
+    async def _confirmed(self, taken: Taken) -> bool:
+        """Waits for the ledger's answer. False: it has refused, and all that was taken is given back."""
+        assert taken.hold.pending is not None
+        try:
+            await taken.hold.pending
+        except BaseException as error:
+            taken.give_back()
+            if not isinstance(error, RateLimited):
+                raise
+            self._candidates.limited = error
+            return False
+        return True
+
+    def _next(self) -> Taken | None:
+        """The next candidate that can be taken at once; None: none can. Raises the error that ends the request."""
+        while (candidate := self._candidates.pop()) is not None:
+            if self.trail and (reason := self._must_stop()):
+                raise self._exhausted(reason)
+            if (taken := self._candidates.take(candidate)) is not None:
+                return taken
+            self._candidates.set_aside(candidate)
+        return None
+
+    def _back_again(self) -> Taken | None:
+        """A candidate that was out at the decision and is back: a try may have taken long."""
+        if self._again is None or not self.spent:
+            return None
+        return self._next() if self._candidates.renew(self._again(), self._tried()) else None
+
+    async def _slot(self) -> Taken:
+        """Waits for a candidate that only lacks a slot. Raises the error that ends the request."""
+        candidates = self._candidates
+        if not candidates.can_wait():
+            raise self._exhausted(candidates.left)
+        if self.trail and (reason := self._must_stop()):
+            raise self._exhausted(reason)
+        wait = WAIT if self._waits.wait is None else self._waits.wait
+        try:
+            return await self._tools.queue.wait(
+                frozenset(candidates.full),
+                self._offered,
+                Taken.give_back,
+                what=f"All backends for this request are at their concurrency ({', '.join(candidates.full)})",
+                priority=self._waits.priority,
+                size=self._size,
+                seconds=min(wait, self._deadline - self._tools.clock.monotonic()),
+            )
+        except Overloaded as full:
+            if self.trail:
+                raise self._exhausted("all others are at their concurrency") from full
+            raise
+
+    def _offered(self) -> Taken | None:
+        """A formerly full candidate, if a slot is free now. Raises if waiting for any of them has become useless."""
+        taken = self._candidates.offered()
+        if taken is None and not self._candidates.still_full():
+            raise self._exhausted(self._candidates.left)
+        return taken
+
+    def _must_stop(self) -> str | None:
+        # Sending the same request again without Weir's additions is a correction, and not another try.
+        tries = sum(record.outcome != FailureKind.ADDED for record in self.trail)
+        if tries >= self._bounds.attempts:
+            return f"{self._bounds.attempts} attempts were made"
+        if self._tools.clock.monotonic() >= self._deadline:
+            return f"{self._bounds.deadline:g} s have passed"
+        return None
+
+    def _streamed(self, candidate: Candidate, as_asked: bool) -> bool:
+        """Whether the upstream is asked for a stream."""
+        wanted = not as_asked and self._ask.streamable and candidate.backend.transport is _STREAMED
+        return wanted or self._ask.stream
+
+    def _credential(self, candidate: Candidate) -> str | None:
+        key = candidate.backend.credential
+        return None if key is None else self._secrets.credentials[key]
+
+    def _attempt(self, taken: Taken, streamed: bool) -> Attempt:
+        if streamed:
+            taken.guard.awaits_content()
+        return Attempt(
+            self._ask,
+            taken.candidate,
+            guard=taken.guard,
+            hold=taken.hold,
+            clocks=self._clocks(taken.candidate, taken.guard.slow_after if streamed else None),
+            transport=self._tools.transport,
+            clock=self._tools.clock,
+            timers=self._tools.timers,
+            prompt_tokens=self._prompt_tokens,
+        )
+
+    def _failed(self, attempt: Attempt, failure: AttemptFailed, *, as_asked: bool) -> None:
+        candidate, candidates = attempt.candidate, self._candidates
+        self.trail.append(attempt.record())
+        self.spent.append(attempt)
+        forget_frames(failure)
+        self._failures.append(failure)
+        candidates.retrying = failure.kind is not FailureKind.ADDED
+        match MEANING[failure.kind]:
+            case Next.ANSWER:
+                raise refusal(failure, self.trail)
+            case Next.AS_ASKED if not as_asked:  # another request may have learned it meanwhile
+                self._as_asked.add(candidate.key)
+                candidates.at_once(candidate)
+            case Next.AS_ASKED:
+                raise refusal(failure, self.trail)
+            case Next.LARGER:
+                if not candidates.larger(candidate):
+                    raise refusal(failure, self.trail)
+            case Next.ONCE_MORE:
+                candidates.once_more(candidate)
+                candidates.healthy_first()
+            case _:
+                candidates.healthy_first()
+
+    def _tried(self) -> frozenset[str]:
+        return frozenset([attempt.candidate.key for attempt in self.spent])
+
+    def _exhausted(self, reason: str) -> WeirError:
+        """The one error for a request that no backend could serve."""
+        return exhausted(
+            reason,
+            Ending(
+                choice=self._candidates.choice,
+                trail=self.trail,
+                failures=self._failures,
+                tried=self._tried(),
+                limited=self._candidates.limited,
+                refused=self._refused,
+                health=self._tools.board.view(),
+                now=self._tools.clock.monotonic(),
+                deadline=self._deadline,
+                bound=self._bounds.deadline,
+            ),
+        )
+
+    def _clocks(self, candidate: Candidate, slow_after: float | None) -> Clocks:
+        """The clocks of an attempt. `slow_after`: None for a whole answer, whose silence says nothing."""
+        board, timeouts = self._tools.board, candidate.backend.timeouts
+        left = max(0.0, self._deadline - self._tools.clock.monotonic())
+        total = timeouts.total or TOTAL_TIMEOUT
+        bound = total if slow_after is None else board.ttft_deadline(candidate.key, self._prompt_tokens)
+        ttft = min(left, bound)
+        return Clocks(timeouts.connect or CONNECT_TIMEOUT, ttft, slow_after, timeouts.idle or IDLE_TIMEOUT, total)

@@ -1,0 +1,142 @@
+"""The verdict on failures: the next step after one, and the one error of a request that no backend could serve. Pure.
+
+Used by `call.journey`. `MEANING` is the whole policy of failover in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from weir_router.decide.types import Choice
+from weir_router.errors import (
+    AttemptFailed,
+    AttemptRecord,
+    CredentialsExhausted,
+    DeadlineExceeded,
+    FailureKind,
+    NoCapableModel,
+    RateLimited,
+    Unavailable,
+    UpstreamRefused,
+    WeirError,
+)
+from weir_router.health.view import BackendView
+
+SOONEST_RETRY = 1.0
+"""Seconds of the shortest Retry-After, even for a backend that is only busy, so that callers do not retry in a loop."""
+
+
+class Next(Enum):
+    """The next step of a request after a failed attempt."""
+
+    ELSEWHERE = "another candidate; never the same one again in this request"
+    ONCE_MORE = "another candidate; the same one once more when there is no other"
+    AS_ASKED = "the same candidate without what Weir added"
+    LARGER = "only a candidate with a larger context"
+    ANSWER = "the caller's own fault: answer at once"
+
+
+MEANING: dict[FailureKind, Next] = {
+    FailureKind.CALLER: Next.ANSWER,
+    FailureKind.CONTENT_FILTER: Next.ANSWER,
+    FailureKind.CONTEXT_LENGTH: Next.LARGER,
+    FailureKind.ADDED: Next.AS_ASKED,
+    FailureKind.CREDENTIAL: Next.ELSEWHERE,
+    FailureKind.CREDIT: Next.ELSEWHERE,
+    FailureKind.MODEL: Next.ELSEWHERE,
+    FailureKind.RATE_LIMIT: Next.ELSEWHERE,
+    FailureKind.OVERLOAD: Next.ELSEWHERE,
+    FailureKind.SERVER: Next.ONCE_MORE,
+    FailureKind.CONNECT: Next.ELSEWHERE,
+    FailureKind.RESET: Next.ONCE_MORE,
+    FailureKind.SILENT: Next.ELSEWHERE,  # a silent upstream may cost one TTFT deadline, and no more
+    FailureKind.STALLED: Next.ELSEWHERE,
+    FailureKind.TOO_LONG: Next.ELSEWHERE,
+    FailureKind.MALFORMED: Next.ONCE_MORE,
+    FailureKind.TRUNCATED: Next.ONCE_MORE,
+}
+
+OURS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
+"""Failures caused by our account with the upstream, and not by its health."""
+
+
+class Ending(NamedTuple):
+    """A request that no backend answered."""
+
+    choice: Choice
+    trail: Sequence[AttemptRecord]
+    failures: Sequence[AttemptFailed]
+    tried: frozenset[str]  # keys of backends that have failed
+    limited: RateLimited | None  # the last grant that had no room
+    refused: WeirError | None  # the last format into which the request could not be put
+    health: Mapping[str, BackendView]  # now
+    now: float  # seconds of the monotonic clock
+    deadline: float  # the same, for the first content
+    bound: float  # seconds that the policy gives for it
+
+
+def refusal(failure: AttemptFailed, trail: Sequence[AttemptRecord]) -> UpstreamRefused:
+    """The upstream's own refusal, for a request that every backend would refuse."""
+    return UpstreamRefused(
+        failure.message,
+        status=failure.status or 400,
+        code=failure.code,
+        kind=failure.type,
+        param=failure.param,
+        trail=trail,
+    )
+
+
+def exhausted(reason: str, ending: Ending) -> WeirError:
+    """The one error for a request that no backend could serve."""
+    choice, trail = ending.choice, ending.trail
+    if not trail:
+        if ending.limited is not None:
+            return ending.limited
+        if ending.refused is not None:
+            return ending.refused
+        if choice.unable is not None:
+            return NoCapableModel(choice.unable)
+    tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in trail) or _skipped(choice)
+    kinds = {failure.kind for failure in ending.failures} - {FailureKind.ADDED}
+    views = _views(ending)
+    only_credentials = bool(views) and all(view.credential_out for view in views.values())
+    if kinds and kinds <= OURS and only_credentials:
+        return CredentialsExhausted(f"Every backend refuses the platform's credentials ({tried}).", trail=trail)
+    if not ending.failures and only_credentials:
+        return CredentialsExhausted(f"Every backend is out for its credentials ({tried}).", trail=trail)
+    if ending.now >= ending.deadline:
+        return DeadlineExceeded(f"No content within {ending.bound:g} s ({tried}).", trail=trail)
+    soonest = _soonest(ending, views)
+    return Unavailable(
+        f"No backend could answer: {reason} ({tried}).",
+        retry_after=SOONEST_RETRY if soonest is None else soonest,
+        trail=trail,
+        exhausted=soonest is None,
+    )
+
+
+def _skipped(choice: Choice) -> str:
+    return "; ".join(f"{it.tier}/{it.backend}: {it.reason}" for it in choice.skipped) or choice.reason
+
+
+def _views(ending: Ending) -> dict[str, BackendView]:
+    """The present health of all backends that could serve this request."""
+    choice, health = ending.choice, ending.health
+    keys = [candidate.key for candidate in choice.candidates]
+    keys += [skip.key for skip in choice.skipped if skip.seen is not None]
+    return {key: health[key] for key in keys if key in health}
+
+
+def _soonest(ending: Ending, views: Mapping[str, BackendView]) -> float | None:
+    """Seconds until the first backend may be back; None: all that are not out were tried just now."""
+    waits = [
+        view.available_at - ending.now
+        for key, view in views.items()
+        if not view.credential_out and (view.available_at > ending.now or key not in ending.tried)
+    ]
+    if ending.limited is not None and ending.limited.retry_after is not None:
+        waits.append(ending.limited.retry_after)
+    return max(SOONEST_RETRY, min(waits)) if waits else None
