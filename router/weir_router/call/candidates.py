@@ -48,7 +48,7 @@ class Taken:
 
 
 class Candidates:
-    """Those of one request, in the order of trying."""
+    """Those of one request, in the order of trying. The request counts in the retry budget of its policy."""
 
     def __init__(self, tools: Tools, decision: Decision) -> None:
         self.choice = decision.choice  # the last that was made
@@ -63,16 +63,13 @@ class Candidates:
         self._queue = list(decision.choice.candidates)
         self._repeated: list[str] = []
         self._larger_than = 0
-
-    def begin(self) -> None:
-        """Counts the request in the retry budget of its policy."""
         self._budget.request()
 
     def pop(self) -> Candidate | None:
         """The next one that the request fits."""
         while self._queue:
             candidate = self._queue.pop(0)
-            if self._fits(candidate):
+            if self._larger_than == 0 or self._fits(candidate):
                 return candidate
         return None
 
@@ -82,10 +79,19 @@ class Candidates:
         if costs and self._budget.tokens < 1:  # a later candidate may be healthy, and cost nothing
             self.left = "the retry budget is used up"
             return None
-        taken = self._take(candidate)
-        if taken is not None and costs:
+        try:
+            hold = self._ledger.reserve(candidate.limits)
+        except RateLimited as limited:
+            self.limited = limited
+            return None
+        backend, panic = candidate.backend, self.choice.panic
+        guard = self._board.begin(candidate.key, self._prompt_tokens, panic=panic, backend=backend)
+        if guard is None:
+            hold.release()
+            return None
+        if costs:
             self._budget.take()
-        return taken
+        return Taken(candidate, guard, hold)
 
     def set_aside(self, candidate: Candidate) -> None:
         """Keeps a candidate that could not be taken, if it only lacks a slot."""
@@ -150,18 +156,4 @@ class Candidates:
 
     def _fits(self, candidate: Candidate) -> bool:
         limits = candidate.backend.limits
-        return self._larger_than == 0 or limits.context_tokens is None or limits.context_tokens > self._larger_than
-
-    def _take(self, candidate: Candidate) -> Taken | None:
-        """Takes the grant's limits and the backend's slot or probe in one step."""
-        try:
-            hold = self._ledger.reserve(candidate.limits)
-        except RateLimited as limited:
-            self.limited = limited
-            return None
-        backend, panic = candidate.backend, self.choice.panic
-        guard = self._board.begin(candidate.key, self._prompt_tokens, panic=panic, backend=backend)
-        if guard is None:
-            hold.release()
-            return None
-        return Taken(candidate, guard, hold)
+        return limits.context_tokens is None or limits.context_tokens > self._larger_than

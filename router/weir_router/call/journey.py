@@ -68,7 +68,6 @@ class Journey:
 
     async def commit(self) -> Attempt:
         """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
-        self._candidates.begin()
         while True:
             taken = self._next() or self._back_again() or await self._slot()
             if taken.hold.pending is not None and not await self._confirmed(taken):
