@@ -5,7 +5,7 @@ from __future__ import annotations
 MAX_NAMES = 1_000
 """Header names that are cached, at most, so that a client that invents names cannot grow our memory."""
 
-_names: dict[bytes, str] = {}
+_names: dict[bytes, str] = {}  # at most `MAX_NAMES`, of the whole process
 
 
 def name_of(raw: bytes) -> str:

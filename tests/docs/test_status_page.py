@@ -24,7 +24,7 @@ PAGES = "".join([STATUS, *INTERNALS])
 KNOBS = {
     "`SETTLE_SECONDS`": f"{reporter.SETTLE_SECONDS:g} s",
     "`CALM_SECONDS`": f"{reporter.CALM_SECONDS:g} s",
-    "`LOOK_SECONDS`": f"{reporter.LOOK_SECONDS:g} s",
+    "`STATUS_CHECK_SECONDS`": f"{reporter.STATUS_CHECK_SECONDS:g} s",
     "`LATE_SECONDS`": f"{rollout.LATE_SECONDS:g} s",
     "`SETTLED_SECONDS`": f"{rollout.SETTLED_SECONDS:g} s",
     "`QUIET_SECONDS`": f"{changes.QUIET_SECONDS:g} s",

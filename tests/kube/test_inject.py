@@ -22,7 +22,7 @@ from support.kube import client_of, run
 from support.servers import certificates, server_context
 from weir_operator.distribute.server import ConfigServer, listen
 from weir_operator.kube.webhooks import (
-    LOOK_SECONDS,
+    WEBHOOK_CHECK_SECONDS,
     WebhookNotTrusted,
     WebhookTrust,
     configuration_name,
@@ -248,7 +248,7 @@ async def test_the_operator_keeps_the_authority_there_and_says_what_keeps_it_fro
     trust_authorities(api, NAME, webhook.ca + webhook.ca)  # somebody else's hand
     trust = WebhookTrust(api, NAME, lambda: webhook.authorities, sleep=sleep)
     running = asyncio.create_task(trust.run())
-    assert await slept.get() == LOOK_SECONDS
+    assert await slept.get() == WEBHOOK_CHECK_SECONDS
     running.cancel()
     assert not await asyncio.to_thread(trust_authorities, api, NAME, webhook.ca)
     assert not await WebhookTrust(api, NAME, lambda: None).look()

@@ -7,14 +7,12 @@ from typing import Any
 
 from kubernetes import client
 
+from weir_cli.cluster.connection import API_SECONDS
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe import convert
 from weir_operator.observe.observed import Manifest
 from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import Kind
-
-REQUEST_SECONDS = 10.0
-"""Seconds for one request."""
 
 FIELD_MANAGER = "kubectl-weir"
 """Name of the CLI in `metadata.managedFields` of the objects that it changes."""
@@ -39,17 +37,17 @@ class Cluster:
             spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
         )
         api: Any = client.AuthorizationV1Api(self.api_client)
-        return bool(api.create_self_subject_access_review(review, _request_timeout=REQUEST_SECONDS).status.allowed)
+        return bool(api.create_self_subject_access_review(review, _request_timeout=API_SECONDS).status.allowed)
 
     def user(self) -> str:
         """The user name by which the API server knows us."""
         api: Any = client.AuthenticationV1Api(self.api_client)
-        review = api.create_self_subject_review(client.V1SelfSubjectReview(), _request_timeout=REQUEST_SECONDS)
+        review = api.create_self_subject_review(client.V1SelfSubjectReview(), _request_timeout=API_SECONDS)
         return str(review.status.user_info.username)
 
     def all(self, kind: Kind, namespaces: Sequence[str] | None) -> Iterator[Manifest]:
         """Every object of that kind; None: in all namespaces."""
-        options: dict[str, Any] = {"_request_timeout": REQUEST_SECONDS}
+        options: dict[str, Any] = {"_request_timeout": API_SECONDS}
         of = {"group": GROUP, "version": VERSION, "plural": kind.plural}
         if namespaces is None:
             answers = [self._objects.list_cluster_custom_object(**of, **options)]
@@ -61,7 +59,7 @@ class Cluster:
     def get(self, kind: Kind, name: ObjectName) -> Mapping[str, Any]:
         """The object as the API server has it."""
         found: Mapping[str, Any] = self._objects.get_namespaced_custom_object(
-            GROUP, VERSION, name.namespace, kind.plural, name.name, _request_timeout=REQUEST_SECONDS
+            GROUP, VERSION, name.namespace, kind.plural, name.name, _request_timeout=API_SECONDS
         )
         return found
 
@@ -76,7 +74,7 @@ class Cluster:
             body,
             field_manager=FIELD_MANAGER,
             _content_type=f"application/{'json' if isinstance(body, list) else 'merge'}-patch+json",
-            _request_timeout=REQUEST_SECONDS,
+            _request_timeout=API_SECONDS,
         )
 
     def namespaces(self) -> Mapping[str, Mapping[str, str]] | None:
@@ -84,5 +82,5 @@ class Cluster:
         if not self.may("list", "namespaces", group=""):
             return None
         api: Any = client.CoreV1Api(self.api_client)
-        found = api.list_namespace(_request_timeout=REQUEST_SECONDS).items
+        found = api.list_namespace(_request_timeout=API_SECONDS).items
         return {it.metadata.name: it.metadata.labels or {} for it in found}

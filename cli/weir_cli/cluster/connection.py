@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from kubernetes import client
 
 
+API_SECONDS = 10.0
+"""Seconds for one request to the API server."""
+
+
 class NoPages(Exception):
     """No router can be asked; the message says why, and what to do."""
 

@@ -18,7 +18,7 @@ from cryptography import x509
 from kubernetes import client
 
 from weir_cli.cluster.api import Cluster
-from weir_cli.cluster.connection import NoPages
+from weir_cli.cluster.connection import API_SECONDS, NoPages
 from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
 from weir_cli.status.cluster import gateway_pages
 from weir_operator.compile import compile_config
@@ -30,9 +30,6 @@ from weir_operator.observe.observed import CREDENTIAL_LABEL, Manifest, Observed
 from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import DEFAULT_CLASS, Kind
 from weir_operator.status.conditions import by_type
-
-REQUEST_SECONDS = 10.0
-"""Seconds for one request."""
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Asks for an object without its content: a doctor has no business with keys."""
@@ -88,7 +85,7 @@ class _Look:
 
     def version(self) -> tuple[int, int]:
         """Version of the API server."""
-        found = client.VersionApi(self._client).get_code(_request_timeout=REQUEST_SECONDS)
+        found = client.VersionApi(self._client).get_code(_request_timeout=API_SECONDS)
         return int(found.major), int("".join(filter(str.isdigit, found.minor)) or 0)
 
     def skew(self) -> float:
@@ -99,7 +96,7 @@ class _Look:
     def crds(self) -> frozenset[str]:
         """The established ones."""
         api: Any = client.ApiextensionsV1Api(self._client)
-        found = api.list_custom_resource_definition(_request_timeout=REQUEST_SECONDS).items
+        found = api.list_custom_resource_definition(_request_timeout=API_SECONDS).items
         return frozenset(it.metadata.name for it in found if _is(it.status.conditions, "Established"))
 
     def lacking(self) -> tuple[str, ...]:
@@ -107,7 +104,7 @@ class _Look:
         api: Any = client.CustomObjectsApi(self._client)
         group, version = "apiextensions.k8s.io", "v1"
         found = api.list_cluster_custom_object(
-            group, version, "customresourcedefinitions", _request_timeout=REQUEST_SECONDS
+            group, version, "customresourcedefinitions", _request_timeout=API_SECONDS
         )["items"]
         there = {it["metadata"]["name"]: it for it in found}
         own = {f"{kind.plural}.{GROUP}": crd(kind) for kind in KINDS}
@@ -128,9 +125,7 @@ class _Look:
 
     def _endpoints(self, namespace: str, labels: str) -> int | None:
         api: Any = client.DiscoveryV1Api(self._client)
-        found = api.list_namespaced_endpoint_slice(
-            namespace, label_selector=labels, _request_timeout=REQUEST_SECONDS
-        ).items
+        found = api.list_namespaced_endpoint_slice(namespace, label_selector=labels, _request_timeout=API_SECONDS).items
         ready = {tuple(it.addresses) for slice_ in found for it in slice_.endpoints or () if it.conditions.ready}
         return len(ready) if found else None
 
@@ -138,9 +133,7 @@ class _Look:
         """The installation's Deployments."""
         api: Any = client.AppsV1Api(self._client)
         selector = f"app.kubernetes.io/name=weir,app.kubernetes.io/instance={self._installation}"
-        found = api.list_namespaced_deployment(
-            self._namespace, label_selector=selector, _request_timeout=REQUEST_SECONDS
-        )
+        found = api.list_namespaced_deployment(self._namespace, label_selector=selector, _request_timeout=API_SECONDS)
         return {it.metadata.name: Workload(it.status.ready_replicas or 0, it.spec.replicas) for it in found.items}
 
     def rights(self) -> dict[str, bool]:
@@ -174,7 +167,7 @@ class _Look:
         """The namespaces that the operator is to look at; an empty name: all."""
         api: Any = client.AppsV1Api(self._client)
         read, name = api.read_namespaced_deployment, f"{self._installation}-operator"
-        found = _or_none(lambda: read(name, self._namespace, _request_timeout=REQUEST_SECONDS))
+        found = _or_none(lambda: read(name, self._namespace, _request_timeout=API_SECONDS))
         arguments = found.spec.template.spec.containers[0].args or () if found else ()
         option = next((it for it in arguments if it.startswith("--namespaces=")), "")
         return option.partition("=")[2].split(",")
@@ -189,7 +182,7 @@ class _Look:
             spec.resource_attributes = client.V1ResourceAttributes(**attributes)
         review = client.V1SubjectAccessReview(spec=spec)
         api: Any = client.AuthorizationV1Api(self._client)
-        return bool(api.create_subject_access_review(review, _request_timeout=REQUEST_SECONDS).status.allowed)
+        return bool(api.create_subject_access_review(review, _request_timeout=API_SECONDS).status.allowed)
 
     def bundle(self) -> str | None:
         """The authority that routers mount."""
@@ -199,7 +192,7 @@ class _Look:
         """The authorities of the sidecars' webhooks."""
         api = client.AdmissionregistrationV1Api(self._client)
         name = configuration_name(self._installation, self._namespace)
-        found = _or_none(lambda: api.read_mutating_webhook_configuration(name, _request_timeout=REQUEST_SECONDS))
+        found = _or_none(lambda: api.read_mutating_webhook_configuration(name, _request_timeout=API_SECONDS))
         if found is None:
             return None
         bundles = (it.client_config.ca_bundle or "" for it in found.webhooks or ())
@@ -223,7 +216,7 @@ class _Look:
 
     def _config_map(self, name: str) -> dict[str, str] | None:
         read = self._core.read_namespaced_config_map
-        found = _or_none(lambda: read(name, self._namespace, _request_timeout=REQUEST_SECONDS))
+        found = _or_none(lambda: read(name, self._namespace, _request_timeout=API_SECONDS))
         return None if found is None else found.data or {}
 
     def routers(self) -> dict[str, tuple[int | None, str | None]]:
@@ -246,7 +239,7 @@ class _Look:
     def unused(self) -> tuple[str, ...]:
         """Policies whose callers are in no namespace of the cluster."""
         api: Any = client.CoreV1Api(self._client)
-        found = api.list_namespace(_request_timeout=REQUEST_SECONDS).items
+        found = api.list_namespace(_request_timeout=API_SECONDS).items
         namespaces = {it.metadata.name: it.metadata.labels or {} for it in found}
         policies = tuple(self._listed(ROUTING_POLICY))
         classes = {it.spec.get("className", DEFAULT_CLASS) for it in policies}
@@ -271,9 +264,7 @@ class _Look:
     def credentials(self) -> tuple[Credential, ...]:
         """Credentials of every tier that we may see."""
         api: Any = client.CustomObjectsApi(self._client)
-        tiers = api.list_cluster_custom_object(GROUP, VERSION, MODEL_TIER.plural, _request_timeout=REQUEST_SECONDS)[
-            "items"
-        ]
+        tiers = api.list_cluster_custom_object(GROUP, VERSION, MODEL_TIER.plural, _request_timeout=API_SECONDS)["items"]
         wanted = sorted({reference for tier in tiers for reference in _references(tier)})
         return tuple(self._credential(*it) for it in wanted)
 
@@ -289,7 +280,7 @@ class _Look:
         parts = self._client.param_serialize(
             "GET", path, auth_settings=["BearerToken"], header_params={"Accept": accept}
         )
-        answer = call(*parts, _request_timeout=REQUEST_SECONDS)
+        answer = call(*parts, _request_timeout=API_SECONDS)
         answer.read()
         if answer.status != 200:
             raise client.ApiException(status=answer.status, reason=answer.reason)

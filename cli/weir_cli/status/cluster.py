@@ -12,9 +12,9 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-from weir_cli.cluster.connection import NoPages, connect
+from weir_cli.cluster.connection import API_SECONDS, NoPages, connect
 from weir_cli.status.figures import Page
-from weir_cli.status.pages import REQUEST_SECONDS, page
+from weir_cli.status.pages import page
 
 ADMIN_PORT = 9090
 """Admin port of a pod that names no port `metrics`."""
@@ -43,7 +43,7 @@ def gateway_pages(api_client: client.ApiClient, namespace: str, installation: st
 def _of_pods(api: Any, namespace: str, installation: str) -> list[Page]:
     labels = ("name=weir", f"instance={installation}", "component=gateway")
     selector = ",".join(f"app.kubernetes.io/{it}" for it in labels)
-    found = api.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=REQUEST_SECONDS).items
+    found = api.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=API_SECONDS).items
     routers = [it for it in found if it.status.phase == "Running" and it.metadata.deletion_timestamp is None]
     if not routers:
         raise NoPages(
@@ -56,7 +56,7 @@ def _of_pods(api: Any, namespace: str, installation: str) -> list[Page]:
             f"{pod.metadata.name}:{_port(pod)}",
             namespace,
             path.removeprefix("/"),
-            _request_timeout=REQUEST_SECONDS,
+            _request_timeout=API_SECONDS,
             _preload_content=False,  # undecoded: the client would turn JSON into Python's idea of it
         )
         return str(answer.data.decode())

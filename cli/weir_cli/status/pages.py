@@ -10,7 +10,7 @@ from collections.abc import Callable
 from weir_cli.cluster.connection import NoPages
 from weir_cli.status.figures import Page
 
-REQUEST_SECONDS = 10.0
+PAGE_SECONDS = 10.0
 """Seconds for one page."""
 
 
@@ -32,7 +32,7 @@ def _get(url: str) -> str:
     try:
         # Not through a proxy of the environment: an admin port is here, or in a cluster.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=REQUEST_SECONDS) as answer:
+        with opener.open(url, timeout=PAGE_SECONDS) as answer:
             return str(answer.read().decode())
     except (OSError, ValueError) as error:
         raise NoPages(f"{url}: {error}") from None

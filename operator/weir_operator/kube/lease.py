@@ -19,7 +19,7 @@ from weir_operator.kube.owner import Owner, OwnerUnknown
 ADDRESS_ANNOTATION = "weir.dev/leader-address"
 """Annotation with the URL of the leader's config server, to which followers send the reports of their routers."""
 
-REQUEST_SECONDS = 4.0
+LEASE_REQUEST_SECONDS = 4.0
 """Seconds for one request: a leader has time for two before it must give up."""
 
 
@@ -114,7 +114,7 @@ class Lease:
 
     def _call(self, verb: str, function: Callable[..., Any], *arguments: Any) -> Held:
         try:
-            return _held(function(*arguments, _request_timeout=REQUEST_SECONDS))
+            return _held(function(*arguments, _request_timeout=LEASE_REQUEST_SECONDS))
         except client.ApiException as error:
             self._raise(verb, error)
         except urllib3.exceptions.HTTPError as error:

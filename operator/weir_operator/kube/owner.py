@@ -16,7 +16,7 @@ from kubernetes import client
 
 from weir_operator.kube.accounts import ServiceAccount
 
-REQUEST_SECONDS = 4.0
+OWNER_REQUEST_SECONDS = 4.0
 """Seconds for the one request; a Lease waits for it."""
 
 _log = logging.getLogger("weir_operator.owner")
@@ -45,7 +45,7 @@ class Owner:
     def _read(self) -> list[client.V1OwnerReference]:
         try:
             account: Any = self._api.read_namespaced_service_account(
-                self._account.name, self._account.namespace, _request_timeout=REQUEST_SECONDS
+                self._account.name, self._account.namespace, _request_timeout=OWNER_REQUEST_SECONDS
             )
         except client.ApiException as error:
             if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):

@@ -15,10 +15,10 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-REQUEST_SECONDS = 5.0
+WEBHOOK_REQUEST_SECONDS = 5.0
 """Seconds for one request."""
 
-LOOK_SECONDS = 300.0
+WEBHOOK_CHECK_SECONDS = 300.0
 """Seconds between two checks: another client may have written it. A new authority is known an hour before it signs."""
 
 RETRY_SECONDS = 5.0
@@ -55,7 +55,7 @@ class WebhookTrust:
     async def run(self) -> None:
         """Looks again and again, until cancelled."""
         while True:
-            await self._sleep(LOOK_SECONDS if await self.look() else RETRY_SECONDS)
+            await self._sleep(WEBHOOK_CHECK_SECONDS if await self.look() else RETRY_SECONDS)
 
     async def look(self) -> bool:
         """Writes what differs; whether all is well."""
@@ -87,11 +87,13 @@ def trust_authorities(api_client: client.ApiClient, name: str, authorities: str)
     api = client.AdmissionregistrationV1Api(api_client)
     bundle = base64.b64encode(authorities.encode()).decode()
     try:
-        found = api.read_mutating_webhook_configuration(name, _request_timeout=REQUEST_SECONDS)
+        found = api.read_mutating_webhook_configuration(name, _request_timeout=WEBHOOK_REQUEST_SECONDS)
         stale = [number for number, it in enumerate(found.webhooks or ()) if it.client_config.ca_bundle != bundle]
         if not stale:
             return False
-        api.patch_mutating_webhook_configuration(name, _patch(found, stale, bundle), _request_timeout=REQUEST_SECONDS)
+        api.patch_mutating_webhook_configuration(
+            name, _patch(found, stale, bundle), _request_timeout=WEBHOOK_REQUEST_SECONDS
+        )
     except client.ApiException as error:
         if error.status == _NOT_FOUND:
             return False

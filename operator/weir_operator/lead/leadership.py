@@ -34,7 +34,7 @@ LEAD_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 """Seconds between renewals: three may fail in a row."""
 
-LOOK_SECONDS = 1.0
+LEASE_CHECK_SECONDS = 1.0
 """Seconds between a follower's checks, and between tries after a failure: one small read each."""
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class Leadership:
                     return
             except LeaseFailed as error:
                 self._failed(error)
-            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.0))
+            await asyncio.sleep(LEASE_CHECK_SECONDS * random.uniform(0.8, 1.0))
 
     def _free(self) -> bool:
         held, now = self._held, self._monotonic()
@@ -157,7 +157,7 @@ class Leadership:
                 pause = RENEW_SECONDS
             except (LeaseFailed, TimeoutError) as error:
                 self._failed(error)
-                pause = LOOK_SECONDS
+                pause = LEASE_CHECK_SECONDS
 
     async def _still_ours(self) -> bool:
         """Reads again after a conflict: another client may only have changed a label."""

@@ -38,7 +38,7 @@ CALM_SECONDS = 0.05
 CALM_MOST = 0.5
 """Seconds after the first change at which a round begins in any case: changes must reach routers within a second."""
 
-LOOK_SECONDS = 30.0
+CLOCK_CHECK_SECONDS = 30.0
 """Seconds between two checks of the clock, which may be set. They ask the API server nothing."""
 
 RESTORE_SECONDS = 2.0
@@ -145,7 +145,7 @@ class Reconciler:
     async def _wait(self) -> None:
         """Waits for a reason for a round."""
         while not self._dirty and all(left > 0 for left in self._left()):
-            await self._sleep(min((LOOK_SECONDS, *self._left())))
+            await self._sleep(min((CLOCK_CHECK_SECONDS, *self._left())))
             self._look()
 
     async def _calm(self) -> None:

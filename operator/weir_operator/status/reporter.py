@@ -33,7 +33,7 @@ SETTLE_SECONDS = 1.5
 CALM_SECONDS = 0.3
 """Seconds between two looks: a hundred reports within a moment cause one look."""
 
-LOOK_SECONDS = 10.0
+STATUS_CHECK_SECONDS = 10.0
 """Seconds between two looks without any news: reports grow old, and routers late."""
 
 _log = logging.getLogger("weir_operator.status")
@@ -120,7 +120,7 @@ class Reporter:
             return await self.look()
         except Exception:  # a bug of ours, about a status: requests must not suffer
             _log.exception("statuses cannot be worked out; this is a bug of Weir")
-            return LOOK_SECONDS
+            return STATUS_CHECK_SECONDS
         finally:
             self._looking = False
 
@@ -135,7 +135,7 @@ class Reporter:
         """Queues the writes that are due; returns the seconds until the next look without any news."""
         now = self._monotonic()
         if self._made is None:
-            return LOOK_SECONDS
+            return STATUS_CHECK_SECONDS
         rollout = self._attendance.seen(self._rollout, tuple(self._reports()), now)
         if now < self._settle_until and behind(rollout.gateway, rollout.revision):
             return self._settle_until - now
@@ -148,4 +148,4 @@ class Reporter:
             due, self._kinds, self._made, rollout, there, present, before.written, self._wall()
         )
         wait = self._writer.replace(found, before, now)
-        return LOOK_SECONDS if wait is None else min(LOOK_SECONDS, wait)
+        return STATUS_CHECK_SECONDS if wait is None else min(STATUS_CHECK_SECONDS, wait)

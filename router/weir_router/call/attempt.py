@@ -43,8 +43,8 @@ class Sink(Protocol):
     def end(self, last: bytes) -> None:
         """Sends the last bytes, if there are any."""
 
-    def on_pressure(self, told: Callable[[bool], None]) -> None:
-        """Calls `told(True)` when it is full, and `told(False)` when it is empty again."""
+    def on_pressure(self, listener: Callable[[bool], None]) -> None:
+        """Calls `listener(True)` when it is full, and `listener(False)` when it is empty again."""
 
 
 class Attempt:

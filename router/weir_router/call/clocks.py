@@ -139,7 +139,7 @@ class Watchdog:
         "_flowing",
         "_held",
         "_left_at",
-        "_slow_told",
+        "_slow_reported",
         "_started",
         "_task",
         "_timers",
@@ -154,7 +154,7 @@ class Watchdog:
         self._clock = clock
         self._clocks = clocks
         self._watched: Watched = watched
-        self._slow_told = clocks.slow_after is None
+        self._slow_reported = clocks.slow_after is None
         self._started = clock.monotonic()
         self._left_at: float | None = None
         self._expired: FailureKind | None = None
@@ -230,8 +230,8 @@ class Watchdog:
     def look(self) -> None:
         """Checks the clocks. Called by `Timers`."""
         now = self._clock.monotonic()
-        if not self._slow_told and not self._flowing and now >= self._started + (self._clocks.slow_after or 0.0):
-            self._slow_told = True
+        if not self._slow_reported and not self._flowing and now >= self._started + (self._clocks.slow_after or 0.0):
+            self._slow_reported = True
             self._watched.slow()
         later = math.inf
         if self._flowing:

@@ -304,7 +304,7 @@ class Breaker:
 
     def _served(self, ticket: Ticket) -> None:
         self._content_number = max(self._content_number, ticket.number)
-        if self._refusals.told:
+        if self._refusals.times:
             self._refusals.served(ticket.number)
 
     def _judge(self, reason: str) -> None:

@@ -22,33 +22,33 @@ class Refusals:
     """The latest 429s that no later success has refuted, by the attempts' numbers in the order of starting."""
 
     def __init__(self) -> None:
-        self.told: dict[int, float] = {}  # number -> monotonic moment of the refusal
+        self.times: dict[int, float] = {}  # number -> monotonic moment of the refusal
         self._first, self._since = 0, 0.0  # of all that are not refuted, whether or not they are kept
 
     def clear(self) -> None:
         """Forgets everything."""
-        self.told = {}
+        self.times = {}
 
     def served(self, number: int) -> None:
         """This attempt was let through, which refutes the refusals of attempts that started before it."""
         if number < self._first:
             return
-        self.told = {n: at for n, at in self.told.items() if n > number}
-        if self.told:
-            self._first, self._since = next(iter(self.told.items()))
+        self.times = {n: at for n, at in self.times.items() if n > number}
+        if self.times:
+            self._first, self._since = next(iter(self.times.items()))
 
     def all_refused(self, number: int, now: float) -> bool:
         """Takes one refusal; returns whether the backend refuses everything."""
-        if not self.told:
+        if not self.times:
             self._first, self._since = number, now
-        self.told[number] = now
-        if len(self.told) > KEPT:
-            del self.told[next(iter(self.told))]
+        self.times[number] = now
+        if len(self.times) > KEPT:
+            del self.times[next(iter(self.times))]
         if now - self._since < REFUSING:
             return False
         first = last = number
-        while first - 1 in self.told:
+        while first - 1 in self.times:
             first -= 1
-        while last + 1 in self.told:
+        while last + 1 in self.times:
             last += 1
         return last - first + 1 >= ROW

@@ -1,7 +1,7 @@
 """Reports of a router, which go to the operator with each poll. Used by `config.longpoll`; made in `run.process`.
 
 A poll waits for most of a minute, but an autoscaler needs a router's load within seconds. So the router checks
-`Reports.news` every `LOOK_SECONDS`, and ends the poll early when its load has changed since the last report.
+`Reports.news` every `LOAD_CHECK_SECONDS`, and ends the poll early when its load has changed since the last report.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from weir_router.record.metrics import Metrics
 from weir_router.report.queues import waiting
 from weir_router.report.rates import Rates
 
-LOOK_SECONDS = 2.0
+LOAD_CHECK_SECONDS = 2.0
 """Seconds between two checks of the load: with a thousand backends one check takes a tenth of a millisecond."""
 
 SHARE = 0.1
@@ -65,13 +65,13 @@ class Reports:
         self._room = room
         self._whole = whole
         self._rates = Rates(metrics, clock)
-        self._told: Busy | None = None
+        self._reported: Busy | None = None
 
     def report(self) -> RouterReport:
         """The report: the applied revision, the reason why a newer one was refused, state, counts and load of every
         backend, and our own load.
         """
-        self._told = self._busy()
+        self._reported = self._busy()
         requests, failures = Counter[str](), Counter[str]()
         for (tier, backend, outcome), count in self._metrics.attempts:
             key = f"{tier}/{backend}"
@@ -95,12 +95,12 @@ class Reports:
                 for key, view in backends.items()
                 if self._whole or requests[key] or view.pending or view.state != State.CLOSED
             },
-            load=self._told.load,
+            load=self._reported.load,
         )
 
     def news(self) -> bool:
         """Whether the load differs from the last one reported. Called often, so it only reads busy backends."""
-        return self._told is not None and differs(self._told, self._busy())
+        return self._reported is not None and differs(self._reported, self._busy())
 
     def _busy(self) -> Busy:
         self._rates.sample()

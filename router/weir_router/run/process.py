@@ -26,7 +26,7 @@ from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.record.lines import Lines
 from weir_router.record.log import outputs
-from weir_router.report.report import LOOK_SECONDS, Reports
+from weir_router.report.report import LOAD_CHECK_SECONDS, Reports
 
 if TYPE_CHECKING:
     from weir_router.config.longpoll import LongPoll
@@ -204,6 +204,6 @@ async def poll(router: Router, access: Access, *, gateway: bool = False) -> None
 
 async def _tell_load(reports: Reports, following: LongPoll) -> None:
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(LOAD_CHECK_SECONDS)
         if reports.news():
             following.tell_soon(AT_ONCE)

@@ -28,7 +28,7 @@ _PLACE = ("x-weir-policy", "x-weir-route", "x-weir-tier", "x-weir-backend", "x-w
 MAX_PLACES = 1_000
 """Combinations of policy, route, tier and backend whose header lines are cached; no config has more."""
 
-_places: dict[Place, bytes] = {}
+_places: dict[Place, bytes] = {}  # at most `MAX_PLACES`, and never more than a config has: names, no secrets
 _random_bits = random.Random().getrandbits
 
 
@@ -37,7 +37,7 @@ def new_request_id() -> str:
     return "weir-" + _random_bits(64).to_bytes(8, "big").hex()
 
 
-def way(own: dict[str, str], place: Place) -> bytes:
+def route_lines(own: dict[str, str], place: Place) -> bytes:
     """The answer's `own` header lines, and those that say how the request was routed."""
     return fields(own) + (_places.get(place) or _lines_of(place))
 

@@ -15,7 +15,7 @@ from weir_router.dialects.base import FormatRecord
 from weir_router.errors import RateLimited, WeirError, forget_frames
 from weir_router.record.finished import Finished
 from weir_router.record.spend import bill
-from weir_router.serve.answers import REASON, json_answer, new_request_id, way
+from weir_router.serve.answers import REASON, json_answer, new_request_id, route_lines
 from weir_router.serve.errors import headers
 from weir_router.serve.http import Answer, Request, Stream
 
@@ -60,12 +60,12 @@ class Visit:
         policy = None if self.policy is None else self.policy.key
         decision = self.decision
         if decision is None:
-            return way(own, (policy, None, None, None, None, 0))
+            return route_lines(own, (policy, None, None, None, None, 0))
         choice, reason = decision.choice, decision.reason
         if reason:
             own[REASON] = f"{choice.reason}; {reason}" if choice.diverted else reason
         tries = 0 if self.journey is None else len(self.journey.trail)
-        return way(own, (policy, choice.route, self.tier, self.backend, decision.complexity, tries))
+        return route_lines(own, (policy, choice.route, self.tier, self.backend, decision.complexity, tries))
 
     def refuse(self, error: WeirError) -> Answer:
         """The answer for an error before the first byte was sent."""

@@ -108,9 +108,9 @@ def test_an_answer_leaves_the_429s_of_later_attempts_and_their_time() -> None:
     for number in (1, 2, 4):
         assert not refusals.all_refused(number, 0.1 * number)
     refusals.served(3)
-    assert refusals.told == {4: 0.4}
+    assert refusals.times == {4: 0.4}
     refusals.served(2)
-    assert refusals.told == {4: 0.4}
+    assert refusals.times == {4: 0.4}
     told = [refusals.all_refused(number, 0.1 * number) for number in range(5, 16)]
     assert told == [False] * 9 + [True] * 2  # a second after the fourth, and not after the first
 
@@ -118,7 +118,7 @@ def test_an_answer_leaves_the_429s_of_later_attempts_and_their_time() -> None:
 def test_how_many_are_kept_is_bounded_and_their_time_is_not_forgotten() -> None:
     refusals = Refusals()
     assert not any(refusals.all_refused(number, number * 0.01) for number in range(100))
-    assert len(refusals.told) == KEPT
+    assert len(refusals.times) == KEPT
     assert refusals.all_refused(100, REFUSING)
 
 

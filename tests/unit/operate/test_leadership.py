@@ -18,7 +18,7 @@ from weir_operator.lead.leadership import LEAD_SECONDS, LEASE_SECONDS, Leadershi
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shortens real waits; all decisions depend on the clock of `Cluster`."""
-    monkeypatch.setattr(leadership, "LOOK_SECONDS", 0.002)
+    monkeypatch.setattr(leadership, "LEASE_CHECK_SECONDS", 0.002)
     monkeypatch.setattr(leadership, "RENEW_SECONDS", 0.002)
 
 

@@ -52,8 +52,8 @@ class Stream(Protocol):
         client notices. Does nothing the second time.
         """
 
-    def on_pressure(self, told: Callable[[bool], None]) -> None:
-        """Calls `told(True)` when the caller reads too slowly, and `told(False)` when it has caught up."""
+    def on_pressure(self, listener: Callable[[bool], None]) -> None:
+        """Calls `listener(True)` when the caller reads too slowly, and `listener(False)` when it has caught up."""
 
 
 TOO_LARGE, NO_MEMORY, MALFORMED = 413, 503, 400

@@ -23,7 +23,7 @@ _SIZES = [b"%x\r\n" % size for size in range(1024)]  # beginnings of nearly all 
 class Outgoing:
     """A `message.Stream` on one connection."""
 
-    __slots__ = ("_chunked", "_pressed", "_told", "_transport", "ended", "gone")
+    __slots__ = ("_chunked", "_listener", "_pressed", "_transport", "ended", "gone")
 
     def __init__(self, transport: asyncio.Transport, chunked: bool) -> None:
         self.ended = False
@@ -31,7 +31,7 @@ class Outgoing:
         self._transport = transport
         self._chunked = chunked
         self._pressed = False
-        self._told: Callable[[bool], None] | None = None
+        self._listener: Callable[[bool], None] | None = None
 
     def write(self, data: bytes) -> None:
         """See `message.Stream`, as for `end` and `on_pressure`."""
@@ -48,17 +48,17 @@ class Outgoing:
         elif not self.gone:
             self._transport.write(_chunk_of(last) + _LAST_CHUNK if last else _LAST_CHUNK)
 
-    def on_pressure(self, told: Callable[[bool], None]) -> None:
-        """Has `told` called when the pressure changes."""
-        self._told = told
+    def on_pressure(self, listener: Callable[[bool], None]) -> None:
+        """Has `listener` called when the pressure changes."""
+        self._listener = listener
         if self._pressed:
-            told(True)
+            listener(True)
 
     def press(self, pressed: bool) -> None:
         """Called when the connection's buffer is full, or empty again."""
         self._pressed = pressed
-        if self._told is not None:
-            self._told(pressed)
+        if self._listener is not None:
+            self._listener(pressed)
 
 
 def whole(version: str, answer: Answer, common: bytes, *, last: bool, head_only: bool = False) -> bytes:
