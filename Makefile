@@ -27,7 +27,7 @@ compiled: .venv/.ready ## the router's hot modules as the image has them, in bui
 	@$(BIN)/python hack/compile
 	@PYTHONPATH=build/compiled $(BIN)/pytest -q tests/unit tests/faults
 
-check: .venv/.ready ## lint, format, types, layers, generated files, plain English, and the longest modules and functions
+check: .venv/.ready ## lint, format, types, layers, generated files, plain English, and sizes of modules and functions
 	@$(BIN)/ruff check $(PYTHON_FILES)
 	@$(BIN)/ruff format --check $(PYTHON_FILES)
 	@$(BIN)/mypy
