@@ -16,8 +16,10 @@ MODULE = "github.com/kedacore/keda/v2@v2.21.0"
 VERSION = "keda-" + MODULE.partition("@")[2]
 """Name of KEDA's folder in the cache."""
 
-SCALERS = ("metrics_api", "cpu_memory", "cron", "external", "kubernetes_workload")
-"""Scalers that stay, by the names of their files: the chart's, and those that need nothing but Kubernetes."""
+SCALERS = ("metrics_api", "cpu_memory", "cron", "external", "kubernetes_workload", "azure_queue")
+"""Scalers that stay, by the names of their files: the chart's, those that need nothing but Kubernetes, and
+`azure_queue`, whose file has a constant of theirs.
+"""
 
 CASE = re.compile(r'(?:\t// [^\n]*\n)?\tcase "[^"]+":\n\t\treturn scalers\.(New\w+)\([^\n]*\)\n')
 """Pattern of the lines that make a scaler of a type that a ScaledObject names, e.g. `case "cron": return ...`."""
