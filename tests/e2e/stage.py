@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 import yaml
-from world import TEAM, Application, Object, apply, kubectl
+from world import TEAM, Application, Object, Weir, apply, kubectl
 
 PLATFORM = "llm"
 STREAM_SECONDS = 30
@@ -94,6 +94,14 @@ def policy(name: str, model: str, *, to: str, namespace: str = TEAM, of: str = P
             "routes": [{"name": "all", "tiers": [{"name": to, "namespace": of}]}],
         },
     }
+
+
+def served(weir: Weir, application: Application, model: str) -> None:
+    """Waits until every pod of the gateway serves `model`. An answer only shows that one does."""
+    gateways = weir.gateways()
+    with application.asking("models", *gateways, "--", model) as lines:
+        assert next(lines)["watching"] == len(gateways)
+        assert len(next(lines)["seen"]) == len(gateways)
 
 
 def follow(application: Application, *urls: str, to: str, namespace: str = TEAM, of: str = PLATFORM) -> float:

@@ -64,6 +64,7 @@ def test_the_gateway_grows_with_its_load_and_shrinks_after_it(
 ) -> None:
     stage.simulator()
     apply(stage.tier("long"), stage.policy("long", "long", to="long"))
+    stage.served(weir, application, "long")
     # Given a gateway with little to do, whose size KEDA knows how to find
     kubectl("wait", "--for=condition=Ready", "scaledobject/weir-gateway", "--namespace", NAMESPACE, "--timeout=60s")
     until(lambda: len(weir.pods("gateway")) == FEWEST)

@@ -39,7 +39,7 @@ def test_a_deleted_operator_pod_is_replaced_and_changes_arrive(weir: Weir, appli
 def test_an_api_server_that_restarts_is_not_noticed_by_callers(weir: Weir, application: Application) -> None:
     # Given callers who ask all the time. They are in the cluster: kubectl would lose its connection.
     apply(stage.policy("changing", "before", to="budget"))
-    until(lambda: application.ask("before")["status"] == 200)
+    stage.served(weir, application, "before")
     # When the API server is killed and started again
     subprocess.run([sys.executable, ROOT / "hack" / "kube" / "cluster.py", "restart", "kube-apiserver"], check=True)
     # Then requests are answered, and changes arrive

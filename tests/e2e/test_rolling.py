@@ -21,7 +21,7 @@ def models(weir: Weir, application: Application) -> None:
     """A model whose streams take `stage.STREAM_SECONDS`."""
     stage.simulator()
     apply(stage.tier("slow"), stage.policy("slow", "slow", to="slow"))
-    until(lambda: application.ask("auto")["status"] == 200)
+    stage.served(weir, application, "slow")
 
 
 @contextmanager
