@@ -68,12 +68,6 @@ def has_override(spec: Any) -> bool:
     return isinstance(spec, dict) and spec.get("override") is not None
 
 
-def tier_of(around: Around, key: str) -> CompiledTier | None:
-    """The compiled tier called `namespace/name`."""
-    namespace, _, name = key.partition("/")
-    return cast("CompiledTier | None", around.look(MODEL_TIER.kind, ObjectName(namespace, name)))
-
-
 def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Around) -> contract.Policy:
     """The policy with what of it can be used; what is wrong goes to `report`."""
     manifest = report.manifest
@@ -138,7 +132,8 @@ class _References:
         self.namespace = report.manifest.namespace
         self.report = report
         self.around = around
-        self._limits: dict[str, tuple[contract.Limit, ...] | None] = {}  # by tier: routes name the same ones
+        self.tiers: dict[str, CompiledTier] = {}  # those that were found, by `namespace/name`
+        self._limits: dict[str, tuple[contract.Limit, ...] | None] = {}  # of all that are named; routes name the same
 
     def resolve(
         self,
@@ -150,26 +145,31 @@ class _References:
         """The tier with the limits of its grants; None where it cannot be used, which is then reported."""
         if reference is None:
             return None
-        key = str(ObjectName(reference.namespace or self.namespace, reference.name))
-        tier = tier_of(self.around, key)
+        name = ObjectName(reference.namespace or self.namespace, reference.name)
+        key = str(name)
         if key not in self._limits:
-            self._limits[key] = tier.limits_for(self.namespace) if tier else None
-        limits = self._limits[key]
+            self._find(name, key)
+        tier, limits = self.tiers.get(key), self._limits[key]
         ready = tier is not None and bool(tier.tier.backends)
         facts = ReferenceFacts(key, self.namespace, granted=limits is not None, ready=ready, repeated=key in seen)
         found = findings(REFERENCE_CHECKS, facts)
         self.report.add(path, [it._replace(verdict=worst) for it in found] if worst else found)
         return contract.TierRef(tier=key, limits=limits or ()) if not found else None
 
+    def _find(self, name: ObjectName, key: str) -> None:
+        tier = cast("CompiledTier | None", self.around.look(MODEL_TIER.kind, name))
+        self._limits[key] = tier.limits_for(self.namespace) if tier is not None else None
+        if tier is not None:
+            self.tiers[key] = tier
+
 
 def _routes(spec: schema.RoutingPolicySpec, references: _References) -> tuple[contract.Route, ...]:
-    around = references.around
     kept: list[contract.Route] = []
     for number, stated in enumerate(spec.routes):
         path = f"spec.routes[{number}]"
         route = _route(stated, path, references)
         shadow = next((earlier.name for earlier in kept if covers(earlier.when, route.when)), None)
-        targets = {it.tier: tier.tier for it in route.tiers if (tier := tier_of(around, it.tier))}
+        targets = {it.tier: references.tiers[it.tier].tier for it in route.tiers}
         found = findings(ROUTE_CHECKS, RouteFacts(route, targets, shadow))
         references.report.add(path, found)
         if not removed(found):
