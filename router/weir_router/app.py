@@ -26,6 +26,7 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate, is_loopback
+from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.http import Answer, Handler, Request, Server
 from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
@@ -60,14 +61,17 @@ class Router:
         max_in_flight: int = MAX_IN_FLIGHT,
         memory: int | None = None,
         origins: Collection[str] = (),
+        extensions: Extensions = NONE,
     ) -> None:
         """`listener` is an open port instead of `host` and `port`; it is closed with the router. `max_in_flight` bounds
         the requests that are served at once, and `memory` the bytes that are held for callers (default: half of the
         process's memory). `reviewer` is the config server that reviews callers' tokens, where the config demands it.
         With `pod`, the router is that pod's sidecar, and only the pod may reach `host`. `origins` are results of
-        `serve.browsers.origin_of`: web pages of these may call, besides the default ones.
+        `serve.browsers.origin_of`: web pages of these may call, besides the default ones. `extensions` are
+        plugged into the steps of a request.
         """
         self.store = ConfigStore()
+        self._extensions = extensions
         self.metrics = Metrics()
         self.clock = clock or SystemClock()
         self._rng = rng or random.Random()
@@ -96,7 +100,16 @@ class Router:
         pod = self._pod
         identifier = Identifier(self.clock, local=pod.caller if pod else None, reviewer=self._review_client)
         gateway = story.Gateway(
-            self.store, self.board, self._transport, recorder, self.clock, self._rng, identifier, self.room, self.memory
+            self.store,
+            self.board,
+            self._transport,
+            recorder,
+            self.clock,
+            self._rng,
+            identifier,
+            self.room,
+            self.memory,
+            self._extensions,
         )
         complete: Complete = gateway.complete
         knows: Knows = gateway.knows

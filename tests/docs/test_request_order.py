@@ -22,6 +22,7 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve import door, story
 from weir_router.serve.browsers import Gate
 from weir_router.serve.door import Door
+from weir_router.serve.extensions import Extensions
 from weir_router.serve.http.incoming import Incoming
 
 MARKS: dict[str, tuple[Any, str]] = {
@@ -32,6 +33,7 @@ MARKS: dict[str, tuple[Any, str]] = {
     "door": (Door, "reserve"),
     "decode": (body, "parse"),
     "measure": (asked, "measure"),
+    "reuse": (story.Gateway, "_reused"),
     "decide": (story, "decide"),
     "reserve": (Board, "begin"),
     "call": (Attempt, "start"),
@@ -55,7 +57,7 @@ async def test_a_request_takes_the_steps_of_the_page_in_their_order(
 
         return recording
 
-    async with stand([SimModel("m")]) as it:
+    async with stand([SimModel("m")], extensions=Extensions(sources=(nothing,))) as it:
         request = {"model": "auto", "stream": streamed, "messages": [{"role": "user", "content": "Hi"}]}
         async with aiohttp.ClientSession(it.url, headers={"authorization": f"Bearer {KEY}"}) as session:
             for step, (owner, name) in MARKS.items():
@@ -65,6 +67,10 @@ async def test_a_request_takes_the_steps_of_the_page_in_their_order(
                 await response.read()
         assert it.last["outcome"] == "ok"
     assert taken == [step for step, _, state in order() if not state.startswith("planned")]
+
+
+async def nothing(*_: object) -> None:
+    """A source that has no answer."""
 
 
 def order() -> list[list[str]]:

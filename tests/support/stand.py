@@ -29,6 +29,7 @@ from weir_router.contract import (
 )
 from weir_router.identify.keys import fingerprint
 from weir_router.record.log import outputs
+from weir_router.serve.extensions import NONE, Extensions
 
 KEY = "weir_test-key-of-the-caller"
 UPSTREAM_KEY = "sk-upstream-0123456789"
@@ -105,6 +106,7 @@ async def stand(
     memory: int | None = None,
     reviewer: Access | None = None,
     origins: Collection[str] = (),
+    extensions: Extensions = NONE,
     **policy: Any,
 ) -> AsyncIterator[Stand]:
     """A router over one tier per sequence of models; `changes` overrides backends' fields by model name."""
@@ -128,6 +130,7 @@ async def stand(
                 memory=memory,
                 reviewer=reviewer,
                 origins=origins,
+                extensions=extensions,
             ) as router,
         ):
             config = config_for(

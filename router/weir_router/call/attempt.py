@@ -8,12 +8,12 @@ not hide behind an early success.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from weir_router.admit.ledger import Hold
+from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Timers, Watchdog
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.clock import Clock
@@ -32,19 +32,6 @@ SHORTEST_SECRET = 8
 whose removal would garble messages."""
 
 _NONE, _CONTENT, _DONE = Signal.NONE, Signal.CONTENT, Signal.DONE  # bound once: looking up an enum's member is slow
-
-
-class Sink(Protocol):
-    """The destination of a stream."""
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes; does nothing for empty ones."""
-
-    def end(self, last: bytes) -> None:
-        """Sends the last bytes, if there are any."""
-
-    def on_pressure(self, listener: Callable[[bool], None]) -> None:
-        """Calls `listener(True)` when it is full, and `listener(False)` when it is empty again."""
 
 
 class Attempt:
@@ -72,6 +59,8 @@ class Attempt:
         self._failure: AttemptFailed | None = None  # found after content that must be sent first
         self._watchdog = Watchdog(clock, clocks, self, timers)
         self.candidate = candidate
+        self.tier: str | None = candidate.tier
+        self.name = candidate.backend.name
         self.body = b""  # bytes for the caller at the commit point
         self.headers: dict[str, str] = {}  # headers of the upstream's answer that go to the caller
         self.usage: Usage | None = None

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from weir_router.admit.queue import WAIT
+from weir_router.call.answering import Answering
 from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
@@ -51,6 +52,7 @@ class Journey:
         """`size`: bytes of the request, which count while it waits for a slot. `again` repeats the decision."""
         policy = decision.policy
         self.trail: list[AttemptRecord] = []
+        self.answer: Attempt | None = None  # the attempt that has reached its commit point
         self.spent: list[Attempt] = []  # failed attempts whose tokens must still be paid for
         self._tools = tools
         self._candidates = Candidates(tools, decision)
@@ -66,7 +68,12 @@ class Journey:
         self._failures: list[AttemptFailed] = []
         self._refused: WeirError | None = None
 
-    async def commit(self) -> Attempt:
+    def renew_trail(self) -> None:
+        """Brings `trail` up to date, in which the attempt that answers is the last."""
+        if self.answer is not None:
+            self.trail[-1] = self.answer.record()
+
+    async def commit(self) -> Answering:
         """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
         while True:
             taken = self._next() or self._back_again() or await self._slot()
@@ -89,6 +96,7 @@ class Journey:
                 raise
             else:
                 self.trail.append(attempt.record())
+                self.answer = attempt
                 return attempt
 
     async def _confirmed(self, taken: Taken) -> bool:

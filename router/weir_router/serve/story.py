@@ -1,4 +1,4 @@
-"""The steps of a request, from top to bottom: identify, look, admit, read, decide, call, relay, record.
+"""The steps of a request, from top to bottom: identify, look, admit, read, measure, decide, call, relay, record.
 
 `Gateway` holds the parts that one router needs to serve; `app` makes the HTTP routes to it. Before the first byte was
 sent, an error becomes an HTTP answer; after it, the last event of the stream.
@@ -16,7 +16,7 @@ from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import Room
 from weir_router.admit.retry_budget import RetryBudgets
-from weir_router.call.attempt import Attempt
+from weir_router.call.answering import Answering
 from weir_router.call.candidates import Tools
 from weir_router.call.clocks import Timers
 from weir_router.call.journey import Journey
@@ -31,6 +31,7 @@ from weir_router.decide.policy import PolicyIndex, models_for
 from weir_router.decide.types import Asked, Decision
 from weir_router.decide.world import World
 from weir_router.dialects import registry
+from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import caller_of
 from weir_router.errors import (
@@ -53,6 +54,7 @@ from weir_router.serve.answers import (
     new_request_id,
 )
 from weir_router.serve.door import Door
+from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.visit import Visit
 
@@ -75,7 +77,9 @@ class Gateway:
         identifier: Identifier,
         room: Room,
         memory: Memory,
+        extensions: Extensions = NONE,
     ) -> None:
+        self._sources = extensions.sources
         ledger = LocalLedger(clock)
         self._room = room
         self._door = Door(ledger, room, memory)
@@ -140,16 +144,29 @@ class Gateway:
                 await door.room(policy, len(body))
             try:
                 visit.ask = ask = visit.format.read(body, headers)
-                deciding = _Deciding(self, asked(ask, headers), caller, policy)
+                measured = asked(ask, headers)
+                if self._sources:
+                    answer = await self._reused(ask, measured, policy)
+                    if answer is not None:
+                        return await _answer(visit, answer)
+                deciding = _Deciding(self, measured, caller, policy)
                 visit.decision = decision = deciding()
                 visit.journey = journey = Journey(
                     self._tools, ask, decision, self._store.secrets, self._as_asked, len(body), deciding
                 )
-                return await _travel(visit, journey)
+                return await _answer(visit, await journey.commit())
             finally:
                 self._room.leave()
         finally:
             hold.release()
+
+    async def _reused(self, ask: Ask, measured: Asked, policy: Policy) -> Answering | None:
+        """The answer of the first source that has one."""
+        for source in self._sources:
+            answer = await source(ask, measured, policy)
+            if answer is not None:
+                return answer
+        return None
 
     def knows(self, headers: dict[str, str]) -> bool:
         """Whether a quick look at the headers identifies the caller, so that a body may be read at once."""
@@ -193,37 +210,35 @@ class _Deciding:
         return self._gateway.decide(self._asked, self._caller, self._policy)
 
 
-async def _travel(visit: Visit, journey: Journey) -> Answer | None:
-    """The call, from the first attempt to the last byte."""
-    attempt = await journey.commit()
-    visit.answers(attempt)
-    lines = visit.lines({visit.format.request_id: visit.id, **attempt.headers})
+async def _answer(visit: Visit, answer: Answering) -> Answer | None:
+    """Sends the answer, to its last byte."""
+    visit.answers(answer)
+    lines = visit.lines({visit.format.request_id: visit.id, **answer.headers})
     if visit.stream:
-        await _relay(visit, attempt, journey, lines)
+        await _relay(visit, answer, lines)
         return None
     visit.outcome = "ok"
-    return json_answer(200, attempt.body, lines)
+    return json_answer(200, answer.body, lines)
 
 
-async def _relay(visit: Visit, attempt: Attempt, journey: Journey, lines: bytes) -> None:
+async def _relay(visit: Visit, answer: Answering, lines: bytes) -> None:
     """Sends the stream to the caller, from the commit point to its end or failure."""
     try:
-        stream = visit.request.stream(200, STREAM_LINES + lines, attempt.body)
+        stream = visit.request.stream(200, STREAM_LINES + lines, answer.body)
         try:
-            await attempt.relay(stream)
+            await answer.relay(stream)
             visit.outcome = "ok"
         except AttemptFailed as failure:
-            journey.trail[-1] = attempt.record()
-            sent = attempt.usage.output if attempt.usage else 0
+            sent = answer.usage.output if answer.usage else 0
             forget_frames(failure)
             message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
-            visit.break_off(stream, StreamBroken(message, trail=journey.trail))
+            visit.break_off(stream, StreamBroken(message, trail=visit.trail()))
         except Exception as bug:
-            attempt.cancel()
+            answer.cancel()
             visit.break_off(stream, _bug(bug, visit.id))
     finally:
-        attempt.cancel()
-        journey.trail[-1] = attempt.record()
+        answer.cancel()
+        visit.trail()  # the attempt as it has ended
 
 
 def _bug(bug: Exception, request_id: str) -> InternalError:

@@ -5,15 +5,17 @@ Used by `serve.story` and, for a request that is relayed to the gateway, by `sid
 
 from __future__ import annotations
 
-from weir_router.call.attempt import Attempt
+from collections.abc import Sequence
+
+from weir_router.call.answering import Answering
 from weir_router.call.journey import Journey
 from weir_router.contract import Policy
 from weir_router.contract.facts import Caller
 from weir_router.decide.types import Decision
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
-from weir_router.errors import RateLimited, WeirError, forget_frames
-from weir_router.record.finished import Finished
+from weir_router.errors import AttemptRecord, RateLimited, WeirError, forget_frames
+from weir_router.record.finished import NOTHING, Bill, Finished
 from weir_router.record.spend import bill
 from weir_router.serve.answers import REASON, json_answer, new_request_id, route_lines
 from weir_router.serve.errors import headers
@@ -24,7 +26,7 @@ class Visit:
     """One request in progress. Its outcome is `cancelled` unless another is set."""
 
     __slots__ = (
-        "arrived", "ask", "attempt", "backend", "caller", "decision", "error", "format", "id", "journey", "model",
+        "answer", "arrived", "ask", "backend", "caller", "decision", "error", "format", "id", "journey", "model",
         "outcome", "policy", "request", "status", "stream", "tier", "ttft",
     )  # fmt: skip
 
@@ -40,7 +42,7 @@ class Visit:
         self.policy: Policy | None = None
         self.decision: Decision | None = None
         self.journey: Journey | None = None
-        self.attempt: Attempt | None = None  # the attempt that answers
+        self.answer: Answering | None = None
         self.tier: str | None = None  # the tier that answers
         self.backend: str | None = None  # the backend that answers
         self.ttft: float | None = None  # seconds from arrival to the first content
@@ -48,11 +50,19 @@ class Visit:
         self.status = 0  # HTTP status sent to the caller
         self.error: WeirError | None = None
 
-    def answers(self, attempt: Attempt) -> None:
-        """The attempt has reached its commit point: its answer is the caller's."""
-        self.attempt = attempt
-        self.tier, self.backend, self.status = attempt.candidate.tier, attempt.backend.name, 200
-        self.ttft = None if attempt.content_at is None else attempt.content_at - self.arrived
+    def answers(self, answer: Answering) -> None:
+        """This answer is the caller's."""
+        self.answer = answer
+        self.tier, self.backend, self.status = answer.tier, answer.name, 200
+        self.ttft = None if answer.content_at is None else answer.content_at - self.arrived
+
+    def trail(self) -> Sequence[AttemptRecord]:
+        """All that was tried, as it is now."""
+        journey = self.journey
+        if journey is None:
+            return ()
+        journey.renew_trail()
+        return journey.trail
 
     def lines(self, own: dict[str, str]) -> bytes:
         """The answer's `own` header lines, and those that say how the request was routed."""
@@ -60,7 +70,7 @@ class Visit:
         policy = None if self.policy is None else self.policy.key
         decision = self.decision
         if decision is None:
-            return route_lines(own, (policy, None, None, None, None, 0))
+            return route_lines(own, (policy, None, self.tier, self.backend, None, 0))
         choice, reason = decision.choice, decision.reason
         if reason:
             own[REASON] = f"{choice.reason}; {reason}" if choice.diverted else reason
@@ -96,9 +106,12 @@ class Visit:
                 ask=self.ask,
                 policy=self.policy,
                 decision=decision,
+                tier=self.tier,
                 backend=self.backend,
+                bill=NOTHING if self.answer is None else Bill(usage=self.answer.usage, dollars=0.0),
+                ttft=self.ttft,
             )
-        attempts = journey.spent if self.attempt is None else [*journey.spent, self.attempt]
+        attempts = journey.spent if journey.answer is None else [*journey.spent, journey.answer]
         ref = decision.policy.baseline
         baseline = None if ref is None else decision.config.tiers.get(ref.tier)
         return Finished(
