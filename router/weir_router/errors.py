@@ -5,6 +5,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── Unauthenticated       401  no valid key or token
 ├── OriginNotAllowed      403  a web page sent it, and its origin is not allowed
 ├── HostNotAllowed        403  the host of a request on loopback is not this machine
+├── CheckRefused          403  a check before the call does not let it pass
 ├── IdentityUnavailable   503  the caller cannot be identified now
 ├── GatewayUnavailable    503  a sidecar cannot reach its gateway
 ├── UnknownModel          404  no policy of this caller names the model
@@ -103,6 +104,12 @@ class HostNotAllowed(WeirError):
     """The host of a request to a port on loopback is not this machine, as after DNS rebinding by a web page."""
 
     status, code, source = 403, "host_not_allowed", Source.CALLER
+
+
+class CheckRefused(WeirError):
+    """A check before the call does not let the request pass."""
+
+    status, code, source, kind = 403, "check_refused", Source.POLICY, "permission_error"
 
 
 class IdentityUnavailable(WeirError):
@@ -242,6 +249,7 @@ class FailureKind(StrEnum):
     TOO_LONG = "too_long"  # the total timeout
     MALFORMED = "malformed"  # not what the dialect says
     TRUNCATED = "truncated"  # ended without a stop reason
+    REJECTED = "rejected"  # a check after the call does not let the answer pass
 
 
 class AttemptFailed(Exception):

@@ -14,6 +14,8 @@ from support.stand import KEY, stand
 from weir_cli.sim import SimModel
 from weir_router.admit.ledger_local import LocalHold
 from weir_router.call.attempt import Attempt
+from weir_router.call.tap import Tap
+from weir_router.check.checks import PASS, After, Before
 from weir_router.decide import asked
 from weir_router.dialects.wire import body
 from weir_router.health.board import Board
@@ -32,15 +34,29 @@ MARKS: dict[str, tuple[Any, str]] = {
     "policy": (door, "find_policy"),
     "door": (Door, "reserve"),
     "decode": (body, "parse"),
+    "hooks": (story.Gateway, "_check"),
     "measure": (asked, "measure"),
     "reuse": (story.Gateway, "_reused"),
     "decide": (story, "decide"),
     "reserve": (Board, "begin"),
     "call": (Attempt, "start"),
+    "checks": (Tap, "passes"),
     "settle": (LocalHold, "settle"),
     "Finished": (Recorder, "ended"),
 }
 """The call that begins each step, by the step's name on the page."""
+
+
+async def nothing(*_: object) -> None:
+    """A source that has no answer."""
+
+
+EVERY = Extensions(
+    before=(Before("passes", lambda *_: PASS),),
+    sources=(nothing,),
+    after=(After("passes", lambda _: PASS),),
+)
+"""Something at every step that has nothing of its own."""
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -57,7 +73,7 @@ async def test_a_request_takes_the_steps_of_the_page_in_their_order(
 
         return recording
 
-    async with stand([SimModel("m")], extensions=Extensions(sources=(nothing,))) as it:
+    async with stand([SimModel("m")], extensions=EVERY) as it:
         request = {"model": "auto", "stream": streamed, "messages": [{"role": "user", "content": "Hi"}]}
         async with aiohttp.ClientSession(it.url, headers={"authorization": f"Bearer {KEY}"}) as session:
             for step, (owner, name) in MARKS.items():
@@ -67,10 +83,6 @@ async def test_a_request_takes_the_steps_of_the_page_in_their_order(
                 await response.read()
         assert it.last["outcome"] == "ok"
     assert taken == [step for step, _, state in order() if not state.startswith("planned")]
-
-
-async def nothing(*_: object) -> None:
-    """A source that has no answer."""
 
 
 def order() -> list[list[str]]:

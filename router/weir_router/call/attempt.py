@@ -15,6 +15,7 @@ import msgspec
 from weir_router.admit.ledger import Hold
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Timers, Watchdog
+from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.clock import Clock
 from weir_router.contract import Backend
@@ -23,6 +24,7 @@ from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Event, Signal, Splitter
 from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
 from weir_router.dialects.usage import Usage
+from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.sse import loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
@@ -49,6 +51,7 @@ class Attempt:
         clock: Clock,
         timers: Timers,
         prompt_tokens: int,
+        tap: Tap | None = None,
     ) -> None:
         # Fields used for every chunk come first, so that they share cache lines.
         self._received = 0  # bytes of a stream
@@ -77,6 +80,7 @@ class Attempt:
         self._transport = transport
         self._clock = clock
         self._prompt_tokens = prompt_tokens
+        self._tap = tap
         self._started = clock.monotonic()
         self._splitter: Splitter | None = None  # only for a stream that must be read
         self._response: Response | None = None
@@ -105,6 +109,7 @@ class Attempt:
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
                 self.body = b"".join(head)
+                self._commit()
                 return
             rest = response.read_all()
             body = await (rest if response.ended() else self._watchdog.waits_for(rest))
@@ -170,8 +175,10 @@ class Attempt:
         )
 
     def _take_whole(self, raw: bytes) -> None:
-        self.usage = self._format.skim_whole(self._ask, raw)
+        self.usage = None if self._tap is not None else self._format.skim_whole(self._ask, raw)
         self.body = self._read_whole(raw) if self.usage is None else raw
+        if self._tap is not None:
+            self._tap.commit()
         self._succeed()
 
     def _read_whole(self, raw: bytes) -> bytes:
@@ -183,6 +190,8 @@ class Attempt:
         self.usage = self._format.read_whole(payload).usage
         if self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
+        if self._tap is not None:
+            self._tap.answer(self._format.read_answer(payload))
         return self._format.render_whole(self._ask, self._pairing, raw, payload, created=int(self._clock.wall()))
 
     def _opening(self, head: list[bytes]) -> Receive:
@@ -191,13 +200,37 @@ class Attempt:
         self._renderer = self._format.renderer(self._ask, self._pairing, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
         self._skims = self._renderer.skims
+        tap = self._tap
+        if tap is not None:
+            self._reader = TappedReader(self._reader, self._format.event_reader(), tap)
+            self._frame, self._skims = Frame(), False
 
         def receive(data: bytes) -> bool:
             head.append(self._take(data))
             committed = self._ask.stream and (self._contents() > 0 or self._reader.stop_reason is not None)
-            return not (self.done or committed or self._failure is not None)
+            if self.done or self._failure is not None:
+                return False
+            return not committed or (tap is not None and not self._passes(tap))
 
         return receive
+
+    def _passes(self, tap: Tap) -> bool:
+        """Whether what has come so far may go to the caller, or has failed."""
+        try:
+            return tap.passes(last=self._received > HOLD_BYTES)
+        except AttemptFailed as rejected:
+            self._failure = rejected
+            return True
+
+    def _commit(self) -> None:
+        """The commit point of a stream. Raises `AttemptFailed` if a check rejects it."""
+        tap = self._tap
+        if tap is None:
+            return
+        tap.commit()
+        if self._splitter is not None and not tap.listeners and isinstance(self._reader, TappedReader):
+            self._reader = self._reader.reader
+            self._frame, self._skims = self._renderer.frame(), self._renderer.skims
 
     async def _flow(self, receive: Receive) -> None:
         assert self._response is not None
@@ -266,6 +299,8 @@ class Attempt:
                 self._content()
             if finished:
                 out.append(self._renderer.end())
+                if self._tap is not None:
+                    self._tap.commit()
         except AttemptFailed as failure:
             self._failure = failure
         if finished and self._failure is None:

@@ -12,7 +12,9 @@ from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.clocks import Timers
+from weir_router.call.tap import Subscriber
 from weir_router.call.transport import Transport
+from weir_router.check.checks import After
 from weir_router.clock import Clock
 from weir_router.decide.types import Candidate, Decision
 from weir_router.errors import RateLimited
@@ -29,6 +31,8 @@ class Tools(NamedTuple):
     transport: Transport
     clock: Clock
     timers: Timers
+    subscribers: tuple[Subscriber, ...] = ()
+    after: tuple[After, ...] = ()  # checks after the call
 
 
 class Taken:
@@ -63,13 +67,15 @@ class Candidates:
         self._queue = list(decision.choice.candidates)
         self._repeated: list[str] = []
         self._larger_than = 0
+        self._left_tiers: set[str] = set()  # whose answers are of no use
+        self._choosy = False  # not every candidate will do
         self._budget.request()
 
     def pop(self) -> Candidate | None:
         """The next one that the request fits."""
         while self._queue:
             candidate = self._queue.pop(0)
-            if self._larger_than == 0 or self._fits(candidate):
+            if not self._choosy or self._fits(candidate):
                 return candidate
         return None
 
@@ -130,6 +136,7 @@ class Candidates:
     def larger(self, candidate: Candidate) -> bool:
         """Leaves out those whose context is not larger than this one's. False: none with a larger one is left."""
         self._larger_than = max(self._larger_than, candidate.backend.limits.context_tokens or 0, 1)
+        self._choosy = True
         return any(self._fits(other) for other in self._queue)
 
     def once_more(self, candidate: Candidate) -> None:
@@ -137,6 +144,11 @@ class Candidates:
         if candidate.key not in self._repeated:
             self._repeated.append(candidate.key)
             self._queue.append(candidate)
+
+    def leave_tier(self, tier: str) -> None:
+        """Leaves out all others of this tier."""
+        self._left_tiers.add(tier)
+        self._choosy = True
 
     def healthy_first(self) -> None:
         """Puts healthy candidates first: after one failure, the request should go where all is well."""
@@ -155,5 +167,5 @@ class Candidates:
         return view is not None and view.healthy
 
     def _fits(self, candidate: Candidate) -> bool:
-        limits = candidate.backend.limits
-        return limits.context_tokens is None or limits.context_tokens > self._larger_than
+        tokens = candidate.backend.limits.context_tokens
+        return (tokens is None or tokens > self._larger_than) and candidate.tier not in self._left_tiers

@@ -4,20 +4,21 @@
    concurrency, wait for a slot.
 2. Try it until its commit point, within the rest of the policy's deadline.
 3. After a failure, `verdict.MEANING` gives the next step: another candidate (healthy ones first), the same one without
-   additions, a larger context, or the answer to the caller.
+   additions, a larger context, another tier, or the answer to the caller.
 4. Without further candidates, attempts, time or retry budget: one error that names the failed part and the attempts
    (`call.verdict`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from weir_router.admit.queue import WAIT
 from weir_router.call.answering import Answering
 from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
+from weir_router.call.tap import Listener, Subscriber, Tap
 from weir_router.call.verdict import MEANING, Ending, Next, exhausted, refusal
 from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
@@ -67,6 +68,7 @@ class Journey:
         self._deadline = tools.clock.monotonic() + policy.failover.deadline
         self._failures: list[AttemptFailed] = []
         self._refused: WeirError | None = None
+        self._listeners = _listeners(tools.subscribers, decision) if tools.subscribers else []
 
     def renew_trail(self) -> None:
         """Brings `trail` up to date, in which the attempt that answers is the last."""
@@ -189,6 +191,7 @@ class Journey:
             clock=self._tools.clock,
             timers=self._tools.timers,
             prompt_tokens=self._prompt_tokens,
+            tap=Tap(self._listeners, self._tools.after) if self._listeners or self._tools.after else None,
         )
 
     def _failed(self, attempt: Attempt, failure: AttemptFailed, *, as_asked: bool) -> None:
@@ -209,6 +212,8 @@ class Journey:
             case Next.LARGER:
                 if not candidates.larger(candidate):
                     raise refusal(failure, self.trail)
+            case Next.NEXT_TIER:
+                candidates.leave_tier(candidate.tier)
             case Next.ONCE_MORE:
                 candidates.once_more(candidate)
                 candidates.healthy_first()
@@ -244,3 +249,9 @@ class Journey:
         bound = total if slow_after is None else board.ttft_deadline(candidate.key, self._prompt_tokens)
         ttft = min(left, bound)
         return Clocks(timeouts.connect or CONNECT_TIMEOUT, ttft, slow_after, timeouts.idle or IDLE_TIMEOUT, total)
+
+
+def _listeners(subscribers: Sequence[Subscriber], decision: Decision) -> list[Listener]:
+    """Those that want to hear this answer."""
+    asked = [subscriber.begin(decision) for subscriber in subscribers]
+    return [listener for listener in asked if listener is not None]

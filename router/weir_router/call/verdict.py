@@ -35,6 +35,7 @@ class Next(Enum):
     ONCE_MORE = "another candidate; the same one once more when there is no other"
     AS_ASKED = "the same candidate without what Weir added"
     LARGER = "only a candidate with a larger context"
+    NEXT_TIER = "only a candidate of another tier"
     ANSWER = "the caller's own fault: answer at once"
 
 
@@ -56,6 +57,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.TOO_LONG: Next.ELSEWHERE,
     FailureKind.MALFORMED: Next.ONCE_MORE,
     FailureKind.TRUNCATED: Next.ONCE_MORE,
+    FailureKind.REJECTED: Next.NEXT_TIER,
 }
 
 OURS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})

@@ -51,9 +51,15 @@ SLOW = "slow"
 CREDENTIAL_KINDS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
 """Failures of our key, our credit or our choice of model: a retry at the same place cannot help."""
 NEUTRAL_KINDS = frozenset(
-    {FailureKind.CALLER, FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH, FailureKind.ADDED}
+    {
+        FailureKind.CALLER,
+        FailureKind.CONTENT_FILTER,
+        FailureKind.CONTEXT_LENGTH,
+        FailureKind.ADDED,
+        FailureKind.REJECTED,
+    }
 )
-"""Failures about the request itself: the upstream answered, which is neither good nor bad."""
+"""Failures about the request itself, or about our own checks: the upstream answered, which is neither good nor bad."""
 
 
 class State(StrEnum):

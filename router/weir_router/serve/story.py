@@ -1,4 +1,4 @@
-"""The steps of a request, from top to bottom: identify, look, admit, read, measure, decide, call, relay, record.
+"""The steps of a request: identify, admit, read, check, measure, decide, call, relay, record.
 
 `Gateway` holds the parts that one router needs to serve; `app` makes the HTTP routes to it. Before the first byte was
 sent, an error becomes an HTTP answer; after it, the last event of the stream.
@@ -36,6 +36,7 @@ from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import caller_of
 from weir_router.errors import (
     AttemptFailed,
+    CheckRefused,
     InternalError,
     NotConfigured,
     StreamBroken,
@@ -79,6 +80,7 @@ class Gateway:
         memory: Memory,
         extensions: Extensions = NONE,
     ) -> None:
+        self._before = extensions.before
         self._sources = extensions.sources
         ledger = LocalLedger(clock)
         self._room = room
@@ -90,7 +92,17 @@ class Gateway:
         self._clock = clock
         self._rng = rng
         self._budgets = RetryBudgets(clock)
-        self._tools = Tools(board, ledger, self._budgets, room.queue, transport, clock, Timers())
+        self._tools = Tools(
+            board,
+            ledger,
+            self._budgets,
+            room.queue,
+            transport,
+            clock,
+            Timers(),
+            extensions.subscribers,
+            extensions.after,
+        )
         self._as_asked: set[str] = set()
         store.subscribe(self._configured)
 
@@ -144,6 +156,8 @@ class Gateway:
                 await door.room(policy, len(body))
             try:
                 visit.ask = ask = visit.format.read(body, headers)
+                if self._before:
+                    self._check(ask, caller, policy)
                 measured = asked(ask, headers)
                 if self._sources:
                     answer = await self._reused(ask, measured, policy)
@@ -159,6 +173,13 @@ class Gateway:
                 self._room.leave()
         finally:
             hold.release()
+
+    def _check(self, ask: Ask, caller: Caller, policy: Policy) -> None:
+        """The checks before the call. Raises `CheckRefused`."""
+        for check in self._before:
+            verdict = check.check(ask, caller, policy)
+            if not verdict.passes:
+                raise CheckRefused(f"The check {check.name} refuses the request: {verdict.reason}.")
 
     async def _reused(self, ask: Ask, measured: Asked, policy: Policy) -> Answering | None:
         """The answer of the first source that has one."""

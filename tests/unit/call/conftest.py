@@ -146,6 +146,8 @@ def world(ask_for):
         out="",
         back=None,
         ledger=None,
+        after=(),
+        subscribers=(),
         **changes,
     ):
         """`out`: backends that are no candidates at first; `back`: the candidates of a second decision."""
@@ -163,7 +165,7 @@ def world(ask_for):
 
         ask = ask_for(streamed=streamed)
         decision = decision_of(choice, policy)
-        used_tools = tools if ledger is None else tools._replace(ledger=ledger)
+        used_tools = tools._replace(ledger=ledger or tools.ledger, after=after, subscribers=subscribers)
         return Journey(used_tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)
 
     return SimpleNamespace(
