@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.ledger_local import LocalLedger
 from weir_router.clock import ManualClock
 from weir_router.contract import Limit
@@ -145,3 +146,14 @@ def test_no_more_than_burst_and_rate_ever_pass(rpm: int, gaps: list[float]) -> N
         passed += taken_at_once(ledger, per_minute(rpm))
         assert all(count.tokens >= 0 and count.in_flight == 0 for count in ledger._counts.values())
     assert passed <= max(rpm / 6, min(rpm, 10)) + elapsed * rpm / 60 + 1e-6
+
+
+def test_a_hold_that_is_settled_frees_its_place_once(clock: ManualClock) -> None:
+    ledger: Ledger = LocalLedger(clock)
+    first: Hold = ledger.reserve(in_flight(1))
+    assert first.pending is None
+    first.settle(None)
+    first.settle(None)
+    ledger.reserve(in_flight(1))
+    with pytest.raises(RateLimited):
+        ledger.reserve(in_flight(1))

@@ -9,7 +9,7 @@ import pytest
 
 from weir_router.contract import CallerKind, CallerRule, CompiledConfig, Policy
 from weir_router.contract.facts import Caller
-from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
 
 ANYONE = (CallerRule(),)
 
@@ -79,3 +79,12 @@ def test_models_are_those_that_some_policy_serves_to_the_caller(caller: Caller) 
     closed = (CallerRule(namespaces=frozenset({"b"})),)
     policies = (policy("x", models=("b", "a")), policy("y", models=("secret", "a"), callers=closed))
     assert models_for(PolicyIndex(CompiledConfig(policies=policies)), caller) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("sizes", "largest"), [((), 0), ((10, 30, 20), 30), ((10, None), None)])
+def test_the_largest_request_is_that_of_any_policy_that_names_the_caller(
+    caller: Caller, sizes: tuple[int | None, ...], largest: int | None
+) -> None:
+    foreign = policy("b", "foreign", (CallerRule(namespaces=frozenset({"elsewhere"})),), max_request_bytes=99)
+    named = (policy("team-a", f"p-{size}", max_request_bytes=size) for size in sizes)
+    assert largest_request(PolicyIndex(CompiledConfig(policies=(foreign, *named))), caller) == largest
