@@ -5,27 +5,39 @@ BIN := .venv/bin
 PYTHON ?= python3
 PYTHON_FILES := . hack/chart hack/english hack/pins hack/sizes $(wildcard hack/catalogue)
 
+# Tests share the processors: each file is run by one process.
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: demo test cover compiled check bench flame bench-control-plane soak faults crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test cover compiled check bench flame bench-control-plane soak faults full crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
 
-# Tests that are named, and are not those of the CRDs, need no API server.
-KUBE := $(if $(filter tests/%,$(ARGS)),$(findstring tests/kube,$(ARGS)),all)
+# Tests that are named, and are not those of tests/kube, need no API server.
+NAMED := $(filter tests/%,$(ARGS))
+KUBE := $(if $(NAMED),$(findstring tests/kube,$(NAMED)),all)
 
-test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd the first time (about 10 minutes)
+test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd beside them the first time (minutes)
+ifdef ARGS
 	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure api helm helm3 kubeconform >/dev/null)
 	@$(BIN)/pytest $(ARGS)
+else
+	@hack/test $(PARALLEL)
+endif
 
 cover: .venv/.ready ## breaker, balancer, limits, budget and queue: every branch is tested, in virtual time
 	@$(BIN)/coverage run --rcfile=/dev/null --branch --source=weir_router.admit,weir_router.decide,weir_router.health \
 	  -m pytest -q tests/unit/admit tests/unit/decide tests/unit/health
 	@$(BIN)/coverage report --rcfile=/dev/null --show-missing --skip-covered --fail-under=100
 
+# Folders of unit tests that import what may be compiled; the others would only prove the same again.
+COMPILED = $(shell grep -rlE 'weir_router\.(admit|call|decide|dialects|estimate|header|health|identify|record|serve)' tests/unit \
+  --include='*.py' | xargs -n1 dirname | sort -u)
+
 compiled: .venv/.ready ## the router's hot modules as the image has them, in build/compiled, and its tests on those; needs a C compiler
 	@$(BIN)/python hack/compile
-	@PYTHONPATH=build/compiled $(BIN)/pytest -q tests/unit tests/faults
+	@PYTHONPATH=build/compiled $(BIN)/pytest -q $(PARALLEL) $(COMPILED) tests/faults
 
 check: .venv/.ready ## lint, format, types, layers, generated files, plain English, and sizes of modules and functions
 	@$(BIN)/ruff check $(PYTHON_FILES)
@@ -58,6 +70,13 @@ faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: go
 	  $(BIN)/python -m bench.faults --gateway $$gateway $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RATE),--rate $(RATE)) $(ARGS) \
 	    || exit; done
 
+full: ## what takes too long for every change: fuzzing, faults, soak and benchmarks; about two hours
+	@WEIR_FUZZ_BATCHES=2000 $(MAKE) test ARGS="tests/robust --timeout 0"
+	@$(MAKE) faults SEEDS=5 ARGS=
+	@$(MAKE) soak ARGS=
+	@$(MAKE) bench ARGS=
+	@$(MAKE) bench-control-plane ARGS=
+
 crds: .venv/.ready ## crds/*.yaml and the chart's copy from weir_operator.kinds
 	@$(BIN)/python -m weir_operator.kinds.crdgen crds
 	@$(BIN)/python hack/chart
@@ -74,6 +93,7 @@ image: ## the image, with docker, podman or buildah (IMAGE=localhost/weir:VERSIO
 
 cluster: ## a whole one-node Kubernetes on this machine: Linux, root; about 10 minutes the first time, then 11 seconds
 	@$(PYTHON) hack/kube/cluster.py up
+	@$(PYTHON) hack/kube/cluster.py metrics
 
 cluster-down: ## ends it and removes everything it made
 	@$(PYTHON) hack/kube/cluster.py down

@@ -1,7 +1,8 @@
-"""Settings of every test run: signals reach the programs that tests start, and property tests have no deadline."""
+"""Settings of every test run, so that it passes however it is started: signals, environment, and no deadlines."""
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 SENT = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that tests send to programs, and that a shell or `nohup` may have this run ignore."""
 
+PRINTING = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""Variables that change how programs print. pytest-xdist sets the first two."""
+
 SLOWEST = ("kube", "cli", "faults", "docs", "e2e_install")
 """Folders whose files take longest, the slowest first."""
 
@@ -18,6 +22,10 @@ SLOWEST = ("kube", "cli", "faults", "docs", "e2e_install")
 # tried everywhere: hypothesis would take others where $CI is set.
 settings.register_profile("weir", settings.get_profile("default"), deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("weir")
+
+# Here, before a test imports a program: some read these variables when they are imported.
+for name in PRINTING:
+    os.environ.pop(name, None)
 
 
 def pytest_configure() -> None:
