@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 PYTHON ?= python3
-PYTHON_FILES := . hack/chart hack/english hack/pins hack/sizes $(wildcard hack/catalogue)
+PYTHON_FILES := . hack/chart hack/compile hack/english hack/pins hack/sizes $(wildcard hack/catalogue)
 
 # Tests share the processors: each file is run by one process.
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder

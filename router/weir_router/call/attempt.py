@@ -33,8 +33,6 @@ SHORTEST_SECRET = 8
 """Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",
 whose removal would garble messages."""
 
-_NONE, _CONTENT, _DONE = Signal.NONE, Signal.CONTENT, Signal.DONE  # bound once: looking up an enum's member is slow
-
 
 class Attempt:
     """One try at one backend. It ends with exactly one of: `done`, an `AttemptFailed`, or `cancel`."""
@@ -270,10 +268,10 @@ class Attempt:
         passed = None if signal is None else self._renderer.pass_on(part, signal)
         if passed is None:
             return None
-        if signal is _CONTENT:
+        if signal is Signal.CONTENT:
             self._unread += 1
             self._content()
-        elif signal is _DONE:
+        elif signal is Signal.DONE:
             self._succeed()
         return passed
 
@@ -289,7 +287,7 @@ class Attempt:
             for event in events:
                 payload, signal = self._understand(event)
                 out.append(self._renderer.feed(event, payload, signal))
-                if signal is _DONE:
+                if signal is Signal.DONE:
                     finished = True
                     break
             if not data and not finished:
@@ -312,9 +310,9 @@ class Attempt:
         if payload is not None:
             return payload, self._reader.read(payload)
         if not self._framing.is_end(event):
-            return None, _NONE
+            return None, Signal.NONE
         self._check_end()
-        return None, _DONE
+        return None, Signal.DONE
 
     def _check_end(self) -> None:
         if self._reader.stop_reason is None:

@@ -34,8 +34,6 @@ from weir_router.errors import (
     forget_frames,
 )
 
-_STREAMED = Mode.STREAMED  # looking up an enum's member costs as much as a call
-
 
 class Journey:
     """One request on its way through the candidates. `trail` grows with every try."""
@@ -171,7 +169,7 @@ class Journey:
 
     def _streamed(self, candidate: Candidate, as_asked: bool) -> bool:
         """Whether the upstream is asked for a stream."""
-        wanted = not as_asked and self._ask.streamable and candidate.backend.transport is _STREAMED
+        wanted = not as_asked and self._ask.streamable and candidate.backend.transport is Mode.STREAMED
         return wanted or self._ask.stream
 
     def _credential(self, candidate: Candidate) -> str | None:

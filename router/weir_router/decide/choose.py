@@ -24,9 +24,6 @@ from weir_router.decide.types import Candidate, Choice, RouteRequest, Seen, Skip
 from weir_router.decide.world import World
 from weir_router.health.view import Judged, Snapshot, held
 
-# Bound once: looking up an enum's member costs as much as a call.
-_ACTIVE, _OBSERVE = BackendState.ACTIVE, Mode.OBSERVE
-
 UNKNOWN = Snapshot()
 """Stands for a backend that the view does not hold (`weir explain` has no router): taken to be well."""
 REASONS_SHOWN = 5
@@ -40,7 +37,7 @@ def choose(policy: Policy, request: RouteRequest, world: World) -> Choice:
     require = route.require if route is not None else {}
     observed: tuple[Candidate, ...] = ()
     unobserved: tuple[Skipped, ...] = ()
-    if route is None or policy.mode is not _OBSERVE:
+    if route is None or policy.mode is not Mode.OBSERVE:
         candidates, skipped, panic = _Plan(world, world.health, request, require).order(refs)
     else:
         plan = _Plan(world, _held(world, (*refs, *route.tiers)), request, require)
@@ -85,7 +82,7 @@ def _destination(
     if override is not None and wall < override.until:
         until = datetime.fromtimestamp(override.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (override.tier,), f"override: everything goes to {override.tier.tier} until {until}"
-    if policy.mode is _OBSERVE and policy.baseline is not None:
+    if policy.mode is Mode.OBSERVE and policy.baseline is not None:
         matched = "no route" if route is None else f"route {route.name}"
         return (policy.baseline,), f"observe: {matched} matches, sent to the baseline {policy.baseline.tier}"
     if route is None:
@@ -153,7 +150,7 @@ class _Plan:
                 key = backend.key(ref.tier)
                 if (reason := unfit(backend, self._request, self._require)) is not None:
                     skipped.append(Skipped(ref.tier, backend.name, reason, key, True))
-                elif backend.state is not _ACTIVE:
+                elif backend.state is not BackendState.ACTIVE:
                     skipped.append(Skipped(ref.tier, backend.name, f"state {backend.state.value}", key))
                 else:
                     known = key in self._health  # compiled, two looks at any mapping cost half of its `get`

@@ -84,10 +84,7 @@ class Ticket:
         self.slow = False  # counted as bad for slowness
 
 
-# Bound once: looking up an enum's member costs as much as a call.
-_CLOSED, _OPEN, _HALF_OPEN, _EJECTED = State
-_CONTENT, _COMPLETED, _BAD, _BROKEN = Outcome
-_TIMED = (_OPEN, _EJECTED)
+_TIMED = (State.OPEN, State.EJECTED)
 
 
 class Breaker:
@@ -101,7 +98,7 @@ class Breaker:
         self._on_change = on_change
         self.settings = DEFAULTS
         self._window = Window(clock)
-        self._state = _CLOSED
+        self._state = State.CLOSED
         self._reason: str | None = None
         self._epoch = 0
         self._started = 0
@@ -123,12 +120,12 @@ class Breaker:
     @property
     def state(self) -> State:
         """The state as of now: an open or ejected breaker whose time is over is half-open, even before a probe."""
-        return _HALF_OPEN if self._state in _TIMED and self._now() >= self._until else self._state
+        return State.HALF_OPEN if self._state in _TIMED and self._now() >= self._until else self._state
 
     @property
     def reason(self) -> str | None:
         """The reason why it is not closed, or is paused: a `FailureKind` value or `SLOW`. None: all well."""
-        return None if self._state is _CLOSED and not self._paused else self._reason
+        return None if self._state is State.CLOSED and not self._paused else self._reason
 
     @property
     def available_at(self) -> float:
@@ -144,12 +141,12 @@ class Breaker:
     @property
     def credential_out(self) -> bool:
         """Whether our credential or model name was refused and probes have not closed the breaker since."""
-        return self._state is not _CLOSED and self._reason in CREDENTIAL_KINDS
+        return self._state is not State.CLOSED and self._reason in CREDENTIAL_KINDS
 
     @property
     def healthy(self) -> bool:
         """Whether it is closed, not paused, and hardly anything in the window is bad."""
-        if self._state is not _CLOSED or self._paused:
+        if self._state is not State.CLOSED or self._paused:
             return False
         total, bad = self._window.counts()
         return bad <= HEALTHY_BAD * total
@@ -167,9 +164,9 @@ class Breaker:
         """Whether `acquire(panic=True)` succeeds: merely slow, or half-open and a probe is already giving content."""
         if self._paused:
             return False
-        if self._state is _HALF_OPEN:
+        if self._state is State.HALF_OPEN:
             return self._recovering
-        return self._state is _OPEN and self._reason == SLOW
+        return self._state is State.OPEN and self._reason == SLOW
 
     # For attempts
 
@@ -182,8 +179,8 @@ class Breaker:
         if self.available_at:
             return self._ticket(probe=False) if panic and self.last_resort else None
         if self._state in _TIMED:
-            self._change(_HALF_OPEN, self._reason)
-        if self._state is _CLOSED:
+            self._change(State.HALF_OPEN, self._reason)
+        if self._state is State.CLOSED:
             return self._ticket(probe=False)
         self._probe = self._ticket(probe=True)
         self._probe_deadline = self._now() + PROBE_DEADLINE
@@ -201,7 +198,7 @@ class Breaker:
         if ticket.slow:
             self._streak.pop(ticket.number, None)
             return
-        self._window.add(_CONTENT)
+        self._window.add(Outcome.CONTENT)
         self._served(ticket)
         if self._streak:
             self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}
@@ -236,7 +233,7 @@ class Breaker:
                 self._close()
             return
         if not ticket.slow:
-            self._window.add(_COMPLETED)
+            self._window.add(Outcome.COMPLETED)
         self._served(ticket)
         self._success_number = max(self._success_number, ticket.number)
         if self._streak:
@@ -278,7 +275,7 @@ class Breaker:
 
     def _bad(self, ticket: Ticket, kind: FailureKind) -> None:
         if not self._counts(ticket):
-            if self._state is _OPEN and self._reason == SLOW:
+            if self._state is State.OPEN and self._reason == SLOW:
                 self._reason = kind  # not merely slow, so no longer a last resort
             return
         if ticket.probe:
@@ -295,7 +292,7 @@ class Breaker:
         self._judge(kind)
 
     def _count_bad(self, ticket: Ticket) -> None:
-        self._window.add(_BROKEN if ticket.content else _BAD)
+        self._window.add(Outcome.BROKEN if ticket.content else Outcome.BAD)
 
     def _extend_streak(self, ticket: Ticket) -> None:
         if ticket.number > (self._success_number if ticket.content else self._content_number):
@@ -324,7 +321,7 @@ class Breaker:
         if retry_after is None or retry_after <= 0:
             return
         self._paused_until = max(self._paused_until, self._now() + min(retry_after, self.settings.retry_after_cap))
-        if self._state is _CLOSED:
+        if self._state is State.CLOSED:
             self._reason = kind
 
     def _open(self, reason: str) -> None:
@@ -332,19 +329,19 @@ class Breaker:
         period *= 1 - OPEN_JITTER + 2 * OPEN_JITTER * self._rng.random()
         self._strikes += 1
         self._until = self._paused_until if self._paused else self._now() + period
-        self._change(_OPEN, reason)
+        self._change(State.OPEN, reason)
 
     def _eject(self, ticket: Ticket, kind: FailureKind) -> None:
         stale = ticket.epoch != self._epoch
-        if self._state is _EJECTED or (stale and self._state is _CLOSED):
+        if self._state is State.EJECTED or (stale and self._state is State.CLOSED):
             return
         self._until = self._now() + EJECT_SECONDS
-        self._change(_EJECTED, kind)
+        self._change(State.EJECTED, kind)
 
     def _close(self) -> None:
         self._strikes = 0
         self.closed_at = self._now()
-        self._change(_CLOSED, None)
+        self._change(State.CLOSED, None)
 
     def _give_back(self, ticket: Ticket) -> None:
         if self._probe is ticket:

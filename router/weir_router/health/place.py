@@ -16,8 +16,6 @@ from weir_router.health.breaker import Breaker, State
 from weir_router.health.latency import SIZE_CLASSES, Ewma, Latest, PeakEwma, Pool, Recent, Silence, size_class
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 
-_ACTIVE = BackendState.ACTIVE  # looking up an enum's member costs as much as a call
-
 
 class Place:
     """One place, shared by all backends with the same provider, base URL, model and credential."""
@@ -81,12 +79,12 @@ class Entry:
     @property
     def takes_new(self) -> bool:
         """Whether it is active, and below its share of the concurrency."""
-        return self.backend.state is _ACTIVE and not self.saturated
+        return self.backend.state is BackendState.ACTIVE and not self.saturated
 
     @property
     def full(self) -> bool:
         """Whether it only lacks a free slot."""
-        return self.backend.state is _ACTIVE and self.saturated and not self.place.breaker.available_at
+        return self.backend.state is BackendState.ACTIVE and self.saturated and not self.place.breaker.available_at
 
     @property
     def state(self) -> str:

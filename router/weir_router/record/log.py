@@ -24,7 +24,6 @@ Output = Callable[[bytes], None]
 outputs: list[Output] = []
 """Outputs of the lines. Without any, no line is made. An output must neither raise nor block."""
 
-_NONE, _FULL = PromptLogging.NONE, PromptLogging.FULL  # looking up an enum's member costs as much as a call
 _encode_into = msgspec.json.Encoder(order=None).encode_into
 _buffer = bytearray()  # reused for all lines: a new buffer would grow a dozen times for each
 _OUR_WORDS = frozenset(
@@ -81,7 +80,7 @@ def record_of(it: Finished) -> RequestRecord:
         record.policy, record.prompt_logging = policy.key, policy.prompt_logging
     if decision is not None:
         _describe(record, decision)
-        if record.prompt_logging is _FULL and it.ask is not None:
+        if record.prompt_logging is PromptLogging.FULL and it.ask is not None:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in it.ask.prompt.turns)
     return record
 
@@ -97,7 +96,7 @@ def _describe(record: RequestRecord, decision: Decision) -> None:
         record.observed_tier = choice.observed[0].tier
     if choice.diverted:
         record.diverted = choice.reason
-    if record.prompt_logging is not _NONE:
+    if record.prompt_logging is not PromptLogging.NONE:
         record.prompt_tokens, record.features = features.tokens, features
 
 
@@ -108,13 +107,13 @@ def encoded(record: RequestRecord) -> bytes:
 
 
 def _without_figures(record: RequestRecord) -> RequestRecord:
-    if record.prompt_logging is not _NONE:
+    if record.prompt_logging is not PromptLogging.NONE:
         return record
     return msgspec.structs.replace(record, reason=None)  # it counts the prompt's words
 
 
 def _printable(record: RequestRecord) -> RequestRecord:
-    if record.prompt_logging is _FULL or (record.error is None and len(record.attempts) == 1):
+    if record.prompt_logging is PromptLogging.FULL or (record.error is None and len(record.attempts) == 1):
         return record
     message = None if record.error_source == Source.UPSTREAM else record.error_message
     return msgspec.structs.replace(record, error_message=message, attempts=[_unquoted(a) for a in record.attempts])

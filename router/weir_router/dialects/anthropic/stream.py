@@ -20,7 +20,6 @@ _FILLED_BY_DELTAS = {"text": "text", "thinking": "thinking"}
 """Blocks that start empty, with the field that their deltas fill; every other block is content from its start."""
 
 # Bound once: an IntFlag's members are slow to look up, and `read` runs for every chunk.
-_NONE, _CONTENT, _STOP, _DONE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.DONE
 
 
 class AnthropicReader:
@@ -41,49 +40,49 @@ class AnthropicReader:
                 carries = _delta_carries_content(payload["delta"])
             else:
                 read = _READ.get(payload["type"])
-                signal = _NONE if read is None else read(self, payload)
-                carries = signal is _CONTENT
+                signal = Signal.NONE if read is None else read(self, payload)
+                carries = signal is Signal.CONTENT
         except (TypeError, AttributeError, KeyError):
             if isinstance(payload, dict) and failures.is_error(payload):  # an error without the format's envelope
                 raise failures.from_payload(TABLE, payload) from None
             raise failures.malformed("an event that is not what the dialect says") from None
         if carries:
             self.content_events += 1
-            return _CONTENT
-        return _NONE if payload["type"] == "content_block_delta" else signal
+            return Signal.CONTENT
+        return Signal.NONE if payload["type"] == "content_block_delta" else signal
 
     def skim(self, part: bytes) -> Signal | None:
         """See `base.Reader`."""
         if part == STOP_EVENT:
-            return None if self.stop_reason is None else _DONE
+            return None if self.stop_reason is None else Signal.DONE
         event = skimmed(part, _EVENT, skim.block_delta)
         brings_text = event is not None and event.type == "content_block_delta" and event.delta.text
-        return _CONTENT if brings_text else None
+        return Signal.CONTENT if brings_text else None
 
     def _message_start(self, payload: dict[str, Any]) -> Signal:
         message = payload["message"]
         self._add_usage(message.get("usage"))
-        return _CONTENT if message.get("content") else _NONE
+        return Signal.CONTENT if message.get("content") else Signal.NONE
 
     def _block_start(self, payload: dict[str, Any]) -> Signal:
         block = payload["content_block"]
         field = _FILLED_BY_DELTAS.get(block["type"])
-        return _CONTENT if field is None or block.get(field) else _NONE
+        return Signal.CONTENT if field is None or block.get(field) else Signal.NONE
 
     def _message_delta(self, payload: dict[str, Any]) -> Signal:
         self._add_usage(payload.get("usage"))
         reason = (payload.get("delta") or {}).get("stop_reason")
         if not reason:
-            return _NONE
+            return Signal.NONE
         if not isinstance(reason, str):
             raise TypeError
         self.stop_reason = reason
-        return _STOP
+        return Signal.STOP
 
     def _message_stop(self, payload: dict[str, Any]) -> Signal:
         if self.stop_reason is None:
             raise AttemptFailed(FailureKind.TRUNCATED, "The upstream ended its stream without a stop reason.")
-        return _DONE
+        return Signal.DONE
 
     def _error(self, payload: dict[str, Any]) -> Signal:
         raise failures.from_payload(TABLE, payload)

@@ -28,7 +28,6 @@ FAILED_REASONS = {
 """Finish reasons of an answer that broke off."""
 
 # Bound once: an IntFlag's members and operators are slow, and `read` runs for every chunk.
-_NONE, _CONTENT, _STOP, _DONE, _HIDE = Signal.NONE, Signal.CONTENT, Signal.STOP, Signal.DONE, Signal.HIDE
 _CONTENT_AND_STOP = Signal.CONTENT | Signal.STOP
 
 
@@ -67,13 +66,13 @@ class OpenAIReader:
             raise failures.malformed("a chunk that is not what the dialect says") from None
         if content:
             self.content_events += 1
-            return _CONTENT_AND_STOP if stop else _CONTENT
-        return _STOP if stop else _NONE
+            return _CONTENT_AND_STOP if stop else Signal.CONTENT
+        return Signal.STOP if stop else Signal.NONE
 
     def skim(self, part: bytes) -> Signal | None:
         """See `base.Reader`."""
         if part == DONE_EVENT:
-            return None if self.stop_reason is None else _DONE
+            return None if self.stop_reason is None else Signal.DONE
         chunk = skimmed(part, _EVENT, skim.chunk)
         if chunk is None or chunk.error:
             return None
@@ -83,7 +82,7 @@ class OpenAIReader:
         if choices or type(usage) is not dict or chunk.object == "error":
             return None
         self.usage = counted(usage)
-        return _HIDE
+        return Signal.HIDE
 
     def _skim_choice(self, choice: Choice) -> Signal | None:
         text, reason = choice.delta.content, choice.finish_reason
@@ -93,8 +92,8 @@ class OpenAIReader:
             return None
         self._see(choice.index)
         if not reason:
-            return _CONTENT if text else _NONE  # the role
-        return _STOP if self._finish(reason, choice.index) else _NONE
+            return Signal.CONTENT if text else Signal.NONE  # the role
+        return Signal.STOP if self._finish(reason, choice.index) else Signal.NONE
 
     def _without_choices(self, payload: dict[str, Any]) -> Signal:
         if failures.is_error(payload):
@@ -103,9 +102,9 @@ class OpenAIReader:
             raise failures.malformed("`choices` that are no list")
         usage = usage_of(payload)
         if usage is None:
-            return _NONE  # Azure's prompt filter results, and pings
+            return Signal.NONE  # Azure's prompt filter results, and pings
         self.usage = usage
-        return _HIDE
+        return Signal.HIDE
 
     def _see(self, index: object) -> None:
         if index not in self._seen:

@@ -17,7 +17,6 @@ from weir_router.dialects.wire.frame import Frame
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
 
-_CONTENT, _DONE, _HIDE = Signal.CONTENT, Signal.DONE, Signal.HIDE  # bound once: looking up an enum's member is slow
 
 _IN_VAIN = 4
 """Frames of one stream that may be learned without a part that fits; after that every part is read."""
@@ -36,16 +35,16 @@ class Relay:
         self._frame = Frame()
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
-        if signal is _DONE:
+        if signal is Signal.DONE:
             self._last = b""
         return event.raw
 
     def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
         """See `Renderer`. The frame learns what other parts with a text look like."""
         shown = self._shown(part)
-        if signal is _CONTENT and shown is not None:
+        if signal is Signal.CONTENT and shown is not None:
             self._frame.learn(part, self._text, None if shown is part else self._shown)
-        elif signal is _DONE:
+        elif signal is Signal.DONE:
             self._last = b""
         return shown
 
@@ -65,7 +64,7 @@ class UsageHidingRelay(Relay):
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         raw = super().feed(event, payload, signal)
-        if signal is _HIDE:
+        if signal is Signal.HIDE:
             return b""
         if payload is None or "usage" not in payload:
             return raw
@@ -77,7 +76,7 @@ class UsageHidingRelay(Relay):
         return b"%bdata: %b\n\n" % (name, encode(shown))
 
     def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
-        return b"" if signal is _HIDE else super().pass_on(part, signal)
+        return b"" if signal is Signal.HIDE else super().pass_on(part, signal)
 
     def _shown(self, piece: bytes) -> bytes | None:
         if not piece.partition(b'"usage"')[1]:  # `in` costs ten times as much, `find` twice
@@ -156,7 +155,7 @@ class Assembled:
         if payload is not None:
             try:
                 self._assembler.feed(payload)
-                text = self._assembler.lone_text(payload) if signal is _CONTENT else None
+                text = self._assembler.lone_text(payload) if signal is Signal.CONTENT else None
                 self._gathered.follow(event, text)
             except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
                 raise malformed("an event that does not fit those before it") from None
