@@ -76,7 +76,8 @@ def certificates(folder: Path) -> Path:
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         subprocess.run([openssl, "req", "-x509", *key, *arguments], cwd=folder, check=True, capture_output=True)
 
-    make("-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=private CA")
+    usage = ["-addext", "keyUsage=critical,keyCertSign"]  # Python 3.13 trusts no other authority
+    make("-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=private CA", *usage)
     signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     make(*signed, *name, "-keyout", "server.key", "-out", "server.pem")
