@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,10 @@ def test_server_side_apply_merges_backends_by_name(cluster: ApiServer, namespace
     ],
 )
 def test_kubectl_explain_shows_the_descriptions(cluster: ApiServer, path: str, description: str) -> None:
-    assert description in " ".join(say(cluster, "explain", path).split())
+    # The API server publishes the schema of a new CRD a moment after the kind can be used, and nothing says when.
+    deadline = time.monotonic() + 30
+    while description not in (shown := " ".join(cluster.kubectl("explain", path).stdout.split())):
+        assert time.monotonic() < deadline, shown
 
 
 def test_kubectl_get_shows_the_columns_of_both_kinds(cluster: ApiServer, namespace: str) -> None:
