@@ -1,6 +1,6 @@
-"""What the cluster would be after `kubectl apply -f`: asked of kubectl and the API server, which alone know.
+"""The cluster after `kubectl apply -f`, by a dry run of kubectl and the API server.
 
-An apply merges what a file says with what others have set, adds defaults, and may be refused; all of that is
+An apply merges the fields of a file with those of other clients, adds defaults, and may be refused; all of that is
 `kubectl apply --dry-run=server`.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from weir_cli.cluster.api import Cluster
 
 KUBECTL_SECONDS = 120.0
-"""For a dry run of many objects."""
+"""Seconds for a dry run of many objects."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
 
 
 def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[Manifest]) -> Observed:
-    """`before` with what was applied in the place of what was there. Pure.
+    """`before` with the applied objects in the place of their older versions. Pure.
 
-    Secrets and Services of new backends are taken to be there, unless the operator has said of the backend that its own
-    is not.
+    Secrets and Services of new backends are taken to be there, unless the operator has reported that the backend's own
+    is missing.
     """
     from weir_cli.cluster.objects import credentials_there
     from weir_cli.cluster.services import services_there

@@ -1,4 +1,4 @@
-"""What changes from one `Observed` to another: by object what routers run, and what the status says. PURE.
+"""Changes from one `Observed` to another: by object its compiled form, and its status. PURE.
 
 Used by `weir diff` and, before they change something, by `weir pause` and `weir override`. Both sides are compiled with
 the operator's compiler and judged with its rules; routers are taken to follow, and to find every backend healthy.
@@ -28,7 +28,7 @@ from weir_router.contract import Backend, CallerRule, RouterReport, When
 _GATEWAY = Reported(ServiceAccount("", ""), True, RouterReport(router="", revision=1), 1)
 
 _UNTOLD = ("credential", "created")
-"""Of a compiled object: a hash, and an age that an object gets when it is made."""
+"""Fields of a compiled object that are not shown: a hash, and an age that an object gets when it is made."""
 
 _SETS = frozenset(
     field.encode_name
@@ -46,7 +46,7 @@ _GOOD = {kind.kind: kind.judge.good for kind in KINDS}
 
 
 class Change(StrEnum):
-    """What becomes of an object."""
+    """The change of an object."""
 
     ADDED = "Added"
     CHANGED = "Changed"
@@ -97,7 +97,7 @@ class Side:
     statuses: Mapping[str, Mapping[str, Any]]
 
     def figures(self, manifest: Manifest) -> dict[str, str]:
-        """What routers run of an object."""
+        """The figures of an object, as routers run it."""
         config, key = self.compiled.config, str(manifest.key)
         found: Any = None
         if manifest.kind == MODEL_TIER.kind:

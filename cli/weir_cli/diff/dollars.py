@@ -1,11 +1,11 @@
-"""What recent traffic would have cost under another config: an estimate by policy and route. PURE.
+"""The cost of recent traffic under another config: an estimate by policy and route. PURE.
 
 1. One request per class stands for a route's traffic: of its average size, and otherwise as the route's conditions ask
    for (`contract.conditions.met`). Classes weigh as the classifier has counted them.
 2. The router's own `decide` says where that request goes before and after, with every backend healthy.
 3. Where that is the same, traffic stays where it really went, at the new prices. Where it is not, or where it went is
    no more, it goes to the new first choice.
-4. What requests weigh beyond their route, how prompts change and what another model would answer, nobody knows.
+4. Unknown, and left out: the sizes of single requests, changes of prompts, and the length of another model's answers.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _Route:
         return told(sum(share * cost for share, cost in costs) / weight)
 
     def _moves(self) -> Iterator[tuple[float, str | None, str | None, frozenset[str]]]:
-        """For each class of the route: its weight, the first choices before and after, and all those after."""
+        """The classes of the route: weight, first choice before and after, and all choices after."""
         route = next((it for it in self.old.routes if it.name == self.name), None)
         if route is None:
             return
@@ -122,7 +122,7 @@ class _Route:
         return met(route.when, facts)
 
     def _after(self, goes: str | None, to: str, fits: frozenset[str]) -> float:
-        """What all of it costs, if this class stands for all."""
+        """The dollars of all flows, if this class stands for all."""
         total = 0.0
         for place, flow in self.flows.items():
             stays = goes == to and place in fits
@@ -141,5 +141,5 @@ def _backend(config: CompiledConfig, place: str) -> Backend | None:
 
 
 def _cost(flow: Flow, backend: Backend | None) -> float:
-    """At the backend's price; without one, what was spent."""
+    """The dollars of a flow at the backend's price; without one, those that were spent."""
     return flow.dollars if backend is None or backend.price is None else dollars(flow.usage, backend.price)

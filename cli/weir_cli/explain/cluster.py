@@ -1,4 +1,4 @@
-"""What `weir explain` asks about, and how it finds a RoutingPolicy of a cluster."""
+"""The subject of `weir explain`: a directory, or a RoutingPolicy of a cluster."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def explain(
     ] = None,
     caller: Annotated[str, typer.Option(help="Name of the caller: its key's Secret or ServiceAccount.")] = "anonymous",
     user_tier: Annotated[str | None, typer.Option(help="The caller's user tier.")] = None,
-    feature: Annotated[str | None, typer.Option(help="What the client sends as x-weir-feature.")] = None,
+    feature: Annotated[str | None, typer.Option(help="The client's x-weir-feature header.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="Request header NAME:VALUE; may be repeated.")] = None,
     class_name: Annotated[
         str, typer.Option("--class", help="Of a directory, only objects of this className count.")

@@ -1,4 +1,4 @@
-"""An answer that is ready to be sent, whatever it comes from. `serve.story` knows no more of it.
+"""An answer that is ready to be sent, from any source. `serve.story` knows no more of it.
 
 An attempt at its commit point is one. A source of another kind, such as a cache, stands beside it: `app` names it to
 the gateway, which asks it before it decides where a request goes.

@@ -1,6 +1,6 @@
 """The tap on an answer: its text, decoded, for subscribers and for checks after the call. Used by `call.attempt`.
 
-Only an attempt that somebody listens to has one. It reads every event of the upstream's stream, so a chunk costs what
+Only an attempt with subscribers or checks has one. It reads every event of the upstream's stream, so a chunk costs what
 decoding costs; without a tap, most chunks are not decoded at all.
 
 Subscribers hear the answer that goes to the caller, from its first word to its last, and nothing of attempts that
@@ -28,7 +28,7 @@ Listener = Callable[[str], None]
 
 
 class Subscriber(NamedTuple):
-    """Somebody who may want to hear an answer, asked before the call."""
+    """A part of the router that may want to read an answer. It is asked before the call."""
 
     name: str
     begin: Callable[[Decision], Listener | None]  # None: not this one
@@ -73,7 +73,7 @@ class Tap:
         return not self._undecided
 
     def commit(self) -> None:
-        """What is held goes to the subscribers, and so does all that follows. Raises as `passes`."""
+        """Gives the held text, and all that follows, to the subscribers. Raises as `passes`."""
         self.passes(last=True)
         self._committed = True
         for piece in self._held:

@@ -23,7 +23,7 @@ from weir_router.dialects.ask import Ask
 
 
 class Verdict(NamedTuple):
-    """What a check says."""
+    """The result of a check."""
 
     passes: bool
     reason: str = ""  # why not

@@ -1,4 +1,4 @@
-"""What is plugged into the steps of a request. Wired by `app`, used by `serve.story`."""
+"""Extensions of the steps of a request. Wired by `app`, used by `serve.story`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is held back while checks look at an answer, and what a stream costs afterwards."""
+"""Text that is held back while checks look at an answer, and the cost of a stream afterwards."""
 
 import pytest
 
