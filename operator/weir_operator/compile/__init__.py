@@ -110,7 +110,10 @@ def _one(kind: Compilable, manifest: Manifest, memory: Memory, around: Around, l
 
 def _read(kind: Compilable, report: Report, memory: Memory) -> Model | None:
     """The spec. One that is so large that nothing usable can come of it is not even read."""
-    found = size(report.manifest.spec)
+    try:
+        found = size(report.manifest.spec)
+    except ValueError:  # a number of thousands of digits, which only a directory can hold: reading finds it too large
+        found = 0
     if found <= MAX_SPEC:
         return memory.specs.read(report, kind.spec)
     too_large(report, found, MAX_SPEC, "Make several objects of it.")
