@@ -79,7 +79,7 @@ class UsageHidingRelay(Relay):
         return b"" if signal is Signal.HIDE else super().pass_on(part, signal)
 
     def _shown(self, piece: bytes) -> bytes | None:
-        if not piece.partition(b'"usage"')[1]:  # `in` costs ten times as much, `find` twice
+        if b'"usage"' not in piece:
             return piece
         without = piece.replace(_NO_USAGE, b"", 1)
         return without if len(without) < len(piece) else None

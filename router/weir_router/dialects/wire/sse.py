@@ -24,13 +24,13 @@ DONE = b"[DONE]"
 
 _BOM = b"\xef\xbb\xbf"
 _OPENING_BRACE = ord("{")
-_LF, _CR = ord("\n"), ord("\r")  # searching bytes for a number is four times as fast as for bytes
+_LF, _CR = ord("\n"), ord("\r")  # numbers are found faster, see fast.md
 # Atomic groups: \r\n is one line end, and must never count as two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 _decode = msgspec.json.Decoder().decode
-_new = tuple.__new__  # Event(...) would call a __new__ in Python, at three times the cost
+_new = tuple.__new__  # half of the cost of `Event(...)`
 
 T = TypeVar("T")
 

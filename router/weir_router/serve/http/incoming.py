@@ -34,7 +34,7 @@ _ARRIVED: Final = 1  # the head has come, and it is not decided whether the body
 _BODY: Final = 2  # the body is being read
 _KEPT_BACK: Final = 3  # the handler has the request, and has not asked for the body
 
-_QUERY = ord("?")  # searching for a byte by its number is ten times as fast
+_QUERY = ord("?")  # numbers are found faster, see fast.md
 
 
 class Incoming:
@@ -103,7 +103,7 @@ class Incoming:
         self._count(len(name) + len(value))
         if self._phase != _HEAD:
             return  # a trailer: headers that decide something must come before the body
-        try:  # an error handler would cost three times as much
+        try:  # faster without an error handler
             text = value.decode()
         except UnicodeDecodeError:
             text = value.decode("utf-8", "surrogateescape")
@@ -171,7 +171,7 @@ class Incoming:
     def request(self, body: bytes | None, keep_alive: bool, opener: Opener) -> Request:
         """The request whose head has come."""
         method = self._parser.get_method()
-        # The parser formats the version with each call, which costs as much as reading three headers.
+        # The parser would format the version anew with each call.
         target, headers = self._target, self._headers
         new = self._first.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(target))
         version = "1.1" if new else self._parser.get_http_version()

@@ -17,7 +17,7 @@ _STARTS = {
 }
 _CLOSE = b"connection: close\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
-_SIZES = [b"%x\r\n" % size for size in range(1024)]  # beginnings of nearly all chunks; formatting the number costs more
+_SIZES = [b"%x\r\n" % size for size in range(1024)]  # beginnings of nearly all chunks
 
 
 class Outgoing:
@@ -96,4 +96,4 @@ def _start(version: str, status: int) -> bytes:
 def _chunk_of(data: bytes) -> bytes:
     """`data` as one chunk of a chunked answer."""
     size = len(data)
-    return (_SIZES[size] if size < len(_SIZES) else b"%x\r\n" % size) + data + b"\r\n"  # `join` costs twice as much
+    return (_SIZES[size] if size < len(_SIZES) else b"%x\r\n" % size) + data + b"\r\n"
