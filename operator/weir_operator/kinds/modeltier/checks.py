@@ -101,24 +101,23 @@ def value_is_too_large(it: BackendFacts) -> Finding | None:
     """All credentials of an installation share one Secret."""
     if it.value is None or len(it.value) <= MAX_CREDENTIAL:
         return None
-    name = f"key '{it.reference.key}' of Secret {it.secret_name}" if it.reference else "the credential"
-    message = f"{name} has more than {MAX_CREDENTIAL:,} bytes"
     action = "Store the API key alone; no provider's is as long as that."
-    return Finding(
-        Reason.SECRET_VALUE_TOO_LARGE, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action, f"{_SECRET}.key"
-    )
+    return _bad_value(it, Reason.SECRET_VALUE_TOO_LARGE, f"has more than {MAX_CREDENTIAL:,} bytes", action)
 
 
 def value_is_unusable(it: BackendFacts) -> Finding | None:
     """It goes into an HTTP header, where other characters would at best be refused."""
     if it.value is None or (it.value.isascii() and it.value.isprintable() and it.value.strip() == it.value != ""):
         return None
-    name = f"key '{it.reference.key}' of Secret {it.secret_name}" if it.reference else "the credential"
-    message = f"{name} is empty or has characters that no HTTP header can carry"
     action = "Store the API key alone: printable ASCII on one line."
-    return Finding(
-        Reason.SECRET_VALUE_UNUSABLE, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action, f"{_SECRET}.key"
+    return _bad_value(
+        it, Reason.SECRET_VALUE_UNUSABLE, "is empty or has characters that no HTTP header can carry", action
     )
+
+
+def _bad_value(it: BackendFacts, reason: Reason, fault: str, action: str) -> Finding:
+    name = f"key '{it.reference.key}' of Secret {it.secret_name}" if it.reference else "the credential"
+    return Finding(reason, f"{name} {fault}", Verdict.REMOVE, ConditionType.RESOLVED_REFS, action, f"{_SECRET}.key")
 
 
 def price_is_unknown(it: BackendFacts) -> Finding | None:
