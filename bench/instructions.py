@@ -3,7 +3,7 @@
     python -m bench.instructions [--compiled build/compiled] [--requests 200]
 
 `weir up` runs under callgrind with one caller and one upstream, both outside of it. Counting begins after a warm-up, so
-start-up does not matter; two runs differ by a part in a thousand. Needs valgrind.
+start-up does not matter. Two runs differed by 0.1 % in a plain request, and by 3 % in a short stream. Needs valgrind.
 """
 
 from __future__ import annotations
