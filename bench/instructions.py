@@ -3,7 +3,8 @@
     python -m bench.instructions [--compiled build/compiled] [--requests 200]
 
 `weir up` runs under callgrind with one caller and one upstream, both outside of it. Counting begins after a warm-up, so
-start-up does not matter. Two runs differed by 0.1 % in a plain request, and by 3 % in a short stream. Needs valgrind.
+start-up hardly matters. Two runs mostly differ by 0.1 % in a plain request, and by 3 % in a short stream; now and then
+one is half as much again, with work of the start in it. Repeat, and take the lowest. Needs valgrind.
 """
 
 from __future__ import annotations
