@@ -19,7 +19,8 @@ from weir_router.contract import (
     When,
     conditions,
 )
-from weir_router.contract.facts import Caller, Facts
+from weir_router.contract.caller import Caller
+from weir_router.contract.conditions import Facts
 
 HERE = Path(__file__).parent
 FACTS = Facts(
@@ -128,5 +129,5 @@ def test_each_reason_names_what_is_and_what_should_be(when: When, reasons: list[
     assert len(found) == len(reasons)
     assert all(given.startswith(reason) for given, reason in zip(found, reasons, strict=True))
     if any(when.features):
-        without = msgspec.structs.replace(FACTS, feature=None)
+        without = FACTS.but(feature=None)
         assert conditions.unmet(when, without)[-1] == "features is not given, not summaries"

@@ -38,7 +38,7 @@ from weir_operator.kube.token_reviews import KubernetesReviewer
 from weir_router.clock import SystemClock
 from weir_router.config.access import Access
 from weir_router.contract import CallerKind, CompiledConfig, Dialect, Secrets, TokenTrust
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
 from weir_router.identify.identifier import Identifier
 from weir_router.identify.review_client import ReviewClient

@@ -14,7 +14,7 @@ from weir_cli.sim import SimModel
 from weir_router.call.tap import Listener, Subscriber
 from weir_router.check.checks import PASS, After, Before, Sample, Verdict
 from weir_router.contract import Dialect, Policy, Transport
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.types import Decision
 from weir_router.dialects.ask import Ask
 from weir_router.serve.extensions import Extensions

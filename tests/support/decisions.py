@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.contract import CallerKind, CompiledConfig, Complexity, Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.types import Asked, Choice, Decision
 from weir_router.estimate.prompt import Classification, Features
 

@@ -25,7 +25,7 @@ from weir_router.contract import (
     TierRef,
     When,
 )
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.world import World
 from weir_router.health.view import Snapshot
 

@@ -13,13 +13,14 @@ from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptRecord
 from weir_router.record.finished import Bill, Finished
 
-_BILL = Bill(
-    usage=Usage(input=100, cached_input=40, output=10),
-    upstream_model="m",
-    dollars=0.25,
-    baseline_dollars=1.0,
-    tokens_per_second=12.0,
-)
+_BILL = {
+    "usage": Usage(input=100, cached_input=40, output=10),
+    "upstream_model": "m",
+    "dollars": 0.25,
+    "price_source": None,
+    "baseline_dollars": 1.0,
+    "tokens_per_second": 12.0,
+}
 
 
 def finished(*, policy: str = "a/p", route: str | None = "r", feature: str | None = None, **changes: Any) -> Finished:
@@ -32,7 +33,7 @@ def finished(*, policy: str = "a/p", route: str | None = "r", feature: str | Non
     of_decision = {it: changes.pop(it) for it in ("complexity",) if it in changes}
     decision = decision_of(choice, chosen, **of_decision)
     decision = msgspec.structs.replace(decision, asked=msgspec.structs.replace(decision.asked, feature=feature))
-    of_bill = {it: changes.pop(it) for it in Bill.__struct_fields__ if it in changes}
+    of_bill = {it: changes.pop(it) for it in _BILL if it in changes}
     fields: dict[str, Any] = {
         "id": "weir-1",
         "path": "/v1/chat/completions",
@@ -41,11 +42,12 @@ def finished(*, policy: str = "a/p", route: str | None = "r", feature: str | Non
         "status": 200,
         "caller": msgspec.structs.replace(CALLER, namespace=namespace),
         "policy": chosen,
+        "policy_key": chosen.key,
         "decision": decision,
         "tier": "llm/t",
         "backend": "b",
         "attempts": [AttemptRecord("llm/t", "b", "ok", 1.0)],
-        "bill": msgspec.structs.replace(_BILL, **of_bill),
+        "bill": Bill(**(_BILL | of_bill)),
         "ttft": 0.3,
     }
     return Finished(**(fields | changes))

@@ -17,7 +17,7 @@ from weir_cli.sim import SimModel
 from weir_router.app import Router
 from weir_router.clock import ManualClock
 from weir_router.contract import CallerKind, CompiledConfig, Route, Secrets, TierRef
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.sidecar.sidecar import Pod
 
 CALLER = Caller(NAMESPACE, "web", CallerKind.SERVICE_ACCOUNT)

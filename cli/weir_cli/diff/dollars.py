@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from weir_cli.diff.traffic import Flow, Traffic
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Complexity, Policy, Route
-from weir_router.contract.conditions import met, one_of
-from weir_router.contract.facts import Caller, Facts
+from weir_router.contract.caller import Caller
+from weir_router.contract.conditions import Facts, met, one_of
 from weir_router.decide.decision import decide
 from weir_router.decide.types import Asked, Choice
 from weir_router.decide.world import World

@@ -17,7 +17,7 @@ from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.observe.observed import Observed
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy
 
 

@@ -20,7 +20,7 @@ from weir_cli.shared.output import Exit, Format, console, errors, fail, print_js
 from weir_cli.shared.workspace import counted, open_workspace
 from weir_operator.compile.catalogue import Catalogue
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.asked import FEATURE_HEADER, asked
 from weir_router.decide.decision import decide, passed_over
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for

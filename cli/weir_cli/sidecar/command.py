@@ -12,7 +12,7 @@ from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.config.kept import KeptConfig
 from weir_router.contract import CallerKind
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.run.process import log_to_stdout, poll, run, serve
 from weir_router.sidecar.sidecar import Pod
 

@@ -6,7 +6,7 @@ half-open probe. One that lacks only a slot is set aside, and can be waited for.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final
 
 from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.queue import Queue
@@ -21,18 +21,32 @@ from weir_router.errors import RateLimited
 from weir_router.health.board import Board, Guard
 
 
-class Tools(NamedTuple):
+class Tools:
     """The parts that a request is tried with; one set per router."""
 
-    board: Board
-    ledger: Ledger
-    budgets: RetryBudgets
-    queue: Queue
-    transport: Transport
-    clock: Clock
-    timers: Timers
-    subscribers: tuple[Subscriber, ...] = ()
-    after: tuple[After, ...] = ()  # checks after the call
+    __slots__ = ("after", "board", "budgets", "clock", "ledger", "queue", "subscribers", "timers", "transport")
+
+    def __init__(
+        self,
+        board: Board,
+        ledger: Ledger,
+        budgets: RetryBudgets,
+        queue: Queue,
+        transport: Transport,
+        clock: Clock,
+        timers: Timers,
+        subscribers: tuple[Subscriber, ...] = (),
+        after: tuple[After, ...] = (),
+    ) -> None:
+        self.board: Final = board
+        self.ledger: Final = ledger
+        self.budgets: Final = budgets
+        self.queue: Final = queue
+        self.transport: Final = transport
+        self.clock: Final = clock
+        self.timers: Final = timers
+        self.subscribers: Final = subscribers
+        self.after: Final = after  # checks after the call
 
 
 class Taken:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from weir_router.contract import Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.dialects.ask import Ask
 
 

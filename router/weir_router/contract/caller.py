@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import msgspec
+
 from weir_router.contract.base import Wire
 
 
@@ -13,6 +15,19 @@ class CallerKind(StrEnum):
     SERVICE_ACCOUNT = "ServiceAccount"
     API_KEY = "APIKey"
     ANONYMOUS = "Anonymous"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """One proven identity: a ServiceAccount, the Secret of an API key, or the anonymous caller of a namespace.
+
+    It carries no secret, and no right either: the policies say what a caller may do.
+    """
+
+    namespace: str
+    name: str
+    kind: CallerKind
+    user_tier: str | None = None  # from the annotation on the key's Secret, never the client's claim
+    pod: str | None = None  # the pod to which its token is bound; for the log, never for a decision
 
 
 class CallerRule(Wire, frozen=True):

@@ -11,13 +11,48 @@ every condition with `complexity: [Simple]`, and is explained as "complexity is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from weir_router.contract.caller import CallerKind, CallerRule
-from weir_router.contract.facts import Caller, Facts
+from weir_router.contract.caller import Caller, CallerKind, CallerRule
 from weir_router.contract.policy import Complexity, HeaderMatch, When
+from weir_router.contract.tier import Capability
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
+class Facts:
+    """The facts of one request that conditions can be about, without any of its text. Made by `decide`."""
+
+    __slots__ = ("caller", "complexity", "feature", "headers", "model", "needs", "prompt_tokens")
+
+    def __init__(
+        self,
+        caller: Caller,
+        model: str,
+        complexity: Complexity,
+        prompt_tokens: int,
+        needs: frozenset[Capability] = frozenset(),
+        headers: Mapping[str, str] = NO_HEADERS,
+        feature: str | None = None,
+    ) -> None:
+        self.caller: Final = caller
+        self.model: Final = model  # the name that the caller asks for
+        self.complexity: Final = complexity  # as applied: estimated, or raised by `minConfidence`
+        self.prompt_tokens: Final = prompt_tokens  # estimated
+        self.needs: Final = needs
+        self.headers: Final = headers  # names in lower case
+        self.feature: Final = feature  # the client's own claim, `x-weir-feature`
+
+    def but(self, **changes: Any) -> Facts:
+        """The same with other values, e.g. `facts.but(prompt_tokens=9)`."""
+        same = {name: getattr(self, name) for name in FACTS}
+        return Facts(**(same | changes))
+
+
+FACTS = ("caller", "model", "complexity", "prompt_tokens", "needs", "headers", "feature")
+"""Names of all facts."""
 
 
 class Condition:
@@ -96,7 +131,7 @@ class AtLeast(Condition):
         return f"{facts.prompt_tokens} prompt tokens are fewer than {when.min_prompt_tokens}"
 
     def met(self, when: When, facts: Facts) -> Facts:
-        return replace(facts, prompt_tokens=max(facts.prompt_tokens, when.min_prompt_tokens or 0))
+        return facts.but(prompt_tokens=max(facts.prompt_tokens, when.min_prompt_tokens or 0))
 
 
 class AtMost(Condition):
@@ -114,7 +149,7 @@ class AtMost(Condition):
 
     def met(self, when: When, facts: Facts) -> Facts:
         most = facts.prompt_tokens if when.max_prompt_tokens is None else when.max_prompt_tokens
-        return replace(facts, prompt_tokens=min(facts.prompt_tokens, most))
+        return facts.but(prompt_tokens=min(facts.prompt_tokens, most))
 
 
 class Needs(Condition):
@@ -130,7 +165,7 @@ class Needs(Condition):
         return f"the request does not need {', '.join(sorted(when.capabilities - facts.needs))}"
 
     def met(self, when: When, facts: Facts) -> Facts:
-        return replace(facts, needs=facts.needs | when.capabilities)
+        return facts.but(needs=facts.needs | when.capabilities)
 
 
 class Headers(Condition):
@@ -149,7 +184,7 @@ class Headers(Condition):
     def met(self, when: When, facts: Facts) -> Facts:
         missed = [match for match in when.headers if not header_matches(match, facts.headers)]
         given = {match.name: match.exact or match.prefix or "" for match in missed}
-        return replace(facts, headers={**facts.headers, **given})
+        return facts.but(headers={**facts.headers, **given})
 
 
 class Callers(Condition):
@@ -170,7 +205,7 @@ class Callers(Condition):
     def met(self, when: When, facts: Facts) -> Facts:
         if named(when.callers, facts.caller):
             return facts
-        return replace(facts, caller=one_of(when.callers[0], facts.caller))
+        return facts.but(caller=one_of(when.callers[0], facts.caller))
 
 
 def _complexity(facts: Facts) -> str | None:
@@ -186,14 +221,14 @@ def _feature(facts: Facts) -> str | None:
 
 
 CONDITIONS: tuple[Condition, ...] = (
-    OneOf("complexity", _complexity, lambda facts, it: replace(facts, complexity=it), frozenset(Complexity)),
+    OneOf("complexity", _complexity, lambda facts, it: facts.but(complexity=it), frozenset(Complexity)),
     AtLeast("min_prompt_tokens"),
     AtMost("max_prompt_tokens"),
     Needs("capabilities"),
     Headers("headers"),
     Callers("callers"),
-    OneOf("user_tiers", _user_tier, lambda facts, it: replace(facts, caller=replace(facts.caller, user_tier=it))),
-    OneOf("features", _feature, lambda facts, it: replace(facts, feature=it)),
+    OneOf("user_tiers", _user_tier, lambda facts, it: facts.but(caller=replace(facts.caller, user_tier=it))),
+    OneOf("features", _feature, lambda facts, it: facts.but(feature=it)),
 )
 """One for each field of `When`, in the order in which they are looked at."""
 

@@ -20,15 +20,8 @@ MAX_FEATURE_LENGTH = 64
 def asked(ask: Ask, headers: Mapping[str, str]) -> Asked:
     """Measures the prompt, once. `headers` are the request's, with names in lower case."""
     prompt = ask.prompt
-    return Asked(
-        model=ask.model,
-        features=measure(prompt),
-        max_output=prompt.max_output,
-        needs=prompt.needs,
-        headers=headers,
-        feature=_feature(headers),
-        unable=_unable(ask),
-    )
+    features, feature, unable = measure(prompt), _feature(headers), _unable(ask)
+    return Asked(ask.model, features, prompt.max_output, prompt.needs, headers, feature, unable)
 
 
 def _feature(headers: Mapping[str, str]) -> str | None:

@@ -20,7 +20,8 @@ from weir_router.contract.conditions import conditions_of
 from weir_router.decide.draws import Draws
 from weir_router.decide.fit import beyond_effective, unfit
 from weir_router.decide.rank import Option, order_backends, order_tiers, placed
-from weir_router.decide.types import Candidate, Choice, RouteRequest, Seen, Skipped
+from weir_router.decide.request import RouteRequest
+from weir_router.decide.types import Candidate, Choice, Seen, Skipped
 from weir_router.decide.world import World
 from weir_router.health.view import Judged, Snapshot, held
 
@@ -43,16 +44,16 @@ def choose(policy: Policy, request: RouteRequest, world: World) -> Choice:
         plan = _Plan(world, _held(world, (*refs, *route.tiers)), request, require)
         candidates, skipped, panic = plan.order(refs)
         observed, unobserved, _ = plan.order(route.tiers)
-    return Choice(
-        route=None if route is None else route.name,
-        candidates=candidates,
-        skipped=skipped,
-        reason=reason,
-        unable=reason if route is None and not refs else _unable(candidates, skipped),
-        panic=panic,
-        diverted=bool(refs) and (route is None or refs is not route.tiers),
-        observed=observed,
-        unobserved=unobserved,
+    return Choice(  # by position, which costs half
+        None if route is None else route.name,
+        candidates,
+        skipped,
+        reason,
+        reason if route is None and not refs else _unable(candidates, skipped),
+        panic,
+        bool(refs) and (route is None or refs is not route.tiers),
+        observed,
+        unobserved,
     )
 
 
@@ -147,7 +148,8 @@ class _Plan:
                 skipped.append(Skipped(ref.tier, "", "the tier is not in the config"))
                 continue
             for backend in tier.backends:
-                key = backend.key(ref.tier)
+                # As `Backend.key` says. Nearly all have no endpoint, and a call of an uncompiled method is dear.
+                key = backend.key(ref.tier) if backend.endpoint else f"{ref.tier}/{backend.name}"
                 if (reason := unfit(backend, self._request, self._require)) is not None:
                     skipped.append(Skipped(ref.tier, backend.name, reason, key, True))
                 elif backend.state is not BackendState.ACTIVE:

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from weir_router.contract import Complexity, Policy
+from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import unmet
-from weir_router.contract.facts import Caller
 from weir_router.decide.choose import choose
-from weir_router.decide.types import UNSEEN, Asked, Candidate, Choice, Decision, RouteRequest, Seen, Skipped
+from weir_router.decide.request import RouteRequest
+from weir_router.decide.types import UNSEEN, Asked, Candidate, Choice, Decision, Seen, Skipped
 from weir_router.decide.world import World
 from weir_router.estimate.complexity import applied, classify
 from weir_router.health.view import Snapshot
@@ -88,15 +89,15 @@ def inputs(decision: Decision) -> Inputs:
 
 def _request(asked: Asked, caller: Caller, complexity: Complexity) -> RouteRequest:
     return RouteRequest(
-        caller=caller,
-        model=asked.model,
-        complexity=complexity,
-        prompt_tokens=asked.features.tokens,
-        needs=asked.needs,
-        headers=asked.headers,
-        feature=asked.feature,
-        max_output=asked.max_output,
-        unable=asked.unable,
+        caller,
+        asked.model,
+        complexity,
+        asked.features.tokens,
+        asked.needs,
+        asked.headers,
+        asked.feature,
+        asked.max_output,
+        asked.unable,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from weir_router.contract import Backend
-from weir_router.decide.types import RouteRequest
+from weir_router.decide.request import RouteRequest
 
 ROOM = 1_024
 """Tokens of output that must fit behind the prompt, where the caller asks for as many: a page. SDKs and frameworks ask

@@ -8,8 +8,8 @@ would silently change who pays and what is allowed.
 from __future__ import annotations
 
 from weir_router.contract import CompiledConfig, Policy
+from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import named
-from weir_router.contract.facts import Caller
 
 
 class PolicyIndex:

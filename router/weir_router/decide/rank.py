@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 from weir_router.contract import Backend, Selection, TierRef
 from weir_router.decide.draws import Draws
-from weir_router.decide.types import Note, RouteRequest, Seen
+from weir_router.decide.request import RouteRequest
+from weir_router.decide.types import UNSEEN, Note, Seen
 from weir_router.health.view import Judged
 
 EXPECTED_OUTPUT = 256
@@ -57,11 +58,12 @@ class Option:
 
     def seen(self) -> Seen:
         """Its health as it was read."""
+        state = self.view.state
+        if self._score < 0 and self.behind is None and self.share == 1 and not self.available_at and state == "closed":
+            return UNSEEN  # as nearly always
         score = None if self._score < 0 else self._score
-        state, saturated, keeps = self.view.state, self.saturated, self.keeps_objectives
-        if not self.last_resort:
-            return Seen(state, self.available_at, saturated, keeps, self.share, score)
-        return Seen(state, self.available_at, saturated, keeps, self.share, score, None, True)
+        saturated, keeps, share = self.saturated, self.keeps_objectives, self.share
+        return Seen(state, self.available_at, saturated, keeps, share, score, None, self.last_resort)
 
     def noted(self, note: Note) -> Option:
         """Itself, with one more note."""

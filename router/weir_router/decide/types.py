@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from weir_router.contract import Backend, Capability, CompiledConfig, Complexity, Limit, Policy
-from weir_router.contract.facts import Caller, Facts
+from weir_router.contract.caller import Caller
 from weir_router.estimate.prompt import Classification, Features
 
 Unable = Callable[[Backend], str | None]
@@ -17,7 +17,7 @@ Head = Callable[[Features], Classification]
 """A policy's own estimate of a prompt's class. Pure."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class Asked(msgspec.Struct, frozen=True):
     """A request as it is measured before the decision. No prompt text."""
 
     model: str  # the name that the caller asks for
@@ -26,13 +26,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     needs: frozenset[Capability] = frozenset()
     headers: Mapping[str, str] = {}  # names in lower case
     feature: str | None = None  # the client's own claim
-    unable: Unable | None = None
-
-
-class RouteRequest(Facts, frozen=True, kw_only=True):
-    """Facts for a choice: those that conditions can be about, and those that make a backend unfit."""
-
-    max_output: int | None = None  # tokens the caller asked for at most
     unable: Unable | None = None
 
 
@@ -92,7 +85,7 @@ class Skipped(msgspec.Struct, frozen=True):
     seen: Seen | None = None  # None: waiting does not help this request, so nothing was looked at
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class Choice(msgspec.Struct, frozen=True):
     """The candidates in the order of trying, and why."""
 
     route: str | None  # the route that matched, also where an override or `mode: Observe` sends elsewhere

@@ -7,8 +7,7 @@ chance are two of its numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import msgspec
+from typing import Final
 
 from weir_router.contract import CompiledConfig
 from weir_router.decide.types import Head
@@ -17,15 +16,26 @@ from weir_router.health.view import Judged
 _NO_HEADS: Mapping[str, Head] = {}
 
 
-class World(msgspec.Struct, frozen=True):
-    """One moment, as one router sees it."""
+class World:
+    """One moment, as one router sees it. Every field is `Final`."""
 
-    config: CompiledConfig
-    health: Mapping[str, Judged]  # by key of the backend; one that is missing is taken to be well
-    wall: float  # seconds since the epoch
-    now: float  # seconds of the monotonic clock, as in `health`
-    draw: float  # at least 0 and below 1: all chance in a decision follows from it
-    heads: Mapping[str, Head] = _NO_HEADS  # by key of the policy; without one the built-in estimate counts
-    budgets: None = None  # no budget is known yet
-    gates: None = None  # no gate is known yet
-    home: None = None  # where the caller's session is at home; not known yet
+    __slots__ = ("budgets", "config", "draw", "gates", "heads", "health", "home", "now", "wall")
+
+    def __init__(
+        self,
+        config: CompiledConfig,
+        health: Mapping[str, Judged],
+        wall: float,
+        now: float,
+        draw: float,
+        heads: Mapping[str, Head] = _NO_HEADS,
+    ) -> None:
+        self.config: Final = config
+        self.health: Final = health  # by key of the backend; one that is missing is taken to be well
+        self.wall: Final = wall  # seconds since the epoch
+        self.now: Final = now  # seconds of the monotonic clock, as in `health`
+        self.draw: Final = draw  # at least 0 and below 1: all chance in a decision follows from it
+        self.heads: Final = heads  # by key of the policy; without one the built-in estimate counts
+        self.budgets: Final = None  # no budget is known yet
+        self.gates: Final = None  # no gate is known yet
+        self.home: Final = None  # where the caller's session is at home; not known yet

@@ -13,7 +13,7 @@ import hashlib
 
 from weir_router.clock import Clock
 from weir_router.contract import CallerKind, CompiledConfig, Secrets
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
 from weir_router.identify.keys import KEY_PREFIX, is_token, key_owner, presented_key
 from weir_router.identify.reviews import Reviewer, TokenReviews

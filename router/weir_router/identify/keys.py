@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from weir_router.contract import CallerKind, Secrets
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
 
 KEY_PREFIX = "weir_"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from weir_router.contract import TOKEN_ALGORITHMS, CallerKind, SigningKey, TokenTrust
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
 
 if TYPE_CHECKING:

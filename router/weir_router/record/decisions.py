@@ -22,8 +22,8 @@ from weir_router.contract import (
     Price,
     Route,
 )
+from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import header_matches
-from weir_router.contract.facts import Caller
 from weir_router.decide.decision import Inputs, passed_over, views
 from weir_router.decide.types import Asked, Candidate, Decision, Seen, Skipped
 from weir_router.decide.world import World

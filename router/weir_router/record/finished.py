@@ -1,57 +1,96 @@
 """`Finished`: the event that a request has ended, with all its data. `serve` makes it, sinks read it.
 
 It refers to the decision and its inputs instead of copying them, so a sink pays only for the fields that it reads.
-`app` wires the sinks: metrics and the request log. A further sink is a function that takes a `Finished`.
+`app` wires the sinks: metrics and the request log. A further sink is a function that takes a `Finished`. Every field is
+`Final`. These are no structs, since compiled code makes and reads an object of its own at a fifth of the cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import msgspec
+from typing import Final
 
 from weir_router.contract import Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.types import Decision
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptRecord, WeirError
 
 
-class Bill(msgspec.Struct, frozen=True):
+class Bill:
     """The tokens and dollars of one request. None: unknown, or nothing was used."""
 
-    usage: Usage | None = None  # of the last attempt
-    upstream_model: str | None = None  # the last attempt's backend's own name for its model
-    dollars: float | None = None  # US dollars of all attempts
-    price_source: str | None = None
-    baseline_dollars: float | None = None  # what the same tokens cost at the policy's baseline tier
-    tokens_per_second: float | None = None  # of the answer, after its first content
+    __slots__ = ("baseline_dollars", "dollars", "price_source", "tokens_per_second", "upstream_model", "usage")
+
+    def __init__(
+        self,
+        usage: Usage | None = None,
+        upstream_model: str | None = None,
+        dollars: float | None = None,
+        price_source: str | None = None,
+        baseline_dollars: float | None = None,
+        tokens_per_second: float | None = None,
+    ) -> None:
+        self.usage: Final = usage  # of the last attempt
+        self.upstream_model: Final = upstream_model  # the last attempt's backend's own name for its model
+        self.dollars: Final = dollars  # US dollars of all attempts
+        self.price_source: Final = price_source
+        self.baseline_dollars: Final = baseline_dollars  # what the same tokens cost at the policy's baseline tier
+        self.tokens_per_second: Final = tokens_per_second  # of the answer, after its first content
 
 
 NOTHING = Bill()
 
 
-class Finished(msgspec.Struct, frozen=True, kw_only=True):
+class Finished:
     """One request whose last byte was sent, or that ended without one. A field that never became known is None."""
 
-    id: str
-    path: str
-    outcome: str  # ok, error, refused, limited, broken, cancelled
-    seconds: float  # from arrival to the last byte
-    status: int = 0  # HTTP status sent to the caller
-    error: WeirError | None = None
-    caller: Caller | None = None
-    model: str | None = None  # the name that the caller asks for
-    stream: bool = False
-    ask: Ask | None = None
-    policy: Policy | None = None
-    decision: Decision | None = None  # the first; it may have been repeated during the attempts
-    tier: str | None = None  # the tier that answered
-    backend: str | None = None  # the backend that answered
-    attempts: Sequence[AttemptRecord] = ()
-    bill: Bill = NOTHING
-    ttft: float | None = None  # seconds from arrival to the first content
+    __slots__ = (
+        "ask", "attempts", "backend", "bill", "caller", "decision", "error", "id", "model", "outcome", "path",
+        "policy", "policy_key", "seconds", "status", "stream", "tier", "ttft",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: str,
+        path: str,
+        outcome: str,
+        seconds: float,
+        *,
+        status: int = 0,
+        error: WeirError | None = None,
+        caller: Caller | None = None,
+        model: str | None = None,
+        stream: bool = False,
+        ask: Ask | None = None,
+        policy: Policy | None = None,
+        policy_key: str | None = None,
+        decision: Decision | None = None,
+        tier: str | None = None,
+        backend: str | None = None,
+        attempts: Sequence[AttemptRecord] = (),
+        bill: Bill = NOTHING,
+        ttft: float | None = None,
+    ) -> None:
+        self.id: Final = id
+        self.path: Final = path
+        self.outcome: Final = outcome  # ok, error, refused, limited, broken, cancelled
+        self.seconds: Final = seconds  # from arrival to the last byte
+        self.status: Final = status  # HTTP status sent to the caller
+        self.error: Final = error
+        self.caller: Final = caller
+        self.model: Final = model  # the name that the caller asks for
+        self.stream: Final = stream
+        self.ask: Final = ask
+        self.policy: Final = policy
+        self.policy_key: Final = policy_key  # computed once per request
+        self.decision: Final = decision  # the first; it may have been repeated during the attempts
+        self.tier: Final = tier  # the tier that answered
+        self.backend: Final = backend  # the backend that answered
+        self.attempts: Final = attempts
+        self.bill: Final = bill
+        self.ttft: Final = ttft  # seconds from arrival to the first content
 
 
 Sink = Callable[[Finished], None]

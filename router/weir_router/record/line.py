@@ -12,7 +12,7 @@ from weir_router.errors import AttemptRecord
 from weir_router.estimate.prompt import Features
 
 
-class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+class RequestRecord(msgspec.Struct, omit_defaults=True):
     """The fields of a line, in their order. A field with its default value is left out."""
 
     id: str

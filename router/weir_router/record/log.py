@@ -13,7 +13,6 @@ from collections.abc import Callable
 import msgspec
 
 from weir_router.contract import PromptLogging
-from weir_router.decide.types import Decision
 from weir_router.errors import AttemptRecord, FailureKind, Source
 from weir_router.record.finished import Finished
 from weir_router.record.line import RequestRecord
@@ -51,25 +50,15 @@ def log(finished: Finished) -> None:
 def record_of(it: Finished) -> RequestRecord:
     """The fields of the line of this request."""
     bill, policy, decision = it.bill, it.policy, it.decision
-    record = RequestRecord(
-        id=it.id,
-        path=it.path,
-        outcome=it.outcome,
-        status=it.status,
-        model=it.model,
-        stream=it.stream,
-        tier=it.tier,
-        backend=it.backend,
-        upstream_model=bill.upstream_model,
-        attempts=it.attempts,
-        usage=bill.usage,
-        dollars=bill.dollars,
-        price_source=bill.price_source,
-        baseline_dollars=bill.baseline_dollars,
-        ttft=it.ttft,
-        seconds=it.seconds,
-        tokens_per_second=bill.tokens_per_second,
-    )
+    record = RequestRecord(it.id, it.path, it.outcome)  # to name more here costs more
+    record.status, record.seconds, record.ttft = it.status, it.seconds, it.ttft
+    record.model, record.stream = it.model, it.stream
+    record.tier, record.backend = it.tier, it.backend
+    if it.attempts:
+        record.attempts = it.attempts
+    record.usage, record.upstream_model = bill.usage, bill.upstream_model
+    record.dollars, record.price_source = bill.dollars, bill.price_source
+    record.baseline_dollars, record.tokens_per_second = bill.baseline_dollars, bill.tokens_per_second
     caller, error = it.caller, it.error
     if caller is not None:
         record.caller = f"{caller.namespace}/{caller.name}"
@@ -77,27 +66,22 @@ def record_of(it: Finished) -> RequestRecord:
     if error is not None:
         record.error, record.error_source, record.error_message = error.code, error.source.value, error.message
     if policy is not None:
-        record.policy, record.prompt_logging = policy.key, policy.prompt_logging
+        record.policy, record.prompt_logging = it.policy_key, policy.prompt_logging
     if decision is not None:
-        _describe(record, decision)
+        choice, features = decision.choice, decision.asked.features
+        record.feature, record.complexity, record.reason = decision.asked.feature, decision.complexity, decision.reason
+        # `round` would convert to a string and back
+        record.probability = int(decision.classification.probability * 1000 + 0.5) / 1000
+        record.route = choice.route
+        if choice.observed:
+            record.observed_tier = choice.observed[0].tier
+        if choice.diverted:
+            record.diverted = choice.reason
+        if record.prompt_logging is not PromptLogging.NONE:
+            record.prompt_tokens, record.features = features.tokens, features
         if record.prompt_logging is PromptLogging.FULL and it.ask is not None:
             record.prompt = "\n\n".join(f"{turn.role}: {turn.text}" for turn in it.ask.prompt.turns)
     return record
-
-
-def _describe(record: RequestRecord, decision: Decision) -> None:
-    """Adds the decision and its reasons."""
-    choice, features = decision.choice, decision.asked.features
-    record.feature, record.complexity, record.reason = decision.asked.feature, decision.complexity, decision.reason
-    # `round` would convert to a string and back
-    record.probability = int(decision.classification.probability * 1000 + 0.5) / 1000
-    record.route = choice.route
-    if choice.observed:
-        record.observed_tier = choice.observed[0].tier
-    if choice.diverted:
-        record.diverted = choice.reason
-    if record.prompt_logging is not PromptLogging.NONE:
-        record.prompt_tokens, record.features = features.tokens, features
 
 
 def encoded(record: RequestRecord) -> bytes:

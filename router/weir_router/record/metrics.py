@@ -257,7 +257,7 @@ class Metrics:
     def observe(self, finished: Finished) -> None:
         """A sink: counts one ended request."""
         namespace = "" if finished.caller is None else finished.caller.namespace
-        policy = "" if finished.policy is None else finished.policy.key
+        policy = finished.policy_key or ""
         route = feature = ""
         decision, bill = finished.decision, finished.bill
         if decision is not None:

@@ -14,7 +14,7 @@ from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import WAIT, Room
 from weir_router.contract import MAX_BODY_BYTES, CallerKind, CompiledConfig, Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
 from weir_router.dialects.wire.look import Look
 from weir_router.errors import PolicyNotReady, RequestTooLarge, UnknownModel
@@ -53,7 +53,7 @@ class Door:
                 f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {look.model!r}. "
                 f"Models you may ask for: {names}."
             )
-        visit.policy = policy
+        visit.policy, visit.policy_key = policy, policy.key
         if policy.not_ready is not None:
             raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
         if policy.max_request_bytes is not None and size > policy.max_request_bytes:

@@ -24,7 +24,7 @@ from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Policy, Secrets
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.asked import asked
 from weir_router.decide.decision import decide
 from weir_router.decide.policy import PolicyIndex, models_for
@@ -90,7 +90,7 @@ class Gateway:
         self._board = board
         self._recorder = recorder
         self._clock = clock
-        self._rng = rng
+        self._draw = rng.random
         self._budgets = RetryBudgets(clock)
         self._tools = Tools(
             board,
@@ -164,7 +164,7 @@ class Gateway:
                     if answer is not None:
                         return await _answer(visit, answer)
                 deciding = _Deciding(self, measured, caller, policy)
-                visit.decision = decision = deciding()
+                visit.decision = decision = self.decide(measured, caller, policy)
                 visit.journey = journey = Journey(
                     self._tools, ask, decision, self._store.secrets, self._as_asked, len(body), deciding
                 )
@@ -216,7 +216,7 @@ class Gateway:
         config = self._store.config
         assert config is not None
         now, wall = self._clock.monotonic(), self._clock.wall()
-        return decide(asked, caller, policy, World(config, self._board.view(), wall, now, self._rng.random()))
+        return decide(asked, caller, policy, World(config, self._board.view(), wall, now, self._draw()))
 
 
 class _Deciding:

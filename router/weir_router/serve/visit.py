@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from weir_router.call.answering import Answering
 from weir_router.call.journey import Journey
 from weir_router.contract import Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.types import Decision
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
@@ -27,7 +27,7 @@ class Visit:
 
     __slots__ = (
         "answer", "arrived", "ask", "backend", "caller", "decision", "error", "format", "id", "journey", "model",
-        "outcome", "policy", "request", "status", "stream", "tier", "ttft",
+        "outcome", "policy", "policy_key", "request", "status", "stream", "tier", "ttft",
     )  # fmt: skip
 
     def __init__(self, request: Request, format: FormatRecord, arrived: float) -> None:
@@ -40,6 +40,7 @@ class Visit:
         self.stream = False
         self.ask: Ask | None = None
         self.policy: Policy | None = None
+        self.policy_key: str | None = None
         self.decision: Decision | None = None
         self.journey: Journey | None = None
         self.answer: Answering | None = None
@@ -67,15 +68,14 @@ class Visit:
     def lines(self, own: dict[str, str]) -> bytes:
         """The answer's `own` header lines, and those that say how the request was routed."""
         own["x-weir-request-id"] = self.id
-        policy = None if self.policy is None else self.policy.key
         decision = self.decision
         if decision is None:
-            return route_lines(own, (policy, None, self.tier, self.backend, None, 0))
+            return route_lines(own, (self.policy_key, None, self.tier, self.backend, None, 0))
         choice, reason = decision.choice, decision.reason
         if reason:
             own[REASON] = f"{choice.reason}; {reason}" if choice.diverted else reason
         tries = 0 if self.journey is None else len(self.journey.trail)
-        return route_lines(own, (policy, choice.route, self.tier, self.backend, decision.complexity, tries))
+        return route_lines(own, (self.policy_key, choice.route, self.tier, self.backend, decision.complexity, tries))
 
     def refuse(self, error: WeirError) -> Answer:
         """The answer for an error before the first byte was sent."""
@@ -105,6 +105,7 @@ class Visit:
                 stream=self.stream,
                 ask=self.ask,
                 policy=self.policy,
+                policy_key=self.policy_key,
                 decision=decision,
                 tier=self.tier,
                 backend=self.backend,
@@ -126,6 +127,7 @@ class Visit:
             stream=self.stream,
             ask=self.ask,
             policy=self.policy,
+            policy_key=self.policy_key,
             decision=decision,
             tier=self.tier,
             backend=self.backend,

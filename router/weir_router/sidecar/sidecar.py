@@ -12,7 +12,7 @@ from pathlib import Path
 
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Policy, Secrets
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy
 from weir_router.dialects.base import FormatRecord
 from weir_router.errors import WeirError

@@ -165,7 +165,8 @@ def world(ask_for):
 
         ask = ask_for(streamed=streamed)
         decision = decision_of(choice, policy)
-        used_tools = tools._replace(ledger=ledger or tools.ledger, after=after, subscribers=subscribers)
+        parts = {name: getattr(tools, name) for name in Tools.__slots__}
+        used_tools = Tools(**parts | {"ledger": ledger or tools.ledger, "after": after, "subscribers": subscribers})
         return Journey(used_tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)
 
     return SimpleNamespace(

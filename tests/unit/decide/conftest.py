@@ -20,9 +20,10 @@ from weir_router.contract import (
     Tier,
     TierRef,
 )
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.choose import choose
-from weir_router.decide.types import Choice, RouteRequest
+from weir_router.decide.request import RouteRequest
+from weir_router.decide.types import Choice
 from weir_router.decide.world import World
 from weir_router.health.view import Snapshot
 

@@ -9,7 +9,7 @@ import pytest
 
 from weir_router.contract import Backend, BackendLimits, Capability
 from weir_router.decide.fit import ROOM, beyond_effective, unfit
-from weir_router.decide.types import RouteRequest
+from weir_router.decide.request import RouteRequest
 
 Make = Callable[..., Any]
 EU = {"region": "eu"}

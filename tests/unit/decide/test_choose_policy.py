@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weir_router.contract import CallerKind, CallerRule, CompiledConfig, Policy
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
 
 ANYONE = (CallerRule(),)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.contract import Backend, CallerKind, Complexity, Dialect, Price, Selection, TierRef
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.decide.draws import Draws
 from weir_router.decide.rank import Option, expected_cost, order_backends, placed
-from weir_router.decide.types import RouteRequest, told
+from weir_router.decide.request import RouteRequest
+from weir_router.decide.types import told
 from weir_router.health.view import Snapshot
 
 Make = Callable[..., Any]

@@ -10,7 +10,7 @@ import pytest
 from support.tokens import NOW, RSA, STRANGER, Signer, trust
 from weir_router.clock import ManualClock
 from weir_router.contract import CallerKey, CallerKind, CompiledConfig, Secrets, TokenTrust
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.errors import IdentityUnavailable, Unauthenticated
 from weir_router.identify import identifier as module
 from weir_router.identify.identifier import Identifier

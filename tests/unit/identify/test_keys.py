@@ -5,7 +5,7 @@ import pytest
 from support.tokens import NOW, RSA
 from weir_router.clock import ManualClock
 from weir_router.contract import CallerKey, CallerKind, CompiledConfig, Secrets
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
 from weir_router.identify.identifier import Identifier
 from weir_router.identify.keys import fingerprint, presented_key

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from support.tokens import AUDIENCE, EC, ISSUER, NOW, RSA, STRANGER, Signer, claims_of, trust
 from weir_router.contract import CallerKind, SigningKey
-from weir_router.contract.facts import Caller
+from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
 from weir_router.identify.tokens import LEEWAY, TokenVerifier
 

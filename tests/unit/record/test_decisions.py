@@ -58,7 +58,7 @@ def plain(schema: Any) -> Any:
 
 def read(decision: Decision, **changes: Any) -> RecordedDecision:
     """The record of the decision, once through JSON."""
-    record = recorded(msgspec.structs.replace(finished(), decision=decision, **changes))
+    record = recorded(finished(decision=decision, **changes))
     assert record is not None
     return msgspec.json.decode(msgspec.json.encode(record), type=RecordedDecision)
 
@@ -73,7 +73,9 @@ def test_a_record_is_enough_to_decide_again(
     config = msgspec.structs.replace(world.config, policies=(policy,))
     ask = caller_named(body[0]).read(msgspec.json.encode({"model": "auto", **body[1]}), {})
     headers = {"x-team": "abc", "authorization": SECRET}
-    decision = decide(asked(ask, headers), CALLER, policy, msgspec.structs.replace(world, config=config))
+    decision = decide(
+        asked(ask, headers), CALLER, policy, World(config, world.health, world.wall, world.now, world.draw)
+    )
     record = read(decision)
     again = decide(*inputs_of(record, config))
     assert again.choice == decision.choice
@@ -141,8 +143,8 @@ def decided() -> Finished:
     route = Route(name="r", tiers=(TierRef(tier="llm/t"),))
     policy = msgspec.structs.replace(ended.policy, routes=(route,))
     decision = decide(asked(ask, {}), CALLER, policy, World(config, {}, 0.0, 0.0, 0.5))
-    return msgspec.structs.replace(ended, ask=ask, decision=decision)
+    return finished(ask=ask, decision=decision)
 
 
 def test_a_request_that_ended_before_any_decision_has_none() -> None:
-    assert recorded(msgspec.structs.replace(finished(), decision=None)) is None
+    assert recorded(finished(decision=None)) is None

@@ -4,11 +4,14 @@ import json
 
 import pytest
 
+from support.finished import finished
 from weir_router.contract import PromptLogging
-from weir_router.errors import AttemptRecord
+from weir_router.errors import AttemptRecord, Unauthenticated
+from weir_router.record.finished import Finished
 from weir_router.record.line import RequestRecord
-from weir_router.record.log import encoded
+from weir_router.record.log import encoded, record_of
 
+NOTHING_MORE = {"status": None, "code": None, "message": None, "ttft": None}
 QUOTE = "Invalid value: 'my secret diary'"
 REFUSED = AttemptRecord("llm/t", "b", "caller", 0.1, status=400, code="invalid_value", message=QUOTE)
 SILENT = AttemptRecord("llm/t", "a", "silent", 2.0, message="no content within 2.0 s")
@@ -51,3 +54,50 @@ def test_the_record_itself_is_left_as_it_was():
     """The caller's error body uses the same attempts."""
     line(attempts=[REFUSED], error="x")
     assert REFUSED.message == QUOTE
+
+
+def test_a_line_has_no_field_of_which_nothing_is_known():
+    refused = Finished("weir-1", "/v1/messages", "refused", 0.5, status=401, error=Unauthenticated("no key"))
+    assert json.loads(encoded(record_of(refused))) == {
+        "id": "weir-1",
+        "path": "/v1/messages",
+        "outcome": "refused",
+        "status": 401,
+        "error": "unauthenticated",
+        "error_source": "caller",
+        "error_message": "no key",
+        "seconds": 0.5,
+    }
+
+
+def test_a_line_tells_of_an_answered_request_in_this_order():
+    logged = json.loads(encoded(record_of(finished(policy="a/p", feature="chat", model="auto", stream=True))))
+    assert logged == {
+        "id": "weir-1",
+        "path": "/v1/chat/completions",
+        "outcome": "ok",
+        "status": 200,
+        "caller": "a/bot",
+        "caller_namespace": "a",
+        "feature": "chat",
+        "policy": "a/p",
+        "model": "auto",
+        "stream": True,
+        "route": "r",
+        "complexity": "Simple",
+        "probability": 0.9,
+        "reason": "short",
+        "prompt_tokens": 10,
+        "features": {"tokens": 10, "words": 1, "turns": 1},
+        "tier": "llm/t",
+        "backend": "b",
+        "upstream_model": "m",
+        "attempts": [{"tier": "llm/t", "backend": "b", "outcome": "ok", "seconds": 1.0} | NOTHING_MORE],
+        "usage": {"input": 100, "cached_input": 40, "cache_write": 0, "output": 10, "reasoning": 0, "estimated": False},
+        "dollars": 0.25,
+        "baseline_dollars": 1.0,
+        "ttft": 0.3,
+        "seconds": 1.0,
+        "tokens_per_second": 12.0,
+    }
+    assert list(logged)[:3] + list(logged)[-2:] == ["id", "path", "outcome", "seconds", "tokens_per_second"]
