@@ -165,8 +165,8 @@ def world(ask_for):
 
         ask = ask_for(streamed=streamed)
         decision = decision_of(choice, policy)
-        parts = {name: getattr(tools, name) for name in Tools.__slots__}
-        used_tools = Tools(**parts | {"ledger": ledger or tools.ledger, "after": after, "subscribers": subscribers})
+        shared = (tools.budgets, tools.queue, tools.transport, tools.clock, tools.timers)
+        used_tools = Tools(tools.board, ledger or tools.ledger, *shared, subscribers, after)
         return Journey(used_tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)
 
     return SimpleNamespace(
