@@ -198,3 +198,18 @@ async def test_what_breaks_after_its_stop_reason_is_a_whole_answer(ending, diale
             assert result.text == "zip"
         assert s.router.board.view()[A].state == "closed"
         await settled(s)
+
+
+async def test_headers_of_an_upstream_are_short_and_without_the_credential():
+    answer = head(
+        "content-type: application/json",
+        f"x-request-id: {UPSTREAM_KEY}",
+        f"openai-version: {'v' * 1_000}",
+        f"content-length: {len(WHOLE)}",
+    )
+    async with says(answer + WHOLE) as (url, heard), stand(*TWO, changes={"a": {"base_url": url}}) as s:
+        result = await one(s)
+        assert result.text == "zip"
+        assert UPSTREAM_KEY.encode() in heard[0]
+        assert result.headers["x-request-id"] == "[redacted]"
+        assert result.headers["openai-version"] == "v" * 256

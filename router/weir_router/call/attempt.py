@@ -33,6 +33,9 @@ SHORTEST_SECRET = 8
 """Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",
 whose removal would garble messages."""
 
+MAX_HEADER = 256
+"""Characters of one header of the upstream's answer that go to the caller."""
+
 
 class Attempt:
     """One try at one backend. It ends with exactly one of: `done`, an `AttemptFailed`, or `cancel`."""
@@ -102,7 +105,7 @@ class Attempt:
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
             self._response = response = await self._watchdog.waits_for(post)
             headers = response.headers
-            self.headers = {name: headers[name] for name in ANSWER_HEADERS if name in headers}
+            self.headers = {name: _shown(headers[name], credential) for name in ANSWER_HEADERS if name in headers}
             if response.status == 200 and headers.get("content-type", "").startswith(self._framing.media_type):
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
@@ -377,6 +380,13 @@ class Attempt:
             self._response.finish()
         else:
             self._response.release()
+
+
+def _shown(value: str, credential: str | None) -> str:
+    """A header of the upstream as the caller gets it: short, and without the credential."""
+    if credential is not None and credential in value and len(credential) >= SHORTEST_SECRET:
+        value = value.replace(credential, "[redacted]")
+    return value[:MAX_HEADER]
 
 
 def _conceal(failure: AttemptFailed, credential: str | None) -> None:

@@ -236,6 +236,24 @@ async def test_an_offer_to_upgrade_is_passed_over(site):
     assert "http2-settings" in site.requests[0].headers
 
 
+@pytest.mark.parametrize(
+    "wire",
+    [
+        post(b"hello", start=b"CONNECT a:443 HTTP/1.1"),
+        post(
+            b"0\r\n\r\n",
+            b"connection: upgrade",
+            b"upgrade: h2c",
+            b"transfer-encoding: gzip\r\ntransfer-encoding: chunked",
+        ),
+    ],
+    ids=["CONNECT", "two codings"],
+)
+async def test_a_body_without_a_known_end_beside_an_upgrade_is_refused(site, wire):
+    assert statuses(await talk(site, wire)) == [400]
+    assert not site.requests
+
+
 async def test_trailers_are_not_headers(site):
     body = b"5\r\nhello\r\n0\r\nauthorization: Bearer evil\r\n\r\n"
     await talk(site, post(body, b"transfer-encoding: chunked", b"connection: close"))

@@ -81,8 +81,8 @@ class Incoming:
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            self._not_upgraded()
-            if not self.ignoring and (rest := data[upgrade.args[0] :]):
+            why = self._not_upgraded()
+            if why is None and not self.ignoring and (rest := data[upgrade.args[0] :]):
                 why = self.feed(rest)
         except HttpParserError as error:
             why = str(error)
@@ -138,18 +138,23 @@ class Incoming:
         """The size of the body by its header; 0: unknown, or no body."""
         return int(self._headers.get("content-length", "0"))
 
-    def _not_upgraded(self) -> None:
+    def _not_upgraded(self) -> str | None:
         """Ignores an offer to upgrade, which Java's client makes with every request.
 
         The parser would read all bytes after the headers as the other protocol. So a new parser continues. It learns
-        the body's length, if there is one, from a short head; the old parser has checked method and length.
+        the body's length, if there is one, from a short head; the old parser has checked method and length. Returns
+        the reason why it cannot: a CONNECT has no body, and some codings leave the end of a body open.
         """
         method, self._parser = self._parser.get_method(), HttpRequestParser(self)
         if framing := self._framing():
             target, headers = self._target, self._headers
             self.begin()
-            self._parser.feed_data(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, framing))
+            try:
+                self._parser.feed_data(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, framing))
+            except (HttpParserError, HttpParserUpgrade):
+                return "it has a body whose end is unknown beside an upgrade or CONNECT"
             self._headers = headers
+        return None
 
     def _count(self, size: int) -> None:
         self.head_bytes += size
