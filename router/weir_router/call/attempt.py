@@ -105,7 +105,12 @@ class Attempt:
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
             self._response = response = await self._watchdog.waits_for(post)
             headers = response.headers
-            self.headers = {name: _shown(headers[name], credential) for name in ANSWER_HEADERS if name in headers}
+            for name in ANSWER_HEADERS:
+                if name in headers:
+                    text = headers[name]
+                    if credential is not None and credential in text and len(credential) >= SHORTEST_SECRET:
+                        text = text.replace(credential, "[redacted]")
+                    self.headers[name] = text[:MAX_HEADER]
             if response.status == 200 and headers.get("content-type", "").startswith(self._framing.media_type):
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
@@ -380,13 +385,6 @@ class Attempt:
             self._response.finish()
         else:
             self._response.release()
-
-
-def _shown(value: str, credential: str | None) -> str:
-    """A header of the upstream as the caller gets it: short, and without the credential."""
-    if credential is not None and credential in value and len(credential) >= SHORTEST_SECRET:
-        value = value.replace(credential, "[redacted]")
-    return value[:MAX_HEADER]
 
 
 def _conceal(failure: AttemptFailed, credential: str | None) -> None:
