@@ -46,6 +46,7 @@ _MESSAGES = {
     FailureKind.SILENT: "no content within {:.1f} s",
     FailureKind.STALLED: "no further content for {:.1f} s",
     FailureKind.TOO_LONG: "not finished within {:.1f} s",
+    FailureKind.DEADLINE: "no content within {:.1f} s, the rest of the policy's deadline",
 }
 
 T = TypeVar("T")
@@ -117,14 +118,17 @@ _NO_OWNER = _NoOwner()
 class Clocks:
     """Bounds of one attempt, in seconds."""
 
-    __slots__ = ("connect", "idle", "slow_after", "total", "ttft")
+    __slots__ = ("connect", "hurried", "idle", "slow_after", "total", "ttft")
 
-    def __init__(self, connect: float, ttft: float, slow_after: float | None, idle: float, total: float) -> None:
+    def __init__(
+        self, connect: float, ttft: float, slow_after: float | None, idle: float, total: float, hurried: bool = False
+    ) -> None:
         self.connect = connect
         self.ttft = ttft
         self.slow_after = slow_after  # slow after so long without content, although the attempt goes on
         self.idle = idle
         self.total = total
+        self.hurried = hurried  # `ttft` is the rest of the policy's deadline, and the backend may take longer
 
 
 class Watchdog:
@@ -217,14 +221,15 @@ class Watchdog:
             self.held_up += away
 
     def _bound(self, kind: FailureKind) -> float:
-        return {FailureKind.SILENT: self._clocks.ttft, FailureKind.STALLED: self._clocks.idle}.get(
-            kind, self._clocks.total
-        )
+        if kind is FailureKind.STALLED:
+            return self._clocks.idle
+        return self._clocks.total if kind is FailureKind.TOO_LONG else self._clocks.ttft
 
     def _deadline(self) -> tuple[float, FailureKind]:
         total = self._started + self._clocks.total + self.held_up, FailureKind.TOO_LONG
         if not self._flowing:
-            return min((self._started + self._clocks.ttft, FailureKind.SILENT), total)
+            silent = FailureKind.DEADLINE if self._clocks.hurried else FailureKind.SILENT
+            return min((self._started + self._clocks.ttft, silent), total)
         return min((self._content_at + self._clocks.idle, FailureKind.STALLED), total)
 
     def look(self) -> None:

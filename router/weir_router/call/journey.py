@@ -245,8 +245,8 @@ class Journey:
         left = max(0.0, self._deadline - self._tools.clock.monotonic())
         total = timeouts.total or TOTAL_TIMEOUT
         bound = total if slow_after is None else board.ttft_deadline(candidate.key, self._prompt_tokens)
-        ttft = min(left, bound)
-        return Clocks(timeouts.connect or CONNECT_TIMEOUT, ttft, slow_after, timeouts.idle or IDLE_TIMEOUT, total)
+        connect, idle = timeouts.connect or CONNECT_TIMEOUT, timeouts.idle or IDLE_TIMEOUT
+        return Clocks(connect, min(left, bound), slow_after, idle, total, hurried=left < bound)
 
 
 def _listeners(subscribers: Sequence[Subscriber], decision: Decision) -> list[Listener]:

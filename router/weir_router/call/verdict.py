@@ -55,6 +55,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.SILENT: Next.ELSEWHERE,  # a silent upstream may cost one TTFT deadline, and no more
     FailureKind.STALLED: Next.ELSEWHERE,
     FailureKind.TOO_LONG: Next.ELSEWHERE,
+    FailureKind.DEADLINE: Next.ELSEWHERE,
     FailureKind.MALFORMED: Next.ONCE_MORE,
     FailureKind.TRUNCATED: Next.ONCE_MORE,
     FailureKind.REJECTED: Next.NEXT_TIER,

@@ -62,6 +62,10 @@ NEUTRAL_KINDS = frozenset(
 """Failures about the request itself, or about our own checks: the upstream answered, which is neither good nor bad."""
 
 
+BLAMELESS_KINDS = frozenset({FailureKind.DEADLINE})
+"""Failures that say nothing about the upstream: a policy gave it less time than its own clocks would have."""
+
+
 class State(StrEnum):
     """The state of a breaker, which decides about the next attempt."""
 
@@ -241,7 +245,9 @@ class Breaker:
 
     def failed(self, ticket: Ticket, kind: FailureKind, retry_after: float | None = None) -> None:
         """The attempt failed; `retry_after` in seconds as the upstream said."""
-        if kind in NEUTRAL_KINDS:
+        if kind in BLAMELESS_KINDS:
+            self.cancelled(ticket)
+        elif kind in NEUTRAL_KINDS:
             self._streak.pop(ticket.number, None)  # slow perhaps, but it did answer
             self._give_back(ticket)
         elif kind in CREDENTIAL_KINDS:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from weir_router.clock import Clock
 from weir_router.errors import FailureKind
-from weir_router.health.breaker import CREDENTIAL_KINDS, NEUTRAL_KINDS, Ticket
+from weir_router.health.breaker import BLAMELESS_KINDS, CREDENTIAL_KINDS, NEUTRAL_KINDS, Ticket
 from weir_router.health.latency import POOL_SAMPLES, QUIET, failure_cost, size_class
 from weir_router.health.place import Entry
+
+COSTLESS = BLAMELESS_KINDS | CREDENTIAL_KINDS | NEUTRAL_KINDS
+"""Failures that do not raise the cost of a backend in the order of candidates."""
 
 SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
 """Seconds and tokens of the shortest stream from which tokens per second are taken."""
@@ -138,7 +141,7 @@ class Guard:
         if not self._end():
             return
         place = self._entry.place
-        if kind not in NEUTRAL_KINDS and kind not in CREDENTIAL_KINDS:
+        if kind not in COSTLESS:
             cap = place.breaker.settings.retry_after_cap
             place.cost.observe(self._clock.monotonic(), failure_cost(self._expected, retry_after, cap))
         place.breaker.failed(self._ticket, kind, retry_after)

@@ -32,6 +32,7 @@ _OUR_WORDS = frozenset(
         FailureKind.SILENT,
         FailureKind.STALLED,
         FailureKind.TOO_LONG,
+        FailureKind.DEADLINE,
         FailureKind.MALFORMED,
         FailureKind.TRUNCATED,
     }

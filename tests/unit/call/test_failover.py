@@ -181,6 +181,18 @@ async def test_the_ttft_deadline_is_what_the_backend_says(world):
     assert trail(journey) == [("a", "silent"), ("b", "ok")]
 
 
+async def test_the_policys_own_deadline_is_no_evidence_against_a_backend(world):
+    world.clock.monotonic = time.monotonic
+    for _ in range(6):
+        world.answers.update(a=[stream(None)])
+        journey = world.journey(bounds=Failover(deadline=0.03))
+        with pytest.raises(DeadlineExceeded):
+            await journey.commit()
+        assert trail(journey) == [("a", "deadline")]
+    view = world.board.view()["t/t/a"]
+    assert (view.state, view.healthy, view.pending) == ("closed", True, 0)
+
+
 async def test_after_a_failure_the_healthy_come_first(world):
     """A black-out here may be one there too: one deadline is enough for a request."""
     world.answers.update(a=[fails(FailureKind.SILENT)], b=[], c=[stream()])

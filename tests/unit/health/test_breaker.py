@@ -8,9 +8,9 @@ import pytest
 
 from weir_router.clock import ManualClock
 from weir_router.errors import FailureKind
-from weir_router.health.breaker import CREDENTIAL_KINDS, NEUTRAL_KINDS, Breaker, Ticket
+from weir_router.health.breaker import BLAMELESS_KINDS, CREDENTIAL_KINDS, NEUTRAL_KINDS, Breaker, Ticket
 
-HARD = sorted(set(FailureKind) - CREDENTIAL_KINDS - NEUTRAL_KINDS - {FailureKind.RATE_LIMIT})
+HARD = sorted(set(FailureKind) - CREDENTIAL_KINDS - NEUTRAL_KINDS - BLAMELESS_KINDS - {FailureKind.RATE_LIMIT})
 
 
 def take(breaker: Breaker, *, panic: bool = False) -> Ticket:
@@ -87,6 +87,13 @@ def test_a_429_counts_in_the_ratio_but_not_in_the_streak(breaker: Breaker) -> No
     assert breaker.state == "closed"
     fail(breaker, 1, FailureKind.RATE_LIMIT)
     assert (breaker.state, breaker.reason) == ("open", "rate_limit")
+
+
+@pytest.mark.parametrize("kind", sorted(BLAMELESS_KINDS))
+def test_a_policys_own_deadline_is_no_evidence(breaker: Breaker, kind: FailureKind) -> None:
+    fail(breaker, 20, kind)
+    assert breaker.state == "closed"
+    assert breaker.healthy
 
 
 @pytest.mark.parametrize("kind", sorted(NEUTRAL_KINDS))
