@@ -8,7 +8,7 @@ import pytest
 
 from weir_router.contract.addresses import HostPolicy, read, refused
 
-CLUSTER = HostPolicy(local=False, addresses={"10.96.0.1": "the Kubernetes API server"})
+CLUSTER = HostPolicy(in_cluster=True, addresses={"10.96.0.1": "the Kubernetes API server"})
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("ModelTier.spec.backends[].name", "Not_A_Label", "should match"),
     ("ModelTier.spec.backends[].model", "two words", "should match"),
     ("ModelTier.spec.backends[].baseURL", "ftp://files.example", "should match"),
+    ("ModelTier.spec.backends[].baseURL", "http://host.example:99999/v1", "a port is a number"),
+    ("ModelTier.spec.backends[].baseURL", "http://host.example/v1/../admin", "a path has no"),
     ("ModelTier.spec.backends[].baseURL", "https://user:pass@host.example/v1", "should match"),
     ("ModelTier.spec.backends[].price.input", "-0.15", "should match"),
     ("ModelTier.spec.backends[].price.input", 0.15, "must be of type string"),

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.compile.hosts import hosts_of
 from weir_operator.compile.keys import caller_keys
 from weir_operator.compile.memory import Memory, Result
 from weir_operator.compile.report import Report
@@ -53,9 +54,14 @@ def compile_config(
     faster, if each compile is given that of the one before.
     """
     memory = memory or Memory()
+    observed = replace(observed, hosts=hosts_of(observed))
     memory.begin(observed, catalogue)
     config = CompiledConfig(
-        revision=revision, class_name=observed.class_name, catalogue_date=catalogue.date, tokens=tokens
+        revision=revision,
+        class_name=observed.class_name,
+        catalogue_date=catalogue.date,
+        tokens=tokens,
+        hosts=observed.hosts,
     )
     compiled = Compiled(config, Secrets(), ())
     sorts: dict[str, Lookup] = {}

@@ -89,6 +89,7 @@ class Views:
             tokens=whole.tokens,
             routers=whole.routers,
             catalogue_date=whole.catalogue_date,
+            hosts=whole.hosts,
         )
         hashes = {it.credential for tier in tiers.values() for it in tier.backends if it.credential is not None}
         values = {it: self._secrets.credentials[it] for it in sorted(hashes) if it in self._secrets.credentials}

@@ -9,10 +9,14 @@ from typing import Any
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 
-__all__ = ["ApiClient", "NoCluster", "api_server_addresses", "connect", "own_namespace"]
+from weir_router.contract import HostPolicy
+
+__all__ = ["ApiClient", "NoCluster", "connect", "host_policy", "own_namespace"]
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """File in which the kubelet puts the namespace of a pod."""
+
+API_SERVER = "the Kubernetes API server"
 
 CONNECTIONS = 32
 """Connections kept open: a watch each for about ten kinds, and requests under way. More may open, but are not kept."""
@@ -39,10 +43,13 @@ def connect() -> ApiClient:
     return ApiClient(configuration)
 
 
-def api_server_addresses() -> frozenset[str]:
-    """Addresses of the API server that the pod's environment names; those of its nodes are not among them."""
+def host_policy() -> HostPolicy:
+    """The addresses to which nothing may be sent, as far as a pod's environment shows them.
+
+    The API server's nodes are not among them. Outside of a pod, routers may call their own machine.
+    """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
-    return frozenset({host} if host else ())
+    return HostPolicy(in_cluster=True, addresses={host: API_SERVER}) if host else HostPolicy()
 
 
 def own_namespace() -> str | None:

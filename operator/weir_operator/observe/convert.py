@@ -59,10 +59,17 @@ def service(body: JSON) -> ServiceData:
         labels=_own(metadata.get("labels")),
         annotations=_own(metadata.get("annotations")),
         external=spec.get("type") == "ExternalName",
+        addresses=tuple(sorted(_addresses(body, spec))),
         ports={
             it["port"]: it.get("name") or "" for it in spec.get("ports") or () if it.get("protocol", "TCP") == "TCP"
         },
     )
+
+
+def _addresses(body: JSON, spec: JSON) -> set[str]:
+    balancer = (body.get("status") or {}).get("loadBalancer") or {}
+    given = {it["ip"] for it in balancer.get("ingress") or () if it.get("ip")}
+    return {*(spec.get("clusterIPs") or ()), *(spec.get("externalIPs") or ()), *given} - {"None"}
 
 
 def endpoint_slice(body: JSON) -> SliceData:

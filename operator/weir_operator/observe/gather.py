@@ -5,7 +5,7 @@ then takes `observed()`. Nothing is judged or written here. The watched objects,
 
 - the objects of every kind, in all namespaces or in the given ones;
 - Secrets with a label by which they consent (callers' keys, and the `secret_labels` of kinds): no other Secret is read;
-- Services that consent by a label, and their EndpointSlices, to which Kubernetes copies it;
+- Services that consent by a label, and their EndpointSlices, to which Kubernetes copies it; and our gateway's Service;
 - Namespaces, for their labels, always of the whole cluster.
 
 An operator may go without Namespaces, Services and EndpointSlices, where it may not list them.
@@ -26,6 +26,7 @@ from weir_operator.observe import convert
 from weir_operator.observe.observed import (
     API_KEY_LABEL,
     BACKEND_LABEL,
+    GATEWAY_VALUE,
     Manifest,
     Observed,
     SecretData,
@@ -33,12 +34,13 @@ from weir_operator.observe.observed import (
     SliceData,
 )
 from weir_operator.schemas import GROUP, VERSION
+from weir_router.contract.addresses import LAPTOP, HostPolicy
 
 __all__ = ["Gatherer", "Unknown", "UnknownReason"]
 
 T = TypeVar("T")
 
-SERVICES = Resource("Service", "", "v1", "services", f"{BACKEND_LABEL}=true")
+SERVICES = Resource("Service", "", "v1", "services", f"{BACKEND_LABEL} in (true,{GATEWAY_VALUE})")
 SLICES = Resource("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", f"{BACKEND_LABEL}=true")
 NAMESPACES = Resource("Namespace", "", "v1", "namespaces")
 
@@ -76,15 +78,18 @@ class Gatherer:
         namespaces: Sequence[str] | None,
         on_change: Callable[[], None],
         watch_seconds: float = WATCH_SECONDS,
-        api_servers: frozenset[str] = frozenset(),
+        hosts: HostPolicy = LAPTOP,
+        gateway: ObjectName | None = None,
     ) -> None:
-        """`namespaces`: where objects are looked for; None: everywhere. `api_servers`: addresses of the API server.
+        """`namespaces`: where objects are looked for; None: everywhere. `hosts`: where nothing may be
+        sent. `gateway`: the Service of this installation's routers.
 
         `on_change` is called from threads of the gatherer, several at a time, whenever `observed()` or `unknown()` may
         give something new, and not when only a status was written. It must be quick and not raise.
         """
         self._class_name = class_name
-        self._api_servers = api_servers
+        self._hosts = hosts
+        self._gateway = gateway
         scopes = (None,) if namespaces is None else tuple(dict.fromkeys(namespaces))
 
         def sources(resource: Resource, convert: Callable[[JSON], T]) -> list[Source[T]]:
@@ -128,7 +133,8 @@ class Gatherer:
             secrets=secrets,
             services=services,
             slices=slices,
-            api_servers=self._api_servers,
+            hosts=self._hosts,
+            gateway=self._gateway,
             class_name=self._class_name,
         )
 

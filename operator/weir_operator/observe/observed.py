@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from weir_operator.kube.objects import ObjectName
+from weir_router.contract.addresses import LAPTOP, HostPolicy
 
 T = TypeVar("T")
 
@@ -95,6 +96,9 @@ class SecretData:
 BACKEND_LABEL = "weir.dev/backend"
 """Label by which a Service, with the value "true", consents to be called by the tiers of its namespace."""
 
+GATEWAY_VALUE = "gateway"
+"""Value of that label on the Service of an installation's routers, to which no tier may lead."""
+
 BACKEND_NAMESPACES_ANNOTATION = "weir.dev/backend-namespaces"
 """Namespaces, as `a, b`, whose tiers may call the Service as well; `*`: all."""
 
@@ -107,6 +111,7 @@ class ServiceData:
     annotations: Mapping[str, str] = field(default_factory=dict)
     external: bool = False  # of type ExternalName: a name somewhere, and no endpoints
     ports: Mapping[int, str] = field(default_factory=dict)  # number -> name, which may be empty; TCP only
+    addresses: tuple[str, ...] = ()  # of the Service itself, not of its endpoints
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,8 @@ class Observed:
     secrets: Mapping[ObjectName, SecretData] = field(default_factory=dict)
     services: Mapping[ObjectName, ServiceData] | None = None  # those with the label; None: unknown
     slices: Mapping[ObjectName, SliceData] | None = None  # those of such Services, which have the label, too
-    api_servers: frozenset[str] = frozenset()  # addresses of the API server, where nothing may be sent
+    hosts: HostPolicy = LAPTOP  # where nothing may be sent
+    gateway: ObjectName | None = None  # the Service of this installation's routers; None: none, as on a laptop
     environment: Mapping[SecretKey, str] = field(default_factory=dict, repr=False)  # for Secrets that are not there
     class_name: str = "weir"
     local: bool = False  # a directory: nothing has an age, so a conflict is an error

@@ -94,6 +94,7 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
         tokens=config.tokens,
         routers=config.routers,
         catalogue_date=config.catalogue_date,
+        hosts=config.hosts,
         shards={shard: digest(content) for shard, content in shards.items()},
         credentials=tuple(sorted(used)),
         caller_keys=None if keys is None else digest(keys),

@@ -135,7 +135,8 @@ class Replica:
             class_name=settings.class_name,
             namespaces=settings.namespaces,
             on_change=self._changed,
-            api_servers=client.api_server_addresses(),
+            hosts=client.host_policy(),
+            gateway=settings.gateway_service,
         )
         publisher = Publisher(
             api_client, settings.namespace, settings.installation, leads=lambda: self.leads, owner=self._owner

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.objects import ObjectName
 from weir_operator.sidecar import inject
 
 Address = tuple[str, int]
@@ -50,6 +51,11 @@ class Settings:
     def gateway(self) -> ServiceAccount:
         """The ServiceAccount that may see everything."""
         return ServiceAccount(self.namespace, self.gateway_account)
+
+    @property
+    def gateway_service(self) -> ObjectName:
+        """The Service by which callers reach the routers."""
+        return ObjectName(self.namespace, self.installation)
 
     @property
     def lease_name(self) -> str:

@@ -11,6 +11,7 @@ of a config have modules of their own: files that pods mount (`published`) and t
 
 from __future__ import annotations
 
+from weir_router.contract.addresses import HostPolicy
 from weir_router.contract.base import prepare
 from weir_router.contract.caller import TOKEN_ALGORITHMS, CallerKey, CallerKind, CallerRule, SigningKey, TokenTrust
 from weir_router.contract.config import POLL_PATH, CompiledConfig, Delivery
@@ -73,6 +74,7 @@ __all__ = [
     "Dialect",
     "Failover",
     "HeaderMatch",
+    "HostPolicy",
     "Limit",
     "Mode",
     "Objectives",

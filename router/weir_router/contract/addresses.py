@@ -4,7 +4,7 @@ The operator applies it to the addresses that a URL spells out, and to endpoints
 address to which a name resolves, before they connect. Both use `refused` with the `HostPolicy` of the installation.
 
     refused(ipaddress.ip_address("169.254.169.254"), HostPolicy())  # "a link-local address"
-    refused(ipaddress.ip_address("127.0.0.1"), HostPolicy(local=False))  # "a loopback address"
+    refused(ipaddress.ip_address("127.0.0.1"), HostPolicy(in_cluster=True))  # "a loopback address"
     read("0251.0xfe.43518")  # IPv4Address("169.254.169.254"), as resolvers read it
 """
 
@@ -21,11 +21,16 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class HostPolicy(Wire, frozen=True):
-    """The rules of an installation for the addresses that its routers may connect to."""
+    """The rules of an installation for the addresses of backends. A sidecar's way to its gateway is no backend."""
 
-    local: bool = True  # loopback and unspecified addresses are allowed, as on a laptop; in a cluster they are not
-    addresses: dict[str, str] = {}  # further refused addresses and their names, e.g. of the API server
+    in_cluster: bool = False  # loopback and unspecified addresses are refused; on a laptop, models run there
+    addresses: dict[
+        str, str
+    ] = {}  # further refused addresses and their names, e.g. of the API server and of this gateway
 
+
+LAPTOP = HostPolicy()
+"""The policy outside of a cluster."""
 
 _LINK_LOCAL = "a link-local address"
 _METADATA = "a metadata service's address"
@@ -95,7 +100,7 @@ def refused(address: Address, policy: HostPolicy) -> str | None:
 
     An IPv6 address that contains an IPv4 address is refused for that one, too.
     """
-    rows = _REFUSED if policy.local else _REFUSED + _LOCAL
+    rows = _REFUSED + _LOCAL if policy.in_cluster else _REFUSED
     for meant in _meant(address):
         for network, what in rows:
             if meant.version == network.version and meant in network:

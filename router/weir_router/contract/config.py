@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weir_router.contract.addresses import HostPolicy
 from weir_router.contract.base import Wire, prepare
 from weir_router.contract.caller import TokenTrust
 from weir_router.contract.policy import Policy
@@ -27,6 +28,7 @@ class CompiledConfig(Wire, frozen=True, omit_defaults=False):  # apiVersion must
     tokens: TokenTrust | None = None  # None: no ServiceAccount token is accepted
     routers: int = 1  # live routers, to share out limits "of all routers together"
     catalogue_date: str | None = None
+    hosts: HostPolicy = HostPolicy()  # where no backend may be
 
 
 class Delivery(Wire, frozen=True):

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from weir_router.contract.addresses import HostPolicy
 from weir_router.contract.base import Wire, prepare
 from weir_router.contract.caller import CallerKey, TokenTrust
 from weir_router.contract.config import CompiledConfig
@@ -62,6 +63,7 @@ class Index(Wire, frozen=True, omit_defaults=False):
     tokens: TokenTrust | None = None
     routers: int = 1
     catalogue_date: str | None = None
+    hosts: HostPolicy = HostPolicy()
     shards: dict[str, str] = {}  # "07" -> hash; an empty shard has no file and is left out
     credentials: tuple[str, ...] = ()  # hashes of the credentials that the shards name
     caller_keys: str | None = None  # hash; None: no caller has a key
@@ -113,6 +115,7 @@ def assemble(
         tokens=index.tokens,
         routers=index.routers,
         catalogue_date=index.catalogue_date,
+        hosts=index.hosts,
     )
     return config, Secrets(credentials=source.credentials(index), caller_keys=source.caller_keys(index))
 

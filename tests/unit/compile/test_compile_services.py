@@ -13,7 +13,7 @@ from weir_operator.kinds import KINDS
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed, ServiceData, SliceData, by_kind
 from weir_operator.problems.problem import Severity
-from weir_router.contract import BackendState
+from weir_router.contract import BackendState, HostPolicy
 
 CONSENT = {"weir.dev/backend": "true"}
 VLLM = ServiceData(CONSENT, ports={8000: "http", 9000: "metrics"})
@@ -144,7 +144,7 @@ def test_what_cannot_be_called_is_out(compiled, service, reference, reason):
 )
 def test_an_endpoint_where_nothing_may_be_sent_is_left_out(compiled, address, what):
     bad = SliceData("vllm", {"http": 80}, ready=(address,))
-    result = compiled(None, VLLM, PODS, bad, api_servers=frozenset({"10.96.0.1"}))
+    result = compiled(None, VLLM, PODS, bad, hosts=HostPolicy(addresses={"10.96.0.1": "the Kubernetes API server"}))
     assert len(endpoints(result)) == 2
     (problem,) = result.problems
     assert (problem.reason, what in problem.message) == ("EndpointForbidden", True)

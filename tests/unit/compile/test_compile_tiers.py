@@ -6,8 +6,10 @@ import hashlib
 
 import pytest
 
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import BACKEND_LABEL, ServiceData
 from weir_operator.problems.problem import Reason, Severity
-from weir_router.contract import Backend, BackendLimits, Capability, Parameters, Price, Timeouts, Transport
+from weir_router.contract import Backend, BackendLimits, Capability, HostPolicy, Parameters, Price, Timeouts, Transport
 
 WITH_KEY = "credentials: {secretRef: {name: openai, key: api-key}}"
 
@@ -128,6 +130,13 @@ def test_a_secret_stays_in_its_namespace(compiled, tier, secret):
         "http://[fd00:ec2::254]",
         "http://100.100.100.200/v1",
         "http://metadata.google.internal./v1",
+        "http://METADATA.goog",
+        "http://[::a9fe:a9fe]/v1",
+        "http://[2002:a9fe:a9fe::]",
+        "http://[::ffff:0:a9fe:a9fe]",
+        "http://192.0.0.192",
+        "http://kubernetes/",
+        "https://kubernetes.default.svc.cluster.local.",
         "https://kubernetes.default.svc/v1",
         "https://kubernetes.default",
     ],
@@ -147,10 +156,96 @@ def test_nothing_is_sent_to_metadata_and_api_servers(compiled, tier, url):
         "http://999.1",
         "http://08.1",
         "https://kubernetes.defaults.example",
+        "https://kubernetes.default.example",
+        "http://localhost:11434/v1",
+        "http://[::1]/v1",
     ],
 )
 def test_other_hosts_are_allowed(compiled, tier, url):
     assert Reason.HOST_FORBIDDEN not in reasons(compiled(tier(backend=f"baseURL: '{url}'")))
+
+
+GATEWAY = ObjectName("weir-system", "weir")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9090",
+        "http://127.1:9090",
+        "http://localhost:9090",
+        "http://api.localhost",
+        "http://0.0.0.0:9090",
+        "http://0:9090",
+        "http://[::]:9090",
+        "http://[::ffff:127.0.0.1]",
+        "http://ip6-localhost",
+    ],
+)
+def test_in_a_cluster_a_router_does_not_call_its_own_pod(compiled, tier, url):
+    result = compiled(tier(backend=f"baseURL: '{url}'"), hosts=HostPolicy(in_cluster=True))
+    assert reasons(result) == [Reason.HOST_FORBIDDEN, Reason.NO_USABLE_BACKENDS]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://weir",
+        "http://weir:80/v1",
+        "http://WEIR.weir-system/v1",
+        "http://weir.weir-system.svc",
+        "http://weir.weir-system.svc.cluster.local.:80",
+        "http://weir.weir-system.svc.corp.example",
+        "http://10.96.7.7/v1",
+        "http://[::ffff:a60:707]",
+        "http://0x0a600707",
+        "http://[fd00:7::7]:80",
+    ],
+)
+def test_a_tier_that_leads_back_to_this_gateway_is_refused(compiled, tier, url):
+    own = ServiceData({BACKEND_LABEL: "gateway"}, addresses=("10.96.7.7", "fd00:7::7"))
+    result = compiled(tier(backend=f"baseURL: '{url}'"), services={GATEWAY: own}, slices={}, gateway=GATEWAY)
+    assert reasons(result) == [Reason.HOST_FORBIDDEN, Reason.NO_USABLE_BACKENDS]
+    assert "this gateway" in result.problems[0].message
+    assert result.config.hosts.addresses["10.96.7.7"].startswith("this gateway")
+
+
+@pytest.mark.parametrize("url", ["http://weir.llm", "http://weir.weir-system.example", "http://10.96.7.8"])
+def test_neighbours_of_the_gateway_may_be_called(compiled, tier, url):
+    own = ServiceData({BACKEND_LABEL: "gateway"}, addresses=("10.96.7.7",))
+    result = compiled(tier(backend=f"baseURL: '{url}'"), services={GATEWAY: own}, slices={}, gateway=GATEWAY)
+    assert Reason.HOST_FORBIDDEN not in reasons(result)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:99999/v1",
+        "http://host:65536",
+        "http://host:0",
+        "http://host:080",
+        "http://host/v1/../admin",
+        "http://host/v1/%2E%2e/admin",
+        "http://host/./v1",
+        "http://host/a%2fb",
+        "http://host/%zz",
+        "http://user@host",
+        "http://host/#x",
+        "http://host/?x=1",
+        "http://[1.2.3.4]/",
+        "http://[:::]/",
+        "http://\uff11\uff12\uff17.0.0.1/",
+    ],
+)
+def test_a_url_that_programs_read_differently_is_not_valid(compiled, tier, url):
+    assert reasons(compiled(tier(backend=f"baseURL: '{url}'"))) == [Reason.INVALID_SPEC]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host:65535/v1", "http://host/a%20b", "http://host/.well-known/...", "http://[::1]:80"]
+)
+def test_ports_and_paths_at_the_bounds_are_valid(compiled, tier, url):
+    assert Reason.INVALID_SPEC not in reasons(compiled(tier(backend=f"baseURL: '{url}'")))
 
 
 def test_one_bad_backend_leaves_the_others(compiled, tier):

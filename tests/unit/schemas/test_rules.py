@@ -39,6 +39,12 @@ REFUSED = [
         tier(baseURL="http://x/v1", backendRef={"name": "s", "port": 80}),
         "baseURL and backendRef exclude each other",
     ),
+    (ModelTierSpec, tier(baseURL="http://x:99999/v1"), "a port is a number from 1 to 65535"),
+    (
+        ModelTierSpec,
+        tier(baseURL="http://x/v1/../admin"),
+        "a path has no . or .. between slashes, no escaped slash, and % only before two hexadecimal digits",
+    ),
     (ModelTierSpec, tier(credentials={}), "secretRef is required for type APIKey"),
     (ModelTierSpec, tier(labels={"": "x"}), "a label's key has 1 to 317 characters"),
     (ModelTierSpec, tier(parameters={"rename": {"": "x"}}), "a parameter's name has 1 to 253 characters"),

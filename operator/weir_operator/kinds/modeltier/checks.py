@@ -13,10 +13,12 @@ from weir_operator.compile.room import MAX_CREDENTIAL
 from weir_operator.kinds.modeltier.hosts import forbidden
 from weir_operator.kinds.modeltier.schema import SecretReference
 from weir_operator.kinds.modeltier.service_checks import SERVICE_CHECKS, ServiceFacts
+from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import CREDENTIAL_LABEL, SecretData
 from weir_operator.problems.finding import Check, Finding, Verdict
 from weir_operator.problems.problem import ConditionType, Reason
 from weir_router.contract import Price, Tier
+from weir_router.contract.addresses import LAPTOP, HostPolicy
 
 # --- backends
 
@@ -33,7 +35,8 @@ class BackendFacts:
     secret: SecretData | None = None  # None: there is no such Secret
     value: str | None = None  # the credential, wherever it came from
     service: ServiceFacts | None = None  # None: no Service is referred to
-    api_servers: frozenset[str] = frozenset()  # addresses of the API server
+    hosts: HostPolicy = LAPTOP
+    gateway: ObjectName | None = None  # the Service of this installation's routers
 
     @property
     def secret_name(self) -> str:
@@ -46,7 +49,7 @@ _SECRET = ".credentials.secretRef"
 
 def host_is_forbidden(it: BackendFacts) -> Finding | None:
     """Refuses hosts to which no key may go: an author of ModelTiers could otherwise send any key anywhere."""
-    what = forbidden(it.base_url, it.api_servers)
+    what = forbidden(it.base_url, it.hosts, it.gateway)
     if what is None:
         return None
     message = f"{it.base_url} is {what}; Weir sends nothing there"

@@ -181,7 +181,8 @@ def _facts(
         secret=secret,
         value=value,
         service=around.look(SERVICE, stated.backend_ref, namespace) if stated.backend_ref is not None else None,
-        api_servers=observed.api_servers,
+        hosts=observed.hosts,
+        gateway=observed.gateway,
     )
 
 

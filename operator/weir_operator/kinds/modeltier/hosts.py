@@ -1,70 +1,58 @@
-"""The host policy: where credentials may never be sent, however a ModelTier asks for it.
+"""The host policy: where credentials may never be sent, however a ModelTier asks for it. Pure.
 
-Called by `kinds.modeltier.checks`. It judges names and literal addresses; it resolves nothing.
+It judges names and spelled-out addresses, and resolves nothing: routers judge the addresses to which a name resolves,
+by the same table (`weir_router.contract.addresses`), before they connect.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Container
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from weir_operator.compile.hosts import GATEWAY
+from weir_operator.kube.objects import ObjectName
+from weir_router.contract.addresses import LAPTOP, HostPolicy, read, refused
 
-_METADATA_ADDRESSES = frozenset(
-    ipaddress.ip_address(text)
-    for text in (
-        "100.100.100.200",  # Alibaba Cloud
-        "168.63.129.16",  # Azure's host agent
-        "fd00:ec2::254",  # AWS over IPv6; 169.254.169.254 of everybody else is link-local
-    )
+API_SERVER = ObjectName("default", "kubernetes")
+"""The Service of the API server."""
+
+_METADATA_NAMES = frozenset(
+    {
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata",
+        "metadata.goog",
+        "metadata.google.internal",
+        "metadata.tencentyun.com",
+    }
 )
-_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
-_API_SERVER = "kubernetes.default"
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAMES = frozenset({"ip6-localhost", "ip6-loopback", "localhost", "localhost.localdomain", "localhost6"})
 
 
-def forbidden(base_url: str, api_servers: Container[str] = ()) -> str | None:
-    """The name of the forbidden host of `base_url`, such as "link-local"; None: it is allowed.
+def forbidden(base_url: str, hosts: HostPolicy = LAPTOP, gateway: ObjectName | None = None) -> str | None:
+    """The name of the forbidden host of `base_url`, such as "a link-local address"; None: it is allowed.
 
-    `api_servers` are addresses of the API server, as far as they are known.
+    `gateway` is the Service of this installation's routers.
     """
-    host = (urlsplit(base_url).hostname or "").rstrip(".")
-    address = _address(host)
+    host = _host(base_url)
+    address = read(host)
     if address is not None:
-        if address.is_link_local:
-            return "a link-local address"
-        if address in _METADATA_ADDRESSES:
-            return "a metadata service's address"
-        return "the Kubernetes API server" if str(address) in api_servers else None
+        return refused(address, hosts)
     if host in _METADATA_NAMES:
         return "a metadata service's name"
-    return "the Kubernetes API server" if host == _API_SERVER or host.startswith(f"{_API_SERVER}.") else None
+    if hosts.in_cluster and (host in _LOCAL_NAMES or host.endswith(".localhost")):
+        return "a name of the router's own pod"
+    if _is_service(host, API_SERVER):
+        return "the Kubernetes API server"
+    return GATEWAY if gateway is not None and _is_service(host, gateway) else None
 
 
 @lru_cache(1024)  # a thousand backends are at a dozen places
-def _address(host: str) -> Address | None:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return _as_resolvers_read(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        if address in _NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        return address.ipv4_mapped or address
-    return address
+def _host(base_url: str) -> str:
+    return (urlsplit(base_url).hostname or "").rstrip(".")
 
 
-def _as_resolvers_read(host: str) -> Address | None:
-    """Resolvers take `2852039166`, `0xa9.254.169.254` and `169.254.43518` for 169.254.169.254, too."""
-    parts = host.split(".")
-    try:
-        numbers = [int(part, 8 if part.startswith("0") and part.isdigit() else 0) for part in parts]
-    except ValueError:
-        return None
-    limits = [256] * (len(numbers) - 1) + [256 ** (5 - len(numbers))] if len(numbers) <= 4 else [0]
-    if not all(0 <= number < limit for number, limit in zip(numbers, limits, strict=False)):
-        return None
-    leading = sum(number << (24 - 8 * position) for position, number in enumerate(numbers[:-1]))
-    return ipaddress.IPv4Address(leading + numbers[-1])
+def _is_service(host: str, service: ObjectName) -> bool:
+    """Whether a pod may mean `service` by `host`: by its name alone, with its namespace, or in full."""
+    full = f"{service.name}.{service.namespace}"
+    return host in (service.name, full, f"{full}.svc") or host.startswith(f"{full}.svc.")

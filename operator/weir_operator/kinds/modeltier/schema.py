@@ -5,8 +5,10 @@ Read by the compile step and `crdgen`. Prices and capabilities of well-known mod
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -50,7 +52,34 @@ BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za
 MAX_PATH = 256
 PATH = r"^(/[A-Za-z0-9._~%-]+)*/?$"
 
-BaseURL = Annotated[str, Field(min_length=8, max_length=MAX_URL, pattern=BASE_URL)]
+# A port above 65535, or with a zero in front, which programs read differently.
+WRONG_PORT = r"^https?://[^/]+:(0[0-9]*|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})(/|$)"
+# "." and ".." as a part, also escaped; an escaped slash; "%" without two digits.
+WRONG_PATH = r"/([.]|%2[eE]){1,2}(/|$)|%2[fF]|%5[cC]|%([^0-9A-Fa-f]|$)|%[0-9A-Fa-f]([^0-9A-Fa-f]|$)"
+
+
+def _lacks(pattern: str, message: str) -> Rule:
+    return Rule(f"!self.matches('{pattern}')", message, lambda text: re.search(pattern, text) is None)
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:  # brackets around anything but an IPv6 address
+        return False
+
+
+PLAIN_PATH = _lacks(
+    WRONG_PATH, "a path has no . or .. between slashes, no escaped slash, and % only before two hexadecimal digits"
+)
+
+BaseURL = Annotated[
+    str,
+    Field(min_length=8, max_length=MAX_URL, pattern=BASE_URL),
+    _lacks(WRONG_PORT, "a port is a number from 1 to 65535"),
+    PLAIN_PATH,
+    Rule(None, "has no host that can be read", _has_host),
+]
 
 
 class Grant(Model):
@@ -196,7 +225,7 @@ class BackendReference(Model):
     `weir.dev/backend-namespaces`."""
     port: Annotated[int, Field(strict=True, ge=1, le=65_535, json_schema_extra=INT32)]
     """Port of the Service; plain HTTP."""
-    path: Annotated[str, Field(max_length=MAX_PATH, pattern=PATH)] | None = None
+    path: Annotated[str, Field(max_length=MAX_PATH, pattern=PATH), PLAIN_PATH] | None = None
     """Path of the API; default `/v1` for OpenAI, nothing for Anthropic."""
 
 
@@ -228,7 +257,7 @@ class BackendSpec(Model):
     """The model's name at the provider."""
     base_url: BaseURL | None = Field(default=None, alias="baseURL")
     """URL of the API, http or https; OpenAI's ends in `/v1`, Anthropic's does not. Default: the provider's own.
-    Link-local, metadata and API-server addresses are refused."""
+    Link-local, metadata and API-server addresses are refused, and in a cluster localhost and this gateway."""
     backend_ref: BackendReference | None = None
     """A Service of this cluster, instead of `baseURL`."""
     credentials: Credentials | None = None

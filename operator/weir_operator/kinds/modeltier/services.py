@@ -17,6 +17,7 @@ from weir_operator.observe.observed import (
     ServiceData,
     SliceData,
 )
+from weir_router.contract import HostPolicy
 
 MAX_ENDPOINTS = 256
 """Endpoints of one backend, the first by address: each has a breaker in every router. More replicas than that need a
@@ -29,18 +30,18 @@ class Services:
 
     services: Mapping[ObjectName, ServiceData] | None
     slices: Mapping[ObjectName, tuple[SliceData, ...]] | None
-    api_servers: frozenset[str]
+    hosts: HostPolicy
 
     @classmethod
     def of(cls, observed: Observed) -> Services:
         """Those of `observed`."""
         if observed.services is None or observed.slices is None:
-            return cls(None, None, observed.api_servers)
+            return cls(None, None, observed.hosts)
         found: dict[ObjectName, list[SliceData]] = defaultdict(list)
         for key, it in observed.slices.items():
             found[ObjectName(key.namespace, it.service)].append(it)
         slices = {name: tuple(sorted(them, key=repr)) for name, them in found.items()}
-        return cls(observed.services, slices, observed.api_servers)
+        return cls(observed.services, slices, observed.hosts)
 
     def facts(self, reference: BackendReference, namespace: str) -> ServiceFacts:
         """Facts about the Service that a tier in `namespace` refers to, without its endpoints."""
@@ -73,7 +74,7 @@ class Services:
         if service.external or port not in service.ports:
             return (), {}
         found = listening((self.slices or {}).get(name, ()), service.ports[port])
-        refused = {it: what for it in found if (what := forbidden(f"http://{it}", self.api_servers)) is not None}
+        refused = {it: what for it in found if (what := forbidden(f"http://{it}", self.hosts)) is not None}
         return tuple(it for it in found if it not in refused), refused
 
 
