@@ -239,6 +239,7 @@ class FailureKind(StrEnum):
     CREDENTIAL = "credential"  # 401, or 403 about the key: this backend and credential is out
     CREDIT = "credit"  # 402, spend cap, no credit left: out
     MODEL = "model"  # 403 or 404 about the model: out
+    BLOCKED = "blocked"  # 401 or 403 that is no error of the format: a firewall refuses this request
     RATE_LIMIT = "rate_limit"  # 429
     OVERLOAD = "overload"  # 503, 529
     SERVER = "server"  # other 5xx, 408

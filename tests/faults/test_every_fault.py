@@ -5,7 +5,7 @@ No caller may ever see a clean but truncated answer.
 
 import pytest
 
-from support.callers import line_of, settled, shapes_at_once, trail_of
+from support.callers import becomes, line_of, settled, shapes_at_once, trail_of
 from support.stand import stand
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
@@ -82,7 +82,7 @@ async def test_a_failure_before_content_is_answered_by_the_other(kind, dialect):
             assert answer.ended
             assert answer.text == f"b: {WORDS}"
             assert await trail_of(s, answer) == [("a", outcome), ("b", "ok")]
-        assert s.router.board.view()["llm/t0/a"].state == ELSEWHERE[kind][2]
+        await becomes(lambda: s.router.board.view()["llm/t0/a"].state == ELSEWHERE[kind][2])
         await settled(s)
 
 

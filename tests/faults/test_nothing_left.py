@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from support.callers import SHAPES, in_flight, one, settled, shapes_at_once, trail_of
+from support.callers import SHAPES, becomes, in_flight, one, settled, shapes_at_once, trail_of
 from support.stand import stand
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
@@ -65,10 +65,12 @@ async def test_refused_credentials_are_a_502_and_out_for_a_minute(kind, dialect)
     clock = ManualClock()
     async with stand([SimModel("a", dialect=dialect)], clock=clock) as s:
         s.sim.fault("a", Fault(kind))
-        for answer in [*await shapes_at_once(s), *await shapes_at_once(s)]:
+        answers = await shapes_at_once(s)
+        await becomes(lambda: s.router.board.view()["llm/t0/a"].state == "ejected")
+        for answer in [*answers, *await shapes_at_once(s)]:
             assert (answer.status, answer.error["code"]) == (502, "upstream_credentials")
             assert answer.headers["x-should-retry"] == "false"
-        assert s.sim.stats["a"].requests == 4  # those at once; then nobody
+        assert s.sim.stats["a"].requests == 5  # those at once, and the router's own; then nobody
         s.sim.clear()
         clock.advance(61)
         assert (await one(s)).ended

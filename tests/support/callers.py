@@ -150,6 +150,13 @@ async def settled(s: Stand) -> None:
             await asyncio.sleep(0.01)
 
 
+async def becomes(true: Callable[[], bool]) -> None:
+    """Waits until this holds, for what happens beside the requests. Raises `TimeoutError` if it does not."""
+    async with asyncio.timeout(3):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 def in_flight(s: Stand) -> float:
     """The gauge of requests being served."""
     value: float | None = s.router.metrics.registry.get_sample_value("weir_requests_in_flight")

@@ -12,6 +12,7 @@ from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.clocks import Timers
+from weir_router.call.confirm import Confirmer
 from weir_router.call.tap import Subscriber
 from weir_router.call.transport import Transport
 from weir_router.check.checks import After
@@ -24,7 +25,18 @@ from weir_router.health.board import Board, Guard
 class Tools:
     """The parts that a request is tried with; one set per router."""
 
-    __slots__ = ("after", "board", "budgets", "clock", "ledger", "queue", "subscribers", "timers", "transport")
+    __slots__ = (
+        "after",
+        "board",
+        "budgets",
+        "clock",
+        "confirmer",
+        "ledger",
+        "queue",
+        "subscribers",
+        "timers",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -37,6 +49,7 @@ class Tools:
         timers: Timers,
         subscribers: tuple[Subscriber, ...] = (),
         after: tuple[After, ...] = (),
+        confirmer: Confirmer | None = None,
     ) -> None:
         self.board: Final = board
         self.ledger: Final = ledger
@@ -47,6 +60,7 @@ class Tools:
         self.timers: Final = timers
         self.subscribers: Final = subscribers
         self.after: Final = after  # checks after the call
+        self.confirmer: Final = confirmer  # None: refusals are only confirmed by other requests
 
 
 class Taken:
@@ -77,6 +91,7 @@ class Candidates:
         self._board = tools.board
         self._ledger = tools.ledger
         self._budget = tools.budgets.of(decision.policy)
+        self._namespace = decision.caller.namespace
         self._prompt_tokens = decision.asked.features.tokens
         self._queue = list(decision.choice.candidates)
         self._repeated: list[str] = []
@@ -105,7 +120,7 @@ class Candidates:
             self.limited = limited
             return None
         backend, panic = candidate.backend, self.choice.panic
-        guard = self._board.begin(candidate.key, self._prompt_tokens, panic=panic, backend=backend)
+        guard = self._board.begin(candidate.key, self._prompt_tokens, self._namespace, panic=panic, backend=backend)
         if guard is None:
             hold.release()
             return None

@@ -19,7 +19,7 @@ from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
 from weir_router.call.tap import Listener, Subscriber, Tap
-from weir_router.call.verdict import MEANING, Ending, Next, exhausted, refusal
+from weir_router.call.verdict import MEANING, OURS, Ending, Next, exhausted, refusal
 from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.decide.types import Candidate, Decision
@@ -199,6 +199,8 @@ class Journey:
         forget_frames(failure)
         self._failures.append(failure)
         candidates.retrying = failure.kind is not FailureKind.ADDED
+        if failure.kind in OURS and self._tools.confirmer is not None:
+            self._tools.confirmer.doubt(candidate, self._credential(candidate))
         match MEANING[failure.kind]:
             case Next.ANSWER:
                 raise refusal(failure, self.trail)
@@ -230,6 +232,7 @@ class Journey:
                 trail=self.trail,
                 failures=self._failures,
                 tried=self._tried(),
+                ours=frozenset([it.candidate.key for it in self.spent if it.failure and it.failure.kind in OURS]),
                 limited=self._candidates.limited,
                 refused=self._refused,
                 health=self._tools.board.view(),

@@ -47,6 +47,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.CREDENTIAL: Next.ELSEWHERE,
     FailureKind.CREDIT: Next.ELSEWHERE,
     FailureKind.MODEL: Next.ELSEWHERE,
+    FailureKind.BLOCKED: Next.ELSEWHERE,
     FailureKind.RATE_LIMIT: Next.ELSEWHERE,
     FailureKind.OVERLOAD: Next.ELSEWHERE,
     FailureKind.SERVER: Next.ONCE_MORE,
@@ -72,6 +73,7 @@ class Ending(NamedTuple):
     trail: Sequence[AttemptRecord]
     failures: Sequence[AttemptFailed]
     tried: frozenset[str]  # keys of backends that have failed
+    ours: frozenset[str]  # those of them that blame our account
     limited: RateLimited | None  # the last grant that had no room
     refused: WeirError | None  # the last format into which the request could not be put
     health: Mapping[str, BackendView]  # now
@@ -105,7 +107,9 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
     tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in trail) or _skipped(choice)
     kinds = {failure.kind for failure in ending.failures} - {FailureKind.ADDED}
     views = _views(ending)
-    only_credentials = bool(views) and all(view.credential_out for view in views.values())
+    only_credentials = bool(views) and all(view.credential_out or key in ending.ours for key, view in views.items())
+    if kinds == {FailureKind.BLOCKED}:
+        return _blocked(ending, tried)
     if kinds and kinds <= OURS and only_credentials:
         return CredentialsExhausted(f"Every backend refuses the platform's credentials ({tried}).", trail=trail)
     if not ending.failures and only_credentials:
@@ -118,6 +122,18 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
         retry_after=SOONEST_RETRY if soonest is None else soonest,
         trail=trail,
         exhausted=soonest is None,
+    )
+
+
+def _blocked(ending: Ending, tried: str) -> WeirError:
+    """The error for a request that servers in front of the models refuse. Without a key they say 401."""
+    last = ending.failures[-1]
+    if last.status == 401:
+        return CredentialsExhausted(
+            f"Servers in front of every backend ask for other credentials ({tried}).", trail=ending.trail
+        )
+    return UpstreamRefused(
+        f"A server in front of the model refuses this request ({tried}).", status=400, code=None, trail=ending.trail
     )
 
 

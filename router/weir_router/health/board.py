@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from weir_router.clock import Clock
 from weir_router.contract import Backend, CompiledConfig
+from weir_router.errors import FailureKind
 from weir_router.health import latency
 from weir_router.health.guard import Guard
 from weir_router.health.latency import Pool, size_class
@@ -74,9 +75,17 @@ class Board:
         return self._view
 
     def begin(
-        self, key: str, prompt_tokens: int, *, panic: bool = False, backend: Backend | None = None
+        self,
+        key: str,
+        prompt_tokens: int,
+        namespace: str = "",
+        *,
+        panic: bool = False,
+        backend: Backend | None = None,
     ) -> Guard | None:
         """Takes the backend for one attempt: pending from now until the guard ends. None: not available after all.
+
+        `namespace`: that of the caller, so that no tenant alone decides about a backend for all.
 
         `backend`: the backend as the request knows it. A reload may have changed the key's backend since: a refusal of
         the old credential must not eject the new one.
@@ -88,10 +97,23 @@ class Board:
             return None
         if backend is not None and backend is not entry.backend and _identity(backend) != _identity(entry.backend):
             return None
-        ticket = entry.place.breaker.acquire(panic=panic)
+        ticket = entry.place.breaker.acquire(namespace, panic=panic)
         if ticket is None:
             return None
         return Guard(self._clock, entry, ticket, prompt_tokens)
+
+    def in_doubt(self, key: str) -> bool:
+        """Whether a refusal of our credential, credit or model waits for a second request that meets the same."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.place.breaker.in_doubt
+
+    def settle(self, key: str, kind: FailureKind | None, backend: Backend) -> None:
+        """Takes the result of the router's own request to this `backend`: its failure, or None if it was answered."""
+        entry = self._entries.get(key)
+        if entry is not None and _identity(backend) == _identity(entry.backend):
+            entry.place.breaker.settle(kind)
+            for other in entry.place.entries:  # a request that waits for its slot may wait in vain
+                self.on_free(other.key)
 
     def full(self, key: str) -> bool:
         """Whether `begin` gives None only because the backend is at its concurrency."""

@@ -15,7 +15,8 @@ Recovery. The breaker is open for 5, 10, then 20 s, each ±20 % so that routers 
 overrides this. Then it is half-open and lets one probe through at a time. A probe that never reports frees its slot
 after a deadline. Three clean completed streams close the breaker; one bad stream opens it for the next period. A
 refusal of our credential or of the model ejects the backend for 60 s, independently of the counts; it returns through
-the same probes.
+the same probes. It must be met by two callers' namespaces, or by the router's own request: some upstreams refuse single
+requests in these words.
 
 The state changes when an attempt is taken or reported, never by a timer. Readers see a state computed from the clock.
 """
@@ -41,6 +42,10 @@ HEALTHY_BAD = 0.1
 OPEN_JITTER = 0.2
 EJECT_SECONDS = 60.0
 """Seconds for which a refused credential ejects a backend. It rarely clears sooner; a config change ends it at once."""
+DOUBT_SECONDS = 60.0
+"""Seconds within which another namespace must meet the same refusal: as long as the ejection that follows."""
+TRUST_SECONDS = 10.0
+"""Seconds after the router's own request was answered in which refusals are about single requests."""
 PROBE_DEADLINE = 30.0
 """Seconds after which a silent probe frees its slot: the cap of the TTFT deadline of ordinary models."""
 SLOW_START_SHARE = 0.2
@@ -57,6 +62,7 @@ NEUTRAL_KINDS = frozenset(
         FailureKind.CONTEXT_LENGTH,
         FailureKind.ADDED,
         FailureKind.REJECTED,
+        FailureKind.BLOCKED,
     }
 )
 """Failures about the request itself, or about our own checks: the upstream answered, which is neither good nor bad."""
@@ -78,12 +84,13 @@ class State(StrEnum):
 class Ticket:
     """One attempt, as the breaker knows it. Taken with `Breaker.acquire`, handed back with every report."""
 
-    __slots__ = ("content", "epoch", "number", "probe", "slow")
+    __slots__ = ("content", "epoch", "namespace", "number", "probe", "slow")
 
-    def __init__(self, number: int, epoch: int, probe: bool) -> None:
+    def __init__(self, number: int, epoch: int, probe: bool, namespace: str) -> None:
         self.number = number  # in the order of starting
         self.epoch = epoch  # of the state in which it started
         self.probe = probe
+        self.namespace = namespace  # of the caller
         self.content = False  # first content has been seen
         self.slow = False  # counted as bad for slowness
 
@@ -111,6 +118,8 @@ class Breaker:
         self._strikes = 0  # openings since it was last closed
         self._streak: dict[int, bool] = {}  # hard failures in a row: number -> whether content had come
         self._refusals = Refusals()
+        self._doubts: dict[str, tuple[FailureKind, float]] = {}  # namespace -> refusal of our account, and its moment
+        self._trusted_until = 0.0
         self._content_number = 0  # latest started attempt that gave content
         self._success_number = 0  # latest started attempt that completed
         self._probe: Ticket | None = None
@@ -148,6 +157,11 @@ class Breaker:
         return self._state is not State.CLOSED and self._reason in CREDENTIAL_KINDS
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether our credential, credit or model was refused, and no second request has met the same."""
+        return bool(self._doubts) and self._state is not State.EJECTED
+
+    @property
     def healthy(self) -> bool:
         """Whether it is closed, not paused, and hardly anything in the window is bad."""
         if self._state is not State.CLOSED or self._paused:
@@ -174,19 +188,19 @@ class Breaker:
 
     # For attempts
 
-    def acquire(self, *, panic: bool = False) -> Ticket | None:
+    def acquire(self, namespace: str = "", *, panic: bool = False) -> Ticket | None:
         """A ticket for one attempt, or None. `panic`: nothing else is available, so take a `last_resort` too.
 
         An attempt taken in panic is no probe. While half-open it is judged by the rules of the closed state; otherwise
         one stray error among a hundred requests would reopen a breaker that three probes have nearly closed.
         """
         if self.available_at:
-            return self._ticket(probe=False) if panic and self.last_resort else None
+            return self._ticket(namespace, probe=False) if panic and self.last_resort else None
         if self._state in _TIMED:
             self._change(State.HALF_OPEN, self._reason)
         if self._state is State.CLOSED:
-            return self._ticket(probe=False)
-        self._probe = self._ticket(probe=True)
+            return self._ticket(namespace, probe=False)
+        self._probe = self._ticket(namespace, probe=True)
         self._probe_deadline = self._now() + PROBE_DEADLINE
         return self._probe
 
@@ -251,7 +265,7 @@ class Breaker:
             self._streak.pop(ticket.number, None)  # slow perhaps, but it did answer
             self._give_back(ticket)
         elif kind in CREDENTIAL_KINDS:
-            self._eject(ticket, kind)
+            self._refused(ticket, kind)
         else:
             self._pause(kind, retry_after)
             self._bad(ticket, kind)
@@ -259,6 +273,13 @@ class Breaker:
     def cancelled(self, ticket: Ticket) -> None:
         """The client went away: counts nothing, and frees a probe's slot. An outcome counted by `slow` stays."""
         self._give_back(ticket)
+
+    def settle(self, kind: FailureKind | None) -> None:
+        """The router's own request has met `kind`, or was answered (None). Other failures settle no doubt."""
+        if kind in CREDENTIAL_KINDS:
+            self._eject(kind)
+        elif kind is None or kind in NEUTRAL_KINDS:
+            self._doubts, self._trusted_until = {}, self._now() + TRUST_SECONDS
 
     # Inside
 
@@ -269,9 +290,9 @@ class Breaker:
     def _now(self) -> float:
         return self._clock.monotonic()
 
-    def _ticket(self, *, probe: bool) -> Ticket:
+    def _ticket(self, namespace: str, *, probe: bool) -> Ticket:
         self._started += 1
-        return Ticket(self._started, self._epoch, probe)
+        return Ticket(self._started, self._epoch, probe, namespace)
 
     def _counts(self, ticket: Ticket) -> bool:
         """Whether the attempt counts: one from before the present state describes the past, and an open breaker has
@@ -313,6 +334,8 @@ class Breaker:
 
     def _served(self, ticket: Ticket) -> None:
         self._content_number = max(self._content_number, ticket.number)
+        if self._doubts:
+            self._doubts = {}
         if self._refusals.times:
             self._refusals.served(ticket.number)
 
@@ -337,9 +360,23 @@ class Breaker:
         self._until = self._paused_until if self._paused else self._now() + period
         self._change(State.OPEN, reason)
 
-    def _eject(self, ticket: Ticket, kind: FailureKind) -> None:
-        stale = ticket.epoch != self._epoch
-        if self._state is State.EJECTED or (stale and self._state is State.CLOSED):
+    def _refused(self, ticket: Ticket, kind: FailureKind) -> None:
+        """A refusal of our account. It is believed if another namespace has met it, or has before this state."""
+        if ticket.epoch != self._epoch and self._state is State.CLOSED:
+            return
+        now = self._now()
+        known = self._state is State.HALF_OPEN and self._reason == kind
+        doubts = {name: it for name, it in self._doubts.items() if now - it[1] < DOUBT_SECONDS}
+        if known or any(name != ticket.namespace and it[0] is kind for name, it in doubts.items()):
+            self._eject(kind)
+            return
+        if now >= self._trusted_until:
+            doubts[ticket.namespace] = kind, now
+        self._doubts = doubts
+        self._give_back(ticket)
+
+    def _eject(self, kind: FailureKind) -> None:
+        if self._state is State.EJECTED:
             return
         self._until = self._now() + EJECT_SECONDS
         self._change(State.EJECTED, kind)
@@ -357,7 +394,7 @@ class Breaker:
         old, self._state, self._reason = self._state, new, reason
         self._epoch += 1
         self._probe, self._clean, self._recovering = None, 0, False
-        self._streak = {}
+        self._streak, self._doubts = {}, {}
         self._refusals.clear()
         self._window.clear()
         self._on_change(old, new)

@@ -19,6 +19,7 @@ from weir_router.admit.retry_budget import RetryBudgets
 from weir_router.call.answering import Answering
 from weir_router.call.candidates import Tools
 from weir_router.call.clocks import Timers
+from weir_router.call.confirm import Confirmer
 from weir_router.call.journey import Journey
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
@@ -102,6 +103,7 @@ class Gateway:
             Timers(),
             extensions.subscribers,
             extensions.after,
+            Confirmer(board, transport, clock),
         )
         self._as_asked: set[str] = set()
         store.subscribe(self._configured)

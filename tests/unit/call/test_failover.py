@@ -6,7 +6,7 @@ import time
 import pytest
 
 from weir_router.call.verdict import MEANING
-from weir_router.contract import BackendLimits, Failover, Limit, Priority, Queue, Timeouts, Transport
+from weir_router.contract import Backend, BackendLimits, Dialect, Failover, Limit, Priority, Queue, Timeouts, Transport
 from weir_router.errors import (
     AttemptFailed,
     CredentialsExhausted,
@@ -265,13 +265,14 @@ async def test_no_wait_once_the_tries_are_used_up(world):
 async def test_who_waits_for_a_backend_that_falls_ill_is_told_at_once(world):
     world.answers.update(a=[])
     journey = world.journey(a={"limits": BackendLimits(concurrency=2)})
-    first, second = world.board.begin("t/t/a", 10), world.board.begin("t/t/a", 10)
+    held = [world.board.begin("t/t/a", 10) for _ in range(2)]
     commit = asyncio.create_task(journey.commit())
     await waiting(world, 1)
-    first.failed(FailureKind.CREDENTIAL)
+    world.board.settle("t/t/a", FailureKind.CREDENTIAL, Backend("a", Dialect.OPENAI, "http://a", "m"))
     with pytest.raises(CredentialsExhausted):
         await commit
-    second.cancelled()
+    for guard in held:
+        guard.cancelled()
 
 
 async def test_a_caller_that_leaves_while_it_waits_takes_nothing(world):

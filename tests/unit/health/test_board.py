@@ -18,8 +18,8 @@ MakeBoard = Callable[..., Board]
 MakeConfig = Callable[..., CompiledConfig]
 
 
-def begin(board: Board, key: str = A, tokens: int = 10) -> Guard:
-    guard = board.begin(key, tokens)
+def begin(board: Board, key: str = A, tokens: int = 10, namespace: str = "") -> Guard:
+    guard = board.begin(key, tokens, namespace)
     assert guard is not None
     return guard
 
@@ -27,6 +27,11 @@ def begin(board: Board, key: str = A, tokens: int = 10) -> Guard:
 def fail(board: Board, times: int = 5, kind: FailureKind = FailureKind.SERVER) -> None:
     for _ in range(times):
         begin(board).failed(kind)
+
+
+def refuse(board: Board, *namespaces: str) -> None:
+    for namespace in namespaces:
+        begin(board, namespace=namespace).failed(FailureKind.CREDENTIAL)
 
 
 def answer(board: Board, clock: ManualClock, ttft: float = 0.1, key: str = A) -> None:
@@ -91,8 +96,24 @@ def test_places_with_another_credential_fail_apart(configured: MakeBoard, backen
     board = configured(
         backend("a", base_url="http://x", credential="1"), backend("b", base_url="http://x", credential="2")
     )
-    fail(board, 1, FailureKind.CREDENTIAL)
+    refuse(board, "a", "b")
     assert (board.view()[A].state, board.view()[B].state) == ("ejected", "closed")
+
+
+def test_the_routers_own_request_settles_a_doubt_of_this_place_only(
+    configured: MakeBoard, backend: MakeBackend
+) -> None:
+    board, told = configured(backend()), []
+    refuse(board, "a")
+    assert board.in_doubt(A)
+    assert not board.in_doubt("llm/t/gone")
+    board.settle(A, FailureKind.CREDENTIAL, backend(credential="old"))
+    board.settle("llm/t/gone", FailureKind.CREDENTIAL, backend())
+    assert board.view()[A].state == "closed"
+    board.on_free = told.append
+    board.settle(A, FailureKind.CREDENTIAL, backend())
+    assert board.view()[A].state == "ejected"
+    assert told == [A], "requests that wait for its slot wait in vain"
 
 
 def test_a_reload_keeps_what_is_known(configured: MakeBoard, backend: MakeBackend, config_of: MakeConfig) -> None:
@@ -107,7 +128,7 @@ def test_a_relevant_change_forgets(
     configured: MakeBoard, backend: MakeBackend, config_of: MakeConfig, change: dict[str, str]
 ) -> None:
     board = configured(backend())
-    fail(board, 1, FailureKind.CREDENTIAL)
+    refuse(board, "a", "b")
     board.configure(config_of(backend(**change)))
     assert board.view()[A].state == "closed"
 
@@ -188,8 +209,9 @@ def test_only_a_backend_that_lacks_nothing_else_is_full(configured: MakeBoard, b
     assert (board.view()[A].saturation, board.view()[B].saturation) == (1.0, None)
     assert not board.full(B)
     assert not board.full("llm/t/gone")
-    held.failed(FailureKind.CREDENTIAL)
+    board.settle(A, FailureKind.CREDENTIAL, backend())
     assert not board.full(A)
+    held.cancelled()
 
 
 def test_a_new_config_tells_that_slots_may_be_free(

@@ -24,6 +24,14 @@ def fail(breaker: Breaker, times: int = 1, kind: FailureKind = FailureKind.SERVE
         breaker.failed(take(breaker), kind)
 
 
+def refuse(breaker: Breaker, kind: FailureKind, *namespaces: str) -> None:
+    """Refuses one request of each namespace, by default of two."""
+    for namespace in namespaces or ("a", "b"):
+        ticket = breaker.acquire(namespace)
+        assert ticket is not None
+        breaker.failed(ticket, kind)
+
+
 def succeed(breaker: Breaker, times: int = 1) -> None:
     for _ in range(times):
         ticket = take(breaker)
@@ -382,7 +390,7 @@ def test_what_started_before_the_fault_does_not_touch_the_probing(breaker: Break
 
 @pytest.mark.parametrize("kind", sorted(CREDENTIAL_KINDS))
 def test_a_refused_credential_is_out_for_a_minute(breaker: Breaker, clock: ManualClock, kind: FailureKind) -> None:
-    fail(breaker, 1, kind)
+    refuse(breaker, kind)
     assert (breaker.state, breaker.reason, breaker.credential_out) == ("ejected", kind, True)
     clock.advance(59.9)
     assert breaker.acquire() is None
@@ -393,15 +401,15 @@ def test_a_refused_credential_is_out_for_a_minute(breaker: Breaker, clock: Manua
 
 
 def test_a_probe_with_the_same_refusal_is_out_for_another_minute(breaker: Breaker, clock: ManualClock) -> None:
-    fail(breaker, 1, FailureKind.CREDIT)
+    refuse(breaker, FailureKind.CREDIT)
     clock.advance(60)
-    fail(breaker, 1, FailureKind.CREDIT)
+    refuse(breaker, FailureKind.CREDIT, "a")
     assert breaker.available_at == clock.monotonic() + 60
 
 
 def test_refusals_of_attempts_under_way_do_not_prolong_the_minute(breaker: Breaker, clock: ManualClock) -> None:
     late = take(breaker)
-    fail(breaker, 1, FailureKind.CREDENTIAL)
+    refuse(breaker, FailureKind.CREDENTIAL)
     clock.advance(30)
     breaker.failed(late, FailureKind.CREDENTIAL)
     assert breaker.available_at == clock.monotonic() + 30
@@ -416,10 +424,62 @@ def test_a_refusal_from_before_the_return_is_old_news(breaker: Breaker, clock: M
 
 
 def test_a_refusal_while_open_ejects(breaker: Breaker) -> None:
-    late = take(breaker)
+    late = [breaker.acquire("a"), breaker.acquire("b")]
     fail(breaker, 5)
-    breaker.failed(late, FailureKind.CREDENTIAL)
+    for ticket in late:
+        assert breaker.state == "open"
+        breaker.failed(ticket, FailureKind.CREDENTIAL)
     assert breaker.state == "ejected"
+
+
+def test_one_namespace_alone_ejects_for_nobody(breaker: Breaker) -> None:
+    refuse(breaker, FailureKind.CREDENTIAL, *["a"] * 20)
+    assert (breaker.state, breaker.healthy, breaker.in_doubt) == ("closed", True, True)
+
+
+def test_a_request_that_is_served_ends_the_doubt(breaker: Breaker) -> None:
+    refuse(breaker, FailureKind.CREDENTIAL, "a")
+    succeed(breaker)
+    refuse(breaker, FailureKind.CREDENTIAL, "b")
+    assert breaker.state == "closed"
+
+
+def test_refusals_of_two_kinds_or_far_apart_do_not_confirm_each_other(breaker: Breaker, clock: ManualClock) -> None:
+    refuse(breaker, FailureKind.CREDENTIAL, "a")
+    refuse(breaker, FailureKind.MODEL, "b")
+    clock.advance(61)
+    refuse(breaker, FailureKind.CREDENTIAL, "c")
+    assert breaker.state == "closed"
+
+
+@pytest.mark.parametrize(
+    ("met", "state", "doubt"),
+    [
+        (FailureKind.CREDIT, "ejected", False),
+        (None, "closed", False),
+        (FailureKind.CALLER, "closed", False),
+        (FailureKind.CONNECT, "closed", True),
+    ],
+)
+def test_the_routers_own_request_settles_the_doubt(
+    breaker: Breaker, met: FailureKind | None, state: str, doubt: bool
+) -> None:
+    refuse(breaker, FailureKind.CREDENTIAL, "a")
+    breaker.settle(met)
+    assert (breaker.state, breaker.in_doubt) == (state, doubt)
+
+
+def test_the_routers_own_request_changes_nothing_while_ejected(breaker: Breaker, clock: ManualClock) -> None:
+    refuse(breaker, FailureKind.CREDENTIAL)
+    clock.advance(30)
+    breaker.settle(FailureKind.CREDENTIAL)
+    assert breaker.available_at == clock.monotonic() + 30
+
+
+def test_a_probe_that_meets_a_new_refusal_gives_its_slot_back(breaker: Breaker, clock: ManualClock) -> None:
+    refuse(half_opened(breaker, clock), FailureKind.CREDENTIAL, "a")
+    assert breaker.state == "half-open"
+    assert breaker.acquire() is not None
 
 
 # Last resorts

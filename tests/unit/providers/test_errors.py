@@ -112,7 +112,7 @@ def failed(provider: Any, status: int, body: bytes, added: frozenset[str] = NONE
             ),
             K.CREDENTIAL,
         ),
-        (403, b"<html>Forbidden</html>", K.CREDENTIAL),
+        (403, b"<html>Forbidden</html>", K.BLOCKED),
         (
             403,
             b'{"code":"The caller does not have permission to execute the specified operation",'

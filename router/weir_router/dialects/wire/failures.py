@@ -32,6 +32,7 @@ class Said(NamedTuple):
     code: str | None
     param: str | None
     message: str
+    framed: bool = True  # the body is an error object, as the format has them
 
 
 class Rule(NamedTuple):
@@ -135,6 +136,8 @@ def _classified(table: Table, said: Said, added: frozenset[str]) -> AttemptFaile
     else:
         kind = _by_status(said.status)
     status = said.status
+    if not said.framed and status in (401, 403) and kind in _PUTS_OUT:
+        kind = FailureKind.BLOCKED  # a firewall's page, which says nothing about our account
     if kind in (FailureKind.CALLER, FailureKind.CONTENT_FILTER) and status in (None, 401, 403):
         status = 400  # a caller would understand a 401 or 403 as a fault of its own key
     return AttemptFailed(kind, redacted(said.message), status=status, code=said.code, type=said.type, param=said.param)
@@ -177,10 +180,11 @@ def _read_body(status: int, body: bytes, content_type: str) -> Said:
         return _read_json(payload, status)
     text = " ".join(body[: MAX_PLAIN_TEXT * 4].decode("utf-8", "replace").split())
     if not text:
-        return Said(status, None, None, None, f"HTTP {status} without a body")
+        return Said(status, None, None, None, f"HTTP {status} without a body", False)
     if len(text) > MAX_PLAIN_TEXT or text.startswith("<"):
-        return Said(status, None, None, None, f"HTTP {status} with {len(body)} bytes of {content_type or 'some type'}")
-    return Said(status, None, None, None, text)
+        what = f"HTTP {status} with {len(body)} bytes of {content_type or 'some type'}"
+        return Said(status, None, None, None, what, False)
+    return Said(status, None, None, None, text, False)
 
 
 def _read_json(payload: dict[str, Any], status: int | None) -> Said:
@@ -197,6 +201,7 @@ def _read_json(payload: dict[str, Any], status: int | None) -> Said:
         _text(code) or _text(fields.get("status")),
         _text(fields.get("param")),
         _with_metadata(message or f"HTTP {status}" if status else message or "no message", fields),
+        framed=message is not None,
     )
 
 
