@@ -11,8 +11,7 @@ import pytest
 
 from weir_cli.operator import command as operator_command
 from weir_operator.compile import room
-from weir_operator.distribute import offers, reviews, server
-from weir_operator.kube import token_reviews
+from weir_operator.distribute import connections, offers, reviews
 from weir_operator.lead import routers
 from weir_operator.run import reconciler
 from weir_operator.status import writer
@@ -39,8 +38,8 @@ KNOBS = {
     "`COLLECTOR_THRESHOLDS` (`process.py`)": ", ".join(f"{it:,}" for it in process.COLLECTOR_THRESHOLDS),
     "`WAIT` (`longpoll.py`)": f"{longpoll.WAIT} s",
     "`ACCEPTED_SECONDS`, `ACCEPTED_MAX` (`reviews.py`)": f"{reviews.ACCEPTED_SECONDS:g} s, {reviews.ACCEPTED_MAX:,}",
-    "`REVIEWS_AT_ONCE` (`token_reviews.py`)": f"{token_reviews.REVIEWS_AT_ONCE}",
-    "`TLS_BUFFER` (`server.py`)": f"{server.TLS_BUFFER >> 10} KiB",
+    "`OTHERS_AT_ONCE` (`reviews.py`)": f"{reviews.OTHERS_AT_ONCE}",
+    "`TLS_BUFFER` (`connections.py`)": f"{connections.TLS_BUFFER >> 10} KiB",
     "`WRITES_PER_SECOND`, `WRITERS` (`writer.py`)": f"{writer.WRITES_PER_SECOND:g}, {writer.WRITERS}",
     "`RETRY_FIRST`, `RETRY_MAX` (`longpoll.py`)": f"{longpoll.RETRY_FIRST:g} s, {longpoll.RETRY_MAX:g} s",
 }
@@ -84,8 +83,8 @@ def test_the_table_of_the_model_follows_from_its_formulas(column: int, routers: 
         value = float(re.match(r"[\d.,]+", told[row])[0].replace(",", ""))
         assert value == pytest.approx(expected, rel=share), row
 
-    about("CPU while nothing changes", (15 + routers / 50 * POLL + routers * 0.6 / 60 * REVIEW) / 10, 0.25)
+    about("CPU while nothing changes", (15 + routers / 50 * POLL + routers * 1.2 / 60 * REVIEW) / 10, 0.25)
     about("CPU per change", 150 + gateway * ROUTER + namespaces * VIEW + routers * WAKE)
     about("memory of a replica, of 2", 130 + 1_200 * 0.2 + routers / 2 * 45.9 / 1024)
-    about("TokenReviews", routers * 0.6)
+    about("TokenReviews", routers * 1.2)
     about("after one of two replicas has gone", routers / 2 * (CONNECT + REVIEW) / 1000, 0.25)

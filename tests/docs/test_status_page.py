@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from weir_operator.distribute import leader, relay, server
+from weir_operator.distribute import connections, leader, refusals, relay, reviews, server
 from weir_operator.kinds import KINDS
 from weir_operator.kinds.modeltier.states import CoarseState
+from weir_operator.kube import token_reviews
 from weir_operator.problems.problem import ConditionType
 from weir_operator.publish import authority, certificate
 from weir_operator.status import changes, reporter, rollout, teller, writer
@@ -44,7 +45,15 @@ KNOBS = {
     "`HEARTBEAT_SECONDS`": f"{relay.HEARTBEAT_SECONDS:g} s",
     "`ANSWER_SECONDS`": f"{leader.ANSWER_SECONDS:g} s",
     "`MAX_RELAY_BYTES`": f"{server.MAX_RELAY_BYTES >> 20} MiB",
-    "`TLS_BUFFER`": f"{server.TLS_BUFFER >> 10} KiB",
+    "`TLS_BUFFER`": f"{connections.TLS_BUFFER >> 10} KiB",
+    "`ACCEPTED_SECONDS`, `RENEW_SECONDS`": f"{reviews.ACCEPTED_SECONDS:g} s, {reviews.RENEW_SECONDS:g} s",
+    "`OTHERS_AT_ONCE`, `OWN_AT_ONCE`, `REVIEW_SECONDS`": (
+        f"{reviews.OTHERS_AT_ONCE}, {reviews.OWN_AT_ONCE}, {token_reviews.REVIEW_SECONDS:g} s"
+    ),
+    "`WAITING_MAX`": f"{reviews.WAITING_MAX}",
+    "`STRANGERS_MAX`, `STRANGER_SECONDS`": f"{connections.STRANGERS_MAX:,}, {connections.STRANGER_SECONDS} s",
+    "`NAMESPACE_MAX`": f"{connections.NAMESPACE_MAX:,}",
+    "`BODY_SECONDS`": f"{refusals.BODY_SECONDS:g} s",
 }
 
 

@@ -15,15 +15,15 @@ import asyncio
 import re
 import ssl
 import time
-from asyncio import sslproto
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
 
+from weir_operator.distribute import connections
 from weir_operator.distribute.offers import Offer
-from weir_operator.distribute.refusals import account_of, refusal
+from weir_operator.distribute.refusals import account_of, body_of, refusal
 from weir_operator.distribute.reports import RELAY_PATH, Relay, Reported, Reports
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.encoding import encoded
@@ -51,10 +51,6 @@ MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
 MAX_RELAY_BYTES = 64 * 1024 * 1024
 """Bytes of a follower's message: the reports of about 50,000 sidecars, or of 60 gateway routers with as many backends
 as they may have."""
-
-TLS_BUFFER = 4 * 1024
-"""Bytes per TLS connection, enough for a poll. asyncio's default of 256 KiB would cost a thousand routers 280 MB; only
-a report that is larger takes more than one turn to read."""
 
 T = TypeVar("T")
 
@@ -92,7 +88,7 @@ class ConfigServer:
         """Reports of routers, here and at other replicas."""
         self.waiting = 0
         """Polls that wait now."""
-        self.app = web.Application(client_max_size=MAX_GATEWAY_REPORT_BYTES)
+        self.app = web.Application()
         self.app.router.add_post(POLL_PATH, self._poll)
         self.app.router.add_post(REVIEW_PATH, self._review)
         self.app.router.add_post(RELAY_PATH, self._relay)
@@ -166,9 +162,7 @@ class ConfigServer:
         await self._account(request)
         if self._callers is None:
             raise refusal(web.HTTPServiceUnavailable, "this operator reviews no callers' tokens")
-        body = await request.read()
-        if len(body) > MAX_REPORT_BYTES:
-            raise web.HTTPRequestEntityTooLarge(MAX_REPORT_BYTES, len(body))
+        body = await body_of(request, MAX_REPORT_BYTES)
         try:
             token = msgspec.json.decode(body, type=ReviewRequest).token
         except msgspec.MsgspecError:  # which may quote the token
@@ -187,17 +181,14 @@ class ConfigServer:
 
     async def _report(self, request: web.Request, account: ServiceAccount) -> tuple[RouterReport, int]:
         """The report, and its bytes."""
-        body = await request.read()
-        limit = MAX_GATEWAY_REPORT_BYTES if account == self._gateway else MAX_REPORT_BYTES
-        if len(body) > limit:
-            raise web.HTTPRequestEntityTooLarge(limit, len(body))
+        body = await body_of(request, MAX_GATEWAY_REPORT_BYTES if account == self._gateway else MAX_REPORT_BYTES)
         return _decoded(body, RouterReport), len(body)
 
     async def _relay(self, request: web.Request) -> web.Response:
         account = await self._account(request)
         if account != self._operator:
             raise refusal(web.HTTPForbidden, "only the operator's own ServiceAccount tells of other replicas' routers")
-        body = await request.clone(client_max_size=MAX_RELAY_BYTES).read()
+        body = await body_of(request, MAX_RELAY_BYTES)
         if not self.known.take(_decoded(body, Relay)):
             raise refusal(web.HTTPConflict, "this replica knows nothing of yours: tell all")
         self._on_report()
@@ -230,16 +221,7 @@ class ConfigServer:
 
 async def listen(server: ConfigServer, host: str, port: int, tls: ssl.SSLContext | None = None) -> web.AppRunner:
     """Serves until `cleanup` of the returned runner, whose `addresses` say where. Raises `OSError`."""
-    sslproto.SSLProtocol.max_size = TLS_BUFFER  # for the process: asyncio has no smaller place to say it
-    # handler_cancellation: the poll of a router that went away ends at once.
-    runner = web.AppRunner(server.app, access_log=None, handler_cancellation=True)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
-    except BaseException:
-        await runner.cleanup()
-        raise
-    return runner
+    return await connections.listen(server.app, host, port, tls)
 
 
 def _wait(request: web.Request) -> float:

@@ -28,7 +28,7 @@ REFRESH_SECONDS = 60.0
 """Seconds between two fetches. Tokens of a new key may be refused that long. The API server answers from memory."""
 
 RETRY_SECONDS = 10.0
-"""Seconds between two fetches after a failure."""
+"""Seconds between two fetches after a failure, or while tokens of an unknown key come."""
 
 FETCH_SECONDS = 5.0
 """Seconds for one request."""
@@ -96,6 +96,7 @@ class ClusterKeys:
         self._sleep = sleep
         self._known = Known()
         self._failure: str | None = None
+        self._unknown_key = False  # a token of an unknown key has come since the last fetch
         self.asked = asyncio.Event()
         """Set once the API server has answered, or refused to, for the first time: what is compiled before would
         withdraw tokens from routers that have them."""
@@ -104,6 +105,16 @@ class ClusterKeys:
     def trust(self) -> TokenTrust | None:
         """The trust that routers get; None: it is unknown, and ServiceAccount tokens are refused."""
         return self._known.trust(self._audience, review=self._review)
+
+    def trust_for(self, audience: str) -> TokenTrust | None:
+        """The trust in tokens of another audience of ours; None: it is unknown."""
+        return self._known.trust(audience, review=False)
+
+    def missed(self) -> None:
+        """Fetches early: a token names an unknown key, which may be new. Strangers can cause no more than a fetch
+        every `RETRY_SECONDS`.
+        """
+        self._unknown_key = True
 
     @property
     def failure(self) -> str | None:
@@ -118,7 +129,14 @@ class ClusterKeys:
     async def run(self) -> None:
         """Fetches until cancelled."""
         while True:
-            await self._sleep(REFRESH_SECONDS if await self.refresh() else RETRY_SECONDS)
+            if not await self.refresh():
+                await self._sleep(RETRY_SECONDS)
+                continue
+            self._unknown_key = False
+            for _ in range(round(REFRESH_SECONDS / RETRY_SECONDS)):
+                await self._sleep(RETRY_SECONDS)
+                if self._unknown_key:
+                    break
 
     async def refresh(self) -> bool:
         """Fetches once; whether it succeeded."""

@@ -6,6 +6,7 @@ A token, and what an API server says about a request that holds one, never enter
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import urllib3
@@ -16,8 +17,9 @@ from weir_operator.kube.accounts import ServiceAccount
 REVIEW_SECONDS = 5.0
 """Seconds for one TokenReview. A router waits for it, and an error is better than a long wait."""
 
-REVIEWS_AT_ONCE = 4
-"""TokenReviews at once: tokens of strangers must keep neither the API server nor the operator busy."""
+REVIEWS_AT_ONCE = 6
+"""TokenReviews at once: all lanes of `weir_operator.distribute.reviews` together. They have threads of their own, so
+that an API server that hangs keeps nothing else of the operator waiting."""
 
 MESSAGE_MAX = 500
 """Characters that are repeated of the API server's reason."""
@@ -47,12 +49,11 @@ class KubernetesReviewer:
         """`audience` is the one that tokens must have, one of `weir_operator.identity.trust`."""
         self._api = client.AuthenticationV1Api(api_client)
         self._audience = audience
-        self._turn = asyncio.Semaphore(REVIEWS_AT_ONCE)
+        self._threads = ThreadPoolExecutor(REVIEWS_AT_ONCE, thread_name_prefix="review")
 
     async def review(self, token: str) -> ServiceAccount:
         """Raises `TokenRefused` or `ReviewUnavailable`."""
-        async with self._turn:
-            status = await asyncio.to_thread(self._ask, token)
+        status = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, token)
         if not status.authenticated:
             raise TokenRefused(f"the API server does not accept the token: {(status.error or '')[:MESSAGE_MAX]}")
         # An API server that knows no audiences would accept any token and return none.

@@ -23,6 +23,7 @@ from weir_operator.compile import Compiled, Memory, compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.autoscaling import Autoscaling
 from weir_operator.distribute.leader import Leader
+from weir_operator.distribute.offline import OfflineCheck
 from weir_operator.distribute.relay import Follower
 from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.distribute.server import ConfigServer, listen
@@ -99,11 +100,11 @@ class Replica:
         self._keys = oidc.ClusterKeys(
             functools.partial(oidc.fetch, api_client), installation, self._changed, review=settings.review_tokens
         )
-        routers = CachedReviewer(KubernetesReviewer(api_client, trust.config_audience(installation)))
+        routers = self._reviewer(api_client, trust.config_audience(installation))
         self._server = ConfigServer(
             routers,
             settings.gateway,
-            callers=CachedReviewer(KubernetesReviewer(api_client, trust.audience(installation))),
+            callers=self._reviewer(api_client, trust.audience(installation)),
             operator=settings.account,
             on_report=self._heard,
         )
@@ -123,9 +124,17 @@ class Replica:
             leader,
             gateway=settings.gateway,
             operator=settings.account,
-            scalers=CachedReviewer(KubernetesReviewer(api_client, trust.autoscaling_audience(installation))),
+            scalers=self._reviewer(api_client, trust.autoscaling_audience(installation)),
             replicas=routers,
         ).serve(self._server.app)
+
+    def _reviewer(self, api_client: ApiClient, audience: str) -> CachedReviewer:
+        """Identifies tokens of one audience."""
+        return CachedReviewer(
+            KubernetesReviewer(api_client, audience),
+            check=OfflineCheck(lambda: self._keys.trust_for(audience), on_unknown_key=self._keys.missed),
+            own=(self.settings.gateway, self.settings.account),
+        )
 
     def _make_leading(self, settings: Settings, api_client: ApiClient) -> None:
         """Makes the further parts of a leader; its watches run before it leads."""

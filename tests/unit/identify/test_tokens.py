@@ -175,6 +175,20 @@ def test_a_shipped_key_that_is_none_takes_no_other_with_it(bad: SigningKey):
     assert "does not publish" in refusal(RSA.token(), verifier)
 
 
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize("change", ["{}=", "{}==", "{}\n", " {}", "{}.", "{} ", "{}\xa0", "\ufeff{}"])
+def test_another_spelling_of_a_good_token_is_another_token(token: str, change: str):
+    assert "it cannot be read" in refusal(change.format(token))
+
+
+def test_unused_bits_at_the_end_of_a_signature_must_be_zero():
+    token = RSA.token()
+    assert len(token.rpartition(".")[2]) % 4 == 2  # so four bits of the last character are unused
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = letters[letters.index(token[-1]) + 1]
+    assert "it cannot be read" in refusal(token[:-1] + other)
+
+
 @given(st.text(), st.text(), st.text())
 def test_what_is_no_token_is_refused_and_never_a_crash(head: str, claims: str, signature: str):
     with pytest.raises(Unauthenticated):

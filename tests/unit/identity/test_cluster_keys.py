@@ -19,7 +19,7 @@ class Cluster:
 
     def __init__(self, answer: Listed | Exception = ANSWER, **options: bool) -> None:
         self.answer = answer
-        self.changes = 0
+        self.changes = self.fetches = 0
         self.now = 0.0
         self.slept: asyncio.Queue[float] = asyncio.Queue()
         self.wake = asyncio.Event()
@@ -28,6 +28,7 @@ class Cluster:
         )
 
     def _fetch(self) -> Listed:
+        self.fetches += 1
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -97,8 +98,25 @@ async def test_review_is_said_to_routers():
 async def test_it_asks_every_minute_and_sooner_after_a_failure():
     cluster = Cluster()
     running = asyncio.create_task(cluster.keys.run())
-    assert await cluster.slept.get() == REFRESH_SECONDS
+    for _ in range(round(REFRESH_SECONDS / RETRY_SECONDS)):
+        assert await cluster.slept.get() == RETRY_SECONDS
+        assert cluster.fetches == 1
+        cluster.wake.set()
     cluster.answer = FetchFailed("no")
-    cluster.wake.set()
-    assert await cluster.slept.get() == RETRY_SECONDS
+    for fetches in (2, 3):
+        assert await cluster.slept.get() == RETRY_SECONDS
+        assert cluster.fetches == fetches
+        cluster.wake.set()
+    running.cancel()
+
+
+async def test_a_token_of_an_unknown_key_makes_it_ask_sooner_and_a_thousand_no_more_often():
+    cluster = Cluster()
+    running = asyncio.create_task(cluster.keys.run())
+    for fetches in (1, 2, 3):
+        assert await cluster.slept.get() == RETRY_SECONDS
+        assert cluster.fetches == fetches
+        for _ in range(1000):
+            cluster.keys.missed()
+        cluster.wake.set()
     running.cancel()
