@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
+import msgspec
 import typer
 import yaml
 from rich.table import Table
 
 from weir_cli.shared.output import Exit, console, fail, print_json
 from weir_operator.compile.catalogue import Catalogue, Entry
+from weir_router.contract import Price, PriceStep
 
 
 class Output(StrEnum):
@@ -73,20 +75,25 @@ def record(entry: Entry) -> dict[str, Any]:
         "vendor": entry.vendor,
         "provider": entry.provider.value,
         "model": entry.model,
-        "price": prices(entry),
+        "price": {**prices(entry.price), **_stated({"steps": [_step(it) for it in entry.price.steps]})},
         "limits": _stated({"contextTokens": entry.limits.context_tokens, "outputTokens": entry.limits.output_tokens}),
         "capabilities": [ability.value for ability in sorted(entry.capabilities)],
         "parameters": _stated({"drop": list(entry.parameters.drop), "rename": entry.parameters.rename}),
+        "traits": msgspec.to_builtins(entry.traits),
     }
 
 
-def prices(entry: Entry) -> dict[str, str]:
-    """The price as the decimal strings that a manifest takes."""
-    price = entry.price
+def _step(step: PriceStep) -> dict[str, Any]:
+    return {"above": step.above, **prices(step)}
+
+
+def prices(price: Price | PriceStep) -> dict[str, str]:
+    """The figures of a price as the decimal strings that a manifest takes."""
     figures = {
         "input": price.input,
         "cachedInput": price.cached_input,
         "cacheWrite": price.cache_write,
+        "cacheWriteLong": price.cache_write_long,
         "output": price.output,
     }
     return {name: dollars(figure) for name, figure in figures.items() if figure is not None}
@@ -102,7 +109,7 @@ def _stated(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    stated, limits = prices(entry), entry.limits
+    stated, limits = prices(entry.price), entry.limits
     tokens = (_count(limits.context_tokens), _count(limits.output_tokens))
     return (_described(entry), stated["input"], stated.get("cachedInput", "–"), stated["output"], *tokens)
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from weir_cli.diff.traffic import Flow, Traffic
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Complexity, Policy, Route
 from weir_router.contract.caller import Caller
@@ -141,5 +143,9 @@ def _backend(config: CompiledConfig, place: str) -> Backend | None:
 
 
 def _cost(flow: Flow, backend: Backend | None) -> float:
-    """The dollars of a flow at the backend's price; without one, those that were spent."""
-    return flow.dollars if backend is None or backend.price is None else dollars(flow.usage, backend.price)
+    """The dollars of a flow at the backend's price; without one, those that were spent. How long its prompts are is
+    unknown, so the price has no steps.
+    """
+    if backend is None or backend.price is None:
+        return flow.dollars
+    return dollars(flow.usage, replace(backend.price, steps=()))

@@ -23,7 +23,13 @@ class Flow:
     def usage(self) -> Usage:
         """All its tokens, as one answer."""
         count = {name: int(number) for name, number in self.tokens.items()}.get
-        return Usage(count("input", 0), count("cached_input", 0), count("cache_write", 0), count("output", 0))
+        return Usage(
+            count("input", 0),
+            count("cached_input", 0),
+            count("cache_write", 0),
+            count("output", 0),
+            cache_write_long=count("cache_write_long", 0),
+        )
 
 
 @dataclass(frozen=True)

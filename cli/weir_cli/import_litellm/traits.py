@@ -67,7 +67,7 @@ def known(given: Given, target: Endpoint, model: str, base_url: str) -> Known:
 def price(given: Given, about: Known) -> dict[str, str]:
     """US dollars per million tokens, as stated per token; figures that are not stated are left out."""
     stated = {ours: number(given.params.get(theirs, given.info.get(theirs))) for ours, theirs in PRICES.items()}
-    copied = prices(about.entry) if about.entry and about.hidden else {}
+    copied = prices(about.entry.price) if about.entry and about.hidden else {}
     if copied:
         given.note(
             "model_info.base_model",

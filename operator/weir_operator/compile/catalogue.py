@@ -28,9 +28,10 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import yaml
 
-from weir_router.contract import BackendLimits, Capability, Dialect, Parameters, Price
+from weir_router.contract import BackendLimits, Capability, Dialect, Parameters, Price, PriceStep, Traits
 
 _DATE_SUFFIX = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|20\d{6})$")
 _MILLION = Decimal(1_000_000)
@@ -63,6 +64,7 @@ class Entry:
     limits: BackendLimits  # contextTokens is what the prompt may take; outputTokens what the answer may
     capabilities: frozenset[Capability]
     parameters: Parameters
+    traits: Traits
 
     @property
     def price_per_request(self) -> float:
@@ -167,21 +169,32 @@ def _vendor(name: str, shape: dict[str, Any]) -> Vendor:
     )
 
 
+_FIGURES = {
+    "input": "input",
+    "output": "output",
+    "cachedInput": "cached_input",
+    "cacheWrite": "cache_write",
+    "cacheWriteLong": "cache_write_long",
+}
+
+
+def _figures(stated: dict[str, Any]) -> dict[str, float]:
+    return {ours: float(Decimal(stated[name])) for name, ours in _FIGURES.items() if name in stated}
+
+
 def _entry(vendor: Vendor, facts: dict[str, Any], date: str) -> Entry:
-    price = {name: float(Decimal(figure)) for name, figure in facts["price"].items()}
     refused = facts.get("parameters", {})
     return Entry(
         vendor=vendor.name,
         provider=vendor.provider,
         model=facts["model"],
         price=Price(
-            input=price["input"],
-            output=price["output"],
-            cached_input=price.get("cachedInput"),
-            cache_write=price.get("cacheWrite"),
+            **_figures(facts["price"]),
             source=f"catalogue {date}",
+            steps=tuple(PriceStep(above=step["above"], **_figures(step)) for step in facts.get("steps", ())),
         ),
         limits=BackendLimits(context_tokens=facts.get("contextTokens"), output_tokens=facts.get("outputTokens")),
         capabilities=frozenset(Capability(name) for name in facts["capabilities"]),
         parameters=Parameters(drop=tuple(refused.get("drop", ())), rename=dict(refused.get("rename", {}))),
+        traits=msgspec.convert(facts.get("traits", {}), Traits),
     )

@@ -201,5 +201,6 @@ def _backend(backend: Backend) -> Backend:
         state=backend.state,
         weight=backend.weight,
         transport=backend.transport,
+        traits=backend.traits,
         endpoint=backend.endpoint,
     )

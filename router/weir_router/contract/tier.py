@@ -48,14 +48,27 @@ class Transport(StrEnum):
     AS_ASKED = "AsAsked"
 
 
+class PriceStep(Wire, frozen=True):
+    """The price of all tokens of a request whose prompt is longer than `above`; None as in `Price`."""
+
+    above: int  # tokens of the prompt, cached ones included
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+    cache_write_long: float | None = None
+
+
 class Price(Wire, frozen=True):
     """US dollars per million tokens, and the source of the figures."""
 
     input: float
     output: float
     cached_input: float | None = None  # reading the provider's prompt cache; None: as input
-    cache_write: float | None = None  # writing it (Anthropic); None: as input
+    cache_write: float | None = None  # writing it; None: as input
     source: str = "spec"  # "spec" or "catalogue YYYY-MM-DD"
+    cache_write_long: float | None = None  # writing it for longer; None: twice input, if cache_write is stated
+    steps: tuple[PriceStep, ...] = ()  # for long prompts, the shortest first
 
 
 class Objectives(Wire, frozen=True):
@@ -103,6 +116,31 @@ class Parameters(Wire, frozen=True):
     rename: dict[str, str] = {}  # e.g. max_tokens -> max_completion_tokens
 
 
+class Thinking(StrEnum):
+    """How an Anthropic model is asked to think: for a budget of tokens, or as its effort says."""
+
+    BUDGET = "Budget"
+    ADAPTIVE = "Adaptive"
+
+
+class Recall(StrEnum):
+    """The form of its earlier thought that a model demands, beside the tool calls that it led to."""
+
+    TEXT = "Text"  # `reasoning_content`: DeepSeek, Kimi
+    SIGNATURE = "Signature"  # `extra_content.google.thought_signature`: Gemini
+
+
+class Traits(Wire, frozen=True):
+    """Properties of a model beside its parameters, by the catalogue. An unknown model has the defaults."""
+
+    thinking: Thinking = Thinking.BUDGET
+    efforts: tuple[str, ...] = ()  # that it knows, the least first; empty: unknown
+    no_prefill: bool = False  # it refuses an assistant's turn at the end, which others continue
+    one_sampling: bool = False  # it takes temperature or top_p, but not both
+    tools_without_reasoning: bool = False  # in chat completions it takes tools only with `reasoning_effort: none`
+    recall: Recall | None = None
+
+
 class Backend(Wire, frozen=True):
     """One model at one place, with one credential.
 
@@ -126,6 +164,7 @@ class Backend(Wire, frozen=True):
     state: BackendState = BackendState.ACTIVE
     weight: int = 1  # for Selection.WEIGHTED
     transport: Transport = Transport.STREAMED
+    traits: Traits = Traits()
     endpoint: str = ""  # "10.0.0.7:8000", of a Service; empty: the host of `base_url`
 
     @property

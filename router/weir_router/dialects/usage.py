@@ -14,3 +14,4 @@ class Usage(msgspec.Struct):
     output: int = 0  # reasoning tokens included
     reasoning: int = 0  # of output
     estimated: bool = False  # the upstream gave none: counted by length
+    cache_write_long: int = 0  # of cache_write: for the longer of the provider's lifetimes

@@ -118,6 +118,7 @@ class RecordedUsage(_Form, frozen=True):
     output: int = 0
     reasoning: int = 0
     estimated: bool = False
+    cache_write_long: int = 0
 
 
 class RecordedDecision(_Form, frozen=True):

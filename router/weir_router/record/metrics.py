@@ -52,6 +52,8 @@ class _Goal:
             self._token("cached_input").value += usage.cached_input
         if usage.cache_write:
             self._token("cache_write").value += usage.cache_write
+            if usage.cache_write_long:
+                self._token("cache_write_long").value += usage.cache_write_long
         if usage.output:
             self._token("output").value += usage.output
         if usage.reasoning:
@@ -170,7 +172,7 @@ class Metrics:
         )
         self.tokens = counter(
             "weir_tokens",
-            "Tokens by type: input, cached_input, cache_write, output, reasoning.",
+            "Tokens by type: input, cached_input, cache_write, cache_write_long, output, reasoning.",
             (*REQUEST_LABELS, "type"),
         )
         self.cost = counter(

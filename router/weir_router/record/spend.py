@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from weir_router.contract import Backend, Price, Tier
+from weir_router.contract import Backend, Price, PriceStep, Tier
 from weir_router.dialects.usage import Usage
 from weir_router.record.finished import NOTHING, Bill
+
+LONG_WRITE = 2.0
+"""The price of a cache write for an hour, in input prices, where none is stated: Anthropic's, for all its models."""
 
 _PER_TOKEN = 1e-6  # prices are per million tokens
 
@@ -48,12 +51,26 @@ def bill(attempts: Sequence[Spent], *, ok: bool, baseline: Tier | None) -> Bill:
 
 
 def dollars(usage: Usage, price: Price) -> float:
-    """US dollars for `usage` at `price`; cache reads and writes have their own price, if there is one."""
-    cached = price.input if price.cached_input is None else price.cached_input
-    write = price.input if price.cache_write is None else price.cache_write
+    """US dollars for the `usage` of one answer; a long prompt has the price of its step."""
+    figures: Price | PriceStep = price
+    for step in price.steps:
+        if usage.input > step.above:
+            figures = step
+    cached = figures.input if figures.cached_input is None else figures.cached_input
+    write = figures.input if figures.cache_write is None else figures.cache_write
     fresh = max(0, usage.input - usage.cached_input - usage.cache_write)
-    total = fresh * price.input + usage.cached_input * cached + usage.cache_write * write + usage.output * price.output
+    total = fresh * figures.input + usage.cached_input * cached + usage.output * figures.output
+    if usage.cache_write:
+        long = min(usage.cache_write_long, usage.cache_write)
+        total += (usage.cache_write - long) * write + long * _long_write(figures)
     return total * _PER_TOKEN
+
+
+def _long_write(figures: Price | PriceStep) -> float:
+    """The price of a cache write with the longer lifetime."""
+    if figures.cache_write_long is not None:
+        return figures.cache_write_long
+    return figures.input if figures.cache_write is None else LONG_WRITE * figures.input
 
 
 def baseline_dollars(usage: Usage, tier: Tier | None) -> float | None:

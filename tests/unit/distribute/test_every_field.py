@@ -43,11 +43,17 @@ DECISIONS: dict[str, dict[str, str]] = {
     "Backend": dict.fromkeys(
         (
             *("name", "provider", "base_url", "model", "credential", "price", "limits", "capabilities", "objectives"),
-            *("timeouts", "breaker", "parameters", "labels", "state", "weight", "transport", "endpoint"),
+            *("timeouts", "breaker", "parameters", "labels", "state", "weight", "transport", "traits", "endpoint"),
         ),
         SEEN,
     ),
-    "Price": dict.fromkeys(("input", "output", "cached_input", "cache_write", "source"), SEEN),
+    "Price": dict.fromkeys(
+        ("input", "output", "cached_input", "cache_write", "source", "cache_write_long", "steps"), SEEN
+    ),
+    "PriceStep": dict.fromkeys(("above", "input", "output", "cached_input", "cache_write", "cache_write_long"), SEEN),
+    "Traits": dict.fromkeys(
+        ("thinking", "efforts", "no_prefill", "one_sampling", "tools_without_reasoning", "recall"), SEEN
+    ),
     "BackendLimits": dict.fromkeys(
         ("context_tokens", "effective_context_tokens", "output_tokens", "concurrency"), SEEN
     ),

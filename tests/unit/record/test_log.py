@@ -11,6 +11,7 @@ from weir_router.record.finished import Finished
 from weir_router.record.line import RequestRecord
 from weir_router.record.log import encoded, record_of
 
+NO_MORE_TOKENS = {"cache_write": 0, "reasoning": 0, "estimated": False, "cache_write_long": 0}
 NOTHING_MORE = {"status": None, "code": None, "message": None, "ttft": None}
 QUOTE = "Invalid value: 'my secret diary'"
 REFUSED = AttemptRecord("llm/t", "b", "caller", 0.1, status=400, code="invalid_value", message=QUOTE)
@@ -93,7 +94,7 @@ def test_a_line_tells_of_an_answered_request_in_this_order():
         "backend": "b",
         "upstream_model": "m",
         "attempts": [{"tier": "llm/t", "backend": "b", "outcome": "ok", "seconds": 1.0} | NOTHING_MORE],
-        "usage": {"input": 100, "cached_input": 40, "cache_write": 0, "output": 10, "reasoning": 0, "estimated": False},
+        "usage": {"input": 100, "cached_input": 40, "output": 10} | NO_MORE_TOKENS,
         "dollars": 0.25,
         "baseline_dollars": 1.0,
         "ttft": 0.3,

@@ -132,7 +132,7 @@ def compile_tier(spec: schema.ModelTierSpec, report: Report, around: Around) -> 
     references: dict[str, schema.BackendSpec] = {}
     for number, stated in enumerate(spec.backends):
         stated_url = stated.base_url or base_url_of(stated, manifest.namespace)
-        known = around.catalogue.find(stated.provider, stated.model, stated_url)
+        known = around.catalogue.find(stated.provider, stated.base_model or stated.model, stated_url)
         facts = _facts(stated, stated_url, manifest.namespace, around, known)
         found = findings(BACKEND_CHECKS, facts)
         report.add(f"spec.backends[{number}]", found)
@@ -215,6 +215,7 @@ def _backend(
         state=BackendState.DISABLED if facts.service is not None and facts.service.idle else stated.state,
         weight=stated.weight or 1,
         transport=stated.transport,
+        traits=known.traits if known else contract.Traits(),
     )
 
 
@@ -224,7 +225,7 @@ def _either(first: T | None, second: T | None) -> T | None:
 
 def _price(stated: schema.PriceSpec, known: Entry | None) -> contract.Price | None:
     """Figure by figure; without both input and output there is no price."""
-    ours = {name: None if text is None else float(text) for name, text in stated}
+    ours = {name: None if text is None else float(text) for name, text in stated if name != "steps"}
     theirs = msgspec.structs.asdict(known.price) if known else {}
     both: dict[str, float | None] = {name: _either(figure, theirs.get(name)) for name, figure in ours.items()}
     if both["input"] is None or both["output"] is None:
@@ -237,7 +238,23 @@ def _price(stated: schema.PriceSpec, known: Entry | None) -> contract.Price | No
         cached_input=both["cached_input"],
         cache_write=both["cache_write"],
         source=" and ".join(["spec"] * own + [theirs.get("source", "")] * borrowed),
+        cache_write_long=both["cache_write_long"],
+        steps=_steps(stated, known),
     )
+
+
+def _steps(stated: schema.PriceSpec, known: Entry | None) -> tuple[contract.PriceStep, ...]:
+    """The steps for long prompts. The catalogue's go with its own prices only."""
+    if stated.steps is None:
+        return known.price.steps if known and stated.input is None and stated.output is None else ()
+    steps = (
+        contract.PriceStep(
+            above=step.above,
+            **{name: float(value) for name, value in step if name != "above" and value is not None},
+        )
+        for step in stated.steps
+    )
+    return tuple(sorted(steps, key=lambda step: step.above))
 
 
 def _limits(stated: schema.BackendLimitsSpec, known: Entry | None) -> contract.BackendLimits:

@@ -45,6 +45,7 @@ DEFAULT_PATH = {Dialect.OPENAI: "/v1", Dialect.ANTHROPIC: ""}
 """Path of the API on a server of your own, as in vLLM, SGLang, llama.cpp, Ollama and TGI."""
 
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
+MAX_STEPS = 4  # of a price; providers have one or two
 MAX_URL = 1024
 # No user info, query or fragment: a key in a URL ends up in logs.
 BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$"
@@ -106,6 +107,23 @@ class SecretReference(Model):
     """Key within the Secret's data."""
 
 
+class PriceStepSpec(Model):
+    """US dollars per million tokens of a request with a long prompt."""
+
+    above: Tokens
+    """Tokens of the prompt, cached ones included; a longer prompt has this price."""
+    input: Money
+    """Prompt tokens."""
+    cached_input: Money | None = None
+    """Prompt tokens read from the provider's prompt cache; default: as `input`."""
+    cache_write: Money | None = None
+    """Prompt tokens written into the provider's prompt cache; default: as `input`."""
+    cache_write_long: Money | None = None
+    """Prompt tokens written with the longer lifetime; default as in a price without steps."""
+    output: Money
+    """Completion tokens, reasoning included."""
+
+
 class PriceSpec(Model):
     """US dollars per million tokens."""
 
@@ -115,8 +133,14 @@ class PriceSpec(Model):
     """Prompt tokens read from the provider's prompt cache; default: as `input`."""
     cache_write: Money | None = None
     """Prompt tokens written into the provider's prompt cache; default: as `input`."""
+    cache_write_long: Money | None = None
+    """Prompt tokens written with the longer lifetime (Anthropic: 1 hour, OpenAI: 12 hours); default: twice `input` if
+    there is a `cacheWrite`, else as `input`."""
     output: Money | None = None
     """Completion tokens, reasoning included."""
+    steps: Annotated[tuple[PriceStepSpec, ...], Field(max_length=MAX_STEPS)] | None = None
+    """Prices of long prompts; an empty list: none. The highest step below the prompt's length is the price of all
+    tokens of a request."""
 
 
 class BackendLimitsSpec(Model):
@@ -255,6 +279,9 @@ class BackendSpec(Model):
     """The wire dialect; with `baseURL` any server that speaks it."""
     model: Token
     """The model's name at the provider."""
+    base_model: Token | None = None
+    """The model behind a deployment with a name of its own, e.g. `gpt-5.4` for Azure's `prod-eastus-1`: the catalogue
+    is asked for it. Default: `model`."""
     base_url: BaseURL | None = Field(default=None, alias="baseURL")
     """URL of the API, http or https; OpenAI's ends in `/v1`, Anthropic's does not. Default: the provider's own.
     Link-local, metadata and API-server addresses are refused, and in a cluster localhost and this gateway."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from weir_router.dialects.anthropic.usage import counted
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Answer, Usage
-from weir_router.dialects.neutral.checked import as_count, as_dict, as_list, as_text
+from weir_router.dialects.neutral.checked import as_dict, as_list, as_text
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.ids import call_id
 from weir_router.dialects.wire.failures import malformed
@@ -54,15 +55,9 @@ def tier_of(usage: dict[str, Any]) -> str | None:
 
 
 def usage_of(usage: dict[str, Any]) -> Usage:
-    """Usage in the neutral form; `input_tokens` leaves out the tokens of the cache, which are added here."""
-    read, written = as_count(usage.get("cache_read_input_tokens")), as_count(usage.get("cache_creation_input_tokens"))
-    return Usage(
-        as_count(usage.get("input_tokens")) + read + written,
-        read,
-        written,
-        as_count(usage.get("output_tokens")),
-        as_count(as_dict(usage.get("output_tokens_details")).get("thinking_tokens")),
-    )
+    """Usage in the neutral form."""
+    it = counted(usage)
+    return Usage(it.input, it.cached_input, it.cache_write, it.output, it.reasoning, it.cache_write_long)
 
 
 def usage_shown(usage: Usage, tier: str | None) -> dict[str, Any]:

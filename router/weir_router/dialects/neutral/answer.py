@@ -16,13 +16,16 @@ STOP, LENGTH, TOOLS, FILTER = "stop", "length", "tools", "filter"
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Token counts. Tokens read from and written to a cache are part of `input`; `reasoning` is part of `output`."""
+    """Token counts. Tokens read from and written to a cache are part of `input`; `reasoning` is part of `output`,
+    `cache_write_long` of `cache_write`.
+    """
 
     input: int = 0
     cached: int = 0
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write_long: int = 0
 
 
 NO_USAGE = Usage()

@@ -119,8 +119,3 @@ def as_list(value: Any) -> list[Any]:
 def as_text(value: Any) -> str:
     """`value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
-
-
-def as_count(value: Any) -> int:
-    """`value` if it is a whole number above zero, else 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

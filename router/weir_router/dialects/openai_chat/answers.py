@@ -9,9 +9,10 @@ from typing import Any
 
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Answer, Usage
-from weir_router.dialects.neutral.checked import as_count, as_dict, as_list, as_text
+from weir_router.dialects.neutral.checked import as_dict, as_list, as_text
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.ids import call_id
+from weir_router.dialects.openai_chat.usage import counted
 from weir_router.dialects.wire.failures import malformed
 
 NO_ID = "chatcmpl-unknown"
@@ -45,14 +46,8 @@ def tier_shown(tier: str | None) -> str | None:
 
 def usage_of(usage: dict[str, Any]) -> Usage:
     """Usage in the neutral form."""
-    details = as_dict(usage.get("prompt_tokens_details"))
-    return Usage(
-        as_count(usage.get("prompt_tokens")),
-        as_count(details.get("cached_tokens")),
-        as_count(details.get("cache_write_tokens")),
-        as_count(usage.get("completion_tokens")),
-        as_count(as_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")),
-    )
+    found = counted(usage)
+    return Usage(found.input, found.cached_input, found.cache_write, found.output, found.reasoning)
 
 
 def usage_shown(usage: Usage) -> dict[str, Any]:
