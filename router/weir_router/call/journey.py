@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from weir_router.admit.queue import WAIT
 from weir_router.call.answering import Answering
@@ -19,7 +19,7 @@ from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
 from weir_router.call.tap import Listener, Subscriber, Tap
-from weir_router.call.verdict import MEANING, OURS, Ending, Next, exhausted, refusal
+from weir_router.call.verdict import MEANING, Ending, Next, alike, exhausted, refusal
 from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.decide.types import Candidate, Decision
@@ -33,6 +33,8 @@ from weir_router.errors import (
     WeirError,
     forget_frames,
 )
+from weir_router.health.board import Guard, identity
+from weir_router.health.kinds import CREDENTIAL_KINDS
 
 
 class Journey:
@@ -65,6 +67,7 @@ class Journey:
         self._as_asked = as_asked  # backends known to refuse Weir's additions; shared by all requests
         self._deadline = tools.clock.monotonic() + policy.failover.deadline
         self._failures: list[AttemptFailed] = []
+        self._guards: dict[Attempt, Guard] = {}  # of failed attempts, whose reports may be taken back
         self._refused: WeirError | None = None
         self._listeners = _listeners(tools.subscribers, decision) if tools.subscribers else []
 
@@ -86,6 +89,7 @@ class Journey:
             try:
                 await attempt.start(self._credential(candidate), streamed=streamed, as_asked=as_asked)
             except AttemptFailed as failure:
+                self._guards[attempt] = taken.guard
                 self._failed(attempt, failure, as_asked=as_asked)
             except WeirError as refused:  # the request cannot be put into this backend's format
                 forget_frames(refused)
@@ -199,8 +203,9 @@ class Journey:
         forget_frames(failure)
         self._failures.append(failure)
         candidates.retrying = failure.kind is not FailureKind.ADDED
-        if failure.kind in OURS and self._tools.confirmer is not None:
+        if failure.kind in CREDENTIAL_KINDS and self._tools.confirmer is not None:
             self._tools.confirmer.doubt(candidate, self._credential(candidate))
+        self._take_back(failure)
         match MEANING[failure.kind]:
             case Next.ANSWER:
                 raise refusal(failure, self.trail)
@@ -220,8 +225,19 @@ class Journey:
             case _:
                 candidates.healthy_first()
 
-    def _tried(self) -> frozenset[str]:
-        return frozenset([attempt.candidate.key for attempt in self.spent])
+    def _take_back(self, failure: AttemptFailed) -> None:
+        """If two backends have failed alike, the request is at fault, and not they."""
+        those = [attempt for attempt in self.spent if alike(attempt.failure, failure)]
+        if len({identity(attempt.backend) for attempt in those}) > 1:
+            for attempt in those:
+                self._guards[attempt].take_back()
+
+    def _tried(self, kinds: Container[FailureKind] | None = None) -> frozenset[str]:
+        """The keys of the backends that were tried, or of those that failed in one of these ways."""
+        spent = self.spent
+        if kinds is not None:
+            spent = [it for it in spent if it.failure is not None and it.failure.kind in kinds]
+        return frozenset([attempt.candidate.key for attempt in spent])
 
     def _exhausted(self, reason: str) -> WeirError:
         """The one error for a request that no backend could serve."""
@@ -232,7 +248,7 @@ class Journey:
                 trail=self.trail,
                 failures=self._failures,
                 tried=self._tried(),
-                ours=frozenset([it.candidate.key for it in self.spent if it.failure and it.failure.kind in OURS]),
+                ours=self._tried(CREDENTIAL_KINDS),
                 limited=self._candidates.limited,
                 refused=self._refused,
                 health=self._tools.board.view(),

@@ -22,6 +22,7 @@ from weir_router.errors import (
     UpstreamRefused,
     WeirError,
 )
+from weir_router.health.kinds import CREDENTIAL_KINDS, PROVOKED_KINDS
 from weir_router.health.view import BackendView
 
 SOONEST_RETRY = 1.0
@@ -62,8 +63,10 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.REJECTED: Next.NEXT_TIER,
 }
 
-OURS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
-"""Failures caused by our account with the upstream, and not by its health."""
+
+def alike(one: AttemptFailed | None, other: AttemptFailed) -> bool:
+    """Whether two failures of one request are so alike that the request is at fault."""
+    return one is not None and other.kind in PROVOKED_KINDS and (one.kind, one.status) == (other.kind, other.status)
 
 
 class Ending(NamedTuple):
@@ -110,7 +113,7 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
     only_credentials = bool(views) and all(view.credential_out or key in ending.ours for key, view in views.items())
     if kinds == {FailureKind.BLOCKED}:
         return _blocked(ending, tried)
-    if kinds and kinds <= OURS and only_credentials:
+    if kinds and kinds <= CREDENTIAL_KINDS and only_credentials:
         return CredentialsExhausted(f"Every backend refuses the platform's credentials ({tried}).", trail=trail)
     if not ending.failures and only_credentials:
         return CredentialsExhausted(f"Every backend is out for its credentials ({tried}).", trail=trail)

@@ -21,7 +21,7 @@ from weir_router.health.place import Entry, Place
 from weir_router.health.settings import Settings
 from weir_router.health.view import BackendView
 
-__all__ = ["BackendView", "Board", "Guard"]
+__all__ = ["BackendView", "Board", "Guard", "identity"]
 
 
 class Board:
@@ -95,7 +95,7 @@ class Board:
         entry = self._entries.get(key)
         if entry is None or not entry.takes_new:
             return None
-        if backend is not None and backend is not entry.backend and _identity(backend) != _identity(entry.backend):
+        if backend is not None and backend is not entry.backend and identity(backend) != identity(entry.backend):
             return None
         ticket = entry.place.breaker.acquire(namespace, panic=panic)
         if ticket is None:
@@ -110,7 +110,7 @@ class Board:
     def settle(self, key: str, kind: FailureKind | None, backend: Backend) -> None:
         """Takes the result of the router's own request to this `backend`: its failure, or None if it was answered."""
         entry = self._entries.get(key)
-        if entry is not None and _identity(backend) == _identity(entry.backend):
+        if entry is not None and identity(backend) == identity(entry.backend):
             entry.place.breaker.settle(kind)
             for other in entry.place.entries:  # a request that waits for its slot may wait in vain
                 self.on_free(other.key)
@@ -131,15 +131,16 @@ class Board:
         return self._entries[key].slow_after(prompt_tokens)
 
     def _place(self, backend: Backend, old: Mapping[tuple[str, ...], Place]) -> Place:
-        identity = _identity(backend)
-        place = self._places.get(identity) or old.get(identity)
+        whole = identity(backend)
+        place = self._places.get(whole) or old.get(whole)
         if place is None:
             place = Place(self._clock, self._rng, self._on_state, lambda key: self.on_free(key))
-        self._places[identity] = place
+        self._places[whole] = place
         return place
 
 
-def _identity(backend: Backend) -> tuple[str, ...]:
+def identity(backend: Backend) -> tuple[str, ...]:
+    """The place of a backend: what backends must share to be the same server, model and account."""
     return backend.provider.value, backend.base_url, backend.model, backend.credential or ""
 
 

@@ -2,7 +2,7 @@
 
 Two signals. The count of five consecutive hard failures is fast in a black-out. The ratio (half of at least ten
 outcomes in ten seconds are bad) sees a brown-out, in which successes keep breaking the count. 429s are in the ratio but
-not in the count, since they are about our rate. `health.refusals` recognises a backend that answers nothing but 429.
+not in the count, since they are about our rate (see `health.refusals`).
 
 The meaning of "consecutive". Attempts are numbered as they start, and a success only ends the streak of failures that
 started *before* it: a stream that began in good times and ends well during an outage says nothing about the outage.
@@ -14,9 +14,10 @@ even 2 % of quick errors would look like an unbroken streak.
 Recovery. The breaker is open for 5, 10, then 20 s, each ±20 % so that routers do not return in step; Retry-After
 overrides this. Then it is half-open and lets one probe through at a time. A probe that never reports frees its slot
 after a deadline. Three clean completed streams close the breaker; one bad stream opens it for the next period. A
-refusal of our credential or of the model ejects the backend for 60 s, independently of the counts; it returns through
-the same probes. It must be met by two callers' namespaces, or by the router's own request: some upstreams refuse single
-requests in these words.
+refusal of our credential or of the model, once confirmed (`health.doubts`), ejects the backend for 60 s, independently
+of the counts; it returns through the same probes.
+
+One tenant alone opens no breaker that others need: see `health.tenants`, and `take_back`.
 
 The state changes when an attempt is taken or reported, never by a timer. Readers see a state computed from the clock.
 """
@@ -29,8 +30,11 @@ from enum import StrEnum
 
 from weir_router.clock import Clock
 from weir_router.errors import FailureKind
+from weir_router.health.doubts import Doubts
+from weir_router.health.kinds import BLAMELESS_KINDS, CREDENTIAL_KINDS, NEUTRAL_KINDS, PROVOKED_KINDS
 from weir_router.health.refusals import Refusals
 from weir_router.health.settings import DEFAULTS
+from weir_router.health.tenants import Tenants
 from weir_router.health.window import Outcome, Window
 
 STREAK_SPAN = 2
@@ -42,10 +46,6 @@ HEALTHY_BAD = 0.1
 OPEN_JITTER = 0.2
 EJECT_SECONDS = 60.0
 """Seconds for which a refused credential ejects a backend. It rarely clears sooner; a config change ends it at once."""
-DOUBT_SECONDS = 60.0
-"""Seconds within which another namespace must meet the same refusal: as long as the ejection that follows."""
-TRUST_SECONDS = 10.0
-"""Seconds after the router's own request was answered in which refusals are about single requests."""
 PROBE_DEADLINE = 30.0
 """Seconds after which a silent probe frees its slot: the cap of the TTFT deadline of ordinary models."""
 SLOW_START_SHARE = 0.2
@@ -53,23 +53,8 @@ SLOW_START_SHARE = 0.2
 SLOW = "slow"
 """The reason of a breaker that opened for slowness, beside the values of `FailureKind`."""
 
-CREDENTIAL_KINDS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
-"""Failures of our key, our credit or our choice of model: a retry at the same place cannot help."""
-NEUTRAL_KINDS = frozenset(
-    {
-        FailureKind.CALLER,
-        FailureKind.CONTENT_FILTER,
-        FailureKind.CONTEXT_LENGTH,
-        FailureKind.ADDED,
-        FailureKind.REJECTED,
-        FailureKind.BLOCKED,
-    }
-)
-"""Failures about the request itself, or about our own checks: the upstream answered, which is neither good nor bad."""
-
-
-BLAMELESS_KINDS = frozenset({FailureKind.DEADLINE})
-"""Failures that say nothing about the upstream: a policy gave it less time than its own clocks would have."""
+ALIKE_IN_A_ROW = 5
+"""Requests in a row whose outcomes are taken back, while no other is served: beyond it, backends are ill."""
 
 
 class State(StrEnum):
@@ -84,7 +69,7 @@ class State(StrEnum):
 class Ticket:
     """One attempt, as the breaker knows it. Taken with `Breaker.acquire`, handed back with every report."""
 
-    __slots__ = ("content", "epoch", "namespace", "number", "probe", "slow")
+    __slots__ = ("bad_at", "content", "epoch", "namespace", "number", "probe", "slow")
 
     def __init__(self, number: int, epoch: int, probe: bool, namespace: str) -> None:
         self.number = number  # in the order of starting
@@ -93,6 +78,7 @@ class Ticket:
         self.namespace = namespace  # of the caller
         self.content = False  # first content has been seen
         self.slow = False  # counted as bad for slowness
+        self.bad_at: int | None = None  # second of the window in which it counts as bad
 
 
 _TIMED = (State.OPEN, State.EJECTED)
@@ -118,8 +104,9 @@ class Breaker:
         self._strikes = 0  # openings since it was last closed
         self._streak: dict[int, bool] = {}  # hard failures in a row: number -> whether content had come
         self._refusals = Refusals()
-        self._doubts: dict[str, tuple[FailureKind, float]] = {}  # namespace -> refusal of our account, and its moment
-        self._trusted_until = 0.0
+        self._doubts = Doubts()
+        self._tenants = Tenants()
+        self._alike = 0  # requests whose outcomes were taken back since the last content
         self._content_number = 0  # latest started attempt that gave content
         self._success_number = 0  # latest started attempt that completed
         self._probe: Ticket | None = None
@@ -159,7 +146,7 @@ class Breaker:
     @property
     def in_doubt(self) -> bool:
         """Whether our credential, credit or model was refused, and no second request has met the same."""
-        return bool(self._doubts) and self._state is not State.EJECTED
+        return bool(self._doubts.waiting) and self._state is not State.EJECTED
 
     @property
     def healthy(self) -> bool:
@@ -222,10 +209,8 @@ class Breaker:
             self._streak = {n: late for n, late in self._streak.items() if late or n > ticket.number}
 
     def slow(self, ticket: Ticket) -> None:
-        """Counts one bad outcome now instead of at the attempt's end.
-
-        While an attempt is silent it counts in the streak as well, so that a black hole is noticed before its deadline;
-        its first content takes that back.
+        """Counts one bad outcome now instead of at the attempt's end. While it is silent it counts in the streak, too,
+        so that a black hole is noticed before its deadline; its first content takes that back.
         """
         if ticket.slow:
             return
@@ -257,8 +242,8 @@ class Breaker:
         if self._streak:
             self._streak = {n: late for n, late in self._streak.items() if n > ticket.number}
 
-    def failed(self, ticket: Ticket, kind: FailureKind, retry_after: float | None = None) -> None:
-        """The attempt failed; `retry_after` in seconds as the upstream said."""
+    def failed(self, ticket: Ticket, kind: FailureKind, retry_after: float | None = None) -> bool:
+        """The attempt failed; `retry_after` in seconds as the upstream said. Returns whether it counts as bad."""
         if kind in BLAMELESS_KINDS:
             self.cancelled(ticket)
         elif kind in NEUTRAL_KINDS:
@@ -266,9 +251,25 @@ class Breaker:
             self._give_back(ticket)
         elif kind in CREDENTIAL_KINDS:
             self._refused(ticket, kind)
+        elif kind in PROVOKED_KINDS and not ticket.slow and not self._tenants.counts(ticket.namespace, self._now()):
+            self._give_back(ticket)
         else:
+            self._tenants.failed(ticket.namespace)
             self._pause(kind, retry_after)
             self._bad(ticket, kind)
+            return True
+        return False
+
+    def take_back(self, ticket: Ticket) -> None:
+        """The request has failed alike at another backend. Its failure is no evidence, unless all requests fail so."""
+        if ticket.bad_at is None or not self._counts(ticket):
+            return
+        if self._alike >= ALIKE_IN_A_ROW and not self._tenants.serves_others(ticket.namespace, self._now()):
+            return
+        self._alike += 1
+        self._window.remove(Outcome.BROKEN if ticket.content else Outcome.BAD, ticket.bad_at)
+        self._streak.pop(ticket.number, None)
+        ticket.bad_at = None
 
     def cancelled(self, ticket: Ticket) -> None:
         """The client went away: counts nothing, and frees a probe's slot. An outcome counted by `slow` stays."""
@@ -279,7 +280,7 @@ class Breaker:
         if kind in CREDENTIAL_KINDS:
             self._eject(kind)
         elif kind is None or kind in NEUTRAL_KINDS:
-            self._doubts, self._trusted_until = {}, self._now() + TRUST_SECONDS
+            self._doubts.trust(self._now())
 
     # Inside
 
@@ -319,7 +320,7 @@ class Breaker:
         self._judge(kind)
 
     def _count_bad(self, ticket: Ticket) -> None:
-        self._window.add(Outcome.BROKEN if ticket.content else Outcome.BAD)
+        ticket.bad_at = self._window.add(Outcome.BROKEN if ticket.content else Outcome.BAD)
 
     def _extend_streak(self, ticket: Ticket) -> None:
         if ticket.number > (self._success_number if ticket.content else self._content_number):
@@ -334,8 +335,10 @@ class Breaker:
 
     def _served(self, ticket: Ticket) -> None:
         self._content_number = max(self._content_number, ticket.number)
-        if self._doubts:
-            self._doubts = {}
+        self._tenants.served[ticket.namespace] = self._window.tick
+        self._alike = 0
+        if self._doubts.waiting:
+            self._doubts.clear()
         if self._refusals.times:
             self._refusals.served(ticket.number)
 
@@ -364,16 +367,11 @@ class Breaker:
         """A refusal of our account. It is believed if another namespace has met it, or has before this state."""
         if ticket.epoch != self._epoch and self._state is State.CLOSED:
             return
-        now = self._now()
         known = self._state is State.HALF_OPEN and self._reason == kind
-        doubts = {name: it for name, it in self._doubts.items() if now - it[1] < DOUBT_SECONDS}
-        if known or any(name != ticket.namespace and it[0] is kind for name, it in doubts.items()):
+        if known or self._doubts.confirmed(ticket.namespace, kind, self._now()):
             self._eject(kind)
-            return
-        if now >= self._trusted_until:
-            doubts[ticket.namespace] = kind, now
-        self._doubts = doubts
-        self._give_back(ticket)
+        else:
+            self._give_back(ticket)
 
     def _eject(self, kind: FailureKind) -> None:
         if self._state is State.EJECTED:
@@ -394,7 +392,9 @@ class Breaker:
         old, self._state, self._reason = self._state, new, reason
         self._epoch += 1
         self._probe, self._clean, self._recovering = None, 0, False
-        self._streak, self._doubts = {}, {}
+        self._streak = {}
+        self._doubts.clear()
         self._refusals.clear()
+        self._tenants.clear()
         self._window.clear()
         self._on_change(old, new)

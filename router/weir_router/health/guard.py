@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from weir_router.clock import Clock
 from weir_router.errors import FailureKind
-from weir_router.health.breaker import BLAMELESS_KINDS, CREDENTIAL_KINDS, NEUTRAL_KINDS, Ticket
+from weir_router.health.breaker import Ticket
 from weir_router.health.latency import POOL_SAMPLES, QUIET, failure_cost, size_class
 from weir_router.health.place import Entry
-
-COSTLESS = BLAMELESS_KINDS | CREDENTIAL_KINDS | NEUTRAL_KINDS
-"""Failures that do not raise the cost of a backend in the order of candidates."""
 
 SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
 """Seconds and tokens of the shortest stream from which tokens per second are taken."""
@@ -36,6 +33,7 @@ class Guard:
     __slots__ = (
         "_clock",
         "_content_at",
+        "_cost_before",
         "_ended",
         "_entry",
         "_expected",
@@ -58,6 +56,7 @@ class Guard:
         self._flow: tuple[float, int, float] | None = None  # the last check: moment, events, seconds held up
         self._waits = False
         self._ended = False
+        self._cost_before: tuple[float, tuple[float, float]] | None = None  # moment of the failure, cost before it
         self._slow_after: float | None = None
         entry.place.pending += 1
 
@@ -141,11 +140,19 @@ class Guard:
         if not self._end():
             return
         place = self._entry.place
-        if kind not in COSTLESS:
-            cap = place.breaker.settings.retry_after_cap
-            place.cost.observe(self._clock.monotonic(), failure_cost(self._expected, retry_after, cap))
-        place.breaker.failed(self._ticket, kind, retry_after)
+        if place.breaker.failed(self._ticket, kind, retry_after):
+            now, cap = self._clock.monotonic(), place.breaker.settings.retry_after_cap
+            self._cost_before = now, place.cost.state
+            place.cost.observe(now, failure_cost(self._expected, retry_after, cap))
         place.free()
+
+    def take_back(self) -> None:
+        """Takes back the failure that was reported: the request has failed alike at another backend."""
+        if self._cost_before is not None:
+            since, before = self._cost_before
+            self._entry.place.cost.restore(before, since)
+            self._entry.place.breaker.take_back(self._ticket)
+            self._cost_before = None
 
     def cancelled(self) -> None:
         """The client went away, or the attempt was never sent: neutral."""

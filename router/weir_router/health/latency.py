@@ -93,6 +93,16 @@ class PeakEwma:
         self._value = value if value > current else current * weight + value * (1 - weight)
         self._at = now
 
+    @property
+    def state(self) -> tuple[float, float]:
+        """Its value and moment, for `restore`."""
+        return self._value, self._at
+
+    def restore(self, state: tuple[float, float], since: float) -> None:
+        """Takes back the sample of the moment `since`, if it is the last one. `state`: before that sample."""
+        if self._at == since:
+            self._value, self._at = state
+
 
 class Silence:
     """Whether a backend has gone quiet: no request since its last sign of life has brought content.

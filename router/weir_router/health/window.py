@@ -28,16 +28,23 @@ class Window:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tick = 0
+        self.tick = 0  # the second of the latest outcome
         self.clear()
 
     def clear(self) -> None:
         """Forgets everything."""
         self._buckets = [[0] * len(Outcome) for _ in range(BUCKETS)]
 
-    def add(self, outcome: Outcome) -> None:
-        """Counts one outcome, now."""
+    def add(self, outcome: Outcome) -> int:
+        """Counts one outcome, now. Returns the second in which it counts."""
         self._bucket()[outcome] += 1
+        return self.tick
+
+    def remove(self, outcome: Outcome, second: int) -> None:
+        """Takes back an outcome that was counted in this second."""
+        self._bucket()
+        if self.tick - second < BUCKETS:
+            self._buckets[second % BUCKETS][outcome] -= 1
 
     def counts(self) -> tuple[int, int]:
         """`(total, bad)` of the window that ends now.
@@ -53,7 +60,7 @@ class Window:
     def _bucket(self) -> list[int]:
         """The current bucket, after emptying outdated ones."""
         tick = int(self._clock.monotonic() / BUCKET_SECONDS)
-        for passed in range(min(tick - self._tick, BUCKETS)):
+        for passed in range(min(tick - self.tick, BUCKETS)):
             self._buckets[(tick - passed) % BUCKETS] = [0] * len(Outcome)
-        self._tick = tick
+        self.tick = tick
         return self._buckets[tick % BUCKETS]

@@ -15,7 +15,8 @@ from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import BackendReport, RouterLoad, RouterReport, Waiting
 from weir_router.health.board import Board
-from weir_router.health.breaker import NEUTRAL_KINDS, State
+from weir_router.health.breaker import State
+from weir_router.health.kinds import BLAMELESS_KINDS, NEUTRAL_KINDS
 from weir_router.record.metrics import Metrics
 from weir_router.report.queues import waiting
 from weir_router.report.rates import Rates
@@ -30,7 +31,7 @@ LEAST = {"requests": 2.0, "seconds": 1.0, "tokens": 10.0}
 """Amounts by which small figures must differ at least, so that a fourth request beside three is not news. A change from
 or to 0 is always news, for scaling to zero and back."""
 
-_NO_FAILURE = {"ok", "cancelled", *NEUTRAL_KINDS}
+_NO_FAILURE = {"ok", "cancelled", *NEUTRAL_KINDS, *BLAMELESS_KINDS}
 """Outcomes of an attempt that say nothing against the backend."""
 
 

@@ -193,6 +193,42 @@ async def test_the_policys_own_deadline_is_no_evidence_against_a_backend(world):
     assert (view.state, view.healthy, view.pending) == ("closed", True, 0)
 
 
+@pytest.mark.parametrize("kind", [FailureKind.SERVER, FailureKind.OVERLOAD, FailureKind.MALFORMED])
+async def test_a_request_that_fails_alike_at_two_backends_is_at_fault_itself(world, kind):
+    for _ in range(2):
+        world.answers.update(a=[fails(kind, status=500) for _ in "12"], b=[fails(kind, status=500) for _ in "12"])
+        with pytest.raises(Unavailable):
+            await world.journey().commit()
+        for name in "ab":
+            view = world.board.view()[f"t/t/{name}"]
+            assert (view.state, view.healthy, view.score) == ("closed", True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((FailureKind.SERVER, 500), (FailureKind.SERVER, 502)),
+        ((FailureKind.SERVER, 500), (FailureKind.OVERLOAD, 503)),
+        ((FailureKind.RATE_LIMIT, 429), (FailureKind.RATE_LIMIT, 429)),
+        ((FailureKind.CONNECT, None), (FailureKind.CONNECT, None)),
+    ],
+)
+async def test_failures_that_differ_or_are_never_the_requests_fault_stay(world, one, other):
+    world.answers.update(a=[fails(one[0], status=one[1])], b=[fails(other[0], status=other[1])], c=[stream()])
+    await world.journey().commit()
+    for name in "ab":
+        assert world.board.view()[f"t/t/{name}"].score > 1
+
+
+async def test_one_backend_under_two_names_is_not_two(world):
+    world.answers.update(a=[fails(FailureKind.SERVER, status=500) for _ in "12"], b=[])
+    journey = world.journey(bounds=Failover(attempts=2), b={"base_url": "http://a"})
+    with pytest.raises(Unavailable):
+        await journey.commit()
+    assert trail(journey) == [("a", "server"), ("b", "server")]
+    assert not world.board.view()["t/t/a"].healthy
+
+
 async def test_after_a_failure_the_healthy_come_first(world):
     """A black-out here may be one there too: one deadline is enough for a request."""
     world.answers.update(a=[fails(FailureKind.SILENT)], b=[], c=[stream()])

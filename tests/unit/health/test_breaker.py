@@ -8,7 +8,8 @@ import pytest
 
 from weir_router.clock import ManualClock
 from weir_router.errors import FailureKind
-from weir_router.health.breaker import BLAMELESS_KINDS, CREDENTIAL_KINDS, NEUTRAL_KINDS, Breaker, Ticket
+from weir_router.health.breaker import Breaker, Ticket
+from weir_router.health.kinds import BLAMELESS_KINDS, CREDENTIAL_KINDS, NEUTRAL_KINDS, PROVOKED_KINDS
 
 HARD = sorted(set(FailureKind) - CREDENTIAL_KINDS - NEUTRAL_KINDS - BLAMELESS_KINDS - {FailureKind.RATE_LIMIT})
 
@@ -383,6 +384,95 @@ def test_what_started_before_the_fault_does_not_touch_the_probing(breaker: Break
     breaker.cancelled(old[3])
     assert (breaker.state, breaker.last_resort) == ("half-open", False)
     assert breaker.acquire() is None
+
+
+# One tenant
+
+
+def serve(breaker: Breaker, namespace: str) -> None:
+    ticket = breaker.acquire(namespace)
+    assert ticket is not None
+    breaker.content(ticket)
+    breaker.good(ticket)
+
+
+@pytest.mark.parametrize("kind", sorted(PROVOKED_KINDS))
+def test_one_namespace_does_not_open_it_while_others_are_served(
+    breaker: Breaker, clock: ManualClock, kind: FailureKind
+) -> None:
+    for _ in range(6):
+        serve(breaker, "b")
+        clock.advance(1)
+        refuse(breaker, kind, *["a"] * 20)
+    assert breaker.state == "closed"
+
+
+@pytest.mark.parametrize(
+    "kind", sorted({FailureKind.CONNECT, FailureKind.RESET, FailureKind.SILENT, FailureKind.STALLED})
+)
+def test_what_no_request_provokes_counts_always(breaker: Breaker, kind: FailureKind) -> None:
+    serve(breaker, "b")
+    refuse(breaker, kind, *["a"] * 5)
+    assert breaker.state == "open"
+
+
+def test_an_outage_fails_every_namespace_and_opens(breaker: Breaker) -> None:
+    for namespace in "abc":
+        serve(breaker, namespace)
+    refuse(breaker, FailureKind.SERVER, *"aaaabc")
+    assert breaker.state == "closed"
+    refuse(breaker, FailureKind.SERVER, "a")
+    assert breaker.state == "open"
+
+
+def test_who_was_served_long_ago_is_no_longer_served(breaker: Breaker, clock: ManualClock) -> None:
+    serve(breaker, "b")
+    refuse(breaker, FailureKind.SERVER, *["a"] * 9)
+    clock.advance(10)
+    refuse(breaker, FailureKind.SERVER, *["a"] * 4)
+    assert breaker.state == "closed"
+    refuse(breaker, FailureKind.SERVER, "a")
+    assert breaker.state == "open"
+
+
+def alike(breaker: Breaker, times: int) -> None:
+    for _ in range(times):
+        ticket = take(breaker)
+        breaker.failed(ticket, FailureKind.SERVER)
+        breaker.take_back(ticket)
+        breaker.take_back(ticket)
+
+
+def test_what_is_taken_back_counts_neither_in_the_row_nor_in_the_window(breaker: Breaker, clock: ManualClock) -> None:
+    fail(breaker, 3)
+    alike(breaker, 5)
+    assert (breaker.state, breaker._window.counts()) == ("closed", (3, 3))
+    ticket = take(breaker)
+    breaker.failed(ticket, FailureKind.SERVER)
+    clock.advance(10)
+    breaker.take_back(ticket)
+    assert breaker._window.counts() == (0, 0)
+
+
+def test_requests_that_all_fail_alike_are_an_outage(breaker: Breaker) -> None:
+    alike(breaker, 9)
+    assert breaker.state == "closed"
+    alike(breaker, 1)
+    assert breaker.state == "open"
+
+
+def test_any_number_is_taken_back_while_others_are_served(breaker: Breaker) -> None:
+    serve(breaker, "b")
+    alike(breaker, 30)
+    assert (breaker.state, breaker._window.counts()) == ("closed", (1, 0))
+
+
+def test_after_it_has_opened_nothing_is_taken_back(breaker: Breaker) -> None:
+    tickets = [take(breaker) for _ in range(5)]
+    for ticket in tickets:
+        breaker.failed(ticket, FailureKind.SERVER)
+    breaker.take_back(tickets[0])
+    assert breaker.state == "open"
 
 
 # Credentials

@@ -1,0 +1,24 @@
+"""The kinds of failures by whose fault they are. Read by `health.breaker` and `call.verdict`."""
+
+from __future__ import annotations
+
+from weir_router.errors import FailureKind
+
+CREDENTIAL_KINDS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
+"""Failures of our key, our credit or our choice of model: a retry at the same place cannot help."""
+NEUTRAL_KINDS = frozenset(
+    {
+        FailureKind.CALLER,
+        FailureKind.CONTENT_FILTER,
+        FailureKind.CONTEXT_LENGTH,
+        FailureKind.ADDED,
+        FailureKind.REJECTED,
+        FailureKind.BLOCKED,
+    }
+)
+"""Failures about the request itself, or about our own checks: the upstream answered, which is neither good nor bad."""
+BLAMELESS_KINDS = frozenset({FailureKind.DEADLINE})
+"""Failures that say nothing about the upstream: a policy gave it less time than its own clocks would have."""
+PROVOKED_KINDS = frozenset({FailureKind.SERVER, FailureKind.OVERLOAD, FailureKind.MALFORMED, FailureKind.TRUNCATED})
+"""Failures that a single request can provoke at a healthy server, quickly and each time. Rate limits, silence and
+broken connections are none."""
