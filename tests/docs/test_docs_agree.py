@@ -18,7 +18,7 @@ from weir_operator.observe.manifests import load
 from weir_operator.problems.problem import Reason
 from weir_operator.run.metrics import Metrics as OperatorMetrics
 from weir_router import errors
-from weir_router.admit import ledger_local, memory, queue, retry_budget
+from weir_router.admit import ledger_local, memory, queue, retry_budget, turns
 from weir_router.call import clocks
 from weir_router.call.transport import http1, pool
 from weir_router.contract import MAX_BODY_BYTES
@@ -210,6 +210,8 @@ KNOBS = [
     ("limits", "`RoutingPolicy.spec.queue.wait`", f"{queue.WAIT:g}s"),
     ("limits", "requests in the queue", f"{queue.QUEUE_SIZE}"),
     ("limits", "bytes in the queue", f"{queue.QUEUE_BYTES >> 20} MiB"),
+    ("limits", "bytes of a namespace's turn", f"{turns.QUANTUM >> 10} KiB"),
+    ("limits", "places that a namespace may have", f"{queue.SHARE} for each free one"),
     ("load-balancing", "expected output", f"{rank.EXPECTED_OUTPUT} tokens"),
     ("load-balancing", "average forgets over", f"{latency.DECAY:g} s"),
     ("load-balancing", "a failure's worth", f"{latency.FAILURE_COST:g} s"),

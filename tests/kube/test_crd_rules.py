@@ -109,6 +109,7 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("ModelTier.spec.backends[].limits.contextTokens", 0, "greater than or equal to 1"),
     ("ModelTier.spec.objectives.ttft", "800 ms", "should match"),
     ("ModelTier.spec.grants[].limits.requestsPerMinute", 0, "greater than or equal to 1"),
+    ("ModelTier.spec.grants[].priority", "Low", "Unsupported value"),
     ("ModelTier.spec.breaker.consecutiveFailures", 0, "greater than or equal to 1"),
     ("ModelTier.spec.breaker.failurePercent", 101, "less than or equal to 100"),
     ("ModelTier.spec.breaker.probes", 21, "less than or equal to 20"),

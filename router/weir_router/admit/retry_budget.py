@@ -1,6 +1,9 @@
 """A budget of the attempts beyond the first, for all requests together. Used by `call.journey`; local to the router.
 
-One budget is shared by all policies that state none of their own.
+One budget is shared by all policies that state none of their own, and each by the namespaces of its callers. The
+retries missing to the cap are owed by the namespaces that took them; new ones repay all of them in proportion. A
+namespace may owe at most `SHARE` for each retry that is left beyond a reserve. So one namespace whose requests all fail
+leaves some for the others, and all together never get more than the budget earns.
 
 When most backends fail, retries multiply the load on the others. The budget lets a fifth of the requests be retried,
 plus one per second so that a quiet router can fail over, too. A tighter budget, like gRPC's, ran dry in simulation when
@@ -21,6 +24,17 @@ PER_SECOND = 1.0
 """Retries earned per second, without requests."""
 CAP = 20.0
 """Retries that can be saved up. A new router starts with as many, since it may start in the middle of an outage."""
+SHARE = 3.0
+"""Retries that a namespace may owe for each that is left beyond `RESERVE`. Of 20 it takes 14 at once, two take 8 each.
+"""
+RESERVE = 2.0
+"""Retries that are left to namespaces that owe little: one for such a namespace while another takes one."""
+LITTLE = 0.1
+"""Retries that count as little: of the last one nearly all is repaid. So even beside seven namespaces whose requests
+all fail, another one always has a retry; beside more it often has."""
+LEAST_SCALE = 1e-6
+"""Scale of debts below which all are written anew. Their sum is below the cap, so debts that are much smaller than this
+share of it are forgotten then."""
 
 
 class Rates(NamedTuple):
@@ -46,30 +60,65 @@ DEFAULTS = Rates()
 class RetryBudget:
     """A token bucket that requests and time fill, and retries empty."""
 
-    def __init__(self, clock: Clock, rates: Rates = DEFAULTS) -> None:
+    def __init__(self, clock: Clock, rates: Rates = DEFAULTS, *, divided: bool = True) -> None:
+        """`divided`: callers of several namespaces share it, so none may take all of it."""
         self._clock = clock
+        self.divided = divided
         self.rates = rates
         self._tokens = rates.cap
         self._at = clock.monotonic()
+        self._debts: dict[str, float] = {}  # by namespace, as multiples of the scale
+        self._scale = 1.0
 
     @property
     def tokens(self) -> float:
         """Retries that could be taken now, 0 to the cap."""
         now = self._clock.monotonic()
-        self._tokens = min(self.rates.cap, self._tokens + (now - self._at) * self.rates.per_second)
+        self._earn((now - self._at) * self.rates.per_second)
         self._at = now
         return self._tokens
 
     def request(self) -> None:
         """A request has come in; call it once per request, not per attempt."""
-        self._tokens = min(self.rates.cap, self.tokens + self.rates.per_request)
+        self._earn(self.rates.per_request)
 
-    def take(self) -> bool:
-        """Spends one retry; returns whether the budget had one."""
-        if self.tokens < 1:
+    def has(self, namespace: str) -> bool:
+        """Whether a caller of `namespace` may take a retry now."""
+        tokens = self.tokens
+        if tokens < 1 or not self.divided:
+            return tokens >= 1
+        owed = self._debts.get(namespace, 0.0) * self._scale
+        return owed < LITTLE or owed < SHARE * (tokens - RESERVE)
+
+    def take(self, namespace: str) -> bool:
+        """Spends one retry for a caller of `namespace`; returns whether there was one for it."""
+        if not self.has(namespace):
             return False
         self._tokens -= 1
+        if self.divided:
+            self._debts[namespace] = self._debts.get(namespace, 0.0) + 1 / self._scale
         return True
+
+    def give_back(self, namespace: str) -> None:
+        """Takes back a retry that was not made. The namespace owes it less, as far as it still owes anything."""
+        owed = self._debts.pop(namespace, 0.0) * self._scale
+        if owed > 1:
+            self._debts[namespace] = (owed - 1) / self._scale
+        self._tokens = min(self.rates.cap, self._tokens + 1)
+
+    def _earn(self, retries: float) -> None:
+        missing = self.rates.cap - self._tokens
+        if retries >= missing:
+            self._tokens = self.rates.cap
+            self._debts.clear()
+            self._scale = 1.0
+            return
+        self._tokens += retries
+        self._scale *= 1 - retries / missing
+        if self._scale < LEAST_SCALE:
+            written = {name: owed * self._scale for name, owed in self._debts.items()}
+            self._debts = {name: owed for name, owed in written.items() if owed >= LEAST_SCALE}
+            self._scale = 1.0
 
 
 class RetryBudgets:
@@ -86,8 +135,11 @@ class RetryBudgets:
         for policy in config.policies:
             if (stated := policy.failover.retry_budget) is not None:
                 rates, known = Rates.of(stated), old.get(policy.key)
-                same = known is not None and known.rates == rates
-                self._own[policy.key] = known if known is not None and same else RetryBudget(self._clock, rates)
+                namespaces = policy.caller_namespaces
+                divided = namespaces is None or len(namespaces) > 1
+                if known is None or known.rates != rates or known.divided != divided:
+                    known = RetryBudget(self._clock, rates, divided=divided)
+                self._own[policy.key] = known
 
     def of(self, policy: Policy) -> RetryBudget:
         """The policy's own budget, or the shared one."""

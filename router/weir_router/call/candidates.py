@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from weir_router.admit.ledger import Hold, Ledger
-from weir_router.admit.queue import Queue
-from weir_router.admit.retry_budget import RetryBudgets
+from weir_router.admit.queue import NOWHERE, Queue
+from weir_router.admit.retry_budget import RetryBudget, RetryBudgets
 from weir_router.call.clocks import Timers
 from weir_router.call.confirm import Confirmer
 from weir_router.call.tap import Subscriber
 from weir_router.call.transport import Transport
 from weir_router.check.checks import After
 from weir_router.clock import Clock
+from weir_router.contract import Priority
 from weir_router.decide.types import Candidate, Decision
 from weir_router.errors import RateLimited
 from weir_router.health.board import Board, Guard
@@ -66,15 +67,22 @@ class Tools:
 class Taken:
     """A candidate with its guard and hold, which are given back when the try has ended."""
 
-    __slots__ = ("candidate", "guard", "hold")
+    __slots__ = ("_namespace", "_paid", "candidate", "guard", "hold")
 
-    def __init__(self, candidate: Candidate, guard: Guard, hold: Hold) -> None:
+    def __init__(
+        self, candidate: Candidate, guard: Guard, hold: Hold, namespace: str, paid: RetryBudget | None
+    ) -> None:
+        """`paid` is the budget from which `namespace` has taken a retry for it, if any."""
         self.candidate = candidate
         self.guard = guard
         self.hold = hold
+        self._namespace = namespace
+        self._paid = paid
 
     def give_back(self) -> None:
-        """Gives both back without a try."""
+        """Gives all back without a try."""
+        if self._paid is not None:
+            self._paid.give_back(self._namespace)
         self.guard.cancelled()
         self.hold.release()
 
@@ -90,8 +98,9 @@ class Candidates:
         self.retrying = False  # another try adds load, since one has failed
         self._board = tools.board
         self._ledger = tools.ledger
+        self.namespace = decision.caller.namespace
+        self._policy = decision.policy
         self._budget = tools.budgets.of(decision.policy)
-        self._namespace = decision.caller.namespace
         self._prompt_tokens = decision.asked.features.tokens
         self._queue = list(decision.choice.candidates)
         self._repeated: list[str] = []
@@ -111,7 +120,7 @@ class Candidates:
     def take(self, candidate: Candidate) -> Taken | None:
         """The candidate with its guard and hold, within the retry budget. None: not now; `left` may say why."""
         costs = self.retrying and self._adds_load(candidate)
-        if costs and self._budget.tokens < 1:  # a later candidate may be healthy, and cost nothing
+        if costs and not self._budget.has(self.namespace):  # a later candidate may be healthy, and cost nothing
             self.left = "the retry budget is used up"
             return None
         try:
@@ -120,13 +129,13 @@ class Candidates:
             self.limited = limited
             return None
         backend, panic = candidate.backend, self.choice.panic
-        guard = self._board.begin(candidate.key, self._prompt_tokens, self._namespace, panic=panic, backend=backend)
+        guard = self._board.begin(candidate.key, self._prompt_tokens, self.namespace, panic=panic, backend=backend)
         if guard is None:
             hold.release()
             return None
         if costs:
-            self._budget.take()
-        return Taken(candidate, guard, hold)
+            self._budget.take(self.namespace)
+        return Taken(candidate, guard, hold, self.namespace, self._budget if costs else None)
 
     def set_aside(self, candidate: Candidate) -> None:
         """Keeps a candidate that could not be taken, if it only lacks a slot."""
@@ -136,6 +145,13 @@ class Candidates:
     def can_wait(self) -> bool:
         """Whether a slot would help at any that were set aside."""
         return any(self._fits(candidate) for candidate in self.full.values())
+
+    def ahead(self) -> frozenset[str]:
+        """Those set aside where the request goes ahead of other namespaces': the policy wants it, its tier consents."""
+        if self._policy.queue.priority is not Priority.HIGH:
+            return NOWHERE
+        consenting = {it.tier for it in self._policy.references() if it.priority is Priority.HIGH}
+        return frozenset([key for key, candidate in self.full.items() if candidate.tier in consenting])
 
     def offered(self) -> Taken | None:
         """One that was set aside, if its slot is free now."""

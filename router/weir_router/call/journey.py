@@ -146,7 +146,9 @@ class Journey:
                 self._offered,
                 Taken.give_back,
                 what=f"All backends for this request are at their concurrency ({', '.join(candidates.full)})",
+                namespace=candidates.namespace,
                 priority=self._waits.priority,
+                ahead=candidates.ahead(),
                 size=self._size,
                 seconds=min(wait, self._deadline - self._tools.clock.monotonic()),
             )

@@ -60,10 +60,11 @@ class Limit(Wire, frozen=True):
 
 
 class TierRef(Wire, frozen=True):
-    """A tier that a policy may use, with the limits of the tier's grant."""
+    """A tier that a policy may use, with the limits and the priority of the tier's grant."""
 
     tier: str  # "namespace/name"
     limits: tuple[Limit, ...] = ()
+    priority: Priority = Priority.NORMAL  # HIGH: requests of high priority go ahead of other namespaces' here
 
 
 class HeaderMatch(Wire, frozen=True):

@@ -70,8 +70,9 @@ class Door:
         key = f"{limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
         return self._ledger.reserve((msgspec.structs.replace(limits, key=key),))
 
-    async def room(self, policy: Policy, size: int) -> None:
+    async def room(self, policy: Policy, caller: Caller, size: int) -> None:
         """Waits for room in the router, for one that has none now. Raises `errors.Overloaded`."""
         wait = WAIT if policy.queue.wait is None else policy.queue.wait
         seconds = min(wait, policy.failover.deadline)
-        await self._room.wait(priority=policy.queue.priority, size=size, seconds=seconds)
+        namespace, priority = caller.namespace, policy.queue.priority
+        await self._room.wait(namespace=namespace, priority=priority, size=size, seconds=seconds)

@@ -154,8 +154,8 @@ class Gateway:
         try:
             if hold.pending is not None:
                 await hold.pending
-            if not self._room.enter():
-                await door.room(policy, len(body))
+            if not self._room.enter(caller.namespace):
+                await door.room(policy, caller, len(body))
             try:
                 visit.ask = ask = visit.format.read(body, headers)
                 if self._before:
@@ -172,7 +172,7 @@ class Gateway:
                 )
                 return await _answer(visit, await journey.commit())
             finally:
-                self._room.leave()
+                self._room.leave(caller.namespace)
         finally:
             hold.release()
 

@@ -59,7 +59,7 @@ def test_who_waits_for_room_and_who_waits_for_a_backend_are_told_apart():
 
     async def story() -> RouterLoad:
         keys = frozenset({KEY, "llm/small/b1", "llm/other/b"})
-        wait = {"priority": Priority.NORMAL, "size": 1, "seconds": 5.0}
+        wait = {"namespace": "team-a", "priority": Priority.NORMAL, "size": 1, "seconds": 5.0}
         waiters = (
             router.room.wait(**wait),
             router.room.queue.wait(keys, lambda: None, lambda _: None, what="", **wait),
@@ -112,11 +112,11 @@ def test_nothing_is_news_before_the_first_report_and_while_nothing_changes():
 def test_a_request_after_none_is_news_once_and_so_is_the_last_one_that_ends():
     router = Router()
     router.reports.report()
-    assert router.room.enter()
+    assert router.room.enter("team-a")
     assert router.reports.news()
     router.reports.report()
     assert not router.reports.news()
-    router.room.leave()
+    router.room.leave("team-a")
     assert router.reports.news()
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import uvloop
 
-from support.decisions import decision_of
+from support.decisions import CALLER, decision_of
 from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.queue import Queue
 from weir_router.admit.retry_budget import RetryBudgets
@@ -17,7 +17,7 @@ from weir_router.call.clocks import Timers
 from weir_router.call.journey import Journey
 from weir_router.call.transport.base import Pulled
 from weir_router.clock import ManualClock
-from weir_router.contract import Backend, CompiledConfig, Dialect, Failover, Policy, Secrets, Tier
+from weir_router.contract import Backend, CompiledConfig, Dialect, Failover, Policy, Route, Secrets, Tier
 from weir_router.decide.types import Candidate, Choice
 from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed
@@ -148,15 +148,21 @@ def world(ask_for):
         ledger=None,
         after=(),
         subscribers=(),
+        ref=None,
+        of=CALLER.namespace,
         **changes,
     ):
-        """`out`: backends that are no candidates at first; `back`: the candidates of a second decision."""
+        """`out`: backends that are no candidates at first; `back`: the candidates of a second decision; `of`: the
+        caller's namespace; `ref`: the tier as the policy may use it.
+        """
         used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
         board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
         every = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)
         candidates = tuple(it for it in every if it.backend.name not in out)
         policy = Policy(namespace="n", name="p", models=("auto",), callers=(), failover=bounds or Failover())
         policy = msgspec.structs.replace(policy, queue=waits or policy.queue)
+        if ref is not None:
+            policy = msgspec.structs.replace(policy, routes=(Route(name="r", tiers=(ref,)),))
         choice = Choice(route="r", candidates=candidates, skipped=skipped, reason="", panic=panic)
 
         def again():
@@ -164,7 +170,7 @@ def world(ask_for):
             return decision_of(msgspec.structs.replace(choice, candidates=late), policy)
 
         ask = ask_for(streamed=streamed)
-        decision = decision_of(choice, policy)
+        decision = decision_of(choice, policy, caller=msgspec.structs.replace(CALLER, namespace=of))
         shared = (tools.budgets, tools.queue, tools.transport, tools.clock, tools.timers)
         used_tools = Tools(tools.board, ledger or tools.ledger, *shared, subscribers, after)
         return Journey(used_tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)

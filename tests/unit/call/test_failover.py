@@ -5,8 +5,20 @@ import time
 
 import pytest
 
+from support.decisions import CALLER
 from weir_router.call.verdict import MEANING
-from weir_router.contract import Backend, BackendLimits, Dialect, Failover, Limit, Priority, Queue, Timeouts, Transport
+from weir_router.contract import (
+    Backend,
+    BackendLimits,
+    Dialect,
+    Failover,
+    Limit,
+    Priority,
+    Queue,
+    TierRef,
+    Timeouts,
+    Transport,
+)
 from weir_router.errors import (
     AttemptFailed,
     CredentialsExhausted,
@@ -64,7 +76,7 @@ async def test_the_callers_fault_ends_it_in_the_upstreams_words(world):
 
 async def test_what_weir_added_is_taken_back_and_costs_neither_try_nor_budget(world):
     world.answers.update(a=[refused(400, param="stream_options"), stream()])
-    while world.budget.take():
+    while world.budget.take(CALLER.namespace):
         pass
     journey = world.journey(streamed=True, bounds=Failover(attempts=1))
     await journey.commit()
@@ -90,7 +102,7 @@ async def test_an_empty_budget_stops_retries_to_what_is_not_healthy(world):
     world.answers.update(a=[fails(FailureKind.RESET)], b=[])
     journey = world.journey()
     world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
-    while world.budget.take():
+    while world.budget.take(CALLER.namespace):
         pass
     with pytest.raises(Unavailable, match="retry budget"):
         await journey.commit()
@@ -98,7 +110,7 @@ async def test_an_empty_budget_stops_retries_to_what_is_not_healthy(world):
 
 async def test_an_empty_budget_does_not_keep_a_request_from_a_healthy_backend(world):
     world.answers.update(a=[fails(FailureKind.RESET)], b=[stream()])
-    while world.budget.take():
+    while world.budget.take(CALLER.namespace):
         pass
     journey = world.journey()
     await journey.commit()
@@ -109,7 +121,7 @@ async def test_an_empty_budget_passes_over_the_ill_backend_and_reaches_the_healt
     world.answers.update(a=[fails(FailureKind.RESET)], b=[], c=[stream()])
     journey = world.journey(b={}, c={})
     world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
-    while world.budget.take():
+    while world.budget.take(CALLER.namespace):
         pass
     await journey.commit()
     assert trail(journey) == [("a", "reset"), ("c", "ok")]
@@ -271,6 +283,34 @@ async def test_the_more_important_policy_gets_the_slot(world):
     await asyncio.gather(*commits)
     assert [record.outcome for record in low.trail + high.trail] == ["ok", "ok"]
     assert high._tools.queue is low._tools.queue
+
+
+@pytest.mark.parametrize(("consents", "first"), [(Priority.NORMAL, "b"), (Priority.HIGH, "a")])
+async def test_a_priority_counts_before_other_namespaces_where_the_tier_consents(world, consents, first):
+    world.answers.update(a=[stream(), stream(), stream()])
+    ref = TierRef(tier="t/t", priority=consents)
+    crowd = [world.journey(a=ONE_SLOT, waits=Queue(priority=Priority.HIGH), ref=ref, of="a") for _ in range(2)]
+    other = world.journey(a=ONE_SLOT, of="b")
+    held = world.board.begin("t/t/a", 10)
+    commits = [asyncio.create_task(journey.commit()) for journey in (crowd[0], other, crowd[1])]
+    await waiting(world, 3)
+    held.cancelled()
+    for commit in (commits[0], commits[1 if first == "b" else 2]):
+        (await commit).cancel()
+    assert len(world.tools.queue) == 0
+    (await commits[2 if first == "b" else 1]).cancel()
+
+
+async def test_one_namespace_leaves_retries_for_others(world):
+    world.answers.update(a=[fails(FailureKind.RESET), fails(FailureKind.RESET)], b=[stream(), stream()])
+    greedy, other = world.journey(of="n"), world.journey(of="other")
+    while world.budget.take("n"):
+        pass
+    world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
+    with pytest.raises(Unavailable, match="retry budget"):
+        await greedy.commit()
+    await other.commit()
+    assert trail(other) == [("a", "reset"), ("b", "ok")]
 
 
 async def test_who_may_not_wait_is_refused_with_a_retry_after(world):

@@ -6,7 +6,7 @@ import pytest
 
 from unit.call.conftest import Pages, fails, stream
 from weir_router.contract import BackendLimits
-from weir_router.errors import AttemptFailed, FailureKind, RateLimited
+from weir_router.errors import AttemptFailed, FailureKind, RateLimited, WeirError
 
 REFUSED = RateLimited("Limit budget: used up.", retry_after=7.0)
 
@@ -78,6 +78,16 @@ async def test_where_all_are_refused_the_caller_learns_which_limit_it_was(world)
         await world.journey(ledger=ledger).commit()
     assert caught.value is REFUSED
     assert [hold.ends for hold in ledger.holds] == [["released"], ["released"]]
+
+
+async def test_a_refusal_of_the_ledger_costs_no_retry(world):
+    world.answers.update(a=[fails(FailureKind.RESET)], b=[])
+    journey = world.journey(ledger=Elsewhere(None, REFUSED, REFUSED), c={})
+    world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
+    before = world.budget.tokens
+    with pytest.raises(WeirError):
+        await journey.commit()
+    assert world.budget.tokens >= before
 
 
 @pytest.mark.parametrize("error", [None, AttemptFailed(FailureKind.RESET, "store lost")])

@@ -17,6 +17,7 @@ from weir_router.contract import (
     Mode,
     Override,
     Policy,
+    Priority,
     PromptLogging,
     TierRef,
     When,
@@ -180,6 +181,19 @@ def test_grants_limit_each_namespace_by_itself(compiled, tier, policy):
         Limit(key="grant/default/budget/0/default", requests_per_minute=60),
         Limit(key="grant/default/budget/1/default", in_flight=2),
     )
+
+
+@pytest.mark.parametrize(
+    ("grants", "priority"),
+    [
+        ("[{}]", Priority.NORMAL),
+        ("[{priority: Normal}, {priority: High}]", Priority.HIGH),
+        ("[{}, {priority: High, namespaces: {from: Names, names: [other]}}]", Priority.NORMAL),
+    ],
+)
+def test_the_owner_of_a_tier_lets_some_namespaces_go_first(compiled, tier, policy, grants, priority):
+    (reference,) = only(compiled(tier(spec=f"grants: {grants}") + policy())).routes[0].tiers
+    assert reference.priority is priority
 
 
 def test_an_empty_list_of_grants_grants_nobody(compiled, tier, policy):

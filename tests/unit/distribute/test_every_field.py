@@ -87,7 +87,7 @@ DECISIONS: dict[str, dict[str, str]] = {
     },
     "CallerRule": {"namespaces": PART, "service_accounts": SEEN, "api_keys": SEEN},
     "Limit": {"key": SEEN, "requests_per_minute": SEEN, "in_flight": SEEN},
-    "TierRef": {"tier": SEEN, "limits": SEEN},
+    "TierRef": {"tier": SEEN, "limits": SEEN, "priority": SEEN},
     "Route": {"name": SEEN, "tiers": SEEN, "when": PART, "require": SEEN},
     "When": {
         "complexity": SEEN,

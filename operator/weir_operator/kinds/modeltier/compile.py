@@ -48,6 +48,7 @@ class Grant:
 
     namespaces: frozenset[str] | None
     limits: RateLimits | None
+    priority: contract.Priority = contract.Priority.NORMAL
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,10 @@ class CompiledTier:
         """`namespace/name`."""
         return f"{self.tier.namespace}/{self.tier.name}"
 
-    def limits_for(self, namespace: str) -> tuple[contract.Limit, ...] | None:
-        """The limits of every grant that lets `namespace` in; None: none does."""
+    def reference(self, namespace: str) -> contract.TierRef | None:
+        """The tier for policies of `namespace`, with the limits of every grant that lets them in, and the highest
+        priority; None: none does.
+        """
         matching = [
             (number, grant)
             for number, grant in enumerate(self.grants)
@@ -106,7 +109,12 @@ class CompiledTier:
         if not matching:
             return None
         limits = (limit(f"grant/{self.key}/{number}/{namespace}", grant.limits) for number, grant in matching)
-        return tuple(it for it in limits if it is not None)
+        high = any(grant.priority is contract.Priority.HIGH for _, grant in matching)
+        return contract.TierRef(
+            tier=self.key,
+            limits=tuple(it for it in limits if it is not None),
+            priority=contract.Priority.HIGH if high else contract.Priority.NORMAL,
+        )
 
 
 def facts(observed: Observed) -> Mapping[str, Lookup]:
@@ -151,7 +159,14 @@ def compile_tier(spec: schema.ModelTierSpec, report: Report, around: Around) -> 
     namespaces = around.namespaces
     unknown = namespaces is None and any(it.namespaces.from_ is From.SELECTOR for it in spec.grants)
     report.add("spec", findings(TIER_CHECKS, TierFacts(tier, unknown)))
-    grants = (Grant(resolve(grant.namespaces, manifest.namespace, namespaces), grant.limits) for grant in spec.grants)
+    grants = (
+        Grant(
+            resolve(grant.namespaces, manifest.namespace, namespaces),
+            grant.limits,
+            contract.Priority(grant.priority.value),
+        )
+        for grant in spec.grants
+    )
     return CompiledTier(tier, tuple(grants), credentials, references)
 
 

@@ -83,6 +83,13 @@ BaseURL = Annotated[
 ]
 
 
+class GrantPriority(StrEnum):
+    """The place of granted requests among those of other namespaces that wait for the tier."""
+
+    HIGH = "High"
+    NORMAL = "Normal"
+
+
 class Grant(Model):
     """Permission for policies of some namespaces to route here."""
 
@@ -90,6 +97,9 @@ class Grant(Model):
     """Namespaces of the policies; default: this namespace."""
     limits: RateLimits | None = None
     """Limits for each granted namespace by itself. If several grants match a namespace, all their limits apply."""
+    priority: GrantPriority = GrantPriority.NORMAL
+    """`High`: while requests wait for this tier, those of policies with `queue.priority: High` go ahead of other
+    namespaces'. `Normal`: namespaces take turns, and `queue.priority` counts within each."""
 
 
 class CredentialType(StrEnum):

@@ -133,7 +133,7 @@ class _References:
         self.report = report
         self.around = around
         self.tiers: dict[str, CompiledTier] = {}  # those that were found, by `namespace/name`
-        self._limits: dict[str, tuple[contract.Limit, ...] | None] = {}  # of all that are named; routes name the same
+        self._found: dict[str, contract.TierRef | None] = {}  # of all that are named; routes name the same
 
     def resolve(
         self,
@@ -142,23 +142,23 @@ class _References:
         worst: Verdict | None = None,
         seen: frozenset[str] = frozenset(),
     ) -> contract.TierRef | None:
-        """The tier with the limits of its grants; None where it cannot be used, which is then reported."""
+        """The tier as it is granted; None where it cannot be used, which is then reported."""
         if reference is None:
             return None
         name = ObjectName(reference.namespace or self.namespace, reference.name)
         key = str(name)
-        if key not in self._limits:
+        if key not in self._found:
             self._find(name, key)
-        tier, limits = self.tiers.get(key), self._limits[key]
+        tier, granted = self.tiers.get(key), self._found[key]
         ready = tier is not None and bool(tier.tier.backends)
-        facts = ReferenceFacts(key, self.namespace, granted=limits is not None, ready=ready, repeated=key in seen)
+        facts = ReferenceFacts(key, self.namespace, granted=granted is not None, ready=ready, repeated=key in seen)
         found = findings(REFERENCE_CHECKS, facts)
         self.report.add(path, [it._replace(verdict=worst) for it in found] if worst else found)
-        return contract.TierRef(tier=key, limits=limits or ()) if not found else None
+        return granted if not found else None
 
     def _find(self, name: ObjectName, key: str) -> None:
         tier = cast("CompiledTier | None", self.around.look(MODEL_TIER.kind, name))
-        self._limits[key] = tier.limits_for(self.namespace) if tier is not None else None
+        self._found[key] = tier.reference(self.namespace) if tier is not None else None
         if tier is not None:
             self.tiers[key] = tier
 

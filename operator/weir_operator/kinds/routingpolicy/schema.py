@@ -166,7 +166,8 @@ class QueueSpec(Model):
     it is at its `concurrency`."""
 
     priority: Priority = Priority.NORMAL
-    """Order when room is free: `High`, `Normal`, `Low`. In a full queue, a lower priority gives way."""
+    """Order within the caller's namespace when room is free: `High`, `Normal`, `Low`. In a full queue, a lower priority
+    gives way. Before other namespaces it counts where a tier's grant says `priority: High`."""
     wait: QueueWait | None = None
     """Longest wait before it is refused with a Retry-After; `0s`: none. Default `5s`."""
 
