@@ -249,6 +249,7 @@ class FailureKind(StrEnum):
     STALLED = "stalled"  # no content for the idle timeout
     TOO_LONG = "too_long"  # the total timeout
     DEADLINE = "deadline"  # the rest of the policy's deadline, which was less than the backend may take
+    UNREAD = "unread"  # the caller does not read its stream
     MALFORMED = "malformed"  # not what the dialect says
     TRUNCATED = "truncated"  # ended without a stop reason
     REJECTED = "rejected"  # a check after the call does not let the answer pass

@@ -7,11 +7,12 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from support.callers import SHAPES, ask, in_flight, one, request_for, settled, trail_of
+from support.callers import SHAPES, ask, becomes, in_flight, one, request_for, settled, trail_of
 from support.stand import stand
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
-from weir_router.contract import Dialect, Limit, Objectives, Timeouts
+from weir_router.call import clocks
+from weir_router.contract import BackendLimits, Dialect, Limit, Objectives, Timeouts
 
 A = "llm/t0/a"
 
@@ -65,6 +66,19 @@ async def test_a_caller_that_reads_slowly_is_not_its_upstreams_stall():
         assert untouched(s)
         assert s.last["outcome"] == "ok"
         assert s.router.board.view()[A].tokens_per_second is None  # that was the caller's speed
+
+
+async def test_a_caller_that_stops_reading_loses_its_slot_and_blames_nobody(monkeypatch):
+    monkeypatch.setattr(clocks, "UNREAD_SECONDS", 0.1)
+    changes = {"a": {"limits": BackendLimits(concurrency=1)}}
+    async with stand([SimModel("a", answer=LONG_ANSWER)], changes=changes) as s:
+        stops = asyncio.create_task(reader_that_sleeps(s, 60.0))
+        await becomes(lambda: bool(s.log.lines))
+        assert (s.last["outcome"], s.last["error_source"]) == ("broken", "caller")
+        assert s.last["attempts"][0]["outcome"] == "unread"
+        assert untouched(s)
+        stops.cancel()
+        await asyncio.wait([stops])
 
 
 async def test_a_stall_behind_a_slow_caller_is_still_seen():

@@ -152,7 +152,7 @@ async def settled(s: Stand) -> None:
 
 async def becomes(true: Callable[[], bool]) -> None:
     """Waits until this holds, for what happens beside the requests. Raises `TimeoutError` if it does not."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -24,6 +24,9 @@ class Sink(Protocol):
     def end(self, last: bytes) -> None:
         """Sends the last bytes, if there are any."""
 
+    def waiting(self) -> int:
+        """Bytes that the caller has not taken yet."""
+
     def on_pressure(self, listener: Callable[[bool], None]) -> None:
         """Calls `listener(True)` when it is full, and `listener(False)` when it is empty again."""
 

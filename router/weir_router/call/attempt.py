@@ -146,6 +146,7 @@ class Attempt:
             sink.write(part)
             return self._failure is None
 
+        self._watchdog.caller = sink
         sink.on_pressure(self._press)
         try:
             await self._flow(receive)

@@ -25,7 +25,14 @@ that a backend whose streams all stall is avoided within ten seconds.
 """
 
 TOTAL_TIMEOUT = 600.0
-"""Seconds for a whole attempt: the SDKs' own default timeout."""
+"""Seconds for a whole answer: the SDKs' own default timeout. Streams have none while they flow, as in the SDKs, whose
+timeout is for each read; long agents write for more than ten minutes.
+"""
+
+UNREAD_SECONDS, UNREAD_BYTES = 30.0, 1024
+"""Seconds in which a caller must take so many bytes of a stream that waits for it, or all. One that does not has
+stopped, and holds a slot of its backend.
+"""
 
 FINE, FINE_BELOW = 0.05, 5.0
 """Seconds by which a clock below `FINE_BELOW` seconds may run too long: a fortieth of the shortest deadline."""
@@ -46,6 +53,7 @@ _MESSAGES = {
     FailureKind.SILENT: "no content within {:.1f} s",
     FailureKind.STALLED: "no further content for {:.1f} s",
     FailureKind.TOO_LONG: "not finished within {:.1f} s",
+    FailureKind.UNREAD: "the caller took less than 1 KiB in {:.1f} s",
     FailureKind.DEADLINE: "no content within {:.1f} s, the rest of the policy's deadline",
 }
 
@@ -102,6 +110,13 @@ class Watched(Protocol):
         """Called every `CRAWL_SECONDS`, once content has come."""
 
 
+class Waiting(Protocol):
+    """The way of a stream to its caller."""
+
+    def waiting(self) -> int:
+        """Bytes that the caller has not taken yet."""
+
+
 class _NoOwner:
     """Owner of an attempt that has ended."""
 
@@ -147,7 +162,10 @@ class Watchdog:
         "_started",
         "_task",
         "_timers",
+        "_unread",
+        "_unread_at",
         "_watched",
+        "caller",
         "held_up",
     )
 
@@ -164,6 +182,8 @@ class Watchdog:
         self._expired: FailureKind | None = None
         self.held_up = 0.0  # seconds since the first content in which the attempt did not wait for the upstream
         self._held = False
+        self.caller: Waiting | None = None  # once a stream goes to it
+        self._unread, self._unread_at = 0, 0.0  # bytes that waited for the caller at this moment
         self._task: asyncio.Task[object] | None = None
         self._timers = timers
         self._due = timers.join(self, self._first_look())
@@ -205,9 +225,13 @@ class Watchdog:
             return
         self._held = held
         if held:
-            self._left_at = self._clock.monotonic()
+            self._left_at = self._unread_at = self._clock.monotonic()
+            self._unread = 0 if self.caller is None else self.caller.waiting()
+            self._due.discard(self)
+            self._due = self._timers.join(self, min(UNREAD_SECONDS, self._clocks.total))
         else:
             self._resume()
+            self._left_at = None
 
     def stop(self) -> None:
         """Stops all clocks for good."""
@@ -223,10 +247,14 @@ class Watchdog:
     def _bound(self, kind: FailureKind) -> float:
         if kind is FailureKind.STALLED:
             return self._clocks.idle
+        if kind is FailureKind.UNREAD:
+            return UNREAD_SECONDS
         return self._clocks.total if kind is FailureKind.TOO_LONG else self._clocks.ttft
 
     def _deadline(self) -> tuple[float, FailureKind]:
-        total = self._started + self._clocks.total + self.held_up, FailureKind.TOO_LONG
+        total = self._started + self._clocks.total, FailureKind.TOO_LONG
+        if self._held:
+            return min((self._unread_at + UNREAD_SECONDS, FailureKind.UNREAD), total)
         if not self._flowing:
             silent = FailureKind.DEADLINE if self._clocks.hurried else FailureKind.SILENT
             return min((self._started + self._clocks.ttft, silent), total)
@@ -243,8 +271,19 @@ class Watchdog:
             self._watched.flows()
             later = CRAWL_SECONDS
         due, kind = self._deadline()
-        if now >= due and self._task is not None and not self._held:
-            self._expired = kind
+        if now >= due and self._task is not None and not (kind is FailureKind.UNREAD and self._was_read(now)):
+            self._expired = FailureKind.UNREAD if self._is_callers(kind, now) else kind
             self._task.cancel()
             return
         self._due = self._timers.join(self, min(max(due - now, _BUSY_CHECK), later))
+
+    def _was_read(self, now: float) -> bool:
+        """Whether the caller has taken enough since the last check, which begins anew."""
+        left = 0 if self.caller is None else self.caller.waiting()
+        taken, self._unread, self._unread_at = self._unread - left, left, now
+        return taken >= UNREAD_BYTES
+
+    def _is_callers(self, kind: FailureKind, now: float) -> bool:
+        """Whether a stream would not have been too long without the time in which the caller did not read."""
+        held = self.held_up + (now - self._left_at if self._held and self._left_at is not None else 0.0)
+        return kind is FailureKind.TOO_LONG and now - held < self._started + self._clocks.total

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Sequence
 
 from weir_router.admit.queue import WAIT
@@ -264,7 +265,7 @@ class Journey:
         """The clocks of an attempt. `slow_after`: None for a whole answer, whose silence says nothing."""
         board, timeouts = self._tools.board, candidate.backend.timeouts
         left = max(0.0, self._deadline - self._tools.clock.monotonic())
-        total = timeouts.total or TOTAL_TIMEOUT
+        total = timeouts.total or (math.inf if self._ask.stream else TOTAL_TIMEOUT)
         bound = total if slow_after is None else board.ttft_deadline(candidate.key, self._prompt_tokens)
         connect, idle = timeouts.connect or CONNECT_TIMEOUT, timeouts.idle or IDLE_TIMEOUT
         return Clocks(connect, min(left, bound), slow_after, idle, total, hurried=left < bound)

@@ -58,6 +58,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.STALLED: Next.ELSEWHERE,
     FailureKind.TOO_LONG: Next.ELSEWHERE,
     FailureKind.DEADLINE: Next.ELSEWHERE,
+    FailureKind.UNREAD: Next.ELSEWHERE,  # only after the commit point
     FailureKind.MALFORMED: Next.ONCE_MORE,
     FailureKind.TRUNCATED: Next.ONCE_MORE,
     FailureKind.REJECTED: Next.NEXT_TIER,

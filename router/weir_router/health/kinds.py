@@ -17,8 +17,17 @@ NEUTRAL_KINDS = frozenset(
     }
 )
 """Failures about the request itself, or about our own checks: the upstream answered, which is neither good nor bad."""
-BLAMELESS_KINDS = frozenset({FailureKind.DEADLINE})
-"""Failures that say nothing about the upstream: a policy gave it less time than its own clocks would have."""
-PROVOKED_KINDS = frozenset({FailureKind.SERVER, FailureKind.OVERLOAD, FailureKind.MALFORMED, FailureKind.TRUNCATED})
-"""Failures that a single request can provoke at a healthy server, quickly and each time. Rate limits, silence and
-broken connections are none."""
+BLAMELESS_KINDS = frozenset({FailureKind.DEADLINE, FailureKind.UNREAD})
+"""Failures that say nothing about the upstream: a policy gave it less time than its own clocks would, or the caller did
+not read."""
+PROVOKED_KINDS = frozenset(
+    {
+        FailureKind.SERVER,
+        FailureKind.OVERLOAD,
+        FailureKind.MALFORMED,
+        FailureKind.TRUNCATED,
+        FailureKind.TOO_LONG,
+    }
+)
+"""Failures that a single request can provoke at a healthy server each time. Rate limits, silence and broken connections
+are none."""

@@ -33,6 +33,7 @@ _OUR_WORDS = frozenset(
         FailureKind.STALLED,
         FailureKind.TOO_LONG,
         FailureKind.DEADLINE,
+        FailureKind.UNREAD,
         FailureKind.MALFORMED,
         FailureKind.TRUNCATED,
     }

@@ -38,8 +38,10 @@ from weir_router.dialects.registry import caller_of
 from weir_router.errors import (
     AttemptFailed,
     CheckRefused,
+    FailureKind,
     InternalError,
     NotConfigured,
+    Source,
     StreamBroken,
     UnknownModel,
     WeirError,
@@ -254,8 +256,11 @@ async def _relay(visit: Visit, answer: Answering, lines: bytes) -> None:
         except AttemptFailed as failure:
             sent = answer.usage.output if answer.usage else 0
             forget_frames(failure)
-            message = f"The upstream's stream broke after about {sent} tokens: {failure.message}."
-            visit.break_off(stream, StreamBroken(message, trail=visit.trail()))
+            unread = failure.kind is FailureKind.UNREAD
+            what = "stream was given up" if unread else "upstream's stream broke"
+            error = StreamBroken(f"The {what} after about {sent} tokens: {failure.message}.", trail=visit.trail())
+            error.source = Source.CALLER if unread else error.source
+            visit.break_off(stream, error)
         except Exception as bug:
             answer.cancel()
             visit.break_off(stream, _bug(bug, visit.id))

@@ -82,6 +82,9 @@ class Pages:
         self.write(last)
         self.ended = True
 
+    def waiting(self):
+        return 0
+
     def on_pressure(self, told):
         self.press = told
 

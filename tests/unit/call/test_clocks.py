@@ -56,6 +56,55 @@ async def test_the_whole_is_bounded_even_while_content_comes():
     assert caught.value.kind is FailureKind.TOO_LONG
 
 
+class Caller:
+    """A caller that takes `takes` bytes of what waits for it, each time that one looks."""
+
+    def __init__(self, takes, left=1_000_000):
+        self.takes, self.left = takes, left
+
+    def waiting(self):
+        before, self.left = self.left, self.left - self.takes
+        return before
+
+
+async def held_up(caller, seconds=5.0, **bounds):
+    dog = watchdog(**bounds)
+    dog.content()
+    dog.caller = caller
+    asyncio.get_running_loop().call_soon(dog.hold, True)
+    try:
+        await dog.waits_for(asyncio.sleep(seconds))
+    finally:
+        dog.stop()
+
+
+@pytest.mark.parametrize("takes", [0, 1023])
+async def test_a_stream_that_is_not_read_is_given_up(monkeypatch, takes):
+    monkeypatch.setattr(clocks, "UNREAD_SECONDS", 0.05)
+    with pytest.raises(AttemptFailed) as caught:
+        await held_up(Caller(takes))
+    assert caught.value.kind is FailureKind.UNREAD
+
+
+async def test_a_stream_that_is_read_slowly_goes_on(monkeypatch):
+    monkeypatch.setattr(clocks, "UNREAD_SECONDS", 0.01)
+    await held_up(Caller(1024), 0.3, idle=0.1)
+
+
+async def test_a_total_goes_on_while_the_caller_does_not_read_and_is_then_its_fault():
+    with pytest.raises(AttemptFailed) as caught:
+        await held_up(Caller(1024), total=0.1)
+    assert caught.value.kind is FailureKind.UNREAD
+
+
+async def test_a_stream_without_a_total_is_bounded_by_its_pauses_alone():
+    dog = watchdog(total=float("inf"), idle=0.05)
+    dog.content()
+    with pytest.raises(AttemptFailed) as caught:
+        await dog.waits_for(forever())
+    assert caught.value.kind is FailureKind.STALLED
+
+
 async def test_a_slow_reader_downstream_is_not_the_upstreams_stall():
     """Time between waits, in which the router writes to the caller, does not count."""
     dog = watchdog(idle=0.1)

@@ -1,6 +1,7 @@
 """The retry loop over a scripted transport: the consequence of each failure for the request."""
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -203,6 +204,16 @@ async def test_the_policys_own_deadline_is_no_evidence_against_a_backend(world):
         assert trail(journey) == [("a", "deadline")]
     view = world.board.view()["t/t/a"]
     assert (view.state, view.healthy, view.pending) == ("closed", True, 0)
+
+
+@pytest.mark.parametrize(
+    ("streamed", "stated", "total"),
+    [(True, None, math.inf), (True, 60.0, 60.0), (False, None, 600.0), (False, 60.0, 60.0)],
+)
+async def test_a_stream_has_no_total_clock_unless_one_is_stated(world, streamed, stated, total):
+    world.answers.update(a=[stream()])
+    journey = world.journey(streamed=streamed, a={"timeouts": Timeouts(total=stated)})
+    assert (await journey.commit())._clocks.total == total
 
 
 @pytest.mark.parametrize("kind", [FailureKind.SERVER, FailureKind.OVERLOAD, FailureKind.MALFORMED])

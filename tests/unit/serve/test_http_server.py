@@ -523,6 +523,20 @@ async def test_a_caller_that_does_not_read_is_told_of_and_given_up(site, monkeyp
     writer.transport.abort()
 
 
+async def test_a_caller_that_reads_slowly_is_not_given_up(site, monkeypatch):
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT", 0.0)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)
+    writer.write(post(start=b"POST /large HTTP/1.1"))
+    received = 0
+    while received < LARGE:
+        part = await reader.read(LARGE // 20)
+        assert part
+        received += len(part)
+        await asyncio.sleep(0.01)
+    writer.transport.abort()
+
+
 async def test_a_first_part_goes_out_with_the_head_and_may_be_too_much_at_once(site):
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(post(start=b"POST /large HTTP/1.1"))

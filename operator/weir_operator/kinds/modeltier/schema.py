@@ -185,7 +185,7 @@ class TimeoutsSpec(Model):
     idle: Duration | None = None
     """Time between two pieces of a stream."""
     total: Duration | None = None
-    """Time for the whole answer."""
+    """Time for the whole answer. Without it a stream has no such bound while content comes and is read."""
 
 
 class Breaker(Model):

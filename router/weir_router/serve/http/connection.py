@@ -31,8 +31,9 @@ IDLE_TIMEOUT = 75.0
 READ_TIMEOUT = 60.0
 """Seconds for the whole head of a request, and between two parts of its body (nginx' defaults)."""
 
-WRITE_TIMEOUT = 300.0
-"""Seconds within which a caller that has stopped reading must catch up: long, since people pause in debuggers."""
+WRITE_TIMEOUT, LEAST_READ = 30.0, 1024
+"""Seconds in which a caller must take so many bytes of what waits for it, or all. One that reads more slowly has
+stopped, and holds memory and perhaps a slot of a backend."""
 
 LINGER_TIMEOUT = 5.0
 """Seconds for a refused caller that is still sending to read the answer, which closing at once would destroy."""
@@ -51,7 +52,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_coming", "_common", "_incoming", "_keeper", "_linger", "_lingering", "_memory", "_reading",
-        "_refusal", "_served", "_stream", "_task", "_transport", "_turn", "_waiter", "_writable", "due",
+        "_refusal", "_served", "_stream", "_task", "_transport", "_turn", "_untaken", "_waiter", "_writable", "due",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._linger = False  # the caller may still be sending
         self._lingering = False  # the last answer was sent, and the caller is read from for a while
         self._reading = self._writable = True
+        self._untaken = 0  # bytes that waited for the caller at the last look
 
     # Called by the server.
 
@@ -84,6 +86,15 @@ class Connection(asyncio.Protocol):
         """Closes once all written data has been sent."""
         self._incoming.ignoring = True
         self._transport.close()
+
+    def overdue(self) -> None:
+        """Closes at once, unless the caller is only slow in taking what waits for it."""
+        left = self._transport.get_write_buffer_size()
+        taken, self._untaken = self._untaken - left, left
+        if self._writable or taken < LEAST_READ:
+            self.abort()
+        else:
+            self.due = self._keeper.time() + WRITE_TIMEOUT
 
     def abort(self) -> None:
         """Closes at once, even in the middle of an answer."""
@@ -135,6 +146,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writable = False
         self.due = self._keeper.time() + WRITE_TIMEOUT
+        self._untaken = self._transport.get_write_buffer_size()
         if self._stream is not None:
             self._stream.press(True)
 

@@ -13,7 +13,7 @@ from weir_router.serve.http.message import Answer, Common, Request
 class Kept(Protocol):
     """The part of a connection that its server uses."""
 
-    due: float  # when the loop's time has passed it, the server aborts the connection
+    due: float  # when the loop's time has passed it, the server calls `overdue`
 
     @property
     def busy(self) -> bool:
@@ -21,6 +21,9 @@ class Kept(Protocol):
 
     def close(self) -> None:
         """Closes once all written data has been sent."""
+
+    def overdue(self) -> None:
+        """Called when the loop's time has passed `due`."""
 
     def abort(self) -> None:
         """Closes at once, even in the middle of an answer."""

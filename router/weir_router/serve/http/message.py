@@ -52,6 +52,9 @@ class Stream(Protocol):
         client notices. Does nothing the second time.
         """
 
+    def waiting(self) -> int:
+        """Bytes that the caller has not taken yet."""
+
     def on_pressure(self, listener: Callable[[bool], None]) -> None:
         """Calls `listener(True)` when the caller reads too slowly, and `listener(False)` when it has caught up."""
 

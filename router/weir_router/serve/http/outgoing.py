@@ -48,6 +48,10 @@ class Outgoing:
         elif not self.gone:
             self._transport.write(_chunk_of(last) + _LAST_CHUNK if last else _LAST_CHUNK)
 
+    def waiting(self) -> int:
+        """Bytes that the caller has not taken yet."""
+        return 0 if self.gone else self._transport.get_write_buffer_size()
+
     def on_pressure(self, listener: Callable[[bool], None]) -> None:
         """Has `listener` called when the pressure changes."""
         self._listener = listener

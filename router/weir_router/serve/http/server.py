@@ -126,5 +126,5 @@ class Server:
     def _expire(self) -> None:
         now = self.time()
         for connection in [it for it in self._connections if it.due < now]:
-            connection.abort()
+            connection.overdue()
         self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._expire)
