@@ -10,7 +10,8 @@ from kubernetes import client
 from weir_cli.cluster.connection import API_SECONDS
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe import convert
-from weir_operator.observe.observed import Manifest
+from weir_operator.observe.observed import Manifest, NamespaceData
+from weir_operator.observe.tenancy import accepted
 from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import Kind
 
@@ -77,10 +78,13 @@ class Cluster:
             _request_timeout=API_SECONDS,
         )
 
-    def namespaces(self) -> Mapping[str, Mapping[str, str]] | None:
-        """All with their labels; None: we may not know them."""
+    def namespaces(self) -> Mapping[str, NamespaceData] | None:
+        """All of them; None: we may not know them."""
         if not self.may("list", "namespaces", group=""):
             return None
         api: Any = client.CoreV1Api(self.api_client)
         found = api.list_namespace(_request_timeout=API_SECONDS).items
-        return {it.metadata.name: it.metadata.labels or {} for it in found}
+        return {
+            it.metadata.name: NamespaceData(it.metadata.labels or {}, accepted(it.metadata.annotations or {}))
+            for it in found
+        }

@@ -17,7 +17,11 @@ from weir_cli.cluster.services import services_there
 from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed, SecretKey, by_kind
+from weir_operator.observe.tenancy import Consent, Tenancy
 from weir_operator.schemas.common import Kind
+
+SERVING = Tenancy(Consent.WARN)
+"""Rules by which a missing consent changes nothing: the installation's own are not known here."""
 
 HIDDEN = "(hidden)"
 """Model of the one backend that stands for those of a tier that we may not read."""
@@ -36,7 +40,7 @@ class Visible:
     hidden: frozenset[str] = frozenset()  # tiers that we may not read
 
 
-def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str) -> Visible:
+def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str, tenancy: Tenancy = SERVING) -> Visible:
     """The visible objects: those of all namespaces if the user may list them, otherwise those of `namespaces`."""
     wanted = sorted({cluster.namespace, *namespaces})
     listed = {kind.kind: _listed(cluster, kind, wanted) for kind in KINDS}
@@ -51,11 +55,13 @@ def visible(cluster: Cluster, namespaces: Iterable[str], class_name: str) -> Vis
         notes.append(f"you may not read ModelTier {', '.join(hidden)}: their backends are unknown")
     known = cluster.namespaces()
     if known is None:
-        notes.append("you may not list namespaces: grants and callers by label match none")
+        notes.append("you may not list namespaces: grants and callers by label match none, and no consent is known")
     services, slices = services_there(tiers)
     observed = Observed(
         manifests=by_kind((*(it for found, _ in listed.values() for it in found), *hidden.values())),
-        namespaces=known,
+        namespaces=None if known is None else {name: it.labels for name, it in known.items()},
+        accepts={name: it.accepts for name, it in (known or {}).items() if it.accepts},
+        tenancy=tenancy,
         environment={key: str(key) for tier in tiers for key in credentials_there(tier)},
         services=services,
         slices=slices,

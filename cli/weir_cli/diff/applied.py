@@ -19,6 +19,7 @@ from weir_operator.kinds import KINDS, MODEL_TIER
 from weir_operator.kube.objects import key
 from weir_operator.observe import convert
 from weir_operator.observe.observed import Manifest, Observed, by_kind
+from weir_operator.observe.tenancy import Tenancy
 
 if TYPE_CHECKING:
     from weir_cli.cluster.api import Cluster
@@ -43,6 +44,7 @@ def applied(
     recursive: bool,
     namespace: str | None,
     class_name: str,
+    tenancy: Tenancy,
     ctx: str | None,
 ) -> Applied:
     """Raises `typer.Exit` with what kubectl says, where it refuses."""
@@ -52,7 +54,7 @@ def applied(
     ours = [_manifest(it) for it in items if it["kind"] in {kind.kind for kind in KINDS}]
     near = {it.namespace for it in ours}
     near |= {tier.namespace for it in ours if it.kind != MODEL_TIER.kind for tier in tiers_of(it)}
-    seen = visible(there, near, class_name)
+    seen = visible(there, near, class_name, tenancy)
     return Applied(seen.observed, after(seen.observed, items, ours), seen.notes)
 
 
@@ -96,12 +98,14 @@ def after(before: Observed, items: Iterable[Mapping[str, Any]], ours: Iterable[M
     manifests = by_kind(found.values())
     tiers = manifests.get(MODEL_TIER.kind, ())
     secrets = {key(it): convert.secret(it) for it in items if it["kind"] == "Secret"}
-    labels = {it["metadata"]["name"]: convert.labels(it) for it in items if it["kind"] == "Namespace"}
+    named = {it["metadata"]["name"]: convert.namespace(it) for it in items if it["kind"] == "Namespace"}
+    labels = {name: it.labels for name, it in named.items()}
     services, slices = services_there(tiers)
     return replace(
         before,
         manifests=manifests,
         namespaces=None if before.namespaces is None else {**before.namespaces, **labels},
+        accepts={**before.accepts, **{name: it.accepts for name, it in named.items()}},
         secrets={**before.secrets, **secrets},
         environment={**before.environment, **{key: str(key) for it in tiers for key in credentials_there(it)}},
         services=services,

@@ -16,7 +16,9 @@ from weir_cli.diff.compare import Change, ObjectChange, Side, compare, side
 from weir_cli.diff.dollars import Estimate, estimates
 from weir_cli.diff.traffic import traffic
 from weir_cli.shared.output import Exit, Format, console, errors, print_json
+from weir_cli.shared.tenancy import SYSTEM_NAMESPACE, ConsentOption, Offering, UserTierNamespaces, tenancy
 from weir_cli.status.pages import from_urls
+from weir_operator.observe.tenancy import Consent
 
 if TYPE_CHECKING:
     from weir_cli.cluster.api import Cluster
@@ -32,8 +34,11 @@ def diff(
         str | None, typer.Option("--namespace", "-n", help="Of objects that name none; default: the context's.")
     ] = None,
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
-    system_namespace: Annotated[str, typer.Option(help="Where Weir is installed, for dollars.")] = "weir-system",
+    system_namespace: Annotated[str, typer.Option(help="Where Weir is installed, for dollars.")] = SYSTEM_NAMESPACE,
     installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
+    offering_namespaces: Offering = None,
+    user_tier_namespaces: UserTierNamespaces = "",
+    consent: ConsentOption = Consent.WARN,
     urls: Annotated[
         list[str] | None, typer.Option("--url", help="Admin port of a router, instead of the cluster's; for dollars.")
     ] = None,
@@ -54,7 +59,15 @@ def diff(
     Exit code 0: nothing would change; 1: something would; 2: it could not be found out.
     """
     with cluster(context) as there:
-        found = applied(there, filename, recursive=recursive, namespace=namespace, class_name=class_name, ctx=context)
+        found = applied(
+            there,
+            filename,
+            recursive=recursive,
+            namespace=namespace,
+            class_name=class_name,
+            tenancy=tenancy(consent, offering_namespaces, user_tier_namespaces, system_namespace),
+            ctx=context,
+        )
         now = time.time()
         before, after = side(found.before, now), side(found.after, now)
         changes = compare(before, after)

@@ -27,6 +27,7 @@ from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.kinds.crdgen import crd
 from weir_operator.kube.webhooks import configuration_name
 from weir_operator.observe.observed import CREDENTIAL_LABEL, Manifest, Observed
+from weir_operator.observe.tenancy import EVERY, Tenancy
 from weir_operator.schemas import GROUP, VERSION
 from weir_operator.schemas.common import DEFAULT_CLASS, Kind
 from weir_operator.status.conditions import by_type
@@ -247,7 +248,12 @@ class _Look:
             policy.key
             for name in sorted(classes)
             for policy in compile_config(
-                Observed(manifests={ROUTING_POLICY.kind: policies}, namespaces=namespaces, class_name=name),
+                Observed(
+                    manifests={ROUTING_POLICY.kind: policies},
+                    namespaces=namespaces,
+                    tenancy=Tenancy(offering=(EVERY,)),
+                    class_name=name,
+                ),
                 KINDS,
                 catalogue=Catalogue.load(),
                 now=time.time(),

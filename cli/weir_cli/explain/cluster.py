@@ -15,6 +15,7 @@ from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.observe.observed import Observed
+from weir_operator.observe.tenancy import Tenancy
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CompiledConfig, Policy
 from weir_router.contract.caller import Caller
@@ -32,7 +33,9 @@ class Asked(NamedTuple):
     hidden: frozenset[str] = frozenset()  # tiers that stand-ins take the place of
 
 
-def of_policy(text: str, who: Caller, namespace: str | None, model: str | None, context: str | None) -> Asked:
+def of_policy(
+    text: str, who: Caller, namespace: str | None, model: str | None, context: str | None, rules: Tenancy
+) -> Asked:
     """About the policy NAMESPACE/NAME. Without `namespace` the caller is one of the policy's."""
     name = place(text, "RoutingPolicy")
     with cluster(context) as there:
@@ -41,7 +44,7 @@ def of_policy(text: str, who: Caller, namespace: str | None, model: str | None, 
 
         manifest = convert.manifest(ROUTING_POLICY.kind, there.get(ROUTING_POLICY, name))
         near = {name.namespace, *(tier.namespace for tier in tiers_of(manifest))}
-        seen = visible(there, near, manifest.spec.get("className", DEFAULT_CLASS))
+        seen = visible(there, near, manifest.spec.get("className", DEFAULT_CLASS), rules)
     compiled = compile_config(seen.observed, KINDS, catalogue=Catalogue.load(), now=time.time())
     policy = next((it for it in compiled.config.policies if it.key == text), None)
     if policy is None:

@@ -17,8 +17,10 @@ from weir_cli.cluster.names import is_place
 from weir_cli.cluster.opening import Context
 from weir_cli.explain.cluster import Asked, of_policy
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
+from weir_cli.shared.tenancy import SYSTEM_NAMESPACE, ConsentOrDefault, Offering, UserTierNamespaces, tenancy
 from weir_cli.shared.workspace import counted, open_workspace
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.observe.tenancy import Consent, Tenancy
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
 from weir_router.contract.caller import Caller
 from weir_router.decide.asked import FEATURE_HEADER, asked
@@ -30,15 +32,17 @@ from weir_router.dialects.ask import Ask
 from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_named
 from weir_router.errors import BadRequest
 
+Subject = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIRECTORY|NAMESPACE/POLICY",
+        help="Directory (or file) of manifests; where there is none of that name, a RoutingPolicy in the cluster.",
+    ),
+]
+
 
 def explain(
-    subject: Annotated[
-        str,
-        typer.Argument(
-            metavar="DIRECTORY|NAMESPACE/POLICY",
-            help="Directory (or file) of manifests; where there is none of that name, a RoutingPolicy in the cluster.",
-        ),
-    ],
+    subject: Subject,
     prompt: Annotated[str | None, typer.Argument(help="The prompt, or use --request.")] = None,
     request: Annotated[Path | None, typer.Option(help="A whole request body (JSON) instead of a prompt.")] = None,
     dialect: Annotated[Dialect, typer.Option(help="Dialect of the request.")] = DEFAULT_PROVIDER,
@@ -56,6 +60,9 @@ def explain(
     class_name: Annotated[
         str, typer.Option("--class", help="Of a directory, only objects of this className count.")
     ] = "weir",
+    offering_namespaces: Offering = None,
+    user_tier_namespaces: UserTierNamespaces = "",
+    consent: ConsentOrDefault = None,
     context: Context = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
@@ -75,10 +82,13 @@ def explain(
     """
     kind = CallerKind.ANONYMOUS if caller == "anonymous" else CallerKind.API_KEY
     who = Caller(namespace=namespace or "default", name=caller, kind=kind, user_tier=user_tier)
-    if is_place(subject) and not os.path.exists(subject):
-        about = of_policy(subject, who, namespace, model, context)
+    there = is_place(subject) and not os.path.exists(subject)
+    default, own = (Consent.WARN, SYSTEM_NAMESPACE) if there else (Consent.ENFORCE, "default")
+    rules = tenancy(consent or default, offering_namespaces, user_tier_namespaces, own)
+    if there:
+        about = of_policy(subject, who, namespace, model, context, rules)
     else:
-        about = _of_directory(Path(subject), who, class_name, model)
+        about = _of_directory(Path(subject), who, class_name, model, rules)
     for note in about.notes:
         errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
     ask = _ask(prompt, request, dialect, model or about.model)
@@ -92,8 +102,8 @@ def explain(
         _print(story)
 
 
-def _of_directory(directory: Path, who: Caller, class_name: str, model: str | None) -> Asked:
-    workspace = open_workspace(directory, namespace=who.namespace, class_name=class_name)
+def _of_directory(directory: Path, who: Caller, class_name: str, model: str | None, rules: Tenancy) -> Asked:
+    workspace = open_workspace(directory, namespace=who.namespace, class_name=class_name, tenancy=rules)
     notes = []
     if workspace.errors:
         notes.append(f"{counted(len(workspace.errors), 'error')} in {directory}; weir validate tells")

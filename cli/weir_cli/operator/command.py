@@ -12,6 +12,8 @@ import msgspec
 import typer
 
 from weir_cli.shared.output import Exit, address, fail
+from weir_cli.shared.tenancy import ConsentOption, Offering, UserTierNamespaces, tenancy
+from weir_operator.observe.tenancy import Consent
 from weir_router.run.process import calm_collector, log_as_json
 
 if TYPE_CHECKING:
@@ -56,6 +58,9 @@ def operator(
         str | None,
         typer.Option(help="How pods' sidecars are made, as JSON (the chart does it); default: none."),
     ] = None,
+    offering_namespaces: Offering = None,
+    user_tier_namespaces: UserTierNamespaces = "",
+    consent: ConsentOption = Consent.WARN,
     review_tokens: Annotated[
         bool, typer.Option("--review-tokens", help="Ask the API server about callers' tokens, besides verifying them.")
     ] = False,
@@ -101,6 +106,7 @@ def operator(
         token_file=token_file,
         sidecar=made,
         review_tokens=review_tokens,
+        tenancy=tenancy(consent, offering_namespaces, user_tier_namespaces, own),
         pod_name=pod_name or socket.gethostname(),
         pod_ip=pod_ip,
     )

@@ -17,6 +17,7 @@ from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
+from weir_operator.observe.tenancy import Tenancy
 from weir_operator.problems.problem import Problem, Reason, Severity
 from weir_router.contract import CompiledConfig, Secrets
 
@@ -42,14 +43,18 @@ def open_workspace(
     namespace: str = "default",
     class_name: str = "weir",
     revision: int = 1,
+    tenancy: Tenancy | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Workspace:
-    """Loads and compiles `path`. Raises `typer.Exit` when there is no such directory."""
+    """Loads and compiles `path`. Raises `typer.Exit` when there is no such directory.
+
+    Without `tenancy`, policies of `namespace` are offered to callers of all others.
+    """
     if not os.path.exists(path):  # Path.exists raises where a parent may not be read
         raise fail(
             f"{path} is not there; give a directory (or a file) of ModelTier and RoutingPolicy manifests.", Exit.USAGE
         )
-    loaded = load(path, KINDS, namespace=namespace, class_name=class_name, environ=environ)
+    loaded = load(path, KINDS, namespace=namespace, class_name=class_name, environ=environ, tenancy=tenancy)
     compiled = compile_config(loaded.observed, KINDS, catalogue=Catalogue.load(), revision=revision, now=time.time())
     return Workspace(
         compiled.config,

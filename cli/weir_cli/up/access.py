@@ -26,6 +26,14 @@ def _origin(text: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Whose callers unauthenticated ones are, and the namespace of objects that name none.",
+    ),
+]
 RequireKeys = Annotated[
     bool,
     typer.Option(

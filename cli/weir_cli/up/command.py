@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +15,11 @@ import uvloop
 from rich.markup import escape
 
 from weir_cli.shared.output import Exit, address, errors, fail, size
+from weir_cli.shared.tenancy import ConsentOption, Offering, UserTierNamespaces, tenancy
 from weir_cli.shared.workspace import Workspace, counted, open_workspace, print_problems, summary
-from weir_cli.up.access import Access, AllowOrigin, Anonymous, RequireKeys, access
+from weir_cli.up.access import Access, AllowOrigin, Anonymous, Namespace, RequireKeys, access
 from weir_cli.up.watch import saves
+from weir_operator.observe.tenancy import Consent
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import Router
 from weir_router.contract import ConfigRejected
@@ -36,18 +40,14 @@ def up(
     ],
     listen: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1:8080",
     admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "127.0.0.1:9090",
-    namespace: Annotated[
-        str,
-        typer.Option(
-            "--namespace",
-            "-n",
-            help="Whose callers unauthenticated ones are, and the namespace of objects that name none.",
-        ),
-    ] = "default",
+    namespace: Namespace = "default",
     require_keys: RequireKeys = False,
     anonymous: Anonymous = False,
     allow_origin: AllowOrigin = [],  # noqa: B006  # typer copies it
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
+    offering_namespaces: Offering = None,
+    user_tier_namespaces: UserTierNamespaces = "",
+    consent: ConsentOption = Consent.ENFORCE,
     max_in_flight: Annotated[
         int,
         typer.Option(
@@ -70,7 +70,9 @@ def up(
     """
     (host, port), (admin_host, admin_port) = address(listen), address(admin)
     held = None if memory is None else size(memory)
-    workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
+    rules = tenancy(consent, offering_namespaces, user_tier_namespaces, namespace)
+    load = functools.partial(open_workspace, directory, namespace=namespace, class_name=class_name, tenancy=rules)
+    workspace = load()
     print_problems(errors, workspace.problems, workspace.notices)
     if not workspace.config.policies:
         raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
@@ -87,7 +89,7 @@ def up(
     )
     try:
         calm_collector()
-        uvloop.run(Session(directory, namespace, class_name, callers).run(router, workspace))
+        uvloop.run(Session(directory, load, callers).run(router, workspace))
     except OSError as error:
         raise fail(cannot_listen(error)) from error
 
@@ -95,10 +97,10 @@ def up(
 class Session:
     """One run of `weir up`."""
 
-    def __init__(self, directory: Path, namespace: str, class_name: str, access: Access) -> None:
+    def __init__(self, directory: Path, load: Callable[..., Workspace], access: Access) -> None:
+        """`load` reads and compiles the directory, as the given `revision`."""
         self._directory = directory
-        self._namespace = namespace
-        self._class_name = class_name
+        self._load = load
         self._access = access
         self._revision = 1
         self._seen: Workspace | None = None  # to say nothing where a save changed nothing
@@ -131,13 +133,7 @@ class Session:
         if not self._directory.exists():
             return  # gone for the moment; what runs goes on
         # In a thread: a thousand manifests take a second, and callers must not wait for it.
-        workspace = await asyncio.to_thread(
-            open_workspace,
-            self._directory,
-            namespace=self._namespace,
-            class_name=self._class_name,
-            revision=self._revision,
-        )
+        workspace = await asyncio.to_thread(self._load, revision=self._revision)
         if workspace == self._seen:
             return
         self._seen = workspace

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from weir_cli.shared.output import Exit, Format, console, print_json
+from weir_cli.shared.tenancy import ConsentOption, Offering, UserTierNamespaces, tenancy
 from weir_cli.shared.workspace import counted, open_workspace, print_problems, summary
+from weir_operator.observe.tenancy import Consent
 
 
 def validate(
@@ -17,6 +19,9 @@ def validate(
         str, typer.Option("--namespace", "-n", help="Namespace of objects that name none.")
     ] = "default",
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
+    offering_namespaces: Offering = None,
+    user_tier_namespaces: UserTierNamespaces = "",
+    consent: ConsentOption = Consent.ENFORCE,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
@@ -32,7 +37,8 @@ def validate(
 
     Exit code 0: nothing is wrong; 1: there are errors, or with --strict warnings; 2: there is nothing to read.
     """
-    workspace = open_workspace(directory, namespace=namespace, class_name=class_name)
+    rules = tenancy(consent, offering_namespaces, user_tier_namespaces, namespace)
+    workspace = open_workspace(directory, namespace=namespace, class_name=class_name, tenancy=rules)
     if output is Format.JSON:
         print_json(
             {

@@ -65,7 +65,9 @@ def compile_config(
     )
     compiled = Compiled(config, Secrets(), ())
     sorts: dict[str, Lookup] = {}
-    around = Around(observed, memory.namespaces, catalogue, now, lambda sort, *question: sorts[sort](*question))
+    around = Around(
+        observed, memory.namespaces, memory.consents, catalogue, now, lambda sort, *question: sorts[sort](*question)
+    )
     generations: dict[str, int] = {}
     for kind in kinds:
         sorts |= kind.compile.facts(observed)

@@ -17,6 +17,7 @@ from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.report import Specs
 from weir_operator.compile.step import Lookup
 from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.observe.tenancy import Consents, Tenancy
 from weir_operator.problems.problem import Problem
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class Memory:
         """Specs that were read, which need not be read again when something around them has changed."""
         self.namespaces: Labelled | None = None
         """The namespaces of the compile that has begun; None: unknown."""
+        self.consents = Consents(Tenancy(), {})
+        """The consents of the compile that has begun."""
         self._around: tuple[Observed, Catalogue] | None = None
         self._before: dict[str, _Made] = {}
         self._now: dict[str, _Made] = {}
@@ -66,6 +69,7 @@ class Memory:
         self._before, self._now = (self._now if same else {}), {}
         if not same:
             self.namespaces = None if observed.namespaces is None else Labelled(observed.namespaces)
+            self.consents = Consents(observed.tenancy, observed.accepts)
         self._around = around
         self.specs.begin()
 

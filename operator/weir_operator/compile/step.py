@@ -17,6 +17,7 @@ from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.report import Report
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed
+from weir_operator.observe.tenancy import Consents
 from weir_operator.problems.problem import Problem
 from weir_operator.schemas.rules import Model
 from weir_router.contract import CompiledConfig, Secrets
@@ -43,6 +44,7 @@ class Around:
 
     observed: Observed
     namespaces: Labelled | None  # those of `observed`, indexed by label; None: unknown
+    consents: Consents
     catalogue: Catalogue
     now: float  # seconds since the epoch
     look: Lookup

@@ -125,6 +125,7 @@ def _policy(policy: Policy, namespace: str) -> Policy:
         routes=routes,
         not_ready=policy.not_ready,
         created=policy.created,
+        rank=policy.rank,
         mode=policy.mode,
         baseline=policy.baseline,
         min_confidence=policy.min_confidence,

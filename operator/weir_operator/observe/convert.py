@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from weir_operator.kube.objects import JSON, key
-from weir_operator.observe.observed import Manifest, SecretData, ServiceData, SliceData
+from weir_operator.observe.observed import Manifest, NamespaceData, SecretData, ServiceData, SliceData
+from weir_operator.observe.tenancy import accepted
 from weir_operator.schemas import GROUP
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -103,6 +104,11 @@ def files(body: JSON) -> Mapping[str, bytes]:
 def labels(body: JSON) -> Mapping[str, str]:
     """All labels of an object."""
     return dict(body["metadata"].get("labels") or {})
+
+
+def namespace(body: JSON) -> NamespaceData:
+    """A Namespace, with Weir's own annotation alone."""
+    return NamespaceData(labels(body), accepted(body["metadata"].get("annotations") or {}))
 
 
 def seconds(timestamp: str | None) -> float:

@@ -6,7 +6,7 @@ then takes `observed()`. Nothing is judged or written here. The watched objects,
 - the objects of every kind, in all namespaces or in the given ones;
 - Secrets with a label by which they consent (callers' keys, and the `secret_labels` of kinds): no other Secret is read;
 - Services that consent by a label, and their EndpointSlices, to which Kubernetes copies it; and our gateway's Service;
-- Namespaces, for their labels, always of the whole cluster.
+- Namespaces, for their labels and consents, always of the whole cluster.
 
 An operator may go without Namespaces, Services and EndpointSlices, where it may not list them.
 """
@@ -28,11 +28,13 @@ from weir_operator.observe.observed import (
     BACKEND_LABEL,
     GATEWAY_VALUE,
     Manifest,
+    NamespaceData,
     Observed,
     SecretData,
     ServiceData,
     SliceData,
 )
+from weir_operator.observe.tenancy import Tenancy
 from weir_operator.schemas import GROUP, VERSION
 from weir_router.contract.addresses import LAPTOP, HostPolicy
 
@@ -45,7 +47,7 @@ SLICES = Resource("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", f
 NAMESPACES = Resource("Namespace", "", "v1", "namespaces")
 
 
-AnySource = Source[Manifest] | Source[SecretData] | Source[ServiceData] | Source[SliceData] | Source[Mapping[str, str]]
+AnySource = Source[Manifest] | Source[SecretData] | Source[ServiceData] | Source[SliceData] | Source[NamespaceData]
 
 MAY_GO_WITHOUT = (UnknownReason.NAMESPACES_NOT_READABLE, UnknownReason.SERVICES_NOT_READABLE)
 
@@ -80,9 +82,10 @@ class Gatherer:
         watch_seconds: float = WATCH_SECONDS,
         hosts: HostPolicy = LAPTOP,
         gateway: ObjectName | None = None,
+        tenancy: Tenancy = Tenancy(),  # noqa: B008  # it is frozen
     ) -> None:
         """`namespaces`: where objects are looked for; None: everywhere. `hosts`: where nothing may be
-        sent. `gateway`: the Service of this installation's routers.
+        sent. `gateway`: the Service of this installation's routers. `tenancy`: its rules between tenants.
 
         `on_change` is called from threads of the gatherer, several at a time, whenever `observed()` or `unknown()` may
         give something new, and not when only a status was written. It must be quick and not raise.
@@ -90,6 +93,7 @@ class Gatherer:
         self._class_name = class_name
         self._hosts = hosts
         self._gateway = gateway
+        self._tenancy = tenancy
         scopes = (None,) if namespaces is None else tuple(dict.fromkeys(namespaces))
 
         def sources(resource: Resource, convert: Callable[[JSON], T]) -> list[Source[T]]:
@@ -103,8 +107,8 @@ class Gatherer:
         self._secrets = [it for label in labels for it in sources(_secrets(label), convert.secret)]
         self._services = sources(SERVICES, convert.service)
         self._slices = sources(SLICES, convert.endpoint_slice)
-        self._namespaces: Source[Mapping[str, str]] = Source(
-            api_client, NAMESPACES, None, convert.labels, on_change, watch_seconds=watch_seconds
+        self._namespaces: Source[NamespaceData] = Source(
+            api_client, NAMESPACES, None, convert.namespace, on_change, watch_seconds=watch_seconds
         )
 
     def start(self) -> None:
@@ -129,7 +133,9 @@ class Gatherer:
             return None
         return Observed(
             manifests=known,
-            namespaces=None if namespaces is None else {key.name: labels for key, labels in namespaces.items()},
+            namespaces=None if namespaces is None else {key.name: it.labels for key, it in namespaces.items()},
+            accepts={key.name: it.accepts for key, it in (namespaces or {}).items() if it.accepts},
+            tenancy=self._tenancy,
             secrets=secrets,
             services=services,
             slices=slices,

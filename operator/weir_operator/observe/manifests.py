@@ -19,6 +19,7 @@ from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.documents import Document, Fault, documents
 from weir_operator.observe.environment import from_environment
 from weir_operator.observe.observed import Manifest, NamedSecret, Observed, SecretData, by_kind, nearest
+from weir_operator.observe.tenancy import Tenancy, accepted
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_operator.schemas import GROUP, VERSION
 
@@ -60,9 +61,11 @@ def load(
     namespace: str = "default",
     class_name: str = "weir",
     environ: Mapping[str, str] | None = None,
+    tenancy: Tenancy | None = None,
 ) -> Loaded:
     """Reads objects of `kinds`; those without a namespace are of `namespace`. Raises nothing: faults are problems.
 
+    `tenancy`: the rules between tenants; by default policies of `namespace` are offered to all.
     A Secret that is named but not there is looked up in `environ` (see `weir_operator.observe.environment`).
     """
     reader = _Reader(namespace, frozenset(kind.kind for kind in kinds))
@@ -74,6 +77,8 @@ def load(
     observed = Observed(
         manifests=found,
         namespaces=reader.known_namespaces(),
+        accepts=reader.accepts,
+        tenancy=Tenancy(offering=(namespace,)) if tenancy is None else tenancy,
         secrets=reader.secrets,
         environment=values,
         class_name=class_name,
@@ -123,6 +128,7 @@ class _Reader:
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by "Kind/namespace/name"
     secrets: dict[ObjectName, SecretData] = field(default_factory=dict)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    accepts: dict[str, frozenset[str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
@@ -252,6 +258,8 @@ class _Reader:
         key = self._key(it, "Namespace")
         if key is not None:
             self.namespaces[key.name] = _labels(it, "labels")
+            if names := accepted(_labels(it, "annotations")):
+                self.accepts[key.name] = names
 
     def _problem(self, name: str, path: str, reason: Reason, message: str, action: str, where: str) -> None:
         self.problems.append(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.tenancy import Tenancy
 from weir_router.contract.addresses import LAPTOP, HostPolicy
 
 T = TypeVar("T")
@@ -104,6 +105,14 @@ BACKEND_NAMESPACES_ANNOTATION = "weir.dev/backend-namespaces"
 
 
 @dataclass(frozen=True)
+class NamespaceData:
+    """A Namespace."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    accepts: frozenset[str] = frozenset()  # namespaces whose policies may serve its callers
+
+
+@dataclass(frozen=True)
 class ServiceData:
     """A Service."""
 
@@ -131,6 +140,8 @@ class Observed:
     manifests: Mapping[str, tuple[Manifest, ...]] = field(default_factory=dict)  # by kind, e.g. "ModelTier"
     namespaces: Mapping[str, Mapping[str, str]] | None = None  # name -> labels; None: unknown, which is not empty
     secrets: Mapping[ObjectName, SecretData] = field(default_factory=dict)
+    accepts: Mapping[str, frozenset[str]] = field(default_factory=dict)  # name -> namespaces whose policies it accepts
+    tenancy: Tenancy = field(default_factory=Tenancy)
     services: Mapping[ObjectName, ServiceData] | None = None  # those with the label; None: unknown
     slices: Mapping[ObjectName, SliceData] | None = None  # those of such Services, which have the label, too
     hosts: HostPolicy = LAPTOP  # where nothing may be sent

@@ -85,6 +85,7 @@ class Reason(StrEnum):
     OBSERVE_WITHOUT_BASELINE = "ObserveWithoutBaseline"
     OVERRIDE_EXPIRED = "OverrideExpired"
     REQUEST_BYTES_CAPPED = "RequestBytesCapped"
+    NOT_CONSENTED = "NotConsented"
     CONFLICTED = "Conflicted"
     # of a caller's key
     API_KEY_INVALID = "APIKeyInvalid"

@@ -146,6 +146,7 @@ class Replica:
             on_change=self._changed,
             hosts=client.host_policy(),
             gateway=settings.gateway_service,
+            tenancy=settings.tenancy,
         )
         publisher = Publisher(
             api_client, settings.namespace, settings.installation, leads=lambda: self.leads, owner=self._owner

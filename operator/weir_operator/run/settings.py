@@ -8,6 +8,7 @@ from pathlib import Path
 
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.tenancy import Tenancy
 from weir_operator.sidecar import inject
 
 Address = tuple[str, int]
@@ -35,6 +36,7 @@ class Settings:
     token_file: Path = Path("/run/weir/token")  # ours for the leader's config server, read each time
     sidecar: inject.Settings | None = None  # None: pods get none
     review_tokens: bool = False  # the API server is asked about callers' tokens, too
+    tenancy: Tenancy = field(default_factory=Tenancy)
     suffix: str = field(default_factory=_suffix)
 
     @property

@@ -140,6 +140,7 @@ class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
     routes: tuple[Route, ...] = ()
     not_ready: str | None = None  # None: ready; otherwise why, for the caller's error message
     created: float = 0.0  # seconds since the epoch; the older policy wins between equals
+    rank: int = 0  # before age: below 0 where the installation offers the namespace, the lower the earlier
     mode: Mode = Mode.ENFORCE
     baseline: TierRef | None = None
     min_confidence: float = 0.0  # below it the class is raised one step
@@ -156,9 +157,9 @@ class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
         return f"{self.namespace}/{self.name}"
 
     @property
-    def precedence(self) -> tuple[float, str, str]:
-        """Sorts policies as routers do: the older first, then by namespace and name."""
-        return self.created, self.namespace, self.name
+    def precedence(self) -> tuple[int, float, str, str]:
+        """Sorts policies as routers do: offered ones first, then the older, then by namespace and name."""
+        return self.rank, self.created, self.namespace, self.name
 
     @property
     def caller_namespaces(self) -> frozenset[str] | None:

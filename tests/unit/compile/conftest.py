@@ -14,7 +14,9 @@ from weir_operator.compile.catalogue import Catalogue, parse
 from weir_operator.kinds import KINDS
 from weir_operator.observe.manifests import load
 from weir_operator.observe.observed import Observed
+from weir_operator.observe.tenancy import Tenancy
 
+OPEN = Tenancy(offering=("*",), user_tiers=frozenset({"*"}))
 NOW = 1_800_000_000.0  # 2027-01-15
 
 CATALOGUE = """
@@ -43,13 +45,13 @@ def catalogue() -> Catalogue:
 
 @pytest.fixture
 def observe(tmp_path: Path) -> Callable[..., Observed]:
-    """A function from YAML to `Observed`; keyword arguments replace fields."""
+    """A function from YAML to `Observed`; keyword arguments replace fields. Policies are offered to all callers."""
 
     def run(text: str, **changes: Any) -> Observed:
         (tmp_path / "all.yaml").write_text(text)
         loaded = load(tmp_path, KINDS)
         assert not loaded.problems
-        return replace(loaded.observed, **changes)
+        return replace(loaded.observed, **{"tenancy": OPEN, **changes})
 
     return run
 

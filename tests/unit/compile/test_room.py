@@ -36,6 +36,7 @@ from weir_operator.kinds import KINDS
 from weir_operator.kube.crowding import Part, crowded_out
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed, SecretData, ServiceData, SliceData, by_kind
+from weir_operator.observe.tenancy import Tenancy
 from weir_operator.problems.problem import Reason
 from weir_operator.publish.publication import publication
 from weir_operator.schemas.common import Expression, Selector
@@ -99,10 +100,13 @@ def large(seed: object, count: int = 1) -> dict[str, Any]:
     }
 
 
+OPEN = Tenancy(offering=("*",))
+
+
 def run(*manifests: Manifest, memory: Memory | None = None, **fields: Any) -> Compiled:
     observed = Observed(
         manifests=by_kind(manifests),
-        **{"namespaces": {}, "services": {}, "slices": {}, **fields},
+        **{"namespaces": {}, "services": {}, "slices": {}, "tenancy": OPEN, **fields},
     )
     made = compile_config(observed, KINDS, catalogue=Catalogue.load(), now=NOW, memory=memory)
     publication(made, 1, names=NAMES)  # raises where it does not fit

@@ -75,6 +75,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         "routes": PART,
         "not_ready": SEEN,
         "created": SEEN,
+        "rank": SEEN,
         "mode": SEEN,
         "baseline": SEEN,
         "min_confidence": SEEN,

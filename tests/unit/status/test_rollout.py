@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from support.statuses import POLICY, TIER, case, gateway, sidecar
+from weir_operator.observe.tenancy import Tenancy
 from weir_operator.status.rollout import behind, router_id
 
 HELD = {"ModelTier/llm/budget": {"conditions": [{"type": "Programmed", "status": "True", "observedGeneration": 1}]}}
@@ -65,7 +66,7 @@ def test_sidecars_cannot_hold_it_back_but_late_ones_are_counted_where_they_matte
     options = {"routers": (gateway(), late, fine, far), "late": behind((late, far), 1)}
     assert programmed(**options) == ("True", "Programmed", "every gateway router runs it; 1 of 2 sidecars run it")
     everybody = POLICY.replace("models:", "callers: [{namespaces: {from: All}}]\n  models:")
-    message = case(TIER, everybody, **options).condition("Programmed")[2]
+    message = case(TIER, everybody, around={"tenancy": Tenancy(offering=("*",))}, **options).condition("Programmed")[2]
     assert message.endswith("; 1 of 3 sidecars run it")
     assert programmed(routers=(gateway(), late))[2] == "every gateway router runs it"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec.structs import replace as replaced
 from pydantic import ValidationError
 
-from weir_operator.compile.callers import Labelled, caller_rules, limit
+from weir_operator.compile.callers import caller_rules, limit
 from weir_operator.compile.report import Report
 from weir_operator.compile.room import MAX_POLICY, size, too_large
 from weir_operator.compile.step import Around
@@ -22,6 +23,7 @@ from weir_operator.kinds.routingpolicy.checks import (
     ReferenceFacts,
     RouteFacts,
 )
+from weir_operator.kinds.routingpolicy.consent import Served, foreign_tiers, served, with_tiers
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest
 from weir_operator.problems.finding import Verdict, findings, removed
@@ -57,7 +59,7 @@ def compile_one(spec: schema.RoutingPolicySpec, report: Report, around: Around) 
 
 def unusable(report: Report, around: Around) -> CompiledPolicy | None:
     """The claim of a policy that cannot be read or compiled."""
-    policy = unreadable_policy(report.manifest, around.namespaces)
+    policy = unreadable_policy(report.manifest, around)
     if policy is None:
         return None
     return claim(policy, TOO_LARGE if any(it.reason == Reason.TOO_LARGE for it in report.problems) else INVALID)
@@ -91,15 +93,21 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Aroun
     )
     found = findings(POLICY_CHECKS, facts)
     report.add("spec", found)
+    callers = _callers(spec.callers, manifest.namespace, around)
+    report.add("spec", callers.findings)
+    for number, stated in enumerate(spec.routes):
+        if stated.when and stated.when.user_tiers:
+            report.add(f"spec.routes[{number}]", foreign_tiers(callers.rules, manifest.namespace, around.consents))
     limits = spec.limits
     return contract.Policy(
         namespace=manifest.namespace,
         name=manifest.name,
         models=tuple(model.name for model in spec.models),
-        callers=caller_rules(spec.callers, manifest.namespace, around.namespaces),
+        callers=callers.rules,
         routes=routes,
         not_ready=next((it.message for it in found if it.verdict is Verdict.REMOVE), None),
         created=manifest.created,
+        rank=around.consents.rank(manifest.namespace),
         mode=spec.mode,
         baseline=baseline,
         min_confidence=float(spec.classifier.min_confidence),
@@ -110,6 +118,11 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Aroun
         max_request_bytes=limits.request_bytes if limits else None,
         prompt_logging=spec.prompt_logging,
     )
+
+
+def _callers(rules: Sequence[CallerRuleSpec], own: str, around: Around) -> Served:
+    stated = (rule.namespaces.from_ is From.NAMES for rule in rules)
+    return served(caller_rules(rules, own, around.namespaces), own, stated, around.consents)
 
 
 def _failover(stated: schema.FailoverSpec) -> contract.Failover:
@@ -191,7 +204,8 @@ def _route(stated: schema.RouteSpec, path: str, references: _References) -> cont
 
 def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
     tokens = stated.prompt_tokens or unstated(schema.PromptTokens)
-    known = references.around.namespaces
+    own, around = references.namespace, references.around
+    callers = caller_rules(stated.callers or (), own, around.namespaces)
     return contract.When(
         complexity=frozenset(stated.complexity or ()),
         min_prompt_tokens=tokens.min,
@@ -201,7 +215,7 @@ def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
             contract.HeaderMatch(name=header.name.lower(), exact=header.exact, prefix=header.prefix)
             for header in stated.headers or ()
         ),
-        callers=caller_rules(stated.callers or (), references.namespace, known),
+        callers=with_tiers(callers, own, around.consents) if stated.user_tiers else callers,
         user_tiers=frozenset(stated.user_tiers or ()),
         features=frozenset(stated.features or ()),
     )
@@ -212,7 +226,7 @@ def _selects(spec: schema.RoutingPolicySpec) -> bool:
     return any(rule.namespaces.from_ is From.SELECTOR for rule in rules)
 
 
-def unreadable_policy(manifest: Manifest, namespaces: Labelled | None) -> contract.Policy | None:
+def unreadable_policy(manifest: Manifest, around: Around) -> contract.Policy | None:
     """A policy that cannot be used still claims the callers and models that can be read from it, and refuses them.
 
     Otherwise they would fall through to another namespace's policy. None where no model can be read.
@@ -228,9 +242,10 @@ def unreadable_policy(manifest: Manifest, namespaces: Labelled | None) -> contra
         namespace=manifest.namespace,
         name=manifest.name,
         models=models,
-        callers=caller_rules(readable, manifest.namespace, namespaces),
+        callers=_callers(readable, manifest.namespace, around).rules,
         not_ready=INVALID,
         created=manifest.created,
+        rank=around.consents.rank(manifest.namespace),
     )
 
 
@@ -246,6 +261,7 @@ def claim(policy: contract.Policy, why: str) -> CompiledPolicy:
         callers=policy.callers,
         not_ready=why,
         created=policy.created,
+        rank=policy.rank,
     )
     if size(rest) > MAX_POLICY:
         rest = replaced(rest, callers=(contract.CallerRule(namespaces=frozenset((policy.namespace,))),))

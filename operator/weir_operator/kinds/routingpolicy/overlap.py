@@ -25,11 +25,6 @@ class Conflict(NamedTuple):
     model: str
 
 
-def precedence(policy: Policy) -> tuple[float, str, str]:
-    """Sorts policies as the router does: the older first, then by namespace and name."""
-    return (policy.created, policy.namespace, policy.name)
-
-
 def conflicts(policies: Iterable[Policy]) -> Iterator[Conflict]:
     """The first conflict of each policy that has one.
 
@@ -37,7 +32,7 @@ def conflicts(policies: Iterable[Policy]) -> Iterator[Conflict]:
     compete only where both are at home, or neither is.
     """
     index: dict[str, _Claims] = defaultdict(_Claims)
-    for policy in sorted(policies, key=precedence):
+    for policy in sorted(policies, key=lambda it: it.precedence):
         found = ((model, index[model].rival(policy)) for model in policy.models)
         model, rival = next(((model, rival) for model, rival in found if rival), ("", None))
         if rival is not None:

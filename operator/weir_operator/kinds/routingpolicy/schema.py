@@ -123,7 +123,8 @@ class WhenSpec(Model):
     callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
     """Callers, any of them."""
     user_tiers: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
-    """The caller's user tier, any of them; it comes from an annotation of the key's Secret or the ServiceAccount."""
+    """The caller's user tier, any of them; it comes from an annotation of the key's Secret. Those of other namespaces
+    count only if the installation trusts them."""
     features: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
     """Values of the client's `x-weir-feature`, any of them. The header labels; it never authorises."""
     require: Requirement | None = None
@@ -217,7 +218,8 @@ class RoutingPolicySpec(Model):
     models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=MAX_MODELS), MAP]
     """Names that callers ask for."""
     callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] = (CallerRuleSpec(),)
-    """Callers of this policy, any of them; default: this namespace. A namespace's own policy wins for its callers."""
+    """Callers of this policy, any of them; default: this namespace. Those of other namespaces need their consent,
+    or the installation's. A namespace's own policy wins for its callers."""
     classifier: Classifier = Classifier()
     """Settings of the classifier."""
     routes: Annotated[

@@ -53,7 +53,9 @@ def _conflict(conflict: Conflict, manifests: Mapping[ObjectName, Manifest], *, l
         place = winner.where("metadata.name")
         why = f"{f' ({place})' if place else ''}; nothing has an age in a directory, so that one goes first by its name"
     else:
-        why = ", which is older or comes first by its name and goes first"
+        offered = conflict.winner.rank < conflict.policy.rank
+        why = ", which the installation offers and" if offered else ", which is older or comes first by its name and"
+        why += " goes first"
         if not _may_know(conflict.winner, loser.namespace):
             other = "a policy of another namespace"
     return Problem(
