@@ -46,7 +46,7 @@ async def test_nothing_is_collected_for_requests_that_are_served(room: Room, mon
         collections.append(phase)
 
     for _ in range(200):
-        room.enter()
+        room.enter("team-a")
     gc.callbacks.append(collected)
     try:
         async with process.rarely_collected(room):

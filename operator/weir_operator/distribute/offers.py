@@ -12,7 +12,7 @@ from functools import cached_property
 
 import msgspec
 
-from weir_operator.distribute.views import FOREIGN_POLICIES, FOREIGN_TIERS, Views
+from weir_operator.distribute.views import FOREIGN_POLICIES, Views
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.encoding import encoded
 from weir_router.contract import CompiledConfig, Delivery, Secrets, digest
@@ -65,7 +65,7 @@ class Offer:
         if scope not in self._made:
             view = self._view(account, bounded=False)
             # To weigh each part costs as much as to encode the view: only where there may be too much.
-            too_large = scope is not None and view.size > min(FOREIGN_POLICIES, FOREIGN_TIERS)
+            too_large = scope is not None and view.size > FOREIGN_POLICIES
             self._made[scope] = self._view(account, bounded=True) if too_large else view
         return self._made[scope]
 

@@ -1,8 +1,9 @@
 """The part of the config that each ServiceAccount may see. PURE; `weir_operator.distribute.server` hands it out.
 
 The gateway's own ServiceAccount gets the whole class. Any other account gets the view of its namespace: the policies
-that name the namespace, the tiers behind them, and the secrets of that namespace. A view shows nothing of other
-namespaces: no name, no hash of a value, no count.
+that name the namespace, and the tiers and secrets of that namespace. A sidecar serves a policy by itself only if every
+tier is of its namespace. Of all other policies it gets models and callers, so that it knows what the gateway serves. A
+view shows nothing else of other namespaces: no tier, no header that a route looks for, no hash of a value, no count.
 
 Policies of other namespaces may name any namespace, and a replica of the operator holds the view of each. So what is
 in a view of other namespaces has a bound. Beyond it the namespace that has most in there gives something up.
@@ -36,9 +37,6 @@ from weir_router.contract import (
 FOREIGN_POLICIES = 256 * 1024
 """Bytes of a view that policies of other namespaces may have: a few hundred ordinary ones."""
 
-FOREIGN_TIERS = 256 * 1024
-"""Bytes of a view that tiers of other namespaces may have."""
-
 
 class Views:
     """The views of one config, indexed by namespace once: a view costs as much as it holds, not as the config holds."""
@@ -69,14 +67,10 @@ class Views:
         positions = sorted({*self._policies.get(None, ()), *self._policies.get(namespace, ())})
         policies = tuple(_policy(whole.policies[position], namespace) for position in positions)
         if bounded:
-            weighed = ((it.namespace, it.name, it.created, it) for it in policies)
-            crowded = _crowded(weighed, namespace, FOREIGN_POLICIES)
+            crowded = _crowded(policies, namespace)
             policies = tuple(it for it in policies if (it.namespace, it.name) not in crowded)
         used = sorted({ref.tier for policy in policies for ref in policy.references() if ref.tier in whole.tiers})
-        tiers = {key: _tier(whole.tiers[key], namespace) for key in used}
-        if bounded:
-            crowded = _crowded(((it.namespace, it.name, 0.0, it) for it in tiers.values()), namespace, FOREIGN_TIERS)
-            tiers = {key: it for key, it in tiers.items() if (it.namespace, it.name) not in crowded}
+        tiers = {key: _tier(whole.tiers[key]) for key in used}
         objects = (*(f"ModelTier/{key}" for key in tiers), *(f"RoutingPolicy/{it.key}" for it in policies))
         config = CompiledConfig(
             api_version=whole.api_version,
@@ -96,16 +90,11 @@ class Views:
         return config, Secrets(credentials=values, caller_keys=self._keys.get(namespace, {}))
 
 
-def _crowded(things: Iterable[tuple[str, str, float, Policy | Tier]], own: str, room: int) -> Set[tuple[str, str]]:
-    """Those of other namespaces that have no room in the view of `own`."""
-    return crowded_out(
-        (
-            Part(ObjectName(namespace, name), created, len(encoded(thing)))
-            for namespace, name, created, thing in things
-            if namespace != own
-        ),
-        room,
-    )
+def _crowded(policies: Iterable[Policy], own: str) -> Set[tuple[str, str]]:
+    """The policies of other namespaces that have no room in the view of `own`."""
+    foreign = (it for it in policies if it.namespace != own)
+    parts = (Part(ObjectName(it.namespace, it.name), it.created, len(encoded(it))) for it in foreign)
+    return crowded_out(parts, FOREIGN_POLICIES)
 
 
 def _named(rules: tuple[CallerRule, ...]) -> set[str | None]:
@@ -114,7 +103,22 @@ def _named(rules: tuple[CallerRule, ...]) -> set[str | None]:
 
 
 def _policy(policy: Policy, namespace: str) -> Policy:
-    """The policy for callers of `namespace`, without the rules for other callers."""
+    """The policy for callers of `namespace`, without the rules for other callers. Where no router of `namespace` can
+    serve it, only its models and callers are left.
+    """
+    narrowed = _narrowed(policy, namespace)
+    if narrowed.is_complete(namespace):
+        return narrowed
+    return Policy(
+        namespace=policy.namespace,
+        name=policy.name,
+        models=policy.models,
+        callers=narrowed.callers,
+        created=policy.created,
+    )
+
+
+def _narrowed(policy: Policy, namespace: str) -> Policy:
     # A route for other callers is left out: without its rules it would be for everyone.
     routes = tuple(_route(it, namespace) for it in policy.routes if _reachable(it, namespace))
     return Policy(
@@ -173,14 +177,12 @@ def _rules(rules: tuple[CallerRule, ...], namespace: str) -> tuple[CallerRule, .
     )
 
 
-def _tier(tier: Tier, namespace: str) -> Tier:
-    """The tier without backends that need another namespace's credential. A tier without any backend stays."""
-    own = tier.namespace == namespace
+def _tier(tier: Tier) -> Tier:
     return Tier(
         namespace=tier.namespace,
         name=tier.name,
         selection=tier.selection,
-        backends=tuple(_backend(it) for it in tier.backends if own or it.credential is None),
+        backends=tuple(map(_backend, tier.backends)),
     )
 
 

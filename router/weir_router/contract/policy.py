@@ -167,6 +167,11 @@ class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
         named = [rule.namespaces for rule in self.callers]
         return None if None in named else frozenset(name for names in named for name in names or ())
 
+    def is_complete(self, namespace: str) -> bool:
+        """Whether a router of `namespace` can serve the policy by itself: every tier is of this namespace."""
+        references = list(self.references())
+        return bool(references) and all(ref.tier.partition("/")[0] == namespace for ref in references)
+
     def references(self) -> Iterator[TierRef]:
         """Every tier that the policy may send to, with its limits; a tier may come more than once."""
         for route in self.routes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CompiledConfig, Policy, Secrets
+from weir_router.contract import CompiledConfig, Secrets
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy
 from weir_router.dialects.base import FormatRecord
@@ -48,7 +48,7 @@ class Sidecar:
 
     def _configured(self, config: CompiledConfig, _: Secrets) -> None:
         self._index = PolicyIndex(config)
-        self._here = frozenset(policy.key for policy in config.policies if is_complete(policy, self._namespace))
+        self._here = frozenset(policy.key for policy in config.policies if policy.is_complete(self._namespace))
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """Handles `POST /v1/chat/completions` and `POST /v1/messages`."""
@@ -70,11 +70,3 @@ class Sidecar:
             return False  # the gateway may know better; and if not, it says what is wrong
         policy = find_policy(self._index, caller, model)
         return policy is not None and policy.key in self._here
-
-
-def is_complete(policy: Policy, namespace: str) -> bool:
-    """Whether a router of `namespace` has all that `policy` needs; it may only have a part of other namespaces'
-    tiers.
-    """
-    references = list(policy.references())
-    return bool(references) and all(ref.tier.partition("/")[0] == namespace for ref in references)

@@ -19,7 +19,9 @@ from weir_router.contract import (
     CallerRule,
     CompiledConfig,
     Dialect,
+    HeaderMatch,
     Override,
+    Policy,
     Route,
     Secrets,
     Tier,
@@ -55,7 +57,7 @@ def tier(key: str, *values: str | None) -> Tier:
 
 
 WHOLE = compiled(
-    policy("own", namespace="team-a", callers=(rule("team-a"),), routes=(route("team-a/own", "llm/shared"),)),
+    policy("own", namespace="team-a", callers=(rule("team-a"),), routes=(route("team-a/own"),)),
     policy("everyone", namespace="llm", callers=(CallerRule(),), routes=(route("llm/shared"),)),
     policy("private", namespace="team-b", callers=(rule("team-b"),), routes=(route("team-b/secret"),)),
     tiers=[tier("team-a/own", MINE), tier("llm/shared", SHARED, None), tier("team-b/secret", THEIRS)],
@@ -86,7 +88,7 @@ def test_the_gateway_sees_everything():
 def test_a_tenant_sees_the_policies_that_name_it_with_their_tiers_in_order():
     config, _ = seen(TENANT)
     assert [it.key for it in config.policies] == [it.key for it in WHOLE.config.policies if it.key != "team-b/private"]
-    assert list(config.tiers) == ["llm/shared", "team-a/own"]
+    assert list(config.tiers) == ["team-a/own"]
     assert config.generations == {
         f"{kind}/{key}": 1
         for kind, keys in (("ModelTier", config.tiers), ("RoutingPolicy", [it.key for it in config.policies]))
@@ -100,10 +102,30 @@ def test_a_tenant_gets_the_values_and_keys_of_its_namespace_only():
     assert secrets.caller_keys == {"a" * 64: CallerKey(namespace="team-a", name="ci")}
 
 
-def test_a_backend_whose_credential_is_elsewhere_is_left_out_and_one_without_stays():
-    config, _ = seen(TENANT)
-    assert [it.name for it in config.tiers["llm/shared"].backends] == ["b1"]
-    assert [it.name for it in config.tiers["team-a/own"].backends] == ["b0"]
+def test_of_a_policy_that_only_the_gateway_can_serve_a_view_has_models_and_callers():
+    mixed = policy(
+        "mixed",
+        namespace="victim",
+        callers=(rule("team-a"), rule("team-b")),
+        created=5.0,
+        routes=(
+            route("team-a/own", name="hdr", when=When(headers=(HeaderMatch(name="x-token", exact="header-value"),))),
+            route("team-a/own", "llm/shared"),
+        ),
+    )
+    what = compiled(mixed, tiers=[tier("team-a/own", MINE), tier("llm/shared", SHARED, None)])
+    config, secrets = seen(TENANT, what)
+    only = Policy(namespace="victim", name="mixed", models=("auto",), callers=(rule("team-a"),), created=5.0)
+    assert config.policies == (only,)
+    assert (config.tiers, secrets.credentials) == ({}, {})
+    assert not [it for it in ("header-value", "hdr", "llm", "http://") if it in text(TENANT, what)]
+
+
+def test_a_policy_of_another_namespace_is_whole_where_all_its_tiers_are_ones_own():
+    lent = policy("lent", namespace="team-b", callers=(rule("team-a"),), routes=(route("team-a/own"),))
+    config, secrets = seen(TENANT, compiled(lent, tiers=[tier("team-a/own", MINE)]))
+    assert config.policies == (lent,)
+    assert list(secrets.credentials.values()) == [MINE]
 
 
 @pytest.mark.parametrize("account", [TENANT, STRANGER], ids=str)
@@ -147,8 +169,8 @@ def test_who_else_may_call_is_not_told():
 def test_a_route_for_other_callers_goes_and_does_not_become_one_for_all():
     routes = (
         route("llm/small", name="theirs", when=When(callers=(rule("team-b"),))),
-        route("llm/small", name="ours", when=When(callers=(rule("team-b", "team-a"),))),
-        route("llm/small", name="all"),
+        route("team-a/own", name="ours", when=When(callers=(rule("team-b", "team-a"),))),
+        route("team-a/own", name="all"),
     )
     config, _ = seen(TENANT, compiled(policy(routes=routes)))
     assert [it.name for it in config.policies[0].routes] == ["ours", "all"]
@@ -156,7 +178,7 @@ def test_a_route_for_other_callers_goes_and_does_not_become_one_for_all():
 
 
 def test_a_route_without_tiers_stays_because_it_stops_later_ones():
-    routes = (route(name="in-the-eu", require={"region": "eu"}), route("llm/small"))
+    routes = (route(name="in-the-eu", require={"region": "eu"}), route("team-a/own"))
     assert seen(TENANT, compiled(policy(routes=routes)))[0].policies[0].routes == routes
 
 
@@ -169,23 +191,24 @@ def test_a_tier_that_only_a_hidden_route_uses_is_hidden():
 def test_the_tiers_of_baseline_and_override_are_seen():
     what = compiled(
         policy(
-            baseline=TierRef(tier="llm/base"),
-            override=Override(tier=TierRef(tier="llm/glass"), until=1.0),
-            routes=(route("llm/gone"),),
+            baseline=TierRef(tier="team-a/base"),
+            override=Override(tier=TierRef(tier="team-a/glass"), until=1.0),
+            routes=(route("team-a/gone"),),
         ),
-        tiers=[tier("llm/base", None), tier("llm/glass", None), tier("llm/unused", None)],
+        tiers=[tier("team-a/base", None), tier("team-a/glass", None), tier("team-a/unused", None)],
     )
-    assert list(seen(TENANT, what)[0].tiers) == ["llm/base", "llm/glass"]
+    assert list(seen(TENANT, what)[0].tiers) == ["team-a/base", "team-a/glass"]
 
 
 def test_the_same_value_in_two_namespaces_reaches_who_has_it_by_its_own_tier():
     what = compiled(
-        policy(routes=(route("llm/shared", "team-a/own"),)),
+        policy(routes=(route("team-a/own"),)),
+        policy("p2", routes=(route("llm/shared"),)),
         tiers=[tier("team-a/own", SHARED), tier("llm/shared", SHARED)],
     )
     config, secrets = seen(TENANT, what)
     assert list(secrets.credentials.values()) == [SHARED]
-    assert config.tiers["llm/shared"].backends == ()
+    assert list(config.tiers) == ["team-a/own"]
     assert seen(STRANGER, what)[1].credentials == {}
 
 
@@ -214,22 +237,3 @@ def test_a_view_has_room_for_what_other_namespaces_have_in_it_and_the_largest_gi
     assert theirs == sorted(f"evil/p{it}" for it in range(len(theirs)))
     assert 10 < len(theirs) < 30
     assert len(offer.view(GATEWAY).delivery.config.policies) == 201
-
-
-def test_tiers_of_other_namespaces_have_room_of_their_own_in_a_view():
-    backends = tuple(
-        Backend(name=f"b{it}", provider=Dialect.OPENAI, base_url=f"http://x/{it:0500}", model="m") for it in range(30)
-    )
-    tiers = [
-        Tier(namespace=it, name=f"t{n}", backends=backends)
-        for it, n in [*(("evil", n) for n in range(40)), ("team-a", 0), ("llm", 0)]
-    ]
-    keys = [f"{it.namespace}/{it.name}" for it in tiers]
-    everyones = policy(
-        "all", namespace="evil", routes=tuple(route(*keys[n : n + 10], name=f"r{n}") for n in range(0, 50, 10))
-    )
-    what = compiled(everyones, tiers=tiers)
-    view = Offer(what.config, what.secrets, GATEWAY, None).view(TENANT)
-    assert {"team-a/t0", "llm/t0"} <= view.delivery.config.tiers.keys()
-    assert 5 < len(view.delivery.config.tiers) < 20
-    assert view.size < 400_000

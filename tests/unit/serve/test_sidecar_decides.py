@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from weir_router.contract import Override, Policy, Route, TierRef
-from weir_router.sidecar.sidecar import is_complete
 
 OURS, THEIRS = TierRef(tier="team-a/t"), TierRef(tier="llm/t")
 
@@ -31,4 +30,4 @@ def policy(*tiers: TierRef, **fields: Any) -> Policy:
     ],
 )
 def test_only_where_every_tier_is_of_the_pod_s_namespace(it: Policy, here: bool):
-    assert is_complete(it, "team-a") is here
+    assert it.is_complete("team-a") is here
