@@ -21,7 +21,6 @@ import msgspec
 
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.hosts import hosts_of
-from weir_operator.compile.keys import caller_keys
 from weir_operator.compile.memory import Memory, Result
 from weir_operator.compile.report import Report
 from weir_operator.compile.room import MAX_SPEC, size, too_large
@@ -66,7 +65,13 @@ def compile_config(
     compiled = Compiled(config, Secrets(), ())
     sorts: dict[str, Lookup] = {}
     around = Around(
-        observed, memory.namespaces, memory.consents, catalogue, now, lambda sort, *question: sorts[sort](*question)
+        observed,
+        memory.namespaces,
+        memory.consents,
+        memory.keys.shared,
+        catalogue,
+        now,
+        lambda sort, *question: sorts[sort](*question),
     )
     generations: dict[str, int] = {}
     for kind in kinds:
@@ -84,11 +89,10 @@ def compile_config(
         compiled = kind.compile.add(compiled, made, manifests, around)
         sorts[kind.kind] = made.get
         generations |= {manifests[key].id: manifests[key].generation for key in made}
-    keys, problems = caller_keys(observed)
     return Compiled(
         msgspec.structs.replace(compiled.config, generations=dict(sorted(generations.items()))),
-        msgspec.structs.replace(compiled.secrets, caller_keys=keys),
-        (*compiled.problems, *problems),
+        msgspec.structs.replace(compiled.secrets, caller_keys=dict(memory.keys.keys)),
+        (*compiled.problems, *memory.keys.problems),
     )
 
 

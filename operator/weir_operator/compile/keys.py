@@ -1,15 +1,17 @@
 """Secrets with callers' API keys → `contract.CallerKey` by hash. Pure; called by `compile_config`.
 
-A hash that stands in Secrets of two namespaces is refused as a key: neither age nor name says which of the two was
-copied, and a tenant that copies a hash into its own namespace must not get the prompts of the key's holder. This is
-checked before anything is left out for its size, which else would be a way to another tenant's callers.
+A hash that Secrets of two namespaces hold stays the key of the older Secret: a copy neither takes over the callers of
+a key nor switches them off. Where ages do not differ, as in a directory, the key is refused. Both namespaces read of it
+in the status of their policies. This is checked before anything is left out for its size, which else would be a way to
+another tenant's callers.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from weir_operator.compile.room import KEYS, MAX_USER_TIER, left_out, size
 from weir_operator.kube.crowding import Part
@@ -24,8 +26,16 @@ HASH_BYTES = 24
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def caller_keys(observed: Observed) -> tuple[dict[str, CallerKey], list[Problem]]:
-    """Every caller's key by the hex SHA-256 of its value, and what is wrong with the rest."""
+class Keys(NamedTuple):
+    """Every caller's key by the hex SHA-256 of its value, and the problems of their Secrets."""
+
+    keys: Mapping[str, CallerKey]
+    problems: Sequence[Problem]
+    shared: Mapping[str, tuple[str, ...]]  # by namespace: names of Secrets whose key another namespace holds, too
+
+
+def caller_keys(observed: Observed) -> Keys:
+    """The keys of all labelled Secrets."""
     holders: dict[str, list[ObjectName]] = defaultdict(list)
     problems: list[Problem] = []
     for name, secret in _labelled(observed):
@@ -36,16 +46,33 @@ def caller_keys(observed: Observed) -> tuple[dict[str, CallerKey], list[Problem]
         else:
             holders[digest].append(name)
     problems += [problem for names in holders.values() for problem in _repeated(names, observed)]
-    holding = {names[0]: digest for digest, names in holders.items() if not _disputed(names)}
+    owners = ((_owner(names, observed), digest) for digest, names in holders.items())
+    holding = {owner: digest for owner, digest in owners if owner is not None}
     keys = {name: _caller(name, observed) for name in holding}
     for name, why in _too_large(keys, observed).items():
         del keys[name]
         problems.append(_left_out(name, observed.secrets[name], why))
-    return {holding[name]: key for name, key in keys.items()}, problems
+    shared: dict[str, list[str]] = defaultdict(list)
+    for name in (name for names in holders.values() if _disputed(names) for name in names):
+        shared[name.namespace].append(name.name)
+    return Keys(
+        {holding[name]: key for name, key in keys.items()},
+        problems,
+        {namespace: tuple(names) for namespace, names in shared.items()},
+    )
 
 
 def _disputed(names: list[ObjectName]) -> bool:
     return len({name.namespace for name in names}) > 1
+
+
+def _owner(names: list[ObjectName], observed: Observed) -> ObjectName | None:
+    """The Secret whose caller a key is; None: Secrets of several namespaces are equally old."""
+    if not _disputed(names):
+        return names[0]
+    first = min(names, key=lambda it: observed.secrets[it].created)
+    oldest = [it for it in names if observed.secrets[it].created == observed.secrets[first].created]
+    return None if _disputed(oldest) else first
 
 
 def _caller(name: ObjectName, observed: Observed) -> CallerKey:
@@ -75,14 +102,17 @@ def _left_out(name: ObjectName, secret: SecretData, why: str) -> Problem:
 
 def _repeated(names: list[ObjectName], observed: Observed) -> Iterator[Problem]:
     """Problems of Secrets that hold the same key."""
-    if _disputed(names):
-        for name in names:
+    owner = _owner(names, observed)
+    for name in names:
+        if name == owner:
+            continue
+        if owner is not None and owner.namespace == name.namespace:
+            message = f"holds the same key as Secret {owner}, whose caller it stays"
+        elif owner is not None:
+            message = "holds a key that an older Secret of another namespace holds too, whose caller it stays"
+        else:
             message = "holds a key that a Secret of another namespace holds too, so it is refused"
-            yield _problem(name, observed.secrets[name], Reason.API_KEY_REPEATED, message)
-    else:
-        for name in names[1:]:
-            message = f"holds the same key as Secret {names[0]}, whose caller it stays"
-            yield _problem(name, observed.secrets[name], Reason.API_KEY_REPEATED, message)
+        yield _problem(name, observed.secrets[name], Reason.API_KEY_REPEATED, message)
 
 
 def _labelled(observed: Observed) -> Iterator[tuple[ObjectName, SecretData]]:

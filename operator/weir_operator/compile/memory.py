@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from weir_operator.compile.callers import Labelled
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.compile.keys import Keys, caller_keys
 from weir_operator.compile.report import Specs
 from weir_operator.compile.step import Lookup
 from weir_operator.observe.observed import Manifest, Observed
@@ -58,6 +59,8 @@ class Memory:
         """The namespaces of the compile that has begun; None: unknown."""
         self.consents = Consents(Tenancy(), {})
         """The consents of the compile that has begun."""
+        self.keys = Keys({}, (), {})
+        """The callers' keys of the compile that has begun."""
         self._around: tuple[Observed, Catalogue] | None = None
         self._before: dict[str, _Made] = {}
         self._now: dict[str, _Made] = {}
@@ -70,6 +73,7 @@ class Memory:
         if not same:
             self.namespaces = None if observed.namespaces is None else Labelled(observed.namespaces)
             self.consents = Consents(observed.tenancy, observed.accepts)
+            self.keys = caller_keys(observed)
         self._around = around
         self.specs.begin()
 

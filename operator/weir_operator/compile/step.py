@@ -45,6 +45,7 @@ class Around:
     observed: Observed
     namespaces: Labelled | None  # those of `observed`, indexed by label; None: unknown
     consents: Consents
+    shared_keys: Mapping[str, tuple[str, ...]]  # by namespace: Secrets whose key another namespace holds, too
     catalogue: Catalogue
     now: float  # seconds since the epoch
     look: Lookup

@@ -60,6 +60,22 @@ def test_a_key_in_two_namespaces_is_nobodys(catalogue):
     assert "team-a" not in result.problems[0].message
 
 
+def test_a_copied_hash_neither_takes_over_nor_switches_off_the_older_key(observe, catalogue, tier, policy):
+    older, younger = replace(api_key(), created=100.0), replace(api_key(), created=200.0)
+    names = [ObjectName("team-a", "ci"), ObjectName("aaa", "copy"), ObjectName("zzz", "copy"), ObjectName("aaa", "x")]
+    observed = observe(
+        tier() + policy("mine", "team-a") + policy("theirs", "aaa") + policy("other", "bbb"),
+        secrets=dict(zip(names, (older, younger, younger, younger), strict=True)),
+    )
+    result = compile_config(observed, KINDS, catalogue=catalogue, now=300.0)
+    assert result.secrets.caller_keys == {DIGEST: CallerKey(namespace="team-a", name="ci")}
+    repeated = {it.object: it for it in result.problems if it.reason == Reason.API_KEY_REPEATED}
+    refused = {f"Secret/{it}" for it in names[1:]}
+    assert repeated.keys() == refused | {"RoutingPolicy/team-a/mine", "RoutingPolicy/aaa/theirs"}
+    assert "weir key create ci --namespace team-a" in repeated["RoutingPolicy/team-a/mine"].action
+    assert not any("team-a" in repeated[it].message for it in refused)
+
+
 def test_a_secret_without_the_label_is_no_callers_key(catalogue):
     assert not with_secrets(catalogue, ci=replace(api_key(), labels={})).secrets.caller_keys
 

@@ -138,6 +138,8 @@ class PolicyFacts:
     override_until: float | None
     now: float
     max_request_bytes: int | None = None
+    namespace: str = ""
+    shared_keys: tuple[str, ...] = ()  # Secrets of its namespace whose key another namespace holds, too
 
     @property
     def verdict(self) -> Verdict:
@@ -151,6 +153,17 @@ def override_has_expired(it: PolicyFacts) -> Finding | None:
         return None
     message, action = "the override has expired and does nothing", "Remove it."
     return Finding(Reason.OVERRIDE_EXPIRED, message, Verdict.WARN, ConditionType.ACCEPTED, action, ".override.until")
+
+
+def holds_a_shared_key(it: PolicyFacts) -> Finding | None:
+    """Warns the owner of a key: another namespace knows its hash, or has a copy of the whole key."""
+    if not it.shared_keys:
+        return None
+    name = it.shared_keys[0]
+    message = f"Secret {name} of this namespace holds a key that a Secret of another namespace holds too"
+    message += "; it stays the key of the older Secret, and where both are of the same age it is refused"
+    action = f"Make a new one: weir key create {name} --namespace {it.namespace}"
+    return Finding(Reason.API_KEY_REPEATED, message, Verdict.WARN, ConditionType.ACCEPTED, action)
 
 
 def has_no_routes(it: PolicyFacts) -> Finding | None:
@@ -183,6 +196,7 @@ def accepts_more_than_routers_read(it: PolicyFacts) -> Finding | None:
 
 
 POLICY_CHECKS: tuple[Check[PolicyFacts], ...] = (
+    holds_a_shared_key,
     namespaces_are_unknown,
     override_has_expired,
     has_no_routes,

@@ -90,6 +90,8 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Aroun
         override_until=until,
         now=around.now,
         max_request_bytes=spec.limits.request_bytes if spec.limits else None,
+        namespace=manifest.namespace,
+        shared_keys=around.shared_keys.get(manifest.namespace, ()),
     )
     found = findings(POLICY_CHECKS, facts)
     report.add("spec", found)
