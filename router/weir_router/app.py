@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Collection, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from weir_router.admit.machine import default_memory
+from weir_router.admit.machine import MAX_CONNECTIONS, default_memory, most_connections
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import MAX_IN_FLIGHT, Queue, Room
 from weir_router.call.transport import AutoTransport
@@ -27,7 +28,7 @@ from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate, is_loopback
 from weir_router.serve.extensions import NONE, Extensions
-from weir_router.serve.http import Answer, Handler, Request, Server
+from weir_router.serve.http import Answer, Handler, Places, Request, Server
 from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
 from weir_router.sidecar.sidecar import Pod, Sidecar
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 SHUTDOWN_GRACE = 30.0
 """Seconds that open answers may take to end after a SIGTERM: the default grace period of Kubernetes."""
+
+ADMIN_CONNECTIONS, ADMIN_PER_PEER = 64, 16
+"""Connections on the admin port, in all and of one address: probes, scrapers and people need a handful."""
 
 Complete = Callable[[Request, FormatRecord], Coroutine[Any, Any, Answer | None]]
 """Handler of a request for a completion."""
@@ -60,12 +64,14 @@ class Router:
         pod: Pod | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         memory: int | None = None,
+        max_connections: int = MAX_CONNECTIONS,
         origins: Collection[str] = (),
         extensions: Extensions = NONE,
     ) -> None:
         """`listener` is an open port instead of `host` and `port`; it is closed with the router. `max_in_flight` bounds
         the requests that are served at once, and `memory` the bytes that are held for callers (default: half of the
-        process's memory). `reviewer` is the config server that reviews callers' tokens, where the config demands it.
+        process's memory), and `max_connections` those of callers; it is less where the process may have fewer open
+        files. `reviewer` is the config server that reviews callers' tokens, where the config demands it.
         With `pod`, the router is that pod's sidecar, and only the pod may reach `host`. `origins` are results of
         `serve.browsers.origin_of`: web pages of these may call, besides the default ones. `extensions` are
         plugged into the steps of a request.
@@ -82,12 +88,17 @@ class Router:
         self._addresses = (host, port), (admin_host, admin_port)
         self._listener = listener
         # The admin port never asks for a key.
-        self._callers_gate = Gate(Allowed(origins, host), anonymous=pod is not None, pages=True)
-        self._admins_gate = Gate(Allowed(origins, admin_host), anonymous=True, pages=False)
+        refuse = self.metrics.refuse
+        self._callers_gate = Gate(
+            Allowed(origins, host), partial(refuse, "callers"), anonymous=pod is not None, pages=True
+        )
+        self._admins_gate = Gate(Allowed(origins, admin_host), partial(refuse, "admin"), anonymous=True, pages=False)
         self._servers: list[Server] = []
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
         self.memory = Memory(default_memory() if memory is None else memory)
+        self._places = Places(most_connections(max_connections))
+        self._admin_places = Places(ADMIN_CONNECTIONS, ADMIN_PER_PEER)
         self.board.on_free = self.room.queue.free
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
@@ -117,12 +128,13 @@ class Router:
             relay = Relay(pod.gateway, pod.token_file, self._transport, recorder, self.clock)
             sidecar = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace)
             complete, knows = sidecar.complete, sidecar.knows
-        admin = Admin(self.store, self.board, self.metrics, self.room)
+        admin = Admin(self.store, self.board, self.metrics, self.room, self._places)
         try:
             callers, admins = self._callers_gate, self._admins_gate
             routes = _callers(gateway, complete, callers, knows)
-            self.url = await self._serve(routes, callers, *self._addresses[0], self._listener)
-            self.admin_url = await self._serve(_admins(admin, admins), admins, *self._addresses[1])
+            self.url = await self._serve(routes, callers, self._places, *self._addresses[0], self._listener)
+            places = self._admin_places
+            self.admin_url = await self._serve(_admins(admin, admins), admins, places, *self._addresses[1])
         except BaseException:  # mostly an address in use
             await self.__aexit__()
             raise
@@ -137,8 +149,9 @@ class Router:
             await self._review_client.close()
 
     async def _serve(
-        self, routes: Routes, gate: Gate, host: str, port: int, listener: socket.socket | None = None
+        self, routes: Routes, gate: Gate, places: Places, host: str, port: int, listener: socket.socket | None = None
     ) -> str:
+        name = "admin" if places is self._admin_places else "callers"
         server = Server(
             routes,
             no_http,
@@ -146,6 +159,8 @@ class Router:
             admits=routes.admits,
             memory=self.memory,
             max_body=MAX_BODY_BYTES,
+            places=places,
+            refused=partial(self.metrics.refuse, name),
         )
         url = await server.listen(host, port, listener)
         gate.loopback = any(map(is_loopback, server.hosts))

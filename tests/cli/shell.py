@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,9 +55,15 @@ def weir(
 class Running:
     """A command that runs until it is stopped; its output is gathered as it comes."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        cwd: Path = ROOT,
+        env: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "weir_cli", *map(str, arguments)],
+            [*within, sys.executable, "-u", "-m", "weir_cli", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -130,9 +136,13 @@ def until(
 
 
 @contextlib.contextmanager
-def running(*arguments: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> Iterator[Running]:
-    """A command in the background; killed at the end. It must never print a traceback."""
-    command = Running(*arguments, cwd=cwd, env=env)
+def running(
+    *arguments: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> Iterator[Running]:
+    """A command in the background; killed at the end. It must never print a traceback. `within` is a command that
+    runs it, such as a shell that sets limits.
+    """
+    command = Running(*arguments, cwd=cwd, env=env, within=within)
     try:
         yield command
     finally:

@@ -146,7 +146,7 @@ async def test_callers_with_a_token_and_without_a_key_send_large_bodies(gateway:
 async def test_bodies_of_known_callers_together_are_bounded() -> None:
     """Three of ten fit, the others are refused at once; all are served once there is room."""
     size, fit = 300_000, 3
-    wire = f"{OPENAI} HTTP/1.1\r\nauthorization: Bearer {KEY}\r\ncontent-length: {size}\r\n\r\n".encode()
+    wire = f"{OPENAI} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {size}\r\n\r\n".encode()
     pad = GOOD[:-1] + b',"user":"' + b"x" * (size - len(GOOD) - 10) + b'"}'
     async with stand([SimModel("m")], memory=2**20 * PER_BYTE) as it, AsyncExitStack() as stack:
         assert await ask(it) == 200  # its key is known from now on

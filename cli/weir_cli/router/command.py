@@ -7,7 +7,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from weir_cli.shared.options import HOST_PORT, add_admin, add_log, add_memory, add_origins, address, number, parser_of
+from weir_cli.shared.options import (
+    HOST_PORT,
+    add_admin,
+    add_connections,
+    add_log,
+    add_memory,
+    add_origins,
+    address,
+    number,
+    parser_of,
+)
+from weir_router.admit.machine import raise_open_files
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
@@ -36,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     access = _access(parser, given)
     host, port = given.listen
     admin_host, admin_port = given.admin
+    raise_open_files()
     log_to_stdout(given.log)
     gateway = Router(
         host=host,
@@ -46,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         reviewer=access,
         max_in_flight=given.max_in_flight,
         memory=given.memory,
+        max_connections=given.max_connections,
         origins=given.allow_origin,
     )
     run(_serve(gateway, MountedConfig(given.config_dir, gateway.store), access))
@@ -98,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help="That open answers may take to end after SIGTERM; default: %(default)s.",
     )
     add_memory(parser)
+    add_connections(parser)
     add_origins(parser)
     add_log(parser)
     return parser

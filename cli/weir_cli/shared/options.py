@@ -10,7 +10,8 @@ from collections.abc import Callable
 from inspect import cleandoc
 from typing import TypeVar
 
-from weir_router.run.process import MEMORY_HELP, host_and_port, size_of
+from weir_router.admit.machine import MAX_CONNECTIONS
+from weir_router.run.process import CONNECTIONS_HELP, MEMORY_HELP, host_and_port, size_of
 from weir_router.serve.browsers import origin_of
 
 T = TypeVar("T", int, float)
@@ -64,6 +65,13 @@ def size(text: str) -> int:
 def add_memory(parser: argparse.ArgumentParser) -> None:
     """`--memory`."""
     parser.add_argument("--memory", type=size, metavar="BYTES", help=MEMORY_HELP)
+
+
+def add_connections(parser: argparse.ArgumentParser) -> None:
+    """`--max-connections`."""
+    parser.add_argument(
+        "--max-connections", type=number(int, 1), metavar="NUMBER", default=MAX_CONNECTIONS, help=CONNECTIONS_HELP
+    )
 
 
 def add_admin(parser: argparse.ArgumentParser, default: str) -> None:

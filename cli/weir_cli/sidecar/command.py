@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weir_cli.early import LOCALHOST, opened
-from weir_cli.shared.options import add_admin, add_log, add_memory, add_origins, number, parser_of
+from weir_cli.shared.options import add_admin, add_connections, add_log, add_memory, add_origins, number, parser_of
+from weir_router.admit.machine import raise_open_files
 from weir_router.app import Router
 from weir_router.config.access import Access
 from weir_router.config.kept import KeptConfig
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         if not url.startswith(("http://", "https://")):
             parser.error(f"{option} {url!r} is not a URL.")
     admin_host, admin_port = given.admin
+    raise_open_files()
     log_to_stdout(given.log)
     files, server = given.files, given.config_server
     access = Access(server, files / "config-token", files / "ca.crt" if server.startswith("https") else None)
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         reviewer=access,
         pod=pod,
         memory=given.memory,
+        max_connections=given.max_connections,
         origins=given.allow_origin,
     )
     run(_serve(router, KeptConfig(given.keep, router.store), access))
@@ -91,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_admin(parser, "0.0.0.0:18090")
     add_memory(parser)
+    add_connections(parser)
     add_origins(parser)
     add_log(parser)
     return parser

@@ -20,10 +20,12 @@ from weir_cli.shared.workspace import Workspace, counted, open_workspace, print_
 from weir_cli.up.access import Access, AllowOrigin, Anonymous, Namespace, RequireKeys, access
 from weir_cli.up.watch import saves
 from weir_operator.observe.tenancy import Consent
+from weir_router.admit.machine import MAX_CONNECTIONS, raise_open_files
 from weir_router.admit.queue import MAX_IN_FLIGHT
 from weir_router.app import Router
 from weir_router.contract import ConfigRejected
 from weir_router.run.process import (
+    CONNECTIONS_HELP,
     MAX_IN_FLIGHT_VARIABLE,
     MEMORY_HELP,
     STOP_SIGNALS,
@@ -32,6 +34,15 @@ from weir_router.run.process import (
     log_to_stdout,
     rarely_collected,
 )
+
+MaxInFlight = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        envvar=MAX_IN_FLIGHT_VARIABLE,
+        help="Requests served at once; more wait for a few seconds, and are then refused.",
+    ),
+]
 
 
 def up(
@@ -48,15 +59,9 @@ def up(
     offering_namespaces: Offering = None,
     user_tier_namespaces: UserTierNamespaces = "",
     consent: ConsentOption = Consent.ENFORCE,
-    max_in_flight: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            envvar=MAX_IN_FLIGHT_VARIABLE,
-            help="Requests served at once; more wait for a few seconds, and are then refused.",
-        ),
-    ] = MAX_IN_FLIGHT,
+    max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
     memory: Annotated[str | None, typer.Option(metavar="BYTES", help=MEMORY_HELP)] = None,
+    max_connections: Annotated[int, typer.Option(min=1, help=CONNECTIONS_HELP)] = MAX_CONNECTIONS,
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
 ) -> None:
     """Runs the router on a directory of manifests, and reloads it on every save.
@@ -77,6 +82,7 @@ def up(
     if not workspace.config.policies:
         raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
     log_to_stdout(log)
+    raise_open_files()
     callers = access(workspace, namespace, host, admin_host, require_keys=require_keys, anonymous=anonymous)
     router = Router(
         host=host,
@@ -85,6 +91,7 @@ def up(
         admin_port=admin_port,
         max_in_flight=max_in_flight,
         memory=held,
+        max_connections=max_connections,
         origins=allow_origin,
     )
     try:

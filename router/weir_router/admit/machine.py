@@ -1,4 +1,6 @@
-"""The memory that this process may use: the limit of its cgroup, or the machine's memory. Used by `app`.
+"""The memory and the files that this process may use. Used by `app` and `run`.
+
+The memory is the limit of its cgroup, or the machine's memory.
 
 A pod's limit is a limit of its cgroup. Version 2 has it in `memory.max` (a number or `max`), version 1 in
 `memory.limit_in_bytes`, where a number near 2^63 means no limit. The limits of the parents count, too. In a container,
@@ -9,6 +11,7 @@ container's limit.
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +21,35 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 SHARE = 2
 """Divisor of the process's memory that gives the default of `--memory`. The other half is for the program, decoded JSON
 and answers."""
+
+
+MAX_CONNECTIONS = 10_000
+"""Connections of callers, unless an option or the limit of open files says less. Idle ones take 3 KB each."""
+
+OWN_FILES = 128
+"""Open files that are kept for the process itself: the admin port's connections, mounted files, logs, the config
+server."""
+
+PER_CALLER = 2
+"""Open files for each connection of a caller: its own, and one to an upstream."""
+
+
+def raise_open_files() -> None:
+    """Raises the soft limit of open files as far as it is needed and allowed, as Go's runtime does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OWN_FILES + PER_CALLER * MAX_CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def most_connections(wanted: int) -> int:
+    """`wanted` connections of callers, or fewer if there may be fewer open files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (files - OWN_FILES) // PER_CALLER))
 
 
 def default_memory() -> int:

@@ -233,6 +233,8 @@ class Metrics:
             "Attempts in flight, of this router's share of limits.concurrency: 0 to 1.",
             ("tier", "backend"),
         )
+        self.connections = gauge("weir_connections", "Open connections of callers.", ())[()]
+        self.refused = counter("weir_refused", "Connections and requests refused at the door.", ("port", "reason"))
         self.revision = gauge("weir_config_revision", "Revision of the config in use.", ())[()]
         self.rejected = gauge("weir_config_rejected", "1 while a newer config is refused.", ())[()]
         self.otel_duration = histogram(
@@ -304,6 +306,10 @@ class Metrics:
             self.breaker[*place, name].value = float(name == state)
         tier, backend = place
         self.transitions[tier, backend.partition("@")[0], state].value += 1  # a counter outlives endpoints
+
+    def refuse(self, port: str, reason: str) -> None:
+        """Counts a connection or request that a port (callers, admin) refuses before a handler has seen it."""
+        self.refused[port, reason].value += 1
 
     def load(self, depth: int, oldest: float, saturation: float) -> None:
         """Sets the gauges of the router's load, at the moment of a scrape."""

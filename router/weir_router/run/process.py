@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 
+from weir_router.admit.machine import MAX_CONNECTIONS
 from weir_router.admit.queue import Room
 from weir_router.app import Router
 from weir_router.config.access import Access
@@ -42,6 +43,12 @@ MEMORY_HELP = (
     "Default: half of the container's memory limit, else of the machine's memory."
 )
 """Help of `--memory`."""
+
+CONNECTIONS_HELP = (
+    f"Connections of callers at once, at most. Default: {MAX_CONNECTIONS}, or fewer where the limit of open files "
+    "(ulimit -n) allows fewer: two files for each, and 128 for the router."
+)
+"""Help of `--max-connections`."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

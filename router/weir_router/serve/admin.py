@@ -13,22 +13,24 @@ from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
 from weir_router.report.queues import waiting
 from weir_router.serve.answers import json_answer
-from weir_router.serve.http import Answer, Request
+from weir_router.serve.http import Answer, Places, Request
 
 
 class Admin:
     """Handlers of the admin port. They only read."""
 
-    def __init__(self, store: ConfigStore, board: Board, metrics: Metrics, room: Room) -> None:
+    def __init__(self, store: ConfigStore, board: Board, metrics: Metrics, room: Room, places: Places) -> None:
         self._store = store
         self._board = board
         self._metrics = metrics
         self._room = room
+        self._places = places
 
     async def metrics(self, _: Request) -> Answer:
         """The metrics, in Prometheus' text format."""
         self._metrics.rejected.value = self._store.rejected is not None
         queue = self._room.queue
+        self._metrics.connections.value = float(self._places.taken)
         self._metrics.load(len(queue), queue.oldest, self._room.saturation)
         self._metrics.load_of_backends(
             {key: (it.pending, it.saturation) for key, it in self._board.view().items()},

@@ -9,7 +9,7 @@ loopback serves only hosts of this machine. SDKs send no `Origin`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
 from weir_router.errors import HostNotAllowed, OriginNotAllowed, WeirError
@@ -112,10 +112,11 @@ def refusal(origin: str | None, host: str | None, site: str | None, allowed: All
 class Gate:
     """The check of one port. It leaves the decision to `refusal` and remembers valid hosts, to skip it mostly."""
 
-    __slots__ = ("_allowed", "_good", "_pages", "anonymous", "loopback")
+    __slots__ = ("_allowed", "_good", "_pages", "_refused", "anonymous", "loopback")
 
-    def __init__(self, allowed: Allowed, *, anonymous: bool, pages: bool) -> None:
-        """`pages`: the pages of allowed origins may read answers."""
+    def __init__(self, allowed: Allowed, refused: Callable[[str], None], *, anonymous: bool, pages: bool) -> None:
+        """`refused` counts refused pages. `pages`: the pages of allowed origins may read answers."""
+        self._refused = refused
         self.anonymous = anonymous  # callers need no key; follows the config
         self.loopback = True  # the port is on loopback; `app` sets it once the port is open
         self._allowed = allowed
@@ -130,6 +131,12 @@ class Gate:
 
     def refusal(self, method: str, headers: dict[str, str]) -> WeirError | None:
         """The error for a request that is not served; None if it is."""
+        error = self._judged(method, headers)
+        if error is not None:
+            self._refused("web_page")
+        return error
+
+    def _judged(self, method: str, headers: dict[str, str]) -> WeirError | None:
         origin, host = headers.get("origin"), headers.get("host") if self.loopback else None
         if not self.anonymous:  # the key decides, but a preflight carries none
             asks = method == "OPTIONS" and self._pages

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from weir_router.dialects.registry import RECORDS, caller_of, format_of
 from weir_router.errors import BadRequest, WeirError
 from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.browsers import Gate, preflight
-from weir_router.serve.http import Answer, Handler, Request
+from weir_router.serve.http import NO_METHOD, Answer, Handler, Request, fields
 
 Explain = Callable[[Request, int], Answer]
 """Function that makes the answer for an unknown path (status 404) or method (405) from the request and the status."""
 
 Knows = Callable[[dict[str, str]], bool]
 """Function that says whether a quick look at the headers of a request identifies its caller."""
+
+
+def allow(methods: Iterable[str]) -> bytes:
+    """The header line with the methods that are served, which every 405 has (RFC 9110)."""
+    return fields({"allow": ", ".join(sorted(methods))})
+
+
+ALLOW = allow(("GET", "HEAD", "OPTIONS", "POST"))
+"""The header line of the answer to a method that no path has, such as CONNECT."""
 
 
 class Routes:
@@ -72,10 +81,14 @@ class Routes:
         return None if answer is None else Answer(answer.status, answer.fields + lines, answer.body)
 
     async def _nowhere(self, request: Request) -> Answer:
-        return self._explain(request, 405 if self._known(request.path) else 404)
+        methods = self._methods(request.path)
+        answer = self._explain(request, 405 if methods else 404)
+        return Answer(answer.status, answer.fields + allow(methods), answer.body) if methods else answer
 
-    def _known(self, path: str) -> bool:
-        return path in self._exact or any(path.startswith(start) for _, start, _ in self._below)
+    def _methods(self, path: str) -> set[str]:
+        """The methods that `path` has a handler for, with HEAD; empty: the path is unknown."""
+        methods = set(self._exact.get(path, ())) | {m for m, start, _ in self._below if path.startswith(start)}
+        return methods | {"HEAD"} if "GET" in methods else methods
 
 
 def unknown_to_callers(request: Request, status: int) -> Answer:
@@ -96,6 +109,9 @@ def unknown_to_admins(request: Request, status: int) -> Answer:
     )
 
 
-def no_http(why: str) -> Answer:
-    """The answer to bytes that are not a valid HTTP request."""
-    return error_answer(BadRequest(f"This is not an HTTP/1.1 request: {why}."), RECORDS[0], new_request_id())
+def no_http(status: int, message: str) -> Answer:
+    """The answer to bytes that are not a valid HTTP request, or to HTTP that is not spoken here."""
+    error = BadRequest(message)
+    error.status = status
+    answer = error_answer(error, RECORDS[0], new_request_id())
+    return Answer(status, answer.fields + ALLOW, answer.body) if status == NO_METHOD else answer

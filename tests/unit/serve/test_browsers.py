@@ -174,7 +174,7 @@ def test_anything_else_may_be_reached_from_elsewhere(host: str) -> None:
 
 
 def test_hosts_that_are_remembered_are_bounded_and_still_good() -> None:
-    gate = Gate(Allowed(), anonymous=True, pages=True)
+    gate = Gate(Allowed(), [].append, anonymous=True, pages=True)
     for port in range(3 * MAX_HOSTS):
         headers = {"host": f"127.0.0.1:{port}"}
         assert not gate.is_plain(headers)
@@ -184,7 +184,7 @@ def test_hosts_that_are_remembered_are_bounded_and_still_good() -> None:
 
 
 def test_a_bad_host_is_never_remembered() -> None:
-    gate = Gate(Allowed(), anonymous=True, pages=True)
+    gate = Gate(Allowed(), [].append, anonymous=True, pages=True)
     for _ in range(3):
         assert gate.refusal("GET", {"host": "evil.example"}) is not None
         assert not gate.is_plain({"host": "evil.example"})

@@ -14,7 +14,7 @@ from uvloop import Loop
 from support.servers import is_cut
 from weir_router.admit.memory import PER_BYTE, Memory
 from weir_router.clock import ManualClock
-from weir_router.serve.http import Answer, NoBody, Server, connection, fields, incoming, server
+from weir_router.serve.http import Answer, NoBody, Places, Server, fields, incoming, limits, server
 
 MAX_BODY = 100_000
 GET = b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -85,18 +85,29 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serving(room=10 * MAX_BODY):
+async def serving(room=10 * MAX_BODY, places=100):
     site = Site()
+    site.refused = []
+    site.places = Places(places)
     site.memory = Memory(room * PER_BYTE)
-    refusal = lambda why: Answer(400, b"", why.encode())
-    it = Server(site.handle, refusal, ManualClock(), admits=site.admits, memory=site.memory, max_body=MAX_BODY)
+    refusal = lambda status, message: Answer(status, b"", message.encode())
+    it = Server(
+        site.handle,
+        refusal,
+        ManualClock(),
+        admits=site.admits,
+        memory=site.memory,
+        max_body=MAX_BODY,
+        places=site.places,
+        refused=site.refused.append,
+    )
     site.url = await it.listen("127.0.0.1", 0)
     site.port = int(site.url.rpartition(":")[2])
     site.server = it
     yield site
     site.gate.set()
     await it.close(0)
-    assert site.memory.held == it.lingering == 0
+    assert site.memory.held == it.lingering == site.places.taken == 0
 
 
 @pytest.fixture
@@ -169,8 +180,8 @@ async def test_answers_keep_the_order_of_what_was_sent_ahead(site):
 
 async def test_who_sends_too_much_ahead_is_answered_that_far_and_closed(site):
     site.gate.set()
-    wire = await talk(site, post(start=b"POST /held HTTP/1.1") + post() * (connection.MAX_AHEAD + 20))
-    assert statuses(wire) == [200] * (connection.MAX_AHEAD + 1)
+    wire = await talk(site, post(start=b"POST /held HTTP/1.1") + post() * (limits.MAX_AHEAD + 20))
+    assert statuses(wire) == [200] * (limits.MAX_AHEAD + 1)
 
 
 async def test_what_is_no_http_is_refused_after_the_answers_that_are_due(site):
@@ -184,7 +195,22 @@ async def test_what_is_no_http_is_refused_after_the_answers_that_are_due(site):
         post(b"", b"content-length: 5", b"content-length: 6"),
         post(b"", b"x : y"),
         post(b"", b" folded"),
-        post(b"", b"transfer-encoding: chunked, gzip"),
+        post(b"0\r\n\r\n", b"transfer-encoding: chunked", b"transfer-encoding: chunked"),
+        post(b"0\r\n\r\n", b"transfer-encoding: chunked", start=b"POST /echo HTTP/1.0"),
+        post(b"", b"x: a\r\n folded"),
+        post(b"", b"x: a\nb: c"),
+        post(b"", b"x: a\rb: c"),
+        post(b"", b"x: a\0b"),
+        GET.replace(b"host: x\r\n", b""),
+        GET.replace(b"host: x", b"host: x\r\nhost: x"),
+        GET.replace(b"host: x", b"host: x, y"),
+        GET.replace(b"host: x", b"host: x/y"),
+        GET.replace(b"host: x", b"host: user@x"),
+        GET.replace(b"host: x", b"host: \xc3\xa4"),
+        GET.replace(b"GET /", b"GET  /"),
+        GET.replace(b" HTTP/1.1", b" RTSP/1.0"),
+        GET.replace(b" HTTP/1.1\r", b" HTTP/1.1"),
+        post(b"3\nabc\r\n0\r\n\r\n", b"transfer-encoding: chunked"),
         b"GET /" + b"a" * incoming.MAX_HEAD + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nx: " + b"a" * incoming.MAX_HEAD * 8,
         b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (incoming.MAX_HEADERS + 2),
@@ -193,6 +219,65 @@ async def test_what_is_no_http_is_refused_after_the_answers_that_are_due(site):
 async def test_what_another_server_could_understand_otherwise_is_refused(site, wire):
     assert statuses(await talk(site, wire)) == [400]
     assert site.requests == []
+
+
+@pytest.mark.parametrize(
+    ("wire", "status"),
+    [
+        (b"GET /echo\r\n\r\n", 505),
+        (GET.replace(b"1.1", b"0.9"), 505),
+        (GET.replace(b"1.1", b"2.0"), 505),
+        (post(b"0\r\n\r\n", b"transfer-encoding: gzip, chunked"), 501),
+        (post(b"0\r\n\r\n", b"transfer-encoding: identity, chunked"), 501),
+        (post(b"", b"transfer-encoding: gzip"), 501),
+        (b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 405),
+        (post(b"hello", start=b"CONNECT a:443 HTTP/1.1"), 405),
+    ],
+)
+async def test_http_that_is_not_spoken_here_is_refused_with_its_own_status(site, wire, status):
+    assert statuses(await talk(site, wire + GET)) == [status]
+    assert site.requests == []
+
+
+@pytest.mark.parametrize("host", [b"localhost:8080", b"[::1]:80", b"", b"a_b.example", b"10.0.0.1"])
+async def test_a_valid_host_is_served(site, host):
+    assert statuses(await talk(site, GET.replace(b"host: x", b"host: " + host + b"\r\nconnection: close"))) == [200]
+
+
+async def test_a_host_that_changes_on_a_connection_is_looked_at_again(site):
+    assert statuses(await talk(site, GET, GET.replace(b"host: x", b"host: x y"))) == [200, 400]
+
+
+CHUNKED = b"transfer-encoding: chunked"
+
+
+@pytest.mark.parametrize("cut", [1, 5, 1000])
+@pytest.mark.parametrize("before", [b"", b"5\r\nhello\r\n"])
+@pytest.mark.parametrize("size", [b"%x" % (MAX_BODY + 1), b"0FFFFFFFFFFFFFFF;x=y", b"0" * 40 + b"FFFFFFF"])
+async def test_a_chunk_that_would_be_too_large_is_refused_by_its_size(site, size, before, cut):
+    body = before + size + b"\r\n"
+    parts = [body[at : at + cut] for at in range(0, len(body), cut)]
+    assert statuses(await talk(site, post(b"", CHUNKED), *parts, b"a")) == [413]
+
+
+async def test_a_chunk_that_a_late_reader_asks_for_is_refused_by_its_size(site):
+    site.gate.set()
+    assert statuses(await talk(site, post(b"FFFFFFF\r\na", CHUNKED, start=b"POST /late HTTP/1.1"))) == [413]
+
+
+async def test_an_offer_to_upgrade_keeps_the_version_and_the_end_of_the_connection(site):
+    site.gate.set()
+    closing = post(b"one", b"connection: upgrade, close", b"upgrade: h2c")
+    assert statuses(await talk(site, closing + GET)) == [200]
+    old = await talk(site, post(b"one", b"connection: upgrade", b"upgrade: h2c", start=b"POST /stream HTTP/1.0") + GET)
+    assert old.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"chunked" not in old
+    assert len(site.requests) == 2
+
+
+async def test_an_old_caller_gets_no_interim_answer(site):
+    wire = await talk(site, post(b"", b"expect: 100-continue", start=b"POST /echo HTTP/1.0"))
+    assert statuses(wire) == [200]
 
 
 async def test_http_1_0_is_answered_in_kind_and_closed(site):
@@ -208,7 +293,7 @@ async def test_a_stream_to_http_1_0_is_not_chunked_and_ends_with_the_connection(
 
 
 async def test_head_gets_no_body(site):
-    wire = await talk(site, b"HEAD /echo HTTP/1.1\r\n\r\n" + post(b"next", b"connection: close"))
+    wire = await talk(site, b"HEAD /echo HTTP/1.1\r\nhost: x\r\n\r\n" + post(b"next", b"connection: close"))
     assert statuses(wire) == [200, 200]
     assert wire.count(b"\r\n\r\n") == 2
 
@@ -239,7 +324,6 @@ async def test_an_offer_to_upgrade_is_passed_over(site):
 @pytest.mark.parametrize(
     "wire",
     [
-        post(b"hello", start=b"CONNECT a:443 HTTP/1.1"),
         post(
             b"0\r\n\r\n",
             b"connection: upgrade",
@@ -247,7 +331,7 @@ async def test_an_offer_to_upgrade_is_passed_over(site):
             b"transfer-encoding: gzip\r\ntransfer-encoding: chunked",
         ),
     ],
-    ids=["CONNECT", "two codings"],
+    ids=["two codings"],
 )
 async def test_a_body_without_a_known_end_beside_an_upgrade_is_refused(site, wire):
     assert statuses(await talk(site, wire)) == [400]
@@ -297,7 +381,7 @@ async def test_a_refused_caller_is_read_from_slowly_and_gets_its_answer(site, mo
     assert site.server.lingering == 1
     writer.write(b"x" * 3_000_000)
     await asyncio.wait_for(writer.drain(), 5)
-    monkeypatch.setattr(connection, "LINGER_PACE", 100)
+    monkeypatch.setattr(limits, "LINGER_PACE", 100)
     writer.write(b"x" * 50_000_000)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(writer.drain(), 0.1)
@@ -449,7 +533,7 @@ async def test_chunks_of_one_byte_take_no_more_memory_than_the_body(site):
 
 @pytest.mark.parametrize("path", [b"/echo", b"/late"])
 async def test_who_stops_in_the_middle_of_a_body_is_given_up(monkeypatch, path):
-    monkeypatch.setattr(connection, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(limits, "READ_TIMEOUT", 0.05)
     monkeypatch.setattr(server, "LOOK_EVERY", 0.02)
     async with serving() as site:
         with contextlib.suppress(ConnectionError):
@@ -513,7 +597,7 @@ async def test_a_caller_that_does_not_read_is_told_of_and_given_up(site, monkeyp
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)
     writer.write(post(start=b"POST /stream HTTP/1.1"))
     await reader.readuntil(b"one\r\n")
-    monkeypatch.setattr(connection, "WRITE_TIMEOUT", 0.0)
+    monkeypatch.setattr(limits, "WRITE_TIMEOUT", 0.0)
     writer.transport.pause_reading()
     while not site.pressure:
         site.stream.write(b"x" * 100_000)
@@ -524,7 +608,7 @@ async def test_a_caller_that_does_not_read_is_told_of_and_given_up(site, monkeyp
 
 
 async def test_a_caller_that_reads_slowly_is_not_given_up(site, monkeypatch):
-    monkeypatch.setattr(connection, "WRITE_TIMEOUT", 0.0)
+    monkeypatch.setattr(limits, "WRITE_TIMEOUT", 0.0)
     monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)
     writer.write(post(start=b"POST /large HTTP/1.1"))
@@ -553,8 +637,8 @@ async def test_a_first_part_goes_out_with_the_head_and_may_be_too_much_at_once(s
 
 @pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\n", post(b"abc")[:-1], post(b"whole")])
 async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch, sent):
-    monkeypatch.setattr(connection, "READ_TIMEOUT", 0.05)
-    monkeypatch.setattr(connection, "IDLE_TIMEOUT", 0.05)
+    monkeypatch.setattr(limits, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(limits, "IDLE_TIMEOUT", 0.05)
     monkeypatch.setattr(server, "LOOK_EVERY", 0.02)
     async with serving() as site:
         with contextlib.suppress(ConnectionError):
@@ -562,8 +646,63 @@ async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch, sent):
         assert not site.server._connections
 
 
+@pytest.mark.parametrize("answered", [0, 1])
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [(b"\r\n", b"\r\n"), (b"P", b"O"), (b"GET /a", b"b"), (GET[:-2], b"x"), (post(b"1\r\na", CHUNKED), b"\r")],
+)
+async def test_bytes_that_trickle_do_not_renew_the_time_for_a_request(begun, more, answered, monkeypatch):
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.01)
+    async with serving() as site:
+        later, present = 0, site.server.time
+        site.server.time = lambda: present() + later
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        for _ in range(answered):
+            writer.write(post())
+            await reader.readuntil(b"hello")
+        one = await the_connection(site)
+        writer.write(begun)
+        await until(lambda: one.slow)
+        later = limits.READ_TIMEOUT - 5
+        writer.write(more)
+        await talk(site, post(b"another", b"connection: close"))  # what was sent before it has come
+        assert not writer.is_closing()
+        later = limits.READ_TIMEOUT + 5
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert site.refused == ["slow"]
+        writer.close()
+
+
+async def until(holds):
+    """Waits for something that happens in this loop without an event."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def the_connection(site):
+    await until(lambda: site.server._connections)
+    return next(iter(site.server._connections))
+
+
+@pytest.mark.parametrize(("taken", "rate"), [(0, limits.LEAST_RATE), (6, limits.SCARCE_RATE)])
+async def test_a_body_has_time_by_its_size_and_less_when_memory_is_scarce(site, taken, rate):
+    """The time that a body gets is that of its received bytes, so those who stop are given up early."""
+    site.memory.take(taken * MAX_BODY * PER_BYTE)
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(announced(MAX_BODY, body=b"x" * 1000))
+    one = await the_connection(site)
+    await until(lambda: one._incoming.body.size == 1000)
+    begun = one.due - limits.READ_TIMEOUT - 1000 / rate
+    writer.write(b"x" * 50_000)
+    await until(lambda: one._incoming.body.size == 51_000)
+    assert one.due == pytest.approx(begun + limits.READ_TIMEOUT + 51_000 / rate)
+    site.memory.give_back(taken * MAX_BODY * PER_BYTE)
+    writer.close()
+
+
 async def test_a_handler_under_way_has_no_clock(monkeypatch):
-    monkeypatch.setattr(connection, "IDLE_TIMEOUT", 0.01)
+    monkeypatch.setattr(limits, "IDLE_TIMEOUT", 0.01)
     monkeypatch.setattr(server, "LOOK_EVERY", 0.01)
     async with serving() as site:
         asking = asyncio.create_task(talk(site, post(start=b"POST /held HTTP/1.1")))
@@ -577,6 +716,30 @@ async def test_a_bug_of_a_handler_closes_its_connection_and_is_logged(site, capl
     with contextlib.suppress(ConnectionError):
         assert await talk(site, post(start=b"POST /bug HTTP/1.1")) == b""
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_an_idle_connection_makes_room_for_a_new_one_and_a_busy_one_does_not():
+    async with serving(places=2) as site:
+        asking = asyncio.create_task(talk(site, post(b"", b"connection: close", start=b"POST /held HTTP/1.1")))
+        await site.begun.wait()
+        idle, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(post())
+        await idle.readuntil(b"hello")
+        assert site.places.taken == 2
+        _, second = await asyncio.open_connection("127.0.0.1", site.port)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(idle.read(), 5) == b""
+        second.write(b"GET")  # both are busy now
+        await until(lambda: all(it.busy for it in site.server._connections))
+        third, last = await asyncio.open_connection("127.0.0.1", site.port)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(third.read(), 5) == b""
+        assert site.refused == ["connections"]
+        assert site.places.taken == 2
+        site.gate.set()
+        assert statuses(await asking) == [200]
+        for it in (writer, second, last):
+            it.close()
 
 
 async def test_closing_finishes_what_is_under_way_and_takes_nothing_new(site):

@@ -8,6 +8,7 @@ that are read whole, and streams that are written as they come.
 from weir_router.serve.http.message import (
     MALFORMED,
     NO_MEMORY,
+    NO_METHOD,
     Admits,
     Answer,
     Handler,
@@ -16,15 +17,18 @@ from weir_router.serve.http.message import (
     Stream,
     fields,
 )
+from weir_router.serve.http.places import Places
 from weir_router.serve.http.server import Server
 
 __all__ = [
     "MALFORMED",
     "NO_MEMORY",
+    "NO_METHOD",
     "Admits",
     "Answer",
     "Handler",
     "NoBody",
+    "Places",
     "Request",
     "Server",
     "Stream",

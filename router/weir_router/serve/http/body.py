@@ -36,14 +36,20 @@ class Body:
 
     def reserve(self, size: int) -> Refused | None:
         """Counts memory for `size` bytes of body in total. Returns None, or the reason why there is no memory."""
-        if size > self._limit:
-            return TOO_LARGE, f"The request is larger than {self._limit} bytes, the router's limit."
+        if (refused := self.beyond(size)) is not None:
+            return refused
         more = size * PER_BYTE - self.held
         if more > 0:
             if not self._memory.take(more):
                 return self.no_memory()
             self.held += more
         return None
+
+    def beyond(self, size: int) -> Refused | None:
+        """The refusal of `size` bytes if a body must not have so many."""
+        if size <= self._limit:
+            return None
+        return TOO_LARGE, f"The request is larger than {self._limit} bytes, the router's limit."
 
     def no_memory(self) -> Refused:
         """The refusal of a body without memory for it."""

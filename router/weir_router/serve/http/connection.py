@@ -15,34 +15,13 @@ import logging
 from collections import deque
 from typing import cast
 
+from weir_router.serve.http import limits
 from weir_router.serve.http.body import Body
 from weir_router.serve.http.incoming import Incoming
 from weir_router.serve.http.keeper import Keeper
-from weir_router.serve.http.message import MALFORMED, Answer, Refused, Request, Stream
+from weir_router.serve.http.message import Answer, Refused, Request, Stream
 from weir_router.serve.http.outgoing import CONTINUE, Outgoing, beginning, whole
-
-MAX_AHEAD = 32
-"""Requests that may be sent ahead of an answer. No SDK sends any; a caller that sends more gets these answered, and
-then the connection closed."""
-
-IDLE_TIMEOUT = 75.0
-"""Seconds for which a connection is kept between requests: nginx' default, and longer than clients keep theirs."""
-
-READ_TIMEOUT = 60.0
-"""Seconds for the whole head of a request, and between two parts of its body (nginx' defaults)."""
-
-WRITE_TIMEOUT, LEAST_READ = 30.0, 1024
-"""Seconds in which a caller must take so many bytes of what waits for it, or all. One that reads more slowly has
-stopped, and holds memory and perhaps a slot of a backend."""
-
-LINGER_TIMEOUT = 5.0
-"""Seconds for a refused caller that is still sending to read the answer, which closing at once would destroy."""
-
-LINGER_PACE = 0.002
-"""Seconds between two reads from refused callers that are still sending, all together: 256 KiB each, so 128 MB
-per second. Reading from them as fast as they send would leave no time for others."""
-
-NEVER = float("inf")
+from weir_router.serve.http.places import peer_of
 
 logger = logging.getLogger("weir.http")
 
@@ -52,11 +31,14 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_coming", "_common", "_incoming", "_keeper", "_linger", "_lingering", "_memory", "_reading",
-        "_refusal", "_served", "_stream", "_task", "_transport", "_turn", "_untaken", "_waiter", "_writable", "due",
+        "_refusal", "_served", "_since", "_stream", "_task", "_transport", "_turn", "_untaken", "_waiter", "_writable",
+        "due", "peer",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
-        self.due = keeper.time() + READ_TIMEOUT
+        self.due = keeper.time() + limits.READ_TIMEOUT
+        self.peer = ""
+        self._since = 0.0  # the loop's time at which the head that is coming, or its body, began; 0: there is none
         self._keeper = keeper
         self._common = keeper.common
         self._memory = keeper.memory
@@ -69,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None  # answers requests, from the first one to the connection's end
         self._turn: asyncio.Future[None] | None = None  # done when the next request has come
         self._stream: Outgoing | None = None  # stream of the current answer, if it is one
-        self._refusal: Answer | None = None  # pending 400 for bytes that were not a valid request
+        self._refusal: Answer | None = None  # pending answer to bytes that were not a valid request
         self._linger = False  # the caller may still be sending
         self._lingering = False  # the last answer was sent, and the caller is read from for a while
         self._reading = self._writable = True
@@ -80,7 +62,12 @@ class Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered or received."""
-        return self._served is not None or self._incoming.head_bytes > 0
+        return self._served is not None or self._since > 0
+
+    @property
+    def slow(self) -> bool:
+        """Whether a part of a request has come, and the rest of it has not come in time."""
+        return self._since > 0
 
     def close(self) -> None:
         """Closes once all written data has been sent."""
@@ -91,10 +78,10 @@ class Connection(asyncio.Protocol):
         """Closes at once, unless the caller is only slow in taking what waits for it."""
         left = self._transport.get_write_buffer_size()
         taken, self._untaken = self._untaken - left, left
-        if self._writable or taken < LEAST_READ:
+        if self._writable or taken < limits.LEAST_READ:
             self.abort()
         else:
-            self.due = self._keeper.time() + WRITE_TIMEOUT
+            self.due = self._keeper.time() + limits.WRITE_TIMEOUT
 
     def abort(self) -> None:
         """Closes at once, even in the middle of an answer."""
@@ -104,6 +91,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
+        self.peer = peer_of(transport)
         self._keeper.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -111,15 +99,17 @@ class Connection(asyncio.Protocol):
         if incoming.ignoring:
             if self._lingering and self._reading:
                 self._pause()
-                self._keeper.later(LINGER_PACE * self._keeper.lingering, self._resume)
+                self._keeper.later(limits.LINGER_PACE * self._keeper.lingering, self._resume)
             return
-        if (why := incoming.feed(data)) is not None:
-            self._refuse(why)
+        if (refused := incoming.feed(data)) is not None:
+            self._refuse(refused)
         if incoming.ignoring:
             return
         if incoming.arrived:
             self._admit()
         if self._served is None or self._waiter is not None:
+            if not self._since:
+                self._since = self._keeper.time()
             self._wait()
 
     def eof_received(self) -> bool:
@@ -127,7 +117,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._incoming.ignoring = True
-        self.due = NEVER
+        self.due = limits.NEVER
         if self._stream is not None:
             self._stream.gone = True
         if self._task is not None:
@@ -145,14 +135,14 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = False
-        self.due = self._keeper.time() + WRITE_TIMEOUT
+        self.due = self._keeper.time() + limits.WRITE_TIMEOUT
         self._untaken = self._transport.get_write_buffer_size()
         if self._stream is not None:
             self._stream.press(True)
 
     def resume_writing(self) -> None:
         self._writable = True
-        self.due = NEVER
+        self.due = limits.NEVER
         if self._stream is not None:
             self._stream.press(False)
         elif self._served is None:
@@ -191,7 +181,9 @@ class Connection(asyncio.Protocol):
         incoming = self._incoming
         if (refused := incoming.accept()) is not None:
             self._unread(refused)
-        elif incoming.expects_continue():
+            return
+        self._since = self._keeper.time()
+        if incoming.expects_continue():
             self._transport.write(CONTINUE)
 
     def _hand_over(self) -> None:
@@ -227,7 +219,8 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
-        self.due = NEVER if self._served is not None else self.due
+        self._since = 0.0
+        self.due = limits.NEVER if self._served is not None else self.due
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -258,7 +251,7 @@ class Connection(asyncio.Protocol):
 
     def _wait_ahead(self, request: Request) -> None:
         self._ahead.append(request)
-        if len(self._ahead) >= MAX_AHEAD:
+        if len(self._ahead) >= limits.MAX_AHEAD:
             request.keep_alive, self._linger = False, True
 
     def _pause(self) -> None:
@@ -271,23 +264,24 @@ class Connection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, refused: Refused) -> None:
         """Refuses bytes that are not a valid request; all further input is ignored."""
         if self._incoming.ignoring:
             return  # the bytes came after the last request
         if self._coming is not None:
-            self._unread((MALFORMED, f"This is not an HTTP/1.1 request: {why}."))
+            self._unread(refused)
             return
         self._forget_body()
         self._incoming.ignoring = self._linger = True
-        self._refusal = self._keeper.refusal(why)
+        self._refusal = self._keeper.refusal(*refused)
+        self._keeper.refused("malformed")
         if self._served is None:
             self._go_on()
 
     # From requests to answers.
 
     def _answer(self, request: Request) -> None:
-        self.due = NEVER
+        self.due, self._since = limits.NEVER, 0.0
         self._served = request
         if self._turn is None:
             self._task = self._keeper.start(self._serve())
@@ -366,12 +360,18 @@ class Connection(asyncio.Protocol):
             self._send("1.1", self._refusal, last=True)
             self._end()
         else:
+            self._since = self._keeper.time() if self._incoming.head_bytes else 0.0
             self._resume()
             self._wait()
 
     def _wait(self) -> None:
-        """Sets the time until which a request, or the rest of one, must come."""
-        self.due = self._keeper.time() + (READ_TIMEOUT if self._incoming.head_bytes else IDLE_TIMEOUT)
+        """Sets the time until which a request, or the rest of one, must come. Bytes of a head do not renew it."""
+        if not self._since:
+            self.due = self._keeper.time() + limits.IDLE_TIMEOUT
+            return
+        self.due = self._since + limits.READ_TIMEOUT
+        if self._incoming.reading:
+            self.due += self._incoming.body.size / (limits.SCARCE_RATE if self._memory.scarce else limits.LEAST_RATE)
 
     def _end(self) -> None:
         """Ends the connection after the last answer."""
@@ -383,7 +383,7 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
             self._lingering = True
             self._keeper.lingering += 1
-            self.due = self._keeper.time() + LINGER_TIMEOUT
+            self.due = self._keeper.time() + limits.LINGER_TIMEOUT
             self._resume()  # read and ignore, up to the caller's own end
         else:
             self._transport.close()

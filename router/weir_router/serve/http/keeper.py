@@ -13,11 +13,16 @@ from weir_router.serve.http.message import Answer, Common, Request
 class Kept(Protocol):
     """The part of a connection that its server uses."""
 
+    peer: str  # the caller's address, such as 10.0.0.7
     due: float  # when the loop's time has passed it, the server calls `overdue`
 
     @property
     def busy(self) -> bool:
         """Whether a request is being answered or received."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether a part of a request has come, and the rest of it has not come in time."""
 
     def close(self) -> None:
         """Closes once all written data has been sent."""
@@ -56,11 +61,14 @@ class Keeper(Protocol):
     async def handle(self, request: Request) -> Answer | None:
         """See `message.Handler`; raises only when cancelled."""
 
-    def refusal(self, why: str) -> Answer:
+    def refusal(self, status: int, message: str) -> Answer:
         """The answer to bytes that are not a valid HTTP request."""
 
     def opened(self, connection: Kept) -> None:
-        """Called when the connection can be written to."""
+        """Called when the connection can be written to. It is closed at once if there is no place for it."""
+
+    def refused(self, reason: str) -> None:
+        """Counts a connection or request that is refused before a handler has seen it; see `message.REASONS`."""
 
     def closed(self, connection: Kept) -> None:
         """Called when the connection has ended."""

@@ -62,8 +62,16 @@ class Stream(Protocol):
 TOO_LARGE, NO_MEMORY, MALFORMED = 413, 503, 400
 """Statuses of a body that is not read: it is too large, there is no memory for it now, or it is not valid HTTP."""
 
+REASONS = ("connections", "handshake", "slow", "malformed", "web_page")
+"""Reasons why a caller is refused before a handler has seen its request: no place for its connection, no TLS handshake,
+bytes that do not come in time, bytes that are not valid HTTP, and a web page that may not call.
+"""
+
+NO_METHOD, NO_CODING, NO_VERSION = 405, 501, 505
+"""Further statuses of a head that is refused: HTTP that this server does not speak."""
+
 Refused = tuple[int, str]
-"""The reason why a body is not read: one of the statuses above, and a sentence for the caller."""
+"""The reason why a head or body is refused: one of the statuses above, and a sentence for the caller."""
 
 
 class NoBody(Exception):

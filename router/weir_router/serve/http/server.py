@@ -18,6 +18,7 @@ from weir_router.clock import Clock
 from weir_router.serve.http.connection import Connection
 from weir_router.serve.http.keeper import Kept
 from weir_router.serve.http.message import Admits, Answer, Common, Handler
+from weir_router.serve.http.places import Places
 
 BACKLOG = 1024
 """Connections that the kernel holds until they are accepted: a burst of callers is not refused."""
@@ -27,16 +28,19 @@ LOOK_EVERY = 1.0
 
 
 class Server:
-    """One listening address. `handler` answers requests; `refusal` makes the answer to an invalid one from the reason.
+    """One listening address. `handler` answers requests; `refusal` makes the answer to an invalid one from its status
+    and a sentence.
 
-    `admits` says whether a body is read before the handler has seen the request: only if it is needed and its
-    caller is known. Bodies are counted in `memory`; one of more than `max_body` bytes is not read.
+    Connections take their places among `places`, which several servers may share. `refused` counts what is refused
+    before `handler` has seen it. `admits` says whether a body is read before the handler has seen the request: only if
+    it is needed and its caller is known. Bodies are counted in `memory`; one of more than `max_body` bytes is not read.
     """
 
     __slots__ = (
         "_all_closed",
         "_connections",
         "_look",
+        "_places",
         "_server",
         "admits",
         "common",
@@ -48,6 +52,7 @@ class Server:
         "max_body",
         "memory",
         "refusal",
+        "refused",
         "start",
         "time",
         "turn",
@@ -56,12 +61,14 @@ class Server:
     def __init__(
         self,
         handler: Handler,
-        refusal: Callable[[str], Answer],
+        refusal: Callable[[int, str], Answer],
         clock: Clock,
         *,
         admits: Admits,
         memory: Memory,
         max_body: int,
+        places: Places,
+        refused: Callable[[str], None],
     ) -> None:
         self.handle = handler
         self.refusal = refusal
@@ -71,6 +78,8 @@ class Server:
         self.draining = False
         self.lingering = 0
         self.common = Common(clock)
+        self.refused = refused
+        self._places = places
         self._connections: set[Kept] = set()
         self._all_closed = asyncio.Event()
 
@@ -114,11 +123,15 @@ class Server:
         """A connection can be written to."""
         if self.draining:
             connection.close()  # accepted just before the port closed, and idle
-        else:
+        elif self._places.enter(connection):
             self._connections.add(connection)
+        else:
+            self.refused("connections")
+            connection.abort()
 
     def closed(self, connection: Kept) -> None:
         """A connection has ended."""
+        self._places.leave(connection)
         self._connections.discard(connection)
         if not self._connections:
             self._all_closed.set()
@@ -126,5 +139,7 @@ class Server:
     def _expire(self) -> None:
         now = self.time()
         for connection in [it for it in self._connections if it.due < now]:
+            if connection.slow:
+                self.refused("slow")
             connection.overdue()
         self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._expire)
