@@ -57,6 +57,7 @@ class AttemptRecord(msgspec.Struct):
     code: str | None = None  # the upstream's own error code or type
     message: str | None = None  # what went wrong, without secrets
     ttft: float | None = None  # seconds to the first content
+    dropped: tuple[str, ...] = ()  # fields of the caller's request that the upstream did not get
 
 
 class WeirError(Exception):
@@ -235,7 +236,8 @@ class FailureKind(StrEnum):
     CALLER = "caller"  # 400, 413, 422: answer at once
     CONTENT_FILTER = "content_filter"  # answer at once
     CONTEXT_LENGTH = "context_length"  # only a larger context can help
-    ADDED = "added"  # a 400 about something Weir added: send again as asked
+    ADDED = "added"  # a 400 about something Weir added: send again without it
+    UNFIT = "unfit"  # a 400 about what this model accepts: another may accept it
     CREDENTIAL = "credential"  # 401, or 403 about the key: this backend and credential is out
     CREDIT = "credit"  # 402, spend cap, no credit left: out
     MODEL = "model"  # 403 or 404 about the model: out
@@ -268,6 +270,8 @@ class AttemptFailed(Exception):
         type: str | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        field: str | None = None,
+        tunes: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -277,6 +281,8 @@ class AttemptFailed(Exception):
         self.type = type  # the upstream's error type
         self.param = param
         self.retry_after = retry_after  # seconds, as the upstream said; uncapped
+        self.field = field  # of the request, which was refused: a name of the format's own table
+        self.tunes = tunes  # the request can be sent without that field
 
 
 def forget_frames(error: Exception) -> None:

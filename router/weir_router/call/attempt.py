@@ -15,6 +15,7 @@ import msgspec
 from weir_router.admit.ledger import Hold
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Timers, Watchdog
+from weir_router.call.conceal import SHORTEST_SECRET, conceal
 from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
 from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
 from weir_router.clock import Clock
@@ -28,10 +29,6 @@ from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.sse import loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
-
-SHORTEST_SECRET = 8
-"""Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",
-whose removal would garble messages."""
 
 MAX_HEADER = 256
 """Characters of one header of the upstream's answer that go to the caller."""
@@ -67,6 +64,7 @@ class Attempt:
         self.name = candidate.backend.name
         self.body = b""  # bytes for the caller at the commit point
         self.headers: dict[str, str] = {}  # headers of the upstream's answer that go to the caller
+        self.dropped: tuple[str, ...] = ()  # fields of the caller's request that the upstream does not get
         self.usage: Usage | None = None
         self.ttft: float | None = None  # seconds
         self.seconds = 0.0
@@ -93,14 +91,15 @@ class Attempt:
         """The backend of this attempt."""
         return self.candidate.backend
 
-    async def start(self, credential: str | None, *, streamed: bool, as_asked: bool) -> None:
-        """Runs to the commit point. `as_asked`: add nothing to the caller's request. Raises `AttemptFailed`."""
+    async def start(self, credential: str | None, *, streamed: bool, without: frozenset[str]) -> None:
+        """Runs to the commit point. `without`: see `base.Prepare`. Raises `AttemptFailed`."""
         self._credential = credential
         backend = self.candidate.backend
         try:
             outgoing = self._format.prepare(
-                self._ask, backend, self._pairing, credential, stream=streamed, as_asked=as_asked
+                self._ask, backend, self._pairing, credential, stream=streamed, without=without
             )
+            self.dropped = outgoing.dropped
             url = backend.base_url + outgoing.path
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
             self._response = response = await self._watchdog.waits_for(post)
@@ -169,7 +168,8 @@ class Attempt:
         backend, failure = self.candidate.backend.name, self.failure
         if failure is None:
             outcome = "ok" if self.done or self._open else "cancelled"
-            return AttemptRecord(self.candidate.tier, backend, outcome, self.seconds, status=200, ttft=self.ttft)
+            tier, dropped = self.candidate.tier, self.dropped
+            return AttemptRecord(tier, backend, outcome, self.seconds, 200, None, None, self.ttft, dropped)
         return AttemptRecord(
             self.candidate.tier,
             backend,
@@ -355,7 +355,7 @@ class Attempt:
         self._guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up, events)
 
     def _end(self, failure: AttemptFailed) -> None:
-        _conceal(failure, self._credential)
+        conceal(failure, self._credential)
         self.failure = failure
         if self._open:
             self.usage = self._counted()
@@ -386,13 +386,3 @@ class Attempt:
             self._response.finish()
         else:
             self._response.release()
-
-
-def _conceal(failure: AttemptFailed, credential: str | None) -> None:
-    """Removes the credential that was sent from the upstream's text; `failures.redacted` only knows typical keys."""
-    if credential is None or len(credential) < SHORTEST_SECRET:
-        return
-    for name in ("message", "code", "type", "param"):
-        if (text := getattr(failure, name)) and credential in text:
-            setattr(failure, name, text.replace(credential, "[redacted]"))
-    failure.args = (failure.message,)  # shown in a traceback

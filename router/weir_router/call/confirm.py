@@ -67,7 +67,7 @@ class Confirmer:
         ask = _question(backend.provider)
         pairing = pairing_of(ask.format, backend.provider)
         try:
-            outgoing = pairing.format.prepare(ask, backend, pairing, credential, stream=False, as_asked=True)
+            outgoing = pairing.format.prepare(ask, backend, pairing, credential, stream=False)
             url = backend.base_url + outgoing.path
             response = await self._transport.post(url, outgoing.headers, outgoing.body, CONNECT_SECONDS)
             try:

@@ -20,7 +20,7 @@ from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
 from weir_router.call.tap import Listener, Subscriber, Tap
-from weir_router.call.verdict import MEANING, Ending, Next, alike, exhausted, refusal
+from weir_router.call.verdict import CORRECTED, MEANING, Ending, Next, alike, exhausted, refusal
 from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.decide.types import Candidate, Decision
@@ -36,6 +36,11 @@ from weir_router.errors import (
 )
 from weir_router.health.board import Guard, identity
 from weir_router.health.kinds import CREDENTIAL_KINDS
+from weir_router.health.refused import NOTHING
+
+DROPPED, MAX_DROPPED = "x-weir-dropped", 512
+"""Header of the answer with the names of fields that the upstream did not get, e.g. `seed, user`; and its characters at
+most."""
 
 
 class Journey:
@@ -47,7 +52,6 @@ class Journey:
         ask: Ask,
         decision: Decision,
         secrets: Secrets,
-        as_asked: set[str],
         size: int = 0,
         again: Callable[[], Decision] | None = None,
     ) -> None:
@@ -65,7 +69,7 @@ class Journey:
         self._size = size
         self._secrets = secrets
         self._prompt_tokens = decision.asked.features.tokens
-        self._as_asked = as_asked  # backends known to refuse Weir's additions; shared by all requests
+        self._without: dict[str, frozenset[str]] = {}  # by backend: fields without which it is asked once more
         self._deadline = tools.clock.monotonic() + policy.failover.deadline
         self._failures: list[AttemptFailed] = []
         self._guards: dict[Attempt, Guard] = {}  # of failed attempts, whose reports may be taken back
@@ -84,14 +88,16 @@ class Journey:
             if taken.hold.pending is not None and not await self._confirmed(taken):
                 continue
             candidate = taken.candidate
-            as_asked = candidate.key in self._as_asked
-            streamed = self._streamed(candidate, as_asked)
+            without = taken.guard.refuses
+            if self._without:
+                without |= self._without.get(candidate.key, NOTHING)
+            streamed = self._streamed(candidate, without)
             attempt = self._attempt(taken, streamed)
             try:
-                await attempt.start(self._credential(candidate), streamed=streamed, as_asked=as_asked)
+                await attempt.start(self._credential(candidate), streamed=streamed, without=without)
             except AttemptFailed as failure:
                 self._guards[attempt] = taken.guard
-                self._failed(attempt, failure, as_asked=as_asked)
+                self._failed(attempt, failure)
             except WeirError as refused:  # the request cannot be put into this backend's format
                 forget_frames(refused)
                 self._refused = refused
@@ -100,6 +106,10 @@ class Journey:
                 self.spent.append(attempt)
                 raise
             else:
+                if self._without:
+                    taken.guard.takes_without(self._without.get(candidate.key, NOTHING))
+                if attempt.dropped:
+                    attempt.headers[DROPPED] = ", ".join(attempt.dropped)[:MAX_DROPPED]
                 self.trail.append(attempt.record())
                 self.answer = attempt
                 return attempt
@@ -166,17 +176,17 @@ class Journey:
         return taken
 
     def _must_stop(self) -> str | None:
-        # Sending the same request again without Weir's additions is a correction, and not another try.
-        tries = sum(record.outcome != FailureKind.ADDED for record in self.trail)
+        # To send the same request without a refused field is a correction, and not another try.
+        tries = sum(record.outcome not in CORRECTED for record in self.trail)
         if tries >= self._bounds.attempts:
             return f"{self._bounds.attempts} attempts were made"
         if self._tools.clock.monotonic() >= self._deadline:
             return f"{self._bounds.deadline:g} s have passed"
         return None
 
-    def _streamed(self, candidate: Candidate, as_asked: bool) -> bool:
+    def _streamed(self, candidate: Candidate, without: frozenset[str]) -> bool:
         """Whether the upstream is asked for a stream."""
-        wanted = not as_asked and self._ask.streamable and candidate.backend.transport is Mode.STREAMED
+        wanted = "stream" not in without and self._ask.streamable and candidate.backend.transport is Mode.STREAMED
         return wanted or self._ask.stream
 
     def _credential(self, candidate: Candidate) -> str | None:
@@ -199,24 +209,21 @@ class Journey:
             tap=Tap(self._listeners, self._tools.after) if self._listeners or self._tools.after else None,
         )
 
-    def _failed(self, attempt: Attempt, failure: AttemptFailed, *, as_asked: bool) -> None:
+    def _failed(self, attempt: Attempt, failure: AttemptFailed) -> None:
         candidate, candidates = attempt.candidate, self._candidates
         self.trail.append(attempt.record())
         self.spent.append(attempt)
         forget_frames(failure)
         self._failures.append(failure)
-        candidates.retrying = failure.kind is not FailureKind.ADDED
+        candidates.retrying = failure.kind not in CORRECTED
         if failure.kind in CREDENTIAL_KINDS and self._tools.confirmer is not None:
             self._tools.confirmer.doubt(candidate, self._credential(candidate))
         self._take_back(failure)
         match MEANING[failure.kind]:
             case Next.ANSWER:
                 raise refusal(failure, self.trail)
-            case Next.AS_ASKED if not as_asked:  # another request may have learned it meanwhile
-                self._as_asked.add(candidate.key)
-                candidates.at_once(candidate)
-            case Next.AS_ASKED:
-                raise refusal(failure, self.trail)
+            case Next.WITHOUT:
+                self._correct(attempt, failure)
             case Next.LARGER:
                 if not candidates.larger(candidate):
                     raise refusal(failure, self.trail)
@@ -227,6 +234,18 @@ class Journey:
                 candidates.healthy_first()
             case _:
                 candidates.healthy_first()
+
+    def _correct(self, attempt: Attempt, failure: AttemptFailed) -> None:
+        """Asks the same backend without the field that it refuses, once for each; otherwise another one."""
+        candidate, field = attempt.candidate, failure.field
+        if field is not None:
+            self._guards[attempt].met(field)
+            left_out = self._without.get(candidate.key, NOTHING)
+            if failure.tunes and field not in left_out:
+                self._without[candidate.key] = left_out | {field}
+                self._candidates.at_once(candidate)
+                return
+        self._candidates.healthy_first()
 
     def _take_back(self, failure: AttemptFailed) -> None:
         """If two backends have failed alike, the request is at fault, and not they."""

@@ -34,7 +34,7 @@ class Next(Enum):
 
     ELSEWHERE = "another candidate; never the same one again in this request"
     ONCE_MORE = "another candidate; the same one once more when there is no other"
-    AS_ASKED = "the same candidate without what Weir added"
+    WITHOUT = "the same candidate without a field that it refuses, if the request can do without; else another one"
     LARGER = "only a candidate with a larger context"
     NEXT_TIER = "only a candidate of another tier"
     ANSWER = "the caller's own fault: answer at once"
@@ -44,7 +44,8 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.CALLER: Next.ANSWER,
     FailureKind.CONTENT_FILTER: Next.ANSWER,
     FailureKind.CONTEXT_LENGTH: Next.LARGER,
-    FailureKind.ADDED: Next.AS_ASKED,
+    FailureKind.ADDED: Next.WITHOUT,
+    FailureKind.UNFIT: Next.WITHOUT,
     FailureKind.CREDENTIAL: Next.ELSEWHERE,
     FailureKind.CREDIT: Next.ELSEWHERE,
     FailureKind.MODEL: Next.ELSEWHERE,
@@ -63,6 +64,10 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.TRUNCATED: Next.ONCE_MORE,
     FailureKind.REJECTED: Next.NEXT_TIER,
 }
+
+
+CORRECTED = frozenset({FailureKind.ADDED, FailureKind.UNFIT})
+"""Refusals of a field. They cost the upstream nothing, so they count neither as a try nor in the retry budget."""
 
 
 def alike(one: AttemptFailed | None, other: AttemptFailed) -> bool:
@@ -109,9 +114,11 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
         if choice.unable is not None:
             return NoCapableModel(choice.unable)
     tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in trail) or _skipped(choice)
-    kinds = {failure.kind for failure in ending.failures} - {FailureKind.ADDED}
+    kinds = {failure.kind for failure in ending.failures} - CORRECTED
     views = _views(ending)
     only_credentials = bool(views) and all(view.credential_out or key in ending.ours for key, view in views.items())
+    if ending.failures and not kinds and not any(skip.seen for skip in choice.skipped):
+        return refusal(ending.failures[-1], trail)
     if kinds == {FailureKind.BLOCKED}:
         return _blocked(ending, tried)
     if kinds and kinds <= CREDENTIAL_KINDS and only_credentials:

@@ -36,6 +36,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     headers: dict[str, str]  # with the credential
     body: bytes
     added: frozenset[str]  # top-level parameters that Weir added to the caller's
+    dropped: tuple[str, ...] = ()  # fields of the caller's that it does not carry
 
 
 class Event(NamedTuple):
@@ -151,10 +152,10 @@ class Prepare(Protocol):
         credential: str | None,
         *,
         stream: bool,
-        as_asked: bool = False,
+        without: frozenset[str] = frozenset(),
     ) -> Outgoing:
-        """`stream`: ask the upstream for a stream, with usage. `as_asked`: add nothing, because the upstream refused an
-        addition; keep the caller's own `stream`, without `stream_options` (renames that the model demands stay).
+        """`stream`: ask the upstream for a stream, with usage. `without`: fields that its model refuses. Weir adds none
+        of them; those that only tune are left out, or renamed if there is another name.
         Raises `BadRequest` for values that the format cannot express.
         """
 

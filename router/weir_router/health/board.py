@@ -62,7 +62,10 @@ class Board:
                 key = backend.key(tier_key)
                 slots = _slots(backend, config.routers)
                 entry = self._entries[key] = Entry(key, backend, place, pool, slots, self._clock)
-                entry.missing = _still_missing(old_entries.get(key), entry)
+                before = old_entries.get(key)
+                entry.missing = _still_missing(before, entry)
+                if before is not None and before.backend != backend:
+                    place.refused.clear()  # a changed account or model may accept what it refused before
                 if not place.entries:  # tiers that share a place should agree; where they do not, the first by name
                     place.breaker.settings = Settings.of(backend.breaker)
                 place.entries.append(entry)

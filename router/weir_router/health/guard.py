@@ -6,11 +6,14 @@ token.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from weir_router.clock import Clock
 from weir_router.errors import FailureKind
 from weir_router.health.breaker import Ticket
 from weir_router.health.latency import POOL_SAMPLES, QUIET, failure_cost, size_class
 from weir_router.health.place import Entry
+from weir_router.health.refused import NOTHING
 
 SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
 """Seconds and tokens of the shortest stream from which tokens per second are taken."""
@@ -43,6 +46,7 @@ class Guard:
         "_start",
         "_ticket",
         "_waits",
+        "refuses",
     )
 
     def __init__(self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int) -> None:
@@ -58,6 +62,8 @@ class Guard:
         self._ended = False
         self._cost_before: tuple[float, tuple[float, float]] | None = None  # moment of the failure, cost before it
         self._slow_after: float | None = None
+        refused = entry.place.refused
+        self.refuses = refused.at(self._start) if refused.learned else NOTHING  # fields, as far as that is known
         entry.place.pending += 1
 
     @property
@@ -145,6 +151,15 @@ class Guard:
             self._cost_before = now, place.cost.state
             place.cost.observe(now, failure_cost(self._expected, retry_after, cap))
         place.free()
+
+    def met(self, field: str) -> None:
+        """The upstream has refused the request for this field."""
+        self._entry.place.refused.met(field, self._ticket.namespace, self._clock.monotonic())
+
+    def takes_without(self, fields: Iterable[str]) -> None:
+        """The upstream has taken the request without these fields, for which it had refused it."""
+        for field in fields:
+            self._entry.place.refused.confirm(field, self._clock.monotonic())
 
     def take_back(self) -> None:
         """Takes back the failure that was reported: the request has failed alike at another backend."""

@@ -12,6 +12,7 @@ NEUTRAL_KINDS = frozenset(
         FailureKind.CONTENT_FILTER,
         FailureKind.CONTEXT_LENGTH,
         FailureKind.ADDED,
+        FailureKind.UNFIT,
         FailureKind.REJECTED,
         FailureKind.BLOCKED,
     }

@@ -15,6 +15,7 @@ from weir_router.health import latency
 from weir_router.health.breaker import Breaker, State
 from weir_router.health.latency import SIZE_CLASSES, Ewma, Latest, PeakEwma, Pool, Recent, Silence, size_class
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
+from weir_router.health.refused import Refused
 
 
 class Place:
@@ -35,6 +36,7 @@ class Place:
         self.pending = 0
         self.cost = PeakEwma()
         self.silence = Silence()
+        self.refused = Refused()
         self.ttft = Ewma()
         self.speed = Ewma()  # tokens per second
         self.tokens_per_event = Ewma()  # how coarse its streams are

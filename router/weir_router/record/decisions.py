@@ -107,6 +107,7 @@ class RecordedAttempt(_Form, frozen=True):
     status: int | None = None
     code: str | None = None
     ttft: float | None = None
+    dropped: tuple[str, ...] = ()  # fields of the request that it did not get
 
 
 class RecordedUsage(_Form, frozen=True):

@@ -212,6 +212,11 @@ class Metrics:
             RATE_BUCKETS,
         )
         self.attempts = counter("weir_attempts", "Tries at backends, by outcome.", ("tier", "backend", "outcome"))
+        self.dropped = counter(
+            "weir_fields_dropped",
+            "Fields that upstreams did not get, since models refuse them.",
+            ("field",),
+        )
         self.classifications = counter(
             "weir_classifications", "Prompts by class, after minConfidence.", ("policy", "complexity")
         )
@@ -272,6 +277,8 @@ class Metrics:
         goal.time(finished)
         for attempt in finished.attempts:
             self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
+            for field in attempt.dropped:
+                self.dropped[(field,)].value += 1
         of_policy = self._policies.get(policy)
         if of_policy is None:
             of_policy = self._policies[policy] = _OfPolicy(self, policy)

@@ -107,7 +107,6 @@ class Gateway:
             extensions.after,
             Confirmer(board, transport, clock),
         )
-        self._as_asked: set[str] = set()
         store.subscribe(self._configured)
 
     def _configured(self, config: CompiledConfig, secrets: Secrets) -> None:
@@ -115,7 +114,6 @@ class Gateway:
         self._budgets.configure(config)
         self._identifier.configure(config, secrets)
         registry.forget_credentials()
-        self._as_asked.clear()  # a changed account or model may accept additions that it refused before
 
     async def list_models(self, request: Request) -> Answer:
         """Handles `GET /v1/models` and `GET /v1/models/{id}`."""
@@ -169,9 +167,7 @@ class Gateway:
                         return await _answer(visit, answer)
                 deciding = _Deciding(self, measured, caller, policy)
                 visit.decision = decision = self.decide(measured, caller, policy)
-                visit.journey = journey = Journey(
-                    self._tools, ask, decision, self._store.secrets, self._as_asked, len(body), deciding
-                )
+                visit.journey = journey = Journey(self._tools, ask, decision, self._store.secrets, len(body), deciding)
                 return await _answer(visit, await journey.commit())
             finally:
                 self._room.leave(caller.namespace)

@@ -135,7 +135,6 @@ def world(ask_for):
     transport = ScriptedTransport()
     tools = Tools(board, LocalLedger(clock), RetryBudgets(clock), Queue(clock), transport, clock, Timers())
     board.on_free = tools.queue.free
-    as_asked = set()
     backends = {n: Backend(name=n, provider=Dialect.OPENAI, base_url=f"http://{n}", model="m") for n in "abc"}
 
     def journey(
@@ -153,6 +152,8 @@ def world(ask_for):
         subscribers=(),
         ref=None,
         of=CALLER.namespace,
+        temperature=None,
+        max_tokens=None,
         **changes,
     ):
         """`out`: backends that are no candidates at first; `back`: the candidates of a second decision; `of`: the
@@ -172,11 +173,12 @@ def world(ask_for):
             late = tuple(it for it in every if it.backend.name in back)
             return decision_of(msgspec.structs.replace(choice, candidates=late), policy)
 
-        ask = ask_for(streamed=streamed)
+        more = {"temperature": temperature, "max_tokens": max_tokens}
+        ask = ask_for(streamed=streamed, **{name: value for name, value in more.items() if value is not None})
         decision = decision_of(choice, policy, caller=msgspec.structs.replace(CALLER, namespace=of))
         shared = (tools.budgets, tools.queue, tools.transport, tools.clock, tools.timers)
         used_tools = Tools(tools.board, ledger or tools.ledger, *shared, subscribers, after)
-        return Journey(used_tools, ask, decision, Secrets(), as_asked, again=None if back is None else again)
+        return Journey(used_tools, ask, decision, Secrets(), again=None if back is None else again)
 
     return SimpleNamespace(
         clock=clock,

@@ -56,7 +56,7 @@ def outcome(dialect, provider, parts):
         )
         failed = None
         try:
-            await attempt.start("key", streamed=True, as_asked=False)
+            await attempt.start("key", streamed=True, without=frozenset())
         except AttemptFailed as failure:
             failed = failure.kind, failure.message, failure.code
         return failed, attempt.body, attempt.usage

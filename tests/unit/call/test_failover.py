@@ -171,19 +171,77 @@ async def test_a_plain_answer_that_breaks_half_way_is_paid_for_and_made_elsewher
     assert (journey.spent[0].usage.output, journey.spent[0].usage.estimated) == (1, True)
 
 
-async def test_two_that_learn_at_once_that_a_stream_is_refused_are_both_corrected(world):
-    world.answers.update(a=[refused(400, param="stream"), stream()])
-    journey = world.journey()
-    answer = world.answers["a"][0]
-    read = answer.read_all
-
-    async def another_learns_it_meanwhile():
-        journey._as_asked.add("t/t/a")
-        return await read()
-
-    answer.read_all = another_learns_it_meanwhile
+async def test_a_refused_addition_is_remembered_once_the_upstream_took_the_request_without_it(world):
+    world.answers.update(a=[refused(400, param="stream_options"), stream(), stream()])
+    await world.journey(streamed=True).commit()
+    journey = world.journey(streamed=True)
     await journey.commit()
-    assert trail(journey) == [("a", "added"), ("a", "ok")]
+    assert trail(journey) == [("a", "ok")]
+    assert ["stream_options" in body for _, body in world.transport.sent] == [True, False, False]
+
+
+async def test_an_addition_that_is_not_at_fault_is_asked_for_again(world):
+    """The upstream quotes a caller's value, and refuses the request without the addition, too."""
+    quoting = {"message": "Invalid value for `tool_choice`, 'input': 'stream_options'"}
+    world.answers.update(a=[refused(400, **quoting), refused(400, **quoting), stream()])
+    with pytest.raises(UpstreamRefused):
+        await world.journey(streamed=True).commit()
+    await world.journey(streamed=True).commit()
+    assert ["stream_options" in body for _, body in world.transport.sent] == [True, False, True]
+
+
+TEMPERATURE = {"param": "temperature", "code": "unsupported_value", "message": "Only the default (1) is supported."}
+TOOLS = {"message": "registry.example/gemma3:latest does not support tools"}
+
+
+async def test_a_tuning_field_that_the_model_refuses_is_left_out_and_named(world):
+    world.answers.update(a=[refused(400, **TEMPERATURE), stream(), stream()], b=[])
+    for outcomes in (["unfit", "ok"], ["ok"]):
+        journey = world.journey(temperature=0.5)
+        attempt = await journey.commit()
+        assert [outcome for _, outcome in trail(journey)] == outcomes
+        assert attempt.headers["x-weir-dropped"] == "temperature"
+        assert journey.trail[-1].dropped == ("temperature",)
+    assert ["temperature" in body for _, body in world.transport.sent] == [True, False, False]
+
+
+async def test_a_request_that_does_not_have_the_refused_field_loses_nothing(world):
+    world.answers.update(a=[refused(400, **TEMPERATURE), stream(), stream()])
+    await world.journey(temperature=0.5).commit()
+    assert "x-weir-dropped" not in (await world.journey().commit()).headers
+
+
+async def test_a_field_with_another_name_is_renamed(world):
+    refusal = refused(400, param="max_tokens", code="unsupported_parameter")
+    world.answers.update(a=[refusal, stream(), stream()])
+    for _ in range(2):
+        attempt = await world.journey(max_tokens=50).commit()
+        assert "x-weir-dropped" not in attempt.headers
+    assert [body.get("max_completion_tokens") for _, body in world.transport.sent] == [None, 50, 50]
+
+
+async def test_what_a_model_lacks_another_answers_and_no_try_is_spent(world):
+    world.answers.update(a=[refused(400, **TOOLS)], b=[refused(422, **TOOLS)], c=[stream()])
+    while world.budget.take("n"):
+        pass
+    journey = world.journey(bounds=Failover(attempts=1))
+    await journey.commit()
+    assert trail(journey) == [("a", "unfit"), ("b", "unfit"), ("c", "ok")]
+    assert all(world.board.view()[f"t/t/{name}"].healthy for name in "ab")
+
+
+async def test_where_every_model_refuses_the_caller_sees_the_last_refusal(world):
+    world.answers.update(a=[refused(400, **TOOLS)], b=[refused(422, **{**TOOLS, "type": "last"})])
+    with pytest.raises(UpstreamRefused) as caught:
+        await world.journey().commit()
+    assert (caught.value.status, caught.value.upstream_kind) == (422, "last")
+    assert "does not support tools" in caught.value.message
+
+
+async def test_a_refusal_does_not_hide_that_another_backend_is_ill(world):
+    world.answers.update(a=[refused(400, **TOOLS)], b=[fails(FailureKind.OVERLOAD, status=503)])
+    with pytest.raises(Unavailable):
+        await world.journey().commit()
 
 
 async def test_the_ttft_deadline_is_what_the_backend_says(world):

@@ -91,7 +91,7 @@ class World:
         candidates = tuple(Candidate("t/t", it, f"t/t/{it.name}", (LIMIT,)) for it in self.backends)
         choice = Choice(route="r", candidates=candidates, skipped=(), reason="")
         decision = decision_of(choice, self.policy)
-        journey = Journey(self.tools, ask, decision, Secrets(), set(), again=lambda: decision)
+        journey = Journey(self.tools, ask, decision, Secrets(), again=lambda: decision)
         began = self.clock.monotonic()
         try:
             attempt = await journey.commit()

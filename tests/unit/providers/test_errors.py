@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.dialects.axes import Format
+from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import record_of
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -125,7 +126,7 @@ def failed(provider: Any, status: int, body: bytes, added: frozenset[str] = NONE
             b'"error":"Your newly created team doesn\'t have any credits yet."}',
             K.CREDIT,
         ),
-        (404, openai_error("No endpoints found that support tool use. To learn more ...", None, 404), K.CALLER),
+        (404, openai_error("No endpoints found that support tool use. To learn more ...", None, 404), K.UNFIT),
         (404, openai_error("No endpoints found for foo/bar.", None, 404), K.MODEL),
         (
             400,
@@ -249,7 +250,7 @@ def test_anthropic_errors(status: int, type: str, message: str, kind: FailureKin
 )
 def test_a_400_about_what_weir_added(body: bytes) -> None:
     assert failed(openai, 400, body, ADDED).kind is K.ADDED
-    assert failed(openai, 400, body).kind is K.CALLER
+    assert failed(openai, 400, body).kind in (K.CALLER, K.UNFIT)  # where the caller asked for it
 
 
 @pytest.mark.parametrize(
@@ -436,3 +437,66 @@ def test_any_error_answer_is_classified(status: int, body: bytes, header: str) -
     headers = {"retry-after": header, "date": header, "content-type": header, "retry-after-ms": header}
     for provider in (openai, anthropic):
         assert provider.failure(status, headers, body, ADDED).kind in FailureKind
+
+
+def refuses(text: str) -> bytes:
+    return anthropic_error("invalid_request_error", text)
+
+
+MISTRAL = b'{"detail":[{"type":"extra_forbidden","loc":["body","user"],"msg":"Extra inputs are not permitted"}]}'
+
+
+@pytest.mark.parametrize(
+    ("format", "status", "body", "field", "tunes"),
+    [
+        (
+            openai,
+            400,
+            openai_error("Unsupported parameter", None, "unsupported_parameter", "max_tokens"),
+            "max_tokens",
+            True,
+        ),
+        (
+            openai,
+            400,
+            openai_error("Only the default (1)", None, "unsupported_value", "temperature"),
+            "temperature",
+            True,
+        ),
+        (openai, 400, openai_error("Unsupported parameter: 'seed' is not supported with this model."), "seed", True),
+        (openai, 400, openai_error("Unrecognized request argument supplied: logit_bias"), "logit_bias", True),
+        (openai, 422, MISTRAL, "user", True),
+        (openai, 400, openai_error("registry/gemma3:latest does not support tools"), "tools", False),
+        (openai, 400, openai_error("This model does not support image input."), "image", False),
+        (openai, 400, openai_error("messages[0].content: this model is not multimodal"), "image", False),
+        (openai, 500, openai_error("Cannot use tools with stream", "server_error"), "tools", False),
+        (openai, 404, openai_error("No endpoints found that support image input", None, 404), "image", False),
+        (openai, 400, openai_error("The value 'temperature' is not supported"), None, False),
+        (anthropic, 400, refuses("`temperature` and `top_p` cannot both be specified"), "temperature", True),
+        (anthropic, 400, refuses("thinking.type.enabled is not supported for this model"), "thinking", False),
+        (anthropic, 400, refuses("This model does not support assistant message prefill."), "prefill", False),
+        (anthropic, 400, refuses("mcp_servers: Extra inputs are not permitted"), "mcp_servers", False),
+    ],
+)
+def test_a_refusal_of_this_model_names_the_field(
+    format: FormatRecord, status: int, body: bytes, field: str | None, tunes: bool
+) -> None:
+    failure = failed(format, status, body)
+    assert (failure.kind, failure.field, failure.tunes) == (K.UNFIT, field, tunes)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        openai_error("Invalid type for 'messages': expected an array", "invalid_request_error", None, "messages"),
+        openai_error("Missing required parameter: 'messages'"),
+        openai_error("you must provide a model parameter"),
+    ],
+)
+def test_a_callers_mistake_is_no_matter_of_the_model(body: bytes) -> None:
+    assert failed(openai, 400, body).kind is K.CALLER
+
+
+def test_a_stream_that_cannot_have_tools_is_taken_back() -> None:
+    body = openai_error("Cannot use tools with stream", "server_error")
+    assert failed(openai, 500, body, frozenset({"stream"})).kind is K.ADDED

@@ -99,12 +99,15 @@ def test_openai_nothing_is_added_where_the_caller_asked_for_it() -> None:
     assert prepare(openai, ask, backend(), None, stream=True).added == frozenset()
 
 
+ADDED = frozenset({"stream", "stream_options"})
+
+
 def test_openai_as_asked_adds_nothing() -> None:
-    assert sent(prepare(openai, openai_ask(), backend(), None, stream=True, as_asked=True)).keys() == {
+    assert sent(prepare(openai, openai_ask(), backend(), None, stream=True, without=ADDED)).keys() == {
         "model",
         "messages",
     }
-    streaming = prepare(openai, openai_ask(b',"stream":true'), backend(), None, stream=True, as_asked=True)
+    streaming = prepare(openai, openai_ask(b',"stream":true'), backend(), None, stream=True, without=ADDED)
     assert sent(streaming).keys() == {"model", "messages", "stream"}
     assert streaming.added == frozenset()
 
@@ -120,7 +123,7 @@ def test_anthropic_stream_for_a_plain_caller() -> None:
     outgoing = prepare(anthropic, anthropic_ask(), backend(), None, stream=True)
     assert sent(outgoing)["stream"] is True
     assert outgoing.added == {"stream"}
-    as_asked = prepare(anthropic, anthropic_ask(), backend(), None, stream=True, as_asked=True)
+    as_asked = prepare(anthropic, anthropic_ask(), backend(), None, stream=True, without=ADDED)
     assert "stream" not in sent(as_asked)
 
 

@@ -12,7 +12,7 @@ from weir_router.record.line import RequestRecord
 from weir_router.record.log import encoded, record_of
 
 NO_MORE_TOKENS = {"cache_write": 0, "reasoning": 0, "estimated": False, "cache_write_long": 0}
-NOTHING_MORE = {"status": None, "code": None, "message": None, "ttft": None}
+NOTHING_MORE = {"status": None, "code": None, "message": None, "ttft": None, "dropped": []}
 QUOTE = "Invalid value: 'my secret diary'"
 REFUSED = AttemptRecord("llm/t", "b", "caller", 0.1, status=400, code="invalid_value", message=QUOTE)
 SILENT = AttemptRecord("llm/t", "a", "silent", 2.0, message="no content within 2.0 s")

@@ -14,28 +14,35 @@ from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Outgoing, Pairing, Renderer
 from weir_router.dialects.neutral import translation
 from weir_router.dialects.wire import failures
-from weir_router.dialects.wire.fit import fit
+from weir_router.dialects.wire.fit import fit, leave_out
 from weir_router.dialects.wire.outgoing import body_of
 from weir_router.dialects.wire.relay import Assembled, Relay
 from weir_router.errors import AttemptFailed
 
 
 def prepare(
-    ask: Ask, backend: Backend, pairing: Pairing, credential: str | None, *, stream: bool, as_asked: bool = False
+    ask: Ask,
+    backend: Backend,
+    pairing: Pairing,
+    credential: str | None,
+    *,
+    stream: bool,
+    without: frozenset[str] = frozenset(),
 ) -> Outgoing:
     """See `base.Prepare`."""
     same = pairing.same
     fields: dict[str, Any] = dict(ask.raw) if same else translation.request(ask, pairing.caller, pairing.format)
-    stream = ask.stream if as_asked else stream
+    stream = ask.stream if "stream" in without else stream
     if stream != ask.stream or not same:
         fields["stream"] = stream
     if same and (messages := _without_borrowed_thinking(ask.body["messages"])) is not None:
         fields["messages"] = messages
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
+    dropped = leave_out(fields, without, TABLE.tuning, TABLE.renames) if without else ()
     headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same else ())
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
-    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields))
+    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields), dropped)
 
 
 def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:

@@ -6,7 +6,7 @@ DeepSeek, Mistral, xAI, Gemini's compatible endpoint, vLLM, SGLang, TGI, llama.c
 
 from __future__ import annotations
 
-from weir_router.dialects.wire.failures import Rule, Table, phrases
+from weir_router.dialects.wire.failures import PARTS, Rule, Table, phrases
 from weir_router.errors import FailureKind
 
 CONTEXT_LENGTH = phrases(
@@ -39,7 +39,7 @@ TABLE = Table(
             message=phrases(r"moderation", r"\bflagged\b", r"violates usage guidelines"),
         ),
         Rule(  # OpenRouter: the model exists, but cannot take this request; it stays in use for all others
-            FailureKind.CALLER, statuses=frozenset({404}), message=phrases(r"no endpoints found that support")
+            FailureKind.UNFIT, statuses=frozenset({404}), message=phrases(r"no endpoints found that support")
         ),
         Rule(
             FailureKind.CONTENT_FILTER,
@@ -141,4 +141,31 @@ TABLE = Table(
         "overloaded_error": 529,
         "timeout": 504,
     },
+    tuning=frozenset(
+        {
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "frequency_penalty",
+            "presence_penalty",
+            "repetition_penalty",
+            "seed",
+            "logit_bias",
+            "stop",
+            "verbosity",
+            "reasoning_effort",
+            "service_tier",
+            "metadata",
+            "user",
+            "safety_identifier",
+            "prompt_cache_key",
+            "store",
+            "parallel_tool_calls",
+            "stream_options",
+        }
+    ),
+    renames={"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"},
+    needs=frozenset({"tools", "tool_choice", "response_format", "n", "logprobs", "modalities", "audio", "stream"}),
+    parts=PARTS,
 )

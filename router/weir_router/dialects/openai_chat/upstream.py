@@ -14,7 +14,7 @@ from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.stream import DONE_EVENT
 from weir_router.dialects.wire import failures
-from weir_router.dialects.wire.fit import fit
+from weir_router.dialects.wire.fit import fit, leave_out
 from weir_router.dialects.wire.outgoing import body_of
 from weir_router.dialects.wire.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
@@ -24,25 +24,32 @@ _STREAM, _USAGE = frozenset({"stream"}), frozenset({"stream_options"})
 
 
 def prepare(
-    ask: Ask, backend: Backend, pairing: Pairing, credential: str | None, *, stream: bool, as_asked: bool = False
+    ask: Ask,
+    backend: Backend,
+    pairing: Pairing,
+    credential: str | None,
+    *,
+    stream: bool,
+    without: frozenset[str] = _NOTHING,
 ) -> Outgoing:
     """See `base.Prepare`."""
     same = pairing.same
     fields: dict[str, Any] = dict(ask.raw) if same else translation.request(ask, pairing.caller, pairing.format)
-    stream = ask.stream if as_asked else stream
+    stream = ask.stream if "stream" in without else stream
     added = _NOTHING
     if stream != ask.stream or not same:
         fields["stream"] = stream
         if stream and not ask.stream:
             added = _STREAM
-    if stream and not as_asked:
+    if stream and "stream_options" not in without:
         added |= _ask_for_usage(fields, ask.body.get("stream_options") if same else None)
     elif not stream and ask.stream:
         fields.pop("stream_options", None)  # refused without a stream
     fields["model"] = backend.model
     fit(fields, backend, ask.prompt)
+    dropped = leave_out(fields, without, TABLE.tuning, TABLE.renames) if without else ()
     headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
-    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields) if added else added)
+    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields) if added else added, dropped)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:

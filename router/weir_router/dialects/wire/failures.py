@@ -76,7 +76,41 @@ class Table(NamedTuple):
 
     rules: tuple[Rule, ...]
     statuses: dict[str, int]  # error type -> the HTTP status that goes with it, for errors that came without one
+    tuning: frozenset[str]  # fields without which the answer still fits the request
+    renames: dict[str, str]  # field -> another name for the same, which some models demand
+    needs: frozenset[str]  # other fields that some models refuse
+    parts: tuple[tuple[str, re.Pattern[str]], ...]  # refused parts of messages: a name, and the words for it
 
+
+UNFIT_NAMES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
+"""Codes of refusals about what one model accepts."""
+
+UNFIT = phrases(
+    r"\b(not|isn't|aren't) (supported|allowed|permitted|available)\b",
+    r"\b(does not|doesn't|do not|don't|cannot|can't|unable to) (support|use|accept|handle)\b",
+    r"\bunsupported\b",
+    r"\bno longer supported\b",
+    r"\bdeprecated for this model\b",
+    r"\b(unrecognized|unknown|unexpected|extra) (request )?(argument|parameter|field|key|input|property)",
+    r"\bonly supports?\b",
+    r"\bonly the default\b",
+    r"\bcannot both be\b",
+    r"\bmust end with a user message\b",
+    r"\bno endpoints found that support",
+    r"\bat most \d+ characters",
+    r"\bstring too long\b",
+    r"\bmultimodal\b",
+)
+"""Words of refusals about what one model accepts: another may take the same request."""
+
+PARTS = (
+    ("image", phrases(r"\bimages?\b", r"\bimage_url\b", r"\bvision\b", r"\bmultimodal\b")),
+    ("audio", phrases(r"\binput_audio\b", r"\baudio\b")),
+    ("document", phrases(r"\bdocuments?\b", r"\bpdfs?\b")),
+    ("prefill", phrases(r"\bprefill", r"must end with a user message")),
+    ("tools", phrases(r"\btools?\b", r"\bfunction call")),
+)
+"""Parts of a request that models refuse, and the words for them; of both formats."""
 
 BY_STATUS: dict[int, FailureKind] = {
     401: FailureKind.CREDENTIAL,
@@ -131,16 +165,31 @@ def _classified(table: Table, said: Said, added: frozenset[str]) -> AttemptFaile
     rule = next((rule for rule in table.rules if rule.fits(said)), None)
     if rule is not None:
         kind = rule.kind
-    elif said.status in (400, 422) and _is_about(said, added):
-        kind = FailureKind.ADDED
     else:
         kind = _by_status(said.status)
+    field = None
+    if kind in (FailureKind.CALLER, FailureKind.UNFIT, FailureKind.SERVER) and said.status in _REFUSING:
+        field = next((name for name in sorted(added) if _is_about(said, name)), None)
+        unfit = said.code in UNFIT_NAMES or said.type in UNFIT_NAMES or UNFIT.search(said.message) is not None
+        if field is not None and (unfit or said.status in (400, 422)):
+            kind = FailureKind.ADDED
+        elif unfit and said.param != "model":
+            kind, field = FailureKind.UNFIT, refused_field(table, said)
     status = said.status
     if not said.framed and status in (401, 403) and kind in _PUTS_OUT:
         kind = FailureKind.BLOCKED  # a firewall's page, which says nothing about our account
     if kind in (FailureKind.CALLER, FailureKind.CONTENT_FILTER) and status in (None, 401, 403):
         status = 400  # a caller would understand a 401 or 403 as a fault of its own key
-    return AttemptFailed(kind, redacted(said.message), status=status, code=said.code, type=said.type, param=said.param)
+    return AttemptFailed(
+        kind,
+        redacted(said.message),
+        status=status,
+        code=said.code,
+        type=said.type,
+        param=said.param,
+        field=field,
+        tunes=field is not None and (field in added or field in table.tuning or field in table.renames),
+    )
 
 
 def _by_status(status: int | None) -> FailureKind:
@@ -153,11 +202,38 @@ def _by_status(status: int | None) -> FailureKind:
     return FailureKind.CALLER if 400 <= status < 500 else FailureKind.SERVER
 
 
-def _is_about(said: Said, added: frozenset[str]) -> bool:
-    """Whether the error is about a top-level parameter that Weir added: by `param`, else by its name in the message."""
-    if said.param:
-        return re.split(r"[.\[]", said.param, maxsplit=1)[0] in added
-    return any(_mentions(said.message, name) for name in added)
+def _is_about(said: Said, name: str) -> bool:
+    """Whether the error is about this top-level field that Weir added: by `param`, else by its name in the message."""
+    return _top(said.param) == name if said.param else _mentions(said.message, name)
+
+
+def _top(param: str) -> str:
+    return re.split(r"[.\[]", param, maxsplit=1)[0]
+
+
+def refused_field(table: Table, said: Said) -> str | None:
+    """The field that the upstream refuses, by `param` or by the upstream's own words; None: it is unknown.
+
+    Only names of the table count, and a name in quotes only where providers put the field, since they quote the
+    caller's values, too: at the beginning, or after the word "parameter".
+    """
+    known = table.tuning | table.needs | table.renames.keys()
+    if said.param and (top := _top(said.param)) in known:
+        return top
+    named = _AT_THE_FRONT.match(said.message) or _AFTER_PARAMETER.search(said.message)
+    if named is not None and named[1] in known:
+        return named[1]
+    words = _QUOTED.sub("", said.message)
+    part = next((name for name, pattern in table.parts if pattern.search(words)), None)
+    return part or next((name for name in sorted(known) if re.search(rf"\b{name}\b", words)), None)
+
+
+_REFUSING = frozenset({400, 404, 422, 500, 501})
+# Statuses with which servers refuse a field. llama.cpp says 500, OpenRouter 404.
+_AT_THE_FRONT = re.compile(r"[\s'\"`]*(?:body\.)?([a-z_]+)(?=[.:\['\"`\s])")
+_AFTER_PARAMETER = re.compile(
+    r"\b(?:parameters?|arguments?(?: supplied)?|fields?|names?|keys?)\b:?\s*['\"`]?([a-z_]+)\b", re.IGNORECASE
+)
 
 
 def _mentions(message: str, name: str) -> bool:
@@ -165,7 +241,7 @@ def _mentions(message: str, name: str) -> bool:
     if re.search(rf"['\"`]{name}['\"`]|(^|[.,;:\s]){name}: ", message):
         return True
     if name == "stream":
-        return re.search(r"\bstreaming\b|\bto stream\b", message, re.IGNORECASE) is not None
+        return re.search(r"\bstreaming\b|\b(to|with) stream\b", message, re.IGNORECASE) is not None
     return re.search(rf"\b{name}\b", message) is not None
 
 

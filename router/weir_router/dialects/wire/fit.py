@@ -7,6 +7,7 @@ by another, instead of failing with its 400.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -40,6 +41,26 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt) -> None:
     limit = _output_limit(backend, prompt)
     if limit is not None:
         _clamp(fields, limit)
+
+
+def leave_out(
+    fields: dict[str, Any], without: Collection[str], tuning: Collection[str], renames: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Takes fields that the model refuses out of the request: renamed if it may know another name, else those that only
+    tune. Returns the names of those that are gone.
+    """
+    dropped = []
+    for name in sorted(without):
+        if name not in fields:
+            continue
+        other = renames.get(name)
+        if other is not None and other not in without:
+            value = fields.pop(name)
+            fields.setdefault(other, value)
+        elif name in tuning:
+            del fields[name]
+            dropped.append(name)
+    return tuple(dropped)
 
 
 def _output_limit(backend: Backend, prompt: Prompt) -> int | None:

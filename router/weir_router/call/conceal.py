@@ -1,0 +1,19 @@
+"""The credential that was sent, removed from an upstream's words. Used by `call.attempt`."""
+
+from __future__ import annotations
+
+from weir_router.errors import AttemptFailed
+
+SHORTEST_SECRET = 8
+"""Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",
+whose removal would garble messages."""
+
+
+def conceal(failure: AttemptFailed, credential: str | None) -> None:
+    """Removes the credential that was sent from the upstream's text; `failures.redacted` only knows typical keys."""
+    if credential is None or len(credential) < SHORTEST_SECRET:
+        return
+    for name in ("message", "code", "type", "param"):
+        if (text := getattr(failure, name)) and credential in text:
+            setattr(failure, name, text.replace(credential, "[redacted]"))
+    failure.args = (failure.message,)  # shown in a traceback
