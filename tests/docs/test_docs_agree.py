@@ -28,7 +28,8 @@ from weir_router.dialects.neutral.efforts import EFFORT_BUDGETS
 from weir_router.dialects.registry import RECORDS
 from weir_router.estimate import features, tokens, weights
 from weir_router.health import breaker, guard, latency, objectives, refusals, settings, window
-from weir_router.record import metrics
+from weir_router.record import metrics, series
+from weir_router.record import names as label_names
 from weir_router.record.series import Counters
 from weir_router.serve import answers
 
@@ -270,8 +271,12 @@ SENTENCES = [
         "limits",
         "ten seconds' worth, or ten requests" if ledger_local.BURST_SECONDS == ledger_local.BURST_FLOOR == 10 else "?",
     ),
-    ("observability", f"after {metrics.MAX_FEATURES}\ndifferent ones the rest count as `other`"),
-    ("observability", f"more than {metrics.MAX_CHILDREN:,} sets of labels"),
+    ("observability", f"after {label_names.MAX_FEATURES}\ndifferent ones of a namespace the rest count as `other`"),
+    ("observability", f"({label_names.MAX_CODES} for the policies of a\nnamespace)"),
+    (
+        "observability",
+        f"more than {series.MAX_CHILDREN:,} sets of labels, and {series.MAX_OF_NAMESPACE:,} of one namespace",
+    ),
     ("translation", f"{DEFAULT_MAX_TOKENS} (`DEFAULT_MAX_TOKENS`)"),
 ]
 

@@ -95,3 +95,12 @@ async def test_a_caller_without_a_policy_unpacks_little() -> None:
         status, (code, message) = await ask(it, gzip.compress(bomb(100_000)), content_encoding="gzip")
         assert (status, code) == (413, "request_too_large")
         assert "65536 bytes unpacked" in message
+
+
+async def test_of_many_models_some_are_listed() -> None:
+    models = tuple(f"model-{number:03}" for number in range(64))
+    async with stand([SimModel("m")], models=models) as it:
+        status, (_, message) = await ask(it, b'{"model":"other","messages":[]}')
+        assert status == 404
+        assert "model-000, model-001," in message
+        assert message.endswith("model-019 and 44 more, see GET /v1/models.")

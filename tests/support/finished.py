@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from support.decisions import CALLER, decision_of
-from weir_router.contract import Policy
+from weir_router.contract import Policy, Route
 from weir_router.decide.types import Choice
 from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptRecord
@@ -23,12 +23,19 @@ _BILL = {
 }
 
 
-def finished(*, policy: str = "a/p", route: str | None = "r", feature: str | None = None, **changes: Any) -> Finished:
+def finished(
+    *,
+    policy: str = "a/p",
+    route: str | None = "r",
+    feature: str | None = None,
+    routes: tuple[Route, ...] = (),
+    **changes: Any,
+) -> Finished:
     """One that was answered by the backend `b` of `llm/t`; `changes` are other fields of it, of its bill, or of its
     decision.
     """
     namespace, _, name = policy.partition("/")
-    chosen = Policy(namespace=namespace, name=name, models=("auto",), callers=())
+    chosen = Policy(namespace=namespace, name=name, models=("auto",), callers=(), routes=routes)
     choice = Choice(route=route, candidates=(), skipped=(), reason="")
     of_decision = {it: changes.pop(it) for it in ("complexity",) if it in changes}
     decision = decision_of(choice, chosen, **of_decision)

@@ -1,21 +1,33 @@
 """Prometheus metrics with bounded label cardinality, under Weir's names and OpenTelemetry's `gen_ai` names.
 
-Labels come from config (bounded by it), but for the feature, which is the client's own claim: after `MAX_FEATURES`
-different ones the rest count as "other". The series of a request are looked up once per place that requests go to.
+Labels come from config (bounded by it), but for the feature, which is the client's own claim, and for the error codes
+of upstreams. Each namespace has some of its own, the rest of its claims counts as "other". The series of a request are
+looked up once per place that requests go to.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
 from weir_router.dialects.usage import Usage
 from weir_router.record.finished import Finished
-from weir_router.record.series import MAX_CHILDREN, Counters, Distribution, Gauges, Histograms, Number
+from weir_router.record.names import Names
+from weir_router.record.series import (
+    MAX_CHILDREN,
+    OTHER,
+    Counters,
+    Distribution,
+    Gauges,
+    Histograms,
+    Number,
+)
 
-MAX_FEATURES = 100
-"""Different `x-weir-feature` values that get a label of their own; a dashboard cannot show more."""
+MAX_GOALS = 2_000
+"""Places that requests of one namespace go to, by `REQUEST_LABELS`, that have series of their own: each has one per
+outcome."""
 
 TTFT_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0, 60.0)
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -154,9 +166,10 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._features: set[str] = set()
+        self._names = Names()
 
         self._goals: dict[tuple[str, ...], _Goal] = {}
+        self._goals_of: Counter[str] = Counter()  # the number of goals, by namespace
 
         def counter(name: str, text: str, labels: tuple[str, ...]) -> Counters:
             return Counters(name, text, labels, self.registry)
@@ -271,7 +284,7 @@ class Metrics:
         decision, bill = finished.decision, finished.bill
         if decision is not None:
             route = decision.choice.route or ""
-            feature = self._feature(decision.asked.feature) if decision.asked.feature else ""
+            feature = self._names.feature(namespace, decision) if decision.asked.feature else ""
         goal = self._goal((namespace, policy, route, finished.tier or "", finished.backend or "", feature))
         goal.count(finished.outcome, bill.usage)
         goal.time(finished)
@@ -279,31 +292,37 @@ class Metrics:
             self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
             for field in attempt.dropped:
                 self.dropped[(field,)].value += 1
-        of_policy = self._policies.get(policy)
-        if of_policy is None:
-            of_policy = self._policies[policy] = _OfPolicy(self, policy)
+        of_policy = self._policies.get(policy) or self._policy(policy)
         of_policy.spent(bill.dollars or 0.0, finished.outcome == "ok")
         if decision is not None:
             of_policy.classified(decision.complexity)
         if finished.error is not None:
-            self.errors[policy, finished.error.source.value, finished.error.code].value += 1
+            error = finished.error
+            self.errors[policy, error.source.value, self._names.code(policy, error)].value += 1
         if bill.dollars is not None:
             goal.spend(bill.dollars, bill.baseline_dollars)
         if bill.upstream_model is not None:
-            model = self._models.get(bill.upstream_model) or self._model(bill.upstream_model)
+            model = self._models.get(bill.upstream_model) or self._model(bill.upstream_model, finished.tier)
             model.observe(finished)
 
     def _goal(self, labels: tuple[str, ...]) -> _Goal:
         goal = self._goals.get(labels)
         if goal is None:
-            if len(self._goals) >= MAX_CHILDREN:
-                labels = ("other",) * len(labels)
-            goal = self._goals.setdefault(labels, _Goal(self, labels))
+            namespace = labels[0]
+            if self._goals_of[namespace] >= MAX_GOALS or len(self._goals) >= MAX_CHILDREN:
+                labels = (namespace, *(OTHER,) * (len(labels) - 1))
+            goal = self._goals.get(labels)
+            if goal is None:
+                self._goals_of[namespace] += 1
+                goal = self._goals[labels] = _Goal(self, labels)
         return goal
 
-    def _model(self, name: str) -> _Model:
-        if len(self._models) >= MAX_CHILDREN:
-            name = "other"
+    def _policy(self, policy: str) -> _OfPolicy:
+        policy = self._names.policy(policy)
+        return self._policies.setdefault(policy, _OfPolicy(self, policy))
+
+    def _model(self, name: str, tier: str | None) -> _Model:
+        name = self._names.model(tier or "", name)
         return self._models.setdefault(name, _Model(self, name))
 
     def breaker_changed(self, key: str, state: str) -> None:
@@ -349,13 +368,6 @@ class Metrics:
             for name in STATES:
                 if (*place, name) not in self.breaker:
                     self.breaker[*place, name].value = float(name == "closed")
-
-    def _feature(self, feature: str) -> str:
-        if feature not in self._features:
-            if len(self._features) >= MAX_FEATURES:
-                return "other"
-            self._features.add(feature)
-        return feature
 
 
 def _place(key: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ of every request are kept here, and the client library only writes them. Used by
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -14,9 +15,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 MAX_CHILDREN = 10_000
-"""Label sets that are kept per metric, to bound memory; further ones count as "other"."""
+"""Label sets that are kept per metric, to bound memory; further ones count as "other", of each namespace by itself."""
+
+MAX_OF_NAMESPACE = MAX_CHILDREN // 2
+"""Label sets of one namespace that are kept per metric. A tenant that makes ever new policies, routes and tiers uses up
+its own; a platform's namespace may have a thousand backends in four states."""
+
+OTHER = "other"
+
+OWNED = frozenset({"namespace", "policy", "tier"})
+"""Labels whose values are a namespace, or begin with one: `namespace/name`."""
 
 Labels = tuple[str, ...]
+
+
+def owner_of(label: str) -> str:
+    """The namespace in a label's value, which is a namespace or `namespace/name`."""
+    return label.partition("/")[0]
 
 
 class Number:
@@ -59,14 +74,27 @@ class Family(Collector, Generic[C]):
     def __init__(self, name: str, text: str, labels: Labels, registry: CollectorRegistry) -> None:
         self.name, self.labels, self._text = name, labels, text
         self._children: dict[Labels, C] = {}
+        self._of_namespaces = bool(labels) and labels[0] in OWNED
+        self._owned: Counter[str] = Counter()  # the number of children, by namespace
         registry.register(self)
 
     def __getitem__(self, values: Labels) -> C:
         child = self._children.get(values)
         if child is None:
-            if len(self._children) >= MAX_CHILDREN:
-                values = ("other",) * len(values)
-            child = self._children.setdefault(values, self._new())
+            child = self._added(values)
+        return child
+
+    def _added(self, values: Labels) -> C:
+        """A new child for these label values, or the "other" of its namespace."""
+        owner = owner_of(values[0]) if self._of_namespaces else ""
+        most = MAX_OF_NAMESPACE if self._of_namespaces else MAX_CHILDREN
+        if self._owned[owner] >= most or len(self._children) >= MAX_CHILDREN:
+            first = owner if self._of_namespaces and self.labels[0] == "namespace" else f"{owner}/{OTHER}".lstrip("/")
+            values = (first, *(OTHER,) * (len(values) - 1))
+        child = self._children.get(values)
+        if child is None:
+            self._owned[owner] += 1
+            child = self._children[values] = self._new()
         return child
 
     def __contains__(self, values: Labels) -> bool:
@@ -79,6 +107,10 @@ class Family(Collector, Generic[C]):
     def forget(self, unwanted: Callable[[Labels], bool]) -> None:
         """Removes the children whose label values are `unwanted`, for example those of deleted policies."""
         self._children = {values: child for values, child in self._children.items() if not unwanted(values)}
+        if self._of_namespaces:
+            self._owned = Counter(owner_of(values[0]) for values in self._children)
+        else:
+            self._owned = Counter({"": len(self._children)})
 
     def collect(self) -> Iterator[Metric]:
         """The metric with its values, for a scrape."""

@@ -25,6 +25,9 @@ from weir_router.serve.visit import Visit
 UNPACKED_BYTES = 64 * 1024
 """Bytes that a packed body may have unpacked in any case, so that its policy can be found and named in the error."""
 
+MAX_LISTED = 20
+"""Models that the answer about an unknown one lists."""
+
 _KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "anonymous"}
 
 
@@ -48,11 +51,7 @@ class Door:
         visit.model, visit.stream = look.model, look.stream is True
         policy = find_policy(self.index, caller, look.model)
         if policy is None:
-            names = ", ".join(models_for(self.index, caller)) or "none: no RoutingPolicy names you as a caller"
-            raise UnknownModel(
-                f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {look.model!r}. "
-                f"Models you may ask for: {names}."
-            )
+            raise self._unknown(caller, look.model)
         visit.policy, visit.policy_key = policy, policy.key
         if policy.not_ready is not None:
             raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
@@ -61,6 +60,15 @@ class Door:
                 f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.max_request_bytes}."
             )
         return policy
+
+    def _unknown(self, caller: Caller, model: str) -> UnknownModel:
+        names = models_for(self.index, caller)
+        listed = ", ".join(names[:MAX_LISTED]) or "none: no RoutingPolicy names you as a caller"
+        more = f" and {len(names) - MAX_LISTED} more, see GET /v1/models" if len(names) > MAX_LISTED else ""
+        return UnknownModel(
+            f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {model!r}. "
+            f"Models you may ask for: {listed}{more}."
+        )
 
     def reserve(self, policy: Policy, caller: Caller) -> Hold:
         """The policy's limits, which count per caller. Raises `errors.RateLimited`."""

@@ -4,9 +4,12 @@ import pytest
 from prometheus_client import generate_latest
 
 from support.finished import finished
-from weir_router.errors import Unauthenticated
+from weir_router.contract import Route, When
+from weir_router.errors import RateLimited, Unauthenticated, UpstreamRefused
 from weir_router.record.finished import Finished
-from weir_router.record.metrics import MAX_FEATURES, Metrics
+from weir_router.record.metrics import MAX_GOALS, Metrics
+from weir_router.record.names import MAX_CODES, MAX_FEATURES, MAX_MODELS, MAX_POLICIES
+from weir_router.record.series import MAX_CHILDREN, MAX_OF_NAMESPACE
 
 
 def value(metrics, name, **labels):
@@ -62,11 +65,96 @@ def test_speed_is_told_by_all_but_the_feature():
         assert value(metrics, f"weir_{name}_count", **labels) == 1
 
 
-def test_features_beyond_the_bound_count_as_other():
+def counted(metrics, **labels):
+    return value(metrics, "weir_requests_total", **{**LABELS, **labels}, outcome="ok")
+
+
+def test_features_beyond_the_bound_count_as_other_of_their_own_namespace_only():
     metrics = Metrics()
     for number in range(MAX_FEATURES + 5):
         metrics.observe(finished(feature=f"f{number}"))
-    assert value(metrics, "weir_requests_total", **{**LABELS, "feature": "other"}, outcome="ok") == 5
+    metrics.observe(finished(feature="billing", policy="b/p"))
+    metrics.observe(finished(feature="f0"))
+    assert (counted(metrics, feature="other"), counted(metrics, feature="f0")) == (5, 2)
+    assert counted(metrics, namespace="b", policy="b/p", feature="billing") == 1
+
+
+def test_a_feature_that_a_route_names_is_told_apart_always():
+    metrics = Metrics()
+    for number in range(MAX_FEATURES):
+        metrics.observe(finished(feature=f"f{number}"))
+    routes = (Route(name="r", tiers=(), when=When(features=frozenset({"billing"}))),)
+    metrics.observe(finished(feature="billing", routes=routes))
+    metrics.observe(finished(feature="else", routes=routes))
+    assert (counted(metrics, feature="billing"), counted(metrics, feature="other")) == (1, 1)
+
+
+def test_an_upstreams_codes_use_up_only_their_own_namespaces_room():
+    metrics = Metrics()
+    for policy, codes in (("a/p", MAX_CODES + 3), ("b/p", 1)):
+        for number in range(codes):
+            error = UpstreamRefused("no", status=400, code=f"c{number}")
+            metrics.observe(finished(policy=policy, outcome="refused", error=error))
+    metrics.observe(finished(policy="a/p", outcome="limited", error=RateLimited("slow", retry_after=1.0)))
+    errors = [
+        value(metrics, "weir_errors_total", policy=policy, source=source, code=code)
+        for policy, source, code in (
+            ("a/p", "upstream", "other"),
+            ("b/p", "upstream", "c0"),
+            ("a/p", "policy", "rate_limited"),
+        )
+    ]
+    assert errors == [3, 1, 1]
+
+
+def test_models_and_policies_of_one_namespace_are_bounded():
+    metrics = Metrics()
+    for number in range(MAX_POLICIES + 3):
+        metrics.observe(finished(policy=f"a/p{number}", upstream_model=f"m{number % (MAX_MODELS + 1)}", tier="a/t"))
+    metrics.observe(finished(policy="b/p", upstream_model="m9", tier="b/t"))
+    name = "gen_ai_client_operation_duration_seconds_count"
+    models = [
+        value(metrics, name, gen_ai_operation_name="chat", gen_ai_request_model=it) for it in ("m9", "other", "m100")
+    ]
+    assert models == [10 + 1, 9, None]
+    policies = [
+        value(metrics, "weir_classifications_total", policy=it, complexity="Simple")
+        for it in ("a/p0", "a/other", "b/p")
+    ]
+    assert policies == [1, 3, 1]
+
+
+def test_one_namespace_cannot_take_all_series_of_a_metric():
+    metrics = Metrics()
+    for number in range(MAX_GOALS + 3):
+        metrics.observe(finished(policy="evil/p", route=f"r{number}"))
+    for number in range(MAX_OF_NAMESPACE + 3):
+        metrics.attempts["evil/t", f"b{number}", "ok"].value += 1
+    metrics.observe(finished(policy="b/p"))
+    other = {**dict.fromkeys(LABELS, "other"), "namespace": "evil"}
+    assert value(metrics, "weir_requests_total", **other, outcome="ok") == 3
+    assert counted(metrics, namespace="b", policy="b/p") == 1
+    assert value(metrics, "weir_attempts_total", tier="evil/other", backend="other", outcome="other") == 3
+    metrics.attempts.forget(lambda values: values[0].startswith("evil/"))
+    metrics.attempts["evil/t", "b", "ok"].value += 1
+    assert value(metrics, "weir_attempts_total", tier="evil/t", backend="b", outcome="ok") == 1
+
+
+def test_where_all_series_are_used_up_each_namespace_has_one_more():
+    metrics = Metrics()
+    for number in range(MAX_CHILDREN):
+        metrics.requests[f"n{number % 4}", "p", "r", "t", "b", f"f{number}", "ok"].value += 1
+        metrics.otel_ttft[f"m{number}",].observe(1.0)
+    for namespace in "abb":
+        metrics.requests[namespace, "p", "r", "t", "b", "", "ok"].value += 1
+        metrics.otel_ttft["m",].observe(1.0)
+    others = dict.fromkeys(LABELS, "other")
+    found = [value(metrics, "weir_requests_total", **{**others, "namespace": it}, outcome="other") for it in "ab"]
+    assert found == [1, 2]
+    assert value(metrics, "gen_ai_server_time_to_first_token_seconds_count", gen_ai_request_model="other") == 3
+    metrics.otel_ttft.forget(lambda values: values != ("m0",))
+    metrics.otel_ttft["m",].observe(1.0)
+    assert value(metrics, "gen_ai_server_time_to_first_token_seconds_count", gen_ai_request_model="m") == 1
 
 
 def test_a_breaker_is_in_one_state_at_a_time():
