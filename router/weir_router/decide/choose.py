@@ -175,7 +175,7 @@ class _Plan:
 
     def _ranked(self, ready: list[Option]) -> list[Option]:
         for option in ready:
-            placed(option, self._draws)
+            placed(option, self._request, self._draws)
         if all(option.ref is ready[0].ref for option in ready):  # no tiers to put in order
             return self._within(ready) if ready else ready
         by_tier: dict[str, list[Option]] = {}

@@ -11,14 +11,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from weir_router.contract import Backend, Selection, TierRef
+from weir_router.contract import Backend, Capability, Selection, TierRef
 from weir_router.decide.draws import Draws
 from weir_router.decide.request import RouteRequest
 from weir_router.decide.types import UNSEEN, Note, Seen
+from weir_router.health.refused import NOTHING
 from weir_router.health.view import Judged
 
 EXPECTED_OUTPUT = 256
 """Output tokens assumed in the cost order, unless the caller asked for fewer: a chat answer's usual length."""
+
+
+NEEDED = {
+    "tools": Capability.TOOLS,
+    "tool_choice": Capability.TOOLS,
+    "image": Capability.VISION,
+    "audio": Capability.AUDIO,
+    "document": Capability.DOCUMENTS,
+    "response_format": Capability.JSON_SCHEMA,
+    "output_config": Capability.JSON_SCHEMA,
+    "thinking": Capability.REASONING,
+}
+"""Refused field -> the need of a request that has it."""
 
 
 class Option:
@@ -26,7 +40,7 @@ class Option:
 
     __slots__ = (
         "_score", "available_at", "backend", "behind", "keeps_objectives", "key", "last_resort", "notes", "ref",
-        "saturated", "share", "view",
+        "refuses", "saturated", "share", "view",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +59,7 @@ class Option:
         self.saturated = False
         self.keeps_objectives = True
         self.share = 1.0
+        self.refuses: frozenset[str] = NOTHING
         self._score = -1.0  # not looked at yet
         self.notes: tuple[Note, ...] = ()  # for the candidate's reason
         self.behind: str | None = None  # why it stands behind the others
@@ -63,7 +78,8 @@ class Option:
             return UNSEEN  # as nearly always
         score = None if self._score < 0 else self._score
         saturated, keeps, share = self.saturated, self.keeps_objectives, self.share
-        return Seen(state, self.available_at, saturated, keeps, share, score, None, self.last_resort)
+        last = self.last_resort
+        return Seen(state, self.available_at, saturated, keeps, share, score, None, last, refuses=self.refuses)
 
     def noted(self, note: Note) -> Option:
         """Itself, with one more note."""
@@ -71,10 +87,13 @@ class Option:
         return self
 
 
-def placed(option: Option, draws: Draws) -> Option:
+def placed(option: Option, request: RouteRequest, draws: Draws) -> Option:
     """The option with the reason why it stands behind, if there is one."""
     view = option.view
-    if view.saturated:
+    if view.refuses and (field := _refused(view.refuses, request)) is not None:
+        option.refuses = view.refuses
+        option.behind = f"its model has refused {field}"
+    elif view.saturated:
         option.saturated = True
         option.behind = "at its concurrency limit"
     elif not view.keeps_objectives:
@@ -85,6 +104,11 @@ def placed(option: Option, draws: Draws) -> Option:
         if option.share < 1 and draws.random() >= option.share:
             option.behind = f"just back: takes {option.share:.0%} of its requests"
     return option
+
+
+def _refused(refuses: frozenset[str], request: RouteRequest) -> str | None:
+    """A field of this request that the model is known to refuse. Fields that only tune are left out when it is sent."""
+    return next((field for field in sorted(refuses) if NEEDED.get(field) in request.needs), None)
 
 
 def expected_cost(backend: Backend, request: RouteRequest) -> float | None:

@@ -53,6 +53,7 @@ class Seen(msgspec.Struct, frozen=True):
     reason: str | None = None
     last_resort: bool = False
     credential_out: bool = False
+    refuses: frozenset[str] = frozenset()
 
 
 UNSEEN = Seen()

@@ -110,6 +110,16 @@ class Board:
         entry = self._entries.get(key)
         return entry is not None and entry.place.breaker.in_doubt
 
+    def refuses(self, key: str) -> dict[str, dict[str, float]]:
+        """The fields that a model is known to refuse: for how many seconds so far, and how many more. For people."""
+        now = self._clock.monotonic()
+        learned = self._entries[key].place.refused.learned.items()
+        return {
+            field: {"seconds": round(now - it.since), "forgottenIn": round(it.until - now)}
+            for field, it in sorted(learned)
+            if now < it.until
+        }
+
     def settle(self, key: str, kind: FailureKind | None, backend: Backend) -> None:
         """Takes the result of the router's own request to this `backend`: its failure, or None if it was answered."""
         entry = self._entries.get(key)

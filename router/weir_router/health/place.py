@@ -15,7 +15,7 @@ from weir_router.health import latency
 from weir_router.health.breaker import Breaker, State
 from weir_router.health.latency import SIZE_CLASSES, Ewma, Latest, PeakEwma, Pool, Recent, Silence, size_class
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
-from weir_router.health.refused import Refused
+from weir_router.health.refused import NOTHING, Refused
 
 
 class Place:
@@ -139,6 +139,11 @@ class Entry:
             return True
         idle = self._clock.monotonic() - max(self.place.ttft.at, self.place.speed.at)
         return self.place.pending == 0 and idle >= TRIAL_AFTER
+
+    @property
+    def refuses(self) -> frozenset[str]:
+        refused = self.place.refused
+        return refused.at(self._clock.monotonic()) if refused.learned else NOTHING
 
     def slow_after(self, prompt_tokens: int) -> float:
         """Seconds after which an attempt without content is slow."""

@@ -46,6 +46,10 @@ class Judged(Protocol):
     def keeps_objectives(self) -> bool:
         """False if it misses an objective; true while its figures are unknown."""
 
+    @property
+    def refuses(self) -> frozenset[str]:
+        """Fields of requests that its model is known to refuse, e.g. `tools`."""
+
 
 class BackendView(Judged, Protocol):
     """All that is known of one backend's health."""
@@ -94,6 +98,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     share: float = 1.0
     score: float = 1.0
     keeps_objectives: bool = True
+    refuses: frozenset[str] = frozenset()
     ttft: float | None = None
     ttft_p50: float | None = None
     ttft_p95: float | None = None
@@ -112,4 +117,5 @@ def held(view: Judged) -> Snapshot:
         share=view.share,
         score=view.score,
         keeps_objectives=view.keeps_objectives,
+        refuses=view.refuses,
     )

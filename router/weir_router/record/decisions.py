@@ -73,6 +73,7 @@ class RecordedHealth(_Form, frozen=True):
     reason: str | None = None
     last_resort: bool = False
     credential_out: bool = False
+    refuses: frozenset[str] = frozenset()
 
 
 class RecordedPlace(_Form, frozen=True):

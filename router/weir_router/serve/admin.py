@@ -81,4 +81,5 @@ class Admin:
             "ttftP95": view.ttft_p95,
             "tokensPerSecond": view.tokens_per_second,
             "keepsObjectives": view.keeps_objectives,
+            "refuses": self._board.refuses(key),
         }

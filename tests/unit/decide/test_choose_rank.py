@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.contract import Backend, CallerKind, Complexity, Dialect, Price, Selection, TierRef
+from weir_router.contract import Backend, CallerKind, Capability, Complexity, Dialect, Price, Selection, TierRef
 from weir_router.contract.caller import Caller
 from weir_router.decide.draws import Draws
 from weir_router.decide.rank import Option, expected_cost, order_backends, placed
@@ -24,8 +24,13 @@ CHEAPEST, LATENCY, WEIGHTED = Selection.CHEAPEST, Selection.LEAST_LATENCY, Selec
 WELL = Snapshot()
 
 
-def option(backend: Backend, view: Snapshot = WELL, seed: int = 1) -> Option:
-    return placed(Option(REF, backend, f"llm/t/{backend.name}", view), Draws((seed + 0.5) / 1_000))
+CALLER = Caller(namespace="n", name="c", kind=CallerKind.API_KEY)
+PLAIN = RouteRequest(CALLER, "auto", Complexity.SIMPLE, 10)
+WITH_TOOLS = RouteRequest(CALLER, "auto", Complexity.SIMPLE, 10, frozenset({Capability.TOOLS}))
+
+
+def option(backend: Backend, view: Snapshot = WELL, seed: int = 1, request: RouteRequest = PLAIN) -> Option:
+    return placed(Option(REF, backend, f"llm/t/{backend.name}", view), request, Draws((seed + 0.5) / 1_000))
 
 
 def names(selection: Selection, request: RouteRequest, *options: Option, seed: int = 1) -> str:
@@ -49,6 +54,18 @@ def test_missing_objectives_or_a_full_backend_stand_behind_whatever_they_cost(ba
     slow = option(backend("s", 1), Snapshot(keeps_objectives=False))
     full = option(backend("f", 2), Snapshot(saturated=True))
     assert names(CHEAPEST, request_of(), slow, full, option(backend("d", 9))) == "dsf"
+
+
+@pytest.mark.parametrize(
+    ("request_", "refuses", "order"),
+    [(WITH_TOOLS, {"tools", "seed"}, "da"), (PLAIN, {"tools"}, "ad"), (WITH_TOOLS, {"seed", "image"}, "ad")],
+)
+def test_a_model_that_refuses_a_field_of_the_request_stands_behind(
+    backend: Make, request_: RouteRequest, refuses: set[str], order: str
+) -> None:
+    lacks = option(backend("a", 1), Snapshot(refuses=frozenset(refuses)), request=request_)
+    assert names(CHEAPEST, request_, lacks, option(backend("d", 9))) == order
+    assert (lacks.behind == "its model has refused tools") is (order == "da")
 
 
 @pytest.mark.parametrize("selection", Selection)

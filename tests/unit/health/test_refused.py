@@ -65,3 +65,18 @@ def test_a_new_config_of_the_backend_forgets(
     again = board.begin(A, 10)
     assert again is not None
     assert again.refuses == frozenset()
+
+
+def test_people_see_what_is_remembered_and_since_when(
+    configured: Callable[..., Board], backend: Callable[..., Backend], clock: ManualClock
+) -> None:
+    board = configured(backend())
+    assert (board.refuses(A), board.view()[A].refuses) == ({}, frozenset())
+    guard = board.begin(A, 10)
+    assert guard is not None
+    guard.takes_without(["seed"])
+    clock.advance(60)
+    assert board.refuses(A) == {"seed": {"seconds": 60, "forgottenIn": 540}}
+    assert board.view()[A].refuses == {"seed"}
+    clock.advance(600)
+    assert (board.refuses(A), board.view()[A].refuses) == ({}, frozenset())
