@@ -2,6 +2,7 @@
 #
 # BASE may be any image with Python 3.11 or newer, its venv module and pip. Where it has neither a C compiler nor Debian's apt-get to
 # get one, COMPILED=no leaves the router's hot modules plain Python, which takes twice the CPU.
+# A tag may name another image tomorrow. For a release name the base by digest: BASE=...@sha256:..., which `make image PINNED=yes` demands.
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
@@ -35,6 +36,11 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --check-build-dependenci
  && rm -r /opt/weir/lib/python3.*/site-packages/kubernetes/aio
 
 FROM ${BASE}
+# BASE and REVISION say what the image was made of; hack/image/build gives the commit. They are claims, and no signature.
+ARG BASE
+ARG REVISION=unknown
+LABEL org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.revision="${REVISION}"
 LABEL org.opencontainers.image.title="weir" \
       org.opencontainers.image.description="Sends each LLM request to the cheapest model tier that is good enough and healthy" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -74,3 +76,40 @@ def test_the_example_for_clusters_has_the_image_that_is_made_and_installed() -> 
     image = f"{values['image']['repository']}:{__version__}"
     simulator = (ROOT / "examples" / "cluster" / "1-simulator.yaml").read_text()
     assert f"image: {image}\n" in simulator
+
+
+def build(**environment: str) -> subprocess.CompletedProcess[str]:
+    """`hack/image/build` with a builder that prints its arguments."""
+    return subprocess.run(
+        [str(ROOT / "hack" / "image" / "build")],
+        env={**os.environ, "BUILDER": "echo", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+PINNED = f"registry.internal/python:3.12-slim@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize("base", ["", "python:3.12-slim", "python@sha256:12", f"{PINNED}0"])
+def test_a_release_s_base_image_must_be_named_by_digest(base: str) -> None:
+    done = build(PINNED="yes", BASE=base)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "@sha256:..." in done.stderr
+
+
+@pytest.mark.parametrize("options", [{"PINNED": "yes", "BASE": PINNED}, {"BASE": PINNED, "PINNED": "no"}])
+def test_the_build_is_told_its_base_and_its_commit(options: dict[str, str]) -> None:
+    done = build(REVISION="abc", **options)
+    assert done.returncode == 0, done.stderr
+    assert f"--build-arg BASE={PINNED} " in done.stdout
+    assert "--build-arg REVISION=abc " in done.stdout
+
+
+def test_the_image_says_what_it_was_made_of() -> None:
+    last = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert 'org.opencontainers.image.base.name="${BASE}"' in last
+    assert 'org.opencontainers.image.revision="${REVISION}"' in last
+    assert "\nARG BASE\n" in last
