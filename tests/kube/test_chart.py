@@ -188,10 +188,10 @@ def rules(objects: list[Object], *kinds: str) -> set[tuple[str, str]]:
     }
 
 
-def test_with_namespaces_only_the_two_reviews_and_its_own_webhook_are_asked_of_the_whole_cluster(helm4: Helm) -> None:
+def test_with_namespaces_only_token_reviews_and_its_own_webhook_are_asked_of_the_whole_cluster(helm4: Helm) -> None:
     objects = helm4.render(*SETS["namespaced"])
     webhook = {("mutatingwebhookconfigurations", "get"), ("mutatingwebhookconfigurations", "patch")}
-    reviews = {("tokenreviews", "create"), ("subjectaccessreviews", "create")}
+    reviews = {("tokenreviews", "create")}
     assert rules(objects, "ClusterRole") == reviews | webhook
     without = helm4.render(*SETS["namespaced"], "--set", "sidecar.enabled=false")
     assert rules(without, "ClusterRole") == reviews
@@ -245,7 +245,9 @@ def test_the_gateway_mounts_what_the_operator_publishes(helm4: Helm) -> None:
     (volume,) = (it for it in pod["volumes"] if it["name"] == "config")
     sources = [next(iter(it.items())) for it in volume["projected"]["sources"]]
     kinds = {"configMap": "ConfigMap", "secret": "Secret"}
-    assert {(kinds[kind], source["name"]) for kind, source in sources} == {(it.kind.value, it.name) for it in names.all}
+    assert {(kinds[kind], source["name"]) for kind, source in sources} == {
+        (it.kind.value, it.name) for it in (*names.all, names.old_credentials)
+    }
     assert all(source["optional"] for _, source in sources)
 
 

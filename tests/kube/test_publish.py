@@ -13,12 +13,13 @@ import pytest
 from apiserver import ApiServer
 from kubernetes import client
 
-from support.published import KEY_HASH, VALUES, compiled, policy, published, tier
+from support.published import KEY_HASH, LLM_CREDENTIALS, VALUES, compiled, policy, published, tier
 from weir_operator.compile import Compiled
-from weir_operator.kube.store import ObjectId, PublishFailed, Stored
-from weir_operator.publish.publisher import RETIRE_AFTER, ConfigTooLarge, Published, Publisher
+from weir_operator.compile.room import credential_shard
+from weir_operator.kube.store import Kind, ObjectId, PublishFailed, Stored
+from weir_operator.publish.publisher import OLD_SECONDS, RETIRE_AFTER, ConfigTooLarge, Published, Publisher
 from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, digest
-from weir_router.contract.published import INDEX_FILE, assemble, parse_index
+from weir_router.contract.published import INDEX_FILE, assemble, credential_file, parse_index
 
 ONE = compiled(policy("a"), policy("b", models=("b",)))
 TWO = compiled(policy("a"), policy("b", models=("changed",)), tiers=[tier(values=VALUES[1:])])
@@ -96,7 +97,7 @@ def test_a_router_reads_what_was_compiled(cluster: Cluster):
     result = cluster.publisher.publish(ONE)
     assert (result.revision, names(result.written)[0], names(result.written)[-1]) == (
         1,
-        "weir-credentials",
+        LLM_CREDENTIALS,
         "weir-index",
     )
     config, secrets = cluster.routed()
@@ -166,9 +167,9 @@ def test_what_somebody_deleted_or_spoilt_is_put_back_as_the_same_revision(cluste
     shard = next(name for name in cluster.objects() if "shard" in name).removeprefix("ConfigMap/")
     cluster.kubectl("delete", "configmap", shard)
     cluster.kubectl("delete", "secret", "weir-caller-keys")
-    cluster.kubectl("label", "secret", "weir-credentials", "app.kubernetes.io/name=spoilt", "--overwrite")
+    cluster.kubectl("label", "secret", LLM_CREDENTIALS, "app.kubernetes.io/name=spoilt", "--overwrite")
     result = cluster.publisher.publish(ONE)
-    assert (result.revision, set(names(result.written))) == (1, {shard, "weir-credentials", "weir-caller-keys"})
+    assert (result.revision, set(names(result.written))) == (1, {shard, LLM_CREDENTIALS, "weir-caller-keys"})
     assert models(cluster.routed()) == {"auto", "b"}
 
 
@@ -203,7 +204,7 @@ def test_what_is_no_longer_named_stays_for_a_while_and_then_goes(cluster: Cluste
     assert cluster.publisher.publish(TWO) == Published(2, call_again_in=1.0)
     cluster.now += 1
     result = cluster.publisher.publish(TWO)
-    assert {"weir-credentials", "weir-shard-13"} <= set(names(result.removed))
+    assert {LLM_CREDENTIALS, "weir-shard-13"} <= set(names(result.removed))
     assert cluster.files() == published(TWO, 2).files
     assert cluster.publisher.publish(TWO) == Published(2)
 
@@ -300,6 +301,27 @@ def test_two_installations_in_one_namespace_do_not_touch_each_other(cluster: Clu
     assert before.items() <= cluster.versions().items()
 
 
+def test_the_one_secret_of_earlier_versions_goes_after_an_hour_and_no_router_is_without(cluster: Cluster):
+    cluster.publisher.publish(ONE)
+    file = credential_file(digest(VALUES[0].encode()))
+    earlier = ObjectId(Kind.SECRET, "weir-credentials")
+    files = {file: VALUES[0].encode(), credential_file(digest(b"gone")): b"gone"}
+    cluster.publisher._store.write(earlier, files, None)
+    cluster.kubectl("delete", "secret", LLM_CREDENTIALS)
+    upgraded = cluster.new_publisher()
+    result = upgraded.publish(ONE)
+    assert (result.revision, names(result.written)) == (1, [LLM_CREDENTIALS])
+    cluster.now += RETIRE_AFTER
+    result = upgraded.publish(ONE)
+    assert (names(result.removed), result.call_again_in) == (["weir-credentials"], OLD_SECONDS - RETIRE_AFTER)
+    assert list(cluster.objects("secret")["Secret/weir-credentials"]["data"]) == [file]
+    assert upgraded.publish(ONE) == Published(1, call_again_in=OLD_SECONDS - RETIRE_AFTER)
+    cluster.now += OLD_SECONDS - RETIRE_AFTER
+    assert names(upgraded.publish(ONE).removed) == ["weir-credentials"]
+    assert list(cluster.routed()[1].credentials.values()) == [VALUES[0]]
+    assert upgraded.publish(ONE).call_again_in is None
+
+
 def test_a_config_that_is_too_large_is_refused_before_anything_is_written(cluster: Cluster):
     cluster.publisher.publish(ONE)
     before = cluster.versions()
@@ -315,7 +337,9 @@ def test_what_is_said_to_fit_does_fit(cluster: Cluster):
     values = [f"sk-{number:045}" for number in range(5_000)]
     secrets = Secrets(credentials={digest(it.encode()): it for it in values})
     what = Compiled(compiled(tiers=[tier(values=values)]).config, secrets, ())
-    size = sum(len(it) for it in dict(published(what).objects)[cluster.publisher.names.credentials])
+    size = sum(
+        len(it) for it in dict(published(what).objects)[cluster.publisher.names.credentials[credential_shard("llm")]]
+    )
     assert size > 350_000
     cluster.publisher.publish(what)
     assert len(cluster.routed()[1].credentials) == 5_000

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weir_operator.compile import Compiled
+from weir_operator.compile.room import credential_shard
 from weir_operator.publish.publication import Names, Publication, publication
 from weir_router.contract import (
     Backend,
@@ -27,6 +28,8 @@ from weir_router.contract import (
 NAMES = Names("weir")
 VALUES = ("sk-first-0123456789", "sk-second-0123456789")
 KEY_HASH = "0" * 64
+LLM_CREDENTIALS = NAMES.credentials[credential_shard("llm")].name
+"""The Secret of the credentials of namespace llm."""
 
 
 def policy(name: str = "assistants", **fields: Any) -> Policy:

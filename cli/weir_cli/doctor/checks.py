@@ -1,7 +1,7 @@
 """The usual mistakes of an installation, as a list of named checks. PURE; `weir_cli.doctor.look` gathers for them.
 
-Each check gives one finding: good, bad with what to do, or unknown where we were not allowed to look. Never guess:
-"could not look" is not "is wrong".
+Each check gives one finding: good; bad or a warning, with what to do; or unknown where we were not allowed to look.
+Never guess: "could not look" is not "is wrong".
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Verdict(StrEnum):
 
     GOOD = "good"
     BAD = "bad"
+    WARNING = "warning"  # it works, and could be safer
     UNKNOWN = "unknown"
 
 
@@ -101,6 +102,7 @@ class Seen:
     expires: float | Unseen | None = None  # seconds until no authority of `bundle` is valid any more
     unready: tuple[Unready, ...] | Unseen = ()
     unjudged: tuple[str, ...] | Unseen = ()  # objects that no operator has written a status of
+    left_open: tuple[str, ...] | Unseen = ()  # ports that every pod of the cluster can reach
     unused: tuple[str, ...] | Unseen = ()  # policies whose callers are of namespaces that are not there
 
 
@@ -267,6 +269,19 @@ def callers(seen: Seen) -> Finding:
     return _good("callers", "every RoutingPolicy has callers")
 
 
+def network(seen: Seen) -> Finding:
+    """Are metrics and the config server closed to pods that have no business there?"""
+    if isinstance(seen.left_open, Unseen):
+        return _unknown("network", seen.left_open)
+    if seen.left_open:
+        action = (
+            "networkPolicy.enabled, networkPolicy.monitoring with the namespace that scrapes, and "
+            "networkPolicy.apiServer with the API server's addresses"
+        )
+        return Finding("network", Verdict.WARNING, f"every pod can reach {'; '.join(seen.left_open)}", action)
+    return _good("network", "metrics and the config server are not open to every pod")
+
+
 CHECKS: tuple[Check, ...] = (
     kubernetes,
     clock,
@@ -279,6 +294,7 @@ CHECKS: tuple[Check, ...] = (
     credentials,
     objects,
     callers,
+    network,
 )
 
 

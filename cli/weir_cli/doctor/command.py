@@ -11,7 +11,12 @@ from weir_cli.cluster.connection import NoPages
 from weir_cli.doctor.checks import Finding, Verdict, examine
 from weir_cli.shared.output import Exit, Format, console, fail, print_json
 
-SIGNS = {Verdict.GOOD: "[green]✓[/]", Verdict.BAD: "[red]✗[/]", Verdict.UNKNOWN: "[yellow]?[/]"}
+SIGNS = {
+    Verdict.GOOD: "[green]✓[/]",
+    Verdict.BAD: "[red]✗[/]",
+    Verdict.WARNING: "[yellow]![/]",
+    Verdict.UNKNOWN: "[yellow]?[/]",
+}
 
 
 def doctor(
@@ -29,8 +34,9 @@ def doctor(
     \b
     kubectl weir doctor --namespace weir-system
 
-    Version, clock, CRDs, pods, the operator's rights, its certificate, what routers run, and Secrets that tiers refer
-    to. Checks that your rights do not allow are marked with ?. Of Secrets it asks for names and labels only.
+    Version, clock, CRDs, pods, the operator's rights, its certificate, what routers run, Secrets that tiers refer to,
+    and ports that every pod can reach. Checks that your rights do not allow are marked with ?, warnings with !. Of
+    Secrets it asks for names and labels only.
     Exit code 0: nothing is wrong; 1: something is; 2: there is no cluster.
     """
     try:  # here: it takes a while to load, and the command may be installed without it

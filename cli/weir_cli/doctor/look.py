@@ -20,6 +20,7 @@ from kubernetes import client
 from weir_cli.cluster.api import Cluster
 from weir_cli.cluster.connection import API_SECONDS, NoPages
 from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
+from weir_cli.doctor.network import COMPONENT, left_open
 from weir_cli.status.cluster import gateway_pages
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
@@ -58,6 +59,7 @@ def look(api_client: client.ApiClient, namespace: str, installation: str) -> See
         "unready": it.unready,
         "unjudged": it.unjudged,
         "unused": it.unused,
+        "left_open": it.left_open,
     }
     with ThreadPoolExecutor(len(parts)) as threads:
         found: dict[str, Any] = dict(zip(parts, threads.map(_seen, parts.values()), strict=True))
@@ -153,14 +155,19 @@ class _Look:
         for group, resource, verbs, namespace in (
             *gather,
             ("authentication.k8s.io", "tokenreviews", ("create",), ""),
-            ("", "configmaps", ("list", "create", "update", "delete"), self._namespace),
-            ("", "secrets", ("list", "create", "update", "delete"), self._namespace),
+            ("", "configmaps", ("list", "create"), self._namespace),
+            ("", "secrets", ("list", "create"), self._namespace),
             ("coordination.k8s.io", "leases", ("create",), self._namespace),
         ):
             for verb in verbs:
                 where = f" in {namespace}" if namespace else ""
                 attributes = {"group": group, "resource": resource, "verb": verb, "namespace": namespace}
                 yield f"{verb} {resource}{where}", attributes
+        for resource, published in (("configmaps", "index"), ("secrets", "caller-keys")):
+            for verb in ("update", "delete"):
+                name = f"{self._installation}-{published}"
+                attributes = {"group": "", "resource": resource, "verb": verb, "namespace": self._namespace}
+                yield f"{verb} {resource} {name} in {self._namespace}", {**attributes, "name": name}
         for path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
             yield f"get {path}", {"path": path, "verb": "get"}
 
@@ -184,6 +191,19 @@ class _Look:
         review = client.V1SubjectAccessReview(spec=spec)
         api: Any = client.AuthorizationV1Api(self._client)
         return bool(api.create_subject_access_review(review, _request_timeout=API_SECONDS).status.allowed)
+
+    def left_open(self) -> tuple[str, ...]:
+        """Ports that every pod can reach."""
+        api: Any = client.CustomObjectsApi(self._client)
+        found = api.list_namespaced_custom_object(
+            "networking.k8s.io",
+            "v1",
+            self._namespace,
+            "networkpolicies",
+            label_selector=f"app.kubernetes.io/name=weir,app.kubernetes.io/instance={self._installation}",
+            _request_timeout=API_SECONDS,
+        )["items"]
+        return left_open({it["metadata"]["labels"].get(COMPONENT): it.get("spec") or {} for it in found})
 
     def bundle(self) -> str | None:
         """The authority that routers mount."""

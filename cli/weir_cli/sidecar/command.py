@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         default=18080,
         help="Where the application connects, on localhost; default: %(default)s.",
     )
-    add_admin(parser, "0.0.0.0:18090")
+    add_admin(parser, "127.0.0.1:18090")
     add_memory(parser)
     add_connections(parser)
     add_origins(parser)

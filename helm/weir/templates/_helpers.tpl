@@ -178,8 +178,38 @@ gateway: {{ printf "http://%s.%s:%v" (include "weir.installation" .) .Release.Na
 configServer: https://{{ include "weir.operator" . }}.{{ .Release.Namespace }}.svc:8443
 port: {{ .Values.sidecar.port }}
 adminPort: {{ .Values.sidecar.adminPort }}
+metrics: {{ .Values.sidecar.metrics | default false }}
 resources: {{- toYaml .Values.sidecar.resources | nindent 2 }}
 {{- with .Values.cors.allowedOrigins }}
 allowedOrigins: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Names of the objects that the operator publishes and the gateway mounts (weir_operator.publish.publication.Names), as lists in JSON. */}}
+{{- define "weir.publishedConfigMaps" -}}
+{{- $installation := include "weir.installation" . }}
+{{- $found := list (printf "%s-index" $installation) }}
+{{- range until 16 }}{{ $found = append $found (printf "%s-shard-%02d" $installation .) }}{{ end }}
+{{- toJson $found }}
+{{- end }}
+
+{{/* The first is the one Secret of credentials of version 0.1, which goes an hour after an upgrade. */}}
+{{- define "weir.publishedSecrets" -}}
+{{- $installation := include "weir.installation" . }}
+{{- $found := list (printf "%s-credentials" $installation) (printf "%s-caller-keys" $installation) }}
+{{- range until 32 }}{{ $found = append $found (printf "%s-credentials-%02d" $installation .) }}{{ end }}
+{{- toJson $found }}
+{{- end }}
+
+{{/* NetworkPolicy peers in YAML, from a list of peers, names of namespaces, and addresses as CIDRs. */}}
+{{- define "weir.peers" -}}
+{{- range . }}
+{{- if and (kindIs "string" .) (contains "/" .) }}
+- ipBlock: {cidr: {{ . | quote }}}
+{{- else if kindIs "string" . }}
+- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ . }}}}
+{{- else }}
+- {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}

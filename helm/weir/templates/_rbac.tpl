@@ -12,22 +12,22 @@
 {{- define "weir.gatherRules" -}}
 - apiGroups: [weir.dev]
   resources: {{ include "weir.kinds" (dict "root" . "suffix" "") }}
-  verbs: [list, watch]
+  verbs: [list, watch] # what is compiled
 - apiGroups: [weir.dev]
   resources: {{ include "weir.kinds" (dict "root" . "suffix" "/status") }}
-  verbs: [patch]
+  verbs: [patch] # their verdicts
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [list, watch]
+  verbs: [list, watch] # credentials that tiers refer to, and callers' keys
 {{- if .Values.rbac.readServices }}
 - apiGroups: [""]
   resources: [services]
-  verbs: [list, watch]
+  verbs: [list, watch] # `backendRef` of a ModelTier
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [list, watch]
+  verbs: [list, watch] # the pods behind it
 {{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [create] # changes of verdicts
 {{- end }}

@@ -33,6 +33,10 @@ MAX_OBJECT_BYTES = 1024 * KIB
 SHARDS = 16
 """ConfigMaps that a config is spread over. Fixed, because a pod's volumes are."""
 
+CREDENTIAL_SECRETS = 32
+"""Secrets that the credentials are spread over by their namespace. Fixed, because a pod's volumes are; a node with a
+router of the gateway watches each of them."""
+
 MAX_USER_TIER = 253
 """Characters of a caller's user tier: as many as `when.userTiers` can compare it with."""
 
@@ -62,18 +66,25 @@ class Room:
     what: str  # for people
     size: int  # bytes, in each of the shards
     shards: int = 1
+    by_namespace: bool = False  # a namespace is in one shard, and not in all of them
 
     @property
     def share(self) -> int:
-        """Bytes that one namespace may have in all shards together."""
-        return self.size * self.shards // SHARE
+        """Bytes that one namespace may have."""
+        return self.size * (1 if self.by_namespace else self.shards) // SHARE
+
+    def place(self, name: ObjectName) -> str:
+        """The shard of an object."""
+        if self.by_namespace:
+            return _shard(name.namespace, self.shards)
+        return shard_of(str(name)) if self.shards > 1 else ""
 
 
 # Together a little less than one object holds: separators and the names of files need some space, too.
 TIERS = Room("compiled tiers", 448 * KIB, SHARDS)
 POLICIES = Room("compiled policies", 384 * KIB, SHARDS)
 CLAIMS = Room("claims of policies that are left out", 128 * KIB, SHARDS)
-CREDENTIALS = Room("credentials", 1000 * KIB)
+CREDENTIALS = Room("credentials", 1000 * KIB, CREDENTIAL_SECRETS, by_namespace=True)
 KEYS = Room("callers' keys", 1000 * KIB)
 
 
@@ -84,7 +95,16 @@ def size(value: Any) -> int:
 
 def shard_of(key: str) -> str:
     """The shard of the tier or policy called `namespace/name`: by hash, so that a change stays in one shard."""
-    return shard_name(int(digest(key.encode())[-8:], 16) % SHARDS)
+    return _shard(key, SHARDS)
+
+
+def credential_shard(namespace: str) -> str:
+    """The Secret of a namespace's credentials, by hash: each namespace is in one, and stays there."""
+    return _shard(namespace, CREDENTIAL_SECRETS)
+
+
+def _shard(key: str, shards: int) -> str:
+    return shard_name(int(digest(key.encode())[-8:], 16) % shards)
 
 
 def shard_name(shard: int) -> str:
@@ -101,7 +121,7 @@ def left_out(parts: Iterable[Part], room: Room) -> Mapping[ObjectName, str]:
         found |= dict.fromkeys(crowded_out(own, room.share), why)
     if found:
         rest = [it for it in rest if it.name not in found]
-    for _, together in _over(rest, room.size, lambda it: shard_of(str(it.name)) if room.shards > 1 else ""):
+    for _, together in _over(rest, room.size, lambda it: room.place(it.name)):
         for name in crowded_out(together, room.size):
             found[name] = (
                 f"there is no room for all {room.what}; namespace {name.namespace} uses most of it, "

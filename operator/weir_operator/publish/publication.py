@@ -17,7 +17,14 @@ from functools import lru_cache
 import msgspec
 
 from weir_operator.compile import Compiled
-from weir_operator.compile.room import MAX_OBJECT_BYTES, SHARDS, shard_name, shard_of
+from weir_operator.compile.room import (
+    CREDENTIAL_SECRETS,
+    MAX_OBJECT_BYTES,
+    SHARDS,
+    credential_shard,
+    shard_name,
+    shard_of,
+)
 from weir_operator.kube.encoding import encoded
 from weir_operator.kube.store import Kind, ObjectId, PublishFailed
 from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, digest
@@ -40,7 +47,11 @@ class Names:
                 f"installation {installation!r} is not a name of at most 50 lower-case letters, digits and dashes"
             )
         self.index = ObjectId(Kind.CONFIG_MAP, f"{installation}-index")
-        self.credentials = ObjectId(Kind.SECRET, f"{installation}-credentials")
+        self.credentials = {
+            shard: ObjectId(Kind.SECRET, f"{installation}-credentials-{shard}")
+            for shard in map(shard_name, range(CREDENTIAL_SECRETS))
+        }
+        self.old_credentials = ObjectId(Kind.SECRET, f"{installation}-credentials")  # of all namespaces, until 0.1
         self.caller_keys = ObjectId(Kind.SECRET, f"{installation}-caller-keys")
         self.shards = {
             shard: ObjectId(Kind.CONFIG_MAP, f"{installation}-shard-{shard}")
@@ -50,7 +61,7 @@ class Names:
     @property
     def all(self) -> tuple[ObjectId, ...]:
         """The objects in the order of writing: the index, which names the others, is the last."""
-        return (self.credentials, self.caller_keys, *self.shards.values(), self.index)
+        return (*self.credentials.values(), self.caller_keys, *self.shards.values(), self.index)
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
     """The publication of `compiled`; equal configs give equal bytes. Raises `ConfigTooLarge`."""
     config, secrets = compiled.config, compiled.secrets
     shards = {shard: encoded(content) for shard, content in _split(config).items()}
-    used = {it.credential for tier in config.tiers.values() for it in tier.backends if it.credential is not None}
+    used = _used(config)
     keys = encoded(secrets.caller_keys) if secrets.caller_keys else None
     index = Index(
         api_version=config.api_version,
@@ -96,14 +107,13 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
         catalogue_date=config.catalogue_date,
         hosts=config.hosts,
         shards={shard: digest(content) for shard, content in shards.items()},
-        credentials=tuple(sorted(used)),
+        credentials=tuple(sorted({hashed for hashes in used.values() for hashed in hashes})),
         caller_keys=None if keys is None else digest(keys),
     )
     contents: dict[ObjectId, Mapping[str, bytes]] = {
         names.shards[shard]: {shard_file(shard, digest(content)): _packed(content)} for shard, content in shards.items()
     }
-    if used:
-        contents[names.credentials] = _credentials(used, secrets)
+    contents |= {names.credentials[shard]: _credentials(hashes, secrets) for shard, hashes in used.items()}
     if keys is not None:
         contents[names.caller_keys] = {caller_keys_file(digest(keys)): _packed(keys)}
     result = Publication(index, names, contents)
@@ -146,6 +156,18 @@ def _split(config: CompiledConfig) -> dict[str, Shard]:
         shard: Shard(tiers=tiers[shard], policies=tuple(policies[shard]), generations=generations[shard])
         for shard in sorted({*tiers, *policies, *generations})
     }
+
+
+def _used(config: CompiledConfig) -> dict[str, set[str]]:
+    """The hashes of the credentials that tiers use, by the shard of their namespace. A key that two namespaces have
+    is in both of theirs.
+    """
+    used: dict[str, set[str]] = defaultdict(set)
+    for key, tier in config.tiers.items():
+        for backend in tier.backends:
+            if backend.credential is not None:
+                used[credential_shard(key.partition("/")[0])].add(backend.credential)
+    return used
 
 
 @lru_cache(2 * SHARDS)  # one of the shards changes; to pack the others again would cost more than everything else

@@ -44,6 +44,10 @@ __all__ = [
 RETIRE_AFTER = 120.0
 """Seconds that what an older index names stays: a kubelet may see two objects a minute apart."""
 
+OLD_SECONDS = 3600.0
+"""Seconds for which the one Secret of earlier versions stays after a replica has begun: pods of a gateway that is being
+upgraded mount no other. A file in it that no index names is removed as everywhere."""
+
 ATTEMPTS = 5
 """Conflicts in a row before giving up: more than one is two operators at work, which a Lease should prevent."""
 
@@ -90,6 +94,7 @@ class Publisher:
         self._revision = 0
         # Another replica may have written the index just before us.
         self._retire_at = monotonic() + RETIRE_AFTER
+        self._old_until = monotonic() + OLD_SECONDS
 
     def publish(self, compiled: Compiled) -> Published:
         """Brings the cluster to the compiled config; `compiled.config.revision` does not count. Raises `PublishFailed`:
@@ -111,12 +116,27 @@ class Publisher:
         if current != wanted.index:
             wanted = wanted.at(self._revision + 1)
         self._write(wanted, current, there, written)
-        waiting = self._retire_at - self._monotonic()
+        return self._retire(wanted, there, written, removed)
+
+    def _retire(
+        self,
+        wanted: Publication,
+        there: dict[ObjectId, Stored],
+        written: list[ObjectId],
+        removed: list[ObjectId],
+    ) -> Published:
+        """Removes what no index names, once that is due."""
+        now, old = self._monotonic(), self.names.old_credentials
         unnamed = _unnamed(there, wanted.index)
-        if unnamed and waiting <= 0:
+        if old in there and now >= self._old_until:
+            unnamed[old] = {}
+        if unnamed and now >= self._retire_at:
             self._remove(unnamed, there, removed)
             unnamed = {}
-        return Published(self._revision, tuple(written), tuple(removed), waiting if unnamed else None)
+        due = [self._retire_at] if unnamed else []
+        if old in there and now < self._old_until:
+            due.append(self._old_until)
+        return Published(self._revision, tuple(written), tuple(removed), min(due) - now if due else None)
 
     def _current(self, there: Mapping[ObjectId, Stored]) -> Index | None:
         """The index that is there, if it is one; its revision counts in any case, so that the next one is higher."""

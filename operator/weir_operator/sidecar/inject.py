@@ -29,6 +29,9 @@ INJECT = "weir.dev/inject"
 PORT = "weir.dev/sidecar-port"
 """Annotation: the port on localhost, where the usual one is taken by something that the pod's spec does not show."""
 
+METRICS = "weir.dev/sidecar-metrics"
+"""Annotation "true" or "false": whether other pods can reach the admin port. Its metrics name models and policies."""
+
 OVERRIDE_ENV_FROM = "weir.dev/override-env-from"
 """Annotation "true": set the variables although an `envFrom` may hold them."""
 
@@ -77,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     pull_policy: str = "IfNotPresent"
     port: int = DEFAULT_PORT
     admin_port: int = DEFAULT_ADMIN_PORT
+    metrics: bool = False  # the admin port is open to other pods, unless a pod's annotation says otherwise
     resources: dict[str, Any] = msgspec.field(default_factory=lambda: dict(RESOURCES))
     allowed_origins: tuple[str, ...] = ()  # of web pages that may call, besides the default ones
 
@@ -103,6 +107,8 @@ def inject(pod: Mapping[str, Any], settings: Settings, authorities: str) -> Inje
     ports = Ports(_port_of(present), 0) if present else _free_ports(spec, annotations, settings)
     patch, warnings = _environment(spec, ports.callers, override=annotations.get(OVERRIDE_ENV_FROM) == "true")
     if present is None:
+        if annotations.get(METRICS) in ("true", "false"):
+            settings = msgspec.structs.replace(settings, metrics=annotations[METRICS] == "true")
         patch = [*patch, *_sidecar(metadata, spec, settings, ports, authorities)]
     return Injection(tuple(patch), tuple(warnings))
 
@@ -219,7 +225,7 @@ def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
             "sidecar",
             "--caller=$(WEIR_NAMESPACE)/$(WEIR_SERVICE_ACCOUNT)",
             f"--port={ports.callers}",
-            f"--admin=0.0.0.0:{ports.admin}",
+            f"--admin={'0.0.0.0' if settings.metrics else '127.0.0.1'}:{ports.admin}",
             f"--gateway={settings.gateway}",
             f"--config-server={settings.config_server}",
             f"--files={FILES}",
@@ -230,7 +236,11 @@ def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
             {"name": "WEIR_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             {"name": "WEIR_SERVICE_ACCOUNT", "valueFrom": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}}},
         ],
-        "ports": [{"name": "weir-metrics", "containerPort": ports.admin, "protocol": "TCP"}],
+        **(
+            {"ports": [{"name": "weir-metrics", "containerPort": ports.admin, "protocol": "TCP"}]}
+            if settings.metrics
+            else {}
+        ),
         "resources": settings.resources,
         "securityContext": {
             "runAsNonRoot": True,

@@ -16,6 +16,7 @@ from weir_operator.sidecar.inject import (
     CONTAINER,
     IDENTITY,
     KEPT,
+    METRICS,
     OVERRIDE_ENV_FROM,
     PLACEHOLDER,
     PORT,
@@ -200,8 +201,28 @@ def test_what_would_break_a_pod_is_not_done_and_said(before: dict[str, Any], why
 def test_it_goes_out_of_the_way_of_ports_that_containers_say_they_listen_on():
     ports = [{"containerPort": 18080}, {"containerPort": 18081}, {"containerPort": 18090}]
     after = injected(pod(container(ports=ports)))
-    assert {"--port=18082", "--admin=0.0.0.0:18091"} <= {*sidecar(after)["args"]}
+    assert {"--port=18082", "--admin=127.0.0.1:18091"} <= {*sidecar(after)["args"]}
     assert env(after)["OPENAI_BASE_URL"] == "http://127.0.0.1:18082/v1"
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "annotation", "is_open"),
+    [
+        (False, None, False),
+        (False, "true", True),
+        (False, "yes", False),
+        (True, None, True),
+        (True, "false", False),
+    ],
+)
+def test_other_pods_reach_its_admin_port_only_where_that_is_asked_for(
+    everywhere: bool, annotation: str | None, is_open: bool
+):
+    before = pod(metadata={"annotations": {METRICS: annotation}} if annotation else {})
+    settings = msgspec.structs.replace(SETTINGS, metrics=everywhere)
+    it = sidecar(patched(before, inject(before, settings, CA)))
+    assert f"--admin={'0.0.0.0' if is_open else '127.0.0.1'}:18090" in it["args"]
+    assert ("ports" in it) == is_open
 
 
 def test_origins_whose_pages_may_call_are_arguments_of_the_sidecar():

@@ -6,13 +6,14 @@ import gzip
 import random
 import re
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.published import KEY_HASH, NAMES, VALUES, compiled, policy, published, tier
+from support.published import KEY_HASH, LLM_CREDENTIALS, NAMES, VALUES, compiled, policy, published, tier
 from weir_operator.compile import Compiled
-from weir_operator.compile.room import shard_of
+from weir_operator.compile.room import CREDENTIAL_SECRETS, credential_shard, shard_of
 from weir_operator.kube.store import Kind
 from weir_operator.publish.publication import ConfigTooLarge, Names, Publication
 from weir_router.contract import CompiledConfig, Route, Secrets, digest
@@ -68,7 +69,7 @@ def test_a_new_generation_alone_is_told():
 def test_a_changed_credential_changes_the_secret_its_tier_and_the_index():
     before, after = published(compiled(tiers=[tier()])), published(compiled(tiers=[tier(values=VALUES[1:])]))
     shard = NAMES.shards[shard_of("llm/small")].name
-    assert changed(before, after) == {"weir-credentials", shard, "weir-index"}
+    assert changed(before, after) == {LLM_CREDENTIALS, shard, "weir-index"}
 
 
 def test_the_shard_of_a_name_never_changes():
@@ -82,7 +83,7 @@ def test_policies_spread_over_all_shards():
 
 def test_what_is_named_comes_before_what_names_it():
     order = [name.name for name, _ in published(compiled()).objects]
-    assert order[:2] == ["weir-credentials", "weir-caller-keys"]
+    assert order[:2] == [LLM_CREDENTIALS, "weir-caller-keys"]
     assert order[-1] == "weir-index"
 
 
@@ -124,8 +125,39 @@ def test_a_config_that_no_object_can_hold_is_refused_with_what_to_do():
 def test_too_many_credentials_are_refused():
     values = [f"{number:01000}" for number in range(1_100)]
     secrets = Secrets(credentials={digest(it.encode()): it for it in values})
-    with pytest.raises(ConfigTooLarge, match="Secret/weir-credentials"):
+    with pytest.raises(ConfigTooLarge, match=f"Secret/{LLM_CREDENTIALS}"):
         published(Compiled(compiled(tiers=[tier(values=values)]).config, secrets, ()))
+
+
+def of_namespaces(*namespaces: str, values: tuple[str, ...] = VALUES) -> Publication:
+    """Tiers of namespaces, each with a credential of its own."""
+    named = dict(zip(namespaces, values, strict=False))
+    tiers = [msgspec.structs.replace(tier(values=[value]), namespace=name) for name, value in named.items()]
+    secrets = Secrets(credentials={digest(value.encode()): value for value in named.values()})
+    return published(Compiled(compiled(tiers=tiers).config, secrets, ()))
+
+
+def test_a_namespace_s_credentials_are_in_one_secret_and_no_other_s_change_it():
+    assert credential_shard("llm") != credential_shard("team-b")
+    before, after = of_namespaces("llm"), of_namespaces("llm", "team-b")
+    theirs = NAMES.credentials[credential_shard("team-b")]
+    assert {theirs.name} == {it for it in changed(before, after) if "credentials" in it}
+    assert list(dict(after.objects)[theirs]) == [credential_file(digest(VALUES[1].encode()))]
+    assert VALUES[1].encode() not in dict(after.objects)[NAMES.credentials[credential_shard("llm")]].values()
+
+
+def test_a_key_of_two_namespaces_is_in_both_of_their_secrets():
+    what = of_namespaces("llm", "team-b", values=(VALUES[0], VALUES[0]))
+    places = {name.name for name, files in what.objects if VALUES[0].encode() in files.values()}
+    assert places == {NAMES.credentials[credential_shard(it)].name for it in ("llm", "team-b")}
+    assert what.index.credentials == (digest(VALUES[0].encode()),)
+
+
+@given(st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=63))
+def test_names_of_credential_secrets_are_known_before_any_namespace(namespace: str):
+    names = Names("a" * 50).credentials
+    assert len(names) == CREDENTIAL_SECRETS
+    assert len(names[credential_shard(namespace)].name) <= 253
 
 
 @pytest.mark.parametrize("installation", ["", "-a", "a-", "A", "a.b", "a" * 51, "a\n"])

@@ -101,7 +101,7 @@ def secret_lacks_the_key(it: BackendFacts) -> Finding | None:
 
 
 def value_is_too_large(it: BackendFacts) -> Finding | None:
-    """All credentials of an installation share one Secret."""
+    """Servers accept no longer line in a request's head, and the namespace's credentials share one Secret."""
     if it.value is None or len(it.value) <= MAX_CREDENTIAL:
         return None
     action = "Store the API key alone; no provider's is as long as that."
