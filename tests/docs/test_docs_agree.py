@@ -207,6 +207,7 @@ KNOBS = [
         f"from a {'fifth' if breaker.SLOW_START_SHARE == 0.2 else '?'}, over {settings.SLOW_START:g} s",
     ),
     ("limits", "`weir router --max-in-flight`, `WEIR_MAX_IN_FLIGHT`", f"{queue.MAX_IN_FLIGHT}"),
+    ("limits", "callers counted at once, per namespace", f"{ledger_local.MAX_CALLERS}"),
     ("limits", "bytes counted per byte of a body", f"{memory.PER_BYTE}"),
     ("limits", "`RoutingPolicy.spec.queue.wait`", f"{queue.WAIT:g}s"),
     ("limits", "requests in the queue", f"{queue.QUEUE_SIZE}"),

@@ -29,6 +29,8 @@ from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.encoding import encoded
 from weir_operator.kube.token_reviews import ReviewUnavailable, TokenRefused, TokenReviewer
 from weir_router.contract import (
+    MAX_GATEWAY_REPORT_BYTES,
+    MAX_REPORT_BYTES,
     POLL_PATH,
     REVIEW_PATH,
     CompiledConfig,
@@ -41,12 +43,6 @@ from weir_router.contract.delta import DELTA_HEADER, DELTA_NAME, DELTA_STATUS
 
 MAX_WAIT = 60.0
 """Seconds that a poll may wait at most: proxies in between give up after that."""
-
-MAX_REPORT_BYTES = 16 * 1024
-"""Bytes of a report: about 150 backends."""
-
-MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
-"""Bytes of a report of the gateway's routers, which have all backends of the class."""
 
 MAX_RELAY_BYTES = 64 * 1024 * 1024
 """Bytes of a follower's message: the reports of about 50,000 sidecars, or of 60 gateway routers with as many backends

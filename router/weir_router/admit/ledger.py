@@ -38,5 +38,8 @@ class Hold(Protocol):
 class Ledger(Protocol):
     """All counts, by `Limit.key`."""
 
-    def reserve(self, limits: Sequence[Limit]) -> Hold:
-        """Reserves one request of every limit, or of none. Raises `RateLimited`, which names the limit."""
+    def reserve(self, limits: Sequence[Limit], namespace: str = "") -> Hold:
+        """Reserves one request of every limit, or of none. Raises `RateLimited`, which names the limit.
+
+        `namespace` is the caller's where the limits count per caller. Limits without it are as many as the config has.
+        """

@@ -24,6 +24,10 @@ flight is unknown."""
 IDLE_SECONDS = 60.0
 """Seconds after which an unused key is dropped. By then its bucket is full again, so nothing is lost."""
 
+MAX_CALLERS = 2_000
+"""Callers of one namespace whose limits are counted at the same time. Beyond it, one of the same namespace that has no
+request in flight starts anew: so a tenant with very many ServiceAccounts only resets counts of its own."""
+
 
 class _Count:
     """The state behind one key."""
@@ -67,13 +71,14 @@ class LocalLedger:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._counts: dict[str, _Count] = {}
+        self._callers: dict[str, dict[str, None]] = {}  # keys that count one caller, by its namespace, oldest first
         self._swept = clock.monotonic()
 
     def __len__(self) -> int:
         """The number of keys in memory."""
         return len(self._counts)
 
-    def reserve(self, limits: Sequence[Limit]) -> LocalHold:
+    def reserve(self, limits: Sequence[Limit], namespace: str = "") -> LocalHold:
         """Takes one request from every limit, or from none. Raises `RateLimited`, which names the limit."""
         if not limits and not self._counts:
             return _FREE
@@ -82,7 +87,9 @@ class LocalLedger:
         if not limits:
             return _FREE
         # One count per key, even if a policy and a grant name the same key.
-        taken = [(limit, self._count(limit, now)) for limit in {limit.key: limit for limit in limits}.values()]
+        taken = [
+            (limit, self._count(limit, now, namespace)) for limit in {limit.key: limit for limit in limits}.values()
+        ]
         for limit, count in taken:
             _check(limit, count)
         for limit, count in taken:
@@ -91,22 +98,37 @@ class LocalLedger:
                 count.tokens -= 1
         return LocalHold([count for _, count in taken])
 
-    def _count(self, limit: Limit, now: float) -> _Count:
+    def _count(self, limit: Limit, now: float, namespace: str) -> _Count:
         """The count of a limit, refilled at the limit's present rate, which a new config may have changed."""
         per_minute = limit.requests_per_minute or 0
         burst = _burst(per_minute)
         count = self._counts.get(limit.key)
         if count is None:
+            if namespace:
+                self._make_room(limit, namespace)
             count = self._counts[limit.key] = _Count(now, burst)
         count.tokens = min(burst, count.tokens + (now - count.at) * per_minute / 60)
         count.at = now
         return count
+
+    def _make_room(self, limit: Limit, namespace: str) -> None:
+        """Counts one more caller of `namespace`, and forgets another one of it where there are too many."""
+        keys = self._callers.setdefault(namespace, {})
+        if len(keys) >= MAX_CALLERS:
+            idle = next((key for key in keys if not self._counts[key].in_flight), None)
+            if idle is None:
+                message = f"Limit {limit.key}: {MAX_CALLERS} callers of namespace {namespace} have requests in flight."
+                raise RateLimited(message, retry_after=IN_FLIGHT_RETRY_AFTER)
+            del keys[idle], self._counts[idle]
+        keys[limit.key] = None
 
     def _sweep(self, now: float) -> None:
         if now - self._swept < IDLE_SECONDS:
             return
         self._swept = now
         self._counts = {k: c for k, c in self._counts.items() if c.in_flight or now - c.at < IDLE_SECONDS}
+        kept = {name: {key: None for key in keys if key in self._counts} for name, keys in self._callers.items()}
+        self._callers = {name: keys for name, keys in kept.items() if keys}
 
 
 def _burst(per_minute: int) -> float:

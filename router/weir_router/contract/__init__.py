@@ -32,7 +32,14 @@ from weir_router.contract.policy import (
     TierRef,
     When,
 )
-from weir_router.contract.report import BackendReport, RouterLoad, RouterReport, Waiting
+from weir_router.contract.report import (
+    MAX_GATEWAY_REPORT_BYTES,
+    MAX_REPORT_BYTES,
+    BackendReport,
+    RouterLoad,
+    RouterReport,
+    Waiting,
+)
 from weir_router.contract.review import REVIEW_PATH, ReviewAnswer, ReviewRequest
 from weir_router.contract.secrets import Secrets
 from weir_router.contract.tier import (
@@ -59,6 +66,8 @@ from weir_router.contract.version import API_VERSION, ConfigRejected, check_vers
 __all__ = [
     "API_VERSION",
     "MAX_BODY_BYTES",
+    "MAX_GATEWAY_REPORT_BYTES",
+    "MAX_REPORT_BYTES",
     "POLL_PATH",
     "REVIEW_PATH",
     "TOKEN_ALGORITHMS",

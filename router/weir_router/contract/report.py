@@ -5,6 +5,12 @@ from __future__ import annotations
 from weir_router.contract.base import Wire, prepare
 from weir_router.contract.version import API_VERSION
 
+MAX_REPORT_BYTES = 16 * 1024
+"""Bytes of a report that the operator reads: about 150 backends."""
+
+MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
+"""Bytes of a report of the gateway's routers, which have all backends of the class."""
+
 
 class BackendReport(Wire, frozen=True):
     """One backend, as one router sees it."""

@@ -18,6 +18,7 @@ from weir_router.health.board import Board
 from weir_router.health.breaker import State
 from weir_router.health.kinds import BLAMELESS_KINDS, NEUTRAL_KINDS
 from weir_router.record.metrics import Metrics
+from weir_router.report.bounds import bounded
 from weir_router.report.queues import waiting
 from weir_router.report.rates import Rates
 
@@ -80,7 +81,7 @@ class Reports:
             failures[key] += 0 if outcome in _NO_FAILURE else int(count.value)
         config, backends = self._store.config, self._board.view()
         rates = shared(self._rates.of_backends, backends)
-        return RouterReport(
+        report = RouterReport(
             router=self._router,
             revision=config.revision if config else None,
             rejected=self._store.rejected,
@@ -98,6 +99,7 @@ class Reports:
             },
             load=self._reported.load,
         )
+        return bounded(report, whole=self._whole)
 
     def news(self) -> bool:
         """Whether the load differs from the last one reported. Called often, so it only reads busy backends."""

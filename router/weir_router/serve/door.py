@@ -76,7 +76,7 @@ class Door:
         if limits is None:
             return self._ledger.reserve(())
         key = f"{limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
-        return self._ledger.reserve((msgspec.structs.replace(limits, key=key),))
+        return self._ledger.reserve((msgspec.structs.replace(limits, key=key),), caller.namespace)
 
     async def room(self, policy: Policy, caller: Caller, size: int) -> None:
         """Waits for room in the router, for one that has none now. Raises `errors.Overloaded`."""

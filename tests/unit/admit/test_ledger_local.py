@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.admit.ledger import Hold, Ledger
-from weir_router.admit.ledger_local import LocalLedger
+from weir_router.admit.ledger_local import MAX_CALLERS, LocalLedger
 from weir_router.clock import ManualClock
 from weir_router.contract import Limit
 from weir_router.errors import RateLimited
@@ -157,3 +157,33 @@ def test_a_hold_that_is_settled_frees_its_place_once(clock: ManualClock) -> None
     ledger.reserve(in_flight(1))
     with pytest.raises(RateLimited):
         ledger.reserve(in_flight(1))
+
+
+def test_a_namespace_with_very_many_callers_resets_only_counts_of_its_own(ledger: LocalLedger) -> None:
+    ledger.reserve(per_minute(1, "victim"), "b").release()
+    ledger.reserve(per_minute(1, "a0"), "a").release()
+    held = ledger.reserve(in_flight(1, "a-held"), "a")
+    for number in range(1, 3 * MAX_CALLERS):
+        ledger.reserve(per_minute(1, f"a{number}"), "a").release()
+    assert len(ledger) == MAX_CALLERS + 1
+    ledger.reserve(per_minute(1, "a0"), "a")  # it was forgotten
+    for key, namespace in (("victim", "b"), ("a-held", "a")):
+        with pytest.raises(RateLimited):
+            ledger.reserve([Limit(key=key, requests_per_minute=1, in_flight=1)], namespace)
+    held.release()
+
+
+def test_where_all_callers_of_a_namespace_have_requests_in_flight_a_further_one_waits(
+    ledger: LocalLedger, clock: ManualClock
+) -> None:
+    holds = [ledger.reserve(in_flight(1, f"a{number}"), "a") for number in range(MAX_CALLERS)]
+    with pytest.raises(RateLimited, match="callers of namespace a have requests in flight"):
+        ledger.reserve(in_flight(1, "more"), "a")
+    ledger.reserve(in_flight(1, "other"), "b").release()
+    holds.pop().release()
+    ledger.reserve(in_flight(1, "more"), "a").release()
+    for hold in holds:
+        hold.release()
+    clock.advance(60)
+    ledger.reserve(())
+    assert (len(ledger), ledger._callers) == (0, {})

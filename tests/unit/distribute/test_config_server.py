@@ -13,9 +13,8 @@ from support.published import VALUES, compiled, policy
 from weir_operator.distribute import offers, reports, server
 from weir_operator.distribute.reports import REPORT_SECONDS
 from weir_operator.distribute.reviews import CachedReviewer
-from weir_operator.distribute.server import MAX_REPORT_BYTES
 from weir_operator.kube.token_reviews import ReviewUnavailable
-from weir_router.contract import BackendReport, CallerRule, RouterReport
+from weir_router.contract import MAX_REPORT_BYTES, BackendReport, CallerRule, RouterReport
 from weir_router.contract.delta import updated
 
 ONE, TWO = compiled(policy(models=("one",))), compiled(policy(models=("two",)))
