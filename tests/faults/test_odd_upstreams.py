@@ -200,6 +200,22 @@ async def test_what_breaks_after_its_stop_reason_is_a_whole_answer(ending, diale
         await settled(s)
 
 
+async def test_a_whole_answer_does_not_repeat_the_credential():
+    """Whether the upstream sends it as a whole, or as a stream that cuts the credential in two."""
+    whole = WHOLE.replace(b"zip", UPSTREAM_KEY.encode())
+    halves = UPSTREAM_KEY[:9], UPSTREAM_KEY[9:]
+    deltas = b"".join(
+        b'data: {"choices": [{"index": 0, "delta": {"content": "%b"}}]}\n\n' % it.encode() for it in halves
+    )
+    stop = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    for kind, body in (("application/json", whole), ("text/event-stream", deltas + stop)):
+        answer = head(f"content-type: {kind}", f"content-length: {len(body)}") + body
+        async with says(answer) as (url, heard), stand(*TWO, changes={"a": {"base_url": url}}) as s:
+            result = await one(s)
+            assert UPSTREAM_KEY.encode() in heard[0]
+            assert result.text == "[redacted]"
+
+
 async def test_headers_of_an_upstream_are_short_and_without_the_credential():
     answer = head(
         "content-type: application/json",

@@ -15,9 +15,9 @@ import msgspec
 from weir_router.admit.ledger import Hold
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Timers, Watchdog
-from weir_router.call.conceal import SHORTEST_SECRET, conceal
+from weir_router.call.conceal import REDACTED, SHORTEST_SECRET, conceal, concealed
 from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
-from weir_router.call.transport import MAX_WHOLE_ANSWER, Receive, Response, Transport
+from weir_router.call.transport import MAX_ASSEMBLED, MAX_WHOLE_ANSWER, UNBOUNDED, Receive, Response, Transport
 from weir_router.clock import Clock
 from weir_router.contract import Backend
 from weir_router.decide.types import Candidate
@@ -29,6 +29,10 @@ from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.sse import loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
+
+MAX_IDLE = 256 * 1024
+"""Bytes of comments and blank lines between two events. A comment of 20 bytes each second takes three hours for
+them."""
 
 MAX_HEADER = 256
 """Characters of one header of the upstream's answer that go to the caller."""
@@ -53,9 +57,11 @@ class Attempt:
     ) -> None:
         # Fields used for every chunk come first, so that they share cache lines.
         self._received = 0  # bytes of a stream
+        self._most = MAX_WHOLE_ANSWER if ask.stream else MAX_ASSEMBLED  # bytes of it; before the first content
         self._unread = 0  # contents that the reader has not counted
         self.done = False
         self._between = True  # events: the next byte begins one
+        self._idle = 0  # bytes without an event
         self.content_at: float | None = None  # monotonic
         self._failure: AttemptFailed | None = None  # found after content that must be sent first
         self._watchdog = Watchdog(clock, clocks, self, timers)
@@ -108,12 +114,12 @@ class Attempt:
                 if name in headers:
                     text = headers[name]
                     if credential is not None and credential in text and len(credential) >= SHORTEST_SECRET:
-                        text = text.replace(credential, "[redacted]")
+                        text = text.replace(credential, REDACTED)
                     self.headers[name] = text[:MAX_HEADER]
             if response.status == 200 and headers.get("content-type", "").startswith(self._framing.media_type):
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
-                self.body = b"".join(head)
+                self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), credential)
                 self._commit()
                 return
             rest = response.read_all()
@@ -182,6 +188,7 @@ class Attempt:
         )
 
     def _take_whole(self, raw: bytes) -> None:
+        raw = concealed(raw, self._credential)
         self.usage = None if self._tap is not None else self._format.skim_whole(self._ask, raw)
         self.body = self._read_whole(raw) if self.usage is None else raw
         if self._tap is not None:
@@ -258,8 +265,9 @@ class Attempt:
     def _take(self, data: bytes) -> bytes:
         """The caller's bytes for one part of the upstream's stream (empty at its end)."""
         self._received += len(data)
-        if self._received > MAX_WHOLE_ANSWER and not self._ask.stream:
-            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
+        if self._received > self._most:
+            what, rest = ("begins with", " without content") if self._ask.stream else ("is larger than", "")
+            raise AttemptFailed(FailureKind.MALFORMED, f"the answer {what} {self._most} bytes{rest}")
         passed = self._passed(data) if self._between else None
         return self._read(data) if passed is None else passed
 
@@ -317,8 +325,12 @@ class Attempt:
     def _understand(self, event: Event) -> tuple[dict[str, Any] | None, Signal]:
         payload = self._framing.decode(event)
         if payload is not None:
+            self._idle = 0
             return payload, self._reader.read(payload)
         if not self._framing.is_end(event):
+            self._idle += len(event.raw)
+            if self._idle > MAX_IDLE:
+                raise AttemptFailed(FailureKind.MALFORMED, f"more than {MAX_IDLE} bytes of comments without an event")
             return None, Signal.NONE
         self._check_end()
         return None, Signal.DONE
@@ -331,6 +343,8 @@ class Attempt:
         self._watchdog.content()
         if self.content_at is None:
             self.content_at = self._clock.monotonic()
+            if self._ask.stream:
+                self._most = UNBOUNDED
             self.ttft = self.content_at - self._started
             self._guard.first_content()
 

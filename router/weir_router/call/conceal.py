@@ -8,6 +8,9 @@ SHORTEST_SECRET = 8
 """Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",
 whose removal would garble messages."""
 
+REDACTED = "[redacted]"
+"""Text in place of a credential."""
+
 
 def conceal(failure: AttemptFailed, credential: str | None) -> None:
     """Removes the credential that was sent from the upstream's text; `failures.redacted` only knows typical keys."""
@@ -15,5 +18,13 @@ def conceal(failure: AttemptFailed, credential: str | None) -> None:
         return
     for name in ("message", "code", "type", "param"):
         if (text := getattr(failure, name)) and credential in text:
-            setattr(failure, name, text.replace(credential, "[redacted]"))
+            setattr(failure, name, text.replace(credential, REDACTED))
     failure.args = (failure.message,)  # shown in a traceback
+
+
+def concealed(body: bytes, credential: str | None) -> bytes:
+    """A whole answer without the credential. Encoded, reversed or cut in two, it would not be found."""
+    if credential is None or len(credential) < SHORTEST_SECRET:
+        return body
+    secret = credential.encode()
+    return body.replace(secret, REDACTED.encode()) if secret in body else body

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+MAX_TOKENS = 1_000_000_000
+"""Tokens that one answer can have counted, at most: a hundred times the largest context. A larger count is a fault of
+the upstream, and is not believed."""
+
 
 class Usage(msgspec.Struct):
     """Tokens of one answer. `input` holds every prompt token, those read from and written to a cache too."""

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from weir_router.call import attempt as attempts
 from weir_router.call import clocks
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.health.guard import Guard
@@ -32,6 +33,38 @@ async def test_a_streaming_caller_gets_everything_up_to_the_first_content_at_onc
     assert attempt.body == PING + ROLE + CONTENT
     assert not attempt.done
     assert await rest(attempt) == STOP + DONE
+    assert attempt.done
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("idle", [b": ping\n\n", b"\n", b":\r\n\r\n", b"id: 1\n\n", b"event: ping\n\n"])
+async def test_comments_without_end_are_malformed(world, idle, streamed):
+    parts = [idle * (40_000 // len(idle))] * 7
+    world.answers.update(a=[stream(*parts, CONTENT, STOP, DONE)], b=[stream()])
+    journey = world.journey(streamed=streamed)
+    await journey.commit()
+    assert [record.outcome for record in journey.trail] == ["malformed", "ok"]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_pings_that_are_events_may_come_for_an_hour(world, streamed):
+    """Anthropic's models ping while they think, and OpenRouter sends comments between events."""
+    ping = b'data: {"choices": []}\n\n: OPENROUTER PROCESSING\n\n'
+    attempt, _ = await begun(world, *[ping * 1000] * 12, CONTENT, STOP, DONE, streamed=streamed)
+    await rest(attempt)
+    assert attempt.done
+
+
+async def test_a_stream_that_only_begins_has_a_bound(world, monkeypatch):
+    """Its bytes are held until the first content."""
+    monkeypatch.setattr(attempts, "MAX_WHOLE_ANSWER", 1000)
+    world.answers.update(a=[stream(*[ROLE] * 20, CONTENT, STOP, DONE)], b=[stream()])
+    journey = world.journey(streamed=True)
+    await journey.commit()
+    assert [record.outcome for record in journey.trail] == ["malformed", "ok"]
+    world.answers.update(a=[stream(ROLE, *[CONTENT] * 200, STOP, DONE)])
+    attempt = await world.journey(streamed=True).commit()
+    await rest(attempt)
     assert attempt.done
 
 

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import gzip
 import socket
+from collections import Counter
 
 import pytest
 
 from support.servers import free_port, one_request, talking
 from weir_router.call.transport import exchange, http1, names, pool
+from weir_router.call.transport.base import READ_BUFFER
 from weir_router.call.transport.pool import Http1Transport
 from weir_router.errors import AttemptFailed, FailureKind
+from weir_router.paced import TURN
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"
@@ -255,8 +258,99 @@ async def test_an_upstream_that_writes_faster_than_it_is_read_has_to_wait(client
         await asyncio.sleep(0.1)
         assert response.held < 1_000_000
         assert sent < size
-        assert len(await response.read_all()) == size
+        received = 0
+
+        def receive(part):
+            nonlocal received
+            received += len(part)
+            return True
+
+        await response.each(receive)
+        assert received == size
         response.release()
+
+
+class Turns:
+    """Counts the turns of the running event loop."""
+
+    def __init__(self):
+        self.turn = 0
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_soon(self._next)
+
+    def _next(self):
+        self.turn += 1
+        self._handle = self._loop.call_soon(self._next)
+
+    def stop(self):
+        self._handle.cancel()
+
+
+async def test_a_fast_upstream_gets_its_share_of_each_turn_and_no_more(client):
+    """Others have their turn between two shares, although the event loop would hand out much more at once."""
+    size = 4_000_000
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * size)
+        await writer.drain()
+
+    async with talking(talk) as url:
+        response = await client.post(url, {}, b"{}", 1.0)
+        turns, shares = Turns(), Counter()
+
+        def receive(part):
+            shares[turns.turn] += len(part)
+            return True
+
+        await response.each(receive)
+        turns.stop()
+        assert sum(shares.values()) == size
+        # What came before `each` is handed out at once.
+        assert sorted(shares.values())[-2] <= TURN
+        assert max(shares.values()) <= READ_BUFFER + TURN
+
+
+async def test_a_share_that_is_not_worked_off_yet_waits_while_the_caller_is_slow(client):
+    """It is neither lost nor handed out before its time."""
+    size = 1_000_000
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * size)
+        await writer.drain()
+
+    async with talking(talk) as url:
+        response = await client.post(url, {}, b"{}", 1.0)
+        loop, received, held = asyncio.get_running_loop(), [], []
+
+        def release():
+            held.append(len(received))
+            response.hold(False)
+
+        def receive(part):
+            if not part:
+                return False
+            received.append(part)
+            response.hold(True)
+            held.append(len(received))
+            loop.call_later(0.001, release)
+            return True
+
+        await response.each(receive)
+        assert b"".join(received) == b"x" * size
+        assert held[:-1:2] == held[1::2]
+
+
+async def test_bytes_behind_a_large_answer_are_no_answer_to_the_next_request(client):
+    """They wait for a later turn of the loop, in which another request may have begun."""
+    first = b"HTTP/1.1 200 OK\r\ncontent-length: 65000\r\n\r\n" + b"x" * 65_000
+    evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
+    talk, heard = scripted([first + evil * 3_000, OK], [OK])
+    async with talking(talk) as url:
+        assert await whole(client, url) == b"x" * 65_000
+        assert await whole(client, url) == b"hello"
+    assert len(heard) == 2
 
 
 async def test_an_upstream_that_reads_slowly_is_not_written_to_without_end(client):
@@ -279,15 +373,27 @@ async def test_an_upstream_that_reads_slowly_is_not_written_to_without_end(clien
 
 
 async def test_what_a_compressed_answer_unfolds_to_comes_in_parts(client):
-    bomb = gzip.compress(b" " * 5_000_000)
-    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(bomb)}\r\n\r\n".encode()
-    talk, _ = scripted([head + bomb])
+    plain = b" ".join(b"%d" % number for number in range(700_000))
+    packed = gzip.compress(plain)
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(packed)}\r\n\r\n".encode()
+    talk, _ = scripted([head + packed])
     async with talking(talk) as url:
         response = await client.post(url, {}, b"{}", 1.0)
         sizes = [len(part) async for part in parts_of(response)]
         response.release()
-    assert sum(sizes) == 5_000_000
+    assert sum(sizes) == len(plain)
     assert max(sizes) <= http1.READ_BUFFER
+
+
+async def test_an_answer_that_is_mostly_compression_is_malformed(client):
+    """60 KB could become 60 MB."""
+    bomb = gzip.compress(b" " * 5_000_000)
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(bomb)}\r\n\r\n".encode()
+    talk, _ = scripted([head + bomb])
+    async with talking(talk) as url:
+        with pytest.raises(AttemptFailed, match="compressed more than 100 times") as caught:
+            await whole(client, url)
+    assert caught.value.kind is FailureKind.MALFORMED
 
 
 async def parts_of(response):

@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from uvloop import Loop
@@ -14,6 +15,7 @@ from uvloop import Loop
 from support.servers import is_cut
 from weir_router.admit.memory import PER_BYTE, Memory
 from weir_router.clock import ManualClock
+from weir_router.paced import TURN
 from weir_router.serve.http import Answer, NoBody, Places, Server, fields, incoming, limits, server
 
 MAX_BODY = 100_000
@@ -465,6 +467,23 @@ async def test_an_offer_to_upgrade_whose_body_is_asked_for(site):
         writer.write(b"llo")
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+async def test_a_fast_caller_gets_its_share_of_each_turn_and_no_more(site):
+    """Others have their turn between two shares; each chunk of one byte costs a call."""
+    body = b"1\r\nx\r\n" * 90_000 + b"0\r\n\r\n"
+    loop, held = asyncio.get_running_loop(), [0]
+
+    def look():
+        nonlocal handle
+        held.append(site.memory.held)
+        handle = loop.call_soon(look)
+
+    handle = loop.call_soon(look)
+    await talk(site, post(body, b"transfer-encoding: chunked", b"connection: close"))
+    handle.cancel()
+    assert site.requests[0].body == b"x" * 90_000
+    assert max(after - before for before, after in pairwise(held)) <= TURN / 6 * PER_BYTE + 1000
 
 
 @pytest.mark.parametrize("path", [b"/echo", b"/late"])

@@ -7,6 +7,14 @@ the environment names.
 """
 
 from weir_router.call.transport.auto import AutoTransport
-from weir_router.call.transport.base import MAX_WHOLE_ANSWER, Receive, Response, Transport
+from weir_router.call.transport.base import MAX_ASSEMBLED, MAX_WHOLE_ANSWER, UNBOUNDED, Receive, Response, Transport
 
-__all__ = ["MAX_WHOLE_ANSWER", "AutoTransport", "Receive", "Response", "Transport"]
+__all__ = [
+    "MAX_ASSEMBLED",
+    "MAX_WHOLE_ANSWER",
+    "UNBOUNDED",
+    "AutoTransport",
+    "Receive",
+    "Response",
+    "Transport",
+]

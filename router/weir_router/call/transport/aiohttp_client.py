@@ -21,6 +21,7 @@ from weir_router.call.transport.base import (
     read_whole,
     unsendable,
 )
+from weir_router.call.transport.inflate import readable
 from weir_router.errors import AttemptFailed, FailureKind
 
 IN_PARTS = 1024 * 1024
@@ -102,6 +103,7 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=OWN_HEADERS,
             read_bufsize=READ_BUFFER,
+            auto_decompress=False,
         )
         self._routes: dict[str, tuple[URL, str | None]] = {}  # one for each path of a backend in the config
 
@@ -115,7 +117,7 @@ class AiohttpTransport:
             )
         except (*_CLIENT_ERRORS, ValueError) as error:
             raise _translated(error) from None
-        return _AiohttpResponse(response)
+        return readable(_AiohttpResponse(response))
 
     def _route(self, url: str) -> tuple[URL, str | None]:
         """The parsed URL and its proxy, kept per URL. aiohttp's `trust_env` is not used: it reads ~/.netrc in a thread

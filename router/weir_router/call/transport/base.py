@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from yarl import URL
@@ -12,10 +12,16 @@ from yarl import URL
 from weir_router.__about__ import __version__
 from weir_router.errors import AttemptFailed, FailureKind
 
-MAX_WHOLE_ANSWER = 64 * 1024 * 1024
-"""Bytes of the largest answer that is held as a whole, to bound memory: far above any model's output, base64 images
-included.
+MAX_WHOLE_ANSWER = 8 * 1024 * 1024
+"""Bytes of the largest answer that is held as a whole, to bound memory: far above any model's text, and enough for an
+image in base64.
 """
+
+MAX_ASSEMBLED = 64 * 1024 * 1024
+"""Bytes of the largest stream that is put together for a plain caller: 200,000 tokens in chunks of 300 bytes."""
+
+UNBOUNDED = 1 << 60
+"""Bytes that no stream reaches."""
 
 KEEP_ALIVE = 15.0
 """Seconds for which an idle connection is kept: below the 20 s and more of common servers, so that they rarely close it
@@ -31,6 +37,8 @@ READ_BUFFER = 64 * 1024
 OWN_HEADERS = {"user-agent": f"weir/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
 """Headers of every request, unless the request has others."""
 
+
+T = TypeVar("T", bytes, bytearray)
 
 Receive = Callable[[bytes], bool]
 """A function that takes a part of a body as it came, empty at the end; returns whether it wants more."""
@@ -114,14 +122,22 @@ class Pulled:
 
 async def read_whole(response: Response) -> bytes:
     """`Response.read_all` for every kind of response."""
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.read():
-        size += len(part)
-        if size > MAX_WHOLE_ANSWER:
-            raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    first = await response.read()
+    part = await response.read() if first else b""
+    if not part:
+        return _bounded(first)
+    whole = bytearray(first)  # a list would take fifty bytes for each part, even of one byte
+    while part:
+        whole += part
+        _bounded(whole)
+        part = await response.read()
+    return bytes(whole)
+
+
+def _bounded(whole: T) -> T:
+    if len(whole) > MAX_WHOLE_ANSWER:
+        raise AttemptFailed(FailureKind.MALFORMED, f"the answer is larger than {MAX_WHOLE_ANSWER} bytes")
+    return whole
 
 
 def failed(kind: FailureKind, what: str, error: BaseException) -> AttemptFailed:

@@ -7,23 +7,16 @@ import asyncio
 from weir_router.call.transport import base
 from weir_router.call.transport.base import DRAIN_TIMEOUT, Receive, read_whole
 from weir_router.errors import AttemptFailed
+from weir_router.paced import Paced
 
 
-class Carrier(asyncio.Protocol):
+class Carrier(Paced):
     """The part of a connection that its exchange uses: `http1.Connection`."""
 
     loop: asyncio.AbstractEventLoop
 
     def release(self, exchange: Exchange) -> None:
         """Ends an exchange: the connection is free for the next one, or closed."""
-        raise NotImplementedError
-
-    def hold(self, held: bool) -> None:
-        """Stops reading from the upstream, or goes on."""
-        raise NotImplementedError
-
-    def drained(self) -> None:
-        """Called when all held parts have been read: the upstream may go on."""
         raise NotImplementedError
 
 
@@ -102,12 +95,12 @@ class Exchange:
 
     def _taken(self) -> bytes:
         parts, self.parts, self.held = self.parts, [], 0
-        self._connection.drained()
+        self._connection.resume()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def each(self, receive: Receive) -> None:
         if self.parts:
-            self._connection.drained()
+            self._connection.resume()
         self._receive = receive
         waiter = self.change()
         try:
@@ -143,7 +136,10 @@ class Exchange:
         return True
 
     def hold(self, held: bool) -> None:
-        self._connection.hold(held)
+        if held:
+            self._connection.pause()
+        else:
+            self._connection.resume()
 
     async def read_all(self) -> bytes:
         if self.complete and self.held <= base.MAX_WHOLE_ANSWER:  # a short answer, which came with its headers
@@ -161,7 +157,7 @@ class Exchange:
             self.release()
             return
         self.due = self._connection.loop.time() + DRAIN_TIMEOUT
-        self._connection.drained()
+        self._connection.resume()
 
     def framed(self) -> bool:
         """Whether the answer says where it ends; otherwise it ends with the connection."""

@@ -17,6 +17,7 @@ from weir_router.call.transport.base import READ_BUFFER, failed
 from weir_router.call.transport.exchange import Carrier, Exchange
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.header import name_of
+from weir_router.paced import TURN
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's headers, interim answers and trailers included. Servers' own limits for requests are 8 to 64
@@ -54,6 +55,7 @@ class Connection(Carrier):
 
     def __init__(self, free: Callable[[Connection], None]) -> None:
         """`free` is called whenever the connection can take another exchange."""
+        super().__init__()
         self._exchange: Exchange | None = None  # these two first: used for every chunk
         self._between = False  # chunks: the next byte begins one, or the end
         self.loop = asyncio.get_running_loop()  # remembered: looking it up makes a system call
@@ -71,7 +73,6 @@ class Connection(Carrier):
         self._head_bytes = self._head_count = 0
         self._apart_from_body = 0  # bytes since the last of a body
         self._in_chunk = True  # or the body is not chunked
-        self._reading = True
         self._writing = True
 
     async def exchange(self, head: bytes, body: bytes) -> Exchange:
@@ -126,24 +127,12 @@ class Connection(Carrier):
     def release(self, exchange: Exchange) -> None:
         if exchange is not self._exchange:
             return
-        if exchange.complete and self._sent and self._reusable and not self.closed():
+        if exchange.complete and self._sent and self._reusable and not self._rest and not self.closed():
             self._exchange = None
-            self.drained()
+            self.resume()
             self._free(self)
         else:
             self.abort()
-
-    def hold(self, held: bool) -> None:
-        if not held:
-            self.drained()
-        elif self._reading and not self._transport.is_closing():
-            self._reading = False
-            self._transport.pause_reading()
-
-    def drained(self) -> None:
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
 
     def abort(self) -> None:
         """Closes the connection at once, even with unsent data; a reader that waits for the answer gets a failure."""
@@ -162,6 +151,15 @@ class Connection(Carrier):
             return
         if self._between and (part := _only(data)) is not None and exchange.passes(part):
             return  # nearly every chunk of a stream takes this way; the parser has missed nothing
+        if len(data) <= TURN:
+            self.work_off(data)
+        else:
+            self.share(data)
+
+    def work_off(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
         self._heard = True
         held = exchange.held
         try:
@@ -181,7 +179,7 @@ class Connection(Carrier):
                 self._fail(exchange, AttemptFailed(FailureKind.MALFORMED, TOO_LARGE))
         exchange.wake()
         if exchange.held > READ_BUFFER:
-            self.hold(True)
+            self.pause()
 
     def eof_received(self) -> bool:
         self._ended(None)
@@ -189,7 +187,7 @@ class Connection(Carrier):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended(error)
-        self._exchange = None
+        self._exchange, self._rest = None, b""
         del self._parser  # it refers back to us, and a cycle would wait for the garbage collector
         self.lost.set_result(None)
 

@@ -27,7 +27,7 @@ from yarl import URL
 from weir_router import header
 from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
 from weir_router.call.transport.http1 import Connection
-from weir_router.call.transport.inflate import ENCODINGS, Inflated
+from weir_router.call.transport.inflate import readable
 from weir_router.call.transport.names import Names
 from weir_router.clock import LATE
 from weir_router.dialects.wire.headers import Kept
@@ -123,7 +123,7 @@ class Http1Transport:
         connection = self._take(target.origin)
         if connection is not None:
             try:
-                return _readable(await connection.exchange(head, body))
+                return readable(await connection.exchange(head, body))
             except AttemptFailed:
                 if not connection.stale:
                     raise
@@ -132,7 +132,7 @@ class Http1Transport:
                     self._distrust(target.origin)
                 raise
         connection = await self._connect(target.origin, connect_timeout)
-        return _readable(await connection.exchange(head, body))
+        return readable(await connection.exchange(head, body))
 
     async def close(self) -> None:
         self._closed = True
@@ -234,8 +234,3 @@ def _trusting() -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     return context
-
-
-def _readable(response: Response) -> Response:
-    coding = response.headers.get("content-encoding")
-    return response if coding is None or coding.lower() not in ENCODINGS else Inflated(response)

@@ -12,7 +12,7 @@ import msgspec
 from weir_router.dialects.anthropic.usage import counted
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Answer, Usage
-from weir_router.dialects.neutral.checked import as_dict, as_list, as_text
+from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_text
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.ids import call_id
 from weir_router.dialects.wire.failures import malformed
@@ -99,8 +99,8 @@ def read_answer(payload: dict[str, Any]) -> Answer:
         parts.append(Text(refusal, refusal=True))
     usage = as_dict(payload.get("usage"))
     return Answer(
-        as_text(payload.get("id")),
-        as_text(payload.get("model")),
+        as_name(payload.get("id")),
+        as_name(payload.get("model")),
         tuple(parts),
         stop_of(reason),
         usage_of(usage),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects.wire import sse
+from weir_router.dialects.wire import positions, sse
 from weir_router.dialects.wire.relay import LoneText
 
 _NOT_IN_ANSWERS = frozenset({"type", "delta", "usage"})
@@ -22,6 +22,7 @@ class AnthropicAssembler:
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._texts: dict[int, dict[str, list[str]]] = {}
+        self._citations: dict[int, list[Any]] = {}
 
     def feed(self, payload: dict[str, Any]) -> None:
         """Adds an event."""
@@ -30,8 +31,7 @@ class AnthropicAssembler:
                 self._message = dict(payload["message"])
                 self._add_usage(self._message.get("usage"))
             case "content_block_start":
-                self._blocks[payload["index"]] = dict(payload["content_block"])
-                self._texts[payload["index"]] = {}
+                self._begin(positions.position(payload["index"]), payload["content_block"])
             case "content_block_delta":
                 self._add_delta(payload["index"], payload["delta"])
             case "message_delta":
@@ -63,13 +63,19 @@ class AnthropicAssembler:
             if value is not None or name not in self._usage:
                 self._usage[name] = value
 
+    def _begin(self, index: int, start: dict[str, Any]) -> None:
+        self._blocks[index] = dict(start)
+        self._texts[index] = {}
+        self._citations.pop(index, None)
+
     def _add_delta(self, index: int, delta: dict[str, Any]) -> None:
         block, texts = self._blocks[index], self._texts[index]
         for name, value in delta.items():
             if name == "type":
                 continue
             if name == "citation":
-                block["citations"] = [*(block.get("citations") or ()), value]
+                citations = self._citations.setdefault(index, list(block.get("citations") or ()))
+                citations.append(value)
             elif isinstance(value, str):
                 texts.setdefault(name, []).append(value)
             else:
@@ -82,6 +88,8 @@ class AnthropicAssembler:
         for name, text in texts.items():
             start = block.get(name)
             block[name] = start + text if isinstance(start, str) else text
+        if index in self._citations:
+            block["citations"] = self._citations[index]
         if arguments:
             block["input"] = _input(arguments, block.get("input"))
         return block

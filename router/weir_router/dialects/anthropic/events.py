@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.dialects.anthropic.answers import refusal_of, stop_of, tier_of, usage_of
+from weir_router.dialects.anthropic.usage import FIELDS
 from weir_router.dialects.neutral.answer import CallArguments, CallBegin, Event, Start, Stop
-from weir_router.dialects.neutral.checked import as_dict, as_text
+from weir_router.dialects.neutral.checked import as_dict, as_name, as_text
 from weir_router.dialects.neutral.conversation import Text, Thought
+from weir_router.dialects.wire import positions
 from weir_router.dialects.wire.failures import malformed
 from weir_router.dialects.wire.relay import encode
 
@@ -29,6 +31,7 @@ class MessageEvents:
         self.over = False
         self._usage: dict[str, Any] = {}
         self._calls: dict[int, _Call] = {}  # by the block's index
+        self._count = 0  # tool calls
 
     def read(self, payload: dict[str, Any]) -> list[Event]:
         """The neutral events of an event."""
@@ -40,9 +43,9 @@ class MessageEvents:
 
     def _message_start(self, payload: dict[str, Any]) -> list[Event]:
         message = as_dict(payload.get("message"))
-        self._usage.update(as_dict(message.get("usage")))
+        self._add_usage(as_dict(message.get("usage")))
         usage, tier = usage_of(self._usage), tier_of(self._usage)
-        return [Start(as_text(message.get("id")), as_text(message.get("model")), usage, tier)]
+        return [Start(as_name(message.get("id")), as_name(message.get("model")), usage, tier)]
 
     def _block_start(self, payload: dict[str, Any]) -> list[Event]:
         block, index = as_dict(payload.get("content_block")), _index(payload)
@@ -55,7 +58,10 @@ class MessageEvents:
             return []
         if not (name := as_text(block.get("name"))):
             raise malformed("a tool_use block without a name")
-        call = self._calls[index] = _Call(len(self._calls), as_dict(block.get("input")))
+        call = self._calls[index] = _Call(self._count, as_dict(block.get("input")))
+        self._count += 1
+        if self._count > positions.MOST:
+            raise positions.too_many("tool calls")
         return [CallBegin(call.position, as_text(block.get("id")), name)]
 
     def _block_delta(self, payload: dict[str, Any]) -> list[Event]:
@@ -83,7 +89,7 @@ class MessageEvents:
     def _message_delta(self, payload: dict[str, Any]) -> list[Event]:
         out: list[Event] = []
         if given := as_dict(payload.get("usage")):
-            self._usage.update({key: value for key, value in given.items() if value is not None})
+            self._add_usage(given)
             out.append(usage_of(self._usage))
         delta = as_dict(payload.get("delta"))
         reason = as_text(delta.get("stop_reason"))
@@ -94,6 +100,10 @@ class MessageEvents:
             out.append(Text(refusal_of(delta), refusal=True))
         out.append(Stop(stop_of(reason)))
         return out
+
+    def _add_usage(self, given: dict[str, Any]) -> None:
+        """Keeps the fields that are read; others would fill memory."""
+        self._usage.update({key: given[key] for key in FIELDS if given.get(key) is not None})
 
     def _message_stop(self, payload: dict[str, Any]) -> list[Event]:
         self.over = self.stopped
@@ -111,7 +121,4 @@ _HANDLERS = {
 
 
 def _index(payload: dict[str, Any]) -> int:
-    index = payload.get("index", 0)
-    if not isinstance(index, int):
-        raise malformed("a content block whose index is no number")
-    return index
+    return positions.position(payload.get("index", 0))

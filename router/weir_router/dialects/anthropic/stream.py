@@ -6,10 +6,10 @@ from typing import Any
 
 from weir_router.dialects.anthropic import skim
 from weir_router.dialects.anthropic.failures import TABLE
-from weir_router.dialects.anthropic.usage import usage_of
+from weir_router.dialects.anthropic.usage import FIELDS, usage_of
 from weir_router.dialects.base import Signal
 from weir_router.dialects.usage import Usage
-from weir_router.dialects.wire import failures
+from weir_router.dialects.wire import failures, positions
 from weir_router.dialects.wire.sse import skimmed
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -25,12 +25,13 @@ _FILLED_BY_DELTAS = {"text": "text", "thinking": "thinking"}
 class AnthropicReader:
     """Reads one stream."""
 
-    __slots__ = ("_counts", "content_events", "stop_reason", "usage")
+    __slots__ = ("_blocks", "_counts", "content_events", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.stop_reason: str | None = None
         self.content_events = 0
+        self._blocks = 0
         self._counts: dict[str, Any] = {}
 
     def read(self, payload: dict[str, Any]) -> Signal:
@@ -66,6 +67,10 @@ class AnthropicReader:
 
     def _block_start(self, payload: dict[str, Any]) -> Signal:
         block = payload["content_block"]
+        positions.position(payload.get("index", 0))
+        self._blocks += 1
+        if self._blocks > positions.MOST:
+            raise positions.too_many("content blocks")
         field = _FILLED_BY_DELTAS.get(block["type"])
         return Signal.CONTENT if field is None or block.get(field) else Signal.NONE
 
@@ -90,7 +95,7 @@ class AnthropicReader:
     def _add_usage(self, usage: Any) -> None:
         """Counts are for the whole answer so far, so the last one stays."""
         if isinstance(usage, dict):
-            self._counts.update({name: value for name, value in usage.items() if value is not None})
+            self._counts.update({name: usage[name] for name in FIELDS if usage.get(name) is not None})
             self.usage = usage_of({"usage": self._counts})
 
 

@@ -7,6 +7,17 @@ from typing import Any
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.outgoing import count
 
+FIELDS = (
+    "input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation",
+    "output_tokens",
+    "output_tokens_details",
+    "service_tier",
+)
+"""Fields of usage that are read. Others are not kept: a stream could bring ever new ones."""
+
 
 def usage_of(payload: dict[str, Any]) -> Usage | None:
     """The answer's `usage`. Anthropic counts cached input beside `input_tokens`; here it is part of the input."""

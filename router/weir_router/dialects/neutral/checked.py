@@ -10,6 +10,9 @@ from typing import Any
 
 from weir_router.errors import BadRequest
 
+MAX_NAME = 256
+"""Characters of an answer's id or model's name. They are repeated in each chunk of a translated stream."""
+
 
 def refusal(where: str, why: str, do: str) -> BadRequest:
     """The error for a value that cannot be translated: its place, the reason, and the remedy for the caller."""
@@ -119,3 +122,8 @@ def as_list(value: Any) -> list[Any]:
 def as_text(value: Any) -> str:
     """`value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
+
+
+def as_name(value: Any) -> str:
+    """`value` if it is a string, with at most `MAX_NAME` characters, else an empty one."""
+    return value[:MAX_NAME] if isinstance(value, str) else ""

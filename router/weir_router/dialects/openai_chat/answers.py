@@ -9,7 +9,7 @@ from typing import Any
 
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Answer, Usage
-from weir_router.dialects.neutral.checked import as_dict, as_list, as_text
+from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_text
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.ids import call_id
 from weir_router.dialects.openai_chat.usage import counted
@@ -90,8 +90,8 @@ def read_answer(payload: dict[str, Any]) -> Answer:
         parts.append(Text(refusal, refusal=True))
     parts += [_call(as_dict(call)) for call in as_list(message.get("tool_calls"))]
     return Answer(
-        as_text(payload.get("id")),
-        as_text(payload.get("model")),
+        as_name(payload.get("id")),
+        as_name(payload.get("model")),
         tuple(parts),
         stop_of(finish),
         usage_of(as_dict(payload.get("usage"))),

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_router.dialects.wire import positions
 from weir_router.dialects.wire.relay import LoneText
 
 _REPLACED = frozenset({"role", "type", "id", "format", "index", "status", "mime_type", "severity"})
 """Fields of a choice whose texts are names; providers repeat them, so they are never joined."""
+
+_CALLS = "tool_calls"
+_NAME = "name"  # of a function: some servers repeat it in each delta
 
 _NOT_IN_ANSWERS = frozenset({"choices", "object", "obfuscation"})
 """Top-level fields of a chunk that a whole answer does not have, or has in another form."""
@@ -22,14 +26,14 @@ class OpenAIAssembler:
 
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
-        self._choices: dict[Any, dict[str, Any]] = {}  # by index, which may be any value of the upstream's
-        self._deltas: dict[Any, dict[str, Any]] = {}
+        self._choices: dict[int, dict[str, Any]] = {}  # by index
+        self._deltas: dict[int, dict[str, Any]] = {}
 
     def feed(self, payload: dict[str, Any]) -> None:
         """Adds a chunk."""
         _keep_last(self._top, payload)
         for choice in payload.get("choices") or ():
-            index = choice.get("index") or 0
+            index = positions.position(choice.get("index") or 0)
             _merge_choice(self._choices.setdefault(index, {}), choice)
             delta = choice.get("delta")
             if delta:
@@ -42,7 +46,7 @@ class OpenAIAssembler:
         delta: dict[str, Any] = choice["delta"]
         said = [name for name, value in delta.items() if value and name not in _REPLACED]
         others = [name for name, value in choice.items() if value and name != "delta" and name != "index"]
-        if len(choices) > 1 or others or len(said) != 1 or not isinstance(delta[said[0]], str):
+        if len(choices) > 1 or others or len(said) != 1 or not isinstance(delta[said[0]], str) or said[0] == _NAME:
             return None
         return LoneText(said[0], self._deltas[choice.get("index") or 0][said[0]].pieces)
 
@@ -70,10 +74,53 @@ class OpenAIAssembler:
 class _Text:
     """A text in pieces: to join them at each delta would cost the square of the answer's length."""
 
-    __slots__ = ("pieces",)
+    __slots__ = ("pieces", "size")
 
     def __init__(self, piece: str) -> None:
         self.pieces: list[Any] = [piece]  # texts, and other values that an upstream puts beside them
+        self.size = len(piece)  # characters; kept for names only
+
+    def is_name(self, value: str) -> bool:
+        """Whether it is `value`. It is joined only for a value as long as itself, so nothing is joined often."""
+        return len(value) == self.size and "".join(self.pieces) == value
+
+
+class _Items:
+    """A list whose objects continue one another, with a look-up of those that have an index."""
+
+    __slots__ = ("_indexed", "_most", "items")
+
+    def __init__(self, name: str) -> None:
+        self.items: list[Any] = []
+        self._indexed: dict[int, dict[str, Any]] = {}
+        self._most = positions.MOST if name == _CALLS else 0  # 0: no bound but that of the answer
+
+    def add(self, item: Any) -> None:
+        """Adds an item, or what it adds to an earlier one."""
+        if not isinstance(item, dict):
+            self.items.append(item)
+            return
+        target = self._same(item)
+        if target is None:
+            target = {}
+            self.items.append(target)
+            index = item.get("index")
+            if isinstance(index, int):
+                self._indexed[index] = target
+            if self._most and len(self.items) > self._most:
+                raise positions.too_many("tool calls")
+        _merge(target, item)
+
+    def _same(self, item: dict[str, Any]) -> dict[str, Any] | None:
+        """The item that this one continues: that of the same index, or the last tool call if it has no index."""
+        index = item.get("index")
+        if self._most and index is not None:
+            positions.position(index)
+        if isinstance(index, int):
+            return self._indexed.get(index)
+        if "function" in item and not item.get("id") and self.items and isinstance(self.items[-1], dict):
+            return self.items[-1]
+        return None
 
 
 def _keep_last(into: dict[str, Any], fields: dict[str, Any]) -> None:
@@ -115,41 +162,20 @@ def _merge_text(into: dict[str, Any], name: str, known: Any, value: str) -> None
             into[name] = value
     elif not isinstance(known, _Text):
         into[name] = _Text(value)
-    elif name != "name" or "".join(known.pieces) != value:  # some servers repeat a function's name in each delta
+    elif name != _NAME or not known.is_name(value):
         known.pieces.append(value)
+        if name == _NAME:
+            known.size += len(value)
 
 
 def _merge_list(into: dict[str, Any], name: str, known: Any, added: list[Any]) -> None:
     if isinstance(known, _Text):
-        _add_items(known.pieces, added)
-    elif isinstance(known, list):
-        _add_items(known, added)
-    else:
-        items: list[Any] = []
-        into[name] = items
-        _add_items(items, added)
-
-
-def _add_items(known: list[Any], added: list[Any]) -> None:
+        known.pieces.extend(added)
+        return
+    if not isinstance(known, _Items):
+        known = into[name] = _Items(name)
     for item in added:
-        if not isinstance(item, dict):
-            known.append(item)
-            continue
-        target = _same_item(known, item)
-        if target is None:
-            target = {}
-            known.append(target)
-        _merge(target, item)
-
-
-def _same_item(known: list[Any], item: dict[str, Any]) -> dict[str, Any] | None:
-    """The item that this one continues: that of the same index, or the last tool call if it has no index."""
-    index = item.get("index")
-    if isinstance(index, int):
-        return next((each for each in known if isinstance(each, dict) and each.get("index") == index), None)
-    if "function" in item and not item.get("id") and known and isinstance(known[-1], dict):
-        return known[-1]
-    return None
+        known.add(item)
 
 
 def _joined(value: Any) -> Any:
@@ -157,6 +183,6 @@ def _joined(value: Any) -> Any:
         return "".join(value.pieces)
     if isinstance(value, dict):
         return {name: _joined(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_joined(item) for item in value]
+    if isinstance(value, _Items):
+        return [_joined(item) for item in value.items]
     return value

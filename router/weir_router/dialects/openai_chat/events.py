@@ -5,21 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.dialects.neutral.answer import NO_USAGE, CallArguments, CallBegin, Event, Start, Stop
-from weir_router.dialects.neutral.checked import as_dict, as_list, as_text
+from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_text
 from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.openai_chat.answers import reasoning_of, stop_of, text_of, tier_of, usage_of
+from weir_router.dialects.wire import positions
 from weir_router.dialects.wire.failures import malformed
+
+MAX_WAITING = 1024 * 1024
+"""Characters of a tool call's arguments that may come before its name. The servers that do so send a few."""
 
 
 class _Call:
     """A tool call under way. It begins when the name is known."""
 
-    def __init__(self, index: Any, position: int, given: str) -> None:
-        self.index = index  # the upstream's own
+    def __init__(self, position: int, given: str) -> None:
         self.position = position
         self.id = given
         self.name = ""
-        self.waiting = ""  # arguments that came before the name
+        self.waiting: list[str] = []  # arguments that came before the name
+        self.length = 0  # characters of `waiting`
+
+    def wait(self, arguments: str) -> None:
+        """Keeps arguments until the name comes. Raises `AttemptFailed` (malformed) if there are too many."""
+        self.length += len(arguments)
+        if self.length > MAX_WAITING:
+            raise malformed(f"more than {MAX_WAITING} characters of a tool call's arguments before its name")
+        if arguments:
+            self.waiting.append(arguments)
 
 
 class ChatEvents:
@@ -29,7 +41,9 @@ class ChatEvents:
         self.stopped = False
         self.over = False
         self._started = False
-        self._calls: list[_Call] = []
+        self._count = 0  # tool calls
+        self._nameless = 0  # of them, those whose name has not come
+        self._calls: dict[tuple[int | None, str], _Call] = {}  # by index and id, each also without the other: the last
 
     def read(self, payload: dict[str, Any]) -> list[Event]:
         """The events of a chunk."""
@@ -38,8 +52,8 @@ class ChatEvents:
         usage = usage_of(given) if given and isinstance(given, dict) else None
         if not self._started:
             self._started = True
-            model = as_text(payload.get("model"))
-            out.append(Start(as_text(payload.get("id")), model, usage or NO_USAGE, tier_of(payload)))
+            model = as_name(payload.get("model"))
+            out.append(Start(as_name(payload.get("id")), model, usage or NO_USAGE, tier_of(payload)))
         if usage is not None:
             out.append(usage)
         if choices := as_list(payload.get("choices")):
@@ -51,7 +65,7 @@ class ChatEvents:
 
     def check(self) -> None:
         """See `base.EventReader`."""
-        if any(not call.name for call in self._calls):
+        if self._nameless:
             raise malformed("a tool call without a name")
 
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
@@ -72,23 +86,32 @@ class ChatEvents:
     def _call(self, part: dict[str, Any], out: list[Event]) -> None:
         call = self._which(part)
         function = as_dict(part.get("function"))
-        call.waiting += as_text(function.get("arguments"))
+        arguments = as_text(function.get("arguments"))
         if not call.name:
             call.name = as_text(function.get("name"))
             if not call.name:
+                call.wait(arguments)
                 return
+            self._nameless -= 1
             out.append(CallBegin(call.position, call.id, call.name))
-        if call.waiting:
-            out.append(CallArguments(call.position, call.waiting))
-            call.waiting = ""
+            arguments = "".join(call.waiting) + arguments
+            call.waiting.clear()
+        if arguments:
+            out.append(CallArguments(call.position, arguments))
 
     def _which(self, part: dict[str, Any]) -> _Call:
         """The call that a part continues, or a new one."""
         # Some servers count wrongly (always 0) or not at all: a new id is a new call.
         index, given = part.get("index"), as_text(part.get("id"))
-        for call in reversed(self._calls):
-            if (index is None or call.index == index) and given in ("", call.id):
-                return call
-        call = _Call(index, len(self._calls), given)
-        self._calls.append(call)
+        if index is not None:
+            positions.position(index)
+        if (call := self._calls.get((index, given))) is not None:
+            return call
+        call = _Call(self._count, given)
+        self._count += 1
+        self._nameless += 1
+        if self._count > positions.MOST:
+            raise positions.too_many("tool calls")
+        for key in ((None, ""), (None, given), (index, ""), (index, given)):
+            self._calls[key] = call
         return call

@@ -10,7 +10,7 @@ from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.skim import Choice
 from weir_router.dialects.openai_chat.usage import counted, usage_of
 from weir_router.dialects.usage import Usage
-from weir_router.dialects.wire import failures
+from weir_router.dialects.wire import failures, positions
 from weir_router.dialects.wire.sse import skimmed
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -90,6 +90,8 @@ class OpenAIReader:
             return None
         if reason and (text or reason in FAILED_REASONS):
             return None
+        if not 0 <= choice.index < positions.MOST:
+            return None
         self._see(choice.index)
         if not reason:
             return Signal.CONTENT if text else Signal.NONE  # the role
@@ -108,12 +110,12 @@ class OpenAIReader:
 
     def _see(self, index: object) -> None:
         if index not in self._seen:
-            self._seen.add(index)
+            self._seen.add(positions.position(index))
             self.stop_reason = None
 
     def _finish(self, reason: str | None, index: object) -> bool:
         self._finished.add(index)
-        if self._finished < self._seen:
+        if len(self._finished) < len(self._seen):
             return False
         self.stop_reason = reason
         return True

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from weir_router.dialects.usage import MAX_TOKENS
 from weir_router.errors import BadRequest
 
 _encode = msgspec.json.Encoder().encode
@@ -24,4 +25,4 @@ def count(fields: dict[str, Any], name: str) -> int:
     value = fields.get(name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if type(value) is int and value > 0 else 0
+    return value if type(value) is int and 0 < value <= MAX_TOKENS else 0

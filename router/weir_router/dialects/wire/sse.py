@@ -14,10 +14,18 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from weir_router.dialects.base import Event, Framing
+from weir_router.dialects.wire.items import has_more
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Bytes of the largest event, so that an endless one is cut off; an image in base64 fits."""
+
+MAX_LINES = 4_096
+"""Lines of one event. Providers write JSON in one line; a server that indents it writes a few hundred."""
+
+MAX_ITEMS = 128 * 1024
+"""Items of the JSON in one event, see `items`. They bound the time and memory for decoding it: about 20 ms and 16 MiB.
+A chunk has ten, and a long tool call in one event some thousands."""
 
 DONE = b"[DONE]"
 """Data of OpenAI's last event, in place of JSON."""
@@ -28,6 +36,11 @@ _LF, _CR = ord("\n"), ord("\r")  # numbers are found faster, see fast.md
 # Atomic groups: \r\n is one line end, and must never count as two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+# Blank lines, and before each of them lines that say nothing: comments, ids. Possessive: it never looks back.
+_IDLE = re.compile(rb"(?:(?:(?!data|event|\xef\xbb\xbf)[^\r\n]++(?>\r\n|\n|\r))*+(?>\r\n|\n|\r))++")
+_SAYS = b"de\xef"
+"""First bytes of lines that may say something: `data`, `event` and a byte order mark."""
+
 
 _decode = msgspec.json.Decoder().decode
 _new = tuple.__new__  # half of the cost of `Event(...)`
@@ -98,8 +111,16 @@ def _cut(data: bytes, events: list[Event]) -> bytes:
     """Appends the events that are complete in `data`, all of whose lines end in \\n; returns the rest."""
     blocks = data.split(b"\n\n")
     rest = blocks.pop()
+    idle: list[bytes] = []
     for block in blocks:
         raw = block + b"\n\n"
+        if block and block[0] in _SAYS:
+            if idle:
+                _cut_any(b"".join(idle), events)
+                idle = []
+        else:
+            idle.append(raw)
+            continue
         if block.startswith(b"data: ") and _LF not in block:
             events.append(_new(Event, (raw, None, block[6:])))
             continue
@@ -108,14 +129,24 @@ def _cut(data: bytes, events: list[Event]) -> bytes:
             events.append(_new(Event, (raw, name[7:].decode("utf-8", "replace"), data[6:])))
         else:
             _cut_any(raw, events)
+    if idle:
+        _cut_any(b"".join(idle), events)
     return rest[_cut_any(rest, events) :] if rest.startswith(b"\n") else rest
 
 
 def _cut_any(data: bytes, events: list[Event]) -> int:
-    """Like `_cut`, for any mixture of line ends and for extra blank lines; returns the offset of the rest."""
+    """Like `_cut`, for any mixture of line ends and for extra blank lines; returns the offset of the rest.
+
+    A run of comments, ids and blank lines becomes one event without data: a read may hold thousands of them.
+    """
     start = 0
     while start < len(data):
-        blank = _LINE_END.match(data, start) or _BLANK_LINE.search(data, start)
+        idle = _IDLE.match(data, start)
+        if idle is not None:
+            events.append(Event(idle.group(), None, b""))
+            start = idle.end()
+            continue
+        blank = _BLANK_LINE.search(data, start)
         if blank is None:
             break
         raw = data[start : blank.end()]
@@ -128,6 +159,8 @@ def _parse(raw: bytes) -> Event:
     """Any event, parsed by the HTML standard; `id` and `retry` are ignored, comments stay in `raw` only."""
     name: str | None = None
     data: list[bytes] = []
+    if raw.count(b"\n") > MAX_LINES or raw.count(b"\r") > MAX_LINES:
+        raise AttemptFailed(FailureKind.MALFORMED, f"The upstream sent an event of more than {MAX_LINES} lines.")
     for line in _LINE_END.split(raw.removeprefix(_BOM)):
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
@@ -177,6 +210,8 @@ def decode(event: Event) -> dict[str, Any] | None:
     data = event.data
     if not data or (data[0] != _OPENING_BRACE and is_done(event)):
         return None
+    if len(data) > MAX_ITEMS and has_more(data, MAX_ITEMS):
+        raise AttemptFailed(FailureKind.MALFORMED, f"The upstream sent an event with more than {MAX_ITEMS} items.")
     try:
         payload = loads(data)
     except ValueError as error:

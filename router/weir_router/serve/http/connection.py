@@ -15,6 +15,7 @@ import logging
 from collections import deque
 from typing import cast
 
+from weir_router.paced import TURN, Paced
 from weir_router.serve.http import limits
 from weir_router.serve.http.body import Body
 from weir_router.serve.http.incoming import Incoming
@@ -26,16 +27,16 @@ from weir_router.serve.http.places import peer_of
 logger = logging.getLogger("weir.http")
 
 
-class Connection(asyncio.Protocol):
+class Connection(Paced):
     """One caller's connection. The server aborts it when the loop's time has passed `due`."""
 
     __slots__ = (
-        "_ahead", "_coming", "_common", "_incoming", "_keeper", "_linger", "_lingering", "_memory", "_reading",
-        "_refusal", "_served", "_since", "_stream", "_task", "_transport", "_turn", "_untaken", "_waiter", "_writable",
-        "due", "peer",
+        "_ahead", "_coming", "_common", "_incoming", "_keeper", "_linger", "_lingering", "_memory", "_refusal",
+        "_served", "_since", "_stream", "_task", "_turn", "_untaken", "_waiter", "_writable", "due", "peer",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
+        super().__init__()
         self.due = keeper.time() + limits.READ_TIMEOUT
         self.peer = ""
         self._since = 0.0  # the loop's time at which the head that is coming, or its body, began; 0: there is none
@@ -54,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._refusal: Answer | None = None  # pending answer to bytes that were not a valid request
         self._linger = False  # the caller may still be sending
         self._lingering = False  # the last answer was sent, and the caller is read from for a while
-        self._reading = self._writable = True
+        self._writable = True
         self._untaken = 0  # bytes that waited for the caller at the last look
 
     # Called by the server.
@@ -95,11 +96,17 @@ class Connection(asyncio.Protocol):
         self._keeper.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= TURN or self._incoming.ignoring:
+            self.work_off(data)
+        else:
+            self.share(data)
+
+    def work_off(self, data: bytes) -> None:
         incoming = self._incoming
         if incoming.ignoring:
             if self._lingering and self._reading:
-                self._pause()
-                self._keeper.later(limits.LINGER_PACE * self._keeper.lingering, self._resume)
+                self.pause()
+                self._keeper.later(limits.LINGER_PACE * self._keeper.lingering, self.resume)
             return
         if (refused := incoming.feed(data)) is not None:
             self._refuse(refused)
@@ -117,6 +124,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._incoming.ignoring = True
+        self._rest = b""
         self.due = limits.NEVER
         if self._stream is not None:
             self._stream.gone = True
@@ -194,7 +202,7 @@ class Connection(asyncio.Protocol):
         incoming.keep_back()
         if refused is not None:
             self._unread(refused)
-        self._pause()
+        self.pause()
         if self._writable and self._served is None:
             self._answer(request)
         else:
@@ -205,7 +213,7 @@ class Connection(asyncio.Protocol):
         waiter = self._waiter = self._keeper.turn()
         self._accept()
         if not waiter.done():
-            self._resume()
+            self.resume()
             self._wait()
         return waiter
 
@@ -247,22 +255,12 @@ class Connection(asyncio.Protocol):
             return
         self._wait_ahead(request)
         self._incoming.ignoring = not request.keep_alive
-        self._pause()
+        self.pause()
 
     def _wait_ahead(self, request: Request) -> None:
         self._ahead.append(request)
         if len(self._ahead) >= limits.MAX_AHEAD:
             request.keep_alive, self._linger = False, True
-
-    def _pause(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        if not self._reading and not self._transport.is_closing():
-            self._reading = True
-            self._transport.resume_reading()
 
     def _refuse(self, refused: Refused) -> None:
         """Refuses bytes that are not a valid request; all further input is ignored."""
@@ -361,7 +359,7 @@ class Connection(asyncio.Protocol):
             self._end()
         else:
             self._since = self._keeper.time() if self._incoming.head_bytes else 0.0
-            self._resume()
+            self.resume()
             self._wait()
 
     def _wait(self) -> None:
@@ -384,7 +382,7 @@ class Connection(asyncio.Protocol):
             self._lingering = True
             self._keeper.lingering += 1
             self.due = self._keeper.time() + limits.LINGER_TIMEOUT
-            self._resume()  # read and ignore, up to the caller's own end
+            self.resume()  # read and ignore, up to the caller's own end
         else:
             self._transport.close()
 
