@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from weir_router.admit.machine import MAX_CONNECTIONS, default_memory, most_connections
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import MAX_IN_FLIGHT, Queue, Room
-from weir_router.call.transport import AutoTransport
+from weir_router.call.transport import AutoTransport, anywhere
 from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
-from weir_router.contract import MAX_BODY_BYTES, CompiledConfig, Secrets
+from weir_router.contract import MAX_BODY_BYTES, CompiledConfig, HostPolicy, Secrets
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import RECORDS
 from weir_router.health.board import Board
@@ -85,6 +85,7 @@ class Router:
         self._reviewer = reviewer
         self._pod = pod
         self._review_client: ReviewClient | None = None
+        self._to_gateway: AutoTransport | None = None
         self._addresses = (host, port), (admin_host, admin_port)
         self._listener = listener
         # The admin port never asks for a key.
@@ -105,7 +106,7 @@ class Router:
         """Callback for when a backend's breaker changes its state."""
 
     async def __aenter__(self) -> Router:
-        self._transport = AutoTransport()
+        self._transport = AutoTransport(self._hosts)
         recorder = Recorder(self.metrics.in_flight, (self.metrics.observe, log))
         self._review_client = _review_client(self._reviewer) if self._reviewer is not None else None
         pod = self._pod
@@ -125,7 +126,8 @@ class Router:
         complete: Complete = gateway.complete
         knows: Knows = gateway.knows
         if pod is not None:
-            relay = Relay(pod.gateway, pod.token_file, self._transport, recorder, self.clock)
+            self._to_gateway = AutoTransport(anywhere)
+            relay = Relay(pod.gateway, pod.token_file, self._to_gateway, recorder, self.clock)
             sidecar = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace)
             complete, knows = sidecar.complete, sidecar.knows
         admin = Admin(self.store, self.board, self.metrics, self.room, self._places)
@@ -145,6 +147,8 @@ class Router:
         for server in self._servers:
             await server.close(self._grace)
         await self._transport.close()
+        if self._to_gateway is not None:
+            await self._to_gateway.close()
         if self._review_client is not None:
             await self._review_client.close()
 
@@ -166,6 +170,10 @@ class Router:
         gate.loopback = any(map(is_loopback, server.hosts))
         self._servers.append(server)
         return url
+
+    def _hosts(self) -> HostPolicy:
+        """The rules for addresses of backends."""
+        return HostPolicy() if self.store.config is None else self.store.config.hosts
 
     def _configured(self, config: CompiledConfig, _: Secrets) -> None:
         self._callers_gate.anonymous = self._pod is not None or config.anonymous_namespace is not None

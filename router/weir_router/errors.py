@@ -18,6 +18,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── Overloaded            503  no room in this router, or at any backend, within the time that the request may wait
 ├── Unavailable           503  every candidate is out
 ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
+├── HostForbidden         502  every candidate's host leads to an address to which routers do not connect
 ├── DeadlineExceeded      504  no content within the policy's deadline
 ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
 └── InternalError         500  a bug in Weir
@@ -214,6 +215,12 @@ class CredentialsExhausted(WeirError):
     status, code, source = 502, "upstream_credentials", Source.UPSTREAM
 
 
+class HostForbidden(WeirError):
+    """The hosts of all candidates lead to addresses to which routers do not connect, e.g. a metadata service's."""
+
+    status, code, source = 502, "host_forbidden", Source.POLICY
+
+
 class DeadlineExceeded(WeirError):
     """No content within the policy's `failover.deadline`."""
 
@@ -245,6 +252,7 @@ class FailureKind(StrEnum):
     RATE_LIMIT = "rate_limit"  # 429
     OVERLOAD = "overload"  # 503, 529
     SERVER = "server"  # other 5xx, 408
+    HOST = "host_forbidden"  # the host leads only to addresses to which routers do not connect
     CONNECT = "connect"  # no connection: refused, DNS, TLS, connect timeout
     RESET = "reset"  # the connection broke
     SILENT = "silent"  # no content within the TTFT deadline

@@ -13,7 +13,7 @@ TURN = 64 * 1024
 
 
 class Paced(asyncio.Protocol):
-    """One connection. Its subclass calls `share` for more than `TURN` bytes, and implements `work_off`."""
+    """One connection. Its `data_received` calls `share` for more than `TURN` bytes, and gets them again in shares."""
 
     __slots__ = ("_reading", "_rest", "_scheduled", "_transport")
 
@@ -22,10 +22,6 @@ class Paced(asyncio.Protocol):
         self._reading = True  # more bytes are wanted
         self._rest = b""  # received bytes that wait for a later turn; the transport is paused meanwhile
         self._scheduled = False
-
-    def work_off(self, data: bytes) -> None:
-        """Takes the next bytes, at most `TURN`."""
-        raise NotImplementedError
 
     def share(self, data: bytes) -> None:
         """Works off the first bytes of `data` now, and the others in later turns."""
@@ -64,6 +60,6 @@ class Paced(asyncio.Protocol):
             self._transport.resume_reading()
             return
         self._rest = rest[TURN:]
-        self.work_off(rest[:TURN])
+        self.data_received(rest[:TURN])
         if self._reading:
             self._next_turn()

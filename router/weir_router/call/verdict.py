@@ -16,6 +16,7 @@ from weir_router.errors import (
     CredentialsExhausted,
     DeadlineExceeded,
     FailureKind,
+    HostForbidden,
     NoCapableModel,
     RateLimited,
     Unavailable,
@@ -53,6 +54,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.RATE_LIMIT: Next.ELSEWHERE,
     FailureKind.OVERLOAD: Next.ELSEWHERE,
     FailureKind.SERVER: Next.ONCE_MORE,
+    FailureKind.HOST: Next.ELSEWHERE,
     FailureKind.CONNECT: Next.ELSEWHERE,
     FailureKind.RESET: Next.ONCE_MORE,
     FailureKind.SILENT: Next.ELSEWHERE,  # a silent upstream may cost one TTFT deadline, and no more
@@ -119,6 +121,8 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
     only_credentials = bool(views) and all(view.credential_out or key in ending.ours for key, view in views.items())
     if ending.failures and not kinds and not any(skip.seen for skip in choice.skipped):
         return refusal(ending.failures[-1], trail)
+    if kinds == {FailureKind.HOST}:
+        return HostForbidden(f"No backend is where a router may connect ({tried}).", trail=trail)
     if kinds == {FailureKind.BLOCKED}:
         return _blocked(ending, tried)
     if kinds and kinds <= CREDENTIAL_KINDS and only_credentials:

@@ -27,6 +27,7 @@ _encode_into = msgspec.json.Encoder(order=None).encode_into
 _buffer = bytearray()  # reused for all lines: a new buffer would grow a dozen times for each
 _OUR_WORDS = frozenset(
     {
+        FailureKind.HOST,
         FailureKind.CONNECT,
         FailureKind.RESET,
         FailureKind.SILENT,

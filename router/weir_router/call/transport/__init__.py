@@ -8,6 +8,7 @@ the environment names.
 
 from weir_router.call.transport.auto import AutoTransport
 from weir_router.call.transport.base import MAX_ASSEMBLED, MAX_WHOLE_ANSWER, UNBOUNDED, Receive, Response, Transport
+from weir_router.call.transport.names import anywhere
 
 __all__ = [
     "MAX_ASSEMBLED",
@@ -17,4 +18,5 @@ __all__ = [
     "Receive",
     "Response",
     "Transport",
+    "anywhere",
 ]

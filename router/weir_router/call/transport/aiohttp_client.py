@@ -1,12 +1,17 @@
-"""A `Transport` over aiohttp's client, for proxies and URLs that `pool` does not take. Used by `auto`."""
+"""A `Transport` over aiohttp's client, for proxies and URLs that `pool` does not take. Used by `auto`.
+
+Where a proxy connects, only an address that the URL spells out can be checked: the proxy looks up names.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import ssl
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from weir_router.call.transport.base import (
@@ -17,11 +22,14 @@ from weir_router.call.transport.base import (
     Pulled,
     Response,
     failed,
+    proxies,
     proxy_for,
     read_whole,
     unsendable,
 )
 from weir_router.call.transport.inflate import readable
+from weir_router.call.transport.names import Hosts, Names, anywhere, laptop
+from weir_router.contract.addresses import read
 from weir_router.errors import AttemptFailed, FailureKind
 
 IN_PARTS = 1024 * 1024
@@ -94,12 +102,38 @@ class _AiohttpResponse(Pulled):
             self.release()
 
 
+class _Resolver(AbstractResolver):
+    """Looks up names for aiohttp. The hosts of proxies are the environment's, and may be laptop."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._of_proxies = Names(anywhere)
+        self._proxies = {URL(proxy).host for proxy in proxies().values()}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        names = self._of_proxies if host in self._proxies else self._names
+        return [
+            ResolveResult(
+                hostname=host, host=address[0], port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
+            )
+            for kind, _, protocol, _, address in await names.addresses(host, port)
+        ]
+
+    async def close(self) -> None:
+        """Closes nothing: look-ups are the event loop's."""
+
+
 class AiohttpTransport:
     """A `Transport` over one `aiohttp.ClientSession`."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Hosts = laptop) -> None:
+        self._names = Names(hosts)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEP_ALIVE, resolver=_Resolver(self._names), use_dns_cache=False
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=OWN_HEADERS,
             read_bufsize=READ_BUFFER,
@@ -111,6 +145,8 @@ class AiohttpTransport:
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)  # DNS, TCP and TLS together
         try:
             target, proxy = self._routes.get(url) or self._route(url)
+            if target.host and (address := read(target.host)) is not None:  # aiohttp looks up names only
+                await self._names.addresses(str(address), target.port or 0)
             data = body if len(body) < IN_PARTS else io.BytesIO(body)
             response = await self._session.post(
                 target, data=data, headers=headers, allow_redirects=False, timeout=timeout, proxy=proxy

@@ -9,6 +9,7 @@ from typing import Any
 from yarl import URL
 
 from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
+from weir_router.call.transport.names import Hosts, laptop
 from weir_router.call.transport.pool import Http1Transport, Target, parsed
 
 MOST_URLS = 4_096
@@ -22,9 +23,11 @@ class AutoTransport:
     the environment names a proxy, otherwise for the first request to a URL that holds a credential.
     """
 
-    def __init__(self) -> None:
-        self._http1 = Http1Transport()
-        self._aiohttp = _aiohttp_transport() if proxies() else None
+    def __init__(self, hosts: Hosts = laptop) -> None:
+        """`hosts` gives the rules for addresses that hold when a connection is made."""
+        self._hosts = hosts
+        self._http1 = Http1Transport(hosts)
+        self._aiohttp = _aiohttp_transport(hosts) if proxies() else None
         self._targets: dict[str, Target] = {}  # URLs that our own HTTP/1.1 serves
         self._chosen: dict[str, Transport] = {}  # transports of the other URLs
 
@@ -42,7 +45,7 @@ class AutoTransport:
             if len(known) >= MOST_URLS:
                 known.clear()
         if not _ordinary(url):
-            self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport()
+            self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport(self._hosts)
             return self._aiohttp
         with suppress(ValueError):  # then `post` raises
             self._targets[url] = parsed(url)
@@ -54,10 +57,10 @@ class AutoTransport:
             await self._aiohttp.close()
 
 
-def _aiohttp_transport() -> Transport:
+def _aiohttp_transport(hosts: Hosts) -> Transport:
     from weir_router.call.transport.aiohttp_client import AiohttpTransport
 
-    return AiohttpTransport()
+    return AiohttpTransport(hosts)
 
 
 def _ordinary(url: str) -> bool:

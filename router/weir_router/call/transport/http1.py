@@ -151,14 +151,8 @@ class Connection(Carrier):
             return
         if self._between and (part := _only(data)) is not None and exchange.passes(part):
             return  # nearly every chunk of a stream takes this way; the parser has missed nothing
-        if len(data) <= TURN:
-            self.work_off(data)
-        else:
+        if len(data) > TURN:
             self.share(data)
-
-    def work_off(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None:
             return
         self._heard = True
         held = exchange.held

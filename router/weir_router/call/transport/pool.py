@@ -28,7 +28,7 @@ from weir_router import header
 from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import readable
-from weir_router.call.transport.names import Names
+from weir_router.call.transport.names import Hosts, Names, laptop
 from weir_router.clock import LATE
 from weir_router.dialects.wire.headers import Kept
 from weir_router.errors import AttemptFailed, FailureKind
@@ -97,14 +97,15 @@ def _lines(headers: dict[str, str]) -> bytes:
 class Http1Transport:
     """A `Transport` with a pool per origin. The connection used last is used next, so that the others may age."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Hosts = laptop) -> None:
+        """`hosts` gives the rules for addresses that hold when a connection is made."""
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._idle: dict[Origin, deque[Connection]] = {}  # ascending by time of use
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._tls: asyncio.Future[ssl.SSLContext] | None = None
-        self._names = Names()
+        self._names = Names(hosts)
         self._closed = False
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:

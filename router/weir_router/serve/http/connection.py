@@ -96,17 +96,14 @@ class Connection(Paced):
         self._keeper.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= TURN or self._incoming.ignoring:
-            self.work_off(data)
-        else:
-            self.share(data)
-
-    def work_off(self, data: bytes) -> None:
         incoming = self._incoming
         if incoming.ignoring:
             if self._lingering and self._reading:
                 self.pause()
                 self._keeper.later(limits.LINGER_PACE * self._keeper.lingering, self.resume)
+            return
+        if len(data) > TURN:
+            self.share(data)
             return
         if (refused := incoming.feed(data)) is not None:
             self._refuse(refused)
