@@ -1,4 +1,4 @@
-"""Routers connect to no address that the installation refuses, whatever name leads to it."""
+"""Routers connect to no address that the installation refuses, by its name or spelt out."""
 
 import asyncio
 import contextlib

@@ -1,8 +1,8 @@
 """Addresses of hosts, looked up for each connection. While DNS fails, the last known ones are used. Used by `pool` and
 `aiohttp_client`.
 
-An address to which no router may connect is left out, whatever name led to it: an owner of a name can give it any
-address, at any time. So the addresses are checked that the connection is then made to.
+An address to which no router may connect is left out: the owner of a name can give it any address, at any time. So the
+addresses are checked that the connection is then made to.
 """
 
 from __future__ import annotations
