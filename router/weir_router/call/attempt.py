@@ -31,8 +31,7 @@ from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
 
 MAX_IDLE = 256 * 1024
-"""Bytes of comments and blank lines between two events. A comment of 20 bytes each second takes three hours for
-them."""
+"""Bytes of comments and blank lines between two events: three hours of 20 bytes each second."""
 
 MAX_HEADER = 256
 """Characters of one header of the upstream's answer that go to the caller."""
@@ -266,8 +265,7 @@ class Attempt:
         """The caller's bytes for one part of the upstream's stream (empty at its end)."""
         self._received += len(data)
         if self._received > self._most:
-            what, rest = ("begins with", " without content") if self._ask.stream else ("is larger than", "")
-            raise AttemptFailed(FailureKind.MALFORMED, f"the answer {what} {self._most} bytes{rest}")
+            raise AttemptFailed(FailureKind.MALFORMED, f"more than {self._most} bytes of an answer must be held")
         passed = self._passed(data) if self._between else None
         return self._read(data) if passed is None else passed
 
