@@ -6,6 +6,7 @@ import random
 import socket
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weir_router.admit.machine import MAX_CONNECTIONS, default_memory, most_connections
@@ -28,6 +29,7 @@ from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate, is_loopback
 from weir_router.serve.extensions import NONE, Extensions
+from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Handler, Places, Request, Server
 from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
@@ -65,13 +67,15 @@ class Router:
         max_in_flight: int = MAX_IN_FLIGHT,
         memory: int | None = None,
         max_connections: int = MAX_CONNECTIONS,
+        admin_token_file: Path | None = None,
         origins: Collection[str] = (),
         extensions: Extensions = NONE,
     ) -> None:
         """`listener` is an open port instead of `host` and `port`; it is closed with the router. `max_in_flight` bounds
         the requests that are served at once, and `memory` the bytes that are held for callers (default: half of the
         process's memory), and `max_connections` those of callers; it is less where the process may have fewer open
-        files. `reviewer` is the config server that reviews callers' tokens, where the config demands it.
+        files. `admin_token_file` has the token for the admin port's metrics and names (None: none is asked for).
+        `reviewer` is the config server that reviews callers' tokens, where the config demands it.
         With `pod`, the router is that pod's sidecar, and only the pod may reach `host`. `origins` are results of
         `serve.browsers.origin_of`: web pages of these may call, besides the default ones. `extensions` are
         plugged into the steps of a request.
@@ -94,11 +98,14 @@ class Router:
             Allowed(origins, host), partial(refuse, "callers"), anonymous=pod is not None, pages=True
         )
         self._admins_gate = Gate(Allowed(origins, admin_host), partial(refuse, "admin"), anonymous=True, pages=False)
+        self._hops = Hops()
+        self._transport: AutoTransport | None = None
         self._servers: list[Server] = []
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
         self.memory = Memory(default_memory() if memory is None else memory)
         self._places = Places(most_connections(max_connections))
+        self._admin_token = admin_token_file
         self._admin_places = Places(ADMIN_CONNECTIONS, ADMIN_PER_PEER)
         self.board.on_free = self.room.queue.free
         self.store.subscribe(self._configured)
@@ -106,7 +113,7 @@ class Router:
         """Callback for when a backend's breaker changes its state."""
 
     async def __aenter__(self) -> Router:
-        self._transport = AutoTransport(self._hosts)
+        transport = self._transport = AutoTransport(self._hosts, self._hops.via)
         recorder = Recorder(self.metrics.in_flight, (self.metrics.observe, log))
         self._review_client = _review_client(self._reviewer) if self._reviewer is not None else None
         pod = self._pod
@@ -114,7 +121,7 @@ class Router:
         gateway = story.Gateway(
             self.store,
             self.board,
-            self._transport,
+            transport,
             recorder,
             self.clock,
             self._rng,
@@ -122,6 +129,7 @@ class Router:
             self.room,
             self.memory,
             self._extensions,
+            self._hops,
         )
         complete: Complete = gateway.complete
         knows: Knows = gateway.knows
@@ -130,7 +138,7 @@ class Router:
             relay = Relay(pod.gateway, pod.token_file, self._to_gateway, recorder, self.clock)
             sidecar = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace)
             complete, knows = sidecar.complete, sidecar.knows
-        admin = Admin(self.store, self.board, self.metrics, self.room, self._places)
+        admin = Admin(self.store, self.board, self.metrics, self.room, self._places, self._admin_token)
         try:
             callers, admins = self._callers_gate, self._admins_gate
             routes = _callers(gateway, complete, callers, knows)
@@ -146,9 +154,9 @@ class Router:
         # The admin port closes last: a failing probe would have the pod killed while it finishes answers.
         for server in self._servers:
             await server.close(self._grace)
-        await self._transport.close()
-        if self._to_gateway is not None:
-            await self._to_gateway.close()
+        for transport in (self._transport, self._to_gateway):
+            if transport is not None:
+                await transport.close()
         if self._review_client is not None:
             await self._review_client.close()
 
@@ -177,6 +185,9 @@ class Router:
 
     def _configured(self, config: CompiledConfig, _: Secrets) -> None:
         self._callers_gate.anonymous = self._pod is not None or config.anonymous_namespace is not None
+        self._hops.configure(config.tokens)
+        if self._transport is not None:
+            self._transport.mark(self._hops.via)
         self.board.configure(config)
         self.metrics.revision.value = config.revision
         self.metrics.keep_backends(set(self.board.view()))

@@ -20,6 +20,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
 ├── HostForbidden         502  every candidate's host leads to an address to which routers do not connect
 ├── DeadlineExceeded      504  no content within the policy's deadline
+├── LoopDetected          508  the request has passed this installation already
 ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
 └── InternalError         500  a bug in Weir
 
@@ -88,6 +89,12 @@ class BadRequest(WeirError):
     """The request cannot be understood; the message says what is wrong and where."""
 
     status, code, source = 400, "invalid_request", Source.CALLER
+
+
+class LoopDetected(WeirError):
+    """A tier's backend leads back to this installation."""
+
+    status, code, source = 508, "loop_detected", Source.POLICY
 
 
 class Unauthenticated(WeirError):

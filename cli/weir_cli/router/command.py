@@ -54,6 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         port=port,
         admin_host=admin_host,
         admin_port=admin_port,
+        admin_token_file=given.admin_token_file,
         grace=given.grace,
         reviewer=access,
         max_in_flight=given.max_in_flight,

@@ -8,6 +8,7 @@ import argparse
 import math
 from collections.abc import Callable
 from inspect import cleandoc
+from pathlib import Path
 from typing import TypeVar
 
 from weir_router.admit.machine import MAX_CONNECTIONS
@@ -75,13 +76,20 @@ def add_connections(parser: argparse.ArgumentParser) -> None:
 
 
 def add_admin(parser: argparse.ArgumentParser, default: str) -> None:
-    """`--admin`, which every pod has, each kind at a port of its own."""
+    """`--admin` and its token; every pod has the port, each kind at one of its own."""
     parser.add_argument(
         "--admin",
         type=address,
         metavar=HOST_PORT,
         default=default,
         help="Where /metrics, /state, /healthz and /readyz are; default: %(default)s.",
+    )
+    parser.add_argument(
+        "--admin-token-file",
+        type=Path,
+        metavar="FILE",
+        help="A token that /metrics and the names in /state are shown for, as Authorization: Bearer TOKEN; read for "
+        "each request. Callers on loopback, such as kubectl port-forward, need none. Default: the network decides.",
     )
 
 

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         listener=opened(given.port),
         admin_host=admin_host,
         admin_port=admin_port,
+        admin_token_file=given.admin_token_file,
         reviewer=access,
         pod=pod,
         memory=given.memory,

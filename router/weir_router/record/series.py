@@ -114,7 +114,7 @@ class Family(Collector, Generic[C]):
 
     def collect(self) -> Iterator[Metric]:
         """The metric with its values, for a scrape."""
-        yield self._metric(self._children.items())
+        yield self._metric(list(self._children.items()))  # a copy: a thread scrapes, and new children come meanwhile
 
     def describe(self) -> Iterable[Metric]:
         """The metric without values, by which the registry finds duplicate names."""

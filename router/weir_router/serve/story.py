@@ -59,6 +59,7 @@ from weir_router.serve.answers import (
 )
 from weir_router.serve.door import Door
 from weir_router.serve.extensions import NONE, Extensions
+from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.visit import Visit
 
@@ -82,8 +83,10 @@ class Gateway:
         room: Room,
         memory: Memory,
         extensions: Extensions = NONE,
+        hops: Hops | None = None,
     ) -> None:
         self._before = extensions.before
+        self._hops = hops or Hops()
         self._sources = extensions.sources
         ledger = LocalLedger(clock)
         self._room = room
@@ -149,7 +152,10 @@ class Gateway:
         if body is None or "content-encoding" in headers:
             body = await self._body(visit, caller)
         door = self._door
-        policy = door.policy(visit, caller, visit.format.look(body), len(body))
+        look = visit.format.look(body)
+        policy = door.policy(visit, caller, look, len(body))
+        if "via" in headers:
+            self._hops.check(headers, look.model, self._store.config)
         hold = door.reserve(policy, caller)
         try:
             if hold.pending is not None:

@@ -1,12 +1,14 @@
 """Relays requests to the gateway in the pod's name, and its answers back as they come. Used by `sidecar.sidecar`.
 
-The relay changes neither body, path, status nor headers. It only adds the pod's ServiceAccount token, unless the
-application sends a key or token of its own; the file is read for each request, since the kubelet renews it. The relay
-tries once: the gateway has tried every backend already, and the SDKs retry where that can help.
+The relay changes neither body, path, status nor headers, except for those of one connection. It only puts the pod's
+ServiceAccount token in the place of keys, unless the application sends a key or token of Weir's own; the file is read
+for each request, since the kubelet renews it. The relay tries once: the gateway has tried every backend already, and
+the SDKs retry where that can help.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from weir_router.call.transport import Response, Transport
@@ -35,6 +37,9 @@ _HOP = frozenset(
 
 _JUDGED = frozenset({"accept-encoding", "origin"})
 """Headers that are not sent to the gateway. The sidecar itself decides whether a web page may read the answer."""
+
+_KEYS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
+"""Headers in which SDKs send keys. The gateway gets only the one that proves the caller to it."""
 
 _OURS = frozenset({"server", "date"})
 """Headers that the sidecar's server sets itself."""
@@ -74,7 +79,7 @@ class Relay:
             raise self._unavailable(failure.message) from None
         try:
             visit.status, visit.id = response.status, response.headers.get("x-weir-request-id", visit.id)
-            head = {name: value for name, value in response.headers.items() if name.lower() not in _HOP | _OURS}
+            head = _relayed(response.headers, _OURS)
             if response.headers.get("content-type", "").startswith("text/event-stream"):
                 await _stream(visit, response, fields(head))
                 return None
@@ -88,11 +93,13 @@ class Relay:
             response.release()
 
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
-        sent = {name: value for name, value in headers.items() if name not in _HOP and name not in _JUDGED}
+        sent = _relayed(headers, _JUDGED | _KEYS)
         shown = presented_key(headers)
         if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):
-            sent.pop("x-api-key", None)  # a provider's own key must not leave the pod
-            sent["authorization"] = f"Bearer {self._token()}"
+            sent["authorization"] = f"Bearer {self._token()}"  # a provider's own key must not leave the pod
+        else:
+            name = "x-api-key" if headers.get("x-api-key") == shown else "authorization"
+            sent[name] = headers[name]
         return sent
 
     def _token(self) -> str:
@@ -108,6 +115,13 @@ class Relay:
         return GatewayUnavailable(
             f"This pod's sidecar cannot reach Weir's gateway at {self._url}: {why}.", retry_after=RETRY_AFTER
         )
+
+
+def _relayed(headers: Mapping[str, str], kept_back: frozenset[str]) -> dict[str, str]:
+    """The headers without those of one connection, which `connection` may name, and those that are `kept_back`."""
+    named = next((value for name, value in headers.items() if name.lower() == "connection"), "")
+    dropped = _HOP | kept_back | {it.strip().lower() for it in named.split(",")}
+    return {name: value for name, value in headers.items() if name.lower() not in dropped}
 
 
 async def _stream(visit: Visit, response: Response, head: bytes) -> None:

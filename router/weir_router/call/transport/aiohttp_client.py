@@ -139,7 +139,12 @@ class AiohttpTransport:
             read_bufsize=READ_BUFFER,
             auto_decompress=False,
         )
+        self._via: dict[str, str] = {}
         self._routes: dict[str, tuple[URL, str | None]] = {}  # one for each path of a backend in the config
+
+    def mark(self, via: str) -> None:
+        """See `AutoTransport.mark`."""
+        self._via = {"via": via} if via else {}
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)  # DNS, TCP and TLS together
@@ -149,7 +154,7 @@ class AiohttpTransport:
                 await self._names.addresses(str(address), target.port or 0)
             data = body if len(body) < IN_PARTS else io.BytesIO(body)
             response = await self._session.post(
-                target, data=data, headers=headers, allow_redirects=False, timeout=timeout, proxy=proxy
+                target, data=data, headers={**headers, **self._via}, allow_redirects=False, timeout=timeout, proxy=proxy
             )
         except (*_CLIENT_ERRORS, ValueError) as error:
             raise _translated(error) from None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
 from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
 from weir_router.call.transport.names import Hosts, laptop
 from weir_router.call.transport.pool import Http1Transport, Target, parsed
+
+if TYPE_CHECKING:
+    from weir_router.call.transport.aiohttp_client import AiohttpTransport
 
 MOST_URLS = 4_096
 """URLs that are remembered. A config has fewer; those of earlier configs need not stay."""
@@ -23,11 +26,14 @@ class AutoTransport:
     the environment names a proxy, otherwise for the first request to a URL that holds a credential.
     """
 
-    def __init__(self, hosts: Hosts = laptop) -> None:
-        """`hosts` gives the rules for addresses that hold when a connection is made."""
+    def __init__(self, hosts: Hosts = laptop, via: str = "") -> None:
+        """`hosts` gives the rules for addresses that hold when a connection is made. `via` is the header of that name
+        that each request gets.
+        """
         self._hosts = hosts
-        self._http1 = Http1Transport(hosts)
-        self._aiohttp = _aiohttp_transport(hosts) if proxies() else None
+        self._via = via
+        self._http1 = Http1Transport(hosts, via)
+        self._aiohttp = _aiohttp_transport(hosts, via) if proxies() else None
         self._targets: dict[str, Target] = {}  # URLs that our own HTTP/1.1 serves
         self._chosen: dict[str, Transport] = {}  # transports of the other URLs
 
@@ -45,11 +51,20 @@ class AutoTransport:
             if len(known) >= MOST_URLS:
                 known.clear()
         if not _ordinary(url):
-            self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport(self._hosts)
+            self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport(self._hosts, self._via)
             return self._aiohttp
         with suppress(ValueError):  # then `post` raises
-            self._targets[url] = parsed(url)
+            self._targets[url] = parsed(url, self._via)
         return self._http1
+
+    def mark(self, via: str) -> None:
+        """Changes the header `via` of all further requests."""
+        if via == self._via:
+            return
+        self._via = self._http1.via = via
+        self._targets.clear()
+        if self._aiohttp is not None:
+            self._aiohttp.mark(via)
 
     async def close(self) -> None:
         await self._http1.close()
@@ -57,10 +72,12 @@ class AutoTransport:
             await self._aiohttp.close()
 
 
-def _aiohttp_transport(hosts: Hosts) -> Transport:
+def _aiohttp_transport(hosts: Hosts, via: str) -> AiohttpTransport:
     from weir_router.call.transport.aiohttp_client import AiohttpTransport
 
-    return AiohttpTransport(hosts)
+    transport = AiohttpTransport(hosts)
+    transport.mark(via)
+    return transport
 
 
 def _ordinary(url: str) -> bool:

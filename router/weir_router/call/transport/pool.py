@@ -63,16 +63,17 @@ class Target(NamedTuple):
     """A URL, parsed."""
 
     origin: Origin
-    start: bytes  # beginning of the request: its first line and the host header
+    start: bytes  # beginning of the request: its first line, and the headers host and via
 
 
-def parsed(url: str) -> Target:
-    """A URL, parsed. Raises `ValueError` if it is not an http or https URL."""
+def parsed(url: str, via: str = "") -> Target:
+    """A URL, parsed, for requests with this `via` header. Raises `ValueError` if it is not an http or https URL."""
     it = URL(url)
     host, port = it.raw_host, it.port
     if it.scheme not in ("http", "https") or not host or port is None:
         raise ValueError("not an http or https URL")
     start = f"POST {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n".encode()
+    start += f"via: {via}\r\n".encode() if via else b""
     return Target(Origin(it.scheme == "https", host.rstrip("."), port), start)
 
 
@@ -97,8 +98,9 @@ def _lines(headers: dict[str, str]) -> bytes:
 class Http1Transport:
     """A `Transport` with a pool per origin. The connection used last is used next, so that the others may age."""
 
-    def __init__(self, hosts: Hosts = laptop) -> None:
+    def __init__(self, hosts: Hosts = laptop, via: str = "") -> None:
         """`hosts` gives the rules for addresses that hold when a connection is made."""
+        self.via = via  # header of requests to URLs that are not parsed yet
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._idle: dict[Origin, deque[Connection]] = {}  # ascending by time of use
@@ -110,7 +112,7 @@ class Http1Transport:
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
         try:
-            target = parsed(url)
+            target = parsed(url, self.via)
         except ValueError as error:
             raise unsendable(error) from None
         return await self.send(target, headers, body, connect_timeout)

@@ -86,6 +86,8 @@ class NoBody(Exception):
 class Opener(Protocol):
     """The connection of a request."""
 
+    peer: str  # the caller's address
+
     def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
         """See `Request.stream`."""
 
@@ -127,6 +129,11 @@ class Request:
         assert self.body is not None
         return self.body
 
+    @property
+    def peer(self) -> str:
+        """The address of the caller, such as `10.0.0.7`; empty: unknown."""
+        return self._opener.peer
+
     def share(self, fields: bytes) -> None:
         """Adds header lines to the answer if that is a stream."""
         self._opener = _Sharing(self._opener, fields)
@@ -139,9 +146,10 @@ class Request:
 class _Sharing:
     """An `Opener` that adds header lines."""
 
-    __slots__ = ("_fields", "_opener")
+    __slots__ = ("_fields", "_opener", "peer")
 
     def __init__(self, opener: Opener, fields: bytes) -> None:
+        self.peer = opener.peer
         self._opener = opener
         self._fields = fields
 
