@@ -1,14 +1,15 @@
-"""Connections of the config server's port: how many there may be, and how long one may take to say who it is.
+"""Connections of the operator's ports: how many there may be, and how long one may take to say who it is.
 
-Routers, scalers, other replicas and the API server connect to this port, and so may strangers. A connection is counted
-from the moment it is accepted, before its TLS handshake:
+Routers, scalers, replicas and the API server connect to the config server, and so may strangers. A connection counts
+from its first moment, before its TLS handshake:
 
 1. until it has shown a good token it is a stranger's. Of strangers there are at most `STRANGERS_MAX`: one more closes
    the oldest idle one of the address with most, or is closed itself where a request runs on each of those;
 2. a stranger's connection closes `STRANGER_SECONDS` after its start, or after its last answer, unless a request runs;
 3. with a token it counts for the ServiceAccount's namespace, which may have `NAMESPACE_MAX`.
 
-The API server sends AdmissionReviews without a token; it opens a new connection where an idle one was closed.
+The API server sends AdmissionReviews without a token; it opens a new connection where an idle one was closed. So do
+probes and scrapers of the admin port, which asks for no token.
 """
 
 from __future__ import annotations
@@ -251,7 +252,7 @@ class _Tls(sslproto.SSLProtocol):
 
 
 class _Plain(asyncio.Protocol):
-    """A connection without TLS, which is for tests."""
+    """A connection without TLS: of the admin port, and of tests."""
 
     def __init__(self, limits: Limits, http: asyncio.Protocol) -> None:
         self._limits = limits

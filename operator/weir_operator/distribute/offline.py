@@ -23,11 +23,11 @@ class OfflineCheck:
         self,
         trust: Callable[[], TokenTrust | None],
         *,
-        on_unknown_key: Callable[[], None] = lambda: None,
+        on_unknown_key: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`trust` gives the keys and the audience; None: the keys are unknown. `on_unknown_key` is called for a token
-        of an unknown key of this cluster, which may be a new one.
+        of an unknown key of this cluster, which may be a new one; False: the keys cannot be fetched at the moment.
         """
         self._trust = trust
         self._on_unknown_key = on_unknown_key
@@ -47,7 +47,8 @@ class OfflineCheck:
                 self._verifier = TokenVerifier(trust, any_issuer=True)
             caller = self._verifier.verify(token, self._wall()).caller
         except UnknownKey as error:
-            self._on_unknown_key()
+            if not self._on_unknown_key():
+                return None
             raise TokenRefused(f"the token is not accepted: {error}") from None
         except BadToken as error:
             raise TokenRefused(f"the token is not accepted: {error}") from None

@@ -110,11 +110,13 @@ class ClusterKeys:
         """The trust in tokens of another audience of ours; None: it is unknown."""
         return self._known.trust(audience, review=False)
 
-    def missed(self) -> None:
+    def missed(self) -> bool:
         """Fetches early: a token names an unknown key, which may be new. Strangers can cause no more than a fetch
-        every `RETRY_SECONDS`.
+        every `RETRY_SECONDS`. Returns whether the known keys are those of the last fetch, so that the token is bad
+        unless its key is that new.
         """
         self._unknown_key = True
+        return self._failure is None
 
     @property
     def failure(self) -> str | None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from weir_operator.distribute import connections
 from weir_operator.kube.unknowns import Unknown
 from weir_operator.run.metrics import Metrics
 
@@ -50,14 +51,7 @@ class Admin:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        return runner
+        return await connections.listen(app, host, port, None)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         self._state.refresh_metrics()

@@ -18,13 +18,15 @@ class Check:
     def __init__(self, *signers: Signer) -> None:
         self.signers = signers
         self.missed = 0
+        self.up_to_date = True
         self.check = OfflineCheck(self._trust, on_unknown_key=self._miss, wall=lambda: NOW)
 
     def _trust(self) -> object:
         return trust(*self.signers, audience=OURS) if self.signers else None
 
-    def _miss(self) -> None:
+    def _miss(self) -> bool:
         self.missed += 1
+        return self.up_to_date
 
     def refusal(self, token: str) -> str:
         with pytest.raises(TokenRefused) as caught:
@@ -71,6 +73,13 @@ def test_an_unknown_key_may_be_a_new_one():
     assert check.missed == 1
     check.signers = (RSA, new)
     assert check.check(new.token(aud=[OURS])) == ServiceAccount("team-a", "web")
+
+
+def test_while_the_keys_cannot_be_fetched_a_new_one_is_for_the_api_server_to_judge():
+    check = Check(RSA)
+    check.up_to_date = False
+    assert check.check(Signer("new").token(aud=[OURS])) is None
+    assert "signature" in check.refusal(STRANGER.token(aud=[OURS]))
 
 
 def test_while_the_keys_are_unknown_the_form_counts():

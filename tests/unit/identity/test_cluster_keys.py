@@ -110,6 +110,14 @@ async def test_it_asks_every_minute_and_sooner_after_a_failure():
     running.cancel()
 
 
+async def test_after_a_failed_fetch_an_unknown_key_may_be_good():
+    cluster = Cluster()
+    await cluster.keys.refresh()
+    cluster.answer = FetchFailed("no")
+    await cluster.keys.refresh()
+    assert not cluster.keys.missed()
+
+
 async def test_a_token_of_an_unknown_key_makes_it_ask_sooner_and_a_thousand_no_more_often():
     cluster = Cluster()
     running = asyncio.create_task(cluster.keys.run())
@@ -117,6 +125,6 @@ async def test_a_token_of_an_unknown_key_makes_it_ask_sooner_and_a_thousand_no_m
         assert await cluster.slept.get() == RETRY_SECONDS
         assert cluster.fetches == fetches
         for _ in range(1000):
-            cluster.keys.missed()
+            assert cluster.keys.missed()
         cluster.wake.set()
     running.cancel()
