@@ -30,7 +30,7 @@ from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate, is_loopback
 from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.hops import Hops
-from weir_router.serve.http import Answer, Handler, Places, Request, Server
+from weir_router.serve.http import Answer, Certificate, Handler, Places, Request, Server
 from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
 from weir_router.sidecar.sidecar import Pod, Sidecar
@@ -68,6 +68,8 @@ class Router:
         memory: int | None = None,
         max_connections: int = MAX_CONNECTIONS,
         admin_token_file: Path | None = None,
+        certificate: Certificate | None = None,
+        plain: tuple[str, int] | None = None,
         origins: Collection[str] = (),
         extensions: Extensions = NONE,
     ) -> None:
@@ -75,6 +77,7 @@ class Router:
         the requests that are served at once, and `memory` the bytes that are held for callers (default: half of the
         process's memory), and `max_connections` those of callers; it is less where the process may have fewer open
         files. `admin_token_file` has the token for the admin port's metrics and names (None: none is asked for).
+        With a `certificate` callers speak TLS; `plain` is one more address for those that do not.
         `reviewer` is the config server that reviews callers' tokens, where the config demands it.
         With `pod`, the router is that pod's sidecar, and only the pod may reach `host`. `origins` are results of
         `serve.browsers.origin_of`: web pages of these may call, besides the default ones. `extensions` are
@@ -89,28 +92,31 @@ class Router:
         self._reviewer = reviewer
         self._pod = pod
         self._review_client: ReviewClient | None = None
-        self._to_gateway: AutoTransport | None = None
         self._addresses = (host, port), (admin_host, admin_port)
         self._listener = listener
-        # The admin port never asks for a key.
-        refuse = self.metrics.refuse
-        self._callers_gate = Gate(
-            Allowed(origins, host), partial(refuse, "callers"), anonymous=pod is not None, pages=True
-        )
-        self._admins_gate = Gate(Allowed(origins, admin_host), partial(refuse, "admin"), anonymous=True, pages=False)
+        self._certificate, self._plain, self.plain_url = certificate, plain, ""
+        self._callers_gates = [self._gate("callers", origins, it) for it in (host, *(plain or ())[:1])]
+        self._admins_gate = self._gate("admin", origins, admin_host)
         self._hops = Hops()
         self._transport: AutoTransport | None = None
+        self._to_gateway: AutoTransport | None = None
         self._servers: list[Server] = []
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
         self.memory = Memory(default_memory() if memory is None else memory)
-        self._places = Places(most_connections(max_connections))
         self._admin_token = admin_token_file
+        self._places = Places(most_connections(max_connections))
         self._admin_places = Places(ADMIN_CONNECTIONS, ADMIN_PER_PEER)
         self.board.on_free = self.room.queue.free
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
         """Callback for when a backend's breaker changes its state."""
+
+    def _gate(self, port: str, origins: Collection[str], host: str) -> Gate:
+        """The gate of a port on `host`. The admin port never asks for a key."""
+        callers = port == "callers"
+        anonymous = self._pod is not None or not callers
+        return Gate(Allowed(origins, host), partial(self.metrics.refuse, port), anonymous=anonymous, pages=callers)
 
     async def __aenter__(self) -> Router:
         transport = self._transport = AutoTransport(self._hosts, self._hops.via)
@@ -140,11 +146,17 @@ class Router:
             complete, knows = sidecar.complete, sidecar.knows
         admin = Admin(self.store, self.board, self.metrics, self.room, self._places, self._admin_token)
         try:
-            callers, admins = self._callers_gate, self._admins_gate
-            routes = _callers(gateway, complete, callers, knows)
-            self.url = await self._serve(routes, callers, self._places, *self._addresses[0], self._listener)
-            places = self._admin_places
-            self.admin_url = await self._serve(_admins(admin, admins), admins, places, *self._addresses[1])
+            first, *further = self._callers_gates
+            routes, places = _callers(gateway, complete, first, knows), self._places
+            self.url = await self._serve(
+                routes, first, places, *self._addresses[0], self._listener, certificate=self._certificate
+            )
+            for gate in further:
+                assert self._plain is not None
+                routes = _callers(gateway, complete, gate, knows)
+                self.plain_url = await self._serve(routes, gate, places, *self._plain)
+            gate, places = self._admins_gate, self._admin_places
+            self.admin_url = await self._serve(_admins(admin, gate), gate, places, *self._addresses[1])
         except BaseException:  # mostly an address in use
             await self.__aexit__()
             raise
@@ -161,7 +173,14 @@ class Router:
             await self._review_client.close()
 
     async def _serve(
-        self, routes: Routes, gate: Gate, places: Places, host: str, port: int, listener: socket.socket | None = None
+        self,
+        routes: Routes,
+        gate: Gate,
+        places: Places,
+        host: str,
+        port: int,
+        listener: socket.socket | None = None,
+        certificate: Certificate | None = None,
     ) -> str:
         name = "admin" if places is self._admin_places else "callers"
         server = Server(
@@ -174,7 +193,7 @@ class Router:
             places=places,
             refused=partial(self.metrics.refuse, name),
         )
-        url = await server.listen(host, port, listener)
+        url = await server.listen(host, port, listener, certificate)
         gate.loopback = any(map(is_loopback, server.hosts))
         self._servers.append(server)
         return url
@@ -184,7 +203,8 @@ class Router:
         return HostPolicy() if self.store.config is None else self.store.config.hosts
 
     def _configured(self, config: CompiledConfig, _: Secrets) -> None:
-        self._callers_gate.anonymous = self._pod is not None or config.anonymous_namespace is not None
+        for gate in self._callers_gates:
+            gate.anonymous = self._pod is not None or config.anonymous_namespace is not None
         self._hops.configure(config.tokens)
         if self._transport is not None:
             self._transport.mark(self._hops.via)

@@ -110,6 +110,25 @@ def kubeconform(schemas: str, objects: list[Object]) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_callers_speak_tls_where_a_secret_is_named(helm4: Helm, plain: bool) -> None:
+    objects = helm4.render("--set", f"gateway.tls.secretName=weir-tls,gateway.tls.plain={str(plain).lower()}")
+    ports = {it["name"]: (it["port"], it["targetPort"]) for it in only(objects, "Service", "weir")["spec"]["ports"]}
+    assert ports == {"https": (443, "tls"), **({"http": (80, "http")} if plain else {})}
+    spec = only(objects, "Deployment", "weir-gateway")["spec"]["template"]["spec"]
+    (router,) = spec["containers"]
+    names = {it["name"] for it in router["ports"]}
+    assert names == {"tls", "metrics", *(["http"] if plain else [])}
+    assert ("--listen-plain=0.0.0.0:8080" in router["args"]) is plain
+    assert {"--listen=0.0.0.0:8443", "--tls-cert=/etc/weir/tls/tls.crt"} <= set(router["args"])
+    assert {"name": "tls", "secret": {"secretName": "weir-tls", "defaultMode": 0o440}} in spec["volumes"]
+    first = only(objects, "NetworkPolicy", "weir-gateway")["spec"]["ingress"][0]["ports"]
+    assert {it["port"] for it in first} == names - {"metrics"}
+    text = yaml.safe_dump_all(objects)
+    assert ("https://weir.llm.svc:443" in text) is not plain
+    assert ("http://weir.llm:80" in text) is plain
+
+
 @pytest.mark.parametrize("values", SETS)
 def test_kubeconform_finds_nothing(helm4: Helm, schemas: str, values: str) -> None:
     objects = [it for it in helm4.render(*SETS[values]) if it["kind"] != "CustomResourceDefinition"]

@@ -103,6 +103,7 @@ class Seen:
     unready: tuple[Unready, ...] | Unseen = ()
     unjudged: tuple[str, ...] | Unseen = ()  # objects that no operator has written a status of
     left_open: tuple[str, ...] | Unseen = ()  # ports that every pod of the cluster can reach
+    tls: bool | Unseen = True  # the gateway's Service has a port with TLS
     unused: tuple[str, ...] | Unseen = ()  # policies whose callers are of namespaces that are not there
 
 
@@ -282,6 +283,16 @@ def network(seen: Seen) -> Finding:
     return _good("network", "metrics and the config server are not open to every pod")
 
 
+def tls(seen: Seen) -> Finding:
+    """Do prompts and tokens cross the cluster encrypted?"""
+    if isinstance(seen.tls, Unseen):
+        return _unknown("TLS", seen.tls)
+    if not seen.tls:
+        message = "callers send prompts and tokens to the gateway without TLS"
+        return Finding("TLS", Verdict.WARNING, message, "gateway.tls.secretName, unless a service mesh encrypts")
+    return _good("TLS", "the gateway serves callers over TLS")
+
+
 CHECKS: tuple[Check, ...] = (
     kubernetes,
     clock,
@@ -295,6 +306,7 @@ CHECKS: tuple[Check, ...] = (
     objects,
     callers,
     network,
+    tls,
 )
 
 

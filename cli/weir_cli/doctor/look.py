@@ -60,6 +60,7 @@ def look(api_client: client.ApiClient, namespace: str, installation: str) -> See
         "unjudged": it.unjudged,
         "unused": it.unused,
         "left_open": it.left_open,
+        "tls": it.tls,
     }
     with ThreadPoolExecutor(len(parts)) as threads:
         found: dict[str, Any] = dict(zip(parts, threads.map(_seen, parts.values()), strict=True))
@@ -131,6 +132,14 @@ class _Look:
         found = api.list_namespaced_endpoint_slice(namespace, label_selector=labels, _request_timeout=API_SECONDS).items
         ready = {tuple(it.addresses) for slice_ in found for it in slice_.endpoints or () if it.conditions.ready}
         return len(ready) if found else None
+
+    def tls(self) -> bool:
+        """Whether the gateway's Service has a port with TLS; true if there is no Service, which is another finding."""
+        api: Any = self._core
+        found = _or_none(
+            lambda: api.read_namespaced_service(self._installation, self._namespace, _request_timeout=API_SECONDS)
+        )
+        return found is None or any(it.name == "https" for it in found.spec.ports)
 
     def workloads(self) -> dict[str, Workload]:
         """The installation's Deployments."""

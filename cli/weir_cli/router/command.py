@@ -24,6 +24,7 @@ from weir_router.app import SHUTDOWN_GRACE, Router
 from weir_router.config.access import Access
 from weir_router.config.mounted import MountedConfig
 from weir_router.run.process import MAX_IN_FLIGHT_VARIABLE, log_to_stdout, poll, run, serve
+from weir_router.serve.http import Certificate
 
 HELP = """
 Runs the router on published config, and goes over to what is mounted next.
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> None:
         memory=given.memory,
         max_connections=given.max_connections,
         origins=given.allow_origin,
+        certificate=_certificate(parser, given),
+        plain=given.listen_plain,
     )
     run(_serve(gateway, MountedConfig(given.config_dir, gateway.store), access))
 
@@ -95,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         default="0.0.0.0:8080",
         help="Where callers connect; default: %(default)s.",
     )
+    _add_tls(parser)
     add_admin(parser, "0.0.0.0:9090")
     add(
         "--max-in-flight",
@@ -116,6 +120,37 @@ def _parser() -> argparse.ArgumentParser:
     add_origins(parser)
     add_log(parser)
     return parser
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    """`--tls-cert`, `--tls-key` and `--listen-plain`."""
+    add = parser.add_argument
+    add(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="Certificate (PEM, with its chain) for callers, who then speak HTTPS. A replaced file counts for new "
+        "connections within seconds.",
+    )
+    add("--tls-key", type=Path, metavar="FILE", help="The certificate's key (PEM).")
+    add(
+        "--listen-plain",
+        type=address,
+        metavar=HOST_PORT,
+        help="With --tls-cert: where callers connect without TLS. Default: nowhere.",
+    )
+
+
+def _certificate(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Certificate | None:
+    """The certificate for callers; None: they do not speak TLS."""
+    if given.tls_cert is None or given.tls_key is None:
+        if given.tls_cert or given.tls_key or given.listen_plain:
+            parser.error("--tls-cert, --tls-key and --listen-plain go together: give the certificate and its key.")
+        return None
+    try:
+        return Certificate(given.tls_cert, given.tls_key)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def _access(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Access | None:

@@ -169,12 +169,20 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{/* Where sidecars reach the gateway: without TLS only where that port is there. A certificate names the Service's host with .svc. */}}
+{{- define "weir.gatewayURL" -}}
+{{- $host := printf "%s.%s" (include "weir.installation" .) .Release.Namespace }}
+{{- with .Values.gateway }}
+{{- if and .tls.secretName (not .tls.plain) }}{{ printf "https://%s.svc:%v" $host .tls.port }}{{ else }}{{ printf "http://%s:%v" $host .service.port }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* How a pod's sidecar is made: weir_operator.sidecar.inject.Settings. */}}
 {{- define "weir.sidecar" -}}
 image: {{ include "weir.image" . | quote }}
 pullPolicy: {{ .Values.image.pullPolicy }}
 installation: {{ include "weir.installation" . }}
-gateway: {{ printf "http://%s.%s:%v" (include "weir.installation" .) .Release.Namespace .Values.gateway.service.port }}
+gateway: {{ include "weir.gatewayURL" . }}
 configServer: https://{{ include "weir.operator" . }}.{{ .Release.Namespace }}.svc:8443
 port: {{ .Values.sidecar.port }}
 adminPort: {{ .Values.sidecar.adminPort }}

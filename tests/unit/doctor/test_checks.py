@@ -35,7 +35,7 @@ def test_all_is_well():
     assert found() == []
     assert [it.check for it in examine(WELL)] == [
         "Kubernetes", "clock", "CRDs", "pods", "Services", "rights", "certificate", "config", "credentials",
-        "objects", "callers", "network",
+        "objects", "callers", "network", "TLS",
     ]  # fmt: skip
 
 
@@ -82,6 +82,7 @@ def test_all_is_well():
             "every pod can reach metrics and state (9090) of the gateway",
             "networkPolicy.monitoring",
         ),
+        ({"tls": False}, "TLS", "without TLS", "gateway.tls.secretName"),
         ({"rights": {"a b": True, "c d": False}}, "rights", "the operator may not: c d", "rbac.create"),
         ({"bundle": None}, "certificate", "there is no ConfigMap weir-ca", "the operator makes it"),
         ({"webhook": frozenset({"PEM", ""})}, "certificate", "no pod gets one", "no other tool writes caBundle"),
@@ -105,7 +106,7 @@ def test_all_is_well():
 )
 def test_a_mistake_is_found_and_said_with_what_to_do(changes: dict[str, Any], check: str, message: str, action: str):
     ((name, verdict, said, todo),) = found(**changes)
-    assert (name, verdict) == (check, Verdict.WARNING if check == "network" else Verdict.BAD)
+    assert (name, verdict) == (check, Verdict.WARNING if check in ("network", "TLS") else Verdict.BAD)
     assert message in said
     assert action in todo
 

@@ -19,6 +19,7 @@ from weir_router.serve.http.message import (
 )
 from weir_router.serve.http.places import Places
 from weir_router.serve.http.server import Server
+from weir_router.serve.http.tls import Certificate
 
 __all__ = [
     "MALFORMED",
@@ -26,6 +27,7 @@ __all__ = [
     "NO_METHOD",
     "Admits",
     "Answer",
+    "Certificate",
     "Handler",
     "NoBody",
     "Places",

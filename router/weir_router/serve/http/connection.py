@@ -375,7 +375,8 @@ class Connection(Paced):
         self._forget_body()
         self._drop_ahead()
         if self._linger:
-            self._transport.write_eof()
+            if self._transport.can_write_eof():  # TLS cannot
+                self._transport.write_eof()
             self._lingering = True
             self._keeper.lingering += 1
             self.due = self._keeper.time() + limits.LINGER_TIMEOUT

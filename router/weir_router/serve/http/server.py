@@ -19,6 +19,7 @@ from weir_router.serve.http.connection import Connection
 from weir_router.serve.http.keeper import Kept
 from weir_router.serve.http.message import Admits, Answer, Common, Handler
 from weir_router.serve.http.places import Places
+from weir_router.serve.http.tls import Certificate, Handshake
 
 BACKLOG = 1024
 """Connections that the kernel holds until they are accepted: a burst of callers is not refused."""
@@ -38,6 +39,7 @@ class Server:
 
     __slots__ = (
         "_all_closed",
+        "_certificate",
         "_connections",
         "_look",
         "_places",
@@ -83,9 +85,11 @@ class Server:
         self._connections: set[Kept] = set()
         self._all_closed = asyncio.Event()
 
-    async def listen(self, host: str, port: int, listener: socket.socket | None = None) -> str:
-        """Opens the port (0: any free one), or serves at the open `listener`, which is closed with the server.
-        Returns the URL. Raises `OSError` if the address is in use.
+    async def listen(
+        self, host: str, port: int, listener: socket.socket | None = None, certificate: Certificate | None = None
+    ) -> str:
+        """Opens the port (0: any free one), or serves at the open `listener`, which is closed with the server. With a
+        `certificate` it speaks TLS. Returns the URL. Raises `OSError` if the address is in use.
         """
         loop = asyncio.get_running_loop()
         self.time = loop.time
@@ -94,11 +98,17 @@ class Server:
         self.start = partial(asyncio.Task, loop=loop, name="caller")
         self.turn = loop.create_future
         where: dict[str, Any] = {"sock": listener} if listener else {"host": host, "port": port}
-        self._server = await loop.create_server(lambda: Connection(self), backlog=BACKLOG, **where)
+        self._certificate = certificate
+        self._server = await loop.create_server(self._protocol, backlog=BACKLOG, **where)
         self._look = loop.call_later(LOOK_EVERY, self._expire)
         self.hosts = [it.getsockname()[0] for it in self._server.sockets]  # addresses on which it listens
         bound = self._server.sockets[0].getsockname()
-        return f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+        return f"{'https' if certificate else 'http'}://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+
+    def _protocol(self) -> asyncio.Protocol:
+        if self._certificate is None:
+            return Connection(self)
+        return Handshake(self, self._certificate, lambda: Connection(self))
 
     async def close(self, grace: float) -> None:
         """Accepts no further request, and gives the requests under way `grace` seconds to end."""
@@ -137,6 +147,8 @@ class Server:
             self._all_closed.set()
 
     def _expire(self) -> None:
+        if self._certificate is not None:
+            self._certificate.renew()
         now = self.time()
         for connection in [it for it in self._connections if it.due < now]:
             if connection.slow:
