@@ -12,6 +12,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── RequestTooLarge       413  the body has more bytes than the policy allows
 ├── RateLimited           429  a limit of a policy, or of a tier's grant
 ├── NoCapableModel        400  no backend on the route offers the capabilities that the request needs
+├── ContextExceeded       400  the prompt is longer than the context of every backend on the route
 ├── PolicyNotReady        503  the policy has no route that works
 ├── NotConfigured         503  the router has no config yet
 ├── UpstreamRefused            the upstream blames the caller: its status, type and message
@@ -19,6 +20,8 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── Unavailable           503  every candidate is out
 ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
 ├── HostForbidden         502  every candidate's host leads to an address to which routers do not connect
+├── ModelMissing          502  no backend has the model that the platform has configured for it
+├── UpstreamLimited       429  every candidate is out, and only rate limits of upstreams are to blame
 ├── DeadlineExceeded      504  no content within the policy's deadline
 ├── LoopDetected          508  the request has passed this installation already
 ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
@@ -157,6 +160,16 @@ class NoCapableModel(WeirError):
     status, code, source = 400, "no_capable_model", Source.POLICY
 
 
+CONTEXT_EXCEEDED = "context_length_exceeded"
+"""Code of every error about a prompt that is too long, by which agents know that they must shorten it."""
+
+
+class ContextExceeded(WeirError):
+    """The prompt is longer than the context of every backend that could serve the request."""
+
+    status, code, source = 400, CONTEXT_EXCEEDED, Source.POLICY
+
+
 class PolicyNotReady(WeirError):
     """The policy exists, but nothing in it can be used; its conditions say why."""
 
@@ -226,6 +239,18 @@ class HostForbidden(WeirError):
     """The hosts of all candidates lead to addresses to which routers do not connect, e.g. a metadata service's."""
 
     status, code, source = 502, "host_forbidden", Source.POLICY
+
+
+class ModelMissing(WeirError):
+    """The upstreams have no model of the configured name, or redirect: the platform's config is to blame."""
+
+    status, code, source = 502, "upstream_model_missing", Source.UPSTREAM
+
+
+class UpstreamLimited(WeirError):
+    """Every candidate has refused for its rate limit. A 429, so that SDKs raise their `RateLimitError`."""
+
+    status, code, source = 429, "rate_limit_exceeded", Source.UPSTREAM
 
 
 class DeadlineExceeded(WeirError):

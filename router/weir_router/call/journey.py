@@ -277,6 +277,7 @@ class Journey:
                 now=self._tools.clock.monotonic(),
                 deadline=self._deadline,
                 bound=self._bounds.deadline,
+                prompt_tokens=self._prompt_tokens,
             ),
         )
 

@@ -11,15 +11,19 @@ from typing import NamedTuple
 
 from weir_router.decide.types import Choice
 from weir_router.errors import (
+    CONTEXT_EXCEEDED,
     AttemptFailed,
     AttemptRecord,
+    ContextExceeded,
     CredentialsExhausted,
     DeadlineExceeded,
     FailureKind,
     HostForbidden,
+    ModelMissing,
     NoCapableModel,
     RateLimited,
     Unavailable,
+    UpstreamLimited,
     UpstreamRefused,
     WeirError,
 )
@@ -90,6 +94,7 @@ class Ending(NamedTuple):
     health: Mapping[str, BackendView]  # now
     now: float  # seconds of the monotonic clock
     deadline: float  # the same, for the first content
+    prompt_tokens: int
     bound: float  # seconds that the policy gives for it
 
 
@@ -98,7 +103,7 @@ def refusal(failure: AttemptFailed, trail: Sequence[AttemptRecord]) -> UpstreamR
     return UpstreamRefused(
         failure.message,
         status=failure.status or 400,
-        code=failure.code,
+        code=CONTEXT_EXCEEDED if failure.kind is FailureKind.CONTEXT_LENGTH else failure.code,
         kind=failure.type,
         param=failure.param,
         trail=trail,
@@ -114,7 +119,7 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
         if ending.refused is not None:
             return ending.refused
         if choice.unable is not None:
-            return NoCapableModel(choice.unable)
+            return _unable(choice, choice.unable, ending.prompt_tokens)
     tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in trail) or _skipped(choice)
     kinds = {failure.kind for failure in ending.failures} - CORRECTED
     views = _views(ending)
@@ -125,18 +130,34 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
         return HostForbidden(f"No backend is where a router may connect ({tried}).", trail=trail)
     if kinds == {FailureKind.BLOCKED}:
         return _blocked(ending, tried)
-    if kinds and kinds <= CREDENTIAL_KINDS and only_credentials:
-        return CredentialsExhausted(f"Every backend refuses the platform's credentials ({tried}).", trail=trail)
-    if not ending.failures and only_credentials:
-        return CredentialsExhausted(f"Every backend is out for its credentials ({tried}).", trail=trail)
+    reasons = {view.reason for view in views.values() if view.reason is not None}
+    if only_credentials and kinds <= CREDENTIAL_KINDS:
+        if kinds | reasons == {FailureKind.MODEL}:
+            return ModelMissing(f"No backend has its model, as the platform has configured it ({tried}).", trail=trail)
+        verb = "refuses the platform's" if kinds else "is out for its"
+        return CredentialsExhausted(f"Every backend {verb} credentials ({tried}).", trail=trail)
     if ending.now >= ending.deadline:
         return DeadlineExceeded(f"No content within {ending.bound:g} s ({tried}).", trail=trail)
     soonest = _soonest(ending, views)
+    limited = kinds | {view.reason for key, view in views.items() if key not in ending.tried}
+    if limited == {FailureKind.RATE_LIMIT}:
+        wait = SOONEST_RETRY if soonest is None else soonest
+        return UpstreamLimited(f"Every backend is at its rate limit ({tried}).", retry_after=wait, trail=trail)
     return Unavailable(
         f"No backend could answer: {reason} ({tried}).",
         retry_after=SOONEST_RETRY if soonest is None else soonest,
         trail=trail,
         exhausted=soonest is None,
+    )
+
+
+def _unable(choice: Choice, why: str, prompt_tokens: int) -> WeirError:
+    """The error for a request that no backend could ever serve. A shorter prompt helps, if any lacks only context."""
+    context = max([skip.context for skip in choice.skipped if skip.context], default=None)
+    if context is None:
+        return NoCapableModel(why)
+    return ContextExceeded(
+        f"This model's maximum context length is {context} tokens, and the prompt has about {prompt_tokens} ({why})."
     )
 
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from weir_router.contract import BackendState, Mode, Policy, Route, TierRef
 from weir_router.contract.conditions import conditions_of
 from weir_router.decide.draws import Draws
-from weir_router.decide.fit import beyond_effective, unfit
+from weir_router.decide.fit import beyond_effective, context_too_small, unfit
 from weir_router.decide.rank import Option, order_backends, order_tiers, placed
 from weir_router.decide.request import RouteRequest
 from weir_router.decide.types import Candidate, Choice, Seen, Skipped
@@ -151,7 +151,9 @@ class _Plan:
                 # As `Backend.key` says. Nearly all have no endpoint, and a call of an uncompiled method is dear.
                 key = backend.key(ref.tier) if backend.endpoint else f"{ref.tier}/{backend.name}"
                 if (reason := unfit(backend, self._request, self._require)) is not None:
-                    skipped.append(Skipped(ref.tier, backend.name, reason, key, True))
+                    short = reason == context_too_small(backend, self._request)
+                    context = backend.limits.context_tokens if short else None
+                    skipped.append(Skipped(ref.tier, backend.name, reason, key, True, context=context))
                 elif backend.state is not BackendState.ACTIVE:
                     skipped.append(Skipped(ref.tier, backend.name, f"state {backend.state.value}", key))
                 else:

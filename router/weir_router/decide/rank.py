@@ -90,8 +90,9 @@ class Option:
 def placed(option: Option, request: RouteRequest, draws: Draws) -> Option:
     """The option with the reason why it stands behind, if there is one."""
     view = option.view
-    if view.refuses and (field := _refused(view.refuses, request)) is not None:
-        option.refuses = view.refuses
+    refuses = view.refuses
+    if refuses and (field := _refused(refuses, request)) is not None:
+        option.refuses = refuses
         option.behind = f"its model has refused {field}"
     elif view.saturated:
         option.saturated = True

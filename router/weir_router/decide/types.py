@@ -84,6 +84,7 @@ class Skipped(msgspec.Struct, frozen=True):
     key: str = ""
     unfit: bool = False  # it cannot serve this request, healthy or not
     seen: Seen | None = None  # None: waiting does not help this request, so nothing was looked at
+    context: int | None = None  # tokens of its context, where the prompt is too long for it
 
 
 class Choice(msgspec.Struct, frozen=True):

@@ -110,7 +110,7 @@ def stream(*parts):
 
 
 def refused(status, **error):
-    body = msgspec.json.encode({"error": {"message": "no", **error}})
+    body = msgspec.json.encode({"error": {"message": "no"} | error})
     return ScriptedResponse([body], status, {"content-type": "application/json"})
 
 
@@ -154,6 +154,7 @@ def world(ask_for):
         of=CALLER.namespace,
         temperature=None,
         max_tokens=None,
+        unable=None,
         **changes,
     ):
         """`out`: backends that are no candidates at first; `back`: the candidates of a second decision; `of`: the
@@ -167,7 +168,7 @@ def world(ask_for):
         policy = msgspec.structs.replace(policy, queue=waits or policy.queue)
         if ref is not None:
             policy = msgspec.structs.replace(policy, routes=(Route(name="r", tiers=(ref,)),))
-        choice = Choice(route="r", candidates=candidates, skipped=skipped, reason="", panic=panic)
+        choice = Choice(route="r", candidates=candidates, skipped=skipped, reason="", panic=panic, unable=unable)
 
         def again():
             late = tuple(it for it in every if it.backend.name in back)

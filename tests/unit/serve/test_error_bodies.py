@@ -28,8 +28,8 @@ def body(error, dialect):
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_every_error_has_a_body_with_source_code_and_trail(kind, dialect):
-    detail = body(kind("what is wrong", trail=TRAIL), dialect)["error"]
-    assert (detail["message"], detail["code"], detail["source"]) == ("what is wrong", kind.code, kind.source.value)
+    detail = body(kind("prompt is too long", trail=TRAIL), dialect)["error"]
+    assert (detail["message"], detail["code"], detail["source"]) == ("prompt is too long", kind.code, kind.source.value)
     assert detail["attempts"][0]["backend"] == "b"
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from weir_router.dialects.wire.errors import detail
-from weir_router.errors import WeirError
+from weir_router.errors import CONTEXT_EXCEEDED, WeirError
+
+TOO_LONG = "prompt is too long"
+"""Anthropic's words, by which its clients know that they must shorten the conversation."""
 
 _KINDS = {
     400: "invalid_request_error",
@@ -24,7 +27,10 @@ _encode = msgspec.json.encode
 def body(error: WeirError, request_id: str) -> bytes:
     """The error as JSON, e.g. `{"type": "error", "error": {"type": "rate_limit_error", ...}, "request_id": ...}`."""
     kind = _KINDS.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    return _encode({"type": "error", "error": detail(error, kind), "request_id": request_id})
+    told = detail(error, kind)
+    if error.code == CONTEXT_EXCEEDED and TOO_LONG not in error.message.lower():
+        told["message"] = f"{TOO_LONG}: {error.message}"
+    return _encode({"type": "error", "error": told, "request_id": request_id})
 
 
 def event(error: WeirError, request_id: str) -> bytes:

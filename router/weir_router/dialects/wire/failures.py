@@ -256,7 +256,8 @@ def _read_body(status: int, body: bytes, content_type: str) -> Said:
         return _read_json(payload, status)
     text = " ".join(body[: MAX_PLAIN_TEXT * 4].decode("utf-8", "replace").split())
     if not text:
-        return Said(status, None, None, None, f"HTTP {status} without a body", False)
+        what = "redirects, which is not followed" if 300 <= status < 400 else "without a body"
+        return Said(status, None, None, None, f"HTTP {status} {what}", False)
     if len(text) > MAX_PLAIN_TEXT or text.startswith("<"):
         what = f"HTTP {status} with {len(body)} bytes of {content_type or 'some type'}"
         return Said(status, None, None, None, what, False)
