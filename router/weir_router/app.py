@@ -27,7 +27,7 @@ from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
-from weir_router.serve.browsers import Allowed, Gate, is_loopback
+from weir_router.serve.browsers import Allowed, Gate
 from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Certificate, Handler, Places, Request, Server
@@ -71,17 +71,17 @@ class Router:
         certificate: Certificate | None = None,
         plain: tuple[str, int] | None = None,
         origins: Collection[str] = (),
+        hosts: Collection[str] = (),
         extensions: Extensions = NONE,
     ) -> None:
         """`listener` is an open port instead of `host` and `port`; it is closed with the router. `max_in_flight` bounds
-        the requests that are served at once, and `memory` the bytes that are held for callers (default: half of the
-        process's memory), and `max_connections` those of callers; it is less where the process may have fewer open
-        files. `admin_token_file` has the token for the admin port's metrics and names (None: none is asked for).
-        With a `certificate` callers speak TLS; `plain` is one more address for those that do not.
-        `reviewer` is the config server that reviews callers' tokens, where the config demands it.
-        With `pod`, the router is that pod's sidecar, and only the pod may reach `host`. `origins` are results of
-        `serve.browsers.origin_of`: web pages of these may call, besides the default ones. `extensions` are
-        plugged into the steps of a request.
+        the requests that are served at once, `memory` the bytes that are held for callers (default: half of the
+        process's memory), and `max_connections` those of callers, as far as open files allow. `admin_token_file` has the
+        token for the admin port's metrics and names (None: none is asked for). With a `certificate` callers speak TLS;
+        `plain` is one more address for those that do not. `reviewer` is the config server that reviews callers' tokens,
+        where the config demands it. With `pod`, the router is that pod's sidecar, and only the pod may reach `host`.
+        `origins` are results of `serve.browsers.origin_of`: their web pages may call, besides the default ones. `hosts`
+        are the only names in `Host` for anonymous callers. `extensions` are plugged into the steps of a request.
         """
         self.store = ConfigStore()
         self._extensions = extensions
@@ -95,7 +95,7 @@ class Router:
         self._addresses = (host, port), (admin_host, admin_port)
         self._listener = listener
         self._certificate, self._plain, self.plain_url = certificate, plain, ""
-        self._callers_gates = [self._gate("callers", origins, it) for it in (host, *(plain or ())[:1])]
+        self._callers_gates = [self._gate("callers", origins, it, hosts) for it in (host, *(plain or ())[:1])]
         self._admins_gate = self._gate("admin", origins, admin_host)
         self._hops = Hops()
         self._transport: AutoTransport | None = None
@@ -112,11 +112,13 @@ class Router:
         self.on_health: Callable[[], None] = lambda: None
         """Callback for when a backend's breaker changes its state."""
 
-    def _gate(self, port: str, origins: Collection[str], host: str) -> Gate:
+    def _gate(self, port: str, origins: Collection[str], host: str, hosts: Collection[str] = ()) -> Gate:
         """The gate of a port on `host`. The admin port never asks for a key."""
         callers = port == "callers"
         anonymous = self._pod is not None or not callers
-        return Gate(Allowed(origins, host), partial(self.metrics.refuse, port), anonymous=anonymous, pages=callers)
+        return Gate(
+            Allowed(origins, host, hosts), partial(self.metrics.refuse, port), anonymous=anonymous, pages=callers
+        )
 
     async def __aenter__(self) -> Router:
         transport = self._transport = AutoTransport(self._hosts, self._hops.via)
@@ -194,7 +196,7 @@ class Router:
             refused=partial(self.metrics.refuse, name),
         )
         url = await server.listen(host, port, listener, certificate)
-        gate.loopback = any(map(is_loopback, server.hosts))
+        gate.listens(server.hosts)
         self._servers.append(server)
         return url
 

@@ -55,6 +55,15 @@ AllowOrigin = Annotated[
     ),
 ]
 
+AllowHost = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME",
+        help="A name by which callers without a key may reach this router, such as models.internal; repeatable. With "
+        "one, other names are refused, also beyond loopback.",
+    ),
+]
+
 
 class Access(NamedTuple):
     """The callers of one run."""

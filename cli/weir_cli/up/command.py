@@ -17,7 +17,7 @@ from rich.markup import escape
 from weir_cli.shared.output import Exit, address, errors, fail, size
 from weir_cli.shared.tenancy import ConsentOption, Offering, UserTierNamespaces, tenancy
 from weir_cli.shared.workspace import Workspace, counted, open_workspace, print_problems, summary
-from weir_cli.up.access import Access, AllowOrigin, Anonymous, Namespace, RequireKeys, access
+from weir_cli.up.access import Access, AllowHost, AllowOrigin, Anonymous, Namespace, RequireKeys, access
 from weir_cli.up.watch import saves
 from weir_operator.observe.tenancy import Consent
 from weir_router.admit.machine import MAX_CONNECTIONS, raise_open_files
@@ -55,6 +55,7 @@ def up(
     require_keys: RequireKeys = False,
     anonymous: Anonymous = False,
     allow_origin: AllowOrigin = [],  # noqa: B006  # typer copies it
+    allow_host: AllowHost = [],  # noqa: B006  # typer copies it
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
     offering_namespaces: Offering = None,
     user_tier_namespaces: UserTierNamespaces = "",
@@ -93,6 +94,7 @@ def up(
         memory=held,
         max_connections=max_connections,
         origins=allow_origin,
+        hosts=allow_host,
     )
     try:
         calm_collector()

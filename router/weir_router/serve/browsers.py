@@ -69,15 +69,18 @@ def is_loopback(host: str) -> bool:
 class Allowed:
     """The origins whose pages may call, and the hosts that a port on loopback serves."""
 
-    __slots__ = ("any", "hosts", "origins", "schemes")
+    __slots__ = ("any", "hosts", "origins", "schemes", "stated")
 
-    def __init__(self, origins: Iterable[str] = (), host: str = "localhost") -> None:
-        """`origins` are results of `origin_of` and add to the defaults. `host` is the listener's own."""
+    def __init__(self, origins: Iterable[str] = (), host: str = "localhost", hosts: Iterable[str] = ()) -> None:
+        """`origins` are results of `origin_of` and add to the defaults. `host` is the listener's own. If further
+        `hosts` are stated, no others are served, even beyond loopback.
+        """
         named = frozenset(origins)
         self.any = ANY in named
         self.origins = named
         self.schemes = APP_SCHEMES | {it[:-1] for it in named if it.endswith(":")}
-        self.hosts = {host.lower().removesuffix(".")}
+        self.hosts = {it.lower().removesuffix(".") for it in (host, *hosts)}
+        self.stated = len(self.hosts) > 1
         self.hosts |= {_host(it.partition("://")[2]) for it in named if it.startswith(("http://", "https://"))}
 
     def has(self, origin: str) -> bool:
@@ -103,31 +106,35 @@ def refusal(origin: str | None, host: str | None, site: str | None, allowed: All
     if host is None or _is_own(host, allowed):
         return None
     return HostNotAllowed(
-        f"This router listens on loopback and does not serve the host {_shown(host)}: a web page can make any name "
-        "resolve to it. Call it as localhost or 127.0.0.1. If a proxy keeps its own name in Host, start the router "
-        "with --allow-origin http://NAME."
+        f"This router does not serve the host {_shown(host)}: a web page can make any name resolve to it. Call it as "
+        "localhost or 127.0.0.1. If a proxy keeps its own name in Host, start the router with --allow-origin "
+        "http://NAME, or --allow-host NAME where weir up listens beyond loopback."
     )
 
 
 class Gate:
     """The check of one port. It leaves the decision to `refusal` and remembers valid hosts, to skip it mostly."""
 
-    __slots__ = ("_allowed", "_good", "_pages", "_refused", "anonymous", "loopback")
+    __slots__ = ("_allowed", "_good", "_pages", "_refused", "anonymous", "checks_host")
 
     def __init__(self, allowed: Allowed, refused: Callable[[str], None], *, anonymous: bool, pages: bool) -> None:
         """`refused` counts refused pages. `pages`: the pages of allowed origins may read answers."""
         self._refused = refused
         self.anonymous = anonymous  # callers need no key; follows the config
-        self.loopback = True  # the port is on loopback; `app` sets it once the port is open
+        self.checks_host = True  # only the port's own hosts are served; see `listens`
         self._allowed = allowed
         self._pages = pages
         self._good: set[str] = set()
+
+    def listens(self, addresses: Iterable[str]) -> None:
+        """Called when the port is open: beyond loopback every host is served, unless some are stated."""
+        self.checks_host = self._allowed.stated or any(map(is_loopback, addresses))
 
     def is_plain(self, headers: dict[str, str]) -> bool:
         """Whether the request can be served without `refusal`: a quick look at its headers."""
         if "origin" in headers or "sec-fetch-site" in headers:
             return False
-        return not (self.anonymous and self.loopback) or headers.get("host", "") in self._good
+        return not (self.anonymous and self.checks_host) or headers.get("host", "") in self._good
 
     def refusal(self, method: str, headers: dict[str, str]) -> WeirError | None:
         """The error for a request that is not served; None if it is."""
@@ -137,7 +144,7 @@ class Gate:
         return error
 
     def _judged(self, method: str, headers: dict[str, str]) -> WeirError | None:
-        origin, host = headers.get("origin"), headers.get("host") if self.loopback else None
+        origin, host = headers.get("origin"), headers.get("host") if self.checks_host else None
         if not self.anonymous:  # the key decides, but a preflight carries none
             asks = method == "OPTIONS" and self._pages
             return refusal(origin, None, None, self._allowed) if asks else None

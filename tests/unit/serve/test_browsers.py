@@ -389,6 +389,19 @@ async def test_other_machines_have_other_names_for_a_router() -> None:
             assert (await raw(url, line, "host: models.internal", f"origin: {EVIL}"))[0] == 403
 
 
+async def test_beyond_loopback_only_stated_hosts_are_served_if_there_are_some() -> None:
+    async with (
+        stand([SimModel("m")]) as s,
+        Router(host="0.0.0.0", port=0, admin_port=0, hosts=["m.internal"]) as router,
+    ):
+        router.store.apply(msgspec.structs.replace(s.config, anonymous_namespace=NAMESPACE), s.secrets)
+        url = router.url.replace("0.0.0.0", "127.0.0.1")
+        for _ in range(2):
+            for host, status in (("m.internal:8080", 200), ("127.0.0.1", 200), ("evil.example", 403)):
+                assert (await raw(url, CHAT, f"host: {host}"))[0] == status
+        assert router.metrics.refused["callers", "web_page"].value == 2
+
+
 async def test_loopback_is_so_in_ipv6_and_by_name() -> None:
     for host in ("::1", "localhost"):
         async with stand([SimModel("m")]) as s, Router(host=host, admin_host=host, port=0, admin_port=0) as router:
