@@ -76,8 +76,8 @@ class Router:
     ) -> None:
         """`listener` is an open port instead of `host` and `port`; it is closed with the router. `max_in_flight` bounds
         the requests that are served at once, `memory` the bytes that are held for callers (default: half of the
-        process's memory), and `max_connections` those of callers, as far as open files allow. `admin_token_file` has the
-        token for the admin port's metrics and names (None: none is asked for). With a `certificate` callers speak TLS;
+        process's memory), and `max_connections` those of callers, as far as open files allow. `admin_token_file` has
+        the token for the admin port's metrics and names (None: none). With a `certificate` callers speak TLS;
         `plain` is one more address for those that do not. `reviewer` is the config server that reviews callers' tokens,
         where the config demands it. With `pod`, the router is that pod's sidecar, and only the pod may reach `host`.
         `origins` are results of `serve.browsers.origin_of`: their web pages may call, besides the default ones. `hosts`
