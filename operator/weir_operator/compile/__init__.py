@@ -13,7 +13,7 @@ An object that cannot be read, or that a bug of ours trips over, is one problem;
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,10 +21,11 @@ import msgspec
 
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.hosts import hosts_of
-from weir_operator.compile.memory import Memory, Result
+from weir_operator.compile.memory import Memory, Result, Sorts
 from weir_operator.compile.report import Report
-from weir_operator.compile.room import MAX_SPEC, size, too_large
+from weir_operator.compile.room import MAX_SPEC, crowded, too_large, unread
 from weir_operator.compile.step import Around, Compilable, Compiled, Lookup
+from weir_operator.kube.crowding import Part
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
@@ -77,14 +78,7 @@ def compile_config(
     for kind in kinds:
         sorts |= kind.compile.facts(observed)
         manifests = {it.key: it for it in ours(observed.of(kind.kind), observed.class_name)}
-        made: dict[ObjectName, Any] = {}
-        problems: list[Problem] = []
-        for key, manifest in manifests.items():
-            work = functools.partial(_one, kind, manifest, memory, around)
-            result, found = memory.recall(manifest, sorts, work, keep=not kind.compile.passes(manifest.spec))
-            problems += found
-            if result is not None:
-                made[key] = result
+        made, problems = _each(kind, manifests, memory, around, sorts)
         compiled = replace(compiled, problems=(*compiled.problems, *problems))
         compiled = kind.compile.add(compiled, made, manifests, around)
         sorts[kind.kind] = made.get
@@ -94,6 +88,28 @@ def compile_config(
         msgspec.structs.replace(compiled.secrets, caller_keys=dict(memory.keys.keys)),
         (*compiled.problems, *memory.keys.problems),
     )
+
+
+def _each(
+    kind: Compilable, manifests: Mapping[ObjectName, Manifest], memory: Memory, around: Around, sorts: Sorts
+) -> tuple[dict[ObjectName, Any], list[Problem]]:
+    """Compiles each object of one kind by itself."""
+    made: dict[ObjectName, Any] = {}
+    problems: list[Problem] = []
+    out = unread(
+        (Part(key, it.created, memory.specs.size(it)) for key, it in manifests.items()), kind.compile.max_specs
+    )
+    for key, manifest in manifests.items():
+        if key in out:
+            problems.append(crowded(manifest, out[key], "objects"))
+            result = kind.compile.unread(manifest, around)
+        else:
+            work = functools.partial(_one, kind, manifest, memory, around)
+            result, found = memory.recall(manifest, sorts, work, keep=not kind.compile.passes(manifest.spec))
+            problems += found
+        if result is not None:
+            made[key] = result
+    return made, problems
 
 
 def ours(manifests: Iterable[Manifest], class_name: str) -> list[Manifest]:
@@ -122,10 +138,7 @@ def _one(kind: Compilable, manifest: Manifest, memory: Memory, around: Around, l
 
 def _read(kind: Compilable, report: Report, memory: Memory) -> Model | None:
     """The spec. One that is so large that nothing usable can come of it is not even read."""
-    try:
-        found = size(report.manifest.spec)
-    except ValueError:  # a number of thousands of digits, which only a directory can hold: reading finds it too large
-        found = 0
+    found = memory.specs.size(report.manifest)
     if found <= MAX_SPEC:
         return memory.specs.read(report, kind.spec)
     too_large(report, found, MAX_SPEC, "Make several objects of it.")

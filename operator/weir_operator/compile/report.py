@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar
 
+import msgspec
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -32,9 +33,21 @@ class Specs:
         self._before: dict[str, tuple[Any, Model | None, list[Problem]]] = {}
         self._now: dict[str, tuple[Any, Model | None, list[Problem]]] = {}
 
+        self._sizes_before: dict[str, tuple[Any, int]] = {}
+        self._sizes: dict[str, tuple[Any, int]] = {}
+
     def begin(self) -> None:
         """A compile begins: what the last one did not ask for is forgotten."""
         self._before, self._now = self._now, {}
+        self._sizes_before, self._sizes = self._sizes, {}
+
+    def size(self, manifest: Manifest) -> int:
+        """The bytes of the object's spec as JSON."""
+        known = self._sizes_before.get(manifest.id)
+        if known is None or known[0] is not manifest.spec:
+            known = manifest.spec, _size(manifest.spec)
+        self._sizes[manifest.id] = known
+        return known[1]
 
     def read(self, report: Report, model: type[M]) -> M | None:
         """The object's spec, and its problems into `report`."""
@@ -46,6 +59,13 @@ class Specs:
         self._now[manifest.id] = known
         report.problems += known[2]
         return known[1] if isinstance(known[1], model) else None
+
+
+def _size(spec: Any) -> int:
+    try:
+        return len(msgspec.json.encode(spec))
+    except ValueError:  # a number of thousands of digits, which only a directory can hold: reading finds it too large
+        return 0
 
 
 class Report:

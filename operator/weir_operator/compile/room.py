@@ -21,7 +21,7 @@ import msgspec
 from weir_operator.compile.report import Report
 from weir_operator.kube.crowding import Part, crowded_out
 from weir_operator.kube.objects import ObjectName
-from weir_operator.observe.observed import Manifest
+from weir_operator.observe.observed import MAX_VALUE, Manifest
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
 from weir_router.contract import digest
 
@@ -40,7 +40,7 @@ router of the gateway watches each of them."""
 MAX_USER_TIER = 253
 """Characters of a caller's user tier: as many as `when.userTiers` can compare it with."""
 
-MAX_CREDENTIAL = 8 * KIB
+MAX_CREDENTIAL = MAX_VALUE
 """Bytes of a credential: servers accept no longer line in a request's head."""
 
 MAX_POLICY = 64 * KIB
@@ -87,6 +87,12 @@ CLAIMS = Room("claims of policies that are left out", 128 * KIB, SHARDS)
 CREDENTIALS = Room("credentials", 1000 * KIB, CREDENTIAL_SECRETS, by_namespace=True)
 KEYS = Room("callers' keys", 1000 * KIB)
 
+MAX_SPECS = 1024 * KIB
+"""Bytes of the specs of one kind that a namespace may have. Reading and compiling them takes longest in a compile."""
+
+MAX_ALL_SPECS = 8 * MAX_SPECS
+"""Bytes of the specs of one kind that are read in all."""
+
 
 def size(value: Any) -> int:
     """The bytes of `value` as JSON."""
@@ -127,6 +133,21 @@ def left_out(parts: Iterable[Part], room: Room) -> Mapping[ObjectName, str]:
                 f"there is no room for all {room.what}; namespace {name.namespace} uses most of it, "
                 "and this is one of its newest"
             )
+    return found
+
+
+def unread(parts: Iterable[Part], most: int) -> Mapping[ObjectName, str]:
+    """The objects of one kind, weighed by their specs, that are not even read, each with the reason, for people.
+
+    A namespace may have `most` bytes of specs.
+    """
+    rest = list(parts)
+    found: dict[ObjectName, str] = {}
+    for namespace, own in _over(rest, most, lambda it: it.name.namespace):
+        why = f"the specs of namespace {namespace} have more than {most // KIB:,} KiB; this is one of its newest"
+        found |= dict.fromkeys(crowded_out(own, most), why)
+    for name in crowded_out((it for it in rest if it.name not in found), MAX_ALL_SPECS):
+        found[name] = f"all specs have over {MAX_ALL_SPECS // KIB:,} KiB; namespace {name.namespace} has most of it"
     return found
 
 

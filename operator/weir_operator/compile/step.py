@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from weir_operator.compile.callers import Labelled
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.compile.report import Report
+from weir_operator.compile.room import MAX_SPECS
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.observe.tenancy import Consents
@@ -83,6 +84,10 @@ class CompileStep(Generic[S, T]):
     """
     unusable: Callable[[Report, Around], T | None] = _none
     """The substitute for an object of which `one` makes nothing, whose problems are in the report."""
+    unread: Callable[[Manifest, Around], T | None] = _none
+    """The substitute for an object for whose spec there is no room. It must cost little, for there may be many."""
+    max_specs: int = MAX_SPECS
+    """Bytes of specs of this kind that a namespace may have; beyond them its newest objects are not read."""
     facts: Callable[[Observed], Mapping[str, Lookup]] = _no_facts
     """Further sorts of questions for `Around.look`, by name. Called once for each compile."""
     passes: Callable[[Any], bool] = _never

@@ -12,7 +12,17 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from weir_operator.kube.objects import JSON, key
-from weir_operator.observe.observed import Manifest, NamespaceData, SecretData, ServiceData, SliceData
+from weir_operator.observe.observed import (
+    API_KEY_HASH,
+    API_KEY_LABEL,
+    CREDENTIAL_LABEL,
+    Manifest,
+    NamespaceData,
+    SecretData,
+    ServiceData,
+    SliceData,
+    kept,
+)
 from weir_operator.observe.tenancy import accepted
 from weir_operator.schemas import GROUP
 
@@ -48,9 +58,17 @@ def secret(body: JSON) -> SecretData:
     return SecretData(
         labels=_own(metadata.get("labels")),
         annotations=_own(metadata.get("annotations")),
-        data={name: base64.b64decode(text) for name, text in (body.get("data") or {}).items()},
+        data=kept(_decoded(body)),
         created=seconds(metadata.get("creationTimestamp")),
     )
+
+
+def _decoded(body: JSON) -> dict[str, bytes]:
+    data = body.get("data") or {}
+    labels = body["metadata"].get("labels") or {}
+    if labels.get(API_KEY_LABEL) == "true" and labels.get(CREDENTIAL_LABEL) != "true":
+        data = {name: text for name, text in data.items() if name == API_KEY_HASH}
+    return {name: base64.b64decode(text) for name, text in data.items()}
 
 
 def service(body: JSON) -> ServiceData:

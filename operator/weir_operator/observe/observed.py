@@ -30,6 +30,27 @@ USER_TIER_ANNOTATION = "weir.dev/user-tier"
 """The user tier of the caller whose key it is."""
 
 
+MAX_VALUE = 8 * 1024
+"""Bytes of a Secret's value that is kept: servers accept no longer line in a request's head."""
+
+MAX_VALUES = 64 * 1024
+"""Bytes of all values of a Secret that are kept, the shortest first. A Secret may have a million."""
+
+OVERSIZED = b"\0" * (MAX_VALUE + 1)
+"""The value that stands for each one that is not kept; it is larger than a credential may be."""
+
+
+def kept(values: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The values of a Secret as far as they can be credentials, without line ends behind them."""
+    # `echo key | base64` leaves a line end that no header could carry.
+    stripped = {name: value.rstrip(b"\r\n") for name, value in values.items()}
+    found, room = {}, MAX_VALUES
+    for name, value in sorted(stripped.items(), key=lambda item: (len(item[1]), item[0])):
+        room -= len(value)
+        found[name] = value if len(value) <= MAX_VALUE and room >= 0 else OVERSIZED
+    return found
+
+
 def nearest(lines: Mapping[str, T], path: str) -> T | None:
     """The entry of `lines` for a field's path, or for the nearest one around it."""
     while path and path not in lines:

@@ -175,7 +175,11 @@ class Headers(Condition):
         return all(header_matches(match, facts.headers) for match in when.headers)
 
     def covers(self, earlier: When, later: When) -> bool:
-        return all(any(_header_implies(has, wants) for has in later.headers) for wants in earlier.headers)
+        names = {it.name for it in later.headers}
+        return all(
+            wants.name in names and any(_header_implies(has, wants) for has in later.headers)
+            for wants in earlier.headers
+        )
 
     def unmet(self, when: When, facts: Facts) -> str:
         missed = [match for match in when.headers if not header_matches(match, facts.headers)]

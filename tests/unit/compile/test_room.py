@@ -271,9 +271,7 @@ def test_a_namespace_with_too_many_policies_loses_its_newest_and_no_other_any():
     assert out == {f"RoutingPolicy/evil/p{it}" for it in range(60 - len(out), 60)}
     assert sum(size(it) for it in made.config.policies if it.namespace == "evil" and not it.not_ready) <= POLICIES.share
     message = next(it.message for it in made.problems if it.object == "RoutingPolicy/evil/p59")
-    assert message == (
-        "namespace evil has more than 1,536 KiB of compiled policies; this is one of its newest; it is left out"
-    )
+    assert message == ("the specs of namespace evil have more than 512 KiB; this is one of its newest; it is left out")
 
 
 def test_what_is_left_out_stays_left_out_when_others_change_theirs():
@@ -305,7 +303,7 @@ def test_a_left_out_policy_still_keeps_its_callers_from_another_namespace_s():
     catch = a_policy("evil", "catch", callers=[{"namespaces": {"from": "All"}}])
     made = run(a_tier("evil"), catch, a_tier("a"), *evil(60, "a", models=[{"name": "auto"}]))
     left = next(it for it in made.config.policies if it.key == "a/p59")
-    assert (left.models, left.not_ready) == (("auto",), "there is no room for it")
+    assert (left.models, left.not_ready) == (("auto",), "its namespace has too many policies")
 
 
 def test_a_revocation_goes_out_while_another_tenant_fills_everything():

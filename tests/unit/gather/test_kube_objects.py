@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from weir_operator.kube.objects import ObjectName
@@ -105,3 +107,23 @@ def test_which_endpoints_take_requests(conditions, ready, serving):
 
 def test_a_slice_without_endpoints_ports_or_a_service_is_one():
     assert convert.endpoint_slice({"metadata": {"name": "s"}, "endpoints": None, "ports": None}) == SliceData("")
+
+
+def a_secret(label: str, **values: bytes):
+    data = {name: base64.b64encode(value).decode() for name, value in values.items()}
+    return convert.secret({"metadata": {"labels": {label: "true"}}, "data": data})
+
+
+def test_of_a_secret_only_values_are_kept_that_can_be_credentials():
+    many = {f"k{it}": b"x" * 7_000 for it in range(100)}
+    found = a_secret(
+        "weir.dev/credential", key=b"sk-1\n", longest=b"s" * 8192 + b"\r\n", blob=b"x" * 900_000, **many
+    ).data
+    assert (found["key"], len(found["blob"])) == (b"sk-1", 8193)
+    assert sum({id(it): len(it) for it in found.values()}.values()) < 80_000
+    assert found.keys() == {"key", "longest", "blob", *many}  # a missing one would be reported as missing
+    assert a_secret("weir.dev/credential", longest=b"s" * 8192 + b"\r\n").data == {"longest": b"s" * 8192}
+
+
+def test_of_an_api_key_only_the_hash_is_kept():
+    assert a_secret("weir.dev/api-key", sha256=b"ab" * 32, more=b"x" * 900_000).data == {"sha256": b"ab" * 32}

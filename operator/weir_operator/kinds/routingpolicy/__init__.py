@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from weir_operator.compile.step import CompileStep
 from weir_operator.kinds.routingpolicy import status
-from weir_operator.kinds.routingpolicy.compile import compile_one, has_override, unusable
+from weir_operator.kinds.routingpolicy.compile import compile_one, has_override, unread, unusable
 from weir_operator.kinds.routingpolicy.schema import RoutingPolicySpec, RoutingPolicyStatus
 from weir_operator.kinds.routingpolicy.together import add_policies
 from weir_operator.kinds.row import Row
 from weir_operator.schemas.common import Column
+
+MAX_SPECS = 512 * 1024
+"""Bytes of the policies of one namespace: a thousand ordinary ones, and a compile of the largest takes as long."""
 
 __all__ = ["ROUTING_POLICY"]
 
@@ -34,6 +37,8 @@ ROUTING_POLICY = Row(
         Column("Override", ".spec.override.until", description="Until when break-glass holds.", priority=1),
         Column("Message", _ready("message"), description="What to do.", priority=1),
     ),
-    compile=CompileStep(one=compile_one, add=add_policies, unusable=unusable, passes=has_override),
+    compile=CompileStep(
+        one=compile_one, add=add_policies, unusable=unusable, unread=unread, max_specs=MAX_SPECS, passes=has_override
+    ),
     judge=status.STEP,
 )

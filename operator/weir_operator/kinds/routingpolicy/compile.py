@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
+import msgspec
 from msgspec.structs import replace as replaced
 from pydantic import ValidationError
 
@@ -28,7 +29,7 @@ from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest
 from weir_operator.problems.finding import Verdict, findings, removed
 from weir_operator.problems.problem import Reason
-from weir_operator.schemas.common import MAX_RULES, CallerRuleSpec, From, TierReference, seconds, timestamp
+from weir_operator.schemas.common import MAX_RULES, MAX_TEXT, CallerRuleSpec, From, TierReference, seconds, timestamp
 from weir_operator.schemas.rules import Model, unstated
 from weir_router import contract
 from weir_router.contract.conditions import covers
@@ -38,6 +39,14 @@ M = TypeVar("M", bound=Model)
 INVALID = "its spec is not valid"
 TOO_LARGE = "it is larger than a policy may be"
 """Answers to callers of a policy that cannot be used; its owner gets more."""
+
+
+UNREAD = "its namespace has too many policies"
+"""The same, for one whose spec was not read."""
+
+
+class _Named(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 
 
 class CompiledPolicy(NamedTuple):
@@ -63,6 +72,28 @@ def unusable(report: Report, around: Around) -> CompiledPolicy | None:
     if policy is None:
         return None
     return claim(policy, TOO_LARGE if any(it.reason == Reason.TOO_LARGE for it in report.problems) else INVALID)
+
+
+def unread(manifest: Manifest, around: Around) -> CompiledPolicy | None:
+    """The claim of a policy for whose spec there is no room: its models, and callers of its own namespace."""
+    stated = manifest.spec.get("models") if isinstance(manifest.spec, dict) else None
+    listed = stated[: schema.MAX_MODELS] if isinstance(stated, list) else []
+    try:
+        models = tuple({it.name: None for it in msgspec.convert(listed, list[_Named])})
+    except msgspec.ValidationError:
+        return None
+    if not models:
+        return None
+    policy = contract.Policy(
+        namespace=manifest.namespace,
+        name=manifest.name,
+        models=models,
+        callers=(contract.CallerRule(namespaces=frozenset((manifest.namespace,))),),
+        not_ready=UNREAD,
+        created=manifest.created,
+        rank=around.consents.rank(manifest.namespace),
+    )
+    return CompiledPolicy(policy, size(policy))
 
 
 def has_override(spec: Any) -> bool:

@@ -6,7 +6,7 @@ Whether one route takes every request of another, `weir_router.contract.conditio
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
@@ -15,6 +15,11 @@ from weir_router.contract import CallerRule, Policy
 
 MAX_LOOKS = 1_000
 """Claims and namespaces that are looked at for a policy and a model before it is taken to be without a rival."""
+
+
+MAX_CLAIMS = 1_000
+"""Claims of a policy that others are compared with, over all models: one for each namespace and caller of a rule. With
+more it is taken to be without a rival."""
 
 
 class Conflict(NamedTuple):
@@ -38,7 +43,7 @@ def conflicts(policies: Iterable[Policy]) -> Iterator[Conflict]:
         if rival is not None:
             yield Conflict(policy, rival, model)
         for model in policy.models:
-            index[model].add(policy)
+            index[model].add(policy, max(1, MAX_CLAIMS // len(policy.models)))
 
 
 class _Claim(NamedTuple):
@@ -57,9 +62,8 @@ class _Rules:
         self._anyone: list[_Claim] = []
         self._by_caller: dict[tuple[str, str], list[_Claim]] = defaultdict(list)
 
-    def add(self, claim: _Claim) -> None:
+    def add(self, claim: _Claim, callers: Sequence[tuple[str, str]]) -> None:
         self._all.append(claim)
-        callers = _named_callers(claim.rule)
         for caller in callers:
             self._by_caller[caller].append(claim)
         if not callers:
@@ -81,14 +85,21 @@ class _Claims:
         self._everywhere = _Rules()
         self._count = 0
 
-    def add(self, policy: Policy) -> None:
+    def add(self, policy: Policy, most: int) -> None:
+        """Adds `most` claims of the policy."""
         for rule in policy.callers:
             self._count += 1
-            claim = _Claim(self._count, policy, rule)
+            claim, callers = _Claim(self._count, policy, rule), _named_callers(rule)
             if rule.namespaces is None:
-                self._everywhere.add(claim)
-            for namespace in rule.namespaces or ():
-                self._named[namespace].add(claim)
+                self._everywhere.add(claim, callers[:most])
+                most -= 1 + len(callers)
+            for namespace in sorted(rule.namespaces or ()):
+                if most <= 0:
+                    return
+                self._named[namespace].add(claim, callers[:most])
+                most -= 1 + len(callers)
+            if most <= 0:
+                return
 
     def rival(self, policy: Policy) -> Policy | None:
         """An earlier policy that competes for some caller."""

@@ -9,7 +9,7 @@ import msgspec
 
 from weir_operator.compile.room import CLAIMS, POLICIES, crowded, left_out, weight
 from weir_operator.compile.step import Around, Compiled
-from weir_operator.kinds.routingpolicy.compile import CompiledPolicy, claim
+from weir_operator.kinds.routingpolicy.compile import UNREAD, CompiledPolicy, claim
 from weir_operator.kinds.routingpolicy.overlap import Conflict, conflicts
 from weir_operator.kube.crowding import Part
 from weir_operator.kube.objects import ObjectName
@@ -34,7 +34,10 @@ def add_policies(
         del policies[name]
     routed = sorted((it.policy for it in policies.values()), key=lambda it: it.precedence)
     problems = [crowded(manifests[name], why, "policies") for name, why in out.items()]
-    problems += [_conflict(it, manifests, local=around.observed.local) for it in conflicts(routed)]
+    problems += [
+        _conflict(it, manifests, local=around.observed.local)
+        for it in conflicts(it for it in routed if it.not_ready != UNREAD)
+    ]
     config = msgspec.structs.replace(compiled.config, policies=tuple(routed))
     return replace(compiled, config=config, problems=(*compiled.problems, *problems))
 
