@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 PYTHON ?= python3
-PYTHON_FILES := . hack/chart hack/compile hack/english hack/pins hack/sizes $(wildcard hack/catalogue)
+PYTHON_FILES := . hack/chart hack/compile hack/english hack/pins hack/sizes hack/translation $(wildcard hack/catalogue)
 
 # Tests share the processors: each file is run by one process.
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
@@ -47,6 +47,7 @@ check: .venv/.ready ## lint, format, types, layers, generated files, plain Engli
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m weir_operator.kinds.crdgen --check crds
 	@$(BIN)/python hack/chart --check
+	@PYTHONPATH=router $(BIN)/python hack/translation --check
 	@hack/helm-lint
 	@$(BIN)/python hack/english
 	@$(BIN)/python hack/sizes

@@ -151,7 +151,7 @@ def test_every_outcome_and_breaker_state_is_told():
 def test_every_header_of_an_answer_is_told_and_no_other():
     lines = answers.route_lines({"x-weir-request-id": "1", answers.REASON: "x"}, ("p", "r", "t", "b", "Simple", 1))
     sent = {line.partition(b":")[0].decode() for line in lines.splitlines()}
-    sent |= {"x-weir-error-source", "x-should-retry", *(record.request_id for record in RECORDS)}
+    sent |= {"x-weir-dropped", "x-weir-error-source", "x-should-retry", *(record.request_id for record in RECORDS)}
     assert set(names(section("observability", "Answer headers"))) - {"request_id"} == sent
 
 

@@ -195,6 +195,14 @@ async def test_a_conversation_with_tools_goes_on_the_other_way_too() -> None:
     assert sent[-1] == {"role": "tool", "tool_call_id": sent[-2]["tool_calls"][0]["id"], "content": "sunny"}
 
 
+async def test_a_dropped_field_is_named_in_the_answers_header() -> None:
+    async with stand([SimModel("m", Dialect.ANTHROPIC)]) as s, clients.openai_client(s) as weir:
+        raw = await weir.chat.completions.with_raw_response.create(model="auto", messages=HI, seed=7, verbosity="low")
+        nothing = await weir.chat.completions.with_raw_response.create(model="auto", messages=HI)
+    assert raw.headers["x-weir-dropped"] == "seed, verbosity"
+    assert "x-weir-dropped" not in nothing.headers
+
+
 async def test_an_image_reaches_the_other_dialect() -> None:
     part: Any = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
     async with stand([SimModel("m", Dialect.ANTHROPIC)]) as s, clients.openai_client(s) as weir:

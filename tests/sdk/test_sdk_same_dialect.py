@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -169,10 +171,15 @@ async def test_openai_answers_are_those_of_the_upstream(asked: dict[str, Any], o
     assert await clients.openai_everyway(openai_sides.weir, model="reasoning", **asked) == expected
 
 
+def unmarked(answers: Any) -> Any:
+    """The answers without the marks that signatures get for their way back."""
+    return json.loads(re.sub(r"w1\.[0-9a-f]{8}\.", "", json.dumps(answers)))
+
+
 @pytest.mark.parametrize("asked", ANTHROPIC.values(), ids=ANTHROPIC)
 async def test_anthropic_answers_are_those_of_the_upstream(asked: dict[str, Any], anthropic_sides: Sides) -> None:
     expected = await clients.anthropic_everyway(anthropic_sides.direct, model="reasoning", **asked)
-    assert await clients.anthropic_everyway(anthropic_sides.weir, model="reasoning", **asked) == expected
+    assert unmarked(await clients.anthropic_everyway(anthropic_sides.weir, model="reasoning", **asked)) == expected
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -7,12 +7,13 @@ from typing import Any
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.neutral import translation
+from weir_router.dialects.neutral.target import ANY, Target
 from weir_router.dialects.registry import record_of
 
 
-def request(ask: Ask, to: Format) -> dict[str, Any]:
-    """The request in the format `to`."""
-    return translation.request(ask, record_of(ask.format), record_of(to))
+def request(ask: Ask, to: Format, target: Target = ANY, dropped: list[str] | None = None) -> dict[str, Any]:
+    """The request in the format `to`, for this backend."""
+    return translation.request(ask, record_of(ask.format), record_of(to), target, dropped)
 
 
 def untranslatable(ask: Ask, to: Format) -> str | None:
@@ -20,14 +21,14 @@ def untranslatable(ask: Ask, to: Format) -> str | None:
     return translation.untranslatable(ask, record_of(ask.format), record_of(to))
 
 
-def response(payload: dict[str, Any], to: Format, ask: Ask, *, created: int = 0) -> dict[str, Any]:
+def response(payload: dict[str, Any], to: Format, ask: Ask, *, created: int = 0, realm: str = "") -> dict[str, Any]:
     """A whole answer of the other format for a caller of the format `to`."""
-    return translation.response(payload, ask, record_of(to), record_of(other(to)), created)
+    return translation.response(payload, ask, record_of(to), record_of(other(to)), created, realm)
 
 
-def stream(to: Format, ask: Ask, *, created: int = 0) -> translation.Translated:
+def stream(to: Format, ask: Ask, *, created: int = 0, realm: str = "") -> translation.Translated:
     """A renderer from the other format's stream for a caller of the format `to`."""
-    return translation.stream(ask, record_of(to), record_of(other(to)), created)
+    return translation.stream(ask, record_of(to), record_of(other(to)), created, realm)
 
 
 def other(format: Format) -> Format:

@@ -101,9 +101,8 @@ class Attempt:
         self._credential = credential
         backend = self.candidate.backend
         try:
-            outgoing = self._format.prepare(
-                self._ask, backend, self._pairing, credential, stream=streamed, without=without
-            )
+            prepare, ask = self._format.prepare, self._ask
+            outgoing = prepare(ask, backend, self._pairing, credential, stream=streamed, without=without)
             self.dropped = outgoing.dropped
             url = backend.base_url + outgoing.path
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
@@ -205,12 +204,13 @@ class Attempt:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
         if self._tap is not None:
             self._tap.answer(self._format.read_answer(payload))
-        return self._format.render_whole(self._ask, self._pairing, raw, payload, created=int(self._clock.wall()))
+        render, created = self._format.render_whole, int(self._clock.wall())
+        return render(self._ask, self._pairing, self.backend, raw, payload, created=created)
 
     def _opening(self, head: list[bytes]) -> Receive:
         """A receiver that takes a stream up to the commit point, and keeps the caller's bytes in `head`."""
         self._reader = self._format.reader()
-        self._renderer = self._format.renderer(self._ask, self._pairing, created=int(self._clock.wall()))
+        self._renderer = self._format.renderer(self._ask, self._pairing, self.backend, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
         self._skims = self._renderer.skims
         tap = self._tap

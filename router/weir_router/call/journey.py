@@ -25,6 +25,7 @@ from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.decide.types import Candidate, Decision
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.wire.outgoing import header_of
 from weir_router.errors import (
     AttemptFailed,
     AttemptRecord,
@@ -38,9 +39,8 @@ from weir_router.health.board import Guard, identity
 from weir_router.health.kinds import CREDENTIAL_KINDS
 from weir_router.health.refused import NOTHING
 
-DROPPED, MAX_DROPPED = "x-weir-dropped", 512
-"""Header of the answer with the names of fields that the upstream did not get, e.g. `seed, user`; and its characters at
-most."""
+DROPPED = "x-weir-dropped"
+"""Header of the answer with the names of fields that the upstream did not get, e.g. `seed, user`."""
 
 
 class Journey:
@@ -109,7 +109,7 @@ class Journey:
                 if self._without:
                     taken.guard.takes_without(self._without.get(candidate.key, NOTHING))
                 if attempt.dropped:
-                    attempt.headers[DROPPED] = ", ".join(attempt.dropped)[:MAX_DROPPED]
+                    attempt.headers[DROPPED] = header_of(attempt.dropped)
                 self.trail.append(attempt.record())
                 self.answer = attempt
                 return attempt

@@ -22,6 +22,7 @@ from weir_router.dialects.neutral.answer import Answer
 from weir_router.dialects.neutral.checked import Checked
 from weir_router.dialects.neutral.conversation import Conversation
 from weir_router.dialects.neutral.table import Table
+from weir_router.dialects.neutral.target import ANY, Target
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.headers import Kept
@@ -129,6 +130,7 @@ class Host(msgspec.Struct, frozen=True):
     headers: Callable[[str | None, tuple[tuple[str, str], ...]], Kept]  # from a credential and the caller's headers
     forget: Callable[[], None]  # drops kept headers, which hold credentials
     framing: Framing
+    platforms: tuple[str, ...]  # host names, with *, that take each other's opaque state: see `neutral.opaque`
 
 
 class Pairing(msgspec.Struct, frozen=True):
@@ -163,15 +165,24 @@ class Prepare(Protocol):
 class MakeRenderer(Protocol):
     """Makes the renderer of a stream: it relays, translates, or (for a plain caller) assembles."""
 
-    def __call__(self, ask: Ask, pairing: Pairing, *, created: int = 0) -> Renderer:
+    def __call__(self, ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) -> Renderer:
         """`created`: seconds since the epoch, for answers from a format without a time."""
 
 
 class RenderWhole(Protocol):
     """Makes the body for a plain caller: `raw` if the formats are the same, otherwise translated."""
 
-    def __call__(self, ask: Ask, pairing: Pairing, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+    def __call__(
+        self, ask: Ask, pairing: Pairing, backend: Backend, raw: bytes, payload: dict[str, Any], *, created: int = 0
+    ) -> bytes:
         """`payload` is the decoded `raw`; `created` as for `MakeRenderer`."""
+
+
+class Write(Protocol):
+    """Writes a request's fields. Raises `BadRequest` for values that the format cannot express."""
+
+    def __call__(self, asked: Conversation, target: Target = ANY, dropped: list[str] | None = None) -> dict[str, Any]:
+        """`target`: the backend that gets it. `dropped` gets the caller's names of fields that are left out."""
 
 
 class EventReader(Protocol):
@@ -227,9 +238,10 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     # Translation, through the neutral form.
     understand: Callable[[Checked, str], Conversation]  # a body, and the model's name. Raises `BadRequest`
-    write: Callable[[Conversation], dict[str, Any]]  # a request's fields. Raises `BadRequest`
+    fields: frozenset[str]  # names of a request's fields that it knows, at any depth
+    write: Write
     table: Table  # the fate of each field of a conversation in `write`
     read_answer: Callable[[dict[str, Any]], Answer]  # raises `AttemptFailed` (malformed)
-    write_answer: Callable[[Answer, Ask, int], dict[str, Any]]  # for the caller; with seconds since the epoch
+    write_answer: Callable[[Answer, Ask, int, str], dict[str, Any]]  # for the caller; seconds since the epoch, realm
     event_reader: Callable[[], EventReader]
-    event_writer: Callable[[Ask, int], EventWriter]  # for the caller; with seconds since the epoch
+    event_writer: Callable[[Ask, int, str], EventWriter]  # for the caller; seconds since the epoch, realm

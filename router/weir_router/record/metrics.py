@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
+from weir_router.dialects.registry import RECORDS
 from weir_router.dialects.usage import Usage
 from weir_router.record.finished import Finished
 from weir_router.record.names import Names
@@ -28,6 +29,9 @@ from weir_router.record.series import (
 MAX_GOALS = 2_000
 """Places that requests of one namespace go to, by `REQUEST_LABELS`, that have series of their own: each has one per
 outcome."""
+
+KNOWN_FIELDS = frozenset().union(*(record.fields for record in RECORDS))
+"""Fields of requests that get a label of their own; callers may invent others."""
 
 TTFT_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0, 60.0)
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -227,7 +231,7 @@ class Metrics:
         self.attempts = counter("weir_attempts", "Tries at backends, by outcome.", ("tier", "backend", "outcome"))
         self.dropped = counter(
             "weir_fields_dropped",
-            "Fields that upstreams did not get, since models refuse them.",
+            "Fields of requests that upstreams did not get, by their names.",
             ("field",),
         )
         self.classifications = counter(
@@ -291,7 +295,7 @@ class Metrics:
         for attempt in finished.attempts:
             self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
             for field in attempt.dropped:
-                self.dropped[(field,)].value += 1
+                self.dropped[(field if field in KNOWN_FIELDS else OTHER,)].value += 1
         of_policy = self._policies.get(policy) or self._policy(policy)
         of_policy.spent(bill.dollars or 0.0, finished.outcome == "ok")
         if decision is not None:

@@ -9,7 +9,7 @@ import sys
 import msgspec
 import pytest
 
-from weir_router.contract import Dialect
+from weir_router.contract import Backend, Dialect
 from weir_router.dialects.axes import Format
 from weir_router.dialects.registry import pairing_of, record_of
 from weir_router.dialects.wire import positions, sse
@@ -181,7 +181,8 @@ def relayed(format, provider, stream, raw):
     """The caller's bytes for the upstream's, read event by event as `call.attempt` does."""
     pairing = pairing_of(format, provider)
     reader = pairing.format.reader()
-    renderer = pairing.format.renderer(asked(format, stream=stream), pairing)
+    backend = Backend(name="b", provider=provider, base_url="http://127.0.0.1", model="m")
+    renderer = pairing.format.renderer(asked(format, stream=stream), pairing, backend)
     out = []
     for event in sse.Splitter().feed(raw):
         payload = sse.decode(event)

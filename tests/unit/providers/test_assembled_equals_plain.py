@@ -10,7 +10,7 @@ import pytest
 from weir_cli.sim import anthropic_wire, openai_wire
 from weir_cli.sim.answer import compose
 from weir_cli.sim.models import SimModel
-from weir_router.contract import Dialect
+from weir_router.contract import Backend, Dialect
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
 from weir_router.dialects.registry import caller_named, pairing_of, record_of
@@ -26,10 +26,12 @@ OPENAI_TOOLS = [
 ANTHROPIC_TOOLS = [{"name": name, "input_schema": PARAMETERS} for name in ("weather", "time")]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": PARAMETERS}}
 
+CLAUDE = Backend(name="c", provider=Dialect.ANTHROPIC, base_url="https://api.anthropic.com", model="m")
+
 
 def assembled(provider: Any, dialect: Dialect, body: dict[str, Any], stream: bytes) -> Any:
     ask = caller_named(dialect).read(json.dumps(body).encode(), {})
-    renderer = provider.renderer(ask, pairing_of(ask.format, dialect))
+    renderer = provider.renderer(ask, pairing_of(ask.format, dialect), CLAUDE)
     reader = provider.reader()
     for event in sse.Splitter().feed(stream):
         payload = sse.decode(event)

@@ -22,6 +22,8 @@ from weir_router.errors import AttemptFailed, FailureKind
 openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
 
 BACKEND = Backend(name="b", provider=Dialect.OPENAI, base_url="http://127.0.0.1/v1", model="m")
+CLAUDE = Backend(name="c", provider=Dialect.ANTHROPIC, base_url="https://api.anthropic.com", model="m")
+"""A backend whose signatures no relay changes."""
 
 
 def pairing_to(provider: Any, ask: Ask) -> Pairing:
@@ -39,7 +41,7 @@ def render(provider: Any, stream: bytes, /, **fields: Any) -> bytes:
 
 
 def render_for(caller: Dialect, provider: Any, stream: bytes, /, **fields: Any) -> bytes:
-    renderer = provider.renderer(ask := ask_of(caller, **fields), pairing_to(provider, ask), created=7)
+    renderer = provider.renderer(ask := ask_of(caller, **fields), pairing_to(provider, ask), CLAUDE, created=7)
     reader, out = provider.reader(), []
     for event in sse.Splitter().feed(stream):
         payload = sse.decode(event)
@@ -370,8 +372,10 @@ def test_a_streaming_caller_of_the_other_dialect_gets_its_stream(provider: Any, 
 def test_a_whole_answer_is_translated_only_for_the_other_dialect(provider: Any, caller: Dialect, stream: bytes) -> None:
     own = Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC
     raw = render_for(own, provider, stream)
-    assert provider.render_whole(ask_of(own), pairing_to(provider, ask_of(own)), raw, json.loads(raw)) is raw
-    assert b"Hello" in provider.render_whole(ask_of(caller), pairing_to(provider, ask_of(caller)), raw, json.loads(raw))
+    assert provider.render_whole(ask_of(own), pairing_to(provider, ask_of(own)), CLAUDE, raw, json.loads(raw)) is raw
+    assert b"Hello" in provider.render_whole(
+        ask_of(caller), pairing_to(provider, ask_of(caller)), CLAUDE, raw, json.loads(raw)
+    )
 
 
 JSON = st.recursive(

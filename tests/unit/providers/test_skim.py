@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_router.contract import Dialect
+from weir_router.contract import Backend, Dialect
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.request import read as parse_anthropic
 from weir_router.dialects.axes import Format
@@ -91,9 +91,12 @@ def learned(relay, part):
     return renderer.frame()
 
 
+CLAUDE = Backend(name="c", provider=Dialect.ANTHROPIC, base_url="https://api.anthropic.com", model="m")
+
+
 def same_renderer(provider):
     dialect = Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC
-    return provider.renderer(streaming_ask(provider), pairing_of(provider.format, dialect))
+    return provider.renderer(streaming_ask(provider), pairing_of(provider.format, dialect), CLAUDE)
 
 
 def streaming_ask(provider):

@@ -36,6 +36,13 @@ def test_tokens_are_counted_by_type():
     assert counted == {"input": 100, "cached_input": 40, "output": 10}
 
 
+def test_dropped_fields_are_counted_by_names_that_no_caller_invents():
+    metrics = Metrics()
+    metrics.observe(finished(dropped=("seed", "my-secret-field", "another")))
+    assert value(metrics, "weir_fields_dropped_total", field="seed") == 1
+    assert value(metrics, "weir_fields_dropped_total", field="other") == 2
+
+
 def test_savings_are_the_baseline_less_what_was_spent():
     metrics = Metrics()
     metrics.observe(finished())

@@ -69,9 +69,9 @@ def translated(ask: Ask) -> Payload:
     return out
 
 
-def rendered(ask: Ask, payloads: Iterable[Payload | None]) -> bytes:
+def rendered(ask: Ask, payloads: Iterable[Payload | None], realm: str = "") -> bytes:
     """The bytes for the caller of `ask`, from these payloads of the other dialect; None stands for `[DONE]`."""
-    renderer = translate.stream(ask.format, ask, created=1_700_000_000)
+    renderer = translate.stream(ask.format, ask, created=1_700_000_000, realm=realm)
     out = b""
     for payload in payloads:
         data = b"[DONE]" if payload is None else msgspec.json.encode(payload)

@@ -24,18 +24,22 @@ from weir_router.dialects.neutral.conversation import (
     Turn,
     Unknown,
 )
+from weir_router.dialects.neutral.opaque import Opaque
 from weir_router.dialects.neutral.table import Fate, Field, Refused
-from weir_router.dialects.openai_chat import write as openai_write
+from weir_router.dialects.neutral.target import ANY, Target
+from weir_router.dialects.openai_chat import turns as openai_turns
 from weir_router.dialects.registry import RECORDS
 from weir_router.errors import BadRequest
 
 HELLO = Turn("user", (Text("Hello"),))
+SIGNED = Opaque("0a1b2c3d", "c2ln")
+CALL = Call("c", "f", "{}")
 TOOLS = (Tool("f", None, {"type": "object", "properties": {}}, False),)
 ASKED: dict[Field, dict[str, Any]] = {
-    Field.INSTRUCTIONS: {"instructions": ("Be brief",)},
+    Field.INSTRUCTIONS: {"instructions": (Text("Be brief"),)},
     Field.IMAGES: {"turns": (Turn("user", (Text("Hello"), Image("at", "https://x/y.png"))),)},
     Field.DOCUMENTS: {"turns": (Turn("user", (Text("Hello"), Document("at", "application/pdf", "AAAA"))),)},
-    Field.THOUGHT: {"turns": (HELLO, Turn("assistant", (Thought("hm"), Text("a"))), HELLO)},
+    Field.THOUGHT: {"turns": (HELLO, Turn("assistant", (Thought("hm", SIGNED), Text("a"), CALL)), HELLO)},
     Field.CALLS: {"turns": (HELLO, Turn("assistant", (Text("a"), Call("c", "f", "{}"))), HELLO)},
     Field.RESULTS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), Turn("user", (Result("c", ()), Text("Hello"))))},
     Field.TOOLS: {"tools": TOOLS},
@@ -49,9 +53,13 @@ ASKED: dict[Field, dict[str, Any]] = {
     Field.EFFORT: {"effort": Effort("high")},
     Field.USER: {"user": "u"},
     Field.TIER: {"tier": "auto"},
+    Field.CACHE: {
+        "turns": (Turn("user", (Text("Hello", cache=""),)),),
+        "extras": (Extra(Field.CACHE, "cache_control"),),
+    },
 }
 BARE: dict[Field, dict[str, Any]] = {
-    Field.THOUGHT: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
+    Field.THOUGHT: {"turns": (HELLO, Turn("assistant", (Text("a"), CALL)), HELLO)},
     Field.CALLS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
     Field.RESULTS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
     Field.CHOICE: {"tools": TOOLS},
@@ -85,10 +93,14 @@ def test_a_field_has_the_fate_that_its_row_says(record, field):
             record.write(conversation(**asked(field)))
         assert (raised.value.message, raised.value.param) == (f"place: {fate.why}; {fate.do}", "place")
     else:
-        assert (record.write(conversation(**asked(field))) != without) is (fate is Fate.KEPT)
+        dropped: list[str] = []
+        assert (record.write(conversation(**asked(field)), ANY, dropped) != without) is (fate is Fate.KEPT)
+        assert bool(dropped) is (fate is not Fate.KEPT)
+    if fate is Fate.BY_MODEL:
+        assert record.write(conversation(**asked(field)), Target(SIGNED.realm)) != without
 
 
-@pytest.mark.parametrize("foreign", [openai_write.FOREIGN, anthropic_turns.FOREIGN])
+@pytest.mark.parametrize("foreign", [openai_turns.FOREIGN, anthropic_turns.FOREIGN])
 def test_each_kind_of_foreign_thing_has_a_reason_and_a_remedy(foreign):
     assert set(foreign) == set(Unknown)
 

@@ -426,9 +426,9 @@ def test_the_service_tier_of_a_stream_is_shown(openai_ask, anthropic_ask, kit):
 
 
 def test_deltas_of_other_kinds_are_left_out(openai_ask, kit):
-    signature = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "x"}}
+    citation = {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {}}}
     server = {"type": "content_block_start", "index": 0, "content_block": {"type": "server_tool_use"}}
-    assert kit.rendered(openai_ask(), [server, signature, {"type": "something_new"}]) == b""
+    assert kit.rendered(openai_ask(), [server, citation, {"type": "something_new"}]) == b""
 
 
 def test_half_a_surrogate_pair_breaks_neither_answer_nor_stream(openai_ask, kit):

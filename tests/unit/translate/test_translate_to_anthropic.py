@@ -97,7 +97,8 @@ def test_a_text_file_becomes_a_plain_text_document(openai_ask, kit):
 
 def test_functions_become_tools_with_an_input_schema(openai_ask, kit):
     out = kit.translated(openai_ask(tools=[{"type": "function", "function": {**WEATHER, "strict": True}}]))
-    tool = {"name": "weather", "description": "Tells it", "input_schema": WEATHER["parameters"], "strict": True}
+    schema = {**WEATHER["parameters"], "additionalProperties": False}
+    tool = {"name": "weather", "description": "Tells it", "input_schema": schema, "strict": True}
     assert out["tools"] == [tool]
     assert "tool_choice" not in out
 
@@ -195,13 +196,22 @@ def test_tools_of_the_history_are_named_but_may_not_be_used(openai_ask, kit):
     assert out["tool_choice"] == {"type": "none"}
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "null", '"x"', "\ud800"])
-def test_arguments_that_are_no_json_object_are_a_bad_request_that_says_where(openai_ask, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"path": "a.py", "text": "def', {"arguments": '{"path": "a.py", "text": "def'}),
+        ("[1]", {"arguments": [1]}),
+        ('"x"', {"arguments": "x"}),
+        ("null", {}),
+        ("", {}),
+    ],
+)
+def test_arguments_that_are_no_json_object_are_wrapped(openai_ask, kit, arguments, expected):
+    """A call that was cut off stays in the history, and every later turn repeats it."""
     call = {**CALL, "function": {"name": "weather", "arguments": arguments}}
     messages = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]
-    with pytest.raises(BadRequest) as raised:
-        translate.request(openai_ask(messages=messages), Format.ANTHROPIC_MESSAGES)
-    assert raised.value.param == "messages[1].tool_calls[0].function.arguments"
+    block = kit.translated(openai_ask(messages=messages))["messages"][1]["content"][0]
+    assert block["input"] == expected
 
 
 def test_earlier_reasoning_is_left_out_for_want_of_a_signature(openai_ask, kit):

@@ -213,7 +213,7 @@ def test_structured_output_is_strict_where_openai_takes_the_schema(anthropic_ask
         ),
         ({"messages": [user({"type": "container_upload", "file_id": "f"})]}, "messages[0].content[0].type"),
         (
-            {"messages": [{"role": "assistant", "content": [{"type": "server_tool_use"}]}]},
+            {"messages": [{"role": "assistant", "content": [{"type": "compaction"}]}]},
             "messages[0].content[0].type",
         ),
     ],

@@ -15,6 +15,7 @@ from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Ans
 from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_text
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.ids import call_id
+from weir_router.dialects.neutral.opaque import Opaque, tagged, tagged_id
 from weir_router.dialects.wire.failures import malformed
 from weir_router.dialects.wire.relay import encode
 
@@ -69,6 +70,12 @@ def usage_shown(usage: Usage, tier: str | None) -> dict[str, Any]:
         "output_tokens": usage.output,
         "output_tokens_details": {"thinking_tokens": usage.reasoning},
     }
+    if usage.cache_write_long:
+        short = usage.cache_write - usage.cache_write_long
+        out["cache_creation"] = {
+            "ephemeral_5m_input_tokens": max(short, 0),
+            "ephemeral_1h_input_tokens": usage.cache_write_long,
+        }
     if tier:
         out["service_tier"] = tier
     return out
@@ -113,7 +120,10 @@ def _part(block: dict[str, Any]) -> Text | Thought | Call | None:
     if kind == "text":
         return Text(as_text(block.get("text")))
     if kind == "thinking":
-        return Thought(as_text(block.get("thinking")))
+        signature = as_text(block.get("signature"))
+        return Thought(as_text(block.get("thinking")), Opaque("", signature) if signature else None)
+    if kind == "redacted_thinking":
+        return Thought("", Opaque("", as_text(block.get("data")), redacted=True))
     if kind != "tool_use":
         return None
     if not (name := as_text(block.get("name"))):
@@ -121,20 +131,25 @@ def _part(block: dict[str, Any]) -> Text | Thought | Call | None:
     return Call(as_text(block.get("id")), name, encode(as_dict(block.get("input"))).decode())
 
 
-def write_answer(answer: Answer, ask: Ask, created: int) -> dict[str, Any]:
+def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dict[str, Any]:
     """A neutral answer as a message, which has no time."""
     blocks: list[dict[str, Any]] = []
     thought = "".join([part.text for part in answer.parts if isinstance(part, Thought)])
     if thought and wants_thinking(ask):
-        blocks.append({"type": "thinking", "thinking": thought, "signature": ""})
+        blocks.append({"type": "thinking", "thinking": thought, "signature": tagged(realm, "")})
     texts = [part for part in answer.parts if isinstance(part, Text)]
     if text := "".join([part.text for part in texts]):
         blocks.append({"type": "text", "text": text})
     calls = [part for part in answer.parts if isinstance(part, Call)]
     for position, call in enumerate(calls):
-        name = call_id(call.id, answer.id, position)
-        arguments = _input(call.arguments, cut=answer.stop == LENGTH)
-        blocks.append({"type": "tool_use", "id": name, "name": call.name, "input": arguments})
+        blocks.append(
+            {
+                "type": "tool_use",
+                "id": shown_id(call_id(call.id, answer.id, position), realm, call.opaque.blob if call.opaque else ""),
+                "name": call.name,
+                "input": _input(call.arguments, cut=answer.stop == LENGTH),
+            }
+        )
     return {
         "id": answer.id or NO_ID,
         "type": "message",
@@ -145,6 +160,11 @@ def write_answer(answer: Answer, ask: Ask, created: int) -> dict[str, Any]:
         "stop_sequence": None,
         "usage": usage_shown(answer.usage, answer.tier),
     }
+
+
+def shown_id(call: str, realm: str, signature: str) -> str:
+    """A tool call's id for a caller, with the signature that must come back."""
+    return tagged_id(call, realm, signature) if signature else call
 
 
 def _input(text: str, *, cut: bool) -> dict[str, Any]:

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects.anthropic.answers import NO_ID, stop_shown, usage_shown
+from msgspec.structs import replace
+
+from weir_router.dialects.anthropic.answers import NO_ID, shown_id, stop_shown, usage_shown
 from weir_router.dialects.anthropic.stream import STOP_EVENT
-from weir_router.dialects.neutral.answer import NO_USAGE, STOP, CallArguments, CallBegin, Event, Start, Stop, Usage
+from weir_router.dialects.neutral.answer import (
+    NO_USAGE,
+    STOP,
+    CallArguments,
+    CallBegin,
+    Event,
+    Signed,
+    Start,
+    Stop,
+    Usage,
+)
 from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.neutral.ids import call_id
+from weir_router.dialects.neutral.opaque import tagged
 from weir_router.dialects.wire.failures import malformed
 from weir_router.dialects.wire.relay import encode
 
@@ -20,8 +33,11 @@ from weir_router.dialects.wire.relay import encode
 class Blocks:
     """Writes one stream: see `base.EventWriter`."""
 
-    def __init__(self, *, thinking: bool) -> None:
+    def __init__(self, *, thinking: bool, realm: str = "", prompt_tokens: int = 0) -> None:
+        """`prompt_tokens`: the estimate that `message_start` tells if the upstream counts them only at the end."""
         self._thinking = thinking
+        self._realm = realm
+        self._prompt_tokens = prompt_tokens
         self._id = NO_ID
         self._usage = NO_USAGE
         self._open: str | int | None = None  # the open block: "text", "thinking", or a tool call's position
@@ -43,11 +59,13 @@ class Blocks:
                 return self._delta({"type": "input_json_delta", "partial_json": text})
             case CallBegin():
                 self._tools = True
-                name = call_id(event.id, self._id, event.position)
+                name = shown_id(call_id(event.id, self._id, event.position), self._realm, event.opaque)
                 block = {"type": "tool_use", "id": name, "name": event.name, "input": {}}
                 return self._begin(event.position, block)
             case Usage():
                 self._usage = event
+                return b""
+            case Signed():  # of a format with signatures, which this one's callers get unchanged
                 return b""
             case Start():
                 return self._start(event)
@@ -64,6 +82,7 @@ class Blocks:
     def _start(self, start: Start) -> bytes:
         self._id = start.id or NO_ID
         self._usage = start.usage
+        usage = start.usage if start.usage.input else replace(start.usage, input=self._prompt_tokens)
         message: dict[str, Any] = {
             "id": self._id,
             "type": "message",
@@ -72,7 +91,7 @@ class Blocks:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": usage_shown(start.usage, start.tier),
+            "usage": usage_shown(usage, start.tier),
         }
         return _event("message_start", message=message)
 
@@ -96,8 +115,11 @@ class Blocks:
     def _close(self) -> bytes:
         if self._open is None:
             return b""
+        signed = b""
+        if self._open == "thinking" and self._realm:
+            signed = self._delta({"type": "signature_delta", "signature": tagged(self._realm, "")})
         self._open = None
-        return _event("content_block_stop", index=self._blocks - 1)
+        return signed + _event("content_block_stop", index=self._blocks - 1)
 
 
 def _event(kind: str, **fields: Any) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from weir_router.dialects.anthropic.answers import refusal_of, stop_of, tier_of, usage_of
 from weir_router.dialects.anthropic.usage import FIELDS
-from weir_router.dialects.neutral.answer import CallArguments, CallBegin, Event, Start, Stop
+from weir_router.dialects.neutral.answer import CallArguments, CallBegin, Event, Signed, Start, Stop
 from weir_router.dialects.neutral.checked import as_dict, as_name, as_text
 from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.wire import positions
@@ -30,6 +30,7 @@ class MessageEvents:
         self.stopped = False
         self.over = False
         self._usage: dict[str, Any] = {}
+        self._signature = ""  # of the open block
         self._calls: dict[int, _Call] = {}  # by the block's index
         self._count = 0  # tool calls
 
@@ -53,7 +54,10 @@ class MessageEvents:
         if kind == "text":
             return [Text(as_text(block.get("text")))]
         if kind == "thinking":
+            self._signature = as_text(block.get("signature"))
             return [Thought(as_text(block.get("thinking")))]
+        if kind == "redacted_thinking":
+            return [Signed(as_text(block.get("data")), redacted=True)]
         if kind != "tool_use":
             return []
         if not (name := as_text(block.get("name"))):
@@ -71,6 +75,8 @@ class MessageEvents:
             return [Text(as_text(delta.get("text")))]
         if kind == "thinking_delta":
             return [Thought(as_text(delta.get("thinking")))]
+        if kind == "signature_delta":
+            self._signature += as_text(delta.get("signature"))
         if kind != "input_json_delta" or not (part := as_text(delta.get("partial_json"))):
             return []
         if (call := self._calls.get(_index(payload))) is None:
@@ -79,6 +85,9 @@ class MessageEvents:
         return [CallArguments(call.position, part)]
 
     def _block_stop(self, payload: dict[str, Any]) -> list[Event]:
+        if signature := self._signature:
+            self._signature = ""
+            return [Signed(signature)]
         call = self._calls.get(_index(payload))
         if call is None or call.streamed:
             return []

@@ -13,6 +13,16 @@ DEFAULT_VERSION = "2023-06-01"
 """Default of `anthropic-version`: the only version with today's streams."""
 
 
+PLATFORMS = (
+    "api.anthropic.com",
+    "*.amazonaws.com",
+    "*.api.aws",
+    "*.googleapis.com",
+    "*.services.ai.azure.com",
+)
+"""Hosts of the platforms that serve Claude itself: each takes the signatures of all others."""
+
+
 @lru_cache(HEADERS_KEPT)  # see `openai_chat.host`
 def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> Kept:
     headers = {"content-type": "application/json", "anthropic-version": DEFAULT_VERSION, **dict(passed_on)}
@@ -21,4 +31,4 @@ def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> 
     return Kept(headers)
 
 
-HOST = Host({Format.ANTHROPIC_MESSAGES: "/v1/messages"}, _headers, _headers.cache_clear, SSE)
+HOST = Host({Format.ANTHROPIC_MESSAGES: "/v1/messages"}, _headers, _headers.cache_clear, SSE, PLATFORMS)

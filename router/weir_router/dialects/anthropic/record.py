@@ -9,6 +9,7 @@ from weir_router.dialects.anthropic.stream import AnthropicReader
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.wire.body import look
+from weir_router.estimate import tokens
 
 RECORD = FormatRecord(
     format=Format.ANTHROPIC_MESSAGES,
@@ -32,10 +33,13 @@ RECORD = FormatRecord(
     render_whole=whole.render_whole,
     failure=upstream.failure,
     understand=understand.understand,
+    fields=understand.FIELDS,
     write=write.write,
     table=write.TABLE,
     read_answer=answers.read_answer,
     write_answer=answers.write_answer,
     event_reader=MessageEvents,
-    event_writer=lambda ask, created: Blocks(thinking=answers.wants_thinking(ask)),
+    event_writer=lambda ask, created, realm: Blocks(
+        thinking=answers.wants_thinking(ask), realm=realm, prompt_tokens=tokens.estimate(ask.prompt)
+    ),
 )

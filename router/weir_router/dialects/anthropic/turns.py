@@ -1,6 +1,7 @@
 """Writes neutral turns as this format's system prompt and messages. Used by `write` only.
 
 Anthropic demands a separate system prompt, tool results as blocks of a user turn, no empty text, and alternating turns.
+Its newest models also demand that the last turn is the user's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from weir_router.dialects.neutral.conversation import (
 )
 from weir_router.dialects.neutral.ids import tool_id
 from weir_router.dialects.neutral.table import refusal
+from weir_router.dialects.neutral.target import Target
 from weir_router.errors import BadRequest
+
+CONTINUE = "Continue your last message from exactly where it ends. Do not repeat any of it."
+"""The user's turn after an assistant's, for models that refuse to continue one."""
+
+BROKEN_ARGUMENTS = "arguments"
+"""Name under which arguments that are no JSON object go upstream."""
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 """Media types that Anthropic takes as a base64 image."""
@@ -49,24 +57,25 @@ def foreign(met: Foreign) -> BadRequest:
     return refusal(met.at, why.format(met.kind), do)
 
 
-def messages_of(asked: Conversation) -> tuple[list[str], list[dict[str, Any]]]:
+def messages_of(asked: Conversation, to: Target, dropped: list[str]) -> tuple[list[Text], list[dict[str, Any]]]:
     """The system prompts of all places, in order, and the messages. Raises `BadRequest`."""
-    system = [text for text in asked.instructions if text]
+    system = [text for text in asked.instructions if text.text]
     turns: list[dict[str, Any]] = []
     for turn in asked.turns:
         if turn.role == "system":
-            texts = [part.text for part in turn.parts if isinstance(part, Text) and part.text.strip()]
-            if texts:
-                system.append("\n\n".join(texts))
+            system += [part for part in turn.parts if isinstance(part, Text) and part.text.strip()]
         elif turn.role == "assistant":
-            _append(turns, "assistant", _assistant_blocks(turn))
+            _append(turns, "assistant", _assistant_blocks(turn, to, dropped))
         else:
             _append(turns, "user", _blocks(turn.parts))
     if not turns and system:
         # Anthropic needs a turn beside the system prompt.
-        turns = [{"role": "user", "content": [_text(system.pop())]}]
+        turns = [{"role": "user", "content": [text_block(system.pop())]}]
     if not turns:
         raise BadRequest("messages must hold at least one message that is not empty", param="messages")
+    if turns[-1]["role"] == "assistant" and to.traits.no_prefill:
+        dropped.append("prefill")
+        turns.append({"role": "user", "content": [text_block(Text(CONTINUE))]})
     _trim_prefill(turns)
     for turn_ in turns:
         turn_["content"] = _collapsed(turn_["content"])
@@ -90,7 +99,7 @@ def _trim_prefill(turns: list[dict[str, Any]]) -> None:
 
 
 def _collapsed(blocks: list[dict[str, Any]]) -> Any:
-    return blocks[0]["text"] if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks
+    return blocks[0]["text"] if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} else blocks
 
 
 def _blocks(parts: tuple[Part | Thought | Call | Result, ...]) -> list[dict[str, Any]]:
@@ -98,7 +107,7 @@ def _blocks(parts: tuple[Part | Thought | Call | Result, ...]) -> list[dict[str,
     for part in parts:
         if isinstance(part, Text):
             if part.text.strip():
-                blocks.append(_text(part.text))
+                blocks.append(text_block(part))
         elif isinstance(part, Result):
             blocks.append(_result(part))
         elif isinstance(part, Image):
@@ -116,43 +125,64 @@ def _result(result: Result) -> dict[str, Any]:
         block["content"] = _collapsed(blocks)
     if result.failed:
         block["is_error"] = True
-    return block
+    return marked(block, result.cache)
 
 
-def _assistant_blocks(turn: Turn) -> list[dict[str, Any]]:
-    """Text and tool calls. Thought is left out: Anthropic only accepts it with its own signature."""
-    blocks = []
+def _assistant_blocks(turn: Turn, to: Target, dropped: list[str]) -> list[dict[str, Any]]:
+    """Thought, text and tool calls; thought only with a signature that the backend takes."""
+    thoughts, blocks = [], []
     for part in turn.parts:
         if isinstance(part, Text):
             if part.text.strip():
-                blocks.append(_text(part.text))
+                blocks.append(text_block(part))
+        elif isinstance(part, Thought):
+            if (thought := _thought(part, to)) is None:
+                dropped.append("reasoning")
+            else:
+                thoughts.append(thought)
         elif isinstance(part, Call):
-            use = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": _input(part)}
-            blocks.append(use)
+            if part.opaque is not None:
+                dropped.append("reasoning")
+            use = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": _input(part.arguments)}
+            blocks.append(marked(use, part.cache))
         elif isinstance(part, Foreign):
             raise foreign(part)
-    return blocks
+    return thoughts + blocks if blocks else []
 
 
-def _input(call: Call) -> dict[str, Any]:
+def _thought(thought: Thought, to: Target) -> dict[str, Any] | None:
+    """A thinking block; None: the backend would refuse it."""
+    opaque = thought.opaque
+    if opaque is None or opaque.realm != to.realm or not opaque.blob:
+        return None
+    if opaque.redacted:
+        return {"type": "redacted_thinking", "data": opaque.blob}
+    return {"type": "thinking", "thinking": thought.text, "signature": opaque.blob}
+
+
+def _input(arguments: str) -> dict[str, Any]:
+    """The arguments as an object. Arguments that are none were cut off, or a model's slip: every later turn of the
+    conversation repeats them, so they are wrapped.
+    """
     try:
-        value = msgspec.json.decode(call.arguments) if call.arguments.strip() else {}
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise BadRequest(f"{call.at} must be an object written as JSON: {error}", param=call.at) from None
-    if not isinstance(value, dict):
-        raise BadRequest(f"{call.at} must be an object written as JSON", param=call.at)
-    return value
+        value = msgspec.json.decode(arguments) if arguments.strip() else {}
+    except (msgspec.DecodeError, UnicodeError):
+        value = arguments
+    if value is None:
+        return {}
+    return value if isinstance(value, dict) else {BROKEN_ARGUMENTS: value}
 
 
 def _image(image: Image) -> dict[str, Any]:
     """An image. The format has no field for `detail`."""
     if image.url is not None:
-        return {"type": "image", "source": {"type": "url", "url": image.url}}
+        return marked({"type": "image", "source": {"type": "url", "url": image.url}}, image.cache)
     if image.media_type not in IMAGE_TYPES:
         raise refusal(
             image.at, f"Anthropic models do not take {image.media_type} images", "send JPEG, PNG, GIF or WebP"
         )
-    return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": image.data}}
+    source = {"type": "base64", "media_type": image.media_type, "data": image.data}
+    return marked({"type": "image", "source": source}, image.cache)
 
 
 def _document(document: Document) -> dict[str, Any]:
@@ -161,7 +191,7 @@ def _document(document: Document) -> dict[str, Any]:
         block["title"] = document.title
     if document.context:
         block["context"] = document.context
-    return block
+    return marked(block, document.cache)
 
 
 def _source(document: Document) -> dict[str, Any]:
@@ -182,5 +212,13 @@ def _source(document: Document) -> dict[str, Any]:
     )
 
 
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
+def text_block(text: Text) -> dict[str, Any]:
+    """A block of text."""
+    return marked({"type": "text", "text": text.text}, text.cache)
+
+
+def marked(block: dict[str, Any], cache: str | None) -> dict[str, Any]:
+    """The block, with the mark that the prompt up to it is to be cached."""
+    if cache is not None:
+        block["cache_control"] = {"type": "ephemeral", "ttl": cache} if cache else {"type": "ephemeral"}
+    return block

@@ -7,15 +7,17 @@ from functools import partial
 from typing import Any
 
 from weir_router.contract import Backend
+from weir_router.dialects.anthropic import signatures
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.failures import TABLE
 from weir_router.dialects.anthropic.stream import STOP_EVENT
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Outgoing, Pairing, Renderer
 from weir_router.dialects.neutral import translation
+from weir_router.dialects.neutral.target import realm_of, target_of
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import fit, leave_out
-from weir_router.dialects.wire.outgoing import body_of
+from weir_router.dialects.wire.outgoing import body_of, shown
 from weir_router.dialects.wire.relay import Assembled, Relay
 from weir_router.errors import AttemptFailed
 
@@ -31,52 +33,54 @@ def prepare(
 ) -> Outgoing:
     """See `base.Prepare`."""
     same = pairing.same
-    fields: dict[str, Any] = dict(ask.raw) if same else translation.request(ask, pairing.caller, pairing.format)
+    dropped: list[str] = []
+    target = target_of(backend, pairing.host.platforms)
+    if same:
+        fields: dict[str, Any] = dict(ask.raw)
+        _fit_signatures(fields, ask, target.realm, dropped)
+    else:
+        fields = translation.request(ask, pairing.caller, pairing.format, target, dropped)
     stream = ask.stream if "stream" in without else stream
     if stream != ask.stream or not same:
         fields["stream"] = stream
-    if same and (messages := _without_borrowed_thinking(ask.body["messages"])) is not None:
-        fields["messages"] = messages
     fields["model"] = backend.model
-    fit(fields, backend, ask.prompt)
-    dropped = leave_out(fields, without, TABLE.tuning, TABLE.renames) if without else ()
+    dropped += fit(fields, backend, ask.prompt, translated=not same)
+    if without:
+        dropped += leave_out(fields, without, TABLE.tuning, TABLE.renames)
     headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same else ())
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
-    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields), dropped)
+    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields), shown(dropped))
 
 
-def _without_borrowed_thinking(messages: list[Any]) -> list[Any] | None:
-    """The conversation without the thinking of another format's model; None: it has no such thinking.
-
-    `blocks` and `answers` give such thinking to a caller with an empty signature. The caller's SDK sends it back with
-    the next turn, perhaps to another model, and Anthropic refuses a thinking block that it did not sign.
-    """
-
-    def borrowed(block: Any) -> bool:
-        return isinstance(block, dict) and block.get("type") == "thinking" and block.get("signature") == ""
-
-    result, found = [], False
-    for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, list) and any(map(borrowed, content)):
-            found = True
-            kept = [block for block in content if not borrowed(block)]
-            message = {**message, "content": kept} if kept else None
-        if message is not None:
-            result.append(message)
-    return result if found else None
+def _fit_signatures(fields: dict[str, Any], ask: Ask, realm: str, dropped: list[str]) -> None:
+    """Leaves out thought that another realm has signed, and thinking where the model would demand that thought."""
+    fitting = signatures.fitting(ask.body["messages"], realm)
+    if fitting is None:
+        return
+    fields["messages"] = fitting.messages
+    if fitting.lost:
+        dropped.append("reasoning")
+    thinking = ask.body.get("thinking")
+    if fitting.lacking and isinstance(thinking, dict) and thinking.get("type") == "enabled":
+        del fields["thinking"]
+        dropped.append("thinking")
 
 
-def renderer(ask: Ask, pairing: Pairing, *, created: int = 0) -> Renderer:
+def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) -> Renderer:
     """See `base.FormatRecord`."""
+    realm = realm_of(backend, pairing.host.platforms)
     if not pairing.same:
         if ask.stream:
-            return translation.stream(ask, pairing.caller, pairing.format, created)
+            return translation.stream(ask, pairing.caller, pairing.format, created, realm)
         translated = partial(
-            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created
+            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created, realm=realm
         )
         return Assembled(AnthropicAssembler(), translated)
-    return Relay(STOP_EVENT, b"text") if ask.stream else Assembled(AnthropicAssembler())
+    if not realm:
+        return Relay(STOP_EVENT, b"text") if ask.stream else Assembled(AnthropicAssembler())
+    if ask.stream:
+        return signatures.MarkingRelay(STOP_EVENT, b"text", realm)
+    return Assembled(AnthropicAssembler(), partial(signatures.marked, realm=realm))
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, added: frozenset[str]) -> AttemptFailed:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_router.contract import Backend
+from weir_router.dialects.anthropic import signatures
 from weir_router.dialects.anthropic.failures import TABLE
 from weir_router.dialects.anthropic.usage import usage_of
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Pairing, Whole
 from weir_router.dialects.neutral import translation
+from weir_router.dialects.neutral.target import realm_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.relay import encode
@@ -33,8 +36,12 @@ def read_whole(payload: Any) -> Whole:
     return Whole(usage_of(payload), reason)
 
 
-def render_whole(ask: Ask, pairing: Pairing, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+def render_whole(
+    ask: Ask, pairing: Pairing, backend: Backend, raw: bytes, payload: dict[str, Any], *, created: int = 0
+) -> bytes:
     """See `base.FormatRecord`."""
-    if pairing.same:
-        return raw
-    return encode(translation.response(payload, ask, pairing.caller, pairing.format, created))
+    realm = realm_of(backend, pairing.host.platforms)
+    if not pairing.same:
+        return encode(translation.response(payload, ask, pairing.caller, pairing.format, created, realm))
+    shown = signatures.marked(payload, realm) if realm else payload
+    return raw if shown is payload else encode(shown)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects.anthropic.turns import foreign, messages_of
-from weir_router.dialects.neutral.conversation import Choice, Conversation, Foreign, Shape, Tool
-from weir_router.dialects.neutral.efforts import EFFORT_BUDGETS
-from weir_router.dialects.neutral.schemas import closed
-from weir_router.dialects.neutral.table import Fate, Field, Refused, Table, refusal, refuse
-from weir_router.dialects.wire.fit import MIN_THINKING_BUDGET
+from weir_router.dialects.anthropic import thinking
+from weir_router.dialects.anthropic.thinking import DEFAULT_MAX_TOKENS
+from weir_router.dialects.anthropic.turns import foreign, marked, messages_of, text_block
+from weir_router.dialects.neutral.conversation import Choice, Conversation, Foreign, Shape, Text, Tool
+from weir_router.dialects.neutral.ids import user_id
+from weir_router.dialects.neutral.schemas import structured, tool_input
+from weir_router.dialects.neutral.table import Fate, Field, Refused, Table, refusal, settle
+from weir_router.dialects.neutral.target import ANY, Target
 
-DEFAULT_MAX_TOKENS = 8192
-"""Tokens of an answer for a caller without a limit, which this format demands. 8192 is the smallest output limit
-among Claude models from 3.5 on, so no model refuses it; a known limit of a backend replaces it.
-"""
+MAX_USER = 256
+"""Characters of the longest `metadata.user_id` that Anthropic takes."""
+
+MAX_MARKS = 4
+"""Marks for the cache that Anthropic takes in one request."""
 
 JSON_INSTRUCTION = "Answer with one valid JSON object and nothing else: no prose and no code fence around it."
 """Sentence that demands any JSON object, for which this format has no field."""
@@ -23,7 +26,7 @@ _NO_LOGPROBS = Refused("Anthropic models give no log probabilities", "leave it o
 
 TABLE: Table = {
     **dict.fromkeys(Field, Fate.KEPT),
-    Field.THOUGHT: Fate.DROPPED,  # Anthropic only accepts it with its own signature
+    Field.THOUGHT: Fate.BY_MODEL,
     Field.ANSWERS: Refused("Anthropic models give one answer", "ask several times, or leave n out"),
     Field.LOGPROBS: _NO_LOGPROBS,
     Field.TOP_LOGPROBS: _NO_LOGPROBS,
@@ -40,6 +43,13 @@ TABLE: Table = {
     Field.STORE: Fate.DROPPED,
     Field.METADATA: Fate.DROPPED,
     Field.CITATIONS: Fate.DROPPED,
+    Field.DETAIL: Fate.DROPPED,
+    Field.NAMES: Fate.DROPPED,
+    Field.CACHE_HINTS: Fate.DROPPED,
+    Field.TOOL_HINTS: Fate.DROPPED,
+    Field.TOOL_SEARCH: Fate.DROPPED,
+    Field.SERVER_TOOLS: Fate.DROPPED,
+    Field.UNKNOWN: Fate.DROPPED,
 }
 
 _NAMES = {
@@ -53,48 +63,65 @@ _NAMES = {
 _TIERS = {"auto": "auto", "standard": "standard_only"}
 
 
-def write(asked: Conversation) -> dict[str, Any]:
-    """The request's fields. Raises `BadRequest` for values that this format cannot express."""
-    refuse(TABLE, asked.extras)
-    system, messages = messages_of(asked)
+def write(asked: Conversation, target: Target = ANY, dropped: list[str] | None = None) -> dict[str, Any]:
+    """See `base.Write`."""
+    dropped = [] if dropped is None else dropped
+    settle(TABLE, asked.extras, dropped)
+    system, messages = messages_of(asked, target, dropped)
+    default = target.output_tokens or DEFAULT_MAX_TOKENS
     out: dict[str, Any] = {
         "model": asked.model,
-        "max_tokens": DEFAULT_MAX_TOKENS if asked.max_output is None else asked.max_output,
+        "max_tokens": default if asked.max_output is None else asked.max_output,
         "messages": messages,
     }
     if asked.shape:
         _shape(asked.shape, out, system)
     if system:
-        out["system"] = "\n\n".join(system)
+        cached = any(text.cache is not None for text in system)
+        out["system"] = [text_block(it) for it in system] if cached else "\n\n".join([it.text for it in system])
     _tools(asked, out)
-    _sampling(asked, out)
+    _sampling(asked, target, out, dropped)
     if asked.effort:
-        _thinking(asked, out)
+        thinking.ask(asked, target, out, dropped)
     if asked.user:
-        out["metadata"] = {"user_id": asked.user}
+        out["metadata"] = {"user_id": user_id(asked.user, MAX_USER)}
     if tier := _TIERS.get(asked.tier or ""):
         out["service_tier"] = tier
     for extra in asked.extras:
         if extra.field in _NAMES:
             out[_NAMES[extra.field]] = extra.value
+    _bound_marks(out, dropped)
     return out
 
 
-def _shape(shape: Shape, out: dict[str, Any], system: list[str]) -> None:
+def _bound_marks(out: dict[str, Any], dropped: list[str]) -> None:
+    """Leaves the last marks for the cache: each covers what is before it."""
+    system = out["system"] if isinstance(out.get("system"), list) else []
+    turns = [block for turn in out["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
+    marks = [block for block in (*out.get("tools", ()), *system, *turns) if "cache_control" in block]
+    for block in marks[:-MAX_MARKS]:
+        del block["cache_control"]
+        dropped.append("cache_control")
+
+
+def _shape(shape: Shape, out: dict[str, Any], system: list[Text]) -> None:
     """Writes a schema as structured output, and any JSON object as an instruction."""
     if shape.schema is None:
-        system.append(JSON_INSTRUCTION)
+        system.append(Text(JSON_INSTRUCTION))
     else:
-        out["output_config"] = {"format": {"type": "json_schema", "schema": closed(shape.schema)}}
+        out["output_config"] = {"format": {"type": "json_schema", "schema": structured(shape.schema)}}
 
 
-def _sampling(asked: Conversation, out: dict[str, Any]) -> None:
+def _sampling(asked: Conversation, to: Target, out: dict[str, Any], dropped: list[str]) -> None:
     # 1 is Anthropic's default of both. To send it only does harm: the newest models refuse these parameters, some
     # older ones refuse both together.
     if asked.temperature is not None and asked.temperature < 1:
         out["temperature"] = max(asked.temperature, 0)
     if asked.top_p is not None and asked.top_p < 1:
-        out["top_p"] = asked.top_p
+        if to.traits.one_sampling and "temperature" in out:
+            dropped.append("top_p")
+        else:
+            out["top_p"] = asked.top_p
     if any(not stop.strip() for stop in asked.stops):
         raise refusal(asked.stops_at, "Anthropic models do not stop at white space alone", "leave that sequence out")
     if asked.stops:
@@ -125,10 +152,11 @@ def _tool(tool: Tool | Foreign) -> dict[str, Any]:
     out: dict[str, Any] = {"name": tool.name}
     if tool.description:
         out["description"] = tool.description
-    out["input_schema"] = {"type": "object", **(tool.parameters or {"properties": {}})}
+    schema = tool_input(tool.parameters or {"properties": {}})
+    out["input_schema"] = structured(schema) if tool.strict else schema
     if tool.strict:
         out["strict"] = True
-    return out
+    return marked(out, tool.cache)
 
 
 def _used(name: str) -> dict[str, Any]:
@@ -144,35 +172,3 @@ def _choice(choice: Choice) -> dict[str, Any]:
     if choice.name is not None:
         return {"type": "tool", "name": choice.name}
     return {"type": choice.mode}
-
-
-def _thinking(asked: Conversation, out: dict[str, Any]) -> None:
-    """Writes an effort as a thinking budget, if Anthropic allows the model to think."""
-    effort = asked.effort
-    assert effort is not None
-    if effort.name == "none":
-        out["thinking"] = {"type": "disabled"}
-        return
-    if not _may_think(out):
-        return
-    budget = effort.budget or EFFORT_BUDGETS.get(effort.name or "", EFFORT_BUDGETS["high"])
-    if asked.max_output is not None:
-        # The caller's limit counts for thought and answer together: at least half of it remains for the answer.
-        budget = min(budget, out["max_tokens"] // 2)
-    else:
-        out["max_tokens"] = DEFAULT_MAX_TOKENS + budget
-    if budget >= MIN_THINKING_BUDGET:
-        out["thinking"] = {"type": "enabled", "budget_tokens": budget}
-        # Anthropic refuses both together with thinking.
-        out.pop("temperature", None)
-        out.pop("top_p", None)
-
-
-def _may_think(out: dict[str, Any]) -> bool:
-    """Whether thinking is allowed: not with a forced tool, in a prefill or amid tool calls. There Anthropic demands the
-    earlier thought with its signature, which the neutral form does not have."""
-    if out.get("tool_choice", {}).get("type") in ("any", "tool"):
-        return False
-    last = out["messages"][-1]
-    amid_tools = isinstance(last["content"], list) and any(block["type"] == "tool_result" for block in last["content"])
-    return last["role"] == "user" and not amid_tools

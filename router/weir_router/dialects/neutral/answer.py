@@ -1,7 +1,7 @@
 """An answer in the neutral form: as a whole, and as the events of a stream.
 
 Made by the format of an upstream, written in the format of a caller. A reader gives a stream's events in this order:
-`Start`, then `Text`, `Thought`, `CallBegin` and `CallArguments` as they come, `Stop`; `Usage`
+`Start`, then `Text`, `Thought`, `Signed`, `CallBegin` and `CallArguments` as they come, `Stop`; `Usage`
 anywhere, the last counts.
 """
 
@@ -57,6 +57,14 @@ class CallBegin(msgspec.Struct, frozen=True, gc=False):
     position: int
     id: str
     name: str
+    opaque: str = ""  # the signature of the thought that led to it
+
+
+class Signed(msgspec.Struct, frozen=True, gc=False):
+    """The signature of the thought so far, or a block of thought that is encrypted."""
+
+    blob: str
+    redacted: bool = False
 
 
 class CallArguments(msgspec.Struct, frozen=True, gc=False):
@@ -72,4 +80,4 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Event = Start | Text | Thought | CallBegin | CallArguments | Stop | Usage
+Event = Start | Text | Thought | Signed | CallBegin | CallArguments | Stop | Usage

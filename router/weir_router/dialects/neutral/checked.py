@@ -109,6 +109,12 @@ class Checked:
             yield from self.objects(key)
 
 
+def cache_of(holder: Checked) -> str | None:
+    """The lifetime of a mark for the cache, e.g. `1h`; empty: the provider's default; None: there is no mark."""
+    mark = holder.data.get("cache_control")
+    return as_text(mark.get("ttl")) if isinstance(mark, dict) else None
+
+
 def as_dict(value: Any) -> dict[str, Any]:
     """`value` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}

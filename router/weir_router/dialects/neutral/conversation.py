@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from weir_router.dialects.neutral.opaque import Opaque
 from weir_router.dialects.neutral.table import Field
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -42,12 +43,14 @@ class Text(msgspec.Struct, frozen=True, gc=False):
 
     text: str
     refusal: bool = False  # a model's reason for not answering
+    cache: str | None = None  # the prompt up to here is to be cached, for this time; empty: the provider's default
 
 
 class Thought(msgspec.Struct, frozen=True, gc=False):
     """A model's reasoning."""
 
     text: str
+    opaque: Opaque | None = None  # its signature, or the encrypted thought
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +60,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     url: str | None = None
     media_type: str = ""
     data: str = ""
+    cache: str | None = None
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -68,6 +72,7 @@ class Document(msgspec.Struct, frozen=True):
     parts: tuple[Text | Image | Foreign, ...] = ()
     title: str | None = None
     context: str | None = None
+    cache: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -77,6 +82,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     name: str
     arguments: str
     at: str = ""  # of the arguments
+    opaque: Opaque | None = None  # the signature of the thought that led to it
+    cache: str | None = None
 
 
 Part = Text | Image | Document | Foreign
@@ -88,6 +95,7 @@ class Result(msgspec.Struct, frozen=True):
     call: str  # id of the tool call
     parts: tuple[Part, ...]
     failed: bool = False
+    cache: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -104,6 +112,7 @@ class Tool(msgspec.Struct, frozen=True):
     description: str | None
     parameters: dict[str, Any] | None  # JSON schema
     strict: bool
+    cache: str | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -134,12 +143,17 @@ class Extra(msgspec.Struct, frozen=True):
     at: str
     value: Any = None
 
+    @property
+    def name(self) -> str:
+        """The field's name in the caller's format, e.g. `detail` for `messages[0].content[1].image_url.detail`."""
+        return self.at.rpartition(".")[2]
+
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """A request in the neutral form."""
 
     model: str
-    instructions: tuple[str, ...] = ()  # before all turns
+    instructions: tuple[Text, ...] = ()  # before all turns
     turns: tuple[Turn, ...] = ()
     tools: tuple[Tool | Foreign, ...] = ()
     choice: Choice | Foreign | None = None
@@ -155,3 +169,4 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     tier: str | None = None  # auto, standard
     extras: tuple[Extra, ...] = ()
+    full_names: dict[str, str] = {}  # of tools whose names were shortened: see `repair`

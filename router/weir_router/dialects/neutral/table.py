@@ -54,15 +54,24 @@ class Field(StrEnum):
     CITATIONS = "citations"
     CONTAINER = "container"
     MCP_SERVERS = "mcp_servers"
+    CACHE = "cache"  # marks in the prompt, for the cache
     PLACE = "place"  # where in the world the model must run
     SPEED = "speed"
     CONTEXT_MANAGEMENT = "context_management"
+    DETAIL = "detail"  # of an image
+    NAMES = "name"  # of a message's author
+    CACHE_HINTS = "prompt_cache"
+    TOOL_HINTS = "tool_hints"  # examples, and when a tool is loaded
+    TOOL_SEARCH = "tool_search"
+    SERVER_TOOLS = "server_tools"  # calls of tools that ran at the provider, in the history
+    UNKNOWN = "unknown"
 
 
 class Fate(Enum):
-    """The treatment of a field that is not refused."""
+    """The treatment of a field that is not refused. The caller gets the names of dropped fields."""
 
     KEPT = "kept"
+    BY_MODEL = "by model"  # kept for models that take it, otherwise dropped
     DROPPED = "dropped"  # it only tunes: without it, the answer still fits the request
 
 
@@ -87,15 +96,21 @@ class Named(Protocol):
     def at(self) -> str:
         """Its place in the caller's body."""
 
+    @property
+    def name(self) -> str:
+        """Its name in the caller's format."""
+
 
 def refusal(at: str, why: str, do: str) -> BadRequest:
     """The error for a value that cannot be translated: its place, the reason, and the remedy for the caller."""
     return BadRequest(f"{at}: {why}; {do}", param=at)
 
 
-def refuse(table: Table, extras: Iterable[Named]) -> None:
-    """Raises `BadRequest` for the first field that the table refuses."""
+def settle(table: Table, extras: Iterable[Named], dropped: list[str]) -> None:
+    """Adds the fields that the table drops to `dropped`. Raises `BadRequest` for the first that it refuses."""
     for extra in extras:
         fate = table[extra.field]
         if isinstance(fate, Refused):
             raise refusal(extra.at, fate.why, fate.do)
+        if fate is Fate.DROPPED:
+            dropped.append(extra.name)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from weir_router.dialects import base
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import EventReader, EventWriter, FormatRecord, Signal
+from weir_router.dialects.neutral import answer
 from weir_router.dialects.neutral.checked import Checked
-from weir_router.dialects.neutral.conversation import Conversation
+from weir_router.dialects.neutral.conversation import Call, Conversation
+from weir_router.dialects.neutral.repair import repaired
+from weir_router.dialects.neutral.target import ANY, Target
 from weir_router.dialects.wire.failures import malformed
 from weir_router.dialects.wire.frame import Frame
 from weir_router.errors import BadRequest
@@ -23,20 +26,22 @@ def conversation_of(ask: Ask, caller: FormatRecord) -> Conversation:
     """The request in the neutral form, made on first use. Raises `BadRequest`."""
     found: Conversation | None = ask.conversation
     if found is None:
-        found = caller.understand(Checked(ask.body), ask.model)
+        found = repaired(caller.understand(Checked(ask.body), ask.model))
         force_setattr(ask, "conversation", found)
     return found
 
 
-def request(ask: Ask, caller: FormatRecord, to: FormatRecord) -> dict[str, Any]:
-    """The caller's request in the format `to`.
+def request(
+    ask: Ask, caller: FormatRecord, to: FormatRecord, target: Target = ANY, dropped: list[str] | None = None
+) -> dict[str, Any]:
+    """The caller's request in the format `to`, for the backend `target`; names what it drops in `dropped`.
 
     `model` is the caller's name, and `stream` is not set: the format sets both later. Nested values may be shared
     with `ask.body`. Raises `BadRequest` for malformed values, and for those that `to` cannot express without a change
     of meaning.
     """
     try:
-        return to.write(conversation_of(ask, caller))
+        return to.write(conversation_of(ask, caller), target, [] if dropped is None else dropped)
     except RecursionError:
         raise BadRequest("the request is nested too deeply to be translated") from None
 
@@ -56,22 +61,57 @@ def untranslatable(ask: Ask, caller: FormatRecord, to: FormatRecord) -> str | No
 
 
 def response(
-    payload: dict[str, Any], ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int
+    payload: dict[str, Any], ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int, realm: str = ""
 ) -> dict[str, Any]:
     """A whole answer of the upstream in the caller's format.
 
-    `created` is in seconds since the epoch, for formats whose answers carry a time. Raises `AttemptFailed` (malformed)
+    `created` is in seconds since the epoch, for formats whose answers carry a time; `realm` is the upstream's (see
+    `opaque`). Raises `AttemptFailed` (malformed)
     for an answer that violates its format.
     """
     try:
-        return caller.write_answer(upstream.read_answer(payload), ask, created)
+        found = upstream.read_answer(payload)
+        if names := _full_names(ask):
+            parts = [
+                replace(part, name=names.get(part.name, part.name)) if isinstance(part, Call) else part
+                for part in found.parts
+            ]
+            found = replace(found, parts=tuple(parts))
+        return caller.write_answer(found, ask, created, realm)
     except RecursionError:
         raise malformed("an answer that is nested too deeply") from None
 
 
-def stream(ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int) -> Translated:
-    """A renderer from the upstream's stream to the caller's."""
-    return Translated(upstream.event_reader(), caller.event_writer(ask, created))
+def stream(ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int, realm: str = "") -> Translated:
+    """A renderer from the upstream's stream to the caller's. `realm`: as for `response`."""
+    writer = caller.event_writer(ask, created, realm)
+    if names := _full_names(ask):
+        writer = _Renamed(writer, names)
+    return Translated(upstream.event_reader(), writer)
+
+
+def _full_names(ask: Ask) -> dict[str, str]:
+    """The names of tools that were shortened in the request."""
+    asked: Conversation | None = ask.conversation
+    return asked.full_names if asked else {}
+
+
+class _Renamed:
+    """An `EventWriter` that gives shortened names of tools back whole."""
+
+    def __init__(self, writer: EventWriter, names: dict[str, str]) -> None:
+        self._writer = writer
+        self._names = names
+
+    def write(self, event: answer.Event) -> bytes:
+        """See `EventWriter`."""
+        if isinstance(event, answer.CallBegin) and event.name in self._names:
+            event = replace(event, name=self._names[event.name])
+        return self._writer.write(event)
+
+    def end(self) -> bytes:
+        """See `EventWriter`."""
+        return self._writer.end()
 
 
 class Translated:

@@ -12,8 +12,11 @@ from weir_router.dialects.neutral.answer import FILTER, LENGTH, STOP, TOOLS, Ans
 from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_text
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.ids import call_id
+from weir_router.dialects.neutral.opaque import Opaque, tagged
+from weir_router.dialects.openai_chat.understand import signature_of
 from weir_router.dialects.openai_chat.usage import counted
 from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.relay import encode
 
 NO_ID = "chatcmpl-unknown"
 """Id of an answer whose upstream gave none: the SDKs require one."""
@@ -103,10 +106,25 @@ def _call(call: dict[str, Any]) -> Call:
     function = as_dict(call.get("function"))
     if not (name := as_text(function.get("name"))):
         raise malformed("a tool call without a name")
-    return Call(as_text(call.get("id")), name, as_text(function.get("arguments")))
+    signature = signature_of(call)
+    opaque = Opaque("", signature) if signature else None
+    return Call(as_text(call.get("id")), name, arguments_of(function), opaque=opaque)
 
 
-def write_answer(answer: Answer, ask: Ask, created: int) -> dict[str, Any]:
+def arguments_of(function: dict[str, Any]) -> str:
+    """The arguments of a call as JSON text; llama.cpp has sent them as an object."""
+    given = function.get("arguments")
+    return encode(given).decode() if isinstance(given, dict) else as_text(given)
+
+
+def detail(index: int, text: str, signature: str, *, redacted: bool) -> dict[str, Any]:
+    """A `reasoning_details` entry, as OpenRouter's clients know it: thought with the signature that must come back."""
+    if redacted:
+        return {"index": index, "type": "reasoning.encrypted", "data": signature}
+    return {"index": index, "type": "reasoning.text", "text": text, "signature": signature}
+
+
+def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dict[str, Any]:
     """A neutral answer as a chat completion."""
     texts = [part.text for part in answer.parts if isinstance(part, Text) and not part.refusal]
     refusals = [part.text for part in answer.parts if isinstance(part, Text) and part.refusal]
@@ -116,8 +134,15 @@ def write_answer(answer: Answer, ask: Ask, created: int) -> dict[str, Any]:
         "content": "".join(texts) or None,
         "refusal": "".join(refusals) or None,
     }
-    if thought := "".join([part.text for part in answer.parts if isinstance(part, Thought)]):
+    thoughts = [part for part in answer.parts if isinstance(part, Thought)]
+    if thought := "".join([part.text for part in thoughts]):
         message["reasoning_content"] = thought
+    signed = [(part.text, part.opaque) for part in thoughts if part.opaque is not None]
+    if signed:
+        message["reasoning_details"] = [
+            detail(index, text, tagged(realm, opaque.blob), redacted=opaque.redacted)
+            for index, (text, opaque) in enumerate(signed)
+        ]
     if calls:
         message["tool_calls"] = [_shown(call, answer.id, position) for position, call in enumerate(calls)]
     finish = finish_of(answer.stop)

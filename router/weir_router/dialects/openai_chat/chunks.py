@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects.neutral.answer import NO_USAGE, CallArguments, CallBegin, Event, Start, Stop, Usage
+from weir_router.dialects.neutral.answer import NO_USAGE, CallArguments, CallBegin, Event, Signed, Start, Stop, Usage
 from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.neutral.ids import call_id
-from weir_router.dialects.openai_chat.answers import NO_ID, finish_of, tier_shown, usage_shown
+from weir_router.dialects.neutral.opaque import tagged
+from weir_router.dialects.openai_chat.answers import NO_ID, detail, finish_of, tier_shown, usage_shown
 from weir_router.dialects.openai_chat.stream import DONE_EVENT
 from weir_router.dialects.wire.relay import encode
 
@@ -15,7 +16,7 @@ from weir_router.dialects.wire.relay import encode
 class Chunks:
     """Writes one stream: see `base.EventWriter`."""
 
-    def __init__(self, *, include_usage: bool, created: int) -> None:
+    def __init__(self, *, include_usage: bool, created: int, realm: str = "") -> None:
         self._include_usage = include_usage
         self._head: dict[str, Any] = {
             "id": NO_ID,
@@ -25,6 +26,9 @@ class Chunks:
         }
         self._usage = NO_USAGE
         self._opened = False
+        self._realm = realm
+        self._signatures = 0
+        self._thought: list[str] = []  # since the last signature
 
     def write(self, event: Event) -> bytes:
         """The chunks of an event."""
@@ -33,7 +37,10 @@ class Chunks:
             return self._chunk({"refusal" if event.refusal else "content": text}) if text else b""
         match event:
             case Thought(text=text):
+                self._thought.append(text)
                 return self._chunk({"reasoning_content": text}) if text else b""
+            case Signed(blob=blob, redacted=redacted):
+                return self._signed(blob, redacted=redacted)
             case CallArguments(position=position, text=text):
                 return self._chunk({"tool_calls": [{"index": position, "function": {"arguments": text}}]})
             case CallBegin():
@@ -52,6 +59,14 @@ class Chunks:
         if self._include_usage:
             usage = _line({**self._head, "choices": [], "usage": usage_shown(self._usage)})
         return usage + DONE_EVENT
+
+    def _signed(self, blob: str, *, redacted: bool) -> bytes:
+        text = "" if redacted else "".join(self._thought)
+        if not redacted:
+            self._thought.clear()
+        self._signatures += 1
+        shown = detail(self._signatures - 1, text, tagged(self._realm, blob), redacted=redacted)
+        return self._chunk({"reasoning_details": [shown]})
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         role = b"" if self._opened else self._open()

@@ -7,7 +7,8 @@ from typing import Any
 from weir_router.dialects.neutral.answer import NO_USAGE, CallArguments, CallBegin, Event, Start, Stop
 from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_text
 from weir_router.dialects.neutral.conversation import Text, Thought
-from weir_router.dialects.openai_chat.answers import reasoning_of, stop_of, text_of, tier_of, usage_of
+from weir_router.dialects.openai_chat.answers import arguments_of, reasoning_of, stop_of, text_of, tier_of, usage_of
+from weir_router.dialects.openai_chat.understand import signature_of
 from weir_router.dialects.wire import positions
 from weir_router.dialects.wire.failures import malformed
 
@@ -24,6 +25,7 @@ class _Call:
         self.name = ""
         self.waiting: list[str] = []  # arguments that came before the name
         self.length = 0  # characters of `waiting`
+        self.opaque = ""  # Gemini's signature
 
     def wait(self, arguments: str) -> None:
         """Keeps arguments until the name comes. Raises `AttemptFailed` (malformed) if there are too many."""
@@ -86,14 +88,15 @@ class ChatEvents:
     def _call(self, part: dict[str, Any], out: list[Event]) -> None:
         call = self._which(part)
         function = as_dict(part.get("function"))
-        arguments = as_text(function.get("arguments"))
+        arguments = arguments_of(function)
+        call.opaque = call.opaque or signature_of(part)
         if not call.name:
             call.name = as_text(function.get("name"))
             if not call.name:
                 call.wait(arguments)
                 return
             self._nameless -= 1
-            out.append(CallBegin(call.position, call.id, call.name))
+            out.append(CallBegin(call.position, call.id, call.name, call.opaque))
             arguments = "".join(call.waiting) + arguments
             call.waiting.clear()
         if arguments:

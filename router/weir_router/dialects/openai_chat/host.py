@@ -18,4 +18,4 @@ def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> 
     return Kept(headers)
 
 
-HOST = Host({Format.OPENAI_CHAT: "/chat/completions"}, _headers, _headers.cache_clear, SSE)
+HOST = Host({Format.OPENAI_CHAT: "/chat/completions"}, _headers, _headers.cache_clear, SSE, ())

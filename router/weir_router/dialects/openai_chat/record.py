@@ -32,10 +32,11 @@ RECORD = FormatRecord(
     render_whole=whole.render_whole,
     failure=upstream.failure,
     understand=understand.understand,
+    fields=understand.FIELDS,
     write=write.write,
     table=write.TABLE,
     read_answer=answers.read_answer,
     write_answer=answers.write_answer,
     event_reader=ChatEvents,
-    event_writer=lambda ask, created: Chunks(include_usage=ask.include_usage, created=created),
+    event_writer=lambda ask, created, realm: Chunks(include_usage=ask.include_usage, created=created, realm=realm),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from weir_router.dialects.neutral.checked import Checked, as_text
+from msgspec.structs import replace
+
+from weir_router.dialects.neutral.checked import Checked, as_dict, as_list, as_text, cache_of
 from weir_router.dialects.neutral.conversation import (
     EFFORTS,
     Call,
@@ -25,8 +27,13 @@ from weir_router.dialects.neutral.conversation import (
     Turn,
     Unknown,
 )
+from weir_router.dialects.neutral.media import image_type
+from weir_router.dialects.neutral.opaque import untagged
 from weir_router.dialects.neutral.table import Field, refusal
+from weir_router.dialects.wire.relay import encode
 from weir_router.errors import BadRequest
+
+P = TypeVar("P", bound=Part | Thought | Call)
 
 EXTRAS: dict[str, tuple[Field, Callable[[Any], bool]]] = {
     "n": (Field.ANSWERS, lambda value: value != 1),
@@ -44,8 +51,30 @@ EXTRAS: dict[str, tuple[Field, Callable[[Any], bool]]] = {
     "verbosity": (Field.VERBOSITY, bool),
     "store": (Field.STORE, bool),
     "metadata": (Field.METADATA, bool),
+    "prompt_cache_key": (Field.CACHE_HINTS, bool),
 }
 """Fields that the neutral form only names, and whether a value that is not null asks for anything."""
+
+_READ = frozenset(
+    {
+        *(
+            "model",
+            "messages",
+            "stream",
+            "stream_options",
+            "max_completion_tokens",
+            "max_tokens",
+            "tools",
+            "tool_choice",
+        ),
+        *("parallel_tool_calls", "temperature", "top_p", "stop", "response_format", "reasoning_effort", "user"),
+        *("safety_identifier", "service_tier", "functions", "function_call"),
+    }
+)
+"""Fields that `understand` reads."""
+
+FIELDS = _READ | EXTRAS.keys() | {"name", "detail", "cache_control", "reasoning", "prefill", "prompt_cache_breakpoint"}
+"""Names that `x-weir-dropped` may hold for a caller of this format, beside unknown ones."""
 
 _DEPRECATED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("functions", bool, "use tools"),
@@ -62,9 +91,10 @@ def understand(body: Checked, model: str) -> Conversation:
     for name, asks, do in _DEPRECATED:
         if body.has(name) and asks(body.raw(name)):
             raise refusal(name, "deprecated, and its answers cannot be given", do)
-    turns = tuple([_turn(message) for message in body.objects("messages")])
+    extras = list(_extras(body))
+    turns = tuple([_turn(message, extras) for message in body.objects("messages")])
     shape = _shape(body)
-    tools = tuple([_tool(tool) for tool in body.objects("tools")])
+    tools = tuple([_tool(tool, extras) for tool in body.objects("tools")])
     max_output, max_output_at = _max_output(body)
     return Conversation(
         model=model,
@@ -82,7 +112,7 @@ def understand(body: Checked, model: str) -> Conversation:
         effort=_effort(body),
         user=body.maybe_text("safety_identifier") or body.maybe_text("user"),
         tier=_TIERS.get(body.maybe_text("service_tier") or ""),
-        extras=tuple(_extras(body)),
+        extras=tuple(extras),
     )
 
 
@@ -92,6 +122,8 @@ def _extras(body: Checked) -> Iterator[Extra]:
             field, asks = EXTRAS[name]
             if asks(value):
                 yield Extra(field, name, value)
+        elif value is not None and (name not in _READ or (name == "service_tier" and value not in _TIERS)):
+            yield Extra(Field.UNKNOWN, name)
 
 
 def _max_output(body: Checked) -> tuple[int | None, str]:
@@ -126,7 +158,7 @@ def _effort(body: Checked) -> Effort | None:
     return Effort(effort)
 
 
-def _tool(tool: Checked) -> Tool | Foreign:
+def _tool(tool: Checked, extras: list[Extra]) -> Tool | Foreign:
     if (kind := tool.maybe_text("type") or "function") != "function":
         return Foreign(Unknown.TOOL, kind, tool.at("type"))
     function = tool.obj("function")
@@ -136,6 +168,7 @@ def _tool(tool: Checked) -> Tool | Foreign:
         function.maybe_text("description"),
         parameters.data if parameters else None,
         function.flag("strict") or False,
+        _cache(tool, extras) if tool.has("cache_control") else _cache(function, extras),
     )
 
 
@@ -158,16 +191,20 @@ def _choice(body: Checked) -> Choice | Foreign | None:
     return Foreign(Unknown.CHOICE, kind, "tool_choice.type")
 
 
-def _turn(message: Checked) -> Turn:
+def _turn(message: Checked, extras: list[Extra]) -> Turn:
     role = message.text("role")
+    if message.has("name"):
+        extras.append(Extra(Field.NAMES, message.at("name")))
     if role == "user":
-        return Turn("user", _user_parts(message))
+        return Turn("user", _marked(_user_parts(message, extras), message, extras))
     if role == "assistant":
-        return Turn("assistant", _assistant_parts(message))
+        return Turn("assistant", _marked(_assistant_parts(message, extras), message, extras))
     if role == "tool":
-        return Turn("user", (Result(message.text("tool_call_id"), _user_parts(message)),))
+        parts = _user_parts(message, extras)
+        return Turn("user", (Result(message.text("tool_call_id"), parts, cache=_cache(message, extras)),))
     if role in ("system", "developer"):
-        return Turn("system", tuple([_system_part(part) for part in message.parts("content")]))
+        said = tuple([_system_part(part, extras) for part in message.parts("content")])
+        return Turn("system", _marked(said, message, extras))
     if role == "function":
         raise refusal(message.at("role"), "deprecated, and has no id to refer to a call", "use tools and the role tool")
     raise BadRequest(
@@ -175,47 +212,79 @@ def _turn(message: Checked) -> Turn:
     )
 
 
-def _user_parts(message: Checked) -> tuple[Part, ...]:
+def _cache(holder: Checked, extras: list[Extra]) -> str | None:
+    """The mark for the cache, as clients of OpenRouter and LiteLLM write it."""
+    mark = cache_of(holder) if "cache_control" in holder.data else None
+    if mark is not None:
+        extras.append(Extra(Field.CACHE, "cache_control"))
+    return mark
+
+
+def _marked(parts: tuple[P, ...], message: Checked, extras: list[Extra]) -> tuple[P, ...]:
+    """The parts, the last with the mark of the whole message."""
+    mark = _cache(message, extras)
+    if mark is None or not parts or isinstance(parts[-1], (Thought, Foreign)):
+        return parts
+    return (*parts[:-1], replace(parts[-1], cache=mark))
+
+
+def _user_parts(message: Checked, extras: list[Extra]) -> tuple[Part, ...]:
     content = message.raw("content")
     if isinstance(content, str):
         return (Text(content),)  # nearly always
-    return tuple([_user_part(part) for part in message.objects("content")])
+    return tuple([_user_part(part, extras) for part in message.objects("content")])
 
 
-def _user_part(part: Checked) -> Part:
+def _user_part(part: Checked, extras: list[Extra]) -> Part:
     kind = part.text("type")
+    if part.has("prompt_cache_breakpoint"):
+        extras.append(Extra(Field.UNKNOWN, part.at("prompt_cache_breakpoint")))
     if kind == "text":
-        return Text(part.text("text"))
+        return Text(part.text("text"), cache=_cache(part, extras))
     if kind == "image_url":
-        return _image(part.obj("image_url"))
+        return _image(part.obj("image_url"), _cache(part, extras), extras)
     if kind == "file":
-        return _document(part.obj("file"))
+        return replace(_document(part.obj("file")), cache=_cache(part, extras))
     return Foreign(Unknown.PART, kind, part.at("type"))
 
 
-def _system_part(part: Checked) -> Text:
+def _system_part(part: Checked, extras: list[Extra]) -> Text:
     if part.text("type") != "text":
         raise refusal(part.at("type"), "a system prompt is text", "move it to a user message")
-    return Text(part.text("text"))
+    return Text(part.text("text"), cache=_cache(part, extras))
 
 
-def _assistant_parts(message: Checked) -> tuple[Text | Thought | Call | Foreign, ...]:
+def _assistant_parts(message: Checked, extras: list[Extra]) -> tuple[Text | Thought | Call | Foreign, ...]:
     parts: list[Text | Thought | Call | Foreign] = [
         Foreign(Unknown.SAID, name, message.at(name)) for name in ("audio", "function_call") if message.has(name)
     ]
-    if thought := as_text(message.raw("reasoning_content")):
-        parts.append(Thought(thought))
-    parts += [_said(part) for part in message.parts("content")]
+    parts += _thoughts(message)
+    parts += [_said(part, extras) for part in message.parts("content")]
     if refused := message.maybe_text("refusal"):
         parts.append(Text(refused, refusal=True))
     parts += [_call(call) for call in message.objects("tool_calls")]
     return tuple(parts)
 
 
-def _said(part: Checked) -> Text:
+def _thoughts(message: Checked) -> list[Thought]:
+    """The thought of an earlier answer: with signatures, if the caller's SDK keeps `reasoning_details`."""
+    signed = []
+    for detail in as_list(message.raw("reasoning_details")):
+        it = as_dict(detail)
+        if signature := as_text(it.get("signature")):
+            signed.append(Thought(as_text(it.get("text")), untagged(signature)))
+        elif it.get("type") == "reasoning.encrypted" and (data := as_text(it.get("data"))):
+            signed.append(Thought("", untagged(data, redacted=True)))
+    if signed:
+        return signed
+    thought = as_text(message.raw("reasoning_content")) or as_text(message.raw("reasoning"))
+    return [Thought(thought)] if thought else []
+
+
+def _said(part: Checked, extras: list[Extra]) -> Text:
     kind = part.text("type")
     if kind in ("text", "refusal"):
-        return Text(part.text(kind), refusal=kind == "refusal")
+        return Text(part.text(kind), refusal=kind == "refusal", cache=_cache(part, extras))
     raise refusal(
         part.at("type"), f"an assistant's turn cannot hold a part of type {kind!r}", "send text or refusal parts"
     )
@@ -225,16 +294,25 @@ def _call(call: Checked) -> Call | Foreign:
     if (kind := call.maybe_text("type") or "function") != "function":
         return Foreign(Unknown.CALL, kind, call.at("type"))
     function = call.obj("function")
-    name, arguments = function.text("name"), function.maybe_text("arguments") or ""
-    return Call(call.text("id"), name, arguments, function.at("arguments"))
+    name, given = function.text("name"), function.raw("arguments")
+    arguments = encode(given).decode() if isinstance(given, dict) else function.maybe_text("arguments") or ""
+    signature = signature_of(call.data)
+    return Call(call.text("id"), name, arguments, function.at("arguments"), untagged(signature) if signature else None)
 
 
-def _image(image: Checked) -> Image:
+def signature_of(call: dict[str, Any]) -> str:
+    """The signature that Gemini's endpoint gives a tool call, and wants back."""
+    return as_text(as_dict(as_dict(call.get("extra_content")).get("google")).get("thought_signature"))
+
+
+def _image(image: Checked, cache: str | None, extras: list[Extra]) -> Image:
     url, at = image.text("url"), image.at("url")
+    if image.raw("detail") not in (None, "auto"):
+        extras.append(Extra(Field.DETAIL, image.at("detail")))
     if not _is_data_url(url):
-        return Image(at, url)
+        return Image(at, url, cache=cache)
     media_type, data = _split_data_url(url, at)
-    return Image(at, None, media_type, data)
+    return Image(at, None, image_type(media_type, data), data, cache)
 
 
 def _document(file: Checked) -> Document:

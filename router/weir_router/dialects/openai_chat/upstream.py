@@ -10,12 +10,13 @@ from weir_router.contract import Backend
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Outgoing, Pairing, Renderer
 from weir_router.dialects.neutral import translation
+from weir_router.dialects.neutral.target import realm_of, target_of
 from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.stream import DONE_EVENT
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import fit, leave_out
-from weir_router.dialects.wire.outgoing import body_of
+from weir_router.dialects.wire.outgoing import body_of, shown
 from weir_router.dialects.wire.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
 
@@ -34,7 +35,13 @@ def prepare(
 ) -> Outgoing:
     """See `base.Prepare`."""
     same = pairing.same
-    fields: dict[str, Any] = dict(ask.raw) if same else translation.request(ask, pairing.caller, pairing.format)
+    dropped: list[str] | None = None
+    if same:
+        fields: dict[str, Any] = dict(ask.raw)
+    else:
+        dropped = []
+        target = target_of(backend, pairing.host.platforms)
+        fields = translation.request(ask, pairing.caller, pairing.format, target, dropped)
     stream = ask.stream if "stream" in without else stream
     added = _NOTHING
     if stream != ask.stream or not same:
@@ -46,10 +53,13 @@ def prepare(
     elif not stream and ask.stream:
         fields.pop("stream_options", None)  # refused without a stream
     fields["model"] = backend.model
-    fit(fields, backend, ask.prompt)
-    dropped = leave_out(fields, without, TABLE.tuning, TABLE.renames) if without else ()
+    lost = fit(fields, backend, ask.prompt)
+    if without:
+        lost += leave_out(fields, without, TABLE.tuning, TABLE.renames)
+    if dropped or lost:
+        lost = shown((*(dropped or ()), *lost))
     headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
-    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields) if added else added, dropped)
+    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields) if added else added, lost)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:
@@ -61,13 +71,14 @@ def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:
     return _USAGE
 
 
-def renderer(ask: Ask, pairing: Pairing, *, created: int = 0) -> Renderer:
+def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) -> Renderer:
     """See `base.FormatRecord`."""
     if not pairing.same:
+        realm = realm_of(backend, pairing.host.platforms)
         if ask.stream:
-            return translation.stream(ask, pairing.caller, pairing.format, created)
+            return translation.stream(ask, pairing.caller, pairing.format, created, realm)
         translated = partial(
-            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created
+            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created, realm=realm
         )
         return Assembled(OpenAIAssembler(), translated)
     if not ask.stream:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_router.contract import Backend
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Pairing, Whole
 from weir_router.dialects.neutral import translation
+from weir_router.dialects.neutral.target import realm_of
 from weir_router.dialects.openai_chat import skim
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.stream import FAILED_REASONS, carries_content, finish_reason_of
@@ -59,8 +61,11 @@ def read_whole(payload: Any) -> Whole:
     return Whole(usage_of(payload), reasons[0])
 
 
-def render_whole(ask: Ask, pairing: Pairing, raw: bytes, payload: dict[str, Any], *, created: int = 0) -> bytes:
+def render_whole(
+    ask: Ask, pairing: Pairing, backend: Backend, raw: bytes, payload: dict[str, Any], *, created: int = 0
+) -> bytes:
     """See `base.FormatRecord`."""
     if pairing.same:
         return raw
-    return encode(translation.response(payload, ask, pairing.caller, pairing.format, created))
+    realm = realm_of(backend, pairing.host.platforms)
+    return encode(translation.response(payload, ask, pairing.caller, pairing.format, created, realm))

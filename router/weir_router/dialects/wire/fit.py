@@ -23,24 +23,34 @@ PROMPT_MARGIN = 4 / 3
 """Factor on the estimate of the prompt's tokens, which may be a quarter too low. A high count only shortens the longest
 answers; a low one causes a refusal."""
 
+_NOTHING: tuple[str, ...] = ()
+
 MIN_THINKING_BUDGET = 1_024
 """Anthropic's smallest `thinking.budget_tokens`; it must also stay below `max_tokens`."""
 
 
-def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt) -> None:
-    """Changes the top level of an upstream request in place; values may be decoded or `msgspec.Raw`."""
+def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt, *, translated: bool = False) -> tuple[str, ...]:
+    """Changes the top level of an upstream request in place; values may be decoded or `msgspec.Raw`. Gives the names of
+    fields that are left out. `translated`: Weir may have set a limit of the answer that the caller did not state.
+    """
+    dropped = _NOTHING
     parameters = backend.parameters
     for name, demanded in parameters.rename.items():
         if name in fields:
             value = fields.pop(name)
             fields.setdefault(demanded, value)
     for name in parameters.drop:
-        fields.pop(name, None)
+        if name in fields:
+            del fields[name]
+            dropped += (name,)
+    if backend.traits.tools_without_reasoning and prompt.tools:
+        dropped += _without_reasoning(fields, backend.traits.efforts)
     if "max_tokens" not in fields and "max_completion_tokens" not in fields:
-        return
-    limit = _output_limit(backend, prompt)
+        return dropped
+    limit = _output_limit(backend, prompt, translated)
     if limit is not None:
         _clamp(fields, limit)
+    return dropped
 
 
 def leave_out(
@@ -63,11 +73,20 @@ def leave_out(
     return tuple(dropped)
 
 
-def _output_limit(backend: Backend, prompt: Prompt) -> int | None:
+def _without_reasoning(fields: dict[str, Any], efforts: tuple[str, ...]) -> tuple[str, ...]:
+    """Asks for no reasoning, since the model refuses tools beside it. Gives the field's name if the caller asked."""
+    if efforts and "none" not in efforts:
+        return _NOTHING  # the model cannot do without: its refusal says so
+    asked = _decoded(fields.get("reasoning_effort"))
+    fields["reasoning_effort"] = "none"
+    return _NOTHING if asked in (None, "none") else ("reasoning_effort",)
+
+
+def _output_limit(backend: Backend, prompt: Prompt, translated: bool) -> int | None:
     """Tokens that the answer may have; None: no limit is known."""
     limits = [backend.limits.output_tokens] if backend.limits.output_tokens else []
     # Count the prompt only if the caller's own limit could collide with the context.
-    if backend.limits.context_tokens and prompt.max_output:
+    if backend.limits.context_tokens and (prompt.max_output or translated):
         left = backend.limits.context_tokens - math.ceil(tokens.estimate(prompt) * PROMPT_MARGIN)
         if left > 0:  # otherwise the prompt itself is too long, which the upstream explains best
             limits.append(left)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -9,6 +11,14 @@ import msgspec
 from weir_router.dialects.usage import MAX_TOKENS
 from weir_router.errors import BadRequest
 
+MAX_DROPPED = 512
+"""Characters of `x-weir-dropped`: proxies in front have bounds for all headers together, some as low as 4 KiB."""
+
+MAX_DROPPED_NAME = 64
+"""Characters of the name of one dropped field."""
+
+_MORE = ", ..."
+_ODD = re.compile(r"[^A-Za-z0-9_.-]")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -18,6 +28,19 @@ def body_of(fields: dict[str, Any]) -> bytes:
         return _encode(fields)
     except RecursionError:  # it could be read, but is too deep for the rest of the stack
         raise BadRequest("The request is nested too deeply to be sent on.") from None
+
+
+def shown(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of dropped fields, each once, in characters of a header: a caller's field may have any name."""
+    return tuple(dict.fromkeys([_ODD.sub("", name)[:MAX_DROPPED_NAME] or "unnamed" for name in names]))
+
+
+def header_of(names: tuple[str, ...]) -> str:
+    """The value of `x-weir-dropped`, e.g. `seed, logit_bias`; it ends in `...` if more do not fit."""
+    text = ", ".join(names)
+    if len(text) <= MAX_DROPPED:
+        return text
+    return text[: text.rindex(", ", 0, MAX_DROPPED - len(_MORE))] + _MORE
 
 
 def count(fields: dict[str, Any], name: str) -> int:

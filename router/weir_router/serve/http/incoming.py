@@ -27,6 +27,9 @@ ONCE = frozenset({"host", "origin", "sec-fetch-site", "transfer-encoding"})
 other one.
 """
 
+LISTS = frozenset({"anthropic-beta", "openai-beta"})
+"""Headers with several values, of which some SDKs send each in a line of its own: the same as one line with commas."""
+
 HEAD_TOO_LARGE = f"its headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
 
 LINE = 64
@@ -150,6 +153,8 @@ class Incoming:
             headers[key] = text
         elif key in ONCE:
             raise self._refusing(_malformed(f"its header {key} comes twice"))
+        elif key in LISTS:
+            headers[key] = f"{headers[key]}, {text}"
 
     def on_headers_complete(self) -> None:
         if self._phase == _AGAIN:

@@ -1,0 +1,113 @@
+"""Signatures of thought, between a caller and an upstream of the same format. Used by `upstream` and `whole`.
+
+Each server signs its models' thought and refuses thought that another one has signed. So the signatures of all servers
+but Claude's own platforms are marked with their realm on the way to the caller, and come back without the mark to the
+same realm only: see `neutral.opaque`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from weir_router.dialects.base import Event, Signal
+from weir_router.dialects.neutral.opaque import tagged, untagged
+from weir_router.dialects.wire.relay import Relay, encode
+
+_FIELDS = {"thinking": "signature", "redacted_thinking": "data"}
+"""Kinds of blocks with a signature, and the field that holds it."""
+
+
+class Fitted(NamedTuple):
+    """A conversation with the signatures of one realm only."""
+
+    messages: list[Any]
+    lost: bool  # thought of another realm was left out
+    lacking: bool  # it was that of the calls whose results come last, which a model that thinks for a budget demands
+
+
+def fitting(messages: list[Any], realm: str) -> Fitted | None:
+    """The conversation for this realm; None: it stays as it is."""
+    if not any(_is_foreign(block, realm) for message in messages for block in _blocks(message)):
+        return None
+    result: list[Any] = []
+    lost = lacking = False
+    for position, message in enumerate(messages):
+        blocks = _blocks(message)
+        if not blocks or not any(_is_foreign(block, realm) for block in blocks):
+            result.append(message)
+            continue
+        kept = [own for block in blocks if (own := _own(block, realm)) is not None]
+        if kept:
+            result.append({**message, "content": kept})
+        if len(kept) < len(blocks):
+            lost = True
+            lacking = lacking or (position == len(messages) - 2 and _lacks_thought(kept))
+    return Fitted(result, lost, lacking)
+
+
+def _blocks(message: Any) -> list[Any]:
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, list) else []
+
+
+def _signature(block: Any) -> str | None:
+    """The signature of a block of thought; None: it is none."""
+    kind = block.get("type") if isinstance(block, dict) else None
+    field = _FIELDS.get(kind) if isinstance(kind, str) else None
+    signature = block.get(field) if field else None
+    return signature if isinstance(signature, str) else None
+
+
+def _is_foreign(block: Any, realm: str) -> bool:
+    """Whether a block must not go to this realm as it is: it has a mark, or no signature."""
+    signature = _signature(block)
+    return signature is not None and (signature == "" or untagged(signature).realm != "")
+
+
+def _own(block: Any, realm: str) -> Any:
+    """The block for this realm; None: another one has signed it."""
+    if not _is_foreign(block, realm):
+        return block
+    opaque = untagged(block[_FIELDS[block["type"]]])
+    return {**block, _FIELDS[block["type"]]: opaque.blob} if opaque.realm == realm and opaque.blob else None
+
+
+def _lacks_thought(blocks: list[Any]) -> bool:
+    called = any(isinstance(block, dict) and block.get("type") == "tool_use" for block in blocks)
+    return called and _signature(blocks[0]) is None
+
+
+def marked(answer: dict[str, Any], realm: str) -> dict[str, Any]:
+    """An answer with the mark of its realm; the same object, if it has no signature."""
+    blocks = answer.get("content")
+    if not isinstance(blocks, list) or not any(_signature(block) for block in blocks):
+        return answer
+    return {**answer, "content": [_marked(block, realm) for block in blocks]}
+
+
+def _marked(block: Any, realm: str) -> Any:
+    signature = _signature(block)
+    return {**block, _FIELDS[block["type"]]: tagged(realm, signature)} if signature else block
+
+
+class MarkingRelay(Relay):
+    """A relay that marks signatures with their realm."""
+
+    def __init__(self, last: bytes, text: bytes, realm: str) -> None:
+        super().__init__(last, text)
+        self._realm = realm
+
+    def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
+        raw = super().feed(event, payload, signal)
+        if payload is None or (b"signature" not in raw and b"redacted" not in raw):
+            return raw
+        shown = dict(payload)
+        if isinstance(block := payload.get("content_block"), dict):
+            shown["content_block"] = _marked(block, self._realm)
+        delta = payload.get("delta")
+        if isinstance(delta, dict) and isinstance(signature := delta.get("signature"), str) and signature:
+            shown["delta"] = {**delta, "signature": tagged(self._realm, signature)}
+        if shown == payload:
+            return raw
+        name = b"" if event.name is None else b"event: %b\n" % event.name.encode()
+        return b"%bdata: %b\n\n" % (name, encode(shown))
