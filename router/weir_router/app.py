@@ -146,7 +146,7 @@ class Router:
             relay = Relay(pod.gateway, pod.token_file, self._to_gateway, recorder, self.clock)
             sidecar = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace)
             complete, knows = sidecar.complete, sidecar.knows
-        admin = Admin(self.store, self.board, self.metrics, self.room, self._places, self._admin_token)
+        admin = Admin(self.store, self.board, self.metrics, self.room, self._places, self.memory, self._admin_token)
         try:
             first, *further = self._callers_gates
             routes, places = _callers(gateway, complete, first, knows), self._places

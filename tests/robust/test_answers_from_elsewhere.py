@@ -39,6 +39,9 @@ class Known:
     def cancel(self) -> None:
         self.cancelled += 1
 
+    def counted(self) -> int:
+        return 0
+
 
 class Remembering:
     """A source that knows one prompt."""

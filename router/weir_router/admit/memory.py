@@ -1,4 +1,4 @@
-"""A ledger of the bytes that this process holds for its callers. Used by `serve`.
+"""A ledger of the bytes that this process holds for its callers. Used by `serve` and `call`.
 
 One ledger serves the whole process, so that many small requests cannot take more than a few large ones. A part of the
 router takes bytes before it holds them, and gives the same number back afterwards. It only counts: no bytes are kept
@@ -11,6 +11,8 @@ here, and no memory is measured.
 """
 
 from __future__ import annotations
+
+from weir_router.errors import Overloaded
 
 PER_BYTE = 3
 """Bytes counted for one byte of a request's body, which is held as received, decoded, and as sent upstream."""
@@ -45,6 +47,16 @@ class Memory:
             return False
         self.held += size
         return True
+
+    def used_up(self, what: str) -> Overloaded:
+        """The error for `what`, e.g. "this answer", for which there are no bytes left."""
+        return Overloaded(self.no_room(what), retry_after=RETRY_AFTER)
+
+    def no_room(self, what: str) -> str:
+        """Says to a caller that the memory is used up."""
+        return (
+            f"This router holds as many bytes as it may ({self.limit}, see --memory), and has no room for {what} now."
+        )
 
     def give_back(self, size: int) -> None:
         """Counts `size` bytes as free again; the same number has been taken before."""

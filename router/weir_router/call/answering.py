@@ -41,6 +41,9 @@ class Answering(Protocol):
     usage: Usage | None
     content_at: float | None  # monotonic seconds of the first content; None: it has none
 
+    def counted(self) -> int:
+        """Bytes of `body` that are counted in the router's memory. The request gives them back once they are sent."""
+
     async def relay(self, sink: Sink) -> None:
         """Writes what follows `body`, and ends `sink`. Raises `AttemptFailed` for a stream that breaks."""
 

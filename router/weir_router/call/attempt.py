@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from weir_router.admit.ledger import Hold
+from weir_router.admit.memory import Memory
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Timers, Watchdog
-from weir_router.call.conceal import REDACTED, SHORTEST_SECRET, conceal, concealed
+from weir_router.call.conceal import MAX_HEADER, REDACTED, SHORTEST_SECRET, conceal, concealed
+from weir_router.call.held import Held
+from weir_router.call.load import Load
 from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
-from weir_router.call.transport import MAX_ASSEMBLED, MAX_WHOLE_ANSWER, UNBOUNDED, Receive, Response, Transport
+from weir_router.call.tokens import counted
+from weir_router.call.transport import Receive, Response, Transport
 from weir_router.clock import Clock
 from weir_router.contract import Backend
 from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import Event, Signal, Splitter
+from weir_router.dialects.base import Event, Reader, Signal, Splitter
 from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
@@ -32,9 +34,6 @@ from weir_router.health.board import Guard
 
 MAX_IDLE = 256 * 1024
 """Bytes of comments and blank lines between two events: three hours of 20 bytes each second."""
-
-MAX_HEADER = 256
-"""Characters of one header of the upstream's answer that go to the caller."""
 
 
 class Attempt:
@@ -52,11 +51,13 @@ class Attempt:
         clock: Clock,
         timers: Timers,
         prompt_tokens: int,
+        memory: Memory,
+        load: Load | None = None,
         tap: Tap | None = None,
     ) -> None:
         # Fields used for every chunk come first, so that they share cache lines.
         self._received = 0  # bytes of a stream
-        self._most = MAX_WHOLE_ANSWER if ask.stream else MAX_ASSEMBLED  # bytes of it; before the first content
+        self._held = Held(memory, stream=ask.stream)
         self._unread = 0  # contents that the reader has not counted
         self.done = False
         self._between = True  # events: the next byte begins one
@@ -84,6 +85,7 @@ class Attempt:
         self._transport = transport
         self._clock = clock
         self._prompt_tokens = prompt_tokens
+        self._load = load
         self._tap = tap
         self._started = clock.monotonic()
         self._splitter: Splitter | None = None  # only for a stream that must be read
@@ -101,12 +103,19 @@ class Attempt:
         self._credential = credential
         backend = self.candidate.backend
         try:
+            if self._load is not None:
+                self._load.needed()
             prepare, ask = self._format.prepare, self._ask
             outgoing = prepare(ask, backend, self._pairing, credential, stream=streamed, without=without)
             self.dropped = outgoing.dropped
-            url = backend.base_url + outgoing.path
+            url, added = backend.base_url + outgoing.path, outgoing.added
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
+            if self._load is not None:
+                self._load.prepared(outgoing.body)
+                del outgoing
             self._response = response = await self._watchdog.waits_for(post)
+            if self._load is not None:
+                self._load.sent()
             headers = response.headers
             for name in ANSWER_HEADERS:
                 if name in headers:
@@ -120,10 +129,10 @@ class Attempt:
                 self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), credential)
                 self._commit()
                 return
-            rest = response.read_all()
+            rest = response.read_all(self._held.grow)
             body = await (rest if response.ended() else self._watchdog.waits_for(rest))
             if response.status != 200:
-                raise self._format.failure(response.status, headers, body, outgoing.added)
+                raise self._format.failure(response.status, headers, body, added)
             self._take_whole(body)
         except AttemptFailed as failure:
             self._end(failure)
@@ -163,32 +172,26 @@ class Attempt:
     def cancel(self) -> None:
         """Stops the upstream call because the caller went away; no one is to blame. Does nothing after the end."""
         if self._open:
-            self.usage = self._counted()
+            self.usage = self._usage()
             self._close()
             self._guard.cancelled()
 
     def record(self) -> AttemptRecord:
         """The record of the attempt so far, for the trail."""
-        backend, failure = self.candidate.backend.name, self.failure
-        if failure is None:
-            outcome = "ok" if self.done or self._open else "cancelled"
-            tier, dropped = self.candidate.tier, self.dropped
-            return AttemptRecord(tier, backend, outcome, self.seconds, 200, None, None, self.ttft, dropped)
-        return AttemptRecord(
-            self.candidate.tier,
-            backend,
-            failure.kind.value,
-            self.seconds,
-            failure.status,
-            failure.code or failure.type,
-            failure.message,
-            self.ttft,
-        )
+        status: int | None = 200
+        outcome, code, message = "ok" if self.done or self._open else "cancelled", None, None
+        dropped = self.dropped
+        if (failure := self.failure) is not None:
+            outcome, status, message = failure.kind.value, failure.status, failure.message
+            code, dropped = failure.code or failure.type, ()
+        tier, backend = self.candidate.tier, self.candidate.backend.name
+        return AttemptRecord(tier, backend, outcome, self.seconds, status, code, message, self.ttft, dropped)
 
     def _take_whole(self, raw: bytes) -> None:
         raw = concealed(raw, self._credential)
         self.usage = None if self._tap is not None else self._format.skim_whole(self._ask, raw)
         self.body = self._read_whole(raw) if self.usage is None else raw
+        self._held.whole(len(self.body))
         if self._tap is not None:
             self._tap.commit()
         self._succeed()
@@ -264,10 +267,14 @@ class Attempt:
     def _take(self, data: bytes) -> bytes:
         """The caller's bytes for one part of the upstream's stream (empty at its end)."""
         self._received += len(data)
-        if self._received > self._most:
-            raise AttemptFailed(FailureKind.MALFORMED, f"more than {self._most} bytes of an answer must be held")
+        if self._received > self._held.until:
+            self._held.stretch(self._received)
         passed = self._passed(data) if self._between else None
         return self._read(data) if passed is None else passed
+
+    def counted(self) -> int:
+        """See `Answering`."""
+        return self._held.handed_over()
 
     def _passed(self, part: bytes) -> bytes | None:
         """The caller's bytes for one whole event of a common kind, as nearly every part is; None: read it."""
@@ -341,8 +348,7 @@ class Attempt:
         self._watchdog.content()
         if self.content_at is None:
             self.content_at = self._clock.monotonic()
-            if self._ask.stream:
-                self._most = UNBOUNDED
+            self._held.flows()
             self.ttft = self.content_at - self._started
             self._guard.first_content()
 
@@ -360,7 +366,7 @@ class Attempt:
 
     def _succeed(self) -> None:
         if self.usage is None:
-            self.usage = self._counted()
+            self.usage = self._usage()
         self.done = True
         self._close()
         events = self._contents() if self.ttft is not None else 0
@@ -370,25 +376,18 @@ class Attempt:
         conceal(failure, self._credential)
         self.failure = failure
         if self._open:
-            self.usage = self._counted()
+            self.usage = self._usage()
             self._close()
             self._guard.failed(failure.kind, failure.retry_after)
 
-    def _counted(self) -> Usage | None:
-        """The upstream's count of tokens, or an estimate without one: received tokens must be paid for."""
-        reader = getattr(self, "_reader", None)
-        if reader is None:
-            return self.usage
-        usage: Usage | None = reader.usage
-        contents = self._contents()
-        if usage is None:
-            return Usage(input=self._prompt_tokens, output=contents, estimated=True) if contents else None
-        if reader.stop_reason is None and contents > usage.output:  # Anthropic's first event counts one token
-            return msgspec.structs.replace(usage, output=contents, estimated=True)
-        return usage
+    def _usage(self) -> Usage | None:
+        reader: Reader | None = getattr(self, "_reader", None)
+        return self.usage if reader is None else counted(reader, self._contents(), self._prompt_tokens)
 
     def _close(self) -> None:
         self._open = False
+        if not self.done:
+            self._held.give_back()
         self.seconds = self._clock.monotonic() - self._started
         self._watchdog.stop()
         self._hold.settle(self.usage)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from weir_router.admit.ledger import Hold, Ledger
+from weir_router.admit.memory import Memory
 from weir_router.admit.queue import NOWHERE, Queue
 from weir_router.admit.retry_budget import RetryBudget, RetryBudgets
 from weir_router.call.clocks import Timers
 from weir_router.call.confirm import Confirmer
 from weir_router.call.tap import Subscriber
-from weir_router.call.transport import Transport
+from weir_router.call.transport import UNBOUNDED, Transport
 from weir_router.check.checks import After
 from weir_router.clock import Clock
 from weir_router.contract import Priority
@@ -33,6 +34,7 @@ class Tools:
         "clock",
         "confirmer",
         "ledger",
+        "memory",
         "queue",
         "subscribers",
         "timers",
@@ -51,6 +53,7 @@ class Tools:
         subscribers: tuple[Subscriber, ...] = (),
         after: tuple[After, ...] = (),
         confirmer: Confirmer | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.board: Final = board
         self.ledger: Final = ledger
@@ -60,6 +63,7 @@ class Tools:
         self.clock: Final = clock
         self.timers: Final = timers
         self.subscribers: Final = subscribers
+        self.memory: Final = Memory(UNBOUNDED) if memory is None else memory
         self.after: Final = after  # checks after the call
         self.confirmer: Final = confirmer  # None: refusals are only confirmed by other requests
 

@@ -8,6 +8,9 @@ SHORTEST_SECRET = 8
 """Characters of the shortest credential that is concealed. A shorter one is a placeholder such as "EMPTY" or "none",
 whose removal would garble messages."""
 
+MAX_HEADER = 256
+"""Characters of one header of the upstream's answer that go to the caller."""
+
 REDACTED = "[redacted]"
 """Text in place of a credential."""
 

@@ -19,6 +19,7 @@ from weir_router.call.answering import Answering
 from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
+from weir_router.call.load import Load
 from weir_router.call.tap import Listener, Subscriber, Tap
 from weir_router.call.verdict import CORRECTED, MEANING, Ending, Next, alike, exhausted, refusal
 from weir_router.contract import Secrets
@@ -59,6 +60,7 @@ class Journey:
         policy = decision.policy
         self.trail: list[AttemptRecord] = []
         self.answer: Attempt | None = None  # the attempt that has reached its commit point
+        self.load: Load | None = None  # of a large request
         self.spent: list[Attempt] = []  # failed attempts whose tokens must still be paid for
         self._tools = tools
         self._candidates = Candidates(tools, decision)
@@ -98,6 +100,10 @@ class Journey:
             except AttemptFailed as failure:
                 self._guards[attempt] = taken.guard
                 self._failed(attempt, failure)
+            except Overloaded:  # this router has no memory for the answer, or for another attempt
+                self.trail.append(attempt.record())
+                self.spent.append(attempt)
+                raise
             except WeirError as refused:  # the request cannot be put into this backend's format
                 forget_frames(refused)
                 self._refused = refused
@@ -112,6 +118,8 @@ class Journey:
                     attempt.headers[DROPPED] = header_of(attempt.dropped)
                 self.trail.append(attempt.record())
                 self.answer = attempt
+                if self.load is not None:
+                    self.load.committed()
                 return attempt
 
     async def _confirmed(self, taken: Taken) -> bool:
@@ -206,6 +214,8 @@ class Journey:
             clock=self._tools.clock,
             timers=self._tools.timers,
             prompt_tokens=self._prompt_tokens,
+            load=self.load,
+            memory=self._tools.memory,
             tap=Tap(self._listeners, self._tools.after) if self._listeners or self._tools.after else None,
         )
 

@@ -23,4 +23,5 @@ class Ask(msgspec.Struct, frozen=True):
     include_usage: bool = True  # OpenAI streams: stream_options.include_usage; otherwise always
     streamable: bool = True  # a stream makes a plain answer without loss (n == 1, no logprobs, no audio)
     headers: dict[str, str] = {}  # the caller's, for an upstream of the same format (anthropic-beta ...)
+    large: bool = False  # its fields go out without a copy, see `wire.outgoing`
     conversation: Conversation | None = None  # in the neutral form, made when needed: see `neutral.translation`

@@ -27,6 +27,7 @@ from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.headers import Kept
 from weir_router.dialects.wire.look import Look
+from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, WeirError
 
 
@@ -35,7 +36,7 @@ class Outgoing(msgspec.Struct, frozen=True):
 
     path: str  # below the backend's base URL
     headers: dict[str, str]  # with the credential
-    body: bytes
+    body: Body
     added: frozenset[str]  # top-level parameters that Weir added to the caller's
     dropped: tuple[str, ...] = ()  # fields of the caller's that it does not carry
 

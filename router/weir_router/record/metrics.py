@@ -256,6 +256,7 @@ class Metrics:
             ("tier", "backend"),
         )
         self.connections = gauge("weir_connections", "Open connections of callers.", ())[()]
+        self.held = gauge("weir_held_bytes", "Bytes that are held for callers, counted as --memory is.", ())[()]
         self.refused = counter("weir_refused", "Connections and requests refused at the door.", ("port", "reason"))
         self.revision = gauge("weir_config_revision", "Revision of the config in use.", ())[()]
         self.rejected = gauge("weir_config_rejected", "1 while a newer config is refused.", ())[()]

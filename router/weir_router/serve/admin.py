@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from prometheus_client import generate_latest
 
+from weir_router.admit.memory import Memory
 from weir_router.admit.queue import Room
 from weir_router.config.store import ConfigStore
 from weir_router.health.board import Board
@@ -42,6 +43,7 @@ class Admin:
         metrics: Metrics,
         room: Room,
         places: Places,
+        memory: Memory,
         token_file: Path | None = None,
     ) -> None:
         """`token_file` has the token that metrics and names are shown for; it is read for each request."""
@@ -50,6 +52,7 @@ class Admin:
         self._metrics = metrics
         self._room = room
         self._places = places
+        self._memory = memory
         self._token_file = token_file
         self._scrape = Scrape(self._load, partial(generate_latest, metrics.registry))
 
@@ -64,6 +67,7 @@ class Admin:
         self._metrics.rejected.value = self._store.rejected is not None
         queue = self._room.queue
         self._metrics.connections.value = float(self._places.taken)
+        self._metrics.held.value = float(self._memory.held)
         self._metrics.load(len(queue), queue.oldest, self._room.saturation)
         self._metrics.load_of_backends(
             {key: (it.pending, it.saturation) for key, it in self._board.view().items()},

@@ -29,7 +29,7 @@ def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Mem
     plain = inflated(body, coding, room)
     if plain is None:
         if room < limit:
-            raise Overloaded("This router has no memory left to unpack the request's body.", retry_after=RETRY_AFTER)
+            raise memory.used_up("this request's unpacked body")
         raise RequestTooLarge(f"The request is larger than {limit} bytes unpacked, the most that you may send here.")
     if plain is not body and memory.take(size := len(plain) * PER_BYTE):
         request.held += size

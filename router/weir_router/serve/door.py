@@ -13,9 +13,13 @@ import msgspec
 from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import WAIT, Room
-from weir_router.contract import MAX_BODY_BYTES, CallerKind, CompiledConfig, Policy
+from weir_router.call.load import Load
+from weir_router.contract import MAX_BODY_BYTES, CallerKind, CompiledConfig, Policy, PromptLogging
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.wire import items
+from weir_router.dialects.wire.body import MAX_ITEMS
 from weir_router.dialects.wire.look import Look
 from weir_router.errors import PolicyNotReady, RequestTooLarge, UnknownModel
 from weir_router.serve import bodies
@@ -27,6 +31,9 @@ UNPACKED_BYTES = 64 * 1024
 
 MAX_LISTED = 20
 """Models that the answer about an unknown one lists."""
+
+BYTES_PER_ITEM = 64
+"""Bytes counted for an item of a body while it is decoded: an empty object of Python. Larger ones have several."""
 
 _KINDS = {kind: kind.value for kind in CallerKind} | {CallerKind.ANONYMOUS: "anonymous"}
 
@@ -69,6 +76,23 @@ class Door:
             f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {model!r}. "
             f"Models you may ask for: {listed}{more}."
         )
+
+    def weigh(self, request: Request, body: bytes) -> None:
+        """Takes memory for the items of a large body, see `wire.items`. Raises `errors.WeirError`."""
+        if items.has_more(body, MAX_ITEMS):
+            raise RequestTooLarge(
+                f"The request has more than {MAX_ITEMS} items (commas, opening brackets and braces). Send fewer or "
+                "longer messages."
+            )
+        size = items.count(body) * BYTES_PER_ITEM
+        if not self._memory.take(size):
+            raise self._memory.used_up("this request's items")
+        request.held += size
+
+    def load(self, request: Request, ask: Ask, body: bytes, policy: Policy) -> Load:
+        """The memory of a large request, which keeps the only reference to its body."""
+        request.body = None
+        return Load(self._memory, request, ask, body, logged=policy.prompt_logging is PromptLogging.FULL)
 
     def reserve(self, policy: Policy, caller: Caller) -> Hold:
         """The policy's limits, which count per caller. Raises `errors.RateLimited`."""

@@ -21,6 +21,7 @@ from weir_router.call.candidates import Tools
 from weir_router.call.clocks import Timers
 from weir_router.call.confirm import Confirmer
 from weir_router.call.journey import Journey
+from weir_router.call.load import LARGE
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
@@ -109,6 +110,7 @@ class Gateway:
             extensions.subscribers,
             extensions.after,
             Confirmer(board, transport, clock),
+            memory,
         )
         store.subscribe(self._configured)
 
@@ -163,6 +165,8 @@ class Gateway:
             if not self._room.enter(caller.namespace):
                 await door.room(policy, caller, len(body))
             try:
+                if len(body) >= LARGE:
+                    door.weigh(visit.request, body)
                 visit.ask = ask = visit.format.read(body, headers)
                 if self._before:
                     self._check(ask, caller, policy)
@@ -174,6 +178,9 @@ class Gateway:
                 deciding = _Deciding(self, measured, caller, policy)
                 visit.decision = decision = self.decide(measured, caller, policy)
                 visit.journey = journey = Journey(self._tools, ask, decision, self._store.secrets, len(body), deciding)
+                if ask.large:
+                    journey.load = door.load(visit.request, ask, body, policy)
+                    body = b""
                 return await _answer(visit, await journey.commit())
             finally:
                 self._room.leave(caller.namespace)
@@ -240,6 +247,7 @@ class _Deciding:
 async def _answer(visit: Visit, answer: Answering) -> Answer | None:
     """Sends the answer, to its last byte."""
     visit.answers(answer)
+    visit.request.held += answer.counted()
     lines = visit.lines({visit.format.request_id: visit.id, **answer.headers})
     if visit.stream:
         await _relay(visit, answer, lines)

@@ -50,7 +50,7 @@ class ScriptedResponse(Pulled):
             raise part
         return part
 
-    async def read_all(self):
+    async def read_all(self, grow=None):
         return b"".join([part async for part in self._all()])
 
     async def _all(self):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.admit.ledger_local import LocalLedger
+from weir_router.admit.memory import Memory
 from weir_router.call import clocks
 from weir_router.call.attempt import Attempt
 from weir_router.clock import ManualClock
@@ -53,6 +54,7 @@ def outcome(dialect, provider, parts):
             clock=clock,
             timers=clocks.Timers(),
             prompt_tokens=5,
+            memory=Memory(2**30),
         )
         failed = None
         try:

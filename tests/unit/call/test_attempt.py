@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from weir_router.call import attempt as attempts
-from weir_router.call import clocks
+from weir_router.call import clocks, held
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.health.guard import Guard
 
@@ -57,12 +56,12 @@ async def test_pings_that_are_events_may_come_for_an_hour(world, streamed):
 
 async def test_a_stream_that_only_begins_has_a_bound(world, monkeypatch):
     """Its bytes are held until the first content."""
-    monkeypatch.setattr(attempts, "MAX_WHOLE_ANSWER", 1000)
-    world.answers.update(a=[stream(*[ROLE] * 20, CONTENT, STOP, DONE)], b=[stream()])
+    monkeypatch.setattr(held, "MAX_WHOLE_ANSWER", 20_000)
+    world.answers.update(a=[stream(*[ROLE] * 400, CONTENT, STOP, DONE)], b=[stream()])
     journey = world.journey(streamed=True)
     await journey.commit()
     assert [record.outcome for record in journey.trail] == ["malformed", "ok"]
-    world.answers.update(a=[stream(ROLE, *[CONTENT] * 200, STOP, DONE)])
+    world.answers.update(a=[stream(ROLE, *[CONTENT] * 600, STOP, DONE)])
     attempt = await world.journey(streamed=True).commit()
     await rest(attempt)
     assert attempt.done

@@ -27,7 +27,7 @@ from weir_router.record.recorder import Recorder
 from weir_router.serve.http import Request
 from weir_router.serve.story import Gateway
 
-CALLS_PER_REQUEST = 459
+CALLS_PER_REQUEST = 470
 """Python and C functions called for a plain request, everything on, without its sockets. It was 760 before it was
 counted; a new feature may raise it, knowingly.
 """
@@ -52,7 +52,7 @@ class Whole(Pulled):
         self.status = 200
         self.headers = {"content-type": "application/json", "x-request-id": "req_1"}
 
-    async def read_all(self):
+    async def read_all(self, grow=None):
         return ANSWER
 
     def ended(self):

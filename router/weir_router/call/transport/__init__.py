@@ -7,12 +7,21 @@ the environment names.
 """
 
 from weir_router.call.transport.auto import AutoTransport
-from weir_router.call.transport.base import MAX_ASSEMBLED, MAX_WHOLE_ANSWER, UNBOUNDED, Receive, Response, Transport
+from weir_router.call.transport.base import (
+    MAX_ASSEMBLED,
+    MAX_WHOLE_ANSWER,
+    STEP,
+    UNBOUNDED,
+    Receive,
+    Response,
+    Transport,
+)
 from weir_router.call.transport.names import anywhere
 
 __all__ = [
     "MAX_ASSEMBLED",
     "MAX_WHOLE_ANSWER",
+    "STEP",
     "UNBOUNDED",
     "AutoTransport",
     "Receive",

@@ -19,9 +19,11 @@ from weir_router.call.transport.base import (
     KEEP_ALIVE,
     OWN_HEADERS,
     READ_BUFFER,
+    Grow,
     Pulled,
     Response,
     failed,
+    free,
     proxies,
     proxy_for,
     read_whole,
@@ -30,6 +32,7 @@ from weir_router.call.transport.base import (
 from weir_router.call.transport.inflate import readable
 from weir_router.call.transport.names import Hosts, Names, anywhere, laptop
 from weir_router.contract.addresses import read
+from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, FailureKind
 
 IN_PARTS = 1024 * 1024
@@ -74,8 +77,8 @@ class _AiohttpResponse(Pulled):
         except _CLIENT_ERRORS as error:
             raise _translated(error) from error
 
-    async def read_all(self) -> bytes:
-        return await read_whole(self)
+    async def read_all(self, grow: Grow = free) -> bytes:
+        return await read_whole(self, grow)
 
     def ended(self) -> bool:
         return self._response.content.at_eof()
@@ -146,13 +149,14 @@ class AiohttpTransport:
         """See `AutoTransport.mark`."""
         self._via = {"via": via} if via else {}
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+    async def post(self, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)  # DNS, TCP and TLS together
         try:
             target, proxy = self._routes.get(url) or self._route(url)
             if target.host and (address := read(target.host)) is not None:  # aiohttp looks up names only
                 await self._names.addresses(str(address), target.port or 0)
-            data = body if len(body) < IN_PARTS else io.BytesIO(body)
+            whole = body if isinstance(body, bytes) else body.whole()
+            data = whole if len(whole) < IN_PARTS else io.BytesIO(whole)
             response = await self._session.post(
                 target, data=data, headers={**headers, **self._via}, allow_redirects=False, timeout=timeout, proxy=proxy
             )

@@ -11,6 +11,7 @@ from yarl import URL
 from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
 from weir_router.call.transport.names import Hosts, laptop
 from weir_router.call.transport.pool import Http1Transport, Target, parsed
+from weir_router.dialects.wire.outgoing import Body
 
 if TYPE_CHECKING:
     from weir_router.call.transport.aiohttp_client import AiohttpTransport
@@ -38,7 +39,7 @@ class AutoTransport:
         self._chosen: dict[str, Transport] = {}  # transports of the other URLs
 
     def post(
-        self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float
+        self, url: str, headers: dict[str, str], body: Body, connect_timeout: float
     ) -> Coroutine[Any, Any, Response]:
         target = self._targets.get(url)
         if target is not None:

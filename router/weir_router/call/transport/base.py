@@ -10,12 +10,16 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 from yarl import URL
 
 from weir_router.__about__ import __version__
+from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_WHOLE_ANSWER = 8 * 1024 * 1024
 """Bytes of the largest answer that is held as a whole, to bound memory: far above any model's text, and enough for an
 image in base64.
 """
+
+STEP = 16 * 1024
+"""Bytes of an answer that are held before they are counted, and counted at once then."""
 
 MAX_ASSEMBLED = 64 * 1024 * 1024
 """Bytes of the largest stream that is put together for a plain caller: 200,000 tokens in chunks of 300 bytes."""
@@ -39,6 +43,15 @@ OWN_HEADERS = {"user-agent": f"weir/{__version__}", "accept": "*/*", "accept-enc
 
 
 T = TypeVar("T", bytes, bytearray)
+
+Grow = Callable[[int], None]
+"""A function that takes memory for further bytes of an answer, or raises an error. The first part, of 128 KiB at most,
+is not counted."""
+
+
+def free(size: int) -> None:
+    """Counts nothing."""
+
 
 Receive = Callable[[bytes], bool]
 """A function that takes a part of a body as it came, empty at the end; returns whether it wants more."""
@@ -66,8 +79,8 @@ class Response(Protocol):
     def hold(self, held: bool) -> None:
         """Stops or restarts the parts that `each` hands out, and with them the upstream."""
 
-    async def read_all(self) -> bytes:
-        """The rest of the body, bounded by `MAX_WHOLE_ANSWER`."""
+    async def read_all(self, grow: Grow = free) -> bytes:
+        """The rest of the body, bounded by `MAX_WHOLE_ANSWER`. See `Grow`."""
 
     def ended(self) -> bool:
         """Whether the whole body has come, so that the connection can be used again."""
@@ -82,7 +95,7 @@ class Response(Protocol):
 class Transport(Protocol):
     """Sends requests; made inside the running loop."""
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+    async def post(self, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
         """Sends a request and waits for the answer's headers. Header names are in lower case.
 
         Raises `AttemptFailed` with `CONNECT`, `RESET` or `MALFORMED`. The calling function bounds the time after the
@@ -120,7 +133,7 @@ class Pulled:
             self._free.set()
 
 
-async def read_whole(response: Response) -> bytes:
+async def read_whole(response: Response, grow: Grow) -> bytes:
     """`Response.read_all` for every kind of response."""
     first = await response.read()
     part = await response.read() if first else b""
@@ -128,6 +141,7 @@ async def read_whole(response: Response) -> bytes:
         return _bounded(first)
     whole = bytearray(first)  # a list would take fifty bytes for each part, even of one byte
     while part:
+        grow(len(part))
         whole += part
         _bounded(whole)
         part = await response.read()

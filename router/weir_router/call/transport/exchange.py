@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from weir_router.call.transport import base
-from weir_router.call.transport.base import DRAIN_TIMEOUT, Receive, read_whole
+from weir_router.call.transport.base import DRAIN_TIMEOUT, Grow, Receive, free, read_whole
 from weir_router.errors import AttemptFailed
 from weir_router.paced import Paced
 
@@ -141,10 +141,10 @@ class Exchange:
         else:
             self._connection.resume()
 
-    async def read_all(self) -> bytes:
+    async def read_all(self, grow: Grow = free) -> bytes:
         if self.complete and self.held <= base.MAX_WHOLE_ANSWER:  # a short answer, which came with its headers
             return self._taken()
-        return await read_whole(self)
+        return await read_whole(self, grow)
 
     def ended(self) -> bool:
         return self.complete

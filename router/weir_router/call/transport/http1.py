@@ -15,6 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from weir_router.call.transport.base import READ_BUFFER, failed
 from weir_router.call.transport.exchange import Carrier, Exchange
+from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.header import name_of
 from weir_router.paced import TURN
@@ -75,7 +76,7 @@ class Connection(Carrier):
         self._in_chunk = True  # or the body is not chunked
         self._writing = True
 
-    async def exchange(self, head: bytes, body: bytes) -> Exchange:
+    async def exchange(self, head: bytes, body: Body) -> Exchange:
         """Sends a request and waits for the answer's headers. Raises `AttemptFailed`; then, and when cancelled, the
         connection is closed.
         """
@@ -85,11 +86,11 @@ class Connection(Carrier):
         exchange = self._exchange = Exchange(self)
         started = self.asked_at = self.loop.time()
         try:
-            if len(body) <= IN_PARTS:
+            if isinstance(body, bytes) and len(body) <= IN_PARTS:
                 self._transport.write(b"".join((head, body)))
                 self._sent = True
             else:
-                await self._send_in_parts(exchange, head, body)
+                await self._send_in_parts(exchange, [head, body] if isinstance(body, bytes) else [head, *body.parts])
             while not exchange.begun:
                 if exchange.broken is not None:
                     raise exchange.broken
@@ -111,17 +112,17 @@ class Connection(Carrier):
         """Whether it is closed or about to be."""
         return self.lost.done() or self._transport.is_closing()
 
-    async def _send_in_parts(self, exchange: Exchange, head: bytes, body: bytes) -> None:
-        self._transport.write(head)
-        rest = memoryview(body)
-        while rest:
-            if exchange.begun or exchange.broken is not None:
-                return  # the upstream has answered early, or is gone
-            if self._writing:
-                self._transport.write(rest[:IN_PARTS])
-                rest = rest[IN_PARTS:]
-            else:
-                await exchange.change()
+    async def _send_in_parts(self, exchange: Exchange, parts: list[bytes | memoryview]) -> None:
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                if exchange.begun or exchange.broken is not None:
+                    return  # the upstream has answered early, or is gone
+                if self._writing:
+                    self._transport.write(rest[:IN_PARTS])
+                    rest = rest[IN_PARTS:]
+                else:
+                    await exchange.change()
         self._sent = True
 
     def release(self, exchange: Exchange) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from weir_router.call.transport.base import READ_BUFFER, Pulled, Response, read_whole
+from weir_router.call.transport.base import READ_BUFFER, Grow, Pulled, Response, free, read_whole
 from weir_router.errors import AttemptFailed, FailureKind
 
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
@@ -59,8 +59,8 @@ class Inflated(Pulled):
             pass  # padding after the answer, which must be read before the connection can be used again
         return b""
 
-    async def read_all(self) -> bytes:
-        return await read_whole(self)
+    async def read_all(self, grow: Grow = free) -> bytes:
+        return await read_whole(self, grow)
 
     def ended(self) -> bool:
         return self._response.ended()

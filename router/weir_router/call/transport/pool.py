@@ -31,6 +31,7 @@ from weir_router.call.transport.inflate import readable
 from weir_router.call.transport.names import Hosts, Names, laptop
 from weir_router.clock import LATE
 from weir_router.dialects.wire.headers import Kept
+from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, FailureKind
 
 HAPPY_EYEBALLS = 0.25
@@ -110,14 +111,14 @@ class Http1Transport:
         self._names = Names(hosts)
         self._closed = False
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+    async def post(self, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
         try:
             target = parsed(url, self.via)
         except ValueError as error:
             raise unsendable(error) from None
         return await self.send(target, headers, body, connect_timeout)
 
-    async def send(self, target: Target, headers: dict[str, str], body: bytes, connect_timeout: float) -> Response:
+    async def send(self, target: Target, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
         """Like `post`, for a parsed URL."""
         try:
             head = rendered(target, headers, len(body))

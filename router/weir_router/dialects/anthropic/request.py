@@ -7,6 +7,7 @@ from typing import Any
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.wire import body as read_body
+from weir_router.dialects.wire.outgoing import IN_PLACE
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 
 PASSED_HEADERS = ("anthropic-version", "anthropic-beta", "x-request-id")
@@ -39,6 +40,7 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
         raw=raw,
         prompt=prompt,
         headers=read_body.passed_on(headers, PASSED_HEADERS),
+        large=len(body) >= IN_PLACE,
     )
 
 

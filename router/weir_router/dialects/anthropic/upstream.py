@@ -49,7 +49,8 @@ def prepare(
         dropped += leave_out(fields, without, TABLE.tuning, TABLE.renames)
     headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same else ())
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
-    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields), shown(dropped))
+    body = body_of(fields, large=ask.large)
+    return Outgoing(pairing.path, headers, body, added.intersection(fields), shown(dropped))
 
 
 def _fit_signatures(fields: dict[str, Any], ask: Ask, realm: str, dropped: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.wire import body as read_body
+from weir_router.dialects.wire.outgoing import IN_PLACE
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 from weir_router.estimate.prompt import Turn
 
@@ -44,7 +45,18 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
     include_usage = not stream or options.get("include_usage") is True
     streamable = not audio_out and _streamable(fields)
     passed_on = read_body.passed_on(headers, PASSED_HEADERS)
-    return Ask(Format.OPENAI_CHAT, model, stream, fields, raw, prompt, include_usage, streamable, passed_on)
+    return Ask(
+        Format.OPENAI_CHAT,
+        model,
+        stream,
+        fields,
+        raw,
+        prompt,
+        include_usage,
+        streamable,
+        passed_on,
+        len(body) >= IN_PLACE,
+    )
 
 
 def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:

@@ -59,7 +59,8 @@ def prepare(
     if dropped or lost:
         lost = shown((*(dropped or ()), *lost))
     headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
-    return Outgoing(pairing.path, headers, body_of(fields), added.intersection(fields) if added else added, lost)
+    body = body_of(fields, large=ask.large)
+    return Outgoing(pairing.path, headers, body, added.intersection(fields) if added else added, lost)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:

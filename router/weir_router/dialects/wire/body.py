@@ -14,6 +14,9 @@ from weir_router.dialects.wire import look as typed
 from weir_router.dialects.wire.look import Look
 from weir_router.errors import BadRequest
 
+MAX_ITEMS = 1_000_000
+"""Items of one body, see `items`: decoding them takes 100 ms and 100 MiB. A million tokens of code have half."""
+
 MAX_MODEL_NAME = 256
 """Characters of the longest model name: a caller must not flood the request log and error messages with it."""
 

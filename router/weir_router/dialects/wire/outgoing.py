@@ -1,4 +1,4 @@
-"""Helpers for all formats: a request body as bytes, and counts from untrusted JSON."""
+"""Helpers for all formats: a request's body as it goes out, and counts from untrusted JSON."""
 
 from __future__ import annotations
 
@@ -21,13 +21,53 @@ _MORE = ", ..."
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")
 _encode = msgspec.json.Encoder().encode
 
+IN_PLACE = 16 * 1024
+"""Bytes from which an undecoded field is sent from where it was received, without a copy."""
 
-def body_of(fields: dict[str, Any]) -> bytes:
+
+class Spliced:
+    """A large body whose parts are sent one after the other; some of them belong to the received body."""
+
+    __slots__ = ("parts", "size")
+
+    def __init__(self, parts: list[bytes | memoryview]) -> None:
+        self.parts = parts
+        self.size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def whole(self) -> bytes:
+        """A copy in one piece."""
+        return b"".join(self.parts)
+
+
+Body = bytes | Spliced
+"""The body of an outgoing request."""
+
+
+def body_of(fields: dict[str, Any], *, large: bool) -> Body:
     """The upstream request's body; `msgspec.Raw` values go byte for byte. Raises `BadRequest` for too deep nesting."""
     try:
-        return _encode(fields)
+        return _spliced(fields) if large else _encode(fields)
     except RecursionError:  # it could be read, but is too deep for the rest of the stack
         raise BadRequest("The request is nested too deeply to be sent on.") from None
+
+
+def _spliced(fields: dict[str, Any]) -> Body:
+    parts: list[bytes | memoryview] = []
+    piece, between = bytearray(b"{"), b""
+    for name, value in fields.items():
+        piece += between + _encode(name) + b":"
+        between = b","
+        if isinstance(value, msgspec.Raw) and len(memoryview(value)) >= IN_PLACE:
+            parts += bytes(piece), memoryview(value)
+            piece.clear()
+        else:
+            piece += _encode(value)
+    piece += b"}"
+    parts.append(bytes(piece))
+    return Spliced(parts) if len(parts) > 1 else bytes(piece)
 
 
 def shown(names: Iterable[str]) -> tuple[str, ...]:

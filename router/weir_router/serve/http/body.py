@@ -53,10 +53,7 @@ class Body:
 
     def no_memory(self) -> Refused:
         """The refusal of a body without memory for it."""
-        return NO_MEMORY, (
-            f"This router holds as many bytes of requests as it may ({self._memory.limit}, see --memory), and has no "
-            "room for this one now."
-        )
+        return NO_MEMORY, self._memory.no_room("this request")
 
     def whole(self) -> bytes:
         """The received bytes, in one piece."""

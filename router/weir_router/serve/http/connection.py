@@ -21,7 +21,7 @@ from weir_router.serve.http.body import Body
 from weir_router.serve.http.incoming import Incoming
 from weir_router.serve.http.keeper import Keeper
 from weir_router.serve.http.message import Answer, Refused, Request, Stream
-from weir_router.serve.http.outgoing import CONTINUE, Outgoing, beginning, whole
+from weir_router.serve.http.outgoing import CONTINUE, PART, Outgoing, beginning, whole
 from weir_router.serve.http.places import peer_of
 
 logger = logging.getLogger("weir.http")
@@ -124,7 +124,7 @@ class Connection(Paced):
         self._rest = b""
         self.due = limits.NEVER
         if self._stream is not None:
-            self._stream.gone = True
+            self._stream.leave()
         if self._task is not None:
             self._task.cancel()
         self._forget_body()
@@ -288,6 +288,10 @@ class Connection(Paced):
         while (request := self._served) is not None:
             try:
                 answer = await self._keeper.handle(request)
+                if answer is not None and len(answer.body) > PART and request.method != "HEAD":
+                    self._send(request.version, answer, last=self._closes_after(request), head_only=True)
+                    stream = self._stream = Outgoing(self._transport, self._memory, chunked=False)
+                    answer = await stream.send(answer.body)
             except BaseException as error:
                 self._abandon()
                 if not isinstance(error, Exception):
@@ -312,7 +316,7 @@ class Connection(Paced):
         last = self._closes_after(request)
         if answer is not None:
             self._send(request.version, answer, last=last, head_only=request.method == "HEAD")
-        elif stream is None or not stream.ended:
+        elif stream is None or not stream.close():
             self._abandon()
             return False
         if last:
@@ -389,7 +393,7 @@ class Connection(Paced):
 
     def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
         """See `message.Opener`."""
-        stream = self._stream = Outgoing(self._transport, request.version != "1.0")
+        stream = self._stream = Outgoing(self._transport, self._memory, chunked=request.version != "1.0")
         common, last = self._common.lines(), self._closes_after(request)
         self._transport.write(beginning(request.version, status, fields, first, common=common, last=last))
         return stream

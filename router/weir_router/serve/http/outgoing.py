@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 
+from weir_router.admit.memory import Memory
 from weir_router.serve.http.message import Answer
+
+PART = 64 * 1024
+"""Bytes of a whole answer from which it is written in parts, as fast as the caller reads."""
+
+UNREAD = 256 * 1024
+"""Bytes counted for an answer whose caller does not read: those in the transport's buffer, and those that were read
+from the upstream before it was paused."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """An interim answer, for which some callers wait before they send the body."""
@@ -23,9 +31,12 @@ _SIZES = [b"%x\r\n" % size for size in range(1024)]  # beginnings of nearly all 
 class Outgoing:
     """A `message.Stream` on one connection."""
 
-    __slots__ = ("_chunked", "_listener", "_pressed", "_transport", "ended", "gone")
+    __slots__ = ("_chunked", "_free", "_held", "_listener", "_memory", "_pressed", "_transport", "ended", "gone")
 
-    def __init__(self, transport: asyncio.Transport, chunked: bool) -> None:
+    def __init__(self, transport: asyncio.Transport, memory: Memory, *, chunked: bool) -> None:
+        self._memory = memory
+        self._held = 0  # bytes counted while the caller does not read
+        self._free: asyncio.Future[None] | None = None  # done when the caller has read
         self.ended = False
         self.gone = False  # the connection is closing, and would accept data in vain
         self._transport = transport
@@ -58,9 +69,41 @@ class Outgoing:
         if self._pressed:
             listener(True)
 
+    async def send(self, body: bytes) -> Answer | None:
+        """Writes a whole body, as fast as the caller reads it. Returns what is left to send: nothing."""
+        rest = memoryview(body)
+        while rest and not self.gone:
+            if self._pressed:
+                self._free = asyncio.get_running_loop().create_future()
+                await self._free
+            self._transport.write(rest[:PART])
+            rest = rest[PART:]
+        self.ended = True
+        return None
+
+    def leave(self) -> None:
+        """Called when the caller has gone."""
+        self.gone = True
+        self.close()
+
+    def close(self) -> bool:
+        """Gives back what is counted, once nothing more is written. Returns whether the answer was completed."""
+        held, self._held = self._held, 0
+        self._memory.give_back(held)
+        return self.ended
+
     def press(self, pressed: bool) -> None:
-        """Called when the connection's buffer is full, or empty again."""
+        """Called when the connection's buffer is full, or empty again. Without memory for it, the connection ends."""
         self._pressed = pressed
+        if not pressed:
+            self.close()
+            if self._free is not None and not self._free.done():
+                self._free.set_result(None)
+        elif not self._held:
+            if not self._memory.take(UNREAD):
+                self._transport.abort()
+                return
+            self._held = UNREAD
         if self._listener is not None:
             self._listener(pressed)
 
