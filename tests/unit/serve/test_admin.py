@@ -72,7 +72,9 @@ def request(peer="10.0.0.7", **headers):
 
 
 async def shown(s, it, token_file):
-    page = admin.Admin(s.router.store, s.router.board, s.router.metrics, s.router.room, s.router._places, token_file)
+    page = admin.Admin(
+        s.router.store, s.router.board, s.router.metrics, s.router.room, s.router._places, s.router.memory, token_file
+    )
     return (await page.metrics(it)).status, json.loads((await page.state(it)).body)
 
 
