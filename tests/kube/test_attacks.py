@@ -136,15 +136,25 @@ async def test_naming_somebody_elses_callers_neither_takes_nor_reveals_them(town
     town.apply(
         town.credential(town.enemy, "sk-enemy"),
         bait,
-        town.policy(town.enemy, {"name": "bait"}, callers=[{"namespaces": {"from": "All"}}]),
+        town.policy(
+            town.enemy,
+            {"name": "bait"},
+            models=[{"name": "auto"}, {"name": "bait"}],
+            callers=[{"namespaces": {"from": "All"}}],
+        ),
     )
     await town.verdict(town.enemy, "rp/assistants", "Ready", "True")
+    _, reason, message = await town.verdict(town.enemy, "rp/assistants", "Accepted", "True")
+    assert reason == "NotConsented"
+    assert "accept-policies-from" in message
+    assert (await town.ask(town.key(town.tenant)[0], "bait"))[0] == 404
     assert (await town.ask(town.key(town.tenant)[0]))[0] == 200
     assert town.sim.requests("sim-minnow")[-1].headers["authorization"] == f"Bearer {PLATFORM_KEY}"
     assert town.tenant not in json.dumps(town.status(town.enemy, "rp/assistants"))
 
 
 async def test_a_conflict_does_not_tell_whose_policy_goes_first_unless_it_is_for_us(town: Town):
+    town.accepts(town.tenant, town.platform, town.enemy)
     town.apply(
         town.policy(
             town.platform,
@@ -174,8 +184,9 @@ async def test_the_view_of_a_namespace_holds_nothing_of_others(town: Town):
         for foreign in (PLATFORM_KEY, town.platform, town.tenant, "premium"):
             assert foreign not in body
     _, body = await town.poll(ServiceAccount(town.tenant, "app"))
-    assert "premium" in body  # which it may use
-    assert PLATFORM_KEY not in body
+    assert "assistants" in body
+    for foreign in (PLATFORM_KEY, town.platform, "premium"):  # only the gateway serves the policy
+        assert foreign not in body
 
 
 async def test_a_tenants_router_can_neither_slander_a_tier_nor_hold_back_the_gateway(town: Town):

@@ -27,6 +27,7 @@ from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.kube.token_reviews import KubernetesReviewer
 from weir_operator.observe.gather import Gatherer
+from weir_operator.observe.tenancy import ACCEPT_ANNOTATION
 from weir_operator.status.reporter import Reporter
 from weir_router.app import Router
 from weir_router.config.access import Access
@@ -77,6 +78,10 @@ class Town:
     def apply(self, *bodies: dict[str, Any]) -> None:
         """`kubectl apply`."""
         apply(self._server, json.dumps({"apiVersion": "v1", "kind": "List", "items": list(bodies)}))
+
+    def accepts(self, namespace: str, *names: str) -> None:
+        """Annotates a Namespace: policies of the namespaces `names` may serve its callers."""
+        run(self._server, "annotate", "namespace", namespace, f"{ACCEPT_ANNOTATION}={','.join(names)}")
 
     def refused(self, body: dict[str, Any]) -> str:
         """The error message of `kubectl apply`, which must fail."""
