@@ -25,6 +25,7 @@ from weir_router.identify.identifier import Identifier
 from weir_router.record.log import log
 from weir_router.record.metrics import Metrics
 from weir_router.record.recorder import Recorder
+from weir_router.record.turns import Watch
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate
@@ -101,12 +102,12 @@ class Router:
         self._transport: AutoTransport | None = None
         self._to_gateway: AutoTransport | None = None
         self._servers: list[Server] = []
+        self._watch = Watch(self.metrics.turned)
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
         self.memory = Memory(default_memory() if memory is None else memory)
-        self._admin_token = admin_token_file
+        self._admin_token, self._admin_places = admin_token_file, Places(ADMIN_CONNECTIONS, ADMIN_PER_PEER)
         self._places = Places(most_connections(max_connections))
-        self._admin_places = Places(ADMIN_CONNECTIONS, ADMIN_PER_PEER)
         self.board.on_free = self.room.queue.free
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
@@ -162,9 +163,11 @@ class Router:
         except BaseException:  # mostly an address in use
             await self.__aexit__()
             raise
+        self._watch.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._watch.stop()
         # The admin port closes last: a failing probe would have the pod killed while it finishes answers.
         for server in self._servers:
             await server.close(self._grace)

@@ -258,6 +258,9 @@ class Metrics:
         self.connections = gauge("weir_connections", "Open connections of callers.", ())[()]
         self.held = gauge("weir_held_bytes", "Bytes that are held for callers, counted as --memory is.", ())[()]
         self.refused = counter("weir_refused", "Connections and requests refused at the door.", ("port", "reason"))
+        self.loop_turn = gauge(
+            "weir_loop_turn_seconds_max", "Longest turn of the event loop in the last one to two minutes.", ("clock",)
+        )
         self.revision = gauge("weir_config_revision", "Revision of the config in use.", ())[()]
         self.rejected = gauge("weir_config_rejected", "1 while a newer config is refused.", ())[()]
         self.otel_duration = histogram(
@@ -341,6 +344,11 @@ class Metrics:
     def refuse(self, port: str, reason: str) -> None:
         """Counts a connection or request that a port (callers, admin) refuses before a handler has seen it."""
         self.refused[port, reason].value += 1
+
+    def turned(self, wall: float, cpu: float) -> None:
+        """Sets the longest turn of the event loop, by the clock and by the CPU."""
+        self.loop_turn[("wall",)].value = wall
+        self.loop_turn[("cpu",)].value = cpu
 
     def load(self, depth: int, oldest: float, saturation: float) -> None:
         """Sets the gauges of the router's load, at the moment of a scrape."""
