@@ -133,7 +133,7 @@ class Recall(StrEnum):
 class Traits(Wire, frozen=True):
     """Properties of a model beside its parameters, by the catalogue. An unknown model has the defaults."""
 
-    thinking: Thinking = Thinking.BUDGET
+    thinking: Thinking | None = None  # None: unknown, or none at all; asked for a budget
     efforts: tuple[str, ...] = ()  # that it knows, the least first; empty: unknown
     no_prefill: bool = False  # it refuses an assistant's turn at the end, which others continue
     one_sampling: bool = False  # it takes temperature or top_p, but not both

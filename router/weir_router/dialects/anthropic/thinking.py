@@ -13,6 +13,11 @@ from weir_router.dialects.neutral.efforts import EFFORT_BUDGETS, WIDELY_KNOWN_EF
 from weir_router.dialects.neutral.target import Target
 from weir_router.dialects.wire.fit import MIN_THINKING_BUDGET
 
+ADAPTIVE = {"type": "adaptive", "display": "summarized"}
+"""Thinking as the model sees fit. Its text is asked for, since newer models leave it out: without it a stream is silent
+until the answer begins.
+"""
+
 DEFAULT_MAX_TOKENS = 8192
 """Tokens of an answer for a caller without a limit, which this format demands, if the model's own limit is unknown.
 8192 is the smallest output limit among Claude models from 3.5 on, and fits small models of other makers.
@@ -37,9 +42,7 @@ def ask(asked: Conversation, to: Target, out: dict[str, Any], dropped: list[str]
 
 
 def _adaptive(effort: Effort, to: Target, out: dict[str, Any], dropped: list[str]) -> None:
-    """Asks for thought as the effort says. Its text is asked for, too: without it a stream is silent until the answer
-    begins.
-    """
+    """Asks for thought as the effort says."""
     if effort.name == "none":
         return  # these models refuse `disabled`, and think little without an effort
     name = effort.name or effort_of(effort.budget or 0)
@@ -48,7 +51,7 @@ def _adaptive(effort: Effort, to: Target, out: dict[str, Any], dropped: list[str
     if _forced(out):
         dropped.append("thinking")
     else:
-        out["thinking"] = {"type": "adaptive", "display": "summarized"}
+        out["thinking"] = dict(ADAPTIVE)
 
 
 def _budget(asked: Conversation, effort: Effort, to: Target, out: dict[str, Any]) -> None:

@@ -53,7 +53,16 @@ TOOL_HINTS = ("input_examples", "defer_loading", "eager_input_streaming", "allow
 
 _TIERS = {"auto": "auto", "standard_only": "standard"}
 _KNOWN = _READ | EXTRAS.keys()
-FIELDS = _KNOWN | {*TOOL_HINTS, "cache_control", "reasoning", "prefill", "tool_search", "server_tools"}
+FIELDS = _KNOWN | {
+    *TOOL_HINTS,
+    "cache_control",
+    "reasoning",
+    "prefill",
+    "budget_tokens",
+    "effort",
+    "tool_search",
+    "server_tools",
+}
 """Names that `x-weir-dropped` may hold for a caller of this format, beside unknown ones."""
 
 _MODES = {"auto": Choice("auto"), "any": Choice("any"), "none": Choice("none")}

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from weir_router.contract import Backend
+from weir_router.contract import Backend, Traits
 from weir_router.dialects.anthropic import signatures
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.failures import TABLE
+from weir_router.dialects.anthropic.fit import fit_model
 from weir_router.dialects.anthropic.stream import STOP_EVENT
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Outgoing, Pairing, Renderer
@@ -20,6 +21,8 @@ from weir_router.dialects.wire.fit import fit, leave_out
 from weir_router.dialects.wire.outgoing import body_of, shown
 from weir_router.dialects.wire.relay import Assembled, Relay
 from weir_router.errors import AttemptFailed
+
+UNKNOWN = Traits()
 
 
 def prepare(
@@ -37,6 +40,8 @@ def prepare(
     target = target_of(backend, pairing.host.platforms)
     if same:
         fields: dict[str, Any] = dict(ask.raw)
+        if backend.traits != UNKNOWN:
+            dropped += fit_model(fields, ask.body, backend.traits)
         _fit_signatures(fields, ask, target.realm, dropped)
     else:
         fields = translation.request(ask, pairing.caller, pairing.format, target, dropped)
@@ -55,7 +60,8 @@ def prepare(
 
 def _fit_signatures(fields: dict[str, Any], ask: Ask, realm: str, dropped: list[str]) -> None:
     """Leaves out thought that another realm has signed, and thinking where the model would demand that thought."""
-    fitting = signatures.fitting(ask.body["messages"], realm)
+    messages = fields["messages"] if isinstance(fields["messages"], list) else ask.body["messages"]
+    fitting = signatures.fitting(messages, realm)
     if fitting is None:
         return
     fields["messages"] = fitting.messages
@@ -63,7 +69,7 @@ def _fit_signatures(fields: dict[str, Any], ask: Ask, realm: str, dropped: list[
         dropped.append("reasoning")
     thinking = ask.body.get("thinking")
     if fitting.lacking and isinstance(thinking, dict) and thinking.get("type") == "enabled":
-        del fields["thinking"]
+        fields.pop("thinking", None)
         dropped.append("thinking")
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from weir_router.contract import Backend
+from weir_router.dialects.neutral.conversation import EFFORTS
+from weir_router.dialects.neutral.efforts import nearest
 from weir_router.estimate import tokens
 from weir_router.estimate.prompt import Prompt
 
@@ -43,8 +45,11 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt, *, translated:
         if name in fields:
             del fields[name]
             dropped += (name,)
-    if backend.traits.tools_without_reasoning and prompt.tools:
-        dropped += _without_reasoning(fields, backend.traits.efforts)
+    traits = backend.traits
+    if traits.tools_without_reasoning and prompt.tools:
+        dropped += _without_reasoning(fields, traits.efforts)
+    elif traits.efforts and "reasoning_effort" in fields:
+        _know_effort(fields, traits.efforts)
     if "max_tokens" not in fields and "max_completion_tokens" not in fields:
         return dropped
     limit = _output_limit(backend, prompt, translated)
@@ -71,6 +76,13 @@ def leave_out(
             del fields[name]
             dropped.append(name)
     return tuple(dropped)
+
+
+def _know_effort(fields: dict[str, Any], efforts: tuple[str, ...]) -> None:
+    """Replaces an effort that the model does not know by the next one."""
+    asked = _decoded(fields["reasoning_effort"])
+    if isinstance(asked, str) and asked in EFFORTS and asked not in efforts and asked != "none":
+        fields["reasoning_effort"] = nearest(asked, efforts)
 
 
 def _without_reasoning(fields: dict[str, Any], efforts: tuple[str, ...]) -> tuple[str, ...]:
