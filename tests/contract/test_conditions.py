@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
@@ -21,6 +24,7 @@ from weir_router.contract import (
 )
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import Facts
+from weir_router.decide.request import RouteRequest, asked_of
 
 HERE = Path(__file__).parent
 FACTS = Facts(
@@ -34,34 +38,36 @@ FACTS = Facts(
 )
 
 NAMES = st.sampled_from(["a", "b", "ab"])
-SETS = st.frozensets(NAMES, max_size=2)
 SOME = st.none() | st.frozensets(NAMES, min_size=1, max_size=2)
 RULES = st.builds(CallerRule, namespaces=SOME, service_accounts=SOME) | st.builds(CallerRule, api_keys=SOME)
 HEADERS = st.builds(HeaderMatch, name=NAMES) | st.builds(HeaderMatch, name=NAMES, prefix=NAMES)
 HEADERS |= st.builds(HeaderMatch, name=NAMES, exact=NAMES)
-TOKENS = st.none() | st.integers(0, 3)
-WHENS = st.builds(
-    When,
-    complexity=st.frozensets(st.sampled_from(Complexity)),
-    min_prompt_tokens=TOKENS,
-    max_prompt_tokens=TOKENS,
-    capabilities=st.frozensets(st.sampled_from(Capability), max_size=2),
-    headers=st.lists(HEADERS, max_size=2).map(tuple),
-    callers=st.lists(RULES, max_size=2).map(tuple),
-    user_tiers=SETS,
-    features=SETS,
-)
 CALLERS = st.builds(Caller, NAMES, NAMES, st.sampled_from(CallerKind), user_tier=st.none() | NAMES)
-REQUESTS = st.builds(
-    Facts,
-    caller=CALLERS,
-    model=st.just("auto"),
-    complexity=st.sampled_from(Complexity),
-    prompt_tokens=st.integers(0, 4),
-    needs=st.frozensets(st.sampled_from(Capability), max_size=3),
-    headers=st.dictionaries(NAMES, NAMES, max_size=2),
-    feature=st.none() | NAMES,
-)
+VALUES: dict[Any, st.SearchStrategy[Any]] = {
+    bool: st.booleans(),
+    int: st.integers(0, 4),
+    str: NAMES,
+    int | None: st.none() | st.integers(0, 3),
+    str | None: st.none() | NAMES,
+    frozenset[str]: st.frozensets(NAMES, max_size=2),
+    Caller: CALLERS,
+    Complexity: st.sampled_from(Complexity),
+    frozenset[Complexity]: st.frozensets(st.sampled_from(Complexity)),
+    frozenset[Capability]: st.frozensets(st.sampled_from(Capability), max_size=3),
+    Mapping[str, str]: st.dictionaries(NAMES, NAMES, max_size=2),
+    tuple[HeaderMatch, ...]: st.lists(HEADERS, max_size=2).map(tuple),
+    tuple[CallerRule, ...]: st.lists(RULES, max_size=2).map(tuple),
+}
+"""Values by the type of a condition or a fact. A new one of a known type is drawn without another line."""
+
+
+def drawn(made: Callable[..., Any]) -> st.SearchStrategy[Any]:
+    """Conditions or facts in which every field is drawn."""
+    source = made.__init__ if made is Facts else made
+    return st.builds(made, **{name: VALUES[it] for name, it in get_type_hints(source).items() if name != "return"})
+
+
+WHENS, REQUESTS = drawn(When), drawn(Facts)
 bounded = settings(max_examples=300, deadline=None)
 
 
@@ -75,6 +81,17 @@ def test_the_full_example_sets_each_field() -> None:
     config = msgspec.json.decode((HERE / "full.v1.json").read_bytes(), type=CompiledConfig)
     whens = [route.when for policy in config.policies for route in policy.routes]
     assert {it.field for when in whens for it in conditions.conditions_of(when)} == set(When.__struct_fields__)
+
+
+def test_every_fact_is_kept_by_a_change_of_another() -> None:
+    assert tuple(inspect.signature(Facts).parameters) == conditions.FACTS
+
+
+@bounded
+@given(REQUESTS)
+def test_the_router_and_the_diff_fill_in_every_fact(facts: Facts) -> None:
+    request = RouteRequest(asked_of(facts), facts.caller, facts.complexity)
+    assert [getattr(request, name) for name in conditions.FACTS] == [getattr(facts, name) for name in conditions.FACTS]
 
 
 @bounded

@@ -20,9 +20,10 @@ from weir_router.contract import Backend, CallerKind, CompiledConfig, Complexity
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import Facts, met, one_of
 from weir_router.decide.decision import decide
-from weir_router.decide.types import Asked, Choice
+from weir_router.decide.request import asked_of
+from weir_router.decide.types import Choice
 from weir_router.decide.world import World
-from weir_router.estimate.prompt import Classification, Features
+from weir_router.estimate.prompt import Classification
 from weir_router.record.spend import dollars
 
 
@@ -102,16 +103,9 @@ class _Route:
 
     def _choice(self, config: CompiledConfig, policy: Policy, route: Route, complexity: Complexity) -> Choice:
         facts = self._facts(route, complexity)
-        asked = Asked(
-            model=facts.model,
-            features=Features(tokens=facts.prompt_tokens, words=0, turns=1),
-            needs=facts.needs,
-            headers=facts.headers,
-            feature=facts.feature,
-        )
         heads = {policy.key: lambda _: Classification(facts.complexity, 1.0, "")}
         world = World(config, health={}, wall=self.wall, now=0.0, draw=0.0, heads=heads)
-        return decide(asked, facts.caller, policy, world).choice
+        return decide(asked_of(facts), facts.caller, policy, world).choice
 
     def _facts(self, route: Route, complexity: Complexity) -> Facts:
         """Those of one request that stands for the others."""

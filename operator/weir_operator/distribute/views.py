@@ -9,14 +9,16 @@ Policies of other namespaces may name any namespace, and a replica of the operat
 in a view of other namespaces has a bound. Beyond it the namespace that has most in there gives something up.
 
 A view is built field by field, so a field that is added to the contract is in no view until it is added here. Small
-values below (prices, limits, clocks) are shared as they are. `tests/unit/distribute/test_every_field.py` demands a
-decision for each field of both.
+values below (prices, limits, clocks) are shared as they are, and so are a route's conditions except its callers.
+`tests/unit/distribute/test_every_field.py` demands a decision for each field of all of them.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Set
+
+from msgspec.structs import replace
 
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.crowding import Part, crowded_out
@@ -147,16 +149,8 @@ def _route(route: Route, namespace: str) -> Route:
 
 
 def _when(when: When, namespace: str) -> When:
-    return When(
-        complexity=when.complexity,
-        min_prompt_tokens=when.min_prompt_tokens,
-        max_prompt_tokens=when.max_prompt_tokens,
-        capabilities=when.capabilities,
-        headers=when.headers,
-        callers=_rules(when.callers, namespace),
-        user_tiers=when.user_tiers,
-        features=when.features,
-    )
+    """Every condition: without one, a sidecar would send more requests along the route than the gateway does."""
+    return replace(when, callers=_rules(when.callers, namespace))
 
 
 def _reachable(route: Route, namespace: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from weir_router.contract import Complexity, Policy
+from weir_router.contract import Policy
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import unmet
 from weir_router.decide.choose import choose
@@ -51,7 +51,7 @@ def decide(asked: Asked, caller: Caller, policy: Policy, world: World) -> Decisi
     head = heads.get(policy.key) if heads else None
     classification = classify(asked.features) if head is None else head(asked.features)
     complexity, reason = applied(classification, policy.min_confidence)
-    choice = choose(policy, _request(asked, caller, complexity), world)
+    choice = choose(policy, RouteRequest(asked, caller, complexity), world)
     return Decision(
         asked,
         caller,
@@ -70,7 +70,7 @@ def decide(asked: Asked, caller: Caller, policy: Policy, world: World) -> Decisi
 
 def passed_over(decision: Decision) -> list[PassedOver]:
     """The routes before the one that matched, in the policy's order; all of them where none did."""
-    request = _request(decision.asked, decision.caller, decision.complexity)
+    request = RouteRequest(decision.asked, decision.caller, decision.complexity)
     found = []
     for route in decision.policy.routes:
         if route.name == decision.choice.route:
@@ -85,20 +85,6 @@ def inputs(decision: Decision) -> Inputs:
     heads = {} if decision.head is None else {decision.policy.key: decision.head}
     world = World(decision.config, health, decision.wall, decision.now, decision.draw, heads)
     return Inputs(decision.asked, decision.caller, decision.policy, world)
-
-
-def _request(asked: Asked, caller: Caller, complexity: Complexity) -> RouteRequest:
-    return RouteRequest(
-        caller,
-        asked.model,
-        complexity,
-        asked.features.tokens,
-        asked.needs,
-        asked.headers,
-        asked.feature,
-        asked.max_output,
-        asked.unable,
-    )
 
 
 def views(places: Iterable[tuple[str, Seen]]) -> dict[str, Snapshot]:

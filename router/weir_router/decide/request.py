@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from weir_router.contract import Capability, Complexity
+from weir_router.contract import Complexity
 from weir_router.contract.caller import Caller
-from weir_router.contract.conditions import NO_HEADERS, Facts
-from weir_router.decide.types import Unable
+from weir_router.contract.conditions import Facts
+from weir_router.decide.types import Asked
+from weir_router.estimate.prompt import Features
 
 
 class RouteRequest(Facts):
-    """One request for one choice."""
+    """One request for one choice. Every fact is filled in here, and in `asked_of`."""
 
     __slots__ = ("max_output", "unable")
 
-    def __init__(
-        self,
-        caller: Caller,
-        model: str,
-        complexity: Complexity,
-        prompt_tokens: int,
-        needs: frozenset[Capability] = frozenset(),
-        headers: Mapping[str, str] = NO_HEADERS,
-        feature: str | None = None,
-        max_output: int | None = None,
-        unable: Unable | None = None,
-    ) -> None:
-        super().__init__(caller, model, complexity, prompt_tokens, needs, headers, feature)
-        self.max_output: Final = max_output  # tokens the caller asked for at most
-        self.unable: Final = unable
+    def __init__(self, asked: Asked, caller: Caller, complexity: Complexity) -> None:
+        """`complexity` is the class as applied."""
+        super().__init__(
+            caller,
+            asked.model,
+            complexity,
+            asked.features.tokens,
+            asked.needs,
+            asked.headers,
+            asked.feature,
+        )
+        self.max_output: Final = asked.max_output  # tokens the caller asked for at most
+        self.unable: Final = asked.unable
+
+
+def asked_of(facts: Facts) -> Asked:
+    """A made-up request with these facts: `RouteRequest(asked_of(facts), facts.caller, facts.complexity)` has them."""
+    return Asked(
+        model=facts.model,
+        features=Features(tokens=facts.prompt_tokens, words=0, turns=1),
+        needs=facts.needs,
+        headers=facts.headers,
+        feature=facts.feature,
+    )

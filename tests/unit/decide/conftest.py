@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from weir_router.contract import (
@@ -21,8 +22,9 @@ from weir_router.contract import (
     TierRef,
 )
 from weir_router.contract.caller import Caller
+from weir_router.contract.conditions import Facts
 from weir_router.decide.choose import choose
-from weir_router.decide.request import RouteRequest
+from weir_router.decide.request import RouteRequest, asked_of
 from weir_router.decide.types import Choice
 from weir_router.decide.world import World
 from weir_router.health.view import Snapshot
@@ -51,8 +53,10 @@ def backend() -> Callable[..., Backend]:
 @pytest.fixture
 def request_of() -> Callable[..., RouteRequest]:
     def make(tokens: int = 100, **fields: Any) -> RouteRequest:
+        bounds = {name: fields.pop(name) for name in ("max_output", "unable") if name in fields}
         defaults: dict[str, Any] = {"caller": CALLER, "model": "auto", "complexity": Complexity.SIMPLE}
-        return RouteRequest(prompt_tokens=tokens, **(defaults | fields))
+        facts = Facts(prompt_tokens=tokens, **(defaults | fields))
+        return RouteRequest(msgspec.structs.replace(asked_of(facts), **bounds), facts.caller, facts.complexity)
 
     return make
 

@@ -15,7 +15,8 @@ from weir_router.contract.caller import Caller
 from weir_router.decide.draws import Draws
 from weir_router.decide.rank import Option, expected_cost, order_backends, placed
 from weir_router.decide.request import RouteRequest
-from weir_router.decide.types import told
+from weir_router.decide.types import Asked, told
+from weir_router.estimate.prompt import Features
 from weir_router.health.view import Snapshot
 
 Make = Callable[..., Any]
@@ -25,8 +26,9 @@ WELL = Snapshot()
 
 
 CALLER = Caller(namespace="n", name="c", kind=CallerKind.API_KEY)
-PLAIN = RouteRequest(CALLER, "auto", Complexity.SIMPLE, 10)
-WITH_TOOLS = RouteRequest(CALLER, "auto", Complexity.SIMPLE, 10, frozenset({Capability.TOOLS}))
+ASKED = Asked(model="auto", features=Features(tokens=10, words=1, turns=1))
+ASKED_WITH_TOOLS = Asked(model="auto", features=ASKED.features, needs=frozenset({Capability.TOOLS}))
+PLAIN, WITH_TOOLS = (RouteRequest(asked, CALLER, Complexity.SIMPLE) for asked in (ASKED, ASKED_WITH_TOOLS))
 
 
 def option(backend: Backend, view: Snapshot = WELL, seed: int = 1, request: RouteRequest = PLAIN) -> Option:
@@ -126,12 +128,6 @@ def test_each_says_why_it_stands_where_it_does(backend: Make, request_of: Make) 
 
 VIEWS = st.builds(Snapshot, score=st.floats(0, 1e6), keeps_objectives=st.booleans(), saturated=st.booleans())
 PRICES = st.sampled_from([None, 0.0, 1.0, 2.0])
-REQUEST = RouteRequest(
-    caller=Caller("n", "c", CallerKind.ANONYMOUS),
-    model="auto",
-    complexity=Complexity.SIMPLE,
-    prompt_tokens=10,
-)
 
 
 @settings(max_examples=40, deadline=None)
@@ -144,7 +140,7 @@ def test_ordering_loses_and_invents_nobody(
         tariff = None if price is None else Price(input=price, output=price)
         backend = Backend(name=str(i), provider=Dialect.OPENAI, base_url="", model="m", price=tariff)
         options.append(option(backend, view))
-    ordered = order_backends(selection, options, REQUEST, Draws((seed + 0.5) / 1_000))
+    ordered = order_backends(selection, options, PLAIN, Draws((seed + 0.5) / 1_000))
     assert sorted(o.key for o in ordered) == [o.key for o in options]
     behind = [not o.view.keeps_objectives or o.view.saturated for o in ordered]
     assert behind == sorted(behind)
