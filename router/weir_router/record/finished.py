@@ -44,7 +44,10 @@ NOTHING = Bill()
 
 
 class Finished:
-    """One request whose last byte was sent, or that ended without one. A field that never became known is None."""
+    """One request whose last byte was sent, or that ended without one. A field that never became known is None.
+
+    No field has a default, so that mypy names each place that does not fill in a new one.
+    """
 
     __slots__ = (
         "ask", "attempts", "backend", "bill", "caller", "decision", "error", "id", "model", "outcome", "path",
@@ -58,20 +61,20 @@ class Finished:
         outcome: str,
         seconds: float,
         *,
-        status: int = 0,
-        error: WeirError | None = None,
-        caller: Caller | None = None,
-        model: str | None = None,
-        stream: bool = False,
-        ask: Ask | None = None,
-        policy: Policy | None = None,
-        policy_key: str | None = None,
-        decision: Decision | None = None,
-        tier: str | None = None,
-        backend: str | None = None,
-        attempts: Sequence[AttemptRecord] = (),
-        bill: Bill = NOTHING,
-        ttft: float | None = None,
+        status: int,
+        error: WeirError | None,
+        caller: Caller | None,
+        model: str | None,
+        stream: bool,
+        ask: Ask | None,
+        policy: Policy | None,
+        policy_key: str | None,
+        decision: Decision | None,
+        tier: str | None,
+        backend: str | None,
+        attempts: Sequence[AttemptRecord],
+        bill: Bill,
+        ttft: float | None,
     ) -> None:
         self.id: Final = id
         self.path: Final = path

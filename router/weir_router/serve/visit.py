@@ -109,6 +109,7 @@ class Visit:
                 decision=decision,
                 tier=self.tier,
                 backend=self.backend,
+                attempts=(),
                 bill=NOTHING if self.answer is None else Bill(usage=self.answer.usage, dollars=0.0),
                 ttft=self.ttft,
             )

@@ -2,16 +2,21 @@
 
 import json
 
+import msgspec
 import pytest
 
-from support.finished import finished
-from weir_router.contract import PromptLogging
+from support.decisions import decision_of
+from support.finished import finished, refused
+from weir_router.contract import Backend, CallerKind, Dialect, Policy, PromptLogging
+from weir_router.contract.caller import Caller
+from weir_router.decide.types import Candidate, Choice
+from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptRecord, Unauthenticated
-from weir_router.record.finished import Finished
 from weir_router.record.line import RequestRecord
 from weir_router.record.log import encoded, record_of
 
 NO_MORE_TOKENS = {"cache_write": 0, "reasoning": 0, "estimated": False, "cache_write_long": 0}
+DEFAULTS = {it.name: it.default for it in msgspec.structs.fields(RequestRecord) if it.default is not msgspec.NODEFAULT}
 NOTHING_MORE = {"status": None, "code": None, "message": None, "ttft": None, "dropped": []}
 QUOTE = "Invalid value: 'my secret diary'"
 REFUSED = AttemptRecord("llm/t", "b", "caller", 0.1, status=400, code="invalid_value", message=QUOTE)
@@ -58,8 +63,7 @@ def test_the_record_itself_is_left_as_it_was():
 
 
 def test_a_line_has_no_field_of_which_nothing_is_known():
-    refused = Finished("weir-1", "/v1/messages", "refused", 0.5, status=401, error=Unauthenticated("no key"))
-    assert json.loads(encoded(record_of(refused))) == {
+    assert json.loads(encoded(record_of(refused(Unauthenticated("no key"))))) == {
         "id": "weir-1",
         "path": "/v1/messages",
         "outcome": "refused",
@@ -102,3 +106,25 @@ def test_a_line_tells_of_an_answered_request_in_this_order():
         "tokens_per_second": 12.0,
     }
     assert list(logged)[:3] + list(logged)[-2:] == ["id", "path", "outcome", "seconds", "tokens_per_second"]
+
+
+def test_a_line_can_tell_every_field():
+    backend = Backend(name="b", provider=Dialect.OPENAI, base_url="http://b/v1", model="m")
+    observed = (Candidate("llm/t", backend, "llm/t/b", ()),)
+    choice = Choice(route="r", candidates=(), skipped=(), reason="an override", diverted=True, observed=observed)
+    policy = Policy(namespace="a", name="p", models=("auto",), callers=(), prompt_logging=PromptLogging.FULL)
+    decision = decision_of(choice, policy)
+    ask = caller_named(Dialect.OPENAI).read(b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}', {})
+    record = record_of(
+        finished(
+            caller=Caller("a", "bot", CallerKind.SERVICE_ACCOUNT, pod="bot-0"),
+            decision=msgspec.structs.replace(decision, asked=msgspec.structs.replace(decision.asked, feature="chat")),
+            policy=policy,
+            ask=ask,
+            model="auto",
+            stream=True,
+            error=Unauthenticated("no key"),
+            price_source="spec",
+        )
+    )
+    assert [name for name, default in DEFAULTS.items() if getattr(record, name) == default] == []

@@ -3,10 +3,9 @@
 import pytest
 from prometheus_client import generate_latest
 
-from support.finished import finished
+from support.finished import finished, refused
 from weir_router.contract import Route, When
-from weir_router.errors import RateLimited, Unauthenticated, UpstreamRefused
-from weir_router.record.finished import Finished
+from weir_router.errors import AttemptRecord, RateLimited, Unauthenticated, UpstreamRefused
 from weir_router.record.metrics import MAX_GOALS, Metrics
 from weir_router.record.names import MAX_CODES, MAX_FEATURES, MAX_MODELS, MAX_POLICIES
 from weir_router.record.series import MAX_CHILDREN, MAX_OF_NAMESPACE
@@ -17,6 +16,25 @@ def value(metrics, name, **labels):
 
 
 LABELS = {"namespace": "a", "policy": "a/p", "route": "r", "tier": "llm/t", "backend": "b", "feature": ""}
+
+
+def tried(*dropped):
+    return AttemptRecord("llm/t", "b", "ok", 1.0, dropped=dropped)
+
+
+def test_every_metric_is_counted():
+    metrics = Metrics()
+    metrics.observe(finished())
+    metrics.observe(refused(Unauthenticated("no key")))
+    metrics.breaker_changed("llm/t/b", "open")
+    metrics.observe(finished(attempts=[tried("seed")]))
+    metrics.refuse("callers", "busy")
+    metrics.turned(wall=1.0, cpu=1.0)
+    metrics.load(depth=1, oldest=1.0, saturation=1.0)
+    metrics.load_of_backends({"llm/t/b": (1, 1.0)}, {"llm/t": 1})
+    labelled = [it for it in metrics.registry._collector_to_names if it.labels]  # others set the router's own gauges
+    counted = {it.name for it in metrics.registry.collect() if any(sample.value for sample in it.samples)}
+    assert [it.name for it in labelled if it.name not in counted] == []
 
 
 def test_a_request_is_counted_where_it_went():
@@ -38,7 +56,7 @@ def test_tokens_are_counted_by_type():
 
 def test_dropped_fields_are_counted_by_names_that_no_caller_invents():
     metrics = Metrics()
-    metrics.observe(finished(dropped=("seed", "my-secret-field", "another")))
+    metrics.observe(finished(attempts=[tried("seed", "my-secret-field", "another")]))
     assert value(metrics, "weir_fields_dropped_total", field="seed") == 1
     assert value(metrics, "weir_fields_dropped_total", field="other") == 2
 
@@ -193,9 +211,7 @@ def test_a_new_config_does_not_close_an_open_breaker_in_the_metrics():
 
 def test_a_refused_request_without_a_policy_is_counted_too():
     metrics = Metrics()
-    metrics.observe(
-        Finished(id="x", path="/v1/messages", outcome="refused", seconds=0.1, error=Unauthenticated("no key"))
-    )
+    metrics.observe(refused(Unauthenticated("no key")))
     assert value(metrics, "weir_errors_total", policy="", source="caller", code="unauthenticated") == 1
     assert b"weir_errors_total" in generate_latest(metrics.registry)
 
