@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_group
 from typer.testing import CliRunner, Result
 
 from cli.shell import QUICKSTART, ROOT, environment, http, policy, running, save, tier, up, weir
@@ -32,6 +33,11 @@ COMMANDS = {
     "pause": "kubectl weir pause llm/budget",
     "resume": "kubectl weir resume llm/budget",
     "override": "kubectl weir override team-a/assistants --tier llm/premium --for 2h",
+    "operator": "weir operator --namespace weir-system",
+    "status": "weir status --url http://127.0.0.1:9090",
+    "doctor": "kubectl weir doctor --namespace weir-system",
+    "router": "weir router --config-dir /etc/weir/config",
+    "sidecar": "weir sidecar --caller team-a/web",
     "key create": "weir key create ci --namespace team-a > manifests/ci-key.yaml",
     "import litellm": "weir import litellm config.yaml",
 }
@@ -63,6 +69,10 @@ def test_help_lists_every_command() -> None:
     result = run("--help")
     assert result.exit_code == 0
     assert all(name.split()[0] in result.stdout for name in COMMANDS)
+
+
+def test_every_command_has_its_example_here() -> None:
+    assert {name.split()[0] for name in COMMANDS} == set(get_group(app).commands)
 
 
 @pytest.mark.parametrize(("command", "example"), COMMANDS.items(), ids=COMMANDS)

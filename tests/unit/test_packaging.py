@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import weir_cli
+import weir_operator
+import weir_router
+from weir_operator import kinds
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,3 +44,49 @@ def test_a_root_is_no_package_itself(folder: str) -> None:
 @pytest.mark.parametrize("package", ["router/weir_router", "operator/weir_operator", "cli/weir_cli"])
 def test_a_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").exists()
+
+
+PACKAGES = (weir_router, weir_operator, weir_cli)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda it: it.__name__)
+def test_every_folder_with_modules_is_a_package(package: ModuleType) -> None:
+    """A folder without `__init__.py` can be imported, but import-linter sees nothing of it."""
+    (root,) = map(Path, package.__path__)
+    folders = {path.parent for path in root.rglob("*.py")}
+    assert [str(it.relative_to(root)) for it in folders if not (it / "__init__.py").exists()] == []
+
+
+def contract(name: str, field: str) -> set[str]:
+    """A list of modules of `.importlinter`."""
+    contracts = ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    return set(contracts[f"importlinter:contract:{name}"][field].split())
+
+
+def rooms(package: ModuleType) -> set[str]:
+    """The folders of a package, as modules."""
+    return {f"{package.__name__}.{it.name}" for it in pkgutil.iter_modules(package.__path__) if it.ispkg}
+
+
+def test_every_room_of_the_command_line_is_a_command_or_shared() -> None:
+    shared = contract("commands-share-downwards", "source_modules")
+    assert rooms(weir_cli) - shared == contract("commands-share-downwards", "forbidden_modules") - MODULES
+
+
+MODULES = {"weir_cli.app", "weir_cli.main"}
+"""Modules beside the rooms."""
+
+
+def test_every_command_is_mounted() -> None:
+    source = (ROOT / "cli" / "weir_cli" / "app.py").read_text()
+    commands = rooms(weir_cli) - contract("commands-share-downwards", "source_modules")
+    assert [it for it in commands if f"from {it} import" not in source and f"from {it}." not in source] == []
+
+
+def test_every_folder_of_kinds_is_a_row_and_pure() -> None:
+    modules = {importlib.import_module(it) for it in rooms(kinds)}
+    assert {id(row) for it in modules for row in vars(it).values() if isinstance(row, kinds.Row)} == set(
+        map(id, kinds.KINDS)
+    )
+    assert rooms(kinds) <= contract("pure", "source_modules")
