@@ -56,11 +56,11 @@ KEPT_SIZE = "32Mi"
 DEFAULT_PORT, DEFAULT_ADMIN_PORT = 18080, 18090
 """Ports of a sidecar: not 8080 and 9090, which applications use, and below the range that the kernel hands out."""
 
-_SDKS = (
-    # (base URL, what it gets, keys of which one is enough)
+SDKS = (
     ("OPENAI_BASE_URL", "http://127.0.0.1:{port}/v1", ("OPENAI_API_KEY",)),
     ("ANTHROPIC_BASE_URL", "http://127.0.0.1:{port}", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
 )
+"""Environment variables of the SDK of each format: its base URL, the value of that, and keys of which one is enough."""
 
 RESOURCES: Mapping[str, Any] = {
     "requests": {"cpu": "10m", "memory": "96Mi"},
@@ -179,7 +179,7 @@ def _variables(container: Mapping[str, Any], port: int, *, override: bool) -> tu
     prefixes = () if override else tuple(it.get("prefix") or "" for it in container.get("envFrom") or ())
     wanted: list[dict[str, str]] = []
     unsure: list[str] = []
-    for url, value, keys in _SDKS:
+    for url, value, keys in SDKS:
         if url in own:
             continue  # it goes where it wants to, and with a key of its own
         if any(url.startswith(it) for it in prefixes):

@@ -219,6 +219,7 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     # Callers of this format.
     path: str  # e.g. "/v1/chat/completions"
     mark: str | None  # header that identifies such a caller on a path of all formats; None: none does
+    key: str  # header in which its SDK sends an API key, e.g. "x-api-key"; see `identify.keys.presented_key`
     request_id: str  # header in which its SDK looks for the id of a request
     look: Callable[[bytes], Look]  # the model in a body that is not decoded yet. Raises `BadRequest`
     read: Callable[[bytes, dict[str, str]], Ask]  # body and headers. Raises `BadRequest`

@@ -14,6 +14,7 @@ from pathlib import Path
 from weir_router.call.transport import Response, Transport
 from weir_router.clock import Clock
 from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.registry import RECORDS
 from weir_router.errors import AttemptFailed, GatewayUnavailable, StreamBroken, WeirError
 from weir_router.identify.keys import KEY_PREFIX, is_token, presented_key
 from weir_router.record.recorder import Recorder
@@ -38,7 +39,7 @@ _HOP = frozenset(
 _JUDGED = frozenset({"accept-encoding", "origin"})
 """Headers that are not sent to the gateway. The sidecar itself decides whether a web page may read the answer."""
 
-_KEYS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
+_KEYS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", *(record.key for record in RECORDS)})
 """Headers in which SDKs send keys. The gateway gets only the one that proves the caller to it."""
 
 _OURS = frozenset({"server", "date"})
@@ -98,7 +99,7 @@ class Relay:
         if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):
             sent["authorization"] = f"Bearer {self._token()}"  # a provider's own key must not leave the pod
         else:
-            name = "x-api-key" if headers.get("x-api-key") == shown else "authorization"
+            name = next((record.key for record in RECORDS if headers.get(record.key) == shown), "authorization")
             sent[name] = headers[name]
         return sent
 

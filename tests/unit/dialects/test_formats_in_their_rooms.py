@@ -10,9 +10,12 @@ import pytest
 
 from weir_cli.sim.wires import WIRES
 from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, DEFAULT_PATH
+from weir_operator.sidecar.inject import SDKS
 from weir_router.contract import Dialect
 from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import RECORDS, caller_named, format_at, record_of
+from weir_router.identify.keys import presented_key
 
 ROOT = Path(__file__).parents[3]
 
@@ -94,3 +97,18 @@ def test_every_provider_has_a_host_a_simulator_and_an_address() -> None:
 def test_a_caller_without_a_mark_has_the_first_format() -> None:
     assert RECORDS[0].mark is None
     assert [record_of(format).mark for format in Format if format is not RECORDS[0].format].count(None) == 0
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.format)
+def test_a_caller_is_known_by_the_key_that_its_sdk_sends(record: FormatRecord) -> None:
+    sent = "Bearer weir_1" if record.key == "authorization" else "weir_1"
+    assert presented_key({record.key: sent}) == "weir_1"
+
+
+BASE_URLS = {Format.OPENAI_CHAT: "OPENAI_BASE_URL", Format.ANTHROPIC_MESSAGES: "ANTHROPIC_BASE_URL"}
+"""Variables from which the SDK of each format takes the address of its server."""
+
+
+def test_the_sdk_of_every_format_is_led_to_the_sidecar() -> None:
+    assert set(BASE_URLS) == set(Format)
+    assert set(BASE_URLS.values()) == {variable for variable, *_ in SDKS}

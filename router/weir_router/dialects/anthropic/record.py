@@ -17,6 +17,7 @@ RECORD = FormatRecord(
     title="Anthropic",
     path="/v1/messages",
     mark="anthropic-version",
+    key="x-api-key",
     request_id="request-id",
     look=look,
     read=request.read,

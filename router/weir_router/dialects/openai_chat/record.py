@@ -16,6 +16,7 @@ RECORD = FormatRecord(
     title="OpenAI",
     path="/v1/chat/completions",
     mark=None,
+    key="authorization",
     request_id="x-request-id",
     look=look,
     read=request.read,
