@@ -79,6 +79,14 @@ def test_the_operator_s_page_has_every_metric_of_its_own_with_its_labels():
     assert told == registered_by_the_operator()
 
 
+@pytest.mark.parametrize(("part", "verbs"), [("", "list, watch"), ("/status", "patch")])
+def test_the_operator_s_rights_name_every_kind(part, verbs):
+    granted = {
+        name for _, what, given, *_ in rows(section("operator", "Rights")) if given == verbs for name in names(what)
+    }
+    assert {f"{kind.plural}{part}" for kind in KINDS} <= granted
+
+
 def test_the_page_of_metrics_has_every_metric_with_its_labels():
     told = {
         name: set(filter(None, labels.split(", ")))
