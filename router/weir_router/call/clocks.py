@@ -237,6 +237,7 @@ class Watchdog:
         """Stops all clocks for good."""
         self._due.discard(self)
         self._watched = _NO_OWNER  # the owner refers to us: without the cycle, both are freed at once
+        self.caller = None  # the stream refers to the owner
 
     def _resume(self) -> None:
         if self._flowing and self._left_at is not None:
