@@ -1,11 +1,12 @@
 """The ledger of bytes, and the memory that a process may use."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
-from weir_router.admit.machine import cgroup_limit, default_memory
-from weir_router.admit.memory import Memory
+from weir_router.admit.machine import cgroup_limit, default_memory, most_connections, raise_open_files
+from weir_router.admit.memory import RETRY_AFTER, Memory
 
 UNLIMITED = "9223372036854771712\n"
 
@@ -56,3 +57,39 @@ def test_the_least_limit_of_the_cgroup_and_its_parents_counts(
 
 def test_without_a_limit_it_is_a_part_of_the_machine():
     assert 2**20 < default_memory() < 2**50
+
+
+def test_the_refusal_names_the_budget_its_option_and_what_has_no_room():
+    error = Memory(100).used_up("this answer")
+    assert (error.status, error.retry_after) == (503, RETRY_AFTER)
+    assert "(100, see --memory), and has no room for this answer" in error.message
+
+
+NONE = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [
+        (1024, 1_048_576, 20_128),  # as far as 10,000 callers need
+        (1024, 4096, 4096),  # as far as it is allowed
+        (1024, NONE, 20_128),
+        (50_000, 1_048_576, None),  # high enough
+        (NONE, NONE, None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_needed(monkeypatch, soft, hard, raised):
+    limits = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, pair: limits.append((which, pair)))
+    raise_open_files()
+    assert limits == ([] if raised is None else [(resource.RLIMIT_NOFILE, (raised, hard))])
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "connections"),
+    [(256, 10_000, 64), (20_128, 10_000, 10_000), (20_128, 50, 50), (100, 9, 1), (NONE, 7, 7)],
+)
+def test_connections_leave_open_files_for_the_process_itself(monkeypatch, files, wanted, connections):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (files, NONE))
+    assert most_connections(wanted) == connections

@@ -10,6 +10,7 @@ from weir_router.clock import ManualClock
 from weir_router.contract import Backend, Objectives
 from weir_router.errors import FailureKind
 from weir_router.health.board import Board, Guard
+from weir_router.health.breaker import ALIKE_IN_A_ROW
 
 A = "llm/t/a"
 
@@ -242,3 +243,31 @@ def test_a_stream_that_waited_for_its_caller_says_nothing_about_speed(board: Boa
     clock.advance(10.0)
     guard.succeeded(20, held_up=9.0)
     assert board.view()[A].tokens_per_second is None
+
+
+def test_a_failure_that_is_taken_back_leaves_no_trace(board: Board, clock: ManualClock) -> None:
+    before = board.view()[A]
+    for _ in range(ALIKE_IN_A_ROW):
+        guard = begin(board)
+        guard.failed(FailureKind.SERVER)
+        guard.take_back()
+        guard.take_back()
+    assert board.view()[A] == before
+
+
+def test_a_success_cannot_be_taken_back(board: Board, clock: ManualClock) -> None:
+    guard = begin(board)
+    guard.first_content()
+    guard.succeeded(10)
+    seen = board.view()[A]
+    guard.take_back()
+    assert board.view()[A] == seen
+
+
+def test_a_field_that_two_namespaces_meet_is_remembered(board: Board) -> None:
+    for namespace in ("a", "b"):
+        guard = board.begin(A, 10, namespace)
+        assert guard is not None
+        guard.met("seed")
+        guard.succeeded(1)
+    assert board.view()[A].refuses == {"seed"}

@@ -263,3 +263,16 @@ def test_silence_is_what_it_says_and_ends_with_the_last_that_waits(steps: list[t
     for _ in range(silence.waiting):
         silence.gone()
     assert (silence.waiting, silence.cost(1e9)) == (0, 0)
+
+
+def test_the_last_sample_is_taken_back_and_no_earlier_one() -> None:
+    cost = PeakEwma()
+    cost.observe(0, 0.5)
+    before = cost.state
+    cost.observe(5, 9)
+    cost.restore(before, 5)
+    assert cost.state == before
+    cost.observe(6, 9)
+    cost.observe(7, 9)
+    cost.restore(before, 6)
+    assert cost.read(7) == 9

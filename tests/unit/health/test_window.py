@@ -50,3 +50,15 @@ def test_a_stream_that_breaks_after_content_is_only_bad(clock: ManualClock) -> N
     window.add(Outcome.CONTENT)
     window.add(Outcome.BROKEN)
     assert window.counts() == (1, 1)
+
+
+def test_an_outcome_is_taken_back_in_its_second_and_forgotten_afterwards(clock: ManualClock) -> None:
+    window = Window(clock)
+    second = window.add(Outcome.BAD)
+    clock.advance(1)
+    window.add(Outcome.BAD)
+    window.remove(Outcome.BAD, second)
+    assert window.counts() == (1, 1)
+    clock.advance(20)
+    window.remove(Outcome.BAD, second)
+    assert window.counts() == (0, 0)

@@ -123,7 +123,7 @@ def test_check_writes_nothing_and_names_what_is_stale(tmp_path, capsys):
 
 def test_defaults_are_in_the_schema_without_nulls():
     spec = structural(ModelTierSpec)["properties"]
-    assert spec["grants"]["default"] == [{"namespaces": {"from": "Same"}}]
+    assert spec["grants"]["default"] == [{"namespaces": {"from": "Same"}, "priority": "Normal"}]
     assert spec["className"]["default"] == "weir"
 
 
