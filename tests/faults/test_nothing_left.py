@@ -20,7 +20,7 @@ async def test_a_long_retry_after_is_kept_and_the_sdk_told_not_to_wait():
     async with stand(ALONE) as s:
         s.sim.fault("a", Fault(FaultKind.RATE_LIMIT, retry_after=3600))
         first, second = await one(s), await one(s)
-        assert (first.status, second.status) == (503, 503)
+        assert (first.status, second.status) == (429, 429)
         assert second.headers["x-should-retry"] == "false"
         assert second.headers["retry-after"] == "120"
         assert s.sim.stats["a"].requests == 1  # not asked again
@@ -33,7 +33,7 @@ async def test_a_short_retry_after_is_handed_on():
         for _ in range(2):
             answer = await one(s)
             assert (answer.status, answer.headers["retry-after"], answer.headers["x-should-retry"]) == (
-                503,
+                429,
                 "7",
                 "true",
             )
@@ -68,7 +68,9 @@ async def test_refused_credentials_are_a_502_and_out_for_a_minute(kind, dialect)
         answers = await shapes_at_once(s)
         await becomes(lambda: s.router.board.view()["llm/t0/a"].state == "ejected")
         for answer in [*answers, *await shapes_at_once(s)]:
-            assert (answer.status, answer.error["code"]) == (502, "upstream_credentials")
+            no_model = kind is FaultKind.NOT_FOUND or (kind, dialect) == (FaultKind.FORBIDDEN, Dialect.OPENAI)
+            code = "upstream_model_missing" if no_model else "upstream_credentials"
+            assert (answer.status, answer.error["code"]) == (502, code)
             assert answer.headers["x-should-retry"] == "false"
         assert s.sim.stats["a"].requests == 5  # those at once, and the router's own; then nobody
         s.sim.clear()
@@ -156,12 +158,14 @@ async def test_the_same_backend_once_more_where_there_is_no_other_and_the_failur
         assert await trail_of(s, answer) == [("a", "reset"), ("a", "ok")]
 
 
-@pytest.mark.parametrize("kind", [FaultKind.SILENCE, FaultKind.RATE_LIMIT, FaultKind.OVERLOADED])
-async def test_but_not_where_it_would_not(kind):
+@pytest.mark.parametrize(
+    ("kind", "status"), [(FaultKind.SILENCE, 504), (FaultKind.RATE_LIMIT, 429), (FaultKind.OVERLOADED, 503)]
+)
+async def test_but_not_where_it_would_not(kind, status):
     changes = {"a": {"timeouts": Timeouts(ttft=0.1)}}
-    async with stand(ALONE, changes=changes) as s:
+    async with stand(ALONE, changes=changes, failover=Failover(deadline=0.5)) as s:
         s.sim.fault("a", Fault(kind, count=1))
-        assert (await one(s)).status == 503
+        assert (await one(s)).status == status
         assert s.sim.stats["a"].requests == 1
 
 

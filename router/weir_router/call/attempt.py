@@ -13,8 +13,8 @@ from typing import Any
 from weir_router.admit.ledger import Hold
 from weir_router.admit.memory import Memory
 from weir_router.call.answering import Sink
-from weir_router.call.clocks import Clocks, Timers, Watchdog
-from weir_router.call.conceal import MAX_HEADER, REDACTED, SHORTEST_SECRET, conceal, concealed
+from weir_router.call.clocks import Clocks, Others, Timers, Watchdog
+from weir_router.call.conceal import conceal, concealed, passed_on
 from weir_router.call.held import Held
 from weir_router.call.load import Load
 from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
@@ -53,6 +53,7 @@ class Attempt:
         prompt_tokens: int,
         memory: Memory,
         load: Load | None = None,
+        others: Others,
         tap: Tap | None = None,
     ) -> None:
         # Fields used for every chunk come first, so that they share cache lines.
@@ -66,6 +67,7 @@ class Attempt:
         self._failure: AttemptFailed | None = None  # found after content that must be sent first
         self._watchdog = Watchdog(clock, clocks, self, timers)
         self.candidate = candidate
+        self.backend: Backend = candidate.backend
         self.tier: str | None = candidate.tier
         self.name = candidate.backend.name
         self.body = b""  # bytes for the caller at the commit point
@@ -86,6 +88,7 @@ class Attempt:
         self._clock = clock
         self._prompt_tokens = prompt_tokens
         self._load = load
+        self._others = others
         self._tap = tap
         self._started = clock.monotonic()
         self._splitter: Splitter | None = None  # only for a stream that must be read
@@ -93,22 +96,16 @@ class Attempt:
         self._open = True
         self._credential: str | None = None
 
-    @property
-    def backend(self) -> Backend:
-        """The backend of this attempt."""
-        return self.candidate.backend
-
     async def start(self, credential: str | None, *, streamed: bool, without: frozenset[str]) -> None:
         """Runs to the commit point. `without`: see `base.Prepare`. Raises `AttemptFailed`."""
         self._credential = credential
-        backend = self.candidate.backend
         try:
             if self._load is not None:
                 self._load.needed()
             prepare, ask = self._format.prepare, self._ask
-            outgoing = prepare(ask, backend, self._pairing, credential, stream=streamed, without=without)
+            outgoing = prepare(ask, self.backend, self._pairing, credential, stream=streamed, without=without)
             self.dropped = outgoing.dropped
-            url, added = backend.base_url + outgoing.path, outgoing.added
+            url, added = self.backend.base_url + outgoing.path, outgoing.added
             post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
             if self._load is not None:
                 self._load.prepared(outgoing.body)
@@ -117,12 +114,7 @@ class Attempt:
             if self._load is not None:
                 self._load.sent()
             headers = response.headers
-            for name in ANSWER_HEADERS:
-                if name in headers:
-                    text = headers[name]
-                    if credential is not None and credential in text and len(credential) >= SHORTEST_SECRET:
-                        text = text.replace(credential, REDACTED)
-                    self.headers[name] = text[:MAX_HEADER]
+            self.headers = passed_on(headers, ANSWER_HEADERS, credential)
             if response.status == 200 and headers.get("content-type", "").startswith(self._framing.media_type):
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
@@ -184,8 +176,8 @@ class Attempt:
         if (failure := self.failure) is not None:
             outcome, status, message = failure.kind.value, failure.status, failure.message
             code, dropped = failure.code or failure.type, ()
-        tier, backend = self.candidate.tier, self.candidate.backend.name
-        return AttemptRecord(tier, backend, outcome, self.seconds, status, code, message, self.ttft, dropped)
+        tier, name = self.candidate.tier, self.name
+        return AttemptRecord(tier, name, outcome, self.seconds, status, code, message, self.ttft, dropped)
 
     def _take_whole(self, raw: bytes) -> None:
         raw = concealed(raw, self._credential)
@@ -295,6 +287,8 @@ class Attempt:
             self._content()
         elif signal is Signal.DONE:
             self._succeed()
+        elif self.content_at is not None and self._reader.stop_reason is None:
+            self._watchdog.works()
         return passed
 
     def _read(self, data: bytes) -> bytes:
@@ -317,6 +311,8 @@ class Attempt:
                 finished = True
             if self._reader.content_events > contents:
                 self._content()
+            elif events and self.content_at is not None and self._reader.stop_reason is None:
+                self._watchdog.works()
             if finished:
                 out.append(self._renderer.end())
                 if self._tap is not None:
@@ -359,6 +355,11 @@ class Attempt:
     def flows(self) -> None:
         """See `Watched`."""
         self._guard.flowing(self._contents(), self._watchdog.held_up)
+
+    def alone(self) -> bool:
+        """See `Watched`."""
+        whole = getattr(getattr(self, "_reader", None), "stop_reason", None)  # only its end is missing
+        return not (whole or self._others.available(self.candidate.key))
 
     def _contents(self) -> int:
         """The number of contents of the stream so far."""

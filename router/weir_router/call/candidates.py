@@ -100,6 +100,7 @@ class Candidates:
         self.full: dict[str, Candidate] = {}  # set aside because they had reached their concurrency
         self.limited: RateLimited | None = None  # the last grant that had no room
         self.retrying = False  # another try adds load, since one has failed
+        self.last = False  # the present try is the last that the policy allows
         self._board = tools.board
         self._ledger = tools.ledger
         self.namespace = decision.caller.namespace
@@ -107,6 +108,7 @@ class Candidates:
         self._budget = tools.budgets.of(decision.policy)
         self._prompt_tokens = decision.asked.features.tokens
         self._queue = list(decision.choice.candidates)
+        self.tried: list[str] = []  # keys of those that have failed
         self._repeated: list[str] = []
         self._larger_than = 0
         self._left_tiers: set[str] = set()  # whose answers are of no use
@@ -178,6 +180,15 @@ class Candidates:
         self._queue.extend(back)
         return True
 
+    def available(self, besides: str) -> bool:
+        """Whether another candidate than this one could be tried now."""
+        if self.last:
+            return False
+        if any(it.key != besides and self._fits(it) and self._ready(it.key) for it in self._queue):
+            return True
+        back = [it.key for it in self.choice.skipped if it.seen is not None and it.key not in self.tried]
+        return any(key != besides and self._ready(key) for key in [*self.full, *back])
+
     def at_once(self, candidate: Candidate) -> None:
         """Puts it first again."""
         self._queue.insert(0, candidate)
@@ -210,6 +221,10 @@ class Candidates:
         get them anyway as soon as the other's breaker opens. If it fails under this load, further tries cost again.
         """
         return candidate.key in self._repeated or not self._healthy(candidate)
+
+    def _ready(self, key: str) -> bool:
+        view = self._board.view().get(key)
+        return view is not None and not view.available_at and not view.saturated
 
     def _healthy(self, candidate: Candidate) -> bool:
         view = self._board.view().get(candidate.key)

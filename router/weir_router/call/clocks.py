@@ -1,5 +1,8 @@
 """The clocks of one attempt: silence before the first content, a stall between contents, and the total time.
 
+The clocks for silence and stalls are there to ask another candidate in time. While there is none, they do not end the
+attempt: it may use what is left of the policy's deadline.
+
 `Watchdog` checks an attempt's clocks when the first of them may have run out, so that a chunk costs an assignment and
 no timer. Only time in which the attempt waits for the upstream counts: a caller that reads slowly is not a stall of the
 upstream. All watchdogs share `Timers`, at a third of the cost of timers of their own.
@@ -37,6 +40,13 @@ stopped, and holds a slot of its backend.
 FINE, FINE_BELOW = 0.05, 5.0
 """Seconds by which a clock below `FINE_BELOW` seconds may run too long: a fortieth of the shortest deadline."""
 
+WORKING = 300.0
+"""Seconds since the last sign of work, such as a ping between two contents, for which a stream is waited for. Claude
+sends a tool's argument one value at a time, and pings meanwhile; silences of up to 330 s were measured in agents."""
+
+ALONE_CHECK = 0.5
+"""Seconds until an attempt that is too slow looks again whether another candidate has become available."""
+
 COARSE = 0.25
 """Seconds by which a longer clock may run too long: a twentieth at most, and no more than 2,400 timers in the ten
 minutes of `TOTAL_TIMEOUT`."""
@@ -56,6 +66,9 @@ _MESSAGES = {
     FailureKind.UNREAD: "the caller took less than 1 KiB in {:.1f} s",
     FailureKind.DEADLINE: "no content within {:.1f} s, the rest of the policy's deadline",
 }
+
+_FOR_OTHERS = frozenset({FailureKind.SILENT, FailureKind.STALLED})
+# The clocks that are there for other candidates.
 
 T = TypeVar("T")
 
@@ -109,6 +122,16 @@ class Watched(Protocol):
     def flows(self) -> None:
         """Called every `CRAWL_SECONDS`, once content has come."""
 
+    def alone(self) -> bool:
+        """Whether no other candidate could answer the request now."""
+
+
+class Others(Protocol):
+    """The other candidates of a request."""
+
+    def available(self, besides: str) -> bool:
+        """Whether another than this one, by its key, could be tried now."""
+
 
 class Waiting(Protocol):
     """The way of a stream to its caller."""
@@ -126,6 +149,9 @@ class _NoOwner:
     def flows(self) -> None:
         pass
 
+    def alone(self) -> bool:
+        return False
+
 
 _NO_OWNER = _NoOwner()
 
@@ -133,13 +159,21 @@ _NO_OWNER = _NoOwner()
 class Clocks:
     """Bounds of one attempt, in seconds."""
 
-    __slots__ = ("connect", "hurried", "idle", "slow_after", "total", "ttft")
+    __slots__ = ("connect", "hurried", "idle", "last", "slow_after", "total", "ttft")
 
     def __init__(
-        self, connect: float, ttft: float, slow_after: float | None, idle: float, total: float, hurried: bool = False
+        self,
+        connect: float,
+        ttft: float,
+        slow_after: float | None,
+        idle: float,
+        total: float,
+        hurried: bool = False,
+        last: float = 0.0,
     ) -> None:
         self.connect = connect
         self.ttft = ttft
+        self.last = last  # for silence and stalls while there is no other candidate: the rest of the policy's deadline
         self.slow_after = slow_after  # slow after so long without content, although the attempt goes on
         self.idle = idle
         self.total = total
@@ -165,6 +199,7 @@ class Watchdog:
         "_unread",
         "_unread_at",
         "_watched",
+        "_worked_at",
         "caller",
         "held_up",
     )
@@ -172,6 +207,7 @@ class Watchdog:
     def __init__(self, clock: Clock, clocks: Clocks, watched: Watched, timers: Timers) -> None:
         # Fields used for every chunk come first, so that they share cache lines.
         self._content_at = 0.0  # the last one, if any has come
+        self._worked_at = 0.0  # the last sign of work without content, after the first content
         self._flowing = False  # content has come
         self._clock = clock
         self._clocks = clocks
@@ -201,6 +237,10 @@ class Watchdog:
             self._flowing = True
         self._content_at = self._clock.monotonic()
 
+    def works(self) -> None:
+        """A sign of work without content has come, such as a ping. Before the first content it says nothing."""
+        self._worked_at = self._clock.monotonic()
+
     async def waits_for(self, upstream: Awaitable[T]) -> T:
         """Awaits `upstream`. Raises `AttemptFailed` when a clock runs out meanwhile."""
         self._resume()
@@ -213,7 +253,7 @@ class Watchdog:
             # Another part may have cancelled the task, too (the caller went away): then that wins.
             if self._expired is None or self._task is None or self._task.uncancel() > 0:
                 raise
-            raise AttemptFailed(self._expired, _MESSAGES[self._expired].format(self._bound(self._expired))) from None
+            raise self._ran_out(self._expired) from None
         finally:
             self._task = None
             if self._flowing:
@@ -243,14 +283,14 @@ class Watchdog:
         if self._flowing and self._left_at is not None:
             away = self._clock.monotonic() - self._left_at
             self._content_at += away
+            self._worked_at += away
             self.held_up += away
 
-    def _bound(self, kind: FailureKind) -> float:
-        if kind is FailureKind.STALLED:
-            return self._clocks.idle
-        if kind is FailureKind.UNREAD:
-            return UNREAD_SECONDS
-        return self._clocks.total if kind is FailureKind.TOO_LONG else self._clocks.ttft
+    def _ran_out(self, kind: FailureKind) -> AttemptFailed:
+        """The failure for a clock that has run out."""
+        since = self._content_at if kind is FailureKind.STALLED else self._started
+        seconds = UNREAD_SECONDS if kind is FailureKind.UNREAD else self._clock.monotonic() - since
+        return AttemptFailed(kind, _MESSAGES[kind].format(seconds))
 
     def _deadline(self) -> tuple[float, FailureKind]:
         total = self._started + self._clocks.total, FailureKind.TOO_LONG
@@ -259,7 +299,15 @@ class Watchdog:
         if not self._flowing:
             silent = FailureKind.DEADLINE if self._clocks.hurried else FailureKind.SILENT
             return min((self._started + self._clocks.ttft, silent), total)
-        return min((self._content_at + self._clocks.idle, FailureKind.STALLED), total)
+        stalled = self._content_at + self._clocks.idle
+        if self._worked_at > self._content_at:
+            stalled = max(stalled, self._worked_at + WORKING)
+        return min((stalled, FailureKind.STALLED), total)
+
+    def _may_wait(self, kind: FailureKind, now: float) -> bool:
+        """Whether the attempt goes on, since no other candidate could answer now."""
+        late = now >= self._started + self._clocks.last
+        return kind in _FOR_OTHERS and not late and self._watched.alone()
 
     def look(self) -> None:
         """Checks the clocks. Called by `Timers`."""
@@ -272,6 +320,10 @@ class Watchdog:
             self._watched.flows()
             later = CRAWL_SECONDS
         due, kind = self._deadline()
+        if now >= due and self._may_wait(kind, now):
+            left = self._started + self._clocks.last - now
+            self._due = self._timers.join(self, min(ALONE_CHECK, left, later))
+            return
         if now >= due and self._task is not None and not (kind is FailureKind.UNREAD and self._was_read(now)):
             self._expired = FailureKind.UNREAD if self._is_callers(kind, now) else kind
             self._task.cancel()

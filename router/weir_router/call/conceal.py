@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from weir_router.errors import AttemptFailed
 
 SHORTEST_SECRET = 8
@@ -23,6 +25,18 @@ def conceal(failure: AttemptFailed, credential: str | None) -> None:
         if (text := getattr(failure, name)) and credential in text:
             setattr(failure, name, text.replace(credential, REDACTED))
     failure.args = (failure.message,)  # shown in a traceback
+
+
+def passed_on(headers: Mapping[str, str], names: Collection[str], credential: str | None) -> dict[str, str]:
+    """The headers of the upstream's answer that go to the caller, without the credential."""
+    found: dict[str, str] = {}
+    for name in names:
+        if name in headers:
+            text = headers[name]
+            if credential is not None and credential in text and len(credential) >= SHORTEST_SECRET:
+                text = text.replace(credential, REDACTED)
+            found[name] = text[:MAX_HEADER]
+    return found
 
 
 def concealed(body: bytes, credential: str | None) -> bytes:

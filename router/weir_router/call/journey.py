@@ -183,10 +183,12 @@ class Journey:
             raise self._exhausted(self._candidates.left)
         return taken
 
-    def _must_stop(self) -> str | None:
+    def _tries(self) -> int:
         # To send the same request without a refused field is a correction, and not another try.
-        tries = sum(record.outcome not in CORRECTED for record in self.trail)
-        if tries >= self._bounds.attempts:
+        return sum([record.outcome not in CORRECTED for record in self.trail])
+
+    def _must_stop(self) -> str | None:
+        if self._tries() >= self._bounds.attempts:
             return f"{self._bounds.attempts} attempts were made"
         if self._tools.clock.monotonic() >= self._deadline:
             return f"{self._bounds.deadline:g} s have passed"
@@ -202,6 +204,8 @@ class Journey:
         return None if key is None else self._secrets.credentials[key]
 
     def _attempt(self, taken: Taken, streamed: bool) -> Attempt:
+        if self._bounds.attempts == 1 or self.trail:
+            self._candidates.last = self._tries() + 1 >= self._bounds.attempts
         if streamed:
             taken.guard.awaits_content()
         return Attempt(
@@ -216,6 +220,7 @@ class Journey:
             prompt_tokens=self._prompt_tokens,
             load=self.load,
             memory=self._tools.memory,
+            others=self._candidates,
             tap=Tap(self._listeners, self._tools.after) if self._listeners or self._tools.after else None,
         )
 
@@ -226,6 +231,7 @@ class Journey:
         forget_frames(failure)
         self._failures.append(failure)
         candidates.retrying = failure.kind not in CORRECTED
+        candidates.tried.append(candidate.key)
         if failure.kind in CREDENTIAL_KINDS and self._tools.confirmer is not None:
             self._tools.confirmer.doubt(candidate, self._credential(candidate))
         self._take_back(failure)
@@ -298,7 +304,7 @@ class Journey:
         total = timeouts.total or (math.inf if self._ask.stream else TOTAL_TIMEOUT)
         bound = total if slow_after is None else board.ttft_deadline(candidate.key, self._prompt_tokens)
         connect, idle = timeouts.connect or CONNECT_TIMEOUT, timeouts.idle or IDLE_TIMEOUT
-        return Clocks(connect, min(left, bound), slow_after, idle, total, hurried=left < bound)
+        return Clocks(connect, min(left, bound), slow_after, idle, total, hurried=left < bound, last=left)
 
 
 def _listeners(subscribers: Sequence[Subscriber], decision: Decision) -> list[Listener]:

@@ -136,8 +136,9 @@ class Board:
     def ttft_deadline(self, key: str, prompt_tokens: int) -> float:
         """Seconds that an attempt may take to its first content. Raises KeyError for an unknown backend."""
         entry = self._entries[key]
-        pool = entry.pool.ttft[size_class(prompt_tokens)]
-        return latency.ttft_deadline(entry.backend, pool, self._clock.monotonic(), prompt_tokens)
+        size = size_class(prompt_tokens)
+        pool, own = entry.pool.ttft[size], entry.place.by_size[size]
+        return latency.ttft_deadline(entry.backend, pool, own, self._clock.monotonic(), prompt_tokens)
 
     def slow_after(self, key: str, prompt_tokens: int) -> float:
         """Seconds after which an attempt without content is slow. Raises KeyError as above."""

@@ -146,6 +146,9 @@ class Guard:
         if not self._end():
             return
         place = self._entry.place
+        if kind is FailureKind.SILENT:  # a backend that is always slow must be learned, too
+            now = self._clock.monotonic()
+            place.by_size[size_class(self._prompt_tokens)].add(now, now - self._start)
         if place.breaker.failed(self._ticket, kind, retry_after):
             now, cap = self._clock.monotonic(), place.breaker.settings.retry_after_cap
             self._cost_before = now, place.cost.state

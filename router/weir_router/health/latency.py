@@ -174,9 +174,11 @@ class Recent:
     def __init__(self) -> None:
         self._order: deque[tuple[float, float]] = deque()  # (moment, value)
         self._sorted: list[float] = []
+        self.kept = False  # whether a sample was ever taken
 
     def add(self, now: float, value: float) -> None:
         """Takes a sample."""
+        self.kept = True
         if len(self._order) == RECENT_SAMPLES:
             self._drop()
         self._order.append((now, value))
@@ -245,11 +247,11 @@ def slow_after(backend: Backend, pool: Recent, own: Recent, now: float, prompt_t
         median = own.quantile(now, 0.5, OWN_SAMPLES)
     if median is not None:
         return max(SLOW_FLOOR, SLOW_MEDIAN * median)
-    return max(SLOW_COLD, SLOW_DEADLINE * ttft_deadline(backend, pool, now, prompt_tokens))
+    return max(SLOW_COLD, SLOW_DEADLINE * ttft_deadline(backend, pool, own, now, prompt_tokens))
 
 
-def ttft_deadline(backend: Backend, pool: Recent, now: float, prompt_tokens: int) -> float:
-    """Seconds that an attempt may take to its first content. `pool`: the tier's samples of the prompt's size class."""
+def ttft_deadline(backend: Backend, pool: Recent, own: Recent, now: float, prompt_tokens: int) -> float:
+    """Seconds that an attempt may take to its first content. `pool` and `own`: as for `slow_after`."""
     if backend.timeouts.ttft is not None:
         return backend.timeouts.ttft
     reasoning = Capability.REASONING in (backend.capabilities or ())
@@ -259,4 +261,6 @@ def ttft_deadline(backend: Backend, pool: Recent, now: float, prompt_tokens: int
         return min(cap, max(DEADLINE_FLOOR, DEADLINE_P95 * p95))
     if backend.objectives.ttft is not None:
         return min(cap, max(DEADLINE_FLOOR, DEADLINE_OBJECTIVE * backend.objectives.ttft))
-    return cap if reasoning or prompt_tokens > COLD_LONG_PROMPT else DEADLINE_COLD
+    cold = cap if reasoning or prompt_tokens > COLD_LONG_PROMPT else DEADLINE_COLD
+    own_p95 = own.quantile(now, 0.95, OWN_SAMPLES) if own.kept else None
+    return cold if own_p95 is None else min(cap, max(cold, DEADLINE_P95 * own_p95))

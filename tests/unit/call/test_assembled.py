@@ -34,6 +34,11 @@ def asked(dialect):
     return caller_named(dialect).read(msgspec.json.encode(body), {})
 
 
+class Nobody:
+    def available(self, besides):
+        return False
+
+
 def outcome(dialect, provider, parts):
     """The outcome of a plain request in `dialect` whose upstream streams these `parts`."""
 
@@ -55,6 +60,7 @@ def outcome(dialect, provider, parts):
             timers=clocks.Timers(),
             prompt_tokens=5,
             memory=Memory(2**30),
+            others=Nobody(),
         )
         failed = None
         try:

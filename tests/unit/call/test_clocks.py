@@ -15,13 +15,24 @@ LONG = 60.0
 
 
 class Watched:
-    def __init__(self, slow, flows):
-        self.slow, self.flows = slow, flows
+    def __init__(self, slow, flows, alone):
+        self.slow, self.flows, self.alone = slow, flows, alone
 
 
-def watchdog(slow=lambda: None, flows=lambda: None, *, ttft=LONG, slow_after=None, idle=LONG, total=LONG, timers=None):
-    clocks = Clocks(LONG, ttft, slow_after, idle, total)
-    return Watchdog(SystemClock(), clocks, Watched(slow, flows), timers or Timers())
+def watchdog(
+    slow=lambda: None,
+    flows=lambda: None,
+    alone=lambda: False,
+    *,
+    ttft=LONG,
+    slow_after=None,
+    idle=LONG,
+    total=LONG,
+    last=LONG,
+    timers=None,
+):
+    clocks = Clocks(LONG, ttft, slow_after, idle, total, last=last)
+    return Watchdog(SystemClock(), clocks, Watched(slow, flows, alone), timers or Timers())
 
 
 async def forever():
@@ -32,7 +43,7 @@ async def test_silence_ends_the_attempt_at_the_ttft_deadline():
     with pytest.raises(AttemptFailed) as caught:
         await watchdog(ttft=0.02).waits_for(forever())
     assert caught.value.kind is FailureKind.SILENT
-    assert "0.0 s" in caught.value.message
+    assert caught.value.message.startswith("no content within 0.")
 
 
 async def test_a_stall_after_content_ends_it_at_the_idle_timeout():
@@ -41,6 +52,39 @@ async def test_a_stall_after_content_ends_it_at_the_idle_timeout():
     with pytest.raises(AttemptFailed) as caught:
         await dog.waits_for(forever())
     assert caught.value.kind is FailureKind.STALLED
+
+
+@pytest.mark.parametrize(("content", "kind"), [(False, FailureKind.SILENT), (True, FailureKind.STALLED)])
+async def test_while_there_is_no_other_the_rest_of_the_deadline_is_used(content, kind):
+    start = time.monotonic()
+    dog = watchdog(alone=lambda: True, ttft=0.02, idle=0.02, last=0.3)
+    if content:
+        dog.content()
+    with pytest.raises(AttemptFailed) as caught:
+        await dog.waits_for(forever())
+    assert caught.value.kind is kind
+    assert 0.3 <= time.monotonic() - start < LONG
+
+
+async def test_once_another_is_there_the_slow_one_is_left(monkeypatch):
+    monkeypatch.setattr(clocks, "ALONE_CHECK", 0.05)
+    looks = iter([True, True, False])
+    with pytest.raises(AttemptFailed):
+        await watchdog(alone=lambda: next(looks), ttft=0.02).waits_for(forever())
+    assert next(looks, None) is None
+
+
+@pytest.mark.parametrize(("sign", "waits"), [("works", True), ("content", False)])
+async def test_a_stream_that_shows_work_is_waited_for_longer(monkeypatch, sign, waits):
+    monkeypatch.setattr(clocks, "WORKING", 0.6)
+    dog = watchdog(idle=0.1)
+    dog.content()
+    getattr(dog, sign)()
+    start = time.monotonic()
+    with pytest.raises(AttemptFailed) as caught:
+        await dog.waits_for(forever())
+    assert caught.value.kind is FailureKind.STALLED
+    assert (time.monotonic() - start >= 0.6) is waits
 
 
 async def test_the_whole_is_bounded_even_while_content_comes():

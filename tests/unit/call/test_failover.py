@@ -20,6 +20,7 @@ from weir_router.contract import (
     Timeouts,
     Transport,
 )
+from weir_router.decide.types import Seen, Skipped
 from weir_router.errors import (
     AttemptFailed,
     CredentialsExhausted,
@@ -250,6 +251,38 @@ async def test_the_ttft_deadline_is_what_the_backend_says(world):
     journey = world.journey(a={"timeouts": Timeouts(ttft=0.05)})
     await journey.commit()
     assert trail(journey) == [("a", "silent"), ("b", "ok")]
+
+
+async def test_the_last_candidate_may_use_what_is_left_of_the_deadline(world):
+    world.answers.update(a=[stream(None)], b=[stream(None)])
+    world.clock.monotonic = time.monotonic
+    start = time.monotonic()
+    quick = {"timeouts": Timeouts(ttft=0.05)}
+    journey = world.journey(bounds=Failover(deadline=0.6), a=quick, b=quick)
+    with pytest.raises(DeadlineExceeded):
+        await journey.commit()
+    assert trail(journey) == [("a", "silent"), ("b", "silent")]
+    assert time.monotonic() - start >= 0.6
+
+
+async def test_who_is_full_or_has_no_further_try_is_no_other(world):
+    world.answers.update(a=[], b=[])
+    candidates = world.journey(b={"limits": BackendLimits(concurrency=1)})._candidates
+    assert candidates.available("t/t/a")
+    with_slot = world.board.begin("t/t/b", 10)
+    assert not candidates.available("t/t/a")
+    with_slot.cancelled()
+    candidates.last = True
+    assert not candidates.available("t/t/a")
+
+
+async def test_who_comes_back_during_a_try_is_another(world):
+    world.answers.update(a=[], b=[])
+    out = Skipped("t/t", "b", "open", "t/t/b", seen=Seen())
+    candidates = world.journey(out="b", skipped=(out,))._candidates
+    assert candidates.available("t/t/a")
+    candidates.tried.append("t/t/b")
+    assert not candidates.available("t/t/a")
 
 
 async def test_the_policys_own_deadline_is_no_evidence_against_a_backend(world):

@@ -140,28 +140,28 @@ def test_slow_without_samples_is_half_the_deadline_but_not_below_five_seconds(ba
 
 def test_an_explicit_deadline_holds_whatever_was_measured(backend: MakeBackend) -> None:
     explicit = backend(timeouts=Timeouts(ttft=0.7))
-    assert ttft_deadline(explicit, recent(*[5.0] * 50), 0, 10) == 0.7
+    assert ttft_deadline(explicit, recent(*[5.0] * 50), recent(), 0, 10) == 0.7
 
 
 @pytest.mark.parametrize(("ttft", "deadline"), [(0.1, 2), (3, 9), (20, 30)])
 def test_the_deadline_is_three_times_the_p95_within_bounds(backend: MakeBackend, ttft: float, deadline: float) -> None:
-    assert ttft_deadline(backend(), recent(*[ttft] * 20), 0, 10) == deadline
+    assert ttft_deadline(backend(), recent(*[ttft] * 20), recent(), 0, 10) == deadline
 
 
 def test_a_cold_deadline_is_five_times_the_objective(backend: MakeBackend) -> None:
-    assert ttft_deadline(backend(objectives=Objectives(ttft=0.8)), recent(*[9.0] * 19), 0, 10) == 4
-    assert ttft_deadline(backend(objectives=Objectives(ttft=0.1)), recent(), 0, 10) == 2
+    assert ttft_deadline(backend(objectives=Objectives(ttft=0.8)), recent(*[9.0] * 19), recent(), 0, 10) == 4
+    assert ttft_deadline(backend(objectives=Objectives(ttft=0.1)), recent(), recent(), 0, 10) == 2
 
 
 def test_a_cold_deadline_without_objective_is_ten_seconds_but_the_cap_for_long_prompts(backend: MakeBackend) -> None:
-    assert ttft_deadline(backend(), recent(), 0, 16_000) == 10
-    assert ttft_deadline(backend(), recent(), 0, 16_001) == 30
+    assert ttft_deadline(backend(), recent(), recent(), 0, 16_000) == 10
+    assert ttft_deadline(backend(), recent(), recent(), 0, 16_001) == 30
 
 
 def test_reasoning_models_have_a_minute(backend: MakeBackend) -> None:
     thinker = backend(capabilities=frozenset({Capability.REASONING}))
-    assert ttft_deadline(thinker, recent(), 0, 10) == 60
-    assert ttft_deadline(thinker, recent(*[25.0] * 20), 0, 10) == 60
+    assert ttft_deadline(thinker, recent(), recent(), 0, 10) == 60
+    assert ttft_deadline(thinker, recent(*[25.0] * 20), recent(), 0, 10) == 60
 
 
 def test_more_than_128_samples_push_out_the_oldest() -> None:
@@ -276,3 +276,10 @@ def test_the_last_sample_is_taken_back_and_no_earlier_one() -> None:
     cost.observe(7, 9)
     cost.restore(before, 6)
     assert cost.read(7) == 9
+
+
+@pytest.mark.parametrize(("own", "deadline"), [([10.0] * 4, 10), ([10.0] * 5, 30), ([4.0] * 5, 12), ([1.0] * 5, 10)])
+def test_a_backend_that_is_always_slow_gets_the_time_that_it_takes(
+    backend: MakeBackend, own: list[float], deadline: float
+) -> None:
+    assert ttft_deadline(backend(), recent(), recent(*own), 0, 10) == deadline
