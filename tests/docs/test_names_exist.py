@@ -27,6 +27,7 @@ MADE = ("bench/results/", "build/", "crds/weir.dev_")
 
 PATH = re.compile(r"[\w./-]*\w\.(?:py|md)\b|\b(?:" + "|".join(FOLDERS) + r")/[\w./-]*\w")
 DOTTED = re.compile(r"\bweir_(?:router|operator|cli)(?:\.\w+)+")
+TEST = re.compile(r"\b(tests/[\w/]+\.py)::(\w+)")
 SHORT = re.compile(r"`(\w+)\.(\w+)(?:\.\w+)*`")
 
 
@@ -47,6 +48,13 @@ def missing_paths(text: str) -> Iterator[str]:
         plain = re.sub(r"^(\.\.?/)+", "", name).rstrip("/")
         if plain not in files() and not plain.startswith(MADE):
             yield name
+
+
+def missing_tests(text: str) -> Iterator[str]:
+    """The tests that `text` names as `FILE::FUNCTION`, and that are not there."""
+    for file, name in TEST.findall(text):
+        if not name.startswith("test_") or not defines(ROOT / file, name):
+            yield f"{file}::{name}"
 
 
 def there(dotted: str) -> bool:
@@ -98,6 +106,14 @@ def test_a_page_names_no_file_or_module_that_is_not_there(path: Path):
     text = path.read_text()
     assert not list(missing_paths(text))
     assert not [name for name in DOTTED.findall(text) if not there(name)]
+    assert not list(missing_tests(text))
+
+
+def test_each_promise_about_security_names_a_test():
+    promises = (ROOT / "docs" / "security.md").read_text().partition("\n## Promises\n")[2].partition("\n## ")[0]
+    rows = [line for line in promises.splitlines() if line.startswith("| ") and line != "| promise | proof |"]
+    assert len(rows) > 20
+    assert not [row for row in rows if not TEST.search(row)]
 
 
 def test_docstrings_name_no_file_or_module_that_is_not_there():
@@ -124,6 +140,9 @@ def test_docstrings_name_no_file_or_module_that_is_not_there():
 def test_a_name_that_is_not_there_is_noticed():
     assert list(missing_paths("see `config/shards.py` and docs/nowhere.md")) == ["config/shards.py", "docs/nowhere.md"]
     assert not list(missing_paths("see `config/store.py` and [status](docs/status.md)"))
+    here = "tests/docs/test_names_exist.py"
+    assert list(missing_tests(f"`{here}::test_that_is_gone`, `{here}::{defines.__name__}`"))
+    assert not list(missing_tests(f"`{here}::test_a_name_that_is_not_there_is_noticed`"))
     assert not there("weir_router.config.shards")
     assert there("weir_router.config.store.ConfigStore")
     assert importlib.util.find_spec("weir_router.config.store")
