@@ -112,3 +112,8 @@ BASE_URLS = {Format.OPENAI_CHAT: "OPENAI_BASE_URL", Format.ANTHROPIC_MESSAGES: "
 def test_the_sdk_of_every_format_is_led_to_the_sidecar() -> None:
     assert set(BASE_URLS) == set(Format)
     assert set(BASE_URLS.values()) == {variable for variable, *_ in SDKS}
+
+
+def test_known_fields_are_frozen():
+    """Compiled code takes the declared type at its word."""
+    assert all(type(record.fields) is frozenset for record in RECORDS)

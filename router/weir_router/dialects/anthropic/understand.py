@@ -52,17 +52,15 @@ TOOL_HINTS = ("input_examples", "defer_loading", "eager_input_streaming", "allow
 """Fields of a tool that other formats do not have."""
 
 _TIERS = {"auto": "auto", "standard_only": "standard"}
-_KNOWN = _READ | EXTRAS.keys()
-FIELDS = _KNOWN | {
-    *TOOL_HINTS,
-    "cache_control",
-    "reasoning",
-    "prefill",
-    "budget_tokens",
-    "effort",
-    "tool_search",
-    "server_tools",
-}
+_KNOWN = _READ.union(EXTRAS)
+FIELDS = frozenset(
+    {
+        *_KNOWN,
+        *TOOL_HINTS,
+        *("cache_control", "reasoning", "reasoning_effort", "prefill", "budget_tokens", "effort", "tool_search"),
+        "server_tools",
+    }
+)
 """Names that `x-weir-dropped` may hold for a caller of this format, beside unknown ones."""
 
 _MODES = {"auto": Choice("auto"), "any": Choice("any"), "none": Choice("none")}

@@ -73,7 +73,13 @@ _READ = frozenset(
 )
 """Fields that `understand` reads."""
 
-FIELDS = _READ | EXTRAS.keys() | {"name", "detail", "cache_control", "reasoning", "prefill", "prompt_cache_breakpoint"}
+FIELDS = frozenset(
+    {
+        *_READ,
+        *EXTRAS,
+        *("name", "detail", "cache_control", "reasoning", "prefill", "prompt_cache_breakpoint", "thinking"),
+    }
+)
 """Names that `x-weir-dropped` may hold for a caller of this format, beside unknown ones."""
 
 _DEPRECATED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
