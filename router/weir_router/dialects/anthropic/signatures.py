@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from weir_router.dialects.base import Event, Signal
 from weir_router.dialects.neutral.opaque import tagged, untagged
-from weir_router.dialects.wire.relay import Relay, encode
 
 _FIELDS = {"thinking": "signature", "redacted_thinking": "data"}
 """Kinds of blocks with a signature, and the field that holds it."""
@@ -90,24 +88,12 @@ def _marked(block: Any, realm: str) -> Any:
     return {**block, _FIELDS[block["type"]]: tagged(realm, signature)} if signature else block
 
 
-class MarkingRelay(Relay):
-    """A relay that marks signatures with their realm."""
-
-    def __init__(self, last: bytes, text: bytes, realm: str) -> None:
-        super().__init__(last, text)
-        self._realm = realm
-
-    def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
-        raw = super().feed(event, payload, signal)
-        if payload is None or (b"signature" not in raw and b"redacted" not in raw):
-            return raw
-        shown = dict(payload)
-        if isinstance(block := payload.get("content_block"), dict):
-            shown["content_block"] = _marked(block, self._realm)
-        delta = payload.get("delta")
-        if isinstance(delta, dict) and isinstance(signature := delta.get("signature"), str) and signature:
-            shown["delta"] = {**delta, "signature": tagged(self._realm, signature)}
-        if shown == payload:
-            return raw
-        name = b"" if event.name is None else b"event: %b\n" % event.name.encode()
-        return b"%bdata: %b\n\n" % (name, encode(shown))
+def marked_event(event: dict[str, Any], realm: str) -> dict[str, Any]:
+    """An event of a stream with the mark of its realm; the same object, if it has no signature."""
+    block, delta = event.get("content_block"), event.get("delta")
+    if _signature(block):
+        return {**event, "content_block": _marked(block, realm)}
+    signature = delta.get("signature") if isinstance(delta, dict) else None
+    if isinstance(delta, dict) and isinstance(signature, str) and signature:
+        return {**event, "delta": {**delta, "signature": tagged(realm, signature)}}
+    return event

@@ -19,7 +19,7 @@ from weir_router.dialects.neutral.target import realm_of, target_of
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import fit, leave_out
 from weir_router.dialects.wire.outgoing import body_of, shown
-from weir_router.dialects.wire.relay import Assembled, Relay
+from weir_router.dialects.wire.relay import Assembled, ChangingRelay, Relay
 from weir_router.errors import AttemptFailed
 
 UNKNOWN = Traits()
@@ -86,7 +86,7 @@ def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) 
     if not realm:
         return Relay(STOP_EVENT, b"text") if ask.stream else Assembled(AnthropicAssembler())
     if ask.stream:
-        return signatures.MarkingRelay(STOP_EVENT, b"text", realm)
+        return ChangingRelay(STOP_EVENT, b"text", partial(signatures.marked_event, realm=realm))
     return Assembled(AnthropicAssembler(), partial(signatures.marked, realm=realm))
 
 

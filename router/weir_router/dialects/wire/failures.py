@@ -217,7 +217,7 @@ def refused_field(table: Table, said: Said) -> str | None:
     Only names of the table count, and a name in quotes only where providers put the field, since they quote the
     caller's values, too: at the beginning, or after the word "parameter".
     """
-    known = table.tuning | table.needs | table.renames.keys()
+    known = table.tuning.union(table.needs, table.renames)  # `|` with keys gives a set, which compiled code refuses
     if said.param and (top := _top(said.param)) in known:
         return top
     named = _AT_THE_FRONT.match(said.message) or _AFTER_PARAMETER.search(said.message)

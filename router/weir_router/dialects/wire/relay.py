@@ -85,6 +85,24 @@ class UsageHidingRelay(Relay):
         return without if len(without) < len(piece) else None
 
 
+class ChangingRelay(Relay):
+    """A relay that shows some events in another form. `change` gives the payload to show, or the same object."""
+
+    def __init__(self, last: bytes, text: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        super().__init__(last, text)
+        self._change = change
+
+    def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
+        raw = super().feed(event, payload, signal)
+        if payload is None:
+            return raw
+        shown = self._change(payload)
+        if shown is payload:
+            return raw
+        name = b"" if event.name is None else b"event: %b\n" % event.name.encode()
+        return b"%bdata: %b\n\n" % (name, encode(shown))
+
+
 class Assembler(Protocol):
     """Assembles the stream of one format; see the formats' `assemble`."""
 
