@@ -30,6 +30,7 @@ from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate
 from weir_router.serve.extensions import NONE, Extensions
+from weir_router.serve.front import HEALTH_PATH, HOME_PATH, MODELS_PATH, Front
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Certificate, Handler, Places, Request, Server
 from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
@@ -150,13 +151,14 @@ class Router:
         admin = Admin(self.store, self.board, self.metrics, self.room, self._places, self.memory, self._admin_token)
         try:
             first, *further = self._callers_gates
-            routes, places = _callers(gateway, complete, first, knows), self._places
+            front = Front(self.store)
+            routes, places = _callers(gateway, front, complete, first, knows), self._places
             self.url = await self._serve(
                 routes, first, places, *self._addresses[0], self._listener, certificate=self._certificate
             )
             for gate in further:
                 assert self._plain is not None
-                routes = _callers(gateway, complete, gate, knows)
+                routes = _callers(gateway, front, complete, gate, knows)
                 self.plain_url = await self._serve(routes, gate, places, *self._plain)
             gate, places = self._admins_gate, self._admin_places
             self.admin_url = await self._serve(_admins(admin, gate), gate, places, *self._addresses[1])
@@ -230,15 +232,17 @@ def _review_client(reviewer: Access) -> ReviewClient:
     return ReviewClient(reviewer)
 
 
-def _callers(gateway: story.Gateway, complete: Complete, gate: Gate, knows: Knows) -> Routes:
+def _callers(gateway: story.Gateway, front: Front, complete: Complete, gate: Gate, knows: Knows) -> Routes:
     def completes(record: FormatRecord) -> Handler:
         return lambda request: complete(request, record)
 
     return Routes(
         {
             **{("POST", record.path): completes(record) for record in RECORDS},
-            ("GET", story.MODELS_PATH): gateway.list_models,
-            ("GET", story.MODELS_PATH + "/*"): gateway.list_models,
+            ("GET", MODELS_PATH): gateway.list_models,
+            ("GET", MODELS_PATH + "/*"): gateway.list_models,
+            ("GET", HOME_PATH): front.home,
+            ("GET", HEALTH_PATH): front.health,
         },
         unknown_to_callers,
         gate,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from weir_router.dialects.registry import RECORDS, caller_of, format_of
+from weir_router.dialects.registry import RECORDS, format_of
 from weir_router.errors import BadRequest, WeirError
 from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.browsers import Gate, preflight
 from weir_router.serve.http import NO_METHOD, Answer, Handler, Request, fields
+from weir_router.serve.paths import meant, not_served
 
 Explain = Callable[[Request, int], Answer]
 """Function that makes the answer for an unknown path (status 404) or method (405) from the request and the status."""
@@ -56,15 +57,25 @@ class Routes:
 
     def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
         """See `serve.http.Admits`: true if a body is needed, and a quick look at the headers identifies the caller."""
-        if self._knows is None or method != "POST" or path not in self._exact:
+        if self._knows is None or method != "POST" or (path not in self._exact and meant(path) not in self._exact):
             return False
         return self._gate.is_plain(headers) and self._knows(headers)
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, Answer | None]:
         handler = self.find(request.method, request.path)
+        if handler is None:
+            handler = self._meant(request)
         if not self._gate.is_plain(request.headers):
             return self._from_browser(request, handler)
         return self._nowhere(request) if handler is None else handler(request)
+
+    def _meant(self, request: Request) -> Handler | None:
+        """The handler of the path that the client means, which the request gets. None: there is none."""
+        path = meant(request.path)
+        if not self._methods(path):
+            return None
+        request.path = path
+        return self.find(request.method, path)
 
     async def _from_browser(self, request: Request, handler: Handler | None) -> Answer | None:
         """Answers a request that a web page may have sent. A page of an allowed origin may also read the answer."""
@@ -94,12 +105,14 @@ class Routes:
 def unknown_to_callers(request: Request, status: int) -> Answer:
     """The answer for a wrong path on the callers' port, in a form that the SDKs understand."""
     served = ", ".join(f"POST {record.path} ({record.title})" for record in RECORDS)
+    instead = not_served(request.path)
+    hint = f" {instead}." if instead else ""
     error: WeirError = BadRequest(
-        f"Weir does not serve {request.method} {request.path}. It serves {served} and GET /v1/models: "
+        f"Weir does not serve {request.method} {request.path}.{hint} It serves {served} and GET /v1/models: "
         "an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
     )
     error.status, error.code = status, "unknown_path"
-    return error_answer(error, caller_of(request.headers), new_request_id())
+    return error_answer(error, format_of(meant(request.path), request.headers), new_request_id())
 
 
 def unknown_to_admins(request: Request, status: int) -> Answer:

@@ -60,13 +60,12 @@ from weir_router.serve.answers import (
 )
 from weir_router.serve.door import Door
 from weir_router.serve.extensions import NONE, Extensions
+from weir_router.serve.front import MODELS_PATH
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.visit import Visit
 
 logger = logging.getLogger("weir.router")
-
-MODELS_PATH = "/v1/models"
 
 
 class Gateway:

@@ -1,0 +1,51 @@
+"""Paths that clients make of a wrong base URL, and the paths they mean. Used by `serve.routes`; pure.
+
+Example: a base URL that ends in a slash makes `//v1/messages`, one without its `/v1` makes `/chat/completions`.
+"""
+
+from __future__ import annotations
+
+VERSION = "/v1"
+"""The first part of every path that callers use."""
+
+PREFIXES = ("openai", "anthropic")
+"""First parts under which other gateways serve a provider's paths, as in `/anthropic/v1/messages`."""
+
+_LATER = "this release of Weir does not serve it. Ask it of the provider directly"
+
+NOT_SERVED = {
+    "/v1/responses": "The Responses API is not served yet: set the client to chat completions (POST "
+    '/v1/chat/completions), such as use_responses_api=False or wire_api = "chat"',
+    "/v1/messages/count_tokens": "Tokens are not counted before a request: Weir has no tokenizer of every model. "
+    "The usage of each answer has its exact numbers; clients that find no such path estimate",
+    "/v1/messages/batches": f"Batches: {_LATER}",
+    "/v1/batches": f"Batches: {_LATER}",
+    "/v1/files": f"Files: {_LATER}",
+    "/v1/completions": "The old completions API is not served: use chat completions (POST /v1/chat/completions)",
+    "/v1/complete": "The old completions API is not served: use messages (POST /v1/messages)",
+    "/v1/embeddings": f"Embeddings: {_LATER}",
+    "/v1/images": f"Images as answers: {_LATER}",
+    "/v1/audio": f"Audio: {_LATER}",
+    "/v1/moderations": f"Moderations: {_LATER}",
+    "/v1/rerank": f"Reranking: {_LATER}",
+}
+"""Paths of providers that Weir does not serve, with those below them, and what to do instead."""
+
+
+def meant(path: str) -> str:
+    """The path that a client means: `//v1/messages/`, `/anthropic/v1/messages` and `/messages` are `/v1/messages`.
+
+    A base URL by itself, such as `/v1/`, is `/`.
+    """
+    parts = [part for part in path.split("/") if part]
+    if parts and parts[0] in PREFIXES:
+        del parts[0]
+    while parts and parts[0] == VERSION[1:]:
+        del parts[0]
+    return "/".join((VERSION, *parts)) if parts else "/"
+
+
+def not_served(path: str) -> str | None:
+    """The advice for a known path that Weir does not serve, such as `/v1/responses`; None: the path is unknown."""
+    wanted = meant(path)
+    return next((why for known, why in NOT_SERVED.items() if wanted == known or wanted.startswith(f"{known}/")), None)
