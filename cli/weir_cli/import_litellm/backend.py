@@ -23,15 +23,27 @@ DEFAULT_REGION = "us-east-1"  # where an endpoint has one in its name and the co
 LAST_ORDER = 1_000_000
 SECRET_KEY = "api-key"
 
+RESPONSES = "responses/"
+"""Part of a model by which LiteLLM calls the Responses API, as in `openai/responses/gpt-5`."""
+
 _CHAT_MODES = ("chat", "responses", None)
+_OTHER_WORK = re.compile(
+    r"embed|rerank|moderation|whisper|transcri|dall-e|gpt-image|chatgpt-image|imagen|stable-(diffusion|image)|sd3|flux"
+    r"|(^|[/-])(tts|bge|e5|gte|sora|veo|lyria|voyage|recraft|nova-(canvas|reel|sonic))([-/.\d]|$)|-tts|-image(-|$)",
+    re.IGNORECASE,
+)
+"""Pattern of names of models for other work: embeddings, ranking, images, speech, video. LiteLLM knows the mode of most
+models by itself, so its configs seldom state one."""
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _BASE_URL = re.compile(r"https?://[^\s?#@]+")
 
 _READ = {
     *("model", "api_key", "api_base", "base_url", "custom_llm_provider", "litellm_credential_name", "api_version"),
     *("weight", "order", "rpm", "tpm", "timeout", "stream_timeout", "max_parallel_requests", "region_name"),
-    *("additional_drop_params", *traits.PRICES.values()),
+    *("additional_drop_params", "mode", *traits.PRICES.values()),
 }
+_READ_ENTRY = {"model_name", "litellm_params", "model_info"}
 _READ_INFO = {
     *("id", "mode", "base_model", "max_input_tokens", "max_output_tokens", "max_tokens"),
     *(*traits.PRICES.values(), *traits.FLAGS),
@@ -79,13 +91,16 @@ def deployment(raw: Any, where: str, defaults: Defaults, findings: Findings) -> 
     params = {**defaults.credentials.get(str(params.get("litellm_credential_name")), {}), **params}
     given = Given(where, params, mapping(entry.get("model_info")), findings)
     group, model = text(entry.get("model_name")), text(params.get("model"))
+    for setting in sorted(entry.keys() - _READ_ENTRY):
+        given.note(setting, setting, *DEPLOYMENT.about(setting))
     if group is None or model is None:
         given.note("", "left out", "it has no model_name or no litellm_params.model", "complete it and import again")
         return None
-    if refused := _refused(group, model, given.info.get("mode")):
+    if refused := _refused(group, model, given.info.get("mode", params.get("mode"))):
         given.note("", f"{group} left out", *refused)
         return None
     provider, name = split(model, text(params.get("custom_llm_provider")))
+    name = name.removeprefix(RESPONSES)
     target = endpoint(provider)
     if isinstance(target, Unsupported):
         given.note("litellm_params.model", f"{model} left out", target.why, "name LiteLLM itself as its backend")
@@ -102,6 +117,9 @@ def _refused(group: str, model: str, mode: Any) -> tuple[str, str] | None:
         return "a model's name is printable ASCII without spaces", "rename it"
     if mode not in _CHAT_MODES:
         return f"mode {mode}: Weir serves chat completions and messages only", "keep it where it is"
+    if mode is None and _OTHER_WORK.search(model):
+        why = "its name is not that of a chat model, and Weir serves chat completions and messages only"
+        return why, "set model_info.mode: chat if it is one; keep it where it is otherwise"
     return None
 
 
@@ -218,5 +236,8 @@ def _note_the_rest(given: Given) -> None:
         given.note("litellm_params.api_version", "left out", why, "check that the resource serves /openai/v1")
     for setting in sorted(given.params.keys() - _READ):
         given.note(f"litellm_params.{setting}", setting, *DEPLOYMENT.about(setting))
+    if given.info.get("mode") == "responses" or RESPONSES in str(given.params.get("model")):
+        why = "Weir calls chat completions, which some models of the Responses API do not serve"
+        given.note("model_info.mode", "chat completions instead", why, "ask the model once before you move to Weir")
     for setting in sorted(given.info.keys() - _READ_INFO):
         given.note(f"model_info.{setting}", setting, *INFO.about(setting))

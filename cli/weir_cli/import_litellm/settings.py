@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,10 @@ _TAGS = (
 )
 _GUARDRAILS = ("Weir neither inspects nor changes what is said", "keep the guardrail in front of Weir or in the client")
 _SERVICES = ("Weir serves chat completions and messages only", "keep it where it is")
+_AFFINITY = (
+    "affinity is lost: neither a session nor a caller is bound to one deployment for a stated time",
+    "give each group one backend, or selection: Cheapest, where prompt caches matter",
+)
 _STARTUP = ("Weir has command line options for its process instead of settings in a file", "see weir up --help")
 _UNKNOWN = ("Weir has no such setting", "check whether it still matters; it was left out")
 
@@ -134,8 +139,12 @@ ROUTER = Reasons(
             "an answer that a content filter refused goes to the caller at once: another model is not asked",
             "let the client ask for the other model",
         ),
-        "enable_pre_call_checks": ("Weir always checks context, capabilities and limits before a call", "nothing"),
-        "optional_pre_call_checks": ("Weir always checks context, capabilities and limits before a call", "nothing"),
+        "enable_pre_call_checks": (
+            "context and capabilities are always checked before a call; requests per minute of a deployment and the "
+            "region of a request are not",
+            "set limits.concurrency of the backend; for regions, require with labels in a route",
+        ),
+        "deployment_affinity_ttl_seconds": _AFFINITY,
         "retry_after": ("Weir does not wait: the next candidate is asked at once", "nothing"),
         "routing_strategy_args": ("a tier's selection has no arguments", "nothing"),
         "max_fallbacks": (
@@ -207,6 +216,33 @@ SECTIONS = Reasons(
 )
 """About whole sections."""
 
+CHECK = re.compile("[a-z_]{1,64}")
+"""Pattern of the name of a check, such as `session_affinity`."""
+
+CHECKS_SETTING = "optional_pre_call_checks"
+
+CHECKS = Reasons(
+    {
+        "prompt_caching": (
+            "affinity is lost: a request does not go where its prompt is cached for that reason",
+            "give each group one backend, or selection: Cheapest, where prompt caches matter",
+        ),
+        "router_budget_limiting": _BUDGETS,
+        "enforce_model_rate_limits": (
+            "a backend has no rate limit: when a provider answers 429, the next backend is asked",
+            "limit callers by a grant's requestsPerMinute, or the backend by limits.concurrency",
+        ),
+        "responses_api_deployment_check": _SERVICES,
+        "encrypted_content_affinity": _SERVICES,
+        "forward_client_headers_by_model_group": (
+            "a caller's own headers are not sent on, apart from those of the format",
+            "nothing, or keep LiteLLM as the backend of that group",
+        ),
+    },
+    {"affinity": _AFFINITY, "budget": _BUDGETS, "rate_limit": _BUDGETS},
+)
+"""About each entry of `optional_pre_call_checks`."""
+
 _CARRIED = {
     "router_settings": {
         "routing_strategy",
@@ -236,8 +272,17 @@ def note_unsupported(config: Mapping[str, Any], findings: Findings) -> None:
     """A finding for every setting without an equivalent in the manifests. Values are never shown: some are secrets."""
     for section, reasons in _REASONS.items():
         for setting in mapping(config.get(section)):
-            if setting not in _CARRIED[section]:
+            if setting == CHECKS_SETTING:
+                _note_checks(config[section][setting], f"{section}.{setting}", findings)
+            elif setting not in _CARRIED[section]:
                 findings.note(f"{section}.{setting}", setting, *reasons.about(setting))
     for section in config:
         if section not in _READ_SECTIONS:
             findings.note(str(section), str(section), *SECTIONS.about(str(section)))
+
+
+def _note_checks(stated: Any, where: str, findings: Findings) -> None:
+    """A finding for each check before a call. Names that are no names of checks are not shown."""
+    for at, check in enumerate(stated if isinstance(stated, list) else (stated,)):
+        known = check if isinstance(check, str) and CHECK.fullmatch(check) else CHECKS_SETTING
+        findings.note(f"{where}[{at}]", known, *CHECKS.about(known))

@@ -294,3 +294,84 @@ def test_groups_whose_names_look_alike_get_names_of_their_own():
     entries = [{"model_name": name, "litellm_params": {"model": "gpt-4o"}} for name in ("a.b", "a-b", "A/B")]
     imported = convert({"model_list": entries})
     assert [it["metadata"]["name"] for it in imported.manifests] == ["a-b", "a-b-2", "a-b-3"] * 2
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        *("session_affinity", "deployment_affinity", "encrypted_content_affinity", "prompt_caching"),
+        *("router_budget_limiting", "enforce_model_rate_limits", "responses_api_deployment_check"),
+        *("forward_client_headers_by_model_group", "a_check_of_next_year"),
+    ],
+)
+def test_each_check_before_a_call_is_said_to_be_lost(check):
+    said = one(
+        {}, router_settings={"optional_pre_call_checks": ["session_affinity", check][check == "session_affinity" :]}
+    )
+    text = [it for it in said.unsupported if it.what == check]
+    assert len(text) == 1
+    assert text[0].where.startswith("router_settings.optional_pre_call_checks[")
+    lost = check in ("session_affinity", "deployment_affinity", "prompt_caching")
+    assert ("affinity is lost" in text[0].why) == lost
+    assert text[0].instead != "nothing"
+
+
+def test_what_is_no_name_of_a_check_is_not_shown():
+    said = one({}, router_settings={"optional_pre_call_checks": ["sk-1234 SECRET", {"a": 1}, None]})
+    assert len([it for it in said.unsupported if "optional_pre_call_checks" in it.where]) == 3
+    assert "SECRET" not in repr(said.unsupported)
+
+
+def test_the_time_of_an_affinity_is_lost_as_well():
+    said = one({}, router_settings={"deployment_affinity_ttl_seconds": 14400})
+    assert "affinity is lost" in found(said, "router_settings.deployment_affinity_ttl_seconds")
+
+
+def test_settings_beside_the_parameters_of_a_deployment_are_named():
+    entry = {"model_name": "m", "litellm_params": {"model": "openai/gpt-4o"}, "guardrails": ["x"], "team": "a"}
+    said = convert({"model_list": [entry]})
+    assert {it.where for it in said.unsupported} == {"model_list[0].guardrails", "model_list[0].team"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("openai/text-embedding-3-small", "cohere/embed-english-v3.0", "openai/dall-e-3", "openai/gpt-image-1"),
+        *("openai/whisper-1", "openai/tts-1", "openai/gpt-4o-mini-tts", "openai/gpt-4o-transcribe"),
+        *("gemini/imagen-4.0-generate", "gemini/veo-3.0", "cohere/rerank-v3.5", "openai/omni-moderation-latest"),
+        *("gemini/gemini-2.5-flash-image", "openai/sora-2", "huggingface/BAAI/bge-m3", "voyage/voyage-3"),
+    ],
+)
+def test_what_is_no_chat_model_by_its_name_is_left_out_unless_it_says_so(model):
+    said = one({"model": model, "api_base": "http://10.0.0.1"})
+    assert said.manifests == []
+    assert "chat" in found(said, "model_list[0]")
+
+
+@pytest.mark.parametrize("mode", ["embedding", "image_generation", "audio_speech", "rerank", "realtime", "video"])
+@pytest.mark.parametrize("place", ["model_info", "litellm_params"])
+def test_a_mode_that_is_not_chat_is_left_out(mode, place):
+    said = one({"mode": mode}) if place == "litellm_params" else one({}, {"mode": mode})
+    assert said.manifests == []
+    assert mode in found(said, "model_list[0]")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("openai/gpt-5", "openai/gpt-4o-audio-preview", "anthropic/claude-opus-4-6", "mistral/pixtral-large-latest"),
+        *("gemini/gemini-2.5-flash", "ollama/llama3.2-vision", "openrouter/qwen/qwen3-vl", "deepseek/deepseek-chat"),
+    ],
+)
+def test_chat_models_stay(model):
+    assert one({"model": model}).manifests
+
+
+def test_a_model_whose_name_misleads_is_a_chat_model_if_the_config_says_so():
+    assert one({"model": "openai/my-flux-assistant"}, {"mode": "chat"}).manifests
+
+
+def test_the_responses_api_is_replaced_and_said():
+    said = one({"model": "openai/responses/gpt-5"})
+    assert backend(said)["model"] == "gpt-5"
+    assert "chat completions" in found(said, "model_list[0].model_info.mode")
