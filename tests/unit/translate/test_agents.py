@@ -151,6 +151,26 @@ def test_thought_goes_back_to_its_own_model_and_to_those_that_demand_it(anthropi
     assert dropped == ([] if expected else ["reasoning"])
 
 
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_thought_comes_back_under_the_name_that_its_server_uses(anthropic_ask, kit, name):
+    ask = anthropic_ask(thinking={"type": "enabled", "budget_tokens": 1024}, max_tokens=2000)
+    message = {"role": "assistant", "content": None, name: "Hm.", "tool_calls": [call("c")]}
+    whole = {"id": "x", "model": "m", "choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    content = translate.response(whole, Format.ANTHROPIC_MESSAGES, ask, realm=REALM)["content"]
+    delta = {name: "Hm.", "tool_calls": [{"index": 0, **call("c")}]}
+    chunks = [{"id": "x", "choices": [{"delta": delta}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}, None]
+    assert kit.read_by_anthropic(kit.rendered(ask, chunks, realm=REALM))["content"] == content
+    asked = anthropic_ask(messages=[user({"type": "text", "text": "x"}), assistant(*content), user(result("c"))])
+    turn = to_openai(asked, Target(REALM))["messages"][1]
+    assert {key: turn.get(key) for key in ("reasoning", "reasoning_content")} == {
+        "reasoning": None,
+        "reasoning_content": None,
+        name: "Hm.",
+    }
+    demanding = to_openai(asked, Target(OTHER, Traits(recall=Recall.TEXT)))["messages"][1]
+    assert demanding["reasoning_content"] == "Hm."
+
+
 def test_a_model_that_demands_thought_gets_a_placeholder_for_that_of_another(anthropic_ask):
     asked = anthropic_ask(messages=[user({"type": "text", "text": "x"}), assistant(use()), user(result())])
     out = to_openai(asked, Target(REALM, Traits(recall=Recall.TEXT)))

@@ -134,9 +134,11 @@ def _part(block: dict[str, Any]) -> Text | Thought | Call | None:
 def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dict[str, Any]:
     """A neutral answer as a message, which has no time."""
     blocks: list[dict[str, Any]] = []
-    thought = "".join([part.text for part in answer.parts if isinstance(part, Thought)])
+    thoughts = [part for part in answer.parts if isinstance(part, Thought)]
+    thought = "".join([part.text for part in thoughts])
     if thought and wants_thinking(ask):
-        blocks.append({"type": "thinking", "thinking": thought, "signature": tagged(realm, "")})
+        blob = thoughts[0].opaque.blob if thoughts[0].opaque else ""
+        blocks.append({"type": "thinking", "thinking": thought, "signature": tagged(realm, blob) if realm else ""})
     texts = [part for part in answer.parts if isinstance(part, Text)]
     if text := "".join([part.text for part in texts]):
         blocks.append({"type": "text", "text": text})

@@ -37,6 +37,7 @@ class Blocks:
         """`prompt_tokens`: the estimate that `message_start` tells if the upstream counts them only at the end."""
         self._thinking = thinking
         self._realm = realm
+        self._signature = ""  # of the thought, from the upstream
         self._prompt_tokens = prompt_tokens
         self._id = NO_ID
         self._usage = NO_USAGE
@@ -65,7 +66,8 @@ class Blocks:
             case Usage():
                 self._usage = event
                 return b""
-            case Signed():  # of a format with signatures, which this one's callers get unchanged
+            case Signed(blob=blob):
+                self._signature = blob
                 return b""
             case Start():
                 return self._start(event)
@@ -117,7 +119,7 @@ class Blocks:
             return b""
         signed = b""
         if self._open == "thinking" and self._realm:
-            signed = self._delta({"type": "signature_delta", "signature": tagged(self._realm, "")})
+            signed = self._delta({"type": "signature_delta", "signature": tagged(self._realm, self._signature)})
         self._open = None
         return signed + _event("content_block_stop", index=self._blocks - 1)
 

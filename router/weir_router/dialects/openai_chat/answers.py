@@ -13,6 +13,7 @@ from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_t
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.ids import call_id
 from weir_router.dialects.neutral.opaque import Opaque, tagged
+from weir_router.dialects.openai_chat.turns import REASONING
 from weir_router.dialects.openai_chat.understand import signature_of
 from weir_router.dialects.openai_chat.usage import counted
 from weir_router.dialects.wire.failures import malformed
@@ -66,7 +67,12 @@ def usage_shown(usage: Usage) -> dict[str, Any]:
 
 def reasoning_of(message: dict[str, Any]) -> str:
     """The reasoning in a message or delta, under either of the two names that servers use."""
-    return as_text(message.get("reasoning_content")) or as_text(message.get("reasoning"))
+    return as_text(message.get("reasoning_content")) or as_text(message.get(REASONING))
+
+
+def says_reasoning(message: dict[str, Any]) -> bool:
+    """Whether the reasoning has the name that must come back with it (see `turns`), and not `reasoning_content`."""
+    return not as_text(message.get("reasoning_content")) and bool(as_text(message.get(REASONING)))
 
 
 def text_of(content: Any) -> str:
@@ -86,7 +92,7 @@ def read_answer(payload: dict[str, Any]) -> Answer:
     message = as_dict(choice.get("message"))
     parts: list[Text | Thought | Call] = []
     if thought := reasoning_of(message):
-        parts.append(Thought(thought))
+        parts.append(Thought(thought, Opaque("", REASONING) if says_reasoning(message) else None))
     if text := text_of(message.get("content")):
         parts.append(Text(text))
     if refusal := as_text(message.get("refusal")):

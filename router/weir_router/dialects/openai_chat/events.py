@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects.neutral.answer import NO_USAGE, CallArguments, CallBegin, Event, Start, Stop
+from weir_router.dialects.neutral.answer import NO_USAGE, CallArguments, CallBegin, Event, Signed, Start, Stop
 from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_text
 from weir_router.dialects.neutral.conversation import Text, Thought
-from weir_router.dialects.openai_chat.answers import arguments_of, reasoning_of, stop_of, text_of, tier_of, usage_of
+from weir_router.dialects.openai_chat.answers import (
+    arguments_of,
+    reasoning_of,
+    says_reasoning,
+    stop_of,
+    text_of,
+    tier_of,
+    usage_of,
+)
+from weir_router.dialects.openai_chat.turns import REASONING
 from weir_router.dialects.openai_chat.understand import signature_of
 from weir_router.dialects.wire import positions
 from weir_router.dialects.wire.failures import malformed
@@ -44,6 +53,7 @@ class ChatEvents:
         self.over = False
         self._started = False
         self._count = 0  # tool calls
+        self._named = False  # an event has said how the server calls its reasoning
         self._nameless = 0  # of them, those whose name has not come
         self._calls: dict[tuple[int | None, str], _Call] = {}  # by index and id, each also without the other: the last
 
@@ -73,6 +83,9 @@ class ChatEvents:
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
         delta = as_dict(choice.get("delta"))
         if thought := reasoning_of(delta):
+            if not self._named and says_reasoning(delta):
+                self._named = True
+                out.append(Signed(REASONING))
             out.append(Thought(thought))
         if text := text_of(delta.get("content")):
             out.append(Text(text))

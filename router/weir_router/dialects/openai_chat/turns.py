@@ -22,6 +22,11 @@ from weir_router.dialects.neutral.table import refusal
 from weir_router.dialects.neutral.target import Target
 from weir_router.errors import BadRequest
 
+REASONING = "reasoning"
+"""Name of the reasoning at Groq, OpenRouter, Ollama and newer vLLM, which refuse or overlook `reasoning_content`. An
+Anthropic caller gets it in the place of a signature, and sends it back.
+"""
+
 NO_THOUGHT = " "
 """The thought of a tool call that another model made, for models that refuse a call without one, or an empty one."""
 
@@ -122,7 +127,9 @@ def _assistant(turn: Turn, to: Target, dropped: list[str]) -> dict[str, Any]:
         message["tool_calls"] = calls
     thoughts = [part for part in turn.parts if isinstance(part, Thought)]
     if calls and (thought := _recalled(thoughts, to)):
-        message["reasoning_content"] = thought
+        opaque = thoughts[0].opaque if thoughts else None
+        said_so = opaque is not None and opaque.realm == to.realm != "" and opaque.blob == REASONING
+        message[REASONING if said_so else "reasoning_content"] = thought
     elif thoughts:
         dropped.append("reasoning")
     _sign(calls, [part for part in turn.parts if isinstance(part, Call)], to, dropped)
