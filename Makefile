@@ -9,7 +9,7 @@ PYTHON_FILES := . hack/chart hack/compile hack/english hack/pins hack/sizes hack
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: demo test cover compiled check bench flame bench-control-plane soak faults full crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test fuzz cover compiled check bench flame bench-control-plane soak faults full crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -25,6 +25,9 @@ ifdef ARGS
 else
 	@hack/test $(PARALLEL)
 endif
+
+fuzz: .venv/.ready ## random HTTP, bodies, answers, streams, tokens, manifests, reports and reviews, with new seeds (MINUTES=5)
+	@hack/fuzz $(MINUTES)
 
 cover: .venv/.ready ## breaker, balancer, limits, budget and queue: every branch is tested, in virtual time
 	@$(BIN)/coverage run --rcfile=/dev/null --branch --source=weir_router.admit,weir_router.decide,weir_router.health \
@@ -72,7 +75,7 @@ faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: go
 	    || exit; done
 
 full: ## what takes too long for every change: fuzzing, faults, soak and benchmarks; about two hours
-	@WEIR_FUZZ_BATCHES=2000 $(MAKE) test ARGS="tests/robust --timeout 0"
+	@$(MAKE) fuzz MINUTES=30
 	@$(MAKE) faults SEEDS=5 ARGS=
 	@$(MAKE) soak ARGS=
 	@$(MAKE) bench ARGS=

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import time
@@ -14,13 +13,11 @@ import yaml
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from robust.fuzz import BATCHES, EXPLORE
 from robust.mutations import broken, broken_text
 from weir_cli.shared.workspace import Workspace, open_workspace
 from weir_operator.problems.problem import Problem, Reason
 
-BATCHES = int(os.environ.get("WEIR_FUZZ_BATCHES", "50"))
-"""Batches of manifests; a long search sets more, and then uses new seeds each time."""
-EXPLORE = "WEIR_FUZZ_BATCHES" in os.environ
 PER_BATCH = 100
 
 GOOD = """

@@ -161,7 +161,7 @@ class ConfigServer:
         body = await body_of(request, MAX_REPORT_BYTES)
         try:
             token = msgspec.json.decode(body, type=ReviewRequest).token
-        except msgspec.MsgspecError:  # which may quote the token
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # which may quote the token
             raise refusal(web.HTTPBadRequest, "not a ReviewRequest") from None
         try:
             await self._callers.review(token)
@@ -228,5 +228,5 @@ def _wait(request: web.Request) -> float:
 def _decoded(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise refusal(web.HTTPBadRequest, f"not a {kind.__name__}: {error}") from None

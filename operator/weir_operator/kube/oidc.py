@@ -70,7 +70,7 @@ def _get(api_client: client.ApiClient, path: str) -> object:
         raise FetchFailed(f"GET {path} failed: HTTP {status}")
     try:
         return msgspec.json.decode(content)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise FetchFailed(f"GET {path} gave no JSON") from None
 
 

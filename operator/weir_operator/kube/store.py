@@ -191,5 +191,5 @@ def _said(error: client.ApiException) -> str:
     """The message of the Status object that the API server answers with."""
     try:
         return str(msgspec.json.decode(error.body or "{}")["message"])
-    except (msgspec.MsgspecError, KeyError, TypeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
         return "no reason was given"

@@ -146,7 +146,7 @@ class Publisher:
             head = msgspec.json.decode(data, type=_Head)
             self._revision = max(self._revision, head.revision)
             return msgspec.json.decode(data, type=Index) if head.api_version == API_VERSION else None
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
     def _write(

@@ -140,7 +140,7 @@ def _decoded(body: bytes) -> _Request:
         raise refusal(web.HTTPBadRequest, f"the AdmissionReview has more than {MAX_REVIEW_VALUES:,} values")
     try:
         return msgspec.json.decode(body, type=_Review).request
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise refusal(web.HTTPBadRequest, f"not an AdmissionReview: {error}") from None
 
 

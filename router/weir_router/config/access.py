@@ -96,5 +96,5 @@ def message_of(content: bytes) -> str:
     """The config server's message about a request that it refuses."""
     try:
         return str(msgspec.json.decode(content)["error"]["message"])
-    except (msgspec.MsgspecError, KeyError, TypeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError):
         return "no reason was given"

@@ -26,7 +26,7 @@ def decode(data: bytes, kind: type[T]) -> T:
     try:
         check_version(msgspec.json.decode(data, type=_Head).config.api_version)
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigRejected(f"the config server's answer is not a config: {error}") from error
 
 

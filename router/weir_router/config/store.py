@@ -20,7 +20,7 @@ def decode(data: bytes) -> CompiledConfig:
         version = msgspec.json.decode(data, type=_Version).api_version
         check_version(version)
         return msgspec.json.decode(data, type=CompiledConfig)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigRejected(f"not a config: {error}") from error
 
 

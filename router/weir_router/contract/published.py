@@ -81,7 +81,7 @@ def parse_index(data: bytes) -> Index:
     try:
         check_version(msgspec.json.decode(data, type=_Version).api_version)
         return msgspec.json.decode(data, type=Index)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigRejected(f"{INDEX_FILE} is not an index: {error}") from error
 
 
@@ -155,7 +155,7 @@ class _Files:
         self._check(what, name, content, hashed)
         try:
             return msgspec.json.decode(content, type=type_)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ConfigRejected(f"{what} of revision {self._revision} cannot be read: {error}") from error
 
     def _file(self, what: str, name: str) -> bytes:

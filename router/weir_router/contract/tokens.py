@@ -104,7 +104,7 @@ class TokenVerifier:
             return msgspec.json.decode(payload, type=_Claims)
         except InvalidSignatureError:
             raise BadToken("its signature does not fit its content: it was changed, or cut off") from None
-        except (InvalidTokenError, msgspec.MsgspecError):
+        except (InvalidTokenError, msgspec.MsgspecError, UnicodeDecodeError):
             raise BadToken("it cannot be read") from None
 
     def _key(self, token: str) -> tuple[str, PyJWK]:

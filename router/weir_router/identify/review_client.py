@@ -40,7 +40,7 @@ class ReviewClient:
             raise NoAnswer(f"HTTP {response.status}: {message_of(content)}")
         try:
             return msgspec.json.decode(content, type=ReviewAnswer).refused
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise NoAnswer("the config server's answer cannot be read") from None
 
     async def close(self) -> None:
