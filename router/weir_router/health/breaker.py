@@ -11,15 +11,13 @@ any content are also refuted by first content of a later attempt, and the five m
 are reported in milliseconds, first content in hundreds, completed streams after seconds, so at 200 requests per second
 even 2 % of quick errors would look like an unbroken streak.
 
-Recovery. The breaker is open for 5, 10, then 20 s, each ±20 % so that routers do not return in step; Retry-After
-overrides this. Then it is half-open and lets one probe through at a time. A probe that never reports frees its slot
-after a deadline. Three clean completed streams close the breaker; one bad stream opens it for the next period. A
-refusal of our credential or of the model, once confirmed (`health.doubts`), ejects the backend for 60 s, independently
-of the counts; it returns through the same probes.
+Recovery. It is open for 5 s, then for 8 s from the start of each failed probe, ±20 % so that routers do not return in
+step; Retry-After overrides this. Then one probe at a time goes through; one that never reports frees its slot. Three
+clean completed streams close it, and one bad stream opens it again. A refusal of our credential or of the model, once
+confirmed (`health.doubts`), ejects the backend for 60 s; it returns through the same probes.
 
-One tenant alone opens no breaker that others need: see `health.tenants`, and `take_back`.
-
-The state changes when an attempt is taken or reported, never by a timer. Readers see a state computed from the clock.
+One tenant alone opens no breaker that others need: see `health.tenants`, and `take_back`. The state changes when an
+attempt is taken or reported, never by a timer. Readers see a state computed from the clock.
 """
 
 from __future__ import annotations
@@ -43,7 +41,8 @@ attempts in between are under way, five quick failures say little. Twice, so tha
 ratio."""
 HEALTHY_BAD = 0.1
 """Share of bad outcomes up to which the backend of a closed breaker is healthy: every provider has a few."""
-OPEN_JITTER = 0.2
+OPEN_JITTER, OPEN_LEAST = 0.2, 1.0
+"""Share by which periods differ; and the seconds of the shortest, after a probe that took long to fail."""
 EJECT_SECONDS = 60.0
 """Seconds for which a refused credential ejects a backend. It rarely clears sooner; a config change ends it at once."""
 PROBE_DEADLINE = 30.0
@@ -360,7 +359,8 @@ class Breaker:
         period = min(self.settings.open_first * 2 ** min(self._strikes, 10), self.settings.open_last)
         period *= 1 - OPEN_JITTER + 2 * OPEN_JITTER * self._rng.random()
         self._strikes += 1
-        self._until = self._paused_until if self._paused else self._now() + period
+        begun = self._now() if self._probe is None else self._probe_deadline - PROBE_DEADLINE
+        self._until = self._paused_until if self._paused else max(begun + period, self._now() + OPEN_LEAST)
         self._change(State.OPEN, reason)
 
     def _refused(self, ticket: Ticket, kind: FailureKind) -> None:

@@ -12,9 +12,9 @@ RATIO = 0.5
 """Share of bad outcomes that opens the breaker: resilience4j's default, and low enough for a pool of two."""
 RATIO_MINIMUM = 10
 """Outcomes in the window before the ratio is believed."""
-OPEN_FIRST, OPEN_LAST = 5.0, 20.0
+OPEN_FIRST, OPEN_LAST = 5.0, 8.0
 """Seconds for which it is open first and at most; doubled with each failed probe. Short, since a probe costs one
-failover at most."""
+failover at most, and a backend that is back after a long outage must get its probe within ten seconds."""
 RETRY_AFTER_CAP = 300.0
 """Seconds of the longest Retry-After that is followed; an upstream that asks for more is probed anyway (linkerd)."""
 PROBES_TO_CLOSE = 3

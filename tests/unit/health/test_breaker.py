@@ -269,12 +269,26 @@ def test_a_slow_refusal_is_an_answer(breaker: Breaker) -> None:
 # Periods
 
 
-def test_periods_double_to_twenty_seconds(breaker: Breaker, clock: ManualClock) -> None:
+def test_periods_grow_to_eight_seconds(breaker: Breaker, clock: ManualClock) -> None:
     fail(breaker, 5)
-    for period in (5, 10, 20, 20):
+    for period in (5, 8, 8, 8):
         assert breaker.available_at == clock.monotonic() + period
         clock.advance(period)
         fail(breaker)
+
+
+def test_a_probe_that_took_long_to_fail_does_not_put_off_the_next(breaker: Breaker, clock: ManualClock) -> None:
+    half_opened(breaker, clock)
+    probe = take(breaker)
+    started = clock.monotonic()
+    clock.advance(4)
+    breaker.slow(probe)
+    assert breaker.available_at == started + 8
+    clock.advance(4)
+    probe = take(breaker)
+    clock.advance(20)
+    breaker.slow(probe)
+    assert breaker.available_at == clock.monotonic() + 1
 
 
 def test_jitter_is_a_fifth_at_most(clock: ManualClock) -> None:

@@ -200,7 +200,7 @@ class Breaker(Model):
     open_for: Duration | None = None
     """Time until it is probed with a request; doubled with each probe that fails. Default `5s`."""
     max_open_for: Duration | None = None
-    """Longest time after doubling; default `20s`."""
+    """Longest time after doubling; default `8s`."""
     max_retry_after: Duration | None = None
     """Longest wait for an upstream's `Retry-After`; default `5m`."""
     probes: Annotated[int, Field(strict=True, ge=1, le=20, json_schema_extra=INT32)] | None = None
