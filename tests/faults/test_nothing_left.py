@@ -158,9 +158,7 @@ async def test_the_same_backend_once_more_where_there_is_no_other_and_the_failur
         assert await trail_of(s, answer) == [("a", "reset"), ("a", "ok")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"), [(FaultKind.SILENCE, 504), (FaultKind.RATE_LIMIT, 429), (FaultKind.OVERLOADED, 503)]
-)
+@pytest.mark.parametrize(("kind", "status"), [(FaultKind.SILENCE, 504), (FaultKind.RATE_LIMIT, 429)])
 async def test_but_not_where_it_would_not(kind, status):
     changes = {"a": {"timeouts": Timeouts(ttft=0.1)}}
     async with stand(ALONE, changes=changes, failover=Failover(deadline=0.5)) as s:

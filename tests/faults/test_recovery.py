@@ -41,7 +41,7 @@ async def test_traffic_returns_after_three_clean_probes():
         assert await trail_of(s, await one(s)) == [("a", "ok")]
 
 
-async def test_a_failed_probe_costs_its_caller_nothing_and_doubles_the_wait():
+async def test_a_failed_probe_costs_its_caller_nothing_and_lengthens_the_wait():
     clock = ManualClock()
     async with stand(*TWO, clock=clock) as s:
         await black_out(s)
@@ -49,7 +49,7 @@ async def test_a_failed_probe_costs_its_caller_nothing_and_doubles_the_wait():
         assert await trail_of(s, await one(s)) == [("a", "server"), ("b", "ok")]
         view = s.router.board.view()[A]
         assert view.state == "open"
-        assert 8 <= view.available_at - clock.monotonic() <= 12
+        assert 6.3 <= view.available_at - clock.monotonic() <= 9.7
 
 
 async def test_one_probe_at_a_time_while_the_others_go_elsewhere():

@@ -6,6 +6,7 @@ half-open probe. One that lacks only a slot is set aside, and can be waited for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from weir_router.admit.ledger import Hold, Ledger
@@ -198,6 +199,24 @@ class Candidates:
         self._larger_than = max(self._larger_than, candidate.backend.limits.context_tokens or 0, 1)
         self._choosy = True
         return any(self._fits(other) for other in self._queue)
+
+    def soonest(self, candidates: Sequence[Candidate], now: float) -> tuple[Candidate, float] | None:
+        """The one of these that is back first, and in how many seconds. None: none of them will do."""
+        found: tuple[Candidate, float] | None = None
+        for candidate in candidates:
+            view = self._board.view().get(candidate.key)
+            if view is None or not self._fits(candidate):
+                continue
+            wait = max(view.available_at - now, 0.0)
+            if found is None or wait < found[1]:
+                found = candidate, wait
+        return found
+
+    def again(self, candidate: Candidate) -> None:
+        """Puts it first once more, although it has failed; this costs retry budget."""
+        if candidate.key not in self._repeated:
+            self._repeated.append(candidate.key)
+        self._queue.insert(0, candidate)
 
     def once_more(self, candidate: Candidate) -> None:
         """Puts it last, if it has not been repeated yet."""

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Container, Sequence
 
@@ -21,7 +22,7 @@ from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
 from weir_router.call.load import Load
 from weir_router.call.tap import Listener, Subscriber, Tap
-from weir_router.call.verdict import CORRECTED, MEANING, Ending, Next, alike, exhausted, refusal
+from weir_router.call.verdict import CORRECTED, MEANING, PASSING, Ending, Next, alike, exhausted, refusal
 from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.decide.types import Candidate, Decision
@@ -42,6 +43,10 @@ from weir_router.health.refused import NOTHING
 
 DROPPED = "x-weir-dropped"
 """Header of the answer with the names of fields that the upstream did not get, e.g. `seed, user`."""
+
+BACK_OFF, MAX_BACK_OFF = 0.5, 2.0
+"""Seconds until a backend that has failed is tried again where no other is left, doubled each time; and at most. SDKs
+wait as long, so a router before one backend hides what they would have hidden."""
 
 
 class Journey:
@@ -76,6 +81,7 @@ class Journey:
         self._failures: list[AttemptFailed] = []
         self._guards: dict[Attempt, Guard] = {}  # of failed attempts, whose reports may be taken back
         self._refused: WeirError | None = None
+        self._blips = 0  # back-offs so far
         self._listeners = _listeners(tools.subscribers, decision) if tools.subscribers else []
 
     def renew_trail(self) -> None:
@@ -86,7 +92,7 @@ class Journey:
     async def commit(self) -> Answering:
         """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
         while True:
-            taken = self._next() or self._back_again() or await self._slot()
+            taken = self._next() or self._back_again() or await self._after_blip() or await self._slot()
             if taken.hold.pending is not None and not await self._confirmed(taken):
                 continue
             candidate = taken.candidate
@@ -150,6 +156,21 @@ class Journey:
         if self._again is None or not self.spent:
             return None
         return self._next() if self._candidates.renew(self._again(), self._tried()) else None
+
+    async def _after_blip(self) -> Taken | None:
+        """A backend that has just failed, after a short back-off, where no other is left. None: waiting is no help."""
+        if not self.spent or self._candidates.can_wait() or self._must_stop():
+            return None
+        now = self._tools.clock.monotonic()
+        passing = [it.candidate for it in self.spent if it.failure is not None and it.failure.kind in PASSING]
+        back_off = BACK_OFF * 2**self._blips
+        found = self._candidates.soonest(passing, now)
+        if found is None or max(back_off, found[1]) > min(MAX_BACK_OFF, self._deadline - now):
+            return None
+        self._blips += 1
+        await asyncio.sleep(max(back_off, found[1]))
+        self._candidates.again(found[0])
+        return self._next()
 
     async def _slot(self) -> Taken:
         """Waits for a candidate that only lacks a slot. Raises the error that ends the request."""

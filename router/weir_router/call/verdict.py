@@ -75,6 +75,12 @@ MEANING: dict[FailureKind, Next] = {
 CORRECTED = frozenset({FailureKind.ADDED, FailureKind.UNFIT})
 """Refusals of a field. They cost the upstream nothing, so they count neither as a try nor in the retry budget."""
 
+PASSING = frozenset(
+    {FailureKind.OVERLOAD, FailureKind.SERVER, FailureKind.CONNECT, FailureKind.RESET}
+    | {FailureKind.MALFORMED, FailureKind.TRUNCATED}
+)
+"""Failures that may be over in a moment, so that another try of the same backend can help."""
+
 
 def alike(one: AttemptFailed | None, other: AttemptFailed) -> bool:
     """Whether two failures of one request are so alike that the request is at fault."""
@@ -147,7 +153,7 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
         f"No backend could answer: {reason} ({tried}).",
         retry_after=SOONEST_RETRY if soonest is None else soonest,
         trail=trail,
-        exhausted=soonest is None,
+        exhausted=soonest is None and not kinds & PASSING,
     )
 
 

@@ -190,3 +190,16 @@ def world(ask_for):
         answers=transport.answers,
         journey=journey,
     )
+
+
+@pytest.fixture
+def slept(world, monkeypatch):
+    """The back-offs, which take no time."""
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+        world.clock.advance(seconds)
+
+    monkeypatch.setattr("weir_router.call.journey.asyncio.sleep", sleep)
+    return waits

@@ -49,9 +49,9 @@ async def test_rate_limits_that_are_the_only_reason_stay_a_429_with_the_soonest_
     assert (type(error), error.retry_after) == (UpstreamLimited, 3.0)
 
 
-@pytest.mark.parametrize("other", [refused(503), refused(401)])
-async def test_rate_limits_among_other_reasons_are_an_outage(world, other):
-    world.answers.update(a=[limited()], b=[other])
+@pytest.mark.parametrize("status", [503, 401])
+async def test_rate_limits_among_other_reasons_are_an_outage(world, slept, status):
+    world.answers.update(a=[limited()], b=[refused(status), refused(status)])
     assert type(await failure(world)) is Unavailable
 
 

@@ -60,12 +60,13 @@ async def test_what_may_pass_is_tried_once_more_after_the_others(world, kind):
     assert trail(journey) == [("a", kind), ("b", "connect"), ("a", "ok")]
 
 
-async def test_never_twice_more(world):
-    world.answers.update(a=[fails(FailureKind.RESET)] * 3)
+async def test_never_twice_more_at_once_and_then_a_few_times_with_back_off(world, slept):
+    world.answers.update(a=[fails(FailureKind.RESET)] * 5)
     journey = world.journey(bounds=Failover(attempts=9))
     with pytest.raises(Unavailable):
         await journey.commit()
-    assert trail(journey) == [("a", "reset")] * 2
+    assert trail(journey) == [("a", "reset")] * 5
+    assert slept == [0.5, 1.0, 2.0]
 
 
 async def test_the_callers_fault_ends_it_in_the_upstreams_words(world):
@@ -239,8 +240,8 @@ async def test_where_every_model_refuses_the_caller_sees_the_last_refusal(world)
     assert "does not support tools" in caught.value.message
 
 
-async def test_a_refusal_does_not_hide_that_another_backend_is_ill(world):
-    world.answers.update(a=[refused(400, **TOOLS)], b=[fails(FailureKind.OVERLOAD, status=503)])
+async def test_a_refusal_does_not_hide_that_another_backend_is_ill(world, slept):
+    world.answers.update(a=[refused(400, **TOOLS)], b=[fails(FailureKind.OVERLOAD, status=503)] * 3)
     with pytest.raises(Unavailable):
         await world.journey().commit()
 
@@ -251,6 +252,51 @@ async def test_the_ttft_deadline_is_what_the_backend_says(world):
     journey = world.journey(a={"timeouts": Timeouts(ttft=0.05)})
     await journey.commit()
     assert trail(journey) == [("a", "silent"), ("b", "ok")]
+
+
+@pytest.mark.parametrize("kind", [FailureKind.OVERLOAD, FailureKind.CONNECT])
+async def test_a_blip_of_the_only_backend_is_ridden_out(world, slept, kind):
+    world.answers.update(a=[fails(kind), fails(kind), stream()])
+    journey = world.journey()
+    await journey.commit()
+    assert trail(journey) == [("a", kind), ("a", kind), ("a", "ok")]
+    assert slept == [0.5, 1.0]
+
+
+async def test_a_blip_is_ridden_out_where_the_upstream_says_when_it_is_over(world, slept):
+    world.answers.update(
+        a=[fails(FailureKind.OVERLOAD, retry_after=9)], b=[fails(FailureKind.OVERLOAD, retry_after=1.5), stream()]
+    )
+    journey = world.journey()
+    await journey.commit()
+    assert trail(journey) == [("a", "overload"), ("b", "overload"), ("b", "ok")]
+    assert slept == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("failure", "more"),
+    [
+        (fails(FailureKind.OVERLOAD, retry_after=9), {}),
+        (fails(FailureKind.OVERLOAD), {"bounds": Failover(attempts=1)}),
+        (fails(FailureKind.OVERLOAD), {"bounds": Failover(deadline=0.4)}),
+        (fails(FailureKind.SILENT), {}),
+    ],
+)
+async def test_what_is_no_blip_ends_at_once(world, slept, failure, more):
+    world.answers.update(a=[failure])
+    with pytest.raises(Unavailable):
+        await world.journey(**more).commit()
+    assert slept == []
+
+
+async def test_a_blip_costs_retry_budget_and_the_sdk_may_try_again(world, slept):
+    world.answers.update(a=[fails(FailureKind.OVERLOAD)])
+    journey = world.journey()
+    while world.budget.take(CALLER.namespace):
+        pass
+    with pytest.raises(Unavailable, match="retry budget") as caught:
+        await journey.commit()
+    assert (caught.value.retry_helps, caught.value.retry_after) == (True, 1.0)
 
 
 async def test_the_last_candidate_may_use_what_is_left_of_the_deadline(world):
@@ -478,11 +524,11 @@ async def test_what_has_come_back_during_a_try_is_tried_when_nothing_else_is_lef
 
 
 async def test_nothing_is_tried_again_because_the_choice_is_made_anew(world):
-    world.answers.update(a=[fails(FailureKind.SILENT)], b=[fails(FailureKind.CONNECT)])
+    world.answers.update(a=[fails(FailureKind.SILENT)], b=[fails(FailureKind.CREDENTIAL)])
     journey = world.journey(out="b", back="ab", bounds=Failover(attempts=9))
     with pytest.raises(Unavailable):
         await journey.commit()
-    assert trail(journey) == [("a", "silent"), ("b", "connect")]
+    assert trail(journey) == [("a", "silent"), ("b", "credential")]
 
 
 async def test_the_tries_stay_bounded_where_the_choice_is_made_anew(world):
