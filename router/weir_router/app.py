@@ -106,7 +106,7 @@ class Router:
         self._watch = Watch(self.metrics.turned)
         self.board = Board(self.clock, self._rng, self._state_changed)
         self.room = Room(Queue(self.clock), max_in_flight)
-        self.memory = Memory(default_memory() if memory is None else memory)
+        self.memory = Memory(default_memory() if memory is None else memory, shared=pod is None)
         self._admin_token, self._admin_places = admin_token_file, Places(ADMIN_CONNECTIONS, ADMIN_PER_PEER)
         self._places = Places(most_connections(max_connections))
         self.board.on_free = self.room.queue.free

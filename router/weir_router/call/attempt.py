@@ -52,13 +52,14 @@ class Attempt:
         timers: Timers,
         prompt_tokens: int,
         memory: Memory,
+        namespace: str,
         load: Load | None = None,
         others: Others,
         tap: Tap | None = None,
     ) -> None:
         # Fields used for every chunk come first, so that they share cache lines.
         self._received = 0  # bytes of a stream
-        self._held = Held(memory, stream=ask.stream)
+        self._held = Held(memory, namespace, stream=ask.stream)
         self._unread = 0  # contents that the reader has not counted
         self.done = False
         self._between = True  # events: the next byte begins one

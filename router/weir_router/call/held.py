@@ -17,11 +17,12 @@ PER_BYTE = 2
 class Held:
     """The count of one attempt."""
 
-    __slots__ = ("_memory", "_stream", "counted", "until")
+    __slots__ = ("_memory", "_namespace", "_stream", "counted", "until")
 
-    def __init__(self, memory: Memory, *, stream: bool) -> None:
-        """`stream`: the caller wants a stream."""
+    def __init__(self, memory: Memory, namespace: str, *, stream: bool) -> None:
+        """`namespace`: the caller's. `stream`: it wants a stream."""
         self._memory = memory
+        self._namespace = namespace
         self._stream = stream
         self.until = STEP  # bytes of a stream that may be held; call `stretch` beyond them
         self.counted = 0
@@ -37,8 +38,8 @@ class Held:
 
     def grow(self, size: int) -> None:
         """Takes memory for `size` more bytes. Raises `Overloaded`."""
-        if not self._memory.take(size):
-            raise self._memory.used_up("this answer")
+        if not self._memory.take(size, self._namespace):
+            raise self._memory.used_up("this answer", self._namespace)
         self.counted += size
 
     def whole(self, size: int) -> None:
@@ -59,4 +60,4 @@ class Held:
 
     def give_back(self) -> None:
         """Gives back all that is counted."""
-        self._memory.give_back(self.handed_over())
+        self._memory.give_back(self.handed_over(), self._namespace)

@@ -242,6 +242,7 @@ class Journey:
             load=self.load,
             memory=self._tools.memory,
             others=self._candidates,
+            namespace=self._candidates.namespace,
             tap=Tap(self._listeners, self._tools.after) if self._listeners or self._tools.after else None,
         )
 

@@ -8,12 +8,10 @@ another attempt decodes them again. A small request is counted as it came, to th
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import msgspec
 from msgspec.structs import force_setattr
 
-from weir_router.admit.memory import PER_BYTE, Memory
+from weir_router.admit.memory import PER_BYTE, Holder, Memory
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.neutral.conversation import Conversation
@@ -28,12 +26,6 @@ FIELD = 1024
 """Bytes of the largest top-level field that stays decoded, such as `thinking` and `stream_options`."""
 
 _NOTHING = msgspec.Raw(b"null")
-
-
-class Holder(Protocol):
-    """The owner of the counted bytes, which gives them back after the answer."""
-
-    held: int
 
 
 class Load:
@@ -53,8 +45,8 @@ class Load:
         if self._decoded:
             return
         more = len(self._source) * (PER_BYTE - 1)
-        if not self._memory.take(more):
-            raise self._memory.used_up("another attempt at this request")
+        if not self._memory.take(more, self._holder.namespace):
+            raise self._memory.used_up("another attempt at this request", self._holder.namespace)
         self._holder.held += more
         self._decoded = True
         record: FormatRecord = record_of(self._ask.format)
@@ -94,4 +86,4 @@ class Load:
         excess = self._holder.held - size
         if excess > 0:
             self._holder.held = size
-            self._memory.give_back(excess)
+            self._memory.give_back(excess, self._holder.namespace)

@@ -25,12 +25,12 @@ def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Mem
 
     Raises `errors.WeirError`.
     """
-    room = min(limit, memory.left // PER_BYTE)
+    room = min(limit, memory.left(request.namespace) // PER_BYTE)
     plain = inflated(body, coding, room)
     if plain is None:
         if room < limit:
-            raise memory.used_up("this request's unpacked body")
+            raise memory.used_up("this request's unpacked body", request.namespace)
         raise RequestTooLarge(f"The request is larger than {limit} bytes unpacked, the most that you may send here.")
-    if plain is not body and memory.take(size := len(plain) * PER_BYTE):
+    if plain is not body and memory.take(size := len(plain) * PER_BYTE, request.namespace):
         request.held += size
     return plain

@@ -47,6 +47,11 @@ class Door:
         self._room = room
         self._memory = memory
 
+    def own(self, request: Request, caller: Caller) -> None:
+        """Counts the memory of a request for its caller's namespace, as the caller is known. Raises `Overloaded`."""
+        if not self._memory.own(request, caller.namespace):
+            raise self._memory.used_up("this request", caller.namespace)
+
     def unpacked(self, request: Request, body: bytes, coding: str, caller: Caller) -> bytes:
         """`body` without its `coding`, as large as any policy of `caller` accepts. Raises `errors.WeirError`."""
         largest = largest_request(self.index, caller)
@@ -85,8 +90,8 @@ class Door:
                 "longer messages."
             )
         size = items.count(body) * BYTES_PER_ITEM
-        if not self._memory.take(size):
-            raise self._memory.used_up("this request's items")
+        if not self._memory.take(size, request.namespace):
+            raise self._memory.used_up("this request's items", request.namespace)
         request.held += size
 
     def load(self, request: Request, ask: Ask, body: bytes, policy: Policy) -> Load:

@@ -15,8 +15,8 @@ from weir_router.serve.paths import meant, not_served
 Explain = Callable[[Request, int], Answer]
 """Function that makes the answer for an unknown path (status 404) or method (405) from the request and the status."""
 
-Knows = Callable[[dict[str, str]], bool]
-"""Function that says whether a quick look at the headers of a request identifies its caller."""
+Knows = Callable[[dict[str, str]], str | None]
+"""Function that gives the namespace of the caller, if a quick look at the headers of a request identifies it."""
 
 
 def allow(methods: Iterable[str]) -> bytes:
@@ -55,11 +55,11 @@ class Routes:
                 return handler
         return None
 
-    def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
-        """See `serve.http.Admits`: true if a body is needed, and a quick look at the headers identifies the caller."""
+    def admits(self, method: str, path: str, headers: dict[str, str]) -> str | None:
+        """See `serve.http.Admits`: a namespace if a body is needed, and the headers soon give the caller."""
         if self._knows is None or method != "POST" or (path not in self._exact and meant(path) not in self._exact):
-            return False
-        return self._gate.is_plain(headers) and self._knows(headers)
+            return None
+        return self._knows(headers) if self._gate.is_plain(headers) else None
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, Answer | None]:
         handler = self.find(request.method, request.path)

@@ -123,7 +123,9 @@ class Gateway:
         """Handles `GET /v1/models` and `GET /v1/models/{id}`."""
         format = caller_of(request.headers)
         try:
-            names = models_for(self._door.index, await self._identify(request.headers))
+            caller = await self._identify(request.headers)
+            self._door.own(request, caller)
+            names = models_for(self._door.index, caller)
             wanted = unquote(request.path.removeprefix(MODELS_PATH).removeprefix("/"), errors="replace")
             if not wanted:
                 return json_answer(200, msgspec.json.encode(format.listing(names)))
@@ -149,6 +151,7 @@ class Gateway:
     async def _complete(self, visit: Visit) -> Answer | None:
         headers = visit.request.headers
         visit.caller = caller = self._known(headers) or await self._identify(headers)
+        self._door.own(visit.request, caller)
         body = visit.request.body
         if body is None or "content-encoding" in headers:
             body = await self._body(visit, caller)
@@ -201,9 +204,10 @@ class Gateway:
                 return answer
         return None
 
-    def knows(self, headers: dict[str, str]) -> bool:
-        """Whether a quick look at the headers identifies the caller, so that a body may be read at once."""
-        return self._known(headers) is not None
+    def knows(self, headers: dict[str, str]) -> str | None:
+        """The caller's namespace if a quick look at the headers identifies it, so that a body may be read at once."""
+        caller = self._known(headers)
+        return None if caller is None else caller.namespace
 
     async def _body(self, visit: Visit, caller: Caller) -> bytes:
         """The body of a request, if it has not come yet or is compressed."""

@@ -56,9 +56,9 @@ class Sidecar:
             return await self._gateway.complete(request, format)
         return await self._relay.complete(request, format)
 
-    def knows(self, headers: dict[str, str]) -> bool:
-        """Whether a body may be read at once: always, since only the pod itself reaches its sidecar."""
-        return True
+    def knows(self, headers: dict[str, str]) -> str | None:
+        """The pod's namespace: a body may be read at once, since only the pod itself reaches its sidecar."""
+        return self._namespace
 
     async def _is_ours(self, request: Request, format: FormatRecord) -> bool:
         if self._index is None or "content-encoding" in request.headers:

@@ -4,24 +4,71 @@ import resource
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weir_router.admit.machine import cgroup_limit, default_memory, most_connections, raise_open_files
-from weir_router.admit.memory import RETRY_AFTER, Memory
+from weir_router.admit.memory import RETRY_AFTER, SHARE, STRANGERS, Memory
+from weir_router.serve.http.body import Body
 
 UNLIMITED = "9223372036854771712\n"
 
 
 def test_what_is_taken_is_held_until_it_is_given_back():
-    memory = Memory(100)
-    assert memory.take(60)
-    assert not memory.take(41)
-    assert (memory.held, memory.left, memory.scarce) == (60, 40, True)
-    assert memory.take(40)
-    memory.give_back(60)
-    assert memory.take(60)
-    assert memory.left == 0
-    memory.give_back(50)
+    memory = Memory(100, shared=False)
+    assert memory.take(60, "a")
+    assert not memory.take(41, "b")
+    assert (memory.held, memory.left("a"), memory.scarce, memory.largest) == (60, 40, True, 100)
+    assert memory.take(40, "b")
+    memory.give_back(60, "a")
+    assert memory.take(60, "")
+    assert memory.left("a") == 0
+    memory.give_back(60, "")
     assert not memory.scarce
+
+
+def test_a_namespace_alone_holds_eight_ninths_and_another_one_is_served():
+    memory = Memory(900)
+    assert memory.largest == 800
+    assert memory.take(800, "a")
+    assert not memory.take(1, "a")
+    assert memory.take(88, "b")
+    assert not memory.take(1, "b")
+    memory.give_back(800, "a")
+    assert memory.left("a") == 8 * 812 // 9
+
+
+def test_callers_that_are_not_known_have_a_small_share_until_they_are():
+    memory = Memory(900)
+    first, second = Body(memory, 900), Body(memory, 900)
+    assert first.reserve(150) is None
+    assert "as callers that are not identified yet may use" in second.reserve(1)[1]
+    assert memory.own(first, "a")
+    assert second.reserve(1) is None
+    first.clear()
+    second.clear()
+    assert memory.take(790, "a")
+    assert first.reserve(4) is None
+    assert not memory.own(first, "a")
+    assert (first.namespace, memory.held) == (STRANGERS, 802)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.integers(0, 400)), max_size=60), st.randoms())
+def test_at_any_time_each_has_at_most_its_share_and_all_comes_back(steps, rng):
+    memory, taken = Memory(1000), []
+    for namespace, size in steps:
+        if memory.take(size, namespace):
+            taken.append((namespace, size))
+            mine = sum(n for name, n in taken if name == namespace)
+            free = 1000 - sum(n for _, n in taken)
+            assert memory.held == 1000 - free
+            assert not size or mine <= (SHARE if namespace else 1) * free
+        elif rng.random() < 0.5 and taken:
+            memory.give_back(*reversed(taken.pop(rng.randrange(len(taken)))))
+    for namespace, size in taken:
+        memory.give_back(size, namespace)
+    assert memory.held == 0
+    assert [memory.left(it) for it in ("", "a")] == [500, 888]
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -60,9 +107,19 @@ def test_without_a_limit_it_is_a_part_of_the_machine():
 
 
 def test_the_refusal_names_the_budget_its_option_and_what_has_no_room():
-    error = Memory(100).used_up("this answer")
+    error = Memory(100).used_up("this answer", "a")
     assert (error.status, error.retry_after) == (503, RETRY_AFTER)
     assert "(100, see --memory), and has no room for this answer" in error.message
+
+
+def test_the_refusal_says_that_it_is_the_namespaces_share():
+    memory = Memory(900)
+    memory.take(800, "team-a")
+    assert memory.used_up("this answer", "team-a").message == (
+        "Namespace team-a holds 800 bytes, its share of the 900 bytes that this router may hold (see --memory), and "
+        "has no room for this answer now."
+    )
+    assert memory.no_room("this answer", "team-b").startswith("This router holds as many bytes as it may")
 
 
 NONE = resource.RLIM_INFINITY

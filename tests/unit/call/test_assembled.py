@@ -61,6 +61,7 @@ def outcome(dialect, provider, parts):
             prompt_tokens=5,
             memory=Memory(2**30),
             others=Nobody(),
+            namespace="team",
         )
         failed = None
         try:

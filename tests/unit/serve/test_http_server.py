@@ -13,10 +13,10 @@ import pytest
 from uvloop import Loop
 
 from support.servers import is_cut
-from weir_router.admit.memory import PER_BYTE, Memory
+from weir_router.admit.memory import PER_BYTE, SHARE, Memory
 from weir_router.clock import ManualClock
 from weir_router.paced import TURN
-from weir_router.serve.http import Answer, NoBody, Places, Server, fields, incoming, limits, server
+from weir_router.serve.http import NO_MEMORY, Answer, NoBody, Places, Server, fields, incoming, limits, server
 
 MAX_BODY = 100_000
 GET = b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -46,7 +46,7 @@ class Site:
         self.stream = None
 
     def admits(self, method, path, headers):
-        return path not in ("/unread", "/late")
+        return None if path in ("/unread", "/late") else "team"
 
     async def handle(self, request):
         self.requests.append(request)
@@ -54,6 +54,8 @@ class Site:
         if request.path == "/unread":
             await self.gate.wait()
             return Answer(401, b"", b"no")
+        if not self.memory.own(request, "team"):
+            return Answer(NO_MEMORY, b"", self.memory.no_room("this request", "team").encode())
         try:
             await request.read()
         except NoBody as error:
@@ -91,7 +93,7 @@ async def serving(room=10 * MAX_BODY, places=100):
     site = Site()
     site.refused = []
     site.places = Places(places)
-    site.memory = Memory(room * PER_BYTE)
+    site.memory = Memory(room * PER_BYTE * (SHARE + 1) // SHARE)
     refusal = lambda status, message: Answer(status, b"", message.encode())
     it = Server(
         site.handle,
@@ -513,17 +515,20 @@ async def test_without_memory_for_a_body_it_is_503_until_there_is_some(path, how
 
 
 @pytest.mark.parametrize("how", ["at once", "the head first"])
-async def test_callers_that_are_not_known_cannot_take_more_than_half_of_the_memory(how):
+async def test_callers_that_are_not_known_cannot_fill_the_memory(how):
     async with serving(room=MAX_BODY) as site:
         _, writer = await asyncio.open_connection("127.0.0.1", site.port)
-        writer.write(announced(MAX_BODY // 2 + 1, body=b"x"))
-        await held(site, MAX_BODY // 2 + 1)
+        writer.write(announced(MAX_BODY - 9, body=b"x"))
+        await held(site, MAX_BODY - 9)
+        size = MAX_BODY // 8
         if how == "at once":
-            stranger = post(b"x", b"connection: close", start=b"POST /late HTTP/1.1")
+            stranger = post(b"x" * size, b"connection: close", start=b"POST /late HTTP/1.1")
         else:
-            stranger = announced(2, path=b"/late", body=b"x")
-        assert statuses(await talk(site, stranger)) == [503]
-        assert statuses(await talk(site, post(b"x", b"connection: close"))) == [200]
+            stranger = announced(size + 1, path=b"/late", body=b"x" * size)
+        refused = await talk(site, stranger)
+        assert statuses(refused) == [503]
+        assert b"see --memory" in refused
+        assert statuses(await talk(site, post(b"x" * 9, b"connection: close"))) == [200]
         writer.transport.abort()
         await held(site, 0)
 
@@ -707,7 +712,7 @@ async def the_connection(site):
 @pytest.mark.parametrize(("taken", "rate"), [(0, limits.LEAST_RATE), (6, limits.SCARCE_RATE)])
 async def test_a_body_has_time_by_its_size_and_less_when_memory_is_scarce(site, taken, rate):
     """The time that a body gets is that of its received bytes, so those who stop are given up early."""
-    site.memory.take(taken * MAX_BODY * PER_BYTE)
+    site.memory.take(taken * MAX_BODY * PER_BYTE, "other")
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(announced(MAX_BODY, body=b"x" * 1000))
     one = await the_connection(site)
@@ -716,7 +721,7 @@ async def test_a_body_has_time_by_its_size_and_less_when_memory_is_scarce(site, 
     writer.write(b"x" * 50_000)
     await until(lambda: one._incoming.body.size == 51_000)
     assert one.due == pytest.approx(begun + limits.READ_TIMEOUT + 51_000 / rate)
-    site.memory.give_back(taken * MAX_BODY * PER_BYTE)
+    site.memory.give_back(taken * MAX_BODY * PER_BYTE, "other")
     writer.close()
 
 

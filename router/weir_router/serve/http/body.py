@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from weir_router.admit.memory import PER_BYTE, Memory
+from weir_router.admit.memory import PER_BYTE, STRANGERS, Holder, Memory
 from weir_router.serve.http.message import NO_MEMORY, TOO_LARGE, Refused
 
 
 class Body:
     """The received bytes of one body. Nearly every body comes as one part, which is kept without a copy."""
 
-    __slots__ = ("_first", "_limit", "_memory", "_rest", "held", "size")
+    __slots__ = ("_first", "_limit", "_memory", "_rest", "held", "namespace", "size")
 
     def __init__(self, memory: Memory, limit: int) -> None:
         """A body of more than `limit` bytes is refused."""
@@ -21,6 +21,7 @@ class Body:
         self._rest: BytesIO | None = None  # a list would take fifty bytes for each part, even of one byte
         self.size = 0  # bytes that have come
         self.held = 0  # bytes that are counted in the memory
+        self.namespace = STRANGERS  # for which they are counted
 
     def add(self, part: bytes) -> None:
         """Keeps one more part."""
@@ -40,7 +41,7 @@ class Body:
             return refused
         more = size * PER_BYTE - self.held
         if more > 0:
-            if not self._memory.take(more):
+            if not self._memory.take(more, self.namespace):
                 return self.no_memory()
             self.held += more
         return None
@@ -53,13 +54,28 @@ class Body:
 
     def no_memory(self) -> Refused:
         """The refusal of a body without memory for it."""
-        return NO_MEMORY, self._memory.no_room("this request")
+        return NO_MEMORY, self._memory.no_room("this request", self.namespace)
 
     def whole(self) -> bytes:
         """The received bytes, in one piece."""
         return self._first if self._rest is None else self._rest.getvalue()
 
-    def clear(self) -> int:
-        """Forgets the bytes. Returns the number that is counted for them, which the calling function gives back."""
-        held, self.held, self.size, self._first, self._rest = self.held, 0, 0, b"", None
-        return held
+    def belongs(self, namespace: str) -> None:
+        """The caller is known. Nothing is counted until `reserve` counts it for this namespace."""
+        if namespace == self.namespace:
+            return
+        self._memory.give_back(self.held, self.namespace)
+        self.held, self.namespace = 0, namespace
+
+    def hand_over(self, holder: Holder) -> None:
+        """Leaves what is counted to `holder`, which holds nothing for another namespace, and forgets the bytes."""
+        holder.namespace = self.namespace
+        holder.held += self.held
+        self.held = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets the bytes, and gives back what is counted for them."""
+        if self.held:
+            self._memory.give_back(self.held, self.namespace)
+        self.held, self.size, self.namespace, self._first, self._rest = 0, 0, STRANGERS, b"", None

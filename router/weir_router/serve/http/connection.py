@@ -44,7 +44,7 @@ class Connection(Paced):
         self._common = keeper.common
         self._memory = keeper.memory
         body = Body(keeper.memory, keeper.max_body)
-        self._incoming = Incoming(keeper.admits, keeper.memory, body, self._came, self._unread)
+        self._incoming = Incoming(keeper.admits, body, self._came, self._unread)
         self._ahead: deque[Request] = deque()  # requests that wait for their turn
         self._coming: Request | None = None  # request that the handler gets, or has, before its body has come
         self._waiter: asyncio.Future[None] | None = None  # done when the body of `_coming` has come or is refused
@@ -159,20 +159,22 @@ class Connection(Paced):
 
     def _came(self) -> None:
         """Called when a request has come with its body."""
-        incoming = self._incoming
+        incoming, request = self._incoming, self._coming
+        body = incoming.body
+        if request is not None:
+            body.belongs(request.namespace)
         if (refused := incoming.room()) is not None:
             self._unread(refused)
             return
-        body = incoming.body
-        content, held, request = body.whole(), body.clear(), self._coming
+        content = body.whole()
         if request is None:
             request = incoming.request(content, incoming.keep_alive, self)
-            request.held = held
+            body.hand_over(request)
             incoming.begin()
             self._take(request)
         else:
             incoming.begin()
-            self._complete(request, content, held)
+            self._complete(request, content)
 
     def _admit(self) -> None:
         """Decides, after the head, whether the body is read now or when the handler asks for it."""
@@ -208,16 +210,17 @@ class Connection(Paced):
     def read(self, request: Request) -> asyncio.Future[None]:
         """See `message.Opener`."""
         waiter = self._waiter = self._keeper.turn()
+        self._incoming.body.belongs(request.namespace)
         self._accept()
         if not waiter.done():
             self.resume()
             self._wait()
         return waiter
 
-    def _complete(self, request: Request, body: bytes, held: int) -> None:
+    def _complete(self, request: Request, body: bytes) -> None:
         """Adds the body to a request that the handler already has."""
         request.body = body
-        request.held += held
+        self._incoming.body.hand_over(request)
         self._coming = None
         self._incoming.ignoring = not request.keep_alive
         self._wake()
@@ -290,7 +293,7 @@ class Connection(Paced):
                 answer = await self._keeper.handle(request)
                 if answer is not None and len(answer.body) > PART and request.method != "HEAD":
                     self._send(request.version, answer, last=self._closes_after(request), head_only=True)
-                    stream = self._stream = Outgoing(self._transport, self._memory, chunked=False)
+                    stream = self._stream = Outgoing(self._transport, self._memory, request.namespace, chunked=False)
                     answer = await stream.send(answer.body)
             except BaseException as error:
                 self._abandon()
@@ -339,10 +342,10 @@ class Connection(Paced):
     def _release(self, request: Request) -> None:
         """Gives back the memory counted for a request; nothing the second time."""
         held, request.held = request.held, 0
-        self._memory.give_back(held)
+        self._memory.give_back(held, request.namespace)
 
     def _forget_body(self) -> None:
-        self._memory.give_back(self._incoming.body.clear())
+        self._incoming.body.clear()
 
     def _drop_ahead(self) -> None:
         for request in self._ahead:
@@ -393,7 +396,8 @@ class Connection(Paced):
 
     def open(self, request: Request, status: int, fields: bytes, first: bytes) -> Stream:
         """See `message.Opener`."""
-        stream = self._stream = Outgoing(self._transport, self._memory, chunked=request.version != "1.0")
+        chunked = request.version != "1.0"
+        stream = self._stream = Outgoing(self._transport, self._memory, request.namespace, chunked=chunked)
         common, last = self._common.lines(), self._closes_after(request)
         self._transport.write(beginning(request.version, status, fields, first, common=common, last=last))
         return stream

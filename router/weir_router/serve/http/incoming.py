@@ -11,7 +11,6 @@ from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from weir_router.admit.memory import Memory
 from weir_router.header import name_of
 from weir_router.serve.http.body import Body
 from weir_router.serve.http.message import MALFORMED, NO_CODING, NO_METHOD, NO_VERSION, Admits, Opener, Refused, Request
@@ -54,19 +53,18 @@ class Incoming:
     __deletable__ = ("_parser", "_unread", "_whole")  # for mypyc
 
     __slots__ = (
-        "_admits", "_apart", "_chunk", "_first", "_head_count", "_headers", "_host", "_keep_alive", "_line", "_memory",
-        "_method", "_opened", "_parser", "_phase", "_promised", "_refused", "_target", "_unread", "_version", "_whole",
+        "_admits", "_apart", "_chunk", "_first", "_head_count", "_headers", "_host", "_keep_alive", "_line", "_method",
+        "_opened", "_parser", "_phase", "_promised", "_refused", "_target", "_unread", "_version", "_whole",
         "body", "head_bytes", "ignoring",
     )  # fmt: skip
 
     def __init__(
-        self, admits: Admits, memory: Memory, body: Body, whole: Callable[[], None], unread: Callable[[Refused], None]
+        self, admits: Admits, body: Body, whole: Callable[[], None], unread: Callable[[Refused], None]
     ) -> None:
         """`whole` is called when a request has come with its body, `unread` when its body is too large to go on."""
         self.body = body
         self.ignoring = False  # True: ignore all further input
         self._admits = admits
-        self._memory = memory
         self._whole = whole
         self._unread = unread
         self._parser = HttpRequestParser(self)
@@ -288,14 +286,19 @@ class Incoming:
 
     def admitted(self) -> bool:
         """Whether the body is read before the handler has seen the request."""
-        return self._admits(self._method.decode("ascii"), _path(self._target), self._headers)
+        namespace = self._admits(self._method.decode("ascii"), _path(self._target), self._headers)
+        if namespace is None:
+            return False
+        self.body.belongs(namespace)
+        return True
 
     def room(self) -> Refused | None:
-        """Takes memory for the part of a body that came with its head. Unknown callers cannot fill all memory."""
+        """Takes memory for the part of a body that came with its head: of the strangers' share, while it has any."""
         body = self.body
-        if body.size and self._phase == _ARRIVED and self._memory.scarce and not self.admitted():
-            return body.no_memory()
-        return body.reserve(body.size)
+        refused = body.reserve(body.size)
+        if refused is not None and self._phase == _ARRIVED and self.admitted():
+            return body.reserve(body.size)
+        return refused
 
     def accept(self) -> Refused | None:
         """Takes memory for the body, which is read from now on. Returns the reason why it cannot be, or None."""

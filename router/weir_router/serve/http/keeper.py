@@ -46,8 +46,8 @@ class Keeper(Protocol):
     def time(self) -> float:
         """The loop's time, in seconds."""
 
-    def admits(self, method: str, path: str, headers: dict[str, str]) -> bool:
-        """Whether to read a body before the handler has seen the request."""
+    def admits(self, method: str, path: str, headers: dict[str, str]) -> str | None:
+        """See `message.Admits`."""
 
     def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """The loop's `call_later`."""

@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import Any, Protocol
 
 from weir_router import header
+from weir_router.admit.memory import STRANGERS
 from weir_router.clock import Clock
 
 
@@ -98,7 +99,18 @@ class Opener(Protocol):
 class Request:
     """One request, mostly whole. Header names are in lower case; the first value of a repeated name counts."""
 
-    __slots__ = ("_opener", "body", "headers", "held", "keep_alive", "method", "path", "refused", "version")
+    __slots__ = (
+        "_opener",
+        "body",
+        "headers",
+        "held",
+        "keep_alive",
+        "method",
+        "namespace",
+        "path",
+        "refused",
+        "version",
+    )
 
     def __init__(
         self,
@@ -117,6 +129,7 @@ class Request:
         self.body = body  # None: not read; see `read`
         self.refused: Refused | None = None  # the reason why the body is not read
         self.held = 0  # bytes counted in the server's memory until the request is answered
+        self.namespace = STRANGERS  # for which they are counted: the caller's, once it is known
         self.keep_alive = keep_alive  # the caller may send further requests
         self._opener = opener
 
@@ -165,8 +178,9 @@ class _Sharing:
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
 """A function that answers a request; None: it has written a stream. Cancelled when the caller goes away."""
 
-Admits = Callable[[str, str, dict[str, str]], bool]
-"""A function of method, path and headers: whether a body is read before the handler has seen the request."""
+Admits = Callable[[str, str, dict[str, str]], str | None]
+"""A function of method, path and headers: the caller's namespace if a body is read before the handler has seen the
+request; None: the handler asks for it."""
 
 
 def fields(pairs: dict[str, str]) -> bytes:

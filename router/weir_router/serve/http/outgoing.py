@@ -31,10 +31,22 @@ _SIZES = [b"%x\r\n" % size for size in range(1024)]  # beginnings of nearly all 
 class Outgoing:
     """A `message.Stream` on one connection."""
 
-    __slots__ = ("_chunked", "_free", "_held", "_listener", "_memory", "_pressed", "_transport", "ended", "gone")
+    __slots__ = (
+        "_chunked",
+        "_free",
+        "_held",
+        "_listener",
+        "_memory",
+        "_namespace",
+        "_pressed",
+        "_transport",
+        "ended",
+        "gone",
+    )
 
-    def __init__(self, transport: asyncio.Transport, memory: Memory, *, chunked: bool) -> None:
+    def __init__(self, transport: asyncio.Transport, memory: Memory, namespace: str, *, chunked: bool) -> None:
         self._memory = memory
+        self._namespace = namespace  # of the caller
         self._held = 0  # bytes counted while the caller does not read
         self._free: asyncio.Future[None] | None = None  # done when the caller has read
         self.ended = False
@@ -89,7 +101,7 @@ class Outgoing:
     def close(self) -> bool:
         """Gives back what is counted, once nothing more is written. Returns whether the answer was completed."""
         held, self._held = self._held, 0
-        self._memory.give_back(held)
+        self._memory.give_back(held, self._namespace)
         return self.ended
 
     def press(self, pressed: bool) -> None:
@@ -100,7 +112,7 @@ class Outgoing:
             if self._free is not None and not self._free.done():
                 self._free.set_result(None)
         elif not self._held:
-            if not self._memory.take(UNREAD):
+            if not self._memory.take(UNREAD, self._namespace):
                 self._transport.abort()
                 return
             self._held = UNREAD

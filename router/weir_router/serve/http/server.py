@@ -76,7 +76,7 @@ class Server:
         self.refusal = refusal
         self.admits = admits
         self.memory = memory
-        self.max_body = min(max_body, memory.limit // PER_BYTE)  # a larger one would never find room
+        self.max_body = min(max_body, memory.largest // PER_BYTE)  # a larger one would never find room
         self.draining = False
         self.lingering = 0
         self.common = Common(clock)
