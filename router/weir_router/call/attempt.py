@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.admit.ledger import Hold
-from weir_router.admit.memory import Memory
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Others, Timers, Watchdog
 from weir_router.call.conceal import conceal, concealed, passed_on
@@ -51,15 +50,14 @@ class Attempt:
         clock: Clock,
         timers: Timers,
         prompt_tokens: int,
-        memory: Memory,
-        namespace: str,
+        held: Held,
         load: Load | None = None,
         others: Others,
         tap: Tap | None = None,
     ) -> None:
         # Fields used for every chunk come first, so that they share cache lines.
         self._received = 0  # bytes of a stream
-        self._held = Held(memory, namespace, stream=ask.stream)
+        self._held = held
         self._unread = 0  # contents that the reader has not counted
         self.done = False
         self._between = True  # events: the next byte begins one

@@ -20,6 +20,7 @@ from weir_router.call.answering import Answering
 from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
+from weir_router.call.held import Held
 from weir_router.call.load import Load
 from weir_router.call.tap import Listener, Subscriber, Tap
 from weir_router.call.verdict import CORRECTED, MEANING, PASSING, Ending, Next, alike, exhausted, refusal
@@ -240,9 +241,8 @@ class Journey:
             timers=self._tools.timers,
             prompt_tokens=self._prompt_tokens,
             load=self.load,
-            memory=self._tools.memory,
+            held=Held(self._tools.memory, self._candidates.namespace, stream=self._ask.stream),
             others=self._candidates,
-            namespace=self._candidates.namespace,
             tap=Tap(self._listeners, self._tools.after) if self._listeners or self._tools.after else None,
         )
 

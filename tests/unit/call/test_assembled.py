@@ -13,6 +13,7 @@ from weir_router.admit.ledger_local import LocalLedger
 from weir_router.admit.memory import Memory
 from weir_router.call import clocks
 from weir_router.call.attempt import Attempt
+from weir_router.call.held import Held
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, CompiledConfig, Dialect, Tier
 from weir_router.decide.types import Candidate
@@ -59,9 +60,8 @@ def outcome(dialect, provider, parts):
             clock=clock,
             timers=clocks.Timers(),
             prompt_tokens=5,
-            memory=Memory(2**30),
+            held=Held(Memory(2**30), "team", stream=False),
             others=Nobody(),
-            namespace="team",
         )
         failed = None
         try:

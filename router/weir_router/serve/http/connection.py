@@ -127,7 +127,7 @@ class Connection(Paced):
             self._stream.leave()
         if self._task is not None:
             self._task.cancel()
-        self._forget_body()
+        self._incoming.body.clear()
         if self._lingering:
             self._keeper.lingering -= 1
         if self._served is not None:
@@ -234,7 +234,7 @@ class Connection(Paced):
 
     def _unread(self, refused: Refused) -> None:
         """Answers at once that the body is not read, so that useless megabytes need not come first."""
-        self._forget_body()
+        self._incoming.body.clear()
         self._linger = True
         request = self._coming
         if request is not None:
@@ -269,7 +269,7 @@ class Connection(Paced):
         if self._coming is not None:
             self._unread(refused)
             return
-        self._forget_body()
+        self._incoming.body.clear()
         self._incoming.ignoring = self._linger = True
         self._refusal = self._keeper.refusal(*refused)
         self._keeper.refused("malformed")
@@ -344,9 +344,6 @@ class Connection(Paced):
         held, request.held = request.held, 0
         self._memory.give_back(held, request.namespace)
 
-    def _forget_body(self) -> None:
-        self._incoming.body.clear()
-
     def _drop_ahead(self) -> None:
         for request in self._ahead:
             self._release(request)
@@ -379,7 +376,7 @@ class Connection(Paced):
         """Ends the connection after the last answer."""
         self._incoming.ignoring = True
         self._coming = None
-        self._forget_body()
+        self._incoming.body.clear()
         self._drop_ahead()
         if self._linger:
             if self._transport.can_write_eof():  # TLS cannot
