@@ -85,6 +85,9 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("ModelTier.spec.breaker", {"openFor": "30s", "maxOpenFor": "20s"}, "openFor cannot exceed maxOpenFor"),
     ("RoutingPolicy.spec.queue.wait", "61s", "must be at most a minute"),
     ("RoutingPolicy.spec.routes", [{"name": "twice", "tiers": [{"name": "t"}]}] * 2, "names of routes must differ"),
+    ("RoutingPolicy.spec.models", [{"prefix": "a-"}, {"prefix": "a-"}], "names and prefixes must differ"),
+    ("RoutingPolicy.spec.models[]", {"name": "auto", "prefix": "a"}, "give name or prefix, one of the two"),
+    ("RoutingPolicy.spec.models[]", {"name": "claude-*"}, "a name has no * unless it is * alone; use prefix"),
     ("RoutingPolicy.spec.routes[].when.promptTokens", {"min": 11, "max": 10}, "min cannot exceed max"),
     (
         "RoutingPolicy.spec.routes[].when.headers[]",
@@ -138,7 +141,6 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("RoutingPolicy.spec.routes[].when.complexity", ["Hard"], "Unsupported value"),
     ("ModelTier.spec.backends", [{"name": "a", "provider": "OpenAI", "model": "m"}] * 2, "Duplicate value"),
     ("ModelTier.spec.backends[].capabilities", ["Tools", "Tools"], "Duplicate value"),
-    ("RoutingPolicy.spec.models", [{"name": "auto"}, {"name": "auto"}], "Duplicate value"),
 ]
 
 

@@ -114,7 +114,7 @@ class _Route:
         caller = Caller(self.old.namespace, "", CallerKind.API_KEY)
         for rule in self.old.callers[:1]:
             caller = one_of(rule, caller)
-        facts = Facts(caller=caller, model=self.old.models[0], complexity=complexity, prompt_tokens=round(mean))
+        facts = Facts(caller=caller, model=self.old.example, complexity=complexity, prompt_tokens=round(mean))
         return met(route.when, facts)
 
     def _after(self, goes: str | None, to: str, fits: frozenset[str]) -> float:

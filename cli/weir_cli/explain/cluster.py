@@ -51,12 +51,12 @@ def of_policy(
         raise fail(f"RoutingPolicy {text} cannot be read; kubectl describe rp {name.name} tells.", Exit.PROBLEMS)
     if namespace is None:
         who = msgspec.structs.replace(who, namespace=_home(policy))
-    served = find_policy(PolicyIndex(compiled.config), who, model or policy.models[0])
+    served = find_policy(PolicyIndex(compiled.config), who, model or policy.example)
     notes = [*seen.notes, *_ill(seen.observed)]
     if served is None or served.key != text:
         other = "no policy" if served is None else f"RoutingPolicy {served.key}"
         notes.append(f"{who.namespace}/{who.name} itself would get {other}; see --namespace and --caller")
-    return Asked(compiled.config, who, policy.models[0], policy, tuple(notes), seen.hidden)
+    return Asked(compiled.config, who, policy.example, policy, tuple(notes), seen.hidden)
 
 
 def _home(policy: Policy) -> str:

@@ -25,7 +25,7 @@ from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, P
 from weir_router.contract.caller import Caller
 from weir_router.decide.asked import FEATURE_HEADER, asked
 from weir_router.decide.decision import decide, passed_over
-from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.decide.policy import PolicyIndex, find_policy, models_for, prefixes_for
 from weir_router.decide.types import Choice
 from weir_router.decide.world import World
 from weir_router.dialects.ask import Ask
@@ -107,7 +107,8 @@ def _of_directory(directory: Path, who: Caller, class_name: str, model: str | No
     notes = []
     if workspace.errors:
         notes.append(f"{counted(len(workspace.errors), 'error')} in {directory}; weir validate tells")
-    names = models_for(PolicyIndex(workspace.config), who)
+    index = PolicyIndex(workspace.config)
+    names = models_for(index, who) or prefixes_for(index, who)
     if not names:
         raise fail(
             f"no RoutingPolicy in {directory} lets {who.namespace}/{who.name} ask for anything; try --namespace.",
@@ -121,7 +122,7 @@ def _policy(config: CompiledConfig, who: Caller, model: str) -> Policy:
     index = PolicyIndex(config)
     policy = find_policy(index, who, model)
     if policy is None:
-        names = ", ".join(models_for(index, who))
+        names = ", ".join([*models_for(index, who), *prefixes_for(index, who)])
         raise fail(f"{who.namespace}/{who.name} may not ask for {model!r}; it may ask for {names}.", Exit.PROBLEMS)
     return policy
 

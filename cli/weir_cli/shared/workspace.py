@@ -97,6 +97,6 @@ def summary(config: CompiledConfig) -> Table:
     for policy in config.policies:
         routes = "\n".join(f"{route.name} → {', '.join(ref.tier for ref in route.tiers)}" for route in policy.routes)
         serves = "yes" if policy.not_ready is None else f"no: {policy.not_ready}"
-        cells = (policy.key, ", ".join(policy.models), policy.mode.value, routes, serves)
+        cells = (policy.key, ", ".join(policy.patterns), policy.mode.value, routes, serves)
         table.add_row(*map(escape, cells))
     return table

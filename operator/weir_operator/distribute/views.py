@@ -115,6 +115,7 @@ def _policy(policy: Policy, namespace: str) -> Policy:
         namespace=policy.namespace,
         name=policy.name,
         models=policy.models,
+        prefixes=policy.prefixes,
         callers=narrowed.callers,
         created=policy.created,
     )
@@ -127,6 +128,7 @@ def _narrowed(policy: Policy, namespace: str) -> Policy:
         namespace=policy.namespace,
         name=policy.name,
         models=policy.models,
+        prefixes=policy.prefixes,
         callers=_rules(policy.callers, namespace),
         routes=routes,
         not_ready=policy.not_ready,

@@ -150,11 +150,22 @@ class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
     limits: Limit | None = None  # per caller: the router appends the caller to the key
     max_request_bytes: int | None = None
     prompt_logging: PromptLogging = PromptLogging.METADATA
+    prefixes: tuple[str, ...] = ()  # beginnings of further model names; empty text: every name
 
     @cached_property
     def key(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Names and prefixes for people: `("auto", "claude-*", "*")`."""
+        return (*self.models, *[f"{prefix}*" for prefix in self.prefixes])
+
+    @property
+    def example(self) -> str:
+        """A model name that the policy serves."""
+        return self.models[0] if self.models else f"{self.prefixes[0]}any"
 
     @property
     def precedence(self) -> tuple[int, float, str, str]:

@@ -16,7 +16,7 @@ from weir_router.admit.queue import WAIT, Room
 from weir_router.call.load import Load
 from weir_router.contract import MAX_BODY_BYTES, CallerKind, CompiledConfig, Policy, PromptLogging
 from weir_router.contract.caller import Caller
-from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
+from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for, prefixes_for
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.wire import items
 from weir_router.dialects.wire.body import MAX_ITEMS
@@ -74,7 +74,7 @@ class Door:
         return policy
 
     def _unknown(self, caller: Caller, model: str) -> UnknownModel:
-        names = models_for(self.index, caller)
+        names = [*models_for(self.index, caller), *prefixes_for(self.index, caller)]
         listed = ", ".join(names[:MAX_LISTED]) or "none: no RoutingPolicy names you as a caller"
         more = f" and {len(names) - MAX_LISTED} more, see GET /v1/models" if len(names) > MAX_LISTED else ""
         return UnknownModel(

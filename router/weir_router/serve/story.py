@@ -29,7 +29,7 @@ from weir_router.contract import CompiledConfig, Policy, Secrets
 from weir_router.contract.caller import Caller
 from weir_router.decide.asked import asked
 from weir_router.decide.decision import decide
-from weir_router.decide.policy import PolicyIndex, models_for
+from weir_router.decide.policy import PolicyIndex, find_policy, models_for
 from weir_router.decide.types import Asked, Decision
 from weir_router.decide.world import World
 from weir_router.dialects import registry
@@ -123,13 +123,12 @@ class Gateway:
         """Handles `GET /v1/models` and `GET /v1/models/{id}`."""
         format = caller_of(request.headers)
         try:
-            caller = await self._identify(request.headers)
+            caller, index = await self._identify(request.headers), self._door.index
             self._door.own(request, caller)
-            names = models_for(self._door.index, caller)
             wanted = unquote(request.path.removeprefix(MODELS_PATH).removeprefix("/"), errors="replace")
             if not wanted:
-                return json_answer(200, msgspec.json.encode(format.listing(names)))
-            if wanted not in names:
+                return json_answer(200, msgspec.json.encode(format.listing(models_for(index, caller))))
+            if find_policy(index, caller, wanted) is None:
                 raise UnknownModel(f"You may not ask for a model {wanted!r}; see GET /v1/models.")
             return json_answer(200, msgspec.json.encode(format.model(wanted)))
         except WeirError as error:

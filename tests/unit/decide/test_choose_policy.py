@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from weir_router.contract import CallerKind, CallerRule, CompiledConfig, Policy
+from weir_router.contract import Backend, CallerKind, CallerRule, CompiledConfig, Dialect, Policy, Route, Tier, TierRef
 from weir_router.contract.caller import Caller
-from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for
+from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for, prefixes_for
 
 ANYONE = (CallerRule(),)
 
@@ -88,3 +88,63 @@ def test_the_largest_request_is_that_of_any_policy_that_names_the_caller(
     foreign = policy("b", "foreign", (CallerRule(namespaces=frozenset({"elsewhere"})),), max_request_bytes=99)
     named = (policy("team-a", f"p-{size}", max_request_bytes=size) for size in sizes)
     assert largest_request(PolicyIndex(CompiledConfig(policies=(foreign, *named))), caller) == largest
+
+
+def some(prefixes: tuple[str, ...], namespace: str = "team-a", name: str = "p", **fields: Any) -> Policy:
+    return policy(namespace, name, models=fields.pop("models", ()), prefixes=prefixes, **fields)
+
+
+def test_an_exact_name_wins_over_a_prefix_the_longer_over_the_shorter_and_each_over_every_name(caller: Caller) -> None:
+    policies = [
+        some(("",), name="any", created=1),
+        some(("claude-",), name="short", created=2),
+        some(("claude-opus-",), name="long", created=3),
+        policy("team-a", "exact", models=("claude-opus-5",), created=4),
+    ]
+    wanted = {"claude-opus-5": "exact", "claude-opus-4": "long", "claude-": "short", "claude": "any", "": "any"}
+    for order in itertools.permutations(policies):
+        assert {model: find(caller, *order, model=model) for model in wanted} == {
+            model: f"team-a/{name}" for model, name in wanted.items()
+        }
+
+
+def test_an_own_prefix_wins_over_an_exact_name_elsewhere_which_could_read_the_prompts_otherwise(
+    caller: Caller,
+) -> None:
+    own, foreign = some(("",), created=2), policy("x", models=("gpt-4o",), created=1)
+    assert find(caller, own, foreign, model="gpt-4o") == "team-a/p"
+
+
+def test_elsewhere_the_exact_name_wins_as_well(caller: Caller) -> None:
+    assert find(caller, some(("",), "w"), policy("x", models=("gpt-4o",)), model="gpt-4o") == "x/p"
+    assert find(caller, some(("",), "w"), some(("gpt-",), "x"), model="gpt-4o") == "x/p"
+
+
+def test_a_prefix_whose_policy_does_not_name_the_caller_gives_way_to_a_shorter_one(caller: Caller) -> None:
+    closed = some(("claude-",), name="closed", callers=(CallerRule(namespaces=frozenset({"b"})),))
+    assert find(caller, closed, some(("c",)), model="claude-x") == "team-a/p"
+    assert find(caller, closed, model="claude-x") is None
+
+
+def test_of_prefixes_only_names_of_the_policy_s_own_backends_are_listed(caller: Caller) -> None:
+    def tier(*models: str) -> Tier:
+        backends = [Backend(name=it, provider=Dialect.OPENAI, model=it, base_url="http://x") for it in models]
+        return Tier(namespace="team-a", name="t", backends=tuple(backends))
+
+    def route(name: str) -> tuple[Route, ...]:
+        return (Route(name="all", tiers=(TierRef(tier=name), TierRef(tier="x/gone"))),)
+
+    closed = (CallerRule(namespaces=frozenset({"b"})),)
+    mine, theirs = tier("claude-a", "gpt-b", "auto"), tier("claude-secret")
+    policies = (
+        some(("claude-",), models=("auto",), routes=route("team-a/t")),
+        some(("",), "b", callers=closed, routes=route("b/t")),
+    )
+    index = PolicyIndex(CompiledConfig(tiers={"team-a/t": mine, "b/t": theirs}, policies=policies))
+    assert models_for(index, caller) == ["auto", "claude-a"]
+    assert prefixes_for(index, caller) == ["claude-*"]
+    assert find_policy(index, caller, "claude-secret") is policies[0]
+
+
+def test_without_prefixes_nothing_is_looked_up_by_one() -> None:
+    assert PolicyIndex(CompiledConfig(policies=(policy("x"),))).lengths == []

@@ -71,6 +71,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         "namespace": SEEN,
         "name": SEEN,
         "models": SEEN,
+        "prefixes": SEEN,
         "callers": PART,
         "routes": PART,
         "not_ready": SEEN,

@@ -84,6 +84,9 @@ REFUSED = [
     (ModelTierSpec, TIER | {"breaker": {"openFor": "9s", "maxOpenFor": "8s"}}, "openFor cannot exceed maxOpenFor"),
     (RoutingPolicySpec, POLICY | {"queue": {"wait": "2m"}}, "must be at most a minute"),
     (RoutingPolicySpec, POLICY | {"routes": [ROUTE, ROUTE]}, "names of routes must differ"),
+    (RoutingPolicySpec, POLICY | {"models": [{"prefix": "a-"}, {"prefix": "a-"}]}, "names and prefixes must differ"),
+    (RoutingPolicySpec, POLICY | {"models": [{"name": "a", "prefix": "a"}]}, "give name or prefix, one of the two"),
+    (RoutingPolicySpec, POLICY | {"models": [{"name": "a*"}]}, "a name has no * unless it is * alone; use prefix"),
 ]
 
 

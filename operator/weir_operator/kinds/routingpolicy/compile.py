@@ -45,8 +45,12 @@ UNREAD = "its namespace has too many policies"
 """The same, for one whose spec was not read."""
 
 
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
+
+
 class _Named(msgspec.Struct):
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
+    name: _Text | None = None
+    prefix: _Text | None = None
 
 
 class CompiledPolicy(NamedTuple):
@@ -77,17 +81,18 @@ def unusable(report: Report, around: Around) -> CompiledPolicy | None:
 def unread(manifest: Manifest, around: Around) -> CompiledPolicy | None:
     """The claim of a policy for whose spec there is no room: its models, and callers of its own namespace."""
     stated = manifest.spec.get("models") if isinstance(manifest.spec, dict) else None
-    listed = stated[: schema.MAX_MODELS] if isinstance(stated, list) else []
+    read = stated[: schema.MAX_MODELS] if isinstance(stated, list) else []
     try:
-        models = tuple({it.name: None for it in msgspec.convert(listed, list[_Named])})
+        listed = [it for it in msgspec.convert(read, list[_Named]) if it.name or it.prefix]
     except msgspec.ValidationError:
         return None
-    if not models:
+    if not listed:
         return None
     policy = contract.Policy(
         namespace=manifest.namespace,
         name=manifest.name,
-        models=models,
+        models=_names(listed),
+        prefixes=_prefixes(listed),
         callers=(contract.CallerRule(namespaces=frozenset((manifest.namespace,))),),
         not_ready=UNREAD,
         created=manifest.created,
@@ -135,7 +140,8 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Aroun
     return contract.Policy(
         namespace=manifest.namespace,
         name=manifest.name,
-        models=tuple(model.name for model in spec.models),
+        models=_names(spec.models),
+        prefixes=_prefixes(spec.models),
         callers=callers.rules,
         routes=routes,
         not_ready=next((it.message for it in found if it.verdict is Verdict.REMOVE), None),
@@ -151,6 +157,17 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Aroun
         max_request_bytes=limits.request_bytes if limits else None,
         prompt_logging=spec.prompt_logging,
     )
+
+
+def _names(models: Sequence[schema.ModelName | _Named]) -> tuple[str, ...]:
+    """The exact names."""
+    return tuple(dict.fromkeys(it.name for it in models if it.name and it.name != schema.ANY_NAME))
+
+
+def _prefixes(models: Sequence[schema.ModelName | _Named]) -> tuple[str, ...]:
+    """The prefixes; that of `*`, which is every name, is empty."""
+    prefixes = ("" if it.name == schema.ANY_NAME else it.prefix for it in models)
+    return tuple(dict.fromkeys(it for it in prefixes if it is not None))
 
 
 def _callers(rules: Sequence[CallerRuleSpec], own: str, around: Around) -> Served:
@@ -264,9 +281,8 @@ def unreadable_policy(manifest: Manifest, around: Around) -> contract.Policy | N
 
     Otherwise they would fall through to another namespace's policy. None where no model can be read.
     """
-    listed = _readable(schema.ModelName, manifest.spec, "models", schema.MAX_MODELS)
-    models = tuple(dict.fromkeys(it.name for it in listed if it))
-    if not models:
+    listed = [it for it in _readable(schema.ModelName, manifest.spec, "models", schema.MAX_MODELS) if it]
+    if not listed:
         return None
     rules = _readable(CallerRuleSpec, manifest.spec, "callers", MAX_RULES)
     # Where a rule cannot be read its own namespace is claimed: that is what most rules mean.
@@ -274,7 +290,8 @@ def unreadable_policy(manifest: Manifest, around: Around) -> contract.Policy | N
     return contract.Policy(
         namespace=manifest.namespace,
         name=manifest.name,
-        models=models,
+        models=_names(listed),
+        prefixes=_prefixes(listed),
         callers=_callers(readable, manifest.namespace, around).rules,
         not_ready=INVALID,
         created=manifest.created,
@@ -291,6 +308,7 @@ def claim(policy: contract.Policy, why: str) -> CompiledPolicy:
         namespace=policy.namespace,
         name=policy.name,
         models=policy.models[: schema.MAX_MODELS],
+        prefixes=policy.prefixes,
         callers=policy.callers,
         not_ready=why,
         created=policy.created,

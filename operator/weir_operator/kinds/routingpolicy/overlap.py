@@ -34,16 +34,19 @@ def conflicts(policies: Iterable[Policy]) -> Iterator[Conflict]:
     """The first conflict of each policy that has one.
 
     For its own callers a namespace's policy wins over those from elsewhere, and that is no conflict: two policies
-    compete only where both are at home, or neither is.
+    compete only where both are at home, or neither is. Names and prefixes compete with the same only, since the more
+    exact one always wins.
     """
-    index: dict[str, _Claims] = defaultdict(_Claims)
+    index: dict[tuple[str, bool], _Claims] = defaultdict(_Claims)
     for policy in sorted(policies, key=lambda it: it.precedence):
-        found = ((model, index[model].rival(policy)) for model in policy.models)
+        asked = [*((name, False) for name in policy.models), *((prefix, True) for prefix in policy.prefixes)]
+        patterns = zip(asked, policy.patterns, strict=True)
+        found = ((pattern, index[key].rival(policy)) for key, pattern in patterns)
         model, rival = next(((model, rival) for model, rival in found if rival), ("", None))
         if rival is not None:
             yield Conflict(policy, rival, model)
-        for model in policy.models:
-            index[model].add(policy, max(1, MAX_CLAIMS // len(policy.models)))
+        for key in asked:
+            index[key].add(policy, max(1, MAX_CLAIMS // len(asked)))
 
 
 class _Claim(NamedTuple):

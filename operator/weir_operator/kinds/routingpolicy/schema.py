@@ -32,7 +32,7 @@ from weir_operator.schemas.common import (
     Tokens,
     seconds,
 )
-from weir_operator.schemas.rules import MAP, SET, Model, Rule
+from weir_operator.schemas.rules import SET, Model, Rule
 from weir_router.contract import Capability, Complexity, Mode, Priority, PromptLogging
 
 DEFAULT_ATTEMPTS = 3  # with the first: two other models see nearly every outage; more only adds waiting
@@ -42,6 +42,7 @@ DEFAULT_MIN_CONFIDENCE = "0.8"  # a class raised in vain costs cents, one too lo
 MAX_ROUTES = 32
 MAX_TIERS = 16  # of one route
 MAX_MODELS = 64
+ANY_NAME = "*"  # in `models`: every name
 MAX_REQUEST_BYTES = 268_435_456  # 256 MiB; routers read `contract.MAX_BODY_BYTES` at most, which a check says
 
 CONFIDENCE = r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"
@@ -60,10 +61,26 @@ RequestBytes = Annotated[int, Field(strict=True, ge=1024, le=MAX_REQUEST_BYTES, 
 
 
 class ModelName(Model):
-    """A name that callers put into `model`."""
+    """A name that callers put into `model`, or the beginning of such names."""
 
-    name: Token
-    """The name; any text that callers agree on, e.g. `auto` or the name of a real model."""
+    name: Token | None = None
+    """The name; any text that callers agree on, e.g. `auto` or the name of a real model. `*` is every name."""
+    prefix: Token | None = None
+    """Beginning of names, e.g. `claude-`. An exact name wins over a prefix, the longer prefix over the shorter; `*` is
+    the shortest."""
+
+    RULES: ClassVar = (
+        Rule(
+            "has(self.name) != has(self.prefix)",
+            "give name or prefix, one of the two",
+            lambda it: (it.name is None) != (it.prefix is None),
+        ),
+        Rule(
+            "!has(self.name) || self.name == '*' || !self.name.contains('*')",
+            "a name has no * unless it is * alone; use prefix",
+            lambda it: it.name is None or it.name == ANY_NAME or ANY_NAME not in it.name,
+        ),
+    )
 
 
 class PromptTokens(Model):
@@ -215,8 +232,16 @@ class RoutingPolicySpec(Model):
     """`Enforce`, or `Observe`: classifies, decides and records, but sends to the baseline."""
     baseline: TierReference | None = None
     """Tier that savings are measured against, and that answers in `mode: Observe`."""
-    models: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=MAX_MODELS), MAP]
-    """Names that callers ask for."""
+    models: Annotated[
+        tuple[ModelName, ...],
+        Field(min_length=1, max_length=MAX_MODELS),
+        Rule(
+            "self.all(one, self.exists_one(other, other == one))",
+            "names and prefixes must differ",
+            lambda models: len({(it.name, it.prefix) for it in models}) == len(models),
+        ),
+    ]
+    """Names that callers ask for, and prefixes of names."""
     callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] = (CallerRuleSpec(),)
     """Callers of this policy, any of them; default: this namespace. Those of other namespaces need their consent,
     or the installation's. A namespace's own policy wins for its callers."""
