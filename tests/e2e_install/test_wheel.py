@@ -29,10 +29,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment with only the wheel and its extra `cli`."""
+    """The bin folder of an environment with only the wheel, without an extra."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder, with_pip=True)
-    _run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"weir[cli] @ {wheel.as_uri()}")
+    _run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"weir-router @ {wheel.as_uri()}")
     return folder / "bin"
 
 

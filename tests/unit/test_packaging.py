@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -44,6 +45,22 @@ def test_a_root_is_no_package_itself(folder: str) -> None:
 @pytest.mark.parametrize("package", ["router/weir_router", "operator/weir_operator", "cli/weir_cli"])
 def test_a_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").exists()
+
+
+def test_no_page_and_no_message_names_the_other_distribution() -> None:
+    """The distribution "weir" on PyPI is not ours: an instruction to install it would run foreign code."""
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "helm").rglob("*.*"),
+    ]
+    sources = [path for root in ("router", "operator", "cli") for path in (ROOT / root).rglob("*.py")]
+    foreign = re.compile(r"(pip|pipx|uv|uvx)[a-z ]* (install|add|run)? ?['\"]?weir(\[|['\"\s]|==|$)")
+    assert [path.name for path in (*pages, *sources) if foreign.search(path.read_text(errors="replace"))] == []
+    assert foreign.search("pip install 'weir[operator]'")
+    assert foreign.search("pipx install weir")
+    assert not foreign.search("pipx install weir-router")
 
 
 PACKAGES = (weir_router, weir_operator, weir_cli)

@@ -15,6 +15,10 @@ API_SECONDS = 10.0
 """Seconds for one request to the API server."""
 
 
+NEEDS_CLIENT = "asking a cluster needs the Kubernetes client: pip install 'weir-router[operator]'"
+"""The message where the Kubernetes client is not installed."""
+
+
 class NoPages(Exception):
     """No router can be asked; the message says why, and what to do."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weir_cli.cluster.connection import NoPages
+from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
 from weir_cli.shared.output import fail
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def cluster(context: str | None) -> Iterator[Cluster]:
         from weir_cli.cluster.api import Cluster
         from weir_cli.cluster.connection import connect
     except ImportError as error:
-        raise fail("asking a cluster needs the Kubernetes client: pip install 'weir[operator]'") from error
+        raise fail(NEEDS_CLIENT) from error
     try:
         api_client, namespace = connect(None, context)
         with api_client:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from weir_cli.cluster.connection import NoPages
+from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
 from weir_cli.doctor.checks import Finding, Verdict, examine
 from weir_cli.shared.output import Exit, Format, console, fail, print_json
 
@@ -43,7 +43,7 @@ def doctor(
         from weir_cli.cluster.connection import connect
         from weir_cli.doctor.look import look
     except ImportError as error:
-        raise fail("asking a cluster needs the Kubernetes client: pip install 'weir[operator]'") from error
+        raise fail(NEEDS_CLIENT) from error
     try:
         api_client, where = connect(namespace, context)
     except NoPages as error:

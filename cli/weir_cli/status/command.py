@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from weir_cli.cluster.connection import NoPages
+from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
 from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
@@ -133,7 +133,7 @@ def _cluster(namespace: str | None, installation: str, context: str | None) -> C
     try:  # here: it takes a while to load, and the command may be installed without it
         from weir_cli.status.cluster import from_cluster
     except ImportError:
-        raise NoPages("asking a cluster needs the Kubernetes client: pip install 'weir[operator]'") from None
+        raise NoPages(NEEDS_CLIENT) from None
     return from_cluster(namespace, installation, context)
 
 
