@@ -114,7 +114,7 @@ class Attempt:
                 self._load.sent()
             headers = response.headers
             self.headers = passed_on(headers, ANSWER_HEADERS, credential)
-            if response.status == 200 and headers.get("content-type", "").startswith(self._framing.media_type):
+            if response.status == 200 and self._framing.reads(headers.get("content-type", ""), streamed):
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
                 self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), credential)
@@ -170,13 +170,12 @@ class Attempt:
     def record(self) -> AttemptRecord:
         """The record of the attempt so far, for the trail."""
         status: int | None = 200
-        outcome, code, message = "ok" if self.done or self._open else "cancelled", None, None
-        dropped = self.dropped
+        outcome, code, text = "ok" if self.done or self._open else "cancelled", None, None
+        lost = self.dropped
         if (failure := self.failure) is not None:
-            outcome, status, message = failure.kind.value, failure.status, failure.message
-            code, dropped = failure.code or failure.type, ()
-        tier, name = self.candidate.tier, self.name
-        return AttemptRecord(tier, name, outcome, self.seconds, status, code, message, self.ttft, dropped)
+            outcome, status, text = failure.kind.value, failure.status, failure.message
+            code, lost = failure.code or failure.type, ()
+        return AttemptRecord(self.candidate.tier, self.name, outcome, self.seconds, status, code, text, self.ttft, lost)
 
     def _take_whole(self, raw: bytes) -> None:
         raw = concealed(raw, self._credential)

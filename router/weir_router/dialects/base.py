@@ -115,6 +115,10 @@ class Splitter(Protocol):
         """The last event of a stream, if only its blank line is missing."""
 
 
+MISLABELLED = ("", "text/plain", "application/octet-stream")
+"""Types under which relays send event streams that were asked for. The SDKs do not look at the type."""
+
+
 class Framing(msgspec.Struct, frozen=True):
     """How a host's stream is cut into events, e.g. server-sent events."""
 
@@ -122,6 +126,15 @@ class Framing(msgspec.Struct, frozen=True):
     splitter: Callable[[], Splitter]
     decode: Callable[[Event], dict[str, Any] | None]  # None: no payload. Raises `AttemptFailed` (malformed)
     is_end: Callable[[Event], bool]  # whether an event for which `decode` gives None ends the stream
+
+    def reads(self, content_type: str, asked: bool) -> bool:
+        """Whether an answer of this type is a stream. `asked`: a stream was asked for."""
+        if content_type == "application/json":  # nearly all others, without a call
+            return False
+        if content_type.startswith(self.media_type):
+            return True
+        kind = content_type.partition(";")[0].strip().lower()
+        return kind == self.media_type or (asked and kind in MISLABELLED)
 
 
 class Host(msgspec.Struct, frozen=True):

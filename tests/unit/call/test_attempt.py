@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from weir_router.call import clocks, held
+from weir_router.dialects.wire.sse import SSE
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.health.guard import Guard
 
@@ -176,3 +177,20 @@ async def test_health_hears_how_a_stream_flows_while_it_runs(world, monkeypatch)
     assert heard[0] == (2, 0.0)
     relaying.cancel()
     await asyncio.gather(relaying, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_stream"),
+    [
+        ("text/event-stream; charset=utf-8", True),
+        ("Text/Event-Stream", True),
+        ("text/plain; charset=utf-8", True),
+        ("application/octet-stream", True),
+        ("", True),
+        ("application/json", False),
+        ("text/html", False),
+    ],
+)
+def test_a_stream_that_was_asked_for_is_known_under_the_types_that_relays_give_it(kind, is_stream):
+    assert SSE.reads(kind, True) is is_stream
+    assert SSE.reads(kind, False) is ("event-stream" in kind.lower())
