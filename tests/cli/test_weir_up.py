@@ -391,3 +391,33 @@ def test_options_that_contradict_each_other_are_exit_2(manifests: Path) -> None:
 def test_what_is_no_origin_is_exit_2_and_says_how_one_looks(manifests: Path) -> None:
     done = weir("up", manifests, "--allow-origin", "https://app.example.com/path")
     assert (done.returncode, "is not an origin" in done.stderr) == (2, True)
+
+
+def of(namespace: str, *manifests: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**it, "metadata": {**it["metadata"], "namespace": namespace}} for it in manifests]
+
+
+def test_callers_are_of_the_one_namespace_that_all_policies_are_of(tmp_path: Path, simulator: SimulatorThread) -> None:
+    file = save(tmp_path / "all.yaml", *of("team-a", tier(simulator.url), policy()))
+    with up(file) as gateway:
+        assert gateway.models() == {"auto"}
+        assert gateway.ask().status == 200
+        assert "namespace team-a, as all policies are" in gateway.command.said
+    with up(file, "--namespace", "team-b") as gateway:
+        answer = gateway.ask()
+        assert answer.status == 404
+        assert "weir up --namespace NAME" in answer.text
+
+
+def test_with_policies_of_several_namespaces_the_404_and_the_terminal_say_the_option(
+    tmp_path: Path, simulator: SimulatorThread
+) -> None:
+    both = [it for name in ("team-a", "team-b") for it in of(name, tier(simulator.url), policy())]
+    with up(save(tmp_path / "all.yaml", *both)) as gateway:
+        answer = gateway.ask()
+        assert answer.status == 404
+        assert "namespace default; weir up --namespace NAME" in answer.text
+        assert "team-a" not in answer.text
+        assert "--namespace, such as team-a, team-b." in gateway.command.said
+    with up(tmp_path / "all.yaml", "-n", "team-b") as gateway:
+        assert gateway.ask().status == 200

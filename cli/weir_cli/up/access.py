@@ -11,12 +11,18 @@ import typer
 from weir_cli.key.command import new_key
 from weir_cli.shared.output import fail
 from weir_cli.shared.workspace import Workspace
-from weir_router.contract import CallerKey, CompiledConfig, Secrets
+from weir_router.contract import CallerKey, CallerKind, CompiledConfig, Secrets
+from weir_router.contract.caller import Caller
+from weir_router.contract.conditions import named
 from weir_router.identify.keys import fingerprint
 from weir_router.serve.browsers import is_loopback, origin_of
 
 KEY_NAME = "weir-up"
 """Name of the caller whose key `weir up` has made."""
+
+
+DEFAULT_NAMESPACE = "default"
+"""Namespace of objects that name none, and of callers without a key where policies are of several namespaces."""
 
 
 def _origin(text: str) -> str:
@@ -27,11 +33,12 @@ def _origin(text: str) -> str:
 
 
 Namespace = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--namespace",
         "-n",
-        help="Whose callers unauthenticated ones are, and the namespace of objects that name none.",
+        help="Whose callers unauthenticated ones are, and the namespace of objects that name none: default. If all "
+        "policies are of one namespace, callers are of that one.",
     ),
 ]
 RequireKeys = Annotated[
@@ -65,6 +72,10 @@ AllowHost = Annotated[
 ]
 
 
+MAX_SHOWN = 5
+"""Namespaces that a message lists: some as examples."""
+
+
 class Access(NamedTuple):
     """The callers of one run."""
 
@@ -73,6 +84,7 @@ class Access(NamedTuple):
     apart: bool  # callers need a key, because other machines reach the port
     key: str | None  # one that was made for this run
     state_is_public: bool  # other machines reach the admin port
+    notes: tuple[str, ...] = ()  # about the namespace
 
     def applied(self, workspace: Workspace) -> tuple[CompiledConfig, Secrets]:
         """The config and the secrets of `workspace`, with these callers."""
@@ -85,6 +97,7 @@ class Access(NamedTuple):
 
     def lines(self) -> Iterator[str]:
         """Messages for the terminal. Only they contain the key that was made."""
+        yield from self.notes
         if self.apart:
             yield "Callers need a key, since --listen is not on loopback; --anonymous serves them without."
         if self.key is not None:
@@ -95,16 +108,38 @@ class Access(NamedTuple):
 
 
 def access(
-    workspace: Workspace, namespace: str, host: str, admin_host: str, *, require_keys: bool, anonymous: bool
+    workspace: Workspace, namespace: str | None, host: str, admin_host: str, *, require_keys: bool, anonymous: bool
 ) -> Access:
     """Decides from the options and from the keys in `workspace`. Raises `typer.Exit` where options contradict."""
     if require_keys and anonymous:
         raise fail("--require-keys and --anonymous contradict each other: leave one out.")
     apart = not (anonymous or require_keys or is_loopback(host))
+    home, notes = _home(workspace.config, namespace)
     return Access(
-        namespace=namespace,
+        namespace=home,
         anonymous=not (apart or require_keys),
         apart=apart,
         key=new_key() if apart and not workspace.secrets.caller_keys else None,
         state_is_public=not is_loopback(admin_host),
+        notes=() if apart or require_keys else notes,
+    )
+
+
+def _home(config: CompiledConfig, stated: str | None) -> tuple[str, tuple[str, ...]]:
+    """The namespace of callers without a key, and what to say about it."""
+    if stated is not None:
+        return stated, ()
+    spaces = sorted({policy.namespace for policy in config.policies})
+    if spaces == [DEFAULT_NAMESPACE]:
+        return DEFAULT_NAMESPACE, ()
+    if len(spaces) == 1:
+        note = f"Callers without a key are of namespace {spaces[0]}, as all policies are; --namespace names another."
+        return spaces[0], (note,)
+    caller = Caller(DEFAULT_NAMESPACE, "anonymous", CallerKind.ANONYMOUS)
+    if any(named(policy.callers, caller) for policy in config.policies):
+        return DEFAULT_NAMESPACE, ()
+    shown = ", ".join(spaces[:MAX_SHOWN])
+    return DEFAULT_NAMESPACE, (
+        f"Callers without a key are of namespace {DEFAULT_NAMESPACE}, which no policy names. Name theirs by "
+        f"--namespace, such as {shown}.",
     )

@@ -17,7 +17,16 @@ from rich.markup import escape
 from weir_cli.shared.output import Exit, address, errors, fail, size
 from weir_cli.shared.tenancy import ConsentOption, Offering, UserTierNamespaces, tenancy
 from weir_cli.shared.workspace import Workspace, counted, open_workspace, print_problems, summary
-from weir_cli.up.access import Access, AllowHost, AllowOrigin, Anonymous, Namespace, RequireKeys, access
+from weir_cli.up.access import (
+    DEFAULT_NAMESPACE,
+    Access,
+    AllowHost,
+    AllowOrigin,
+    Anonymous,
+    Namespace,
+    RequireKeys,
+    access,
+)
 from weir_cli.up.watch import saves
 from weir_operator.observe.tenancy import Consent
 from weir_router.admit.machine import MAX_CONNECTIONS, raise_open_files
@@ -51,7 +60,7 @@ def up(
     ],
     listen: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1:8080",
     admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "127.0.0.1:9090",
-    namespace: Namespace = "default",
+    namespace: Namespace = None,
     require_keys: RequireKeys = False,
     anonymous: Anonymous = False,
     allow_origin: AllowOrigin = [],  # noqa: B006  # typer copies it
@@ -76,8 +85,9 @@ def up(
     """
     (host, port), (admin_host, admin_port) = address(listen), address(admin)
     held = None if memory is None else size(memory)
-    rules = tenancy(consent, offering_namespaces, user_tier_namespaces, namespace)
-    load = functools.partial(open_workspace, directory, namespace=namespace, class_name=class_name, tenancy=rules)
+    unnamed = namespace or DEFAULT_NAMESPACE
+    rules = tenancy(consent, offering_namespaces, user_tier_namespaces, unnamed)
+    load = functools.partial(open_workspace, directory, namespace=unnamed, class_name=class_name, tenancy=rules)
     workspace = load()
     print_problems(errors, workspace.problems, workspace.notices)
     if not workspace.config.policies:

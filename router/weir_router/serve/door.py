@@ -32,6 +32,12 @@ UNPACKED_BYTES = 64 * 1024
 MAX_LISTED = 20
 """Models that the answer about an unknown one lists."""
 
+NAMESPACE_HINT = (
+    "Callers without a key are of the namespace {}; weir up --namespace NAME makes them callers of another, with its "
+    "policies."
+)
+"""The advice for callers without a key that no policy serves. Only `weir up` has such callers."""
+
 BYTES_PER_ITEM = 64
 """Bytes counted for an item of a body while it is decoded: an empty object of Python. Larger ones have several."""
 
@@ -77,9 +83,11 @@ class Door:
         names = [*models_for(self.index, caller), *prefixes_for(self.index, caller)]
         listed = ", ".join(names[:MAX_LISTED]) or "none: no RoutingPolicy names you as a caller"
         more = f" and {len(names) - MAX_LISTED} more, see GET /v1/models" if len(names) > MAX_LISTED else ""
+        keyless = caller.kind is CallerKind.ANONYMOUS and not names
+        hint = f" {NAMESPACE_HINT.format(caller.namespace)}" if keyless else ""
         return UnknownModel(
             f"No RoutingPolicy lets {caller.namespace}/{caller.name} ask for the model {model!r}. "
-            f"Models you may ask for: {listed}{more}."
+            f"Models you may ask for: {listed}{more}.{hint}"
         )
 
     def weigh(self, request: Request, body: bytes) -> None:
