@@ -66,7 +66,7 @@ bench-control-plane: .venv/.ready ## kubectl apply to the last of 100 routers, w
 	@PYTHON=$(BIN)/python hack/kube/ensure api helm >/dev/null
 	@$(BIN)/python -m bench.control_plane $(ARGS)
 
-soak: .venv/.ready ## a million requests while every fault goes on and off: memory must stay (ARGS="--requests 100000")
+soak: .venv/.ready ## a million requests while faults go on and off and neighbours attack: memory stays, honest callers are served (ARGS="--requests 5000 --rounds 7 --faults 4")
 	@$(BIN)/python -m bench.soak $(ARGS)
 
 faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: goals kept or not (SEEDS, RATE, PEERS=1, ARGS="--row silent")

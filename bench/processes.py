@@ -210,13 +210,15 @@ def weir(
     key_hash: str,
     compiled: Path | None = None,
     resources: Sequence[Mapping[str, object]] | None = None,
+    options: Sequence[str] = (),
 ) -> contextlib.AbstractContextManager[Process]:
     """The router with everything on: key, classification, breaker, limits, metrics and a log line per request.
 
-    `compiled`: what `hack/compile` made, in place of the plain sources. `resources`: its tiers and policies.
+    `compiled`: what `hack/compile` made, in place of the plain sources. `resources`: its tiers and policies. `options`:
+    further options of `weir up`.
     """
     wanted = [_key(key_hash), *(_tiers_and_policies(upstream) if resources is None else resources)]
-    return _serving(folder, compiled, "up", str(_saved(folder, wanted)), "--require-keys")
+    return _serving(folder, compiled, "up", str(_saved(folder, wanted)), "--require-keys", *options)
 
 
 def pod(

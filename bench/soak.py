@@ -1,12 +1,14 @@
 """`make soak`: a million requests while every fault goes on and off, and the router's memory after each round of them.
 
-Each fault has a model of its own that falls ill, beside one that is well; half of the requests stream. Memory must
-stay what it was when everything had happened once: within 2 %. Writes `bench/results/soak.json`.
+Each fault has a model of its own that falls ill, beside one that is well; half of the requests stream. Meanwhile
+hostile neighbours attack (`bench.neighbours`), and honest callers ask for a model that is well: each of these requests
+must be served. Memory must stay what it was when everything had happened once. Writes `bench/results/soak.json`.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import contextlib
 import os
 import statistics
 import tempfile
@@ -27,7 +29,19 @@ from rich.table import Table
 from bench.answer import Outcome
 from bench.job import Job
 from bench.load import Run
-from bench.processes import COMPILED, KEY, LOAD_CORE, PROMPT, Process, resource, simulator, weir
+from bench.neighbours import neighbours, resources
+from bench.processes import (
+    CALLER,
+    COMPILED,
+    KEY,
+    LOAD_CORE,
+    Process,
+    asked,
+    free_port,
+    resource,
+    simulator,
+    weir,
+)
 from weir_cli.shared.output import WideConsole
 from weir_cli.sim import Fault, FaultKind
 from weir_router.identify.keys import fingerprint
@@ -40,6 +54,18 @@ WARM = 3
 TOLERANCE = 0.02
 """Share of the memory after the warm rounds by which it may grow: noise of the allocator."""
 
+BESIDE_NEIGHBOURS = 0.05
+"""The same beside neighbours, whose bodies and answers come and go in other places of the heap each time."""
+
+MEMORY = "64MiB"
+"""The router's budget of bytes beside neighbours."""
+
+HONEST = "honest"
+"""The model that honest callers ask for."""
+
+HONEST_SECONDS = 30.0
+"""Seconds within which the honest requests of one phase must be answered."""
+
 PHASE_SECONDS = 2.0
 """Bound of one phase, for faults that make requests wait. Callers that still wait then go away, as callers do."""
 
@@ -49,6 +75,8 @@ class Round(msgspec.Struct):
 
     requests: int
     not_ok: int  # what the faults made of them: errors and broken streams
+    honest: int  # requests of honest callers, and of these the failed ones
+    honest_failed: int
     seconds: float
     resident: int  # bytes, after it
 
@@ -57,25 +85,39 @@ def main(
     requests: Annotated[int, typer.Option(help="About so many in all.", min=1000)] = 1_000_000,
     rounds: Annotated[int, typer.Option(help="Times through all faults.", min=WARM + 4)] = 12,
     connections: Annotated[int, typer.Option(help="Callers at once.", min=1, max=1000)] = 32,
+    faults: Annotated[int, typer.Option(help="Only the first so many faults, for a short run.", min=1)] = len(
+        FaultKind
+    ),
+    hostile: Annotated[bool, typer.Option(help="Neighbours that attack meanwhile.")] = True,
 ) -> None:
-    """Exit code 1: memory went beyond its tolerance, or the router ended."""
+    """Exit code 1: memory went beyond its tolerance, an honest request failed, or the router ended."""
     console = WideConsole()
     os.sched_setaffinity(0, {int(LOAD_CORE)})
-    per_phase = max(connections, requests // (rounds * len(FaultKind) * 4))
+    per_phase = max(connections, requests // (rounds * faults * 4))
     with tempfile.TemporaryDirectory(prefix="weir-soak-") as temporary:
         folder = Path(temporary)
         compiled = COMPILED if (COMPILED / "weir_router").exists() else None
         with simulator(folder, _models()) as sim:
             _set_faults(sim.port, None)
-            with weir(folder, sim.port, fingerprint(KEY), compiled, list(_resources(sim.port))) as router:
-                done = uvloop.run(_rounds(console, sim, router, rounds, per_phase, connections))
+            port = free_port()
+            objects = [*_resources(sim.port), *resources(port)]
+            with contextlib.ExitStack() as stack:
+                options = ("--memory", MEMORY) if hostile else ()
+                router = stack.enter_context(weir(folder, sim.port, fingerprint(KEY), compiled, objects, options))
+                if hostile:
+                    stack.enter_context(neighbours(folder, router.port, port))
+                done = uvloop.run(
+                    _rounds(console, sim, router, rounds, list(FaultKind)[:faults], per_phase, connections)
+                )
                 alive = router.alive()
-    drift = drifts(done)
+    drift, tolerance = drifts(done), BESIDE_NEIGHBOURS if hostile else TOLERANCE
+    failed = sum(it.honest_failed for it in done)
     console.print(_table(done))
     _write(done, drift, compiled is not None)
-    lasts = f"{sum(it.requests for it in done):,} requests, {len(done)} rounds of {len(FaultKind)} faults"
-    console.print(f"{lasts}: memory moved by {drift:+.1%} after round {WARM} (may be ±{TOLERANCE:.0%})")
-    if not alive or abs(drift) > TOLERANCE:
+    lasts = f"{sum(it.requests for it in done):,} requests, {len(done)} rounds of {faults} faults"
+    console.print(f"{lasts}: memory moved by {drift:+.1%} after round {WARM} (may be ±{tolerance:.0%})")
+    console.print(f"{failed} of {sum(it.honest for it in done):,} honest requests failed (may be 0)")
+    if not alive or failed or abs(drift) > tolerance:
         raise typer.Exit(1)
 
 
@@ -87,23 +129,33 @@ def drifts(done: list[Round]) -> float:
 
 
 async def _rounds(
-    console: Console, sim: Process, router: Process, rounds: int, per_phase: int, connections: int
+    console: Console,
+    sim: Process,
+    router: Process,
+    rounds: int,
+    faults: list[FaultKind],
+    per_phase: int,
+    connections: int,
 ) -> list[Round]:
     done = []
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=rounds * len(FaultKind) * 2)
+        task = progress.add_task("", total=rounds * len(faults) * 2)
         for number in range(rounds):
-            started, asked, ok = time.perf_counter(), 0, 0
-            for kind in FaultKind:
+            started, asked, ok, honest, failed = time.perf_counter(), 0, 0, 0, 0
+            for kind in faults:
                 for on in (True, False):
                     _set_faults(sim.port, kind if on else None)
                     progress.update(task, description=f"round {number + 1}, {kind} {'on' if on else 'off'}", advance=1)
                     for job in _jobs(router.port, kind, per_phase, connections):
-                        outcome = await _played(job)
+                        well = _honest(router.port, max(1, per_phase // 10), streamed=job.streamed)
+                        outcome, theirs = await asyncio.gather(_played(job), _played(well))
                         asked += outcome.answers + outcome.failed
                         ok += outcome.answers
+                        honest += well.total
+                        failed += well.total - theirs.answers
             _set_faults(sim.port, None)
-            done.append(Round(asked, asked - ok, time.perf_counter() - started, router.memory()))
+            seconds = time.perf_counter() - started
+            done.append(Round(asked, asked - ok, honest, failed, seconds, router.memory()))
     return done
 
 
@@ -117,19 +169,23 @@ async def _played(job: Job) -> Outcome:
 
 def _jobs(port: int, kind: FaultKind, total: int, connections: int) -> Iterator[Job]:
     for streamed in (False, True):
-        body = {"model": kind.value.replace("_", "-"), "messages": [{"role": "user", "content": PROMPT}]}
-        if streamed:
-            body["stream"] = True
-        headers = {"authorization": f"Bearer {KEY}"}
-        yield Job(
-            port=port,
-            body=json.dumps(body),
-            headers=headers,
-            connections=connections,
-            total=total,
-            streamed=streamed,
-            timeout=PHASE_SECONDS,
-        )
+        yield _job(port, kind.value.replace("_", "-"), total, connections, PHASE_SECONDS, streamed=streamed)
+
+
+def _honest(port: int, total: int, *, streamed: bool) -> Job:
+    return _job(port, HONEST, total, 2, HONEST_SECONDS, streamed=streamed)
+
+
+def _job(port: int, model: str, total: int, connections: int, timeout: float, *, streamed: bool) -> Job:
+    return Job(
+        port=port,
+        body=asked(model, stream=streamed),
+        headers=CALLER,
+        connections=min(connections, total),
+        total=total,
+        streamed=streamed,
+        timeout=timeout,
+    )
 
 
 def _models() -> dict[str, object]:
@@ -148,17 +204,20 @@ def _resources(upstream: int) -> Iterator[dict[str, object]]:
             "timeouts": {"ttft": "300ms", "idle": "300ms", "total": "1s"},
         }
 
+    yield resource("ModelTier", HONEST, {"backends": [{**backend("well", "1"), "timeouts": {"ttft": "20s"}}]})
+    yield _policy(HONEST)
     for kind in FaultKind:
         name = kind.value.replace("_", "-")
         backends = [backend(f"sick-{kind.value}", "0.1"), backend("well", "1")]
         # Tried again as soon as may be, so that every round sees the fault and not an open breaker.
         breaker = {"openFor": "1s", "maxOpenFor": "1s", "maxRetryAfter": "1s", "slowStart": "1s"}
         yield resource("ModelTier", name, {"backends": backends, "breaker": breaker})
-        yield resource(
-            "RoutingPolicy",
-            name,
-            {"models": [{"name": name}], "routes": [{"name": "all", "tiers": [{"name": name}]}]},
-        )
+        yield _policy(name)
+
+
+def _policy(name: str) -> dict[str, object]:
+    routes = [{"name": "all", "tiers": [{"name": name}]}]
+    return resource("RoutingPolicy", name, {"models": [{"name": name}], "routes": routes})
 
 
 def _set_faults(port: int, kind: FaultKind | None) -> None:
@@ -174,11 +233,12 @@ def _set_faults(port: int, kind: FaultKind | None) -> None:
 
 def _table(done: list[Round]) -> Table:
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for column in ("round", "requests", "not ok", "per s", "resident, MB"):
+    for column in ("round", "requests", "not ok", "honest", "failed", "per s", "resident, MB"):
         table.add_column(column, justify="right")
     for number, it in enumerate(done, 1):
         rate = it.requests / it.seconds
-        table.add_row(str(number), f"{it.requests:,}", f"{it.not_ok:,}", f"{rate:,.0f}", f"{it.resident / 1e6:.1f}")
+        counts = (it.requests, it.not_ok, it.honest, it.honest_failed, round(rate))
+        table.add_row(str(number), *(f"{count:,}" for count in counts), f"{it.resident / 1e6:.1f}")
     return table
 
 

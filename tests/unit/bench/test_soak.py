@@ -5,7 +5,8 @@ from bench.soak import WARM, Round, drifts
 
 
 def rounds(*megabytes):
-    return [Round(requests=1, not_ok=0, seconds=1.0, resident=round(it * 1e6)) for it in megabytes]
+    counts = {"requests": 1, "not_ok": 0, "honest": 1, "honest_failed": 0}
+    return [Round(**counts, seconds=1.0, resident=round(it * 1e6)) for it in megabytes]
 
 
 def test_what_fills_while_it_is_warming_up_does_not_count():
