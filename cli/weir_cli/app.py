@@ -9,6 +9,7 @@ import typer
 from weir_cli.breakglass.override import override
 from weir_cli.breakglass.pause import pause, resume
 from weir_cli.catalogue.command import catalogue
+from weir_cli.connect.command import connect
 from weir_cli.demo.command import demo
 from weir_cli.diff.command import diff
 from weir_cli.doctor.command import doctor
@@ -46,7 +47,7 @@ def _in_pod(context: typer.Context) -> None:
     IN_PODS[context.info_name or ""].main(context.args)
 
 
-for command in (up, demo, validate, explain, catalogue, sim, operator, *IN_CLUSTERS):
+for command in (up, connect, demo, validate, explain, catalogue, sim, operator, *IN_CLUSTERS):
     app.command()(command)
 for name, module in IN_PODS.items():
     as_it_is = {"allow_extra_args": True, "ignore_unknown_options": True}

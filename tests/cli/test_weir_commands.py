@@ -24,6 +24,7 @@ from weir_router.__about__ import __version__
 
 COMMANDS = {
     "up": "weir up examples/quickstart",
+    "connect": "weir connect claude-code",
     "demo": "weir demo --serve",
     "validate": "weir validate manifests",
     "explain": "weir explain examples/quickstart",

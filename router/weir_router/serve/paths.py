@@ -15,7 +15,7 @@ _LATER = "this release of Weir does not serve it. Ask it of the provider directl
 
 NOT_SERVED = {
     "/v1/responses": "The Responses API is not served yet: set the client to chat completions (POST "
-    '/v1/chat/completions), such as use_responses_api=False or wire_api = "chat"',
+    "/v1/chat/completions), such as use_responses_api=False in LangChain",
     "/v1/messages/count_tokens": "Tokens are not counted before a request: Weir has no tokenizer of every model. "
     "The usage of each answer has its exact numbers; clients that find no such path estimate",
     "/v1/messages/batches": f"Batches: {_LATER}",

@@ -1,0 +1,72 @@
+"""Settings of clients, taken as a shell takes them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import anthropic
+import openai
+import pytest
+
+from cli.shell import up
+from cli.test_weir_commands import run
+from weir_cli.connect.clients import LINES, Client
+
+
+def taken(text: str) -> dict[str, str]:
+    """The environment of a shell that has read these lines."""
+    shown = subprocess.run(["sh", "-c", f"{text}\nenv"], capture_output=True, text=True, check=True, env={}).stdout
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+def test_the_sdks_with_these_settings_are_served(manifests: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with up(manifests) as gateway:
+        for client in (Client.OPENAI, Client.CLAUDE_CODE):
+            for name, value in taken(run("connect", client, "--url", gateway.url).stdout).items():
+                if name.startswith(("OPENAI_", "ANTHROPIC_")):
+                    monkeypatch.setenv(name, value)
+        with openai.OpenAI() as sdk:
+            ask = [{"role": "user", "content": "Hi"}]
+            assert sdk.chat.completions.create(model="auto", messages=ask).choices[0].message.content
+        with anthropic.Anthropic() as sdk:
+            assert sdk.messages.create(model=os.environ["ANTHROPIC_MODEL"], max_tokens=9, messages=ask).content
+
+
+@pytest.mark.parametrize("client", [it for it in Client if not isinstance(LINES[it], str)])
+@pytest.mark.parametrize("url", ["https://m.example.com", "https://m.example.com/", "https://m.example.com/v1/"])
+def test_each_way_to_write_the_url_is_the_same(client: Client, url: str) -> None:
+    said = run("connect", client, "--url", url, "--model", "claude-opus-5", "--key", "$WEIR_KEY").stdout
+    assert (
+        said
+        == run(
+            "connect", client, "--url", "https://m.example.com", "--model", "claude-opus-5", "--key", "$WEIR_KEY"
+        ).stdout
+    )
+    assert all(it in said for it in ("https://m.example.com", "claude-opus-5", "$WEIR_KEY"))
+    assert "/v1/v1" not in said
+    assert "com//" not in said
+
+
+def test_a_client_that_cannot_be_connected_is_no_success() -> None:
+    result = run("connect", "codex")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "Responses API" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--url", "ftp://a"),
+        ("--url", "http://a;reboot"),
+        ("--url", "http://a$(b)"),
+        ("--model", "a b"),
+        ("--key", "`b`"),
+    ],
+)
+def test_what_a_shell_would_run_is_refused(arguments: tuple[str, str]) -> None:
+    result = run("connect", "openai", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
