@@ -21,7 +21,7 @@ class PolicyIndex:
     def __init__(self, config: CompiledConfig) -> None:
         self._by_model: dict[str, list[Policy]] = {}
         self._by_prefix: dict[str, list[Policy]] = {}
-        self._real: dict[str, list[Policy]] = {}  # names of backends' models that a prefix matches
+        self._behind: dict[str, list[Policy]] = {}  # names of backends' models that a prefix matches
         self.policies = sorted(config.policies, key=lambda policy: policy.precedence)
         for policy in self.policies:
             for model in policy.models:
@@ -29,14 +29,14 @@ class PolicyIndex:
             for prefix in policy.prefixes:
                 self._by_prefix.setdefault(prefix, []).append(policy)
             for name in _real_names(policy, config):
-                self._real.setdefault(name, []).append(policy)
+                self._behind.setdefault(name, []).append(policy)
         self.lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
         """Characters of prefixes, longest first; empty: no policy has one."""
 
     @property
     def models(self) -> list[str]:
         """Every model name that can be listed, sorted: those of policies, and of the backends behind prefixes."""
-        return sorted({*self._by_model, *self._real})
+        return sorted({*self._by_model, *self._behind})
 
     def serving(self, model: str) -> list[Policy]:
         """The policies that serve `model`, older first."""
@@ -50,7 +50,7 @@ class PolicyIndex:
 
     def lists(self, model: str, policy: Policy) -> bool:
         """Whether `policy` may show the name: its own, or a model of its own backends."""
-        return model in policy.models or policy in self._real.get(model, ())
+        return model in policy.models or policy in self._behind.get(model, ())
 
 
 def find_policy(index: PolicyIndex, caller: Caller, model: str) -> Policy | None:
