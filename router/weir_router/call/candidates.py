@@ -146,8 +146,15 @@ class Candidates:
 
     def set_aside(self, candidate: Candidate) -> None:
         """Keeps a candidate that could not be taken, if it only lacks a slot."""
-        if self._board.full(candidate.key):
+        if self._board.full(candidate.key, self.namespace):
             self.full[candidate.key] = candidate
+
+    def lacking(self) -> str:
+        """Says which slots the request lacks."""
+        names, view = ", ".join(self.full), self._board.view()
+        if all(key in view and view[key].saturated for key in self.full):
+            return f"All backends for this request are at their concurrency ({names})"
+        return f"Namespace {self.namespace} has its share of the concurrency of all backends for this request ({names})"
 
     def can_wait(self) -> bool:
         """Whether a slot would help at any that were set aside."""
@@ -170,7 +177,7 @@ class Candidates:
 
     def still_full(self) -> bool:
         """Whether any that were set aside still only lack a slot."""
-        return any(map(self._board.full, self.full))
+        return any(self._board.full(key, self.namespace) for key in self.full)
 
     def renew(self, decision: Decision, tried: frozenset[str]) -> bool:
         """Adds the candidates of a later decision that are neither tried nor set aside. False: there are none."""

@@ -186,7 +186,7 @@ class Journey:
                 frozenset(candidates.full),
                 self._offered,
                 Taken.give_back,
-                what=f"All backends for this request are at their concurrency ({', '.join(candidates.full)})",
+                what=candidates.lacking(),
                 namespace=candidates.namespace,
                 priority=self._waits.priority,
                 ahead=candidates.ahead(),

@@ -96,7 +96,11 @@ class Board:
         `panic`: `decide` found nothing available, so a last resort is taken too (`Choice.panic`).
         """
         entry = self._entries.get(key)
-        if entry is None or not entry.takes_new:
+        if entry is None:
+            return None
+        if entry.slots is not None:
+            entry.place.slots.asks(namespace, self._clock.monotonic())
+        if not entry.takes(namespace):
             return None
         if backend is not None and backend is not entry.backend and identity(backend) != identity(entry.backend):
             return None
@@ -128,10 +132,10 @@ class Board:
             for other in entry.place.entries:  # a request that waits for its slot may wait in vain
                 self.on_free(other.key)
 
-    def full(self, key: str) -> bool:
-        """Whether `begin` gives None only because the backend is at its concurrency."""
+    def full(self, key: str, namespace: str = "") -> bool:
+        """Whether `begin` gives None only because the backend, or this namespace there, is at its concurrency."""
         entry = self._entries.get(key)
-        return entry is not None and entry.full
+        return entry is not None and entry.full(namespace)
 
     def ttft_deadline(self, key: str, prompt_tokens: int) -> float:
         """Seconds that an attempt may take to its first content. Raises KeyError for an unknown backend."""

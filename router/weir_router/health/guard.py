@@ -64,7 +64,7 @@ class Guard:
         self._slow_after: float | None = None
         refused = entry.place.refused
         self.refuses = refused.at(self._start) if refused.learned else NOTHING  # fields, as far as that is known
-        entry.place.pending += 1
+        entry.place.take(ticket.namespace)
 
     @property
     def slow_after(self) -> float:
@@ -139,7 +139,7 @@ class Guard:
         if self._crawled(output_tokens, held_up):
             breaker.slow(self._ticket)
         breaker.good(self._ticket)
-        self._entry.place.free()
+        self._entry.place.free(self._ticket.namespace)
 
     def failed(self, kind: FailureKind, retry_after: float | None = None) -> None:
         """The attempt failed; `retry_after` in seconds as the upstream said, uncapped."""
@@ -153,7 +153,7 @@ class Guard:
             now, cap = self._clock.monotonic(), place.breaker.settings.retry_after_cap
             self._cost_before = now, place.cost.state
             place.cost.observe(now, failure_cost(self._expected, retry_after, cap))
-        place.free()
+        place.free(self._ticket.namespace)
 
     def met(self, field: str) -> None:
         """The upstream has refused the request for this field."""
@@ -176,7 +176,7 @@ class Guard:
         """The client went away, or the attempt was never sent: neutral."""
         if self._end():
             self._entry.place.breaker.cancelled(self._ticket)
-            self._entry.place.free()
+            self._entry.place.free(self._ticket.namespace)
 
     def _end(self) -> bool:
         """Whether this is the first end."""

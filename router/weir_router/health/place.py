@@ -16,6 +16,7 @@ from weir_router.health.breaker import Breaker, State
 from weir_router.health.latency import SIZE_CLASSES, Ewma, Latest, PeakEwma, Pool, Recent, Silence, size_class
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 from weir_router.health.refused import NOTHING, Refused
+from weir_router.health.slots import Slots
 
 
 class Place:
@@ -34,6 +35,7 @@ class Place:
         self.breaker = Breaker(clock, rng, self._changed)
         self.entries: list[Entry] = []  # of the present config
         self.pending = 0
+        self.slots = Slots()
         self.cost = PeakEwma()
         self.silence = Silence()
         self.refused = Refused()
@@ -47,9 +49,15 @@ class Place:
         """Cost of one more request: penalised peak-EWMA times the queue it would join."""
         return max(self.cost.read(now), self.silence.cost(now)) * (self.pending + 1)
 
-    def free(self) -> None:
+    def take(self, namespace: str) -> None:
+        """An attempt of this namespace begins."""
+        self.pending += 1
+        self.slots.take(namespace)
+
+    def free(self, namespace: str) -> None:
         """An attempt has ended. Where concurrency is limited, a request may be waiting for its slot."""
         self.pending -= 1
+        self.slots.give_back(namespace)
         for entry in self.entries:
             if entry.slots is not None:
                 self._on_free(entry.key)
@@ -78,15 +86,19 @@ class Entry:
         self.missing = False  # whether it misses its objectives
         self._clock = clock
 
-    @property
-    def takes_new(self) -> bool:
-        """Whether it is active, and below its share of the concurrency."""
-        return self.backend.state is BackendState.ACTIVE and not self.saturated
+    def takes(self, namespace: str) -> bool:
+        """Whether it is active, and has a slot for this namespace."""
+        return self.backend.state is BackendState.ACTIVE and (self.slots is None or self._has_slot(namespace))
 
-    @property
-    def full(self) -> bool:
-        """Whether it only lacks a free slot."""
-        return self.backend.state is BackendState.ACTIVE and self.saturated and not self.place.breaker.available_at
+    def full(self, namespace: str) -> bool:
+        """Whether it only lacks a free slot for this namespace."""
+        if self.backend.state is not BackendState.ACTIVE or self.slots is None or self.place.breaker.available_at:
+            return False
+        return not self._has_slot(namespace)
+
+    def _has_slot(self, namespace: str) -> bool:
+        assert self.slots is not None
+        return self.place.slots.may(namespace, self.slots, self.place.pending, self._clock.monotonic())
 
     @property
     def state(self) -> str:
