@@ -23,6 +23,7 @@ MODELS: dict[str, type[Model]] = {"ModelTier": ModelTierSpec, "RoutingPolicy": R
 IMMUTABLE = "className is immutable"
 LONGER_THAN_ZERO = "must be longer than zero"
 LABEL_KEY = "a label's key has 1 to 317 characters"
+PATH_OF_URL = "a path has no . or .. between slashes, no escaped slash, and % only before two hexadecimal digits"
 ONE_PROOF = "a caller proves itself in one way: put serviceAccounts and apiKeys into two items"
 
 DURATIONS = [
@@ -75,6 +76,9 @@ BROKEN: list[tuple[str, Any, str]] = [
         },
         "baseURL and backendRef exclude each other",
     ),
+    ("ModelTier.spec.backends[].baseURL", "http://host.example:99999/v1", "a port is a number from 1 to 65535"),
+    ("ModelTier.spec.backends[].baseURL", "http://host.example/v1/../admin", PATH_OF_URL),
+    ("ModelTier.spec.backends[].backendRef.path", "/v1/%2e%2e/admin", PATH_OF_URL),
     ("ModelTier.spec.backends[].credentials", {"type": "APIKey"}, "secretRef is required for type APIKey"),
     (
         "ModelTier.spec.backends[].limits",
@@ -104,8 +108,6 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
     ("ModelTier.spec.backends[].name", "Not_A_Label", "should match"),
     ("ModelTier.spec.backends[].model", "two words", "should match"),
     ("ModelTier.spec.backends[].baseURL", "ftp://files.example", "should match"),
-    ("ModelTier.spec.backends[].baseURL", "http://host.example:99999/v1", "a port is a number"),
-    ("ModelTier.spec.backends[].baseURL", "http://host.example/v1/../admin", "a path has no"),
     ("ModelTier.spec.backends[].baseURL", "https://user:pass@host.example/v1", "should match"),
     ("ModelTier.spec.backends[].price.input", "-0.15", "should match"),
     ("ModelTier.spec.backends[].price.input", 0.15, "must be of type string"),
@@ -144,6 +146,10 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
 ]
 
 
+REQUIRED: dict[str, dict[str, Any]] = {"backendRef": {"name": "s", "port": 1}}
+"""Required fields of an object, without which the server does not come to the rules of its other fields."""
+
+
 def valid(kind: str) -> dict[str, Any]:
     """The shortest manifest of `kind` that is accepted."""
     specs: dict[str, dict[str, Any]] = {
@@ -163,7 +169,7 @@ def with_value(place: str, value: Any) -> dict[str, Any]:
             node["from"] = "Selector"  # a selector without it would break a second rule
         if step == "0":
             node[:] = node or [{}]
-        child = value if following is None else [] if following == "0" else {}
+        child = value if following is None else [] if following == "0" else dict(REQUIRED.get(step, {}))
         if step == "0":
             node[0] = value if following is None else node[0]
             node = node[0]
