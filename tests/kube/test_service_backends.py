@@ -22,7 +22,7 @@ from support.kube import run
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
 from weir_cli.sim.fleet import FLEET
 
-FOLLOWED_SECONDS = 1.0
+FOLLOWED_SECONDS = 5.0  # about 0.3 as a rule; a look every half minute instead of a watch would take longer
 """Seconds from the API server's answer to a change of endpoints to requests that follow it."""
 
 QUICK = [msgspec.structs.replace(it, ttft=0.01, tokens_per_second=1000.0) for it in FLEET]
@@ -123,7 +123,7 @@ def caller_of(tenant: Tenant, router: Router) -> Caller:
     return caller
 
 
-def test_requests_follow_the_endpoints_within_a_second(stand: tuple[Operator, Router], tenant: Tenant, pods: Pods):
+def test_requests_follow_the_endpoints_within_seconds(stand: tuple[Operator, Router], tenant: Tenant, pods: Pods):
     tenant.apply(service(), endpoint("a", pods["a"]), endpoint("b", pods["b"]), *served())
     watch = Watch(caller_of(tenant, stand[1]), pods)
     watch.until("a", "b")

@@ -84,9 +84,15 @@ async def test_an_unknown_model_is_a_not_found_error_that_lists_what_may_be_aske
 @DIALECTS
 async def test_a_wrong_base_url_is_a_not_found_error_that_says_which_is_right(dialect: Dialect) -> None:
     async with stand([SimModel("m")]) as s:
-        wrong = s.url if dialect is OPENAI else f"{s.url}/v1"
         with pytest.raises(named("NotFoundError", dialect), match="base URL ends in /v1"):
-            await ask(s, dialect, base_url=wrong)
+            await ask(s, dialect, base_url=f"{s.url}/api")
+
+
+@DIALECTS
+async def test_a_base_url_with_or_without_v1_and_slash_is_served(dialect: Dialect) -> None:
+    async with stand([SimModel("m")]) as s:
+        for end in ("", "/", "/v1", "/v1/"):
+            assert (await ask(s, dialect, base_url=s.url + end)).model == "m"
 
 
 @DIALECTS
@@ -172,7 +178,7 @@ async def test_nobody_left_is_an_internal_server_error_with_what_was_tried(diale
     assert "llm/t0/m" in str(error)
     assert "llm/t1/a" in str(error)
     assert int(error.response.headers["retry-after"]) >= 1
-    assert error.response.headers["x-should-retry"] == "false"  # all of them were tried just now
+    assert error.response.headers["x-should-retry"] == "true"  # such a failure may pass
 
 
 @DIALECTS
@@ -294,7 +300,7 @@ async def test_a_retry_that_can_help_is_made_by_the_sdk_and_succeeds(dialect: Di
         s.sim.fault("m", Fault(FaultKind.RATE_LIMIT, retry_after=1, count=1))
         answer = await ask(s, dialect)
     assert answer.model == "m"
-    assert [line["status"] for line in s.log.lines] == [503, 200]
+    assert [line["status"] for line in s.log.lines] == [429, 200]
 
 
 @DIALECTS

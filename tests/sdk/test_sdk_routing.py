@@ -136,7 +136,7 @@ async def test_residency_holds_for_fallbacks_though_all_others_are_down(kind: Fa
         assert (await weir.chat.completions.create(model="auto", messages=HI)).model == "other-eu"
         s.sim.fault("other-eu", Fault(kind))
         for _ in range(12):  # past the point at which breakers open
-            with pytest.raises(openai.InternalServerError):
+            with pytest.raises((openai.InternalServerError, openai.RateLimitError)):
                 await weir.chat.completions.create(model="auto", messages=HI)
         assert s.sim.stats["us"].requests == s.sim.stats["other-us"].requests == 0
 
@@ -266,7 +266,7 @@ async def test_an_upstream_that_refuses_streams_answers_plain_callers_and_is_rem
         assert s.sim.stats["m"].requests == 3
         s.apply(msgspec.structs.replace(s.config, revision=2))
         assert await lands(s) == "m"
-        assert s.sim.stats["m"].requests == 5
+        assert s.sim.stats["m"].requests == 4  # the backend's own config is the same
 
 
 async def test_an_upstream_that_refuses_streams_refuses_a_caller_who_asks_for_one() -> None:

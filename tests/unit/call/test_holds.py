@@ -82,7 +82,7 @@ async def test_where_all_are_refused_the_caller_learns_which_limit_it_was(world)
 
 async def test_a_refusal_of_the_ledger_costs_no_retry(world):
     world.answers.update(a=[fails(FailureKind.RESET)], b=[])
-    journey = world.journey(ledger=Elsewhere(None, REFUSED, REFUSED), c={})
+    journey = world.journey(ledger=Elsewhere(None, *[REFUSED] * 9), c={})
     world.board.begin("t/t/b", 10).failed(FailureKind.SERVER)
     before = world.budget.tokens
     with pytest.raises(WeirError):
