@@ -28,7 +28,7 @@ from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.sse import loads
-from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
+from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind, forget_frames
 from weir_router.health.board import Guard
 
 MAX_IDLE = 256 * 1024
@@ -225,6 +225,7 @@ class Attempt:
         try:
             return tap.passes(last=self._received > HOLD_BYTES)
         except AttemptFailed as rejected:
+            forget_frames(rejected)
             self._failure = rejected
             return True
 
@@ -316,6 +317,7 @@ class Attempt:
                 if self._tap is not None:
                     self._tap.commit()
         except AttemptFailed as failure:
+            forget_frames(failure)  # they hold this attempt, which keeps the failure where its caller has left
             self._failure = failure
         if finished and self._failure is None:
             self._succeed()

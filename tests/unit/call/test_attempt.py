@@ -194,3 +194,11 @@ async def test_health_hears_how_a_stream_flows_while_it_runs(world, monkeypatch)
 def test_a_stream_that_was_asked_for_is_known_under_the_types_that_relays_give_it(kind, is_stream):
     assert SSE.reads(kind, True) is is_stream
     assert SSE.reads(kind, False) is ("event-stream" in kind.lower())
+
+
+async def test_a_failure_that_no_caller_waits_for_holds_no_frames(world):
+    world.answers.update(a=[stream(CONTENT)])
+    attempt = await world.journey(streamed=True).commit()
+    attempt._take(b"")
+    assert attempt._failure.kind is FailureKind.TRUNCATED
+    assert attempt._failure.__traceback__ is None

@@ -6,7 +6,7 @@ import asyncio
 
 from weir_router.call.transport import base
 from weir_router.call.transport.base import DRAIN_TIMEOUT, Grow, Receive, free, read_whole
-from weir_router.errors import AttemptFailed
+from weir_router.errors import AttemptFailed, forget_frames
 from weir_router.paced import Paced
 
 
@@ -59,6 +59,8 @@ class Exchange:
         self._receive = None
         waiter = self._waiter
         if waiter is None or waiter.done():  # cancelled, and has not run yet
+            if isinstance(error, AttemptFailed):
+                forget_frames(error)  # one of them is of this exchange, which may keep the error
             return
         if error is None:
             waiter.set_result(None)
