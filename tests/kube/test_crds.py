@@ -143,6 +143,7 @@ def test_everything_in_the_designs_example_is_kept_as_written(
     # What the example leaves to its default.
     if written["kind"] == "ModelTier":
         assert kept["backends"][0].pop("transport") == "Streamed"
+        assert kept["grants"][0].pop("priority") == "Normal"
     else:
         assert kept.pop("promptLogging") == "Metadata"
     assert kept == written["spec"]
@@ -152,7 +153,11 @@ def test_a_short_tier_is_filled_in_as_documented(cluster: ApiServer, namespace: 
     apply(cluster, namespace, SHORT_TIER)
     spec = read(cluster, namespace, "mt/short")["spec"]
     backend = spec.pop("backends")[0]
-    assert spec == {"className": "weir", "grants": [{"namespaces": {"from": "Same"}}], "selection": "Cheapest"}
+    assert spec == {
+        "className": "weir",
+        "grants": [{"namespaces": {"from": "Same"}, "priority": "Normal"}],
+        "selection": "Cheapest",
+    }
     assert (backend["state"], backend["transport"]) == ("Active", "Streamed")
     assert backend["credentials"]["type"] == "APIKey"
 
