@@ -94,7 +94,8 @@ def test_a_packed_body_is_refused_before_it_is_unpacked(gateway: Town) -> None:
     start = b'{"model":"auto","messages":[{"role":"user","content":"Hi"}],"x":['
     bomb = gzip.compress(start + b"{}," * (31 * MIB // 3) + b"1]}")
     with gateway.memory_within(LEEWAY), gateway.honest_callers():
-        assert gateway.ask(ENEMY, bomb, {"content-encoding": "gzip"}).status == 413
+        # 503: it would fit if the honest callers held nothing.
+        assert gateway.ask(ENEMY, bomb, {"content-encoding": "gzip"}).status in (413, 503)
 
 
 def test_a_packed_answer_is_given_up(gateway: Town) -> None:

@@ -25,12 +25,13 @@ def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Mem
 
     Raises `errors.WeirError`.
     """
-    room = min(limit, memory.left(request.namespace) // PER_BYTE)
+    most = min(limit, (memory.largest - request.held) // PER_BYTE)
+    room = min(most, memory.left(request.namespace) // PER_BYTE)
     plain = inflated(body, coding, room)
     if plain is None:
-        if room < limit:
+        if room < most:
             raise memory.used_up("this request's unpacked body", request.namespace)
-        raise RequestTooLarge(f"The request is larger than {limit} bytes unpacked, the most that you may send here.")
+        raise RequestTooLarge(f"The request is larger than {most} bytes unpacked, the most that you may send here.")
     if plain is not body and memory.take(size := len(plain) * PER_BYTE, request.namespace):
         request.held += size
     return plain
