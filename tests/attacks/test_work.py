@@ -41,7 +41,7 @@ def flood(connection: socket.socket, data: bytes) -> None:
     with contextlib.suppress(OSError):
         for _ in range(300):
             connection.sendall(data)
-    connection.close()
+        connection.shutdown(socket.SHUT_RDWR)  # the server's own files of the socket keep it open
 
 
 def evil(body: dict[str, Any], connection: socket.socket) -> None:
@@ -50,7 +50,7 @@ def evil(body: dict[str, Any], connection: socket.socket) -> None:
             connection.sendall(answer(completion(tool_calls=CALLS)))
         case "many calls in an event":
             connection.sendall(STREAM + event(tool_calls=DELTAS))
-            connection.close()
+            connection.shutdown(socket.SHUT_RDWR)
         case "comments":
             flood(connection, STREAM + b":\n\n" * 20_000)
         case "blank lines":

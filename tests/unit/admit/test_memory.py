@@ -106,6 +106,12 @@ def test_without_a_limit_it_is_a_part_of_the_machine():
     assert 2**20 < default_memory() < 2**50
 
 
+def test_a_holder_that_holds_nothing_changes_its_namespace_only():
+    memory, body = Memory(100), Body(Memory(1), 1)
+    assert memory.own(body, "a")
+    assert (body.namespace, memory.held) == ("a", 0)
+
+
 def test_the_refusal_names_the_budget_its_option_and_what_has_no_room():
     error = Memory(100).used_up("this answer", "a")
     assert (error.status, error.retry_after) == (503, RETRY_AFTER)

@@ -11,6 +11,7 @@ from weir_router.contract import Backend, Objectives
 from weir_router.errors import FailureKind
 from weir_router.health.board import Board, Guard
 from weir_router.health.breaker import ALIKE_IN_A_ROW
+from weir_router.health.latency import size_class
 
 A = "llm/t/a"
 
@@ -271,3 +272,12 @@ def test_a_field_that_two_namespaces_meet_is_remembered(board: Board) -> None:
         guard.met("seed")
         guard.succeeded(1)
     assert board.view()[A].refuses == {"seed"}
+
+
+def test_a_silence_that_a_deadline_ended_is_a_sample_of_that_length(board: Board, clock: ManualClock) -> None:
+    for _ in range(4):
+        guard = begin(board, "llm/t/b")
+        clock.advance(9)
+        guard.failed(FailureKind.SILENT)
+    own = board.view()["llm/t/b"].place.by_size[size_class(10)]
+    assert own.quantile(clock.monotonic(), 0.5, 1) == 9
