@@ -209,6 +209,10 @@ async def test_no_body_is_read_while_a_token_is_reviewed(tmp_path: Path, refusal
 async def test_what_a_body_unpacks_to_is_counted_too() -> None:
     async with stand([SimModel("m")], memory=2**20) as it:
         assert await ask(it, gzip.compress(GOOD), content_encoding="gzip") == 200
-        bomb = gzip.compress(GOOD + b" " * 2**21, 9)
-        assert await ask(it, bomb, content_encoding="gzip") == 503
+        bomb, large = (gzip.compress(GOOD + b" " * size, 9) for size in (2**21, 2**18))
+        assert await ask(it, bomb, content_encoding="gzip") == 413  # it could never fit
+        assert await ask(it, large, content_encoding="gzip") == 200
+        assert it.router.memory.take(2**18, "another")
+        assert await ask(it, large, content_encoding="gzip") == 503
+        it.router.memory.give_back(2**18, "another")
         assert it.router.memory.held == 0
