@@ -112,7 +112,8 @@ def deployment(raw: Any, where: str, defaults: Defaults, findings: Findings) -> 
 
 def _refused(group: str, model: str, mode: Any) -> tuple[str, str] | None:
     if "*" in group or "*" in model:
-        return "Weir has no wildcard models: every name is listed", "write one entry for each model that is used"
+        why = "a backend has one model: a wildcard of deployments cannot be taken over"
+        return why, "write one entry for each model that is used; a policy may then serve them by {prefix: ...}"
     if not TOKEN.fullmatch(group):
         return "a model's name is printable ASCII without spaces", "rename it"
     if mode not in _CHAT_MODES:
