@@ -80,6 +80,11 @@ class Memory:
             self._add(size, namespace)
         return True
 
+    def claim(self, size: int, namespace: str, what: str) -> None:
+        """Takes `size` bytes for `what`, e.g. "this answer". Raises `Overloaded`."""
+        if not self.take(size, namespace):
+            raise self.used_up(what, namespace)
+
     def give_back(self, size: int, namespace: str) -> None:
         """Counts `size` bytes as free again; the same number has been taken before for this namespace."""
         if size:

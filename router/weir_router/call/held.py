@@ -38,8 +38,7 @@ class Held:
 
     def grow(self, size: int) -> None:
         """Takes memory for `size` more bytes. Raises `Overloaded`."""
-        if not self._memory.take(size, self._namespace):
-            raise self._memory.used_up("this answer", self._namespace)
+        self._memory.claim(size, self._namespace, "this answer")
         self.counted += size
 
     def whole(self, size: int) -> None:

@@ -45,8 +45,7 @@ class Load:
         if self._decoded:
             return
         more = len(self._source) * (PER_BYTE - 1)
-        if not self._memory.take(more, self._holder.namespace):
-            raise self._memory.used_up("another attempt at this request", self._holder.namespace)
+        self._memory.claim(more, self._holder.namespace, "another attempt at this request")
         self._holder.held += more
         self._decoded = True
         record: FormatRecord = record_of(self._ask.format)

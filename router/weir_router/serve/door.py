@@ -98,8 +98,7 @@ class Door:
                 "longer messages."
             )
         size = items.count(body) * BYTES_PER_ITEM
-        if not self._memory.take(size, request.namespace):
-            raise self._memory.used_up("this request's items", request.namespace)
+        self._memory.claim(size, request.namespace, "this request's items")
         request.held += size
 
     def load(self, request: Request, ask: Ask, body: bytes, policy: Policy) -> Load:
