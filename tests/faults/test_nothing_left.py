@@ -72,7 +72,7 @@ async def test_refused_credentials_are_a_502_and_out_for_a_minute(kind, dialect)
             code = "upstream_model_missing" if no_model else "upstream_credentials"
             assert (answer.status, answer.error["code"]) == (502, code)
             assert answer.headers["x-should-retry"] == "false"
-        assert s.sim.stats["a"].requests == 5  # those at once, and the router's own; then nobody
+        assert s.sim.stats["a"].requests == 5  # those at once and the router's own request; no others
         s.sim.clear()
         clock.advance(61)
         assert (await one(s)).ended

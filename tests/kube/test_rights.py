@@ -154,8 +154,8 @@ def test_metrics_are_for_nobody_until_a_namespace_is_named(helm4: Helm, componen
     named = helm4.render("--set", "networkPolicy.monitoring={monitoring}")
     assert peers(policy(named, component), "metrics") == [of("monitoring")]
     other = {"podSelector": {"matchLabels": {"app": "prometheus"}}}
-    told = helm4.render("--set-json", f'networkPolicy.monitoring=["a", {str(other).replace(chr(39), chr(34))}]')
-    assert peers(policy(told, component), "metrics") == [of("a"), other]
+    named = helm4.render("--set-json", f'networkPolicy.monitoring=["a", {str(other).replace(chr(39), chr(34))}]')
+    assert peers(policy(named, component), "metrics") == [of("a"), other]
 
 
 def test_the_config_server_is_for_routers_once_the_api_server_s_address_is_known(helm4: Helm) -> None:

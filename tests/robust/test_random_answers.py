@@ -150,19 +150,19 @@ async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 def check(seed: int, dialect: Dialect, answer: Answer) -> None:
-    told = f"seed {seed}, {dialect}: {answer.status} {answer.body[:1500]!r}"
-    assert answer.status, told
-    assert b"internal_error" not in answer.body, told
-    assert b"Traceback" not in answer.body, told
+    context = f"seed {seed}, {dialect}: {answer.status} {answer.body[:1500]!r}"
+    assert answer.status, context
+    assert b"internal_error" not in answer.body, context
+    assert b"Traceback" not in answer.body, context
     if answer.status != 200:
         error = answer.error
-        assert error is not None, told
-        assert isinstance(error["message"], str), told
-        assert error["message"], told
+        assert error is not None, context
+        assert isinstance(error["message"], str), context
+        assert error["message"], context
     elif answer.stream:  # of its own format it is passed on as it came, with what no reader of events understands
-        assert not answer.torn, told
+        assert not answer.torn, context
     else:
-        assert isinstance(msgspec.json.decode(answer.body), dict), told
+        assert isinstance(msgspec.json.decode(answer.body), dict), context
 
 
 @pytest.mark.parametrize("provider", [Dialect.OPENAI, Dialect.ANTHROPIC])

@@ -270,6 +270,17 @@ async def test_an_upstream_that_writes_faster_than_it_is_read_has_to_wait(client
         response.release()
 
 
+def sized(size):
+    """The side of an upstream that answers with `size` bytes at once."""
+
+    async def talk(reader, writer):
+        await one_request(reader)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * size)
+        await writer.drain()
+
+    return talk
+
+
 class Turns:
     """Counts the turns of the running event loop."""
 
@@ -290,12 +301,7 @@ async def test_a_fast_upstream_gets_its_share_of_each_turn_and_no_more(client):
     """Others have their turn between two shares, although the event loop would hand out much more at once."""
     size = 4_000_000
 
-    async def talk(reader, writer):
-        await one_request(reader)
-        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * size)
-        await writer.drain()
-
-    async with talking(talk) as url:
+    async with talking(sized(size)) as url:
         response = await client.post(url, {}, b"{}", 1.0)
         turns, shares = Turns(), Counter()
 
@@ -315,12 +321,7 @@ async def test_a_share_that_is_not_worked_off_yet_waits_while_the_caller_is_slow
     """It is neither lost nor handed out before its time."""
     size = 1_000_000
 
-    async def talk(reader, writer):
-        await one_request(reader)
-        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * size)
-        await writer.drain()
-
-    async with talking(talk) as url:
+    async with talking(sized(size)) as url:
         response = await client.post(url, {}, b"{}", 1.0)
         loop, received, held = asyncio.get_running_loop(), [], []
 

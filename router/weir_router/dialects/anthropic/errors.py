@@ -27,10 +27,10 @@ _encode = msgspec.json.encode
 def body(error: WeirError, request_id: str) -> bytes:
     """The error as JSON, e.g. `{"type": "error", "error": {"type": "rate_limit_error", ...}, "request_id": ...}`."""
     kind = _KINDS.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    told = detail(error, kind)
+    shown = detail(error, kind)
     if error.code == CONTEXT_EXCEEDED and TOO_LONG not in error.message.lower():
-        told["message"] = f"{TOO_LONG}: {error.message}"
-    return _encode({"type": "error", "error": told, "request_id": request_id})
+        shown["message"] = f"{TOO_LONG}: {error.message}"
+    return _encode({"type": "error", "error": shown, "request_id": request_id})
 
 
 def event(error: WeirError, request_id: str) -> bytes:

@@ -25,7 +25,7 @@ def structured(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return {} if schema is True else schema
     out: dict[str, Any] = {}
-    told: dict[str, Any] = {}
+    hints: dict[str, Any] = {}
     for key, value in schema.items():
         if key in _MAPS and isinstance(value, dict) and key in ("properties", "$defs", "definitions"):
             out[key] = {name: structured(each) for name, each in value.items()}
@@ -41,11 +41,11 @@ def structured(schema: Any) -> Any:
         ):
             out[key] = value
         elif key not in ("additionalProperties", "$schema", "$id"):
-            told[key] = value
+            hints[key] = value
     if _is_object(out):
         out["additionalProperties"] = False
-    if told:
-        hint = "{" + ", ".join(f"{key}: {value}" for key, value in told.items()) + "}"
+    if hints:
+        hint = "{" + ", ".join(f"{key}: {value}" for key, value in hints.items()) + "}"
         given = out.get("description")
         out["description"] = f"{given}\n\n{hint}" if isinstance(given, str) and given else hint
     return out
