@@ -106,7 +106,7 @@ def _named(rules: tuple[CallerRule, ...]) -> set[str | None]:
 
 def _policy(policy: Policy, namespace: str) -> Policy:
     """The policy for callers of `namespace`, without the rules for other callers. Where no router of `namespace` can
-    serve it, only its models and callers are left.
+    serve it, only its models, callers and precedence are left.
     """
     narrowed = _narrowed(policy, namespace)
     if narrowed.is_complete(namespace):
@@ -118,6 +118,7 @@ def _policy(policy: Policy, namespace: str) -> Policy:
         prefixes=policy.prefixes,
         callers=narrowed.callers,
         created=policy.created,
+        rank=policy.rank,  # otherwise a sidecar would prefer another policy than the gateway does
     )
 
 

@@ -121,6 +121,13 @@ def test_of_a_policy_that_only_the_gateway_can_serve_a_view_has_models_and_calle
     assert not [it for it in ("header-value", "hdr", "llm", "http://") if it in text(TENANT, what)]
 
 
+def test_a_view_keeps_the_precedence_of_a_policy_that_only_the_gateway_can_serve():
+    offered = policy("offered", namespace="platform", callers=(rule("team-a"),), routes=(route("llm/shared"),), rank=-1)
+    whole = compiled(offered, tiers=[tier("llm/shared", SHARED, None)])
+    (left,) = seen(TENANT, whole)[0].policies
+    assert (left.routes, left.precedence) == ((), offered.precedence)
+
+
 def test_a_policy_of_another_namespace_is_whole_where_all_its_tiers_are_ones_own():
     lent = policy("lent", namespace="team-b", callers=(rule("team-a"),), routes=(route("team-a/own"),))
     config, secrets = seen(TENANT, compiled(lent, tiers=[tier("team-a/own", MINE)]))
