@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from weir_router.admit.machine import cgroup_limit, default_memory, most_connections, raise_open_files
 from weir_router.admit.memory import RETRY_AFTER, SHARE, STRANGERS, Memory
+from weir_router.errors import Overloaded
 from weir_router.serve.http.body import Body
 
 UNLIMITED = "9223372036854771712\n"
@@ -25,6 +26,14 @@ def test_what_is_taken_is_held_until_it_is_given_back():
     assert memory.left("a") == 0
     memory.give_back(60, "")
     assert not memory.scarce
+
+
+def test_a_claim_takes_bytes_or_raises_an_error_that_names_what_has_no_room():
+    memory = Memory(100, shared=False)
+    memory.claim(100, "a", "this answer")
+    with pytest.raises(Overloaded, match=r"no room for this answer") as error:
+        memory.claim(1, "a", "this answer")
+    assert (memory.held, error.value.retry_after) == (100, RETRY_AFTER)
 
 
 def test_a_namespace_alone_holds_eight_ninths_and_another_one_is_served():
