@@ -50,6 +50,20 @@ async def test_a_retry_after_sends_the_next_requests_elsewhere_until_it_is_over(
         assert await trail_of(s, await one(s)) == [("a", "ok")]
 
 
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (Fault(FaultKind.RATE_LIMIT, retry_after=1, count=1), "rate_limit"),
+        (Fault(FaultKind.SERVER_ERROR, count=1), "server"),
+    ],
+)
+async def test_with_a_tier_delay_a_short_trouble_of_the_cheaper_tier_is_waited_out_there(fault, outcome):
+    async with stand(*TWO, failover=Failover(tier_delay=3.0)) as s:
+        s.sim.fault("a", fault)
+        assert await trail_of(s, await one(s)) == [("a", outcome), ("a", "ok")]
+        assert s.sim.stats["b"].requests == 0
+
+
 OUR_FAULT = [
     FaultKind.UNAUTHORIZED,
     FaultKind.INSUFFICIENT_QUOTA,

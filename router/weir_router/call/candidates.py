@@ -124,6 +124,10 @@ class Candidates:
                 return candidate
         return None
 
+    def head(self) -> Candidate | None:
+        """The next one, as `pop` would give it."""
+        return next((it for it in self._queue if not self._choosy or self._fits(it)), None)
+
     def take(self, candidate: Candidate) -> Taken | None:
         """The candidate with its guard and hold, within the retry budget. None: not now; `left` may say why."""
         costs = self.retrying and self._adds_load(candidate)
@@ -223,7 +227,16 @@ class Candidates:
         """Puts it first once more, although it has failed; this costs retry budget."""
         if candidate.key not in self._repeated:
             self._repeated.append(candidate.key)
-        self._queue.insert(0, candidate)
+        self._queue = [candidate, *[it for it in self._queue if it.key != candidate.key]]
+
+    def affords_another(self) -> bool:
+        """Whether the retry budget has one more try for this caller."""
+        return self._budget.has(self.namespace)
+
+    def back_first(self, decision: Decision, key: str) -> None:
+        """Puts the candidate of this key first, if a later decision has it."""
+        self.choice = decision.choice
+        self._queue = [it for it in decision.choice.candidates if it.key == key] + self._queue
 
     def once_more(self, candidate: Candidate) -> None:
         """Puts it last, if it has not been repeated yet."""

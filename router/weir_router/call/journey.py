@@ -22,6 +22,7 @@ from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
 from weir_router.call.held import Held
 from weir_router.call.load import Load
+from weir_router.call.patience import EARLY, Patience, patience_of
 from weir_router.call.tap import Listener, Subscriber, Tap
 from weir_router.call.verdict import CORRECTED, MEANING, PASSING, Ending, Next, alike, exhausted, refusal
 from weir_router.contract import Secrets
@@ -83,6 +84,7 @@ class Journey:
         self._guards: dict[Attempt, Guard] = {}  # of failed attempts, whose reports may be taken back
         self._refused: WeirError | None = None
         self._blips = 0  # back-offs so far
+        self._patience = patience_of(decision) if policy.failover.tier_delay else None
         self._listeners = _listeners(tools.subscribers, decision) if tools.subscribers else []
 
     def renew_trail(self) -> None:
@@ -93,6 +95,8 @@ class Journey:
     async def commit(self) -> Answering:
         """The first attempt that reaches its commit point. Raises the `WeirError` that ends the request."""
         while True:
+            if self._patience is not None:
+                await self._wait_for_cheaper(self._patience)
             taken = self._next() or self._back_again() or await self._after_blip() or await self._slot()
             if taken.hold.pending is not None and not await self._confirmed(taken):
                 continue
@@ -172,6 +176,29 @@ class Journey:
         await asyncio.sleep(max(back_off, found[1]))
         self._candidates.again(found[0])
         return self._next()
+
+    async def _wait_for_cheaper(self, patience: Patience) -> None:
+        """Waits for a backend of a cheaper tier than the next candidate's, and puts it first. One try is left for that
+        candidate.
+        """
+        candidates, now = self._candidates, self._tools.clock.monotonic()
+        dearer = candidates.head()
+        if dearer is None or self._tries() + 1 >= self._bounds.attempts:
+            return
+        health, back_off = self._tools.board.view(), BACK_OFF * 2**self._blips
+        found = patience.soonest(dearer, self.spent, candidates.choice, health, now, back_off)
+        if found is None or found[0] >= self._deadline - now:
+            return
+        seconds, key, failed = found
+        if not candidates.affords_another() if failed is not None else self._again is None:
+            return
+        patience.begins(now)
+        self._blips += failed is not None
+        await asyncio.sleep(seconds + EARLY)
+        if failed is not None:
+            candidates.again(failed)
+        elif self._again is not None:
+            candidates.back_first(self._again(), key)
 
     async def _slot(self) -> Taken:
         """Waits for a candidate that only lacks a slot. Raises the error that ends the request."""
@@ -268,8 +295,11 @@ class Journey:
             case Next.NEXT_TIER:
                 candidates.leave_tier(candidate.tier)
             case Next.ONCE_MORE:
+                accident = failure.kind is FailureKind.SERVER and self._guards[attempt].was_reliable
                 candidates.once_more(candidate)
                 candidates.healthy_first()
+                if accident and len(candidates.tried) == 1 and self._tries() + 1 < self._bounds.attempts:
+                    candidates.again(candidate)
             case _:
                 candidates.healthy_first()
 

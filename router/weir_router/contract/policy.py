@@ -114,6 +114,7 @@ class Failover(Wire, frozen=True):
     attempts: int = 3  # with the first
     deadline: float = 90.0  # seconds to the first content, not the stream
     retry_budget: RetryBudget | None = None  # None: the one that all such policies share
+    tier_delay: float = 0.0  # seconds to wait for a cheaper tier before a dearer one is tried
 
 
 class Queue(Wire, frozen=True):

@@ -28,6 +28,8 @@ that a backend whose streams all crawl is left alone within ten seconds.
 CRAWL_SHARE = 0.1
 """Share of the pool's median tokens per second below which a stream is bad. No idle timer sees a stream of one token a
 second."""
+RELIABLE = 10
+"""Good answers in a row after which one failure of a backend looks like an accident."""
 
 
 class Guard:
@@ -47,6 +49,7 @@ class Guard:
         "_ticket",
         "_waits",
         "refuses",
+        "was_reliable",
     )
 
     def __init__(self, clock: Clock, entry: Entry, ticket: Ticket, prompt_tokens: int) -> None:
@@ -62,6 +65,7 @@ class Guard:
         self._ended = False
         self._cost_before: tuple[float, tuple[float, float]] | None = None  # moment of the failure, cost before it
         self._slow_after: float | None = None
+        self.was_reliable = False  # the attempt has failed, and the backend's last `RELIABLE` answers were good
         refused = entry.place.refused
         self.refuses = refused.at(self._start) if refused.learned else NOTHING  # fields, as far as that is known
         entry.place.take(ticket.namespace)
@@ -139,6 +143,7 @@ class Guard:
         if self._crawled(output_tokens, held_up):
             breaker.slow(self._ticket)
         breaker.good(self._ticket)
+        self._entry.place.good_in_a_row += 1
         self._entry.place.free(self._ticket.namespace)
 
     def failed(self, kind: FailureKind, retry_after: float | None = None) -> None:
@@ -146,6 +151,7 @@ class Guard:
         if not self._end():
             return
         place = self._entry.place
+        self.was_reliable, place.good_in_a_row = place.good_in_a_row >= RELIABLE, 0
         if kind is FailureKind.SILENT:  # a backend that is always slow must be learned, too
             now = self._clock.monotonic()
             place.by_size[size_class(self._prompt_tokens)].add(now, now - self._start)

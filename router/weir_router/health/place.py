@@ -39,6 +39,7 @@ class Place:
         self.cost = PeakEwma()
         self.silence = Silence()
         self.refused = Refused()
+        self.good_in_a_row = 0  # answers since the last failure
         self.ttft = Ewma()
         self.speed = Ewma()  # tokens per second
         self.tokens_per_event = Ewma()  # how coarse its streams are

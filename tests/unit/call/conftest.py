@@ -17,7 +17,7 @@ from weir_router.call.clocks import Timers
 from weir_router.call.journey import Journey
 from weir_router.call.transport.base import Pulled
 from weir_router.clock import ManualClock
-from weir_router.contract import Backend, CompiledConfig, Dialect, Failover, Policy, Route, Secrets, Tier
+from weir_router.contract import Backend, CompiledConfig, Dialect, Failover, Policy, Route, Secrets, Tier, TierRef
 from weir_router.decide.types import Candidate, Choice
 from weir_router.dialects.registry import caller_named
 from weir_router.errors import AttemptFailed
@@ -155,17 +155,23 @@ def world(ask_for):
         temperature=None,
         max_tokens=None,
         unable=None,
+        dear="",
         **changes,
     ):
         """`out`: backends that are no candidates at first; `back`: the candidates of a second decision; `of`: the
-        caller's namespace; `ref`: the tier as the policy may use it.
+        caller's namespace; `ref`: the tier as the policy may use it; `dear`: backends of the route's second tier.
         """
         used = {n: msgspec.structs.replace(b, **changes.get(n, {})) for n, b in backends.items()}
         board.configure(CompiledConfig(tiers={"t/t": Tier(namespace="t", name="t", backends=tuple(used.values()))}))
-        every = tuple(Candidate("t/t", used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)
+        tier_of = {n: "t/dear" if n in dear else "t/t" for n in "abc"}
+        every = tuple(Candidate(tier_of[n], used[n], f"t/t/{n}", limits) for n in "abc" if n in transport.answers)
         candidates = tuple(it for it in every if it.backend.name not in out)
         policy = Policy(namespace="n", name="p", models=("auto",), callers=(), failover=bounds or Failover())
         policy = msgspec.structs.replace(policy, queue=waits or policy.queue)
+        if dear:
+            policy = msgspec.structs.replace(
+                policy, routes=(Route(name="r", tiers=(TierRef("t/t"), TierRef("t/dear"))),)
+            )
         if ref is not None:
             policy = msgspec.structs.replace(policy, routes=(Route(name="r", tiers=(ref,)),))
         choice = Choice(route="r", candidates=candidates, skipped=skipped, reason="", panic=panic, unable=unable)

@@ -102,7 +102,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         "features": SEEN,
     },
     "HeaderMatch": {"name": SEEN, "exact": SEEN, "prefix": SEEN},
-    "Failover": {"attempts": SEEN, "deadline": SEEN, "retry_budget": SEEN},
+    "Failover": {"attempts": SEEN, "deadline": SEEN, "retry_budget": SEEN, "tier_delay": SEEN},
     "RetryBudget": {"percent": SEEN, "per_second": SEEN, "burst": SEEN},
     "Queue": {"priority": SEEN, "wait": SEEN},
     "Override": {"tier": SEEN, "until": SEEN},

@@ -11,6 +11,7 @@ from weir_router.contract import Backend, Objectives
 from weir_router.errors import FailureKind
 from weir_router.health.board import Board, Guard
 from weir_router.health.breaker import ALIKE_IN_A_ROW
+from weir_router.health.guard import RELIABLE
 from weir_router.health.latency import size_class
 
 A = "llm/t/a"
@@ -281,3 +282,13 @@ def test_a_silence_that_a_deadline_ended_is_a_sample_of_that_length(board: Board
         guard.failed(FailureKind.SILENT)
     own = board.view()["llm/t/b"].place.by_size[size_class(10)]
     assert own.quantile(clock.monotonic(), 0.5, 1) == 9
+
+
+def test_a_backend_was_reliable_if_its_last_answers_were_all_good(board: Board) -> None:
+    for good, expected in ((RELIABLE - 1, False), (RELIABLE, True)):
+        begin(board).failed(FailureKind.RESET)
+        for _ in range(good):
+            begin(board).succeeded(1)
+        failing = begin(board)
+        failing.failed(FailureKind.SERVER)
+        assert failing.was_reliable is expected

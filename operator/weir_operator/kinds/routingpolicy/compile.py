@@ -181,6 +181,7 @@ def _failover(stated: schema.FailoverSpec) -> contract.Failover:
         attempts=stated.attempts,
         deadline=seconds(stated.deadline),
         retry_budget=None if budget is None else contract.RetryBudget(**dict(budget)),
+        tier_delay=seconds(stated.tier_delay),
     )
 
 
