@@ -31,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",  # keeps the lines of examples apart
     pretty_exceptions_show_locals=False,  # locals may hold secrets
     help="Sends each LLM request to the cheapest model tier that is good enough and healthy.\n\n"
-    "Begin with [bold]weir demo[/], then [bold]weir up examples/quickstart[/] beside [bold]weir sim[/].",
+    "Begin with [bold]weir demo[/], or with a key: [bold]OPENAI_API_KEY=... weir up[/].",
 )
 imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
 imports.command("litellm")(litellm)

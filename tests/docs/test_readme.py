@@ -104,7 +104,7 @@ def test_the_commands_of_the_readme_work_in_their_order(environment, background)
 def test_the_readme_shows_a_working_thing_within_its_first_30_lines():
     head = "\n".join(README.splitlines()[:30])
     assert "make demo" in head
-    assert "weir up examples/quickstart" in head
+    assert "OPENAI_API_KEY=... weir up" in head
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,29 +12,22 @@ from pydantic import ValidationError
 
 from weir_cli.import_litellm import traits
 from weir_cli.import_litellm.endpoints import Endpoint, Unsupported, endpoint, split
-from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Findings, Given, mapping, number, slug, text
+from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Findings, Given, mapping, number, text
 from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
 from weir_cli.import_litellm.traits import Defaults
+from weir_cli.shared.chat_models import OTHER_WORK
+from weir_cli.shared.manifests import SECRET_KEY, SecretSource, slug
 from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, BackendSpec
 from weir_router.contract import Dialect
 from weir_router.dialects.registry import host_of
 
 DEFAULT_REGION = "us-east-1"  # where an endpoint has one in its name and the config says nothing
 LAST_ORDER = 1_000_000
-SECRET_KEY = "api-key"
 
 RESPONSES = "responses/"
 """Part of a model by which LiteLLM calls the Responses API, as in `openai/responses/gpt-5`."""
 
 _CHAT_MODES = ("chat", "responses", None)
-_OTHER_WORK = re.compile(
-    r"embed|rerank|moderation|whisper|transcri|dall-e|gpt-image|chatgpt-image|imagen|stable-(diffusion|image)|sd3|flux"
-    r"|(^|[/-])(tts|bge|e5|gte|sora|veo|lyria|voyage|recraft|nova-(canvas|reel|sonic))([-/.\d]|$)|-tts|-image(-|$)",
-    re.IGNORECASE,
-)
-"""Pattern of names of models for other work: embeddings, ranking, images, speech, video. LiteLLM knows the mode of most
-models by itself, so its configs seldom state one."""
-
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _BASE_URL = re.compile(r"https?://[^\s?#@]+")
 
@@ -48,25 +41,6 @@ _READ_INFO = {
     *("id", "mode", "base_model", "max_input_tokens", "max_output_tokens", "max_tokens"),
     *(*traits.PRICES.values(), *traits.FLAGS),
 }
-
-
-@dataclass(frozen=True)
-class SecretSource:
-    """Source of a backend's key: an environment variable, or the config itself."""
-
-    name: str
-    key: str
-    variable: str | None
-    literal: str | None = field(default=None, repr=False)
-
-    def named(self, name: str) -> SecretSource:
-        """The same key in a Secret of another name."""
-        return replace(self, name=name)
-
-    @property
-    def reference(self) -> dict[str, Any]:
-        """`credentials` of a backend."""
-        return {"type": "APIKey", "secretRef": {"name": self.name, "key": self.key}}
 
 
 @dataclass(frozen=True)
@@ -118,7 +92,7 @@ def _refused(group: str, model: str, mode: Any) -> tuple[str, str] | None:
         return "a model's name is printable ASCII without spaces", "rename it"
     if mode not in _CHAT_MODES:
         return f"mode {mode}: Weir serves chat completions and messages only", "keep it where it is"
-    if mode is None and _OTHER_WORK.search(model):
+    if mode is None and OTHER_WORK.search(model):
         why = "its name is not that of a chat model, and Weir serves chat completions and messages only"
         return why, "set model_info.mode: chat if it is one; keep it where it is otherwise"
     return None

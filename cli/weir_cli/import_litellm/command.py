@@ -15,15 +15,12 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from weir_cli.import_litellm.backend import SecretSource
 from weir_cli.import_litellm.convert import Imported, NotLiteLLM, convert
 from weir_cli.import_litellm.findings import Finding
+from weir_cli.shared.manifests import SecretSource, instructions, render, write_files
 from weir_cli.shared.output import errors, fail
-from weir_operator.observe.environment import variable
-from weir_operator.observe.observed import SecretKey
 
 STDOUT = "-"
-PRIVATE = 0o600
 _FILES = {"ModelTier": "modeltiers.yaml", "RoutingPolicy": "routingpolicies.yaml"}
 _SECRETS = "secrets.yaml"
 
@@ -81,30 +78,13 @@ def _write(imported: Imported, directory: Path, namespace: str | None, *, force:
     if imported.secrets:
         literal = [secret(it, namespace, shown=True) for it in imported.secrets if it.literal]
         texts[_SECRETS] = render(literal, instructions(imported.secrets, namespace))
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        in_the_way = [name for name in texts if (directory / name).exists()]
-        if in_the_way and not force:
-            raise fail(f"{directory} has {', '.join(in_the_way)} already; give another directory, or --force.")
-        for name, text in texts.items():
-            _write_file(directory / name, text, private=name == _SECRETS)
-    except OSError as error:
-        raise fail(f"{directory} cannot be written: {error.strerror}") from None
+    write_files(directory, texts, force=force, private=frozenset({_SECRETS}))
     counts = ", ".join(f"{len(manifests)} {kind}s" for kind, manifests in zip(_FILES, by_kind.values(), strict=True))
     errors.print(
         f"{directory}: {counts}, {len(imported.secrets)} Secrets needed. Next: weir validate {directory}",
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _write_file(path: Path, text: str, *, private: bool) -> None:
-    mode = PRIVATE if private else 0o666  # the latter as everybody's umask has it
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        if private:
-            os.fchmod(descriptor, PRIVATE)  # before the first byte, also where the file was there
-        file.write(text)
 
 
 def secret(source: SecretSource, namespace: str | None, *, shown: bool) -> dict[str, Any]:
@@ -120,28 +100,6 @@ def secret(source: SecretSource, namespace: str | None, *, shown: bool) -> dict[
         "metadata": metadata,
         **({"stringData": {source.key: source.literal}} if shown else {}),
     }
-
-
-def render(manifests: Sequence[dict[str, Any]], heading: str = "") -> str:
-    """Manifests as YAML documents under a comment."""
-    return heading + "---\n".join(
-        yaml.safe_dump(it, sort_keys=False, allow_unicode=True, width=120) for it in manifests
-    )
-
-
-def instructions(secrets: Sequence[SecretSource], namespace: str | None) -> str:
-    """A comment that tells how the keys get out of the environment into Weir; empty where none is there."""
-    needed = [(it, SecretKey(namespace or "default", it.name, it.key)) for it in secrets if it.variable]
-    if not needed:
-        return ""
-    where = f" -n {namespace}" if namespace else ""
-    lines = ["The keys stay in the environment. weir up takes them from there:", ""]
-    lines += [f'    export {variable(key)}="${it.variable}"' for it, key in needed]
-    lines += ["", "In a cluster they are Secrets that consent to be sent to a backend:", ""]
-    for it, _ in needed:
-        lines.append(f'    kubectl create secret generic{where} {it.name} --from-literal={it.key}="${it.variable}"')
-        lines.append(f"    kubectl label secret{where} {it.name} weir.dev/credential=true")
-    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "---\n"
 
 
 def report(findings: Sequence[Finding]) -> None:

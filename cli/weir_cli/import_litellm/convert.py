@@ -14,10 +14,11 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
 
-from weir_cli.import_litellm.backend import Deployment, SecretSource, deployment
-from weir_cli.import_litellm.findings import TOKEN, Finding, Findings, mapping, number, slug, text, unique
+from weir_cli.import_litellm.backend import Deployment, deployment
+from weir_cli.import_litellm.findings import TOKEN, Finding, Findings, mapping, number, text
 from weir_cli.import_litellm.settings import note_unsupported
 from weir_cli.import_litellm.traits import Defaults
+from weir_cli.shared.manifests import SecretSource, slug, unique
 from weir_operator.kinds.modeltier.schema import MAX_BACKENDS
 from weir_operator.kinds.routingpolicy.schema import MAX_ATTEMPTS, MAX_MODELS, MAX_TIERS
 from weir_router.contract import BackendState, Selection

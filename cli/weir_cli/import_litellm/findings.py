@@ -15,7 +15,6 @@ TOKEN = re.compile(r"[!-~]{1,253}")
 """Pattern of the names of models and parameters, for example `gpt-4o-mini`."""
 
 _MAX_NUMBER = 10**12  # more than any setting means; arithmetic with it stays exact
-_MAX_NAME = 63  # a DNS label, as names of list items must be
 
 
 @dataclass(frozen=True)
@@ -90,18 +89,3 @@ def duration(value: Any) -> str | None:
         if milliseconds % 1000 == 0
         else f"{milliseconds // 1000}s{milliseconds % 1000}ms".removeprefix("0s")
     )
-
-
-def slug(wanted: str) -> str:
-    """A DNS label out of any text; may be empty."""
-    return re.sub(r"[^a-z0-9]+", "-", wanted.lower()).strip("-")[:_MAX_NAME].strip("-")
-
-
-def unique(wanted: str, taken: set[str]) -> str:
-    """`wanted`, or with a number behind it; adds the name to `taken`."""
-    base, name, count = wanted or "unnamed", wanted or "unnamed", 1
-    while name in taken:
-        count += 1
-        name = f"{base[: _MAX_NAME - 4].strip('-')}-{count}"
-    taken.add(name)
-    return name

@@ -108,13 +108,16 @@ class Access(NamedTuple):
 
 
 def access(
-    workspace: Workspace, namespace: str | None, host: str, admin_host: str, *, require_keys: bool, anonymous: bool
+    workspace: Workspace, *, stated: str | None, host: str, admin_host: str, require_keys: bool, anonymous: bool
 ) -> Access:
-    """Decides from the options and from the keys in `workspace`. Raises `typer.Exit` where options contradict."""
+    """Decides from the options and from the keys in `workspace`. Raises `typer.Exit` where options contradict.
+
+    `stated` is `--namespace`.
+    """
     if require_keys and anonymous:
         raise fail("--require-keys and --anonymous contradict each other: leave one out.")
     apart = not (anonymous or require_keys or is_loopback(host))
-    home, notes = _home(workspace.config, namespace)
+    home, notes = _home(workspace.config, stated)
     return Access(
         namespace=home,
         anonymous=not (apart or require_keys),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ from weir_cli.up.access import (
     RequireKeys,
     access,
 )
+from weir_cli.up.keys import Found, keep, look, next_steps
 from weir_cli.up.watch import saves
 from weir_operator.observe.tenancy import Consent
 from weir_router.admit.machine import MAX_CONNECTIONS, raise_open_files
@@ -44,6 +46,21 @@ from weir_router.run.process import (
     rarely_collected,
 )
 
+Directory = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Directory (or file) of manifests: ModelTier, RoutingPolicy, Secret. Without it, tiers are made of the "
+        "models that the environment's keys may use."
+    ),
+]
+Write = Annotated[
+    Path | None,
+    typer.Option(
+        "--write",
+        metavar="DIR",
+        help="Write the manifests into a directory, and end. They name Secrets and hold no key.",
+    ),
+]
 MaxInFlight = Annotated[
     int,
     typer.Option(
@@ -55,9 +72,7 @@ MaxInFlight = Annotated[
 
 
 def up(
-    directory: Annotated[
-        Path, typer.Argument(help="Directory (or file) of manifests: ModelTier, RoutingPolicy, Secret.")
-    ],
+    directory: Directory = None,
     listen: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1:8080",
     admin: Annotated[str, typer.Option(help="Where /metrics, /state, /healthz and /readyz are.")] = "127.0.0.1:9090",
     namespace: Namespace = None,
@@ -73,42 +88,69 @@ def up(
     memory: Annotated[str | None, typer.Option(metavar="BYTES", help=MEMORY_HELP)] = None,
     max_connections: Annotated[int, typer.Option(min=1, help=CONNECTIONS_HELP)] = MAX_CONNECTIONS,
     log: Annotated[bool, typer.Option(help="One JSON line per request on stdout.")] = True,
+    write: Write = None,
 ) -> None:
-    """Runs the router on a directory of manifests, and reloads it on every save.
+    """Runs the router on keys of the environment, or on a directory of manifests, which it reloads on every save.
 
     \b
+    OPENAI_API_KEY=... weir up
     weir up examples/quickstart
     curl http://127.0.0.1:8080/v1/models
 
-    The same files that `kubectl apply -f` sends. Secrets that are not in the directory may come from the environment.
-    Exit code 1: nothing in the directory can be served; 2: wrong arguments, or an address that is in use.
+    A directory has the files that `kubectl apply -f` sends. Secrets that are not in it may come from the environment.
+    Exit code 1: nothing can be served; 2: no key and no directory, wrong arguments, or an address that is in use.
     """
     (host, port), (admin_host, admin_port) = address(listen), address(admin)
-    held = None if memory is None else size(memory)
     unnamed = namespace or DEFAULT_NAMESPACE
     rules = tenancy(consent, offering_namespaces, user_tier_namespaces, unnamed)
-    load = functools.partial(open_workspace, directory, namespace=unnamed, class_name=class_name, tenancy=rules)
-    workspace = load()
-    print_problems(errors, workspace.problems, workspace.notices)
-    if not workspace.config.policies:
-        raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
-    log_to_stdout(log)
-    raise_open_files()
-    callers = access(workspace, namespace, host, admin_host, require_keys=require_keys, anonymous=anonymous)
+    compiled = functools.partial(open_workspace, namespace=unnamed, class_name=class_name, tenancy=rules)
+    callers = functools.partial(
+        access, stated=namespace, host=host, admin_host=admin_host, require_keys=require_keys, anonymous=anonymous
+    )
     router = Router(
         host=host,
         port=port,
         admin_host=admin_host,
         admin_port=admin_port,
         max_in_flight=max_in_flight,
-        memory=held,
+        memory=None if memory is None else size(memory),
         max_connections=max_connections,
         origins=allow_origin,
         hosts=allow_host,
     )
+    log_to_stdout(log)
+    if directory is not None and write is not None:
+        raise fail("--write writes what is found without a directory: leave DIRECTORY out.")
+    if directory is not None:
+        serve(router, directory, compiled, callers)
+        return
+    found = look(os.environ, unnamed, ((host, port), (admin_host, admin_port)))
+    if write is not None:
+        keep(found, write, namespace)
+        return
+    with tempfile.TemporaryDirectory(prefix="weir-up-") as folder:
+        found.save(Path(folder), None)
+        serve(router, Path(folder), functools.partial(compiled, environ=found.environ(os.environ)), callers, found)
+
+
+def serve(
+    router: Router,
+    directory: Path,
+    compiled: Callable[..., Workspace],
+    callers: Callable[[Workspace], Access],
+    found: Found | None = None,
+) -> None:
+    """Serves the manifests of `directory` until a signal. `found`: the caller has made them of keys."""
+    workspace = compiled(directory)
+    problems, notices = (workspace.problems, workspace.notices) if found is None else (workspace.errors, ())
+    print_problems(errors, problems, notices)
+    if not workspace.config.policies:
+        raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
+    raise_open_files()
+    session = Session(directory, functools.partial(compiled, directory), callers(workspace), keys=found is not None)
     try:
         calm_collector()
-        uvloop.run(Session(directory, load, callers).run(router, workspace))
+        uvloop.run(session.run(router, workspace))
     except OSError as error:
         raise fail(cannot_listen(error)) from error
 
@@ -116,8 +158,9 @@ def up(
 class Session:
     """One run of `weir up`."""
 
-    def __init__(self, directory: Path, load: Callable[..., Workspace], access: Access) -> None:
-        """`load` reads and compiles the directory, as the given `revision`."""
+    def __init__(self, directory: Path, load: Callable[..., Workspace], access: Access, *, keys: bool) -> None:
+        """`load` reads and compiles the directory, as the given `revision`. `keys`: it is made of keys."""
+        self._keys = keys
         self._directory = directory
         self._load = load
         self._access = access
@@ -133,7 +176,8 @@ class Session:
         self._seen = workspace
         self._apply(router, workspace)
         async with router, rarely_collected(router.room):
-            errors.print(summary(workspace.config))
+            if not self._keys:
+                errors.print(summary(workspace.config))
             errors.print(
                 f"Serving callers on [bold]{router.url}[/], metrics and state on "
                 f"[bold]{router.admin_url}[/]. Ctrl-C ends it.",
@@ -142,6 +186,9 @@ class Session:
             )
             for line in self._access.lines():
                 errors.print(line, highlight=False, markup=False, soft_wrap=True)
+            if self._keys:
+                for line in next_steps(router.url, keys=not self._access.anonymous):
+                    errors.print(line, highlight=False, markup=False, soft_wrap=True)
             async for _ in saves(self._directory, stopped):
                 await self._reload(router)
             for number in STOP_SIGNALS:
