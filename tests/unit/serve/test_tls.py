@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import io
 import shutil
+import socket
 import ssl
 
 import aiohttp
 import pytest
+import uvloop
 
 from support.servers import certificates
 from support.stand import KEY, stand
@@ -66,6 +68,27 @@ async def test_callers_speak_tls_and_beside_it_plain(secure, files):
     assert (status, "[DONE]" in text) == (200, True)
     assert secure.plain_url.startswith("http://")
     assert (await asked(secure.plain_url))[0] == 200
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_handshake_that_begins_before_the_router_has_looked_at_the_connection_ends_well(files, run):
+    async def shaken():
+        certificate = Certificate(files / "server.pem", files / "server.key")
+        async with Router(port=0, admin_port=0, certificate=certificate, grace=1.0) as router:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            end = trust(files, "old").wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+            with socket.create_connection(("127.0.0.1", int(router.url.rpartition(":")[2]))) as caller:
+                caller.sendall(outgoing.read())  # the loop has had no turn since the connection was made
+                caller.setblocking(False)
+                async with asyncio.timeout(5):
+                    while end.version() is None:
+                        incoming.write(await asyncio.get_running_loop().sock_recv(caller, 65536))
+                        with contextlib.suppress(ssl.SSLWantReadError):
+                            end.do_handshake()
+
+    run(shaken())
 
 
 async def test_a_refused_caller_over_tls_gets_its_answer(secure, files):

@@ -76,7 +76,7 @@ class Handshake(asyncio.Protocol):
         self._keeper = keeper
         self._certificate = certificate
         self._then = then
-        self._early = b""  # bytes that came before the other protocol took over
+        self._early = b""  # bytes that came before the next protocol took over: asyncio's, then that of `then`
         self._gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,6 +110,7 @@ class Handshake(asyncio.Protocol):
 
     async def _shake(self) -> None:
         loop, context = asyncio.get_running_loop(), self._certificate.context
+        loop.call_soon(self._hand_over)  # when `start_tls` has put its protocol in place, and before that is started
         try:
             secure = await loop.start_tls(
                 self._transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
@@ -127,3 +128,16 @@ class Handshake(asyncio.Protocol):
         connection.connection_made(secure)
         if self._early and not secure.is_closing():
             connection.data_received(self._early)
+
+    def _hand_over(self) -> None:
+        """Hands the beginning of the handshake to asyncio's protocol: uvloop has read it if it came at once."""
+        early, self._early = memoryview(self._early), b""
+        found = self._transport.get_protocol()
+        if self._gone or found is self:
+            return
+        protocol = cast(asyncio.BufferedProtocol, found)  # uvloop's is none by its class
+        while early:
+            room = memoryview(protocol.get_buffer(len(early)))[: len(early)]
+            room[:] = early[: len(room)]
+            protocol.buffer_updated(len(room))
+            early = early[len(room) :]
