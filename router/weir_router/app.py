@@ -144,7 +144,7 @@ class Router:
         complete: Complete = gateway.complete
         knows: Knows = gateway.knows
         if pod is not None:
-            self._to_gateway = AutoTransport(anywhere)
+            self._to_gateway = AutoTransport(anywhere, authorities=lambda: pod.authorities(self.store.config))
             relay = Relay(pod.gateway, pod.token_file, self._to_gateway, recorder, self.clock)
             sidecar = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace)
             complete, knows = sidecar.complete, sidecar.knows

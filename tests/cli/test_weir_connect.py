@@ -49,6 +49,17 @@ def test_each_way_to_write_the_url_is_the_same(client: Client, url: str) -> None
     assert "com//" not in said
 
 
+def test_a_private_authority_is_named_in_the_words_of_each_client() -> None:
+    given = ("--url", "https://weir.weir-system.svc", "--ca-file", "/etc/ca.crt")
+    named = {it: run("connect", it, *given).stdout.split() for it in (Client.CLAUDE_CODE, Client.OPENAI)}
+    assert "NODE_EXTRA_CA_CERTS=/etc/ca.crt" in named[Client.CLAUDE_CODE]
+    assert {"NODE_EXTRA_CA_CERTS=/etc/ca.crt", "SSL_CERT_FILE=/etc/ca.crt"} <= set(named[Client.OPENAI])
+    assert "\nSSL_CERT_FILE=/etc/ca.crt" in run("connect", "open-webui", *given).stdout
+    refused = run("connect", "cursor", *given)
+    assert (refused.exit_code, "trust only public authorities" in refused.stderr) == (1, True)
+    assert run("connect", "openai", "--ca-file", "a;b").exit_code == 2
+
+
 def test_a_client_that_cannot_be_connected_is_no_success() -> None:
     result = run("connect", "codex")
     assert result.exit_code == 1

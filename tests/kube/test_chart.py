@@ -130,6 +130,25 @@ def test_callers_speak_tls_where_a_secret_is_named(helm4: Helm, plain: bool) -> 
     assert ("http://weir.llm:80" in text) is plain
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_sidecars_trust_a_private_authority_of_the_gateway_where_its_secret_is_named(helm4: Helm, plain: bool) -> None:
+    tls = f"gateway.tls.secretName=weir-tls,gateway.tls.caSecretName=weir-ca,gateway.tls.plain={str(plain).lower()}"
+    spec = only(helm4.render("--set", tls), "Deployment", "weir-operator")["spec"]["template"]["spec"]
+    (operator,) = spec["containers"]
+    assert "--gateway-ca-file=/etc/weir/gateway-ca/ca.crt" in operator["args"]
+    assert any('"gateway":"https://weir.llm.svc:443"' in it for it in operator["args"])
+    assert {"name": "gateway-ca", "mountPath": "/etc/weir/gateway-ca", "readOnly": True} in operator["volumeMounts"]
+    (volume,) = (it["secret"] for it in spec["volumes"] if it["name"] == "gateway-ca")
+    assert volume == {
+        "secretName": "weir-ca",
+        "defaultMode": 0o440,
+        "optional": True,
+        "items": [{"key": "ca.crt", "path": "ca.crt"}],  # never the key beside it
+    }
+    without = helm4.render("--set", "gateway.tls.caSecretName=weir-ca")  # there is no TLS to verify
+    assert "gateway-ca" not in yaml.safe_dump_all(without)
+
+
 @pytest.mark.parametrize("values", SETS)
 def test_kubeconform_finds_nothing(helm4: Helm, schemas: str, values: str) -> None:
     objects = [it for it in helm4.render(*SETS[values]) if it["kind"] != "CustomResourceDefinition"]

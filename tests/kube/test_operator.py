@@ -17,6 +17,7 @@ from cli.shell import policy, tier, until
 from support.installation import Installation, Operator, Router, Tenant, serving
 from support.kube import run
 from weir_cli.sim import SimulatorThread
+from weir_operator.publish.authority import make_authority
 
 
 def key(name: str, user_tier: str) -> dict[str, Any]:
@@ -37,8 +38,17 @@ def installation(emptied: ApiServer, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def operator(installation: Installation) -> Iterator[Operator]:
-    with installation.operator() as operator:
+    authorities(installation).write_bytes(ONE)
+    with installation.operator("--gateway-ca-file", str(authorities(installation))) as operator:
         yield operator
+
+
+ONE, TWO = (make_authority("gateway", datetime.now(UTC)).certificate for _ in range(2))
+
+
+def authorities(installation: Installation) -> Path:
+    """The file with the authorities of the gateway's certificate."""
+    return installation.folder / "gateway-ca.crt"
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +167,12 @@ def test_the_routers_that_poll_share_limits(installation: Installation, operator
     with installation.router("second") as second:
         until(lambda: second.ready()["ready"])
         until(lambda: installation.config().routers == 2)
+
+
+def test_the_authorities_of_the_gateway_are_published_and_followed(installation: Installation, router: Router):
+    until(lambda: installation.config().gateway_authorities == ONE.decode())
+    authorities(installation).write_bytes(TWO)
+    until(lambda: installation.config().gateway_authorities == (ONE + TWO).decode())
 
 
 def test_two_installations_do_not_touch_each_others_objects(

@@ -26,6 +26,7 @@ class Target(NamedTuple):
     url: str  # without a slash at its end
     model: str
     key: str
+    ca_file: str | None = None  # a private authority of the router's certificate
 
 
 def _claude_code(to: Target) -> str:
@@ -34,14 +35,14 @@ def _claude_code(to: Target) -> str:
 export ANTHROPIC_BASE_URL={to.url}
 export ANTHROPIC_AUTH_TOKEN={to.key}
 export ANTHROPIC_MODEL={to.model}
-export ANTHROPIC_SMALL_FAST_MODEL={to.model}"""
+export ANTHROPIC_SMALL_FAST_MODEL={to.model}{_node(to)}"""
 
 
 def _openai(to: Target) -> str:
     return f"""\
 # OpenAI's SDKs, and clients built on them; in the code: client.chat.completions.create(model="{to.model}", ...)
 export OPENAI_BASE_URL={to.url}/v1
-export OPENAI_API_KEY={to.key}"""
+export OPENAI_API_KEY={to.key}{_node(to)}{_python(to)}"""
 
 
 def _cursor(to: Target) -> str:
@@ -57,7 +58,17 @@ def _open_webui(to: Target) -> str:
 # Open WebUI: in its environment. From a container, this machine's loopback is host.docker.internal.
 OPENAI_API_BASE_URL={to.url}/v1
 OPENAI_API_KEY={to.key}
-DEFAULT_MODELS={to.model}"""
+DEFAULT_MODELS={to.model}{_python(to, export="")}"""
+
+
+def _node(to: Target) -> str:
+    """The line by which clients in JavaScript trust a private authority, besides the public ones."""
+    return f"\nexport NODE_EXTRA_CA_CERTS={to.ca_file}" if to.ca_file else ""
+
+
+def _python(to: Target, export: str = "export ") -> str:
+    """The line by which clients in Python trust a private authority, instead of the public ones."""
+    return f"\n{export}SSL_CERT_FILE={to.ca_file}" if to.ca_file else ""
 
 
 LINES: dict[Client, Callable[[Target], str] | str] = {

@@ -24,22 +24,28 @@ def connect(
     key: Annotated[
         str, typer.Option(help="A key, or the variable that has it, such as '$WEIR_KEY'. Not needed on loopback.")
     ] = PLACEHOLDER,
+    ca_file: Annotated[
+        str | None, typer.Option(help="File (PEM) of a private authority that signs the router's certificate.")
+    ] = None,
 ) -> None:
     """Prints the settings of a client that lead it to a router.
 
     \b
     weir connect claude-code
     weir connect openai --url https://models.example.com --key '$WEIR_KEY'
+    weir connect openai --url https://weir.weir-system.svc --ca-file ca.crt
 
     Exit code 1: the client cannot use this release; 2: wrong arguments.
     """
     base = url.rstrip("/").removesuffix("/v1").rstrip("/")
     if not _URL.fullmatch(base):
         raise fail(f"--url {url!r} is no plain http or https URL, such as http://127.0.0.1:8080.")
-    for option, text in (("--model", model), ("--key", key)):
+    if ca_file is not None and client is Client.CURSOR:
+        raise fail("Cursor's own servers call the router, and trust only public authorities.", Exit.PROBLEMS)
+    for option, text in (("--model", model), ("--key", key), ("--ca-file", ca_file or "none")):
         if not _WORD.fullmatch(text):
             raise fail(f"{option} has a character that a shell would read as something else.")
     lines = LINES[client]
     if isinstance(lines, str):
         raise fail(lines, Exit.PROBLEMS)
-    typer.echo(lines(Target(base, model, key)))
+    typer.echo(lines(Target(base, model, key, ca_file)))

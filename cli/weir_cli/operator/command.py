@@ -58,6 +58,10 @@ def operator(
         str | None,
         typer.Option(help="How pods' sidecars are made, as JSON (the chart does it); default: none."),
     ] = None,
+    gateway_ca_file: Annotated[
+        Path | None,
+        typer.Option(help="Authorities (PEM) of the gateway's certificate, for sidecars; default: public ones."),
+    ] = None,
     offering_namespaces: Offering = None,
     user_tier_namespaces: UserTierNamespaces = "",
     consent: ConsentOption = Consent.WARN,
@@ -105,6 +109,7 @@ def operator(
         admin=address(admin),
         token_file=token_file,
         sidecar=made,
+        gateway_ca_file=gateway_ca_file,
         review_tokens=review_tokens,
         tenancy=tenancy(consent, offering_namespaces, user_tier_namespaces, own),
         pod_name=pod_name or socket.gethostname(),

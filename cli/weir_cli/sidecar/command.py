@@ -17,6 +17,9 @@ from weir_router.contract.caller import Caller
 from weir_router.run.process import log_to_stdout, poll, run, serve
 from weir_router.sidecar.sidecar import Pod
 
+LEARNED = "config-server-ca.crt"
+"""File of the kept directory with the config server's later authorities: the pod may be older than them."""
+
 HELP = """
 Runs the router of one pod; the operator's webhook adds it.
 
@@ -43,8 +46,14 @@ def main(arguments: Sequence[str]) -> None:
     raise_open_files()
     log_to_stdout(given.log)
     files, server = given.files, given.config_server
-    access = Access(server, files / "config-token", files / "ca.crt" if server.startswith("https") else None)
-    pod = Pod(Caller(namespace, name, CallerKind.SERVICE_ACCOUNT), given.gateway, files / "token")
+    access = Access(
+        server,
+        files / "config-token",
+        files / "ca.crt" if server.startswith("https") else None,
+        learned_file=given.keep / LEARNED,
+    )
+    caller = Caller(namespace, name, CallerKind.SERVICE_ACCOUNT)
+    pod = Pod(caller, given.gateway, files / "token", given.gateway_ca_file)
     router = Router(
         host=LOCALHOST,
         port=given.port,
@@ -71,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         help="Of the pod: whose requests these are.",
     )
     add("--gateway", required=True, metavar="URL", help="The gateway, which has what this namespace has not.")
+    add(
+        "--gateway-ca-file",
+        type=Path,
+        metavar="FILE",
+        help="Authorities (PEM) of the gateway's certificate, besides public ones, until the config server sends newer "
+        "ones. Default: none.",
+    )
     add("--config-server", required=True, metavar="URL", help="The operator's config server.")
     add(
         "--files",
@@ -84,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="DIRECTORY",
-        help="In memory, for the last good config.",
+        help="In memory, for the last good config and authorities.",
     )
     add(
         "--port",

@@ -169,12 +169,17 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
-{{/* Where sidecars reach the gateway: without TLS only where that port is there. A certificate names the Service's host with .svc. */}}
+{{/* Where sidecars reach the gateway: without TLS only where that port is there and no authority is named. A certificate names the Service's host with .svc. */}}
 {{- define "weir.gatewayURL" -}}
 {{- $host := printf "%s.%s" (include "weir.installation" .) .Release.Namespace }}
 {{- with .Values.gateway }}
-{{- if and .tls.secretName (not .tls.plain) }}{{ printf "https://%s.svc:%v" $host .tls.port }}{{ else }}{{ printf "http://%s:%v" $host .service.port }}{{ end }}
+{{- if and .tls.secretName (or .tls.caSecretName (not .tls.plain)) }}{{ printf "https://%s.svc:%v" $host .tls.port }}{{ else }}{{ printf "http://%s:%v" $host .service.port }}{{ end }}
 {{- end }}
+{{- end }}
+
+{{/* The Secret with the authority of the gateway's certificate; empty without TLS. */}}
+{{- define "weir.gatewayCA" -}}
+{{- with .Values.gateway.tls }}{{ if .secretName }}{{ .caSecretName }}{{ end }}{{ end }}
 {{- end }}
 
 {{/* How a pod's sidecar is made: weir_operator.sidecar.inject.Settings. */}}

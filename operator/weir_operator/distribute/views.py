@@ -86,6 +86,7 @@ class Views:
             routers=whole.routers,
             catalogue_date=whole.catalogue_date,
             hosts=whole.hosts,
+            gateway_authorities=whole.gateway_authorities,
         )
         hashes = {it.credential for tier in tiers.values() for it in tier.backends if it.credential is not None}
         values = {it: self._secrets.credentials[it] for it in sorted(hashes) if it in self._secrets.credentials}

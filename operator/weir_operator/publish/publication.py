@@ -106,6 +106,7 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
         routers=config.routers,
         catalogue_date=config.catalogue_date,
         hosts=config.hosts,
+        gateway_authorities=config.gateway_authorities,
         shards={shard: digest(content) for shard, content in shards.items()},
         credentials=tuple(sorted({hashed for hashes in used.values() for hashed in hashes})),
         caller_keys=None if keys is None else digest(keys),

@@ -40,6 +40,7 @@ from weir_operator.lead.routers import RouterCount
 from weir_operator.observe.gather import Gatherer
 from weir_operator.observe.observed import Observed
 from weir_operator.publish.certificate import Certificate, server_names
+from weir_operator.publish.gateway_trust import GatewayTrust
 from weir_operator.publish.mirror import Mirror
 from weir_operator.publish.publisher import Publisher, labels
 from weir_operator.run.admin import Admin
@@ -108,7 +109,8 @@ class Replica:
             operator=settings.account,
             on_report=self._heard,
         )
-        self._sidecars = Sidecars(settings.sidecar, api_client, namespace)
+        self._gateway_trust = GatewayTrust(settings.gateway_ca_file, self._changed)
+        self._sidecars = Sidecars(settings.sidecar, api_client, namespace, lambda: self._gateway_trust.authorities)
         self._sidecars.serve(self._server.app)
         leader = Leader(
             lambda: self._leadership.leader_address,
@@ -197,6 +199,7 @@ class Replica:
             self._mirror.trouble,
             self._keys.failure,
             self._certificate.trouble,
+            self._gateway_trust.trouble,
             self._sidecars.trouble,
         )
         return tuple(it for it in found if it)
@@ -247,6 +250,7 @@ class Replica:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._certificate.run())
+            tasks.create_task(self._gateway_trust.run())
             tasks.create_task(self._keys.run())
             tasks.create_task(self._serve())
             tasks.create_task(self._follower.run())
@@ -308,7 +312,8 @@ class Replica:
             tokens=self._keys.trust,
             memory=self._memory,
         )
-        config = msgspec.structs.replace(compiled.config, routers=self._routers.value)
+        authorities = self._gateway_trust.to_publish(self._published)
+        config = msgspec.structs.replace(compiled.config, routers=self._routers.value, gateway_authorities=authorities)
         return dataclasses.replace(compiled, config=config)
 
 

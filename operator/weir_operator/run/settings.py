@@ -35,6 +35,7 @@ class Settings:
     pod_ip: str | None = None  # where other replicas reach this one; None: as it listens
     token_file: Path = Path("/run/weir/token")  # ours for the leader's config server, read each time
     sidecar: inject.Settings | None = None  # None: pods get none
+    gateway_ca_file: Path | None = None  # authorities of the gateway's certificate; None: public ones
     review_tokens: bool = False  # the API server is asked about callers' tokens, too
     tenancy: Tenancy = field(default_factory=Tenancy)
     suffix: str = field(default_factory=_suffix)

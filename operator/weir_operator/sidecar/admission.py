@@ -76,14 +76,16 @@ class Admission:
         self,
         settings: Settings,
         authorities: Callable[[], str | None],
+        of_gateway: Callable[[], str] = lambda: "",
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`authorities` gives the PEM that our certificate is verified with, empty for a public one; None: there is no
-        certificate yet.
+        certificate yet. `of_gateway` gives that of the gateway's certificate.
         """
         self._settings = settings
         self._authorities = authorities
+        self._of_gateway = of_gateway
         self._monotonic = monotonic
         self._turns = Turns(REVIEWS_AT_ONCE, REVIEWS_WAITING)
         self._minute, self._lines = 0.0, 0
@@ -116,7 +118,7 @@ class Admission:
         if authorities is None:
             return Injection(warnings=("Weir's sidecar was not added: the operator has no certificate yet",))
         try:
-            injection = inject(review.object, self._settings, authorities)
+            injection = inject(review.object, self._settings, authorities, self._of_gateway())
         except Exception as bug:  # the pod must start all the same
             self._say(logging.ERROR, "a pod of namespace %s got no sidecar by a bug of Weir", review.namespace, bug=bug)
             return Injection(warnings=("Weir's sidecar was not added, by a bug of Weir; the operator's log says more",))

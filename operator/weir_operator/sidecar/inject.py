@@ -38,11 +38,17 @@ OVERRIDE_ENV_FROM = "weir.dev/override-env-from"
 AUTHORITIES = "weir.dev/config-server-ca"
 """Annotation that we set: the authorities of the config server, which no pod of another namespace could mount."""
 
+GATEWAY_AUTHORITIES = "weir.dev/gateway-ca"
+"""Annotation that we set: the authorities of the gateway's certificate, where no public one signs it."""
+
 CONTAINER = "weir-sidecar"
 IDENTITY, KEPT = "weir-identity", "weir-kept"
 """The volumes: tokens and authority; the last good config."""
 
 FILES, KEPT_FILES = "/run/weir", "/run/weir-kept"
+
+GATEWAY_FILE = "gateway-ca.crt"
+"""File of the first volume with the gateway's authorities."""
 
 PLACEHOLDER = "weir-sidecar"
 """Key for SDKs that insist on one. It is neither a Weir key (`weir_…`) nor a token, so the sidecar ignores it."""
@@ -93,9 +99,22 @@ class Injection:
     warnings: tuple[str, ...] = ()
 
 
-def inject(pod: Mapping[str, Any], settings: Settings, authorities: str) -> Injection:
+class Authorities(NamedTuple):
+    """The authorities (PEM) by which a sidecar verifies certificates; empty: public ones."""
+
+    config_server: str
+    gateway: str
+
+    def annotations(self) -> dict[str, str]:
+        """The annotations of the pod that hold them."""
+        named = {AUTHORITIES: self.config_server, GATEWAY_AUTHORITIES: self.gateway}
+        return {name: text for name, text in named.items() if text}
+
+
+def inject(pod: Mapping[str, Any], settings: Settings, authorities: str, of_gateway: str = "") -> Injection:
     """The patch of a pod that is being created; `authorities` is the PEM that the config server's certificate is
-    verified with, empty for a public one. Never raises for what an API server accepts as a pod.
+    verified with, and `of_gateway` that of the gateway's; empty for a public one. Never raises for what an API server
+    accepts as a pod.
     """
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
@@ -109,7 +128,7 @@ def inject(pod: Mapping[str, Any], settings: Settings, authorities: str) -> Inje
     if present is None:
         if annotations.get(METRICS) in ("true", "false"):
             settings = msgspec.structs.replace(settings, metrics=annotations[METRICS] == "true")
-        patch = [*patch, *_sidecar(metadata, spec, settings, ports, authorities)]
+        patch = [*patch, *_sidecar(metadata, spec, settings, ports, Authorities(authorities, of_gateway))]
     return Injection(tuple(patch), tuple(warnings))
 
 
@@ -192,9 +211,9 @@ def _variables(container: Mapping[str, Any], port: int, *, override: bool) -> tu
 
 
 def _sidecar(
-    metadata: Mapping[str, Any], spec: Mapping[str, Any], settings: Settings, ports: Ports, authorities: str
+    metadata: Mapping[str, Any], spec: Mapping[str, Any], settings: Settings, ports: Ports, authorities: Authorities
 ) -> Iterator[dict[str, Any]]:
-    container = _container(settings, ports)
+    container = _container(settings, ports, authorities)
     if spec.get("initContainers"):
         yield _add("/spec/initContainers/0", container)  # first, so that the others can use it
     else:
@@ -204,15 +223,15 @@ def _sidecar(
         yield from (_add("/spec/volumes/-", it) for it in volumes)
     else:
         yield _add("/spec/volumes", volumes)
-    if not authorities:
+    annotations = authorities.annotations()
+    if annotations and not metadata.get("annotations"):
+        yield _add("/metadata/annotations", annotations)
         return
-    if metadata.get("annotations"):
-        yield _add(f"/metadata/annotations/{AUTHORITIES.replace('/', '~1')}", authorities)
-    else:
-        yield _add("/metadata/annotations", {AUTHORITIES: authorities})
+    for name, text in annotations.items():
+        yield _add(f"/metadata/annotations/{name.replace('/', '~1')}", text)
 
 
-def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
+def _container(settings: Settings, ports: Ports, authorities: Authorities) -> dict[str, Any]:
     """No probe and no hook: nothing that is wrong with a sidecar may hold, or restart, what the pod is there for. Its
     port is open, and it is seen to run, before all else that it does: `weir_cli.early`.
     """
@@ -227,6 +246,7 @@ def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
             f"--port={ports.callers}",
             f"--admin={'0.0.0.0' if settings.metrics else '127.0.0.1'}:{ports.admin}",
             f"--gateway={settings.gateway}",
+            *([f"--gateway-ca-file={FILES}/{GATEWAY_FILE}"] if authorities.gateway else []),
             f"--config-server={settings.config_server}",
             f"--files={FILES}",
             f"--keep={KEPT_FILES}",
@@ -258,12 +278,16 @@ def _container(settings: Settings, ports: Ports) -> dict[str, Any]:
     }
 
 
-def _volumes(settings: Settings, authorities: str) -> list[dict[str, Any]]:
-    authority = {"path": "ca.crt", "fieldRef": {"fieldPath": f"metadata.annotations['{AUTHORITIES}']"}}
+def _volumes(settings: Settings, authorities: Authorities) -> list[dict[str, Any]]:
+    files = {AUTHORITIES: "ca.crt", GATEWAY_AUTHORITIES: GATEWAY_FILE}
+    items = [
+        {"path": files[name], "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
+        for name in authorities.annotations()
+    ]
     sources = [
         _token("token", trust.audience(settings.installation)),
         _token("config-token", trust.config_audience(settings.installation)),
-        *([{"downwardAPI": {"items": [authority]}}] if authorities else []),
+        *([{"downwardAPI": {"items": items}}] if items else []),
     ]
     return [
         {"name": IDENTITY, "projected": {"sources": sources}},

@@ -5,6 +5,7 @@ server trusts it by. Wired by `weir_operator.run.replica`, which tells it of the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -17,9 +18,14 @@ from weir_operator.sidecar.inject import Settings
 class Sidecars:
     """Every replica serves, the leader runs."""
 
-    def __init__(self, settings: Settings | None, api_client: ApiClient, namespace: str) -> None:
-        """`settings` of None switches sidecars off. `namespace` is the installation's."""
+    def __init__(
+        self, settings: Settings | None, api_client: ApiClient, namespace: str, of_gateway: Callable[[], str]
+    ) -> None:
+        """`settings` of None switches sidecars off. `namespace` is the installation's. `of_gateway` gives the
+        authorities of the gateway's certificate (PEM), empty for public ones.
+        """
         self._settings = settings
+        self._of_gateway = of_gateway
         self._authorities: str | None = None
         self._told = asyncio.Event()
         name = configuration_name(settings.installation, namespace) if settings else ""
@@ -33,7 +39,7 @@ class Sidecars:
     def serve(self, app: web.Application) -> None:
         """Adds the webhook to a server that has not been started."""
         if self._settings is not None:
-            Admission(self._settings, lambda: self._authorities).serve(app)
+            Admission(self._settings, lambda: self._authorities, self._of_gateway).serve(app)
 
     def told(self, authorities: str) -> None:
         """Takes the authorities that signed our certificate, as PEM; empty: a public one."""

@@ -29,6 +29,7 @@ class CompiledConfig(Wire, frozen=True, omit_defaults=False):  # apiVersion must
     routers: int = 1  # live routers, to share out limits "of all routers together"
     catalogue_date: str | None = None
     hosts: HostPolicy = HostPolicy()  # where no backend may be
+    gateway_authorities: str | None = None  # PEM: authorities of the gateway's certificate; None: public ones
 
 
 class Delivery(Wire, frozen=True):

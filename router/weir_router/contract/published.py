@@ -64,6 +64,7 @@ class Index(Wire, frozen=True, omit_defaults=False):
     routers: int = 1
     catalogue_date: str | None = None
     hosts: HostPolicy = HostPolicy()
+    gateway_authorities: str | None = None
     shards: dict[str, str] = {}  # "07" -> hash; an empty shard has no file and is left out
     credentials: tuple[str, ...] = ()  # hashes of the credentials that the shards name
     caller_keys: str | None = None  # hash; None: no caller has a key
@@ -116,6 +117,7 @@ def assemble(
         routers=index.routers,
         catalogue_date=index.catalogue_date,
         hosts=index.hosts,
+        gateway_authorities=index.gateway_authorities,
     )
     return config, Secrets(credentials=source.credentials(index), caller_keys=source.caller_keys(index))
 

@@ -30,6 +30,13 @@ class Pod:
     caller: Caller  # caller of unauthenticated requests, since only localhost can send any
     gateway: str  # URL without a path
     token_file: Path  # file of the token for the gateway; read for each request
+    ca_file: Path | None = None  # file of the gateway's authorities, for as long as no config says newer ones
+
+    def authorities(self, config: CompiledConfig | None) -> str:
+        """The authorities (PEM) of the gateway's certificate, besides the public ones. Raises `OSError`."""
+        if config is not None and config.gateway_authorities:
+            return config.gateway_authorities
+        return "" if self.ca_file is None else self.ca_file.read_text("ascii", "ignore")
 
 
 class Sidecar:

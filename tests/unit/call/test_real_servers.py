@@ -149,6 +149,26 @@ async def test_authorities_are_read_once_and_not_on_the_loop(client, web, truste
     assert threads[0] is not threading.main_thread()
 
 
+@pytest.mark.parametrize("kind", [Http1Transport, AiohttpTransport])
+async def test_further_authorities_are_asked_for_with_each_connection(web, private_ca, kind):
+    further = ""
+    transport = kind(authorities=lambda: further)
+    url = f"https://localhost:{web[1]}/drop"
+    try:
+        with pytest.raises(AttemptFailed, match="certificate verify failed"):
+            await transport.post(url, {}, b"{}", 5.0)
+        further = (private_ca / "ca.pem").read_text()
+        with pytest.raises(AttemptFailed) as failure:
+            await transport.post(url, {}, b"{}", 5.0)
+        assert failure.value.kind is FailureKind.RESET  # the server's doing, after the handshake
+        further = "-----BEGIN CERTIFICATE-----"
+        with pytest.raises(AttemptFailed) as failure:
+            await transport.post(url, {}, b"{}", 5.0)
+        assert failure.value.kind is FailureKind.CONNECT
+    finally:
+        await transport.close()
+
+
 async def test_a_stream_over_tls_comes_piece_by_piece(client, trusted):
     gate = asyncio.Event()
 

@@ -33,6 +33,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         "routers": SEEN,
         "catalogue_date": SEEN,
         "hosts": SEEN,
+        "gateway_authorities": SEEN,
     },
     "HostPolicy": {"in_cluster": SEEN, "addresses": SEEN},
     "Secrets": {"credentials": PART, "caller_keys": PART},

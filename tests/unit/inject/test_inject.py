@@ -14,6 +14,7 @@ from weir_cli import early
 from weir_operator.sidecar.inject import (
     AUTHORITIES,
     CONTAINER,
+    GATEWAY_AUTHORITIES,
     IDENTITY,
     KEPT,
     METRICS,
@@ -284,3 +285,23 @@ def test_no_value_that_was_there_changes(before: dict[str, Any]):
         had = one.pop("env") or []
         assert (other.pop("env", None) or [])[: len(had)] == had
         assert one == other
+
+
+@pytest.mark.parametrize("annotations", [{}, {"team": "a"}])
+@pytest.mark.parametrize("of_config_server", ["", CA])
+def test_a_private_authority_of_the_gateway_comes_with_the_pod(annotations: dict[str, str], of_config_server: str):
+    before = pod(metadata={"name": "p", "annotations": annotations} if annotations else None)
+    after = patched(before, inject(before, SETTINGS, of_config_server, "GATEWAY"))
+    named = {GATEWAY_AUTHORITIES: "GATEWAY"} | ({AUTHORITIES: CA} if of_config_server else {})
+    assert after["metadata"]["annotations"] == annotations | named
+    assert "--gateway-ca-file=/run/weir/gateway-ca.crt" in sidecar(after)["args"]
+    (files,) = (it["downwardAPI"]["items"] for it in after["spec"]["volumes"][0]["projected"]["sources"][2:])
+    ways = {it["path"]: it["fieldRef"]["fieldPath"] for it in files}
+    assert ways["gateway-ca.crt"] == f"metadata.annotations['{GATEWAY_AUTHORITIES}']"
+    assert len(ways) == len(named)
+    assert inject(after, SETTINGS, of_config_server, "GATEWAY").patch == ()
+
+
+def test_without_one_no_option_and_no_annotation_is_there():
+    after = injected(pod())
+    assert not any("gateway-ca" in it for it in (*sidecar(after)["args"], *after["metadata"]["annotations"]))

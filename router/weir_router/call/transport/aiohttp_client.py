@@ -31,6 +31,7 @@ from weir_router.call.transport.base import (
 )
 from weir_router.call.transport.inflate import readable
 from weir_router.call.transport.names import Hosts, Names, anywhere, laptop
+from weir_router.call.transport.trust import Authorities, no_further, trusting
 from weir_router.contract.addresses import read
 from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, FailureKind
@@ -131,8 +132,10 @@ class _Resolver(AbstractResolver):
 class AiohttpTransport:
     """A `Transport` over one `aiohttp.ClientSession`."""
 
-    def __init__(self, hosts: Hosts = laptop) -> None:
+    def __init__(self, hosts: Hosts = laptop, authorities: Authorities = no_further) -> None:
         self._names = Names(hosts)
+        self._authorities = authorities
+        self._tls: tuple[str, ssl.SSLContext] | None = None  # for these further authorities
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEEP_ALIVE, resolver=_Resolver(self._names), use_dns_cache=False
@@ -158,11 +161,26 @@ class AiohttpTransport:
             whole = body if isinstance(body, bytes) else body.whole()
             data = whole if len(whole) < IN_PARTS else io.BytesIO(whole)
             response = await self._session.post(
-                target, data=data, headers={**headers, **self._via}, allow_redirects=False, timeout=timeout, proxy=proxy
+                target,
+                data=data,
+                headers={**headers, **self._via},
+                allow_redirects=False,
+                timeout=timeout,
+                proxy=proxy,
+                ssl=await self._context(),
             )
         except (*_CLIENT_ERRORS, ValueError) as error:
             raise _translated(error) from None
         return readable(_AiohttpResponse(response))
+
+    async def _context(self) -> ssl.SSLContext | bool:
+        """The TLS context; True: aiohttp's own, which trusts the system's authorities."""
+        further = self._authorities()
+        if not further.strip():
+            return True
+        if self._tls is None or self._tls[0] != further:
+            self._tls = further, await asyncio.to_thread(trusting, further)
+        return self._tls[1]
 
     def _route(self, url: str) -> tuple[URL, str | None]:
         """The parsed URL and its proxy, kept per URL. aiohttp's `trust_env` is not used: it reads ~/.netrc in a thread

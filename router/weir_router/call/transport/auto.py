@@ -11,6 +11,7 @@ from yarl import URL
 from weir_router.call.transport.base import Response, Transport, proxies, proxy_for
 from weir_router.call.transport.names import Hosts, laptop
 from weir_router.call.transport.pool import Http1Transport, Target, parsed
+from weir_router.call.transport.trust import Authorities, no_further
 from weir_router.dialects.wire.outgoing import Body
 
 if TYPE_CHECKING:
@@ -27,14 +28,15 @@ class AutoTransport:
     the environment names a proxy, otherwise for the first request to a URL that holds a credential.
     """
 
-    def __init__(self, hosts: Hosts = laptop, via: str = "") -> None:
-        """`hosts` gives the rules for addresses that hold when a connection is made. `via` is the header of that name
-        that each request gets.
+    def __init__(self, hosts: Hosts = laptop, via: str = "", authorities: Authorities = no_further) -> None:
+        """`hosts` gives the rules for addresses that hold when a connection is made, and `authorities` those that are
+        trusted then. `via` is the header of that name that each request gets.
         """
         self._hosts = hosts
         self._via = via
-        self._http1 = Http1Transport(hosts, via)
-        self._aiohttp = _aiohttp_transport(hosts, via) if proxies() else None
+        self._authorities = authorities
+        self._http1 = Http1Transport(hosts, via, authorities)
+        self._aiohttp = self._aiohttp_transport() if proxies() else None
         self._targets: dict[str, Target] = {}  # URLs that our own HTTP/1.1 serves
         self._chosen: dict[str, Transport] = {}  # transports of the other URLs
 
@@ -52,7 +54,7 @@ class AutoTransport:
             if len(known) >= MOST_URLS:
                 known.clear()
         if not _ordinary(url):
-            self._aiohttp = self._chosen[url] = self._aiohttp or _aiohttp_transport(self._hosts, self._via)
+            self._aiohttp = self._chosen[url] = self._aiohttp or self._aiohttp_transport()
             return self._aiohttp
         with suppress(ValueError):  # then `post` raises
             self._targets[url] = parsed(url, self._via)
@@ -72,13 +74,12 @@ class AutoTransport:
         if self._aiohttp is not None:
             await self._aiohttp.close()
 
+    def _aiohttp_transport(self) -> AiohttpTransport:
+        from weir_router.call.transport.aiohttp_client import AiohttpTransport
 
-def _aiohttp_transport(hosts: Hosts, via: str) -> AiohttpTransport:
-    from weir_router.call.transport.aiohttp_client import AiohttpTransport
-
-    transport = AiohttpTransport(hosts)
-    transport.mark(via)
-    return transport
+        transport = AiohttpTransport(self._hosts, self._authorities)
+        transport.mark(self._via)
+        return transport
 
 
 def _ordinary(url: str) -> bool:

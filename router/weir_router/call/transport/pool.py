@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from asyncio import sslproto
 from collections import deque
 from functools import partial
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, f
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import readable
 from weir_router.call.transport.names import Hosts, Names, laptop
+from weir_router.call.transport.trust import Authorities, no_further, trusting
 from weir_router.clock import LATE
 from weir_router.dialects.wire.headers import Kept
 from weir_router.dialects.wire.outgoing import Body
@@ -36,10 +36,6 @@ from weir_router.errors import AttemptFailed, FailureKind
 
 HAPPY_EYEBALLS = 0.25
 """Seconds until the next address is tried beside a silent one: RFC 8305's recommendation."""
-
-TLS_BUFFER = 16 * 1024
-"""Bytes of asyncio's buffer per TLS connection: one TLS record. Its default of 256 KiB would be most of a stream's
-memory."""
 
 MAX_AGE = 30.0
 """Seconds after which a connection takes no further request, so that even busy routers follow a host name to new
@@ -99,15 +95,18 @@ def _lines(headers: dict[str, str]) -> bytes:
 class Http1Transport:
     """A `Transport` with a pool per origin. The connection used last is used next, so that the others may age."""
 
-    def __init__(self, hosts: Hosts = laptop, via: str = "") -> None:
-        """`hosts` gives the rules for addresses that hold when a connection is made."""
+    def __init__(self, hosts: Hosts = laptop, via: str = "", authorities: Authorities = no_further) -> None:
+        """`hosts` gives the rules for addresses that hold when a connection is made, and `authorities` those that are
+        trusted then.
+        """
         self.via = via  # header of requests to URLs that are not parsed yet
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._idle: dict[Origin, deque[Connection]] = {}  # ascending by time of use
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._tls: asyncio.Future[ssl.SSLContext] | None = None
+        self._authorities = authorities
+        self._tls: tuple[str, asyncio.Future[ssl.SSLContext]] | None = None  # for these further authorities
         self._names = Names(hosts)
         self._closed = False
 
@@ -203,10 +202,13 @@ class Http1Transport:
         return connection
 
     async def _context(self) -> ssl.SSLContext:
-        """The TLS context, made for the first connection that needs it. It takes 30 ms or more, so in a thread."""
-        if self._tls is None:
-            self._tls = self._loop.run_in_executor(None, _trusting)
-        return await asyncio.shield(self._tls)  # others wait for it too
+        """The TLS context, made for the first connection that needs it, and after a change of the authorities. It
+        takes 30 ms or more, so in a thread.
+        """
+        further = self._authorities()
+        if self._tls is None or self._tls[0] != further:
+            self._tls = further, self._loop.run_in_executor(None, trusting, further)
+        return await asyncio.shield(self._tls[1])  # others wait for it too
 
     def _free(self, origin: Origin, connection: Connection) -> None:
         now = connection.idle_since = self._time()
@@ -230,11 +232,3 @@ class Http1Transport:
             if not idle:
                 del self._idle[origin]
         self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep) if self._open else None
-
-
-def _trusting() -> ssl.SSLContext:
-    """A context that trusts the system's authorities, or those of SSL_CERT_FILE."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    sslproto.SSLProtocol.max_size = TLS_BUFFER
-    return context
