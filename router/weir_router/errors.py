@@ -277,6 +277,7 @@ class FailureKind(StrEnum):
     CONTEXT_LENGTH = "context_length"  # only a larger context can help
     ADDED = "added"  # a 400 about something Weir added: send again without it
     UNFIT = "unfit"  # a 400 about what this model accepts: another may accept it
+    LOSSY = "lossy"  # a stream that makes no whole answer: send again without a stream
     CREDENTIAL = "credential"  # 401, or 403 about the key: this backend and credential is out
     CREDIT = "credit"  # 402, spend cap, no credit left: out
     MODEL = "model"  # 403 or 404 about the model: out

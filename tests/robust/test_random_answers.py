@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 
 from robust.fuzz import seeds
@@ -22,6 +21,7 @@ from support.servers import listening, one_request
 from support.stand import backend, config_for, stand
 from weir_cli.sim import SimModel
 from weir_router.contract import BreakerKnobs, Dialect, Failover, Timeouts
+from weir_router.dialects.wire.sse import loads
 
 QUICK = Timeouts(connect=2.0, ttft=1.0, idle=1.0)
 NEVER = BreakerKnobs(consecutive_failures=10**9, minimum_requests=10**9)
@@ -162,7 +162,7 @@ def check(seed: int, dialect: Dialect, answer: Answer) -> None:
     elif answer.stream:  # of its own format it is passed on as it came, with what no reader of events understands
         assert not answer.torn, context
     else:
-        assert isinstance(msgspec.json.decode(answer.body), dict), context
+        assert isinstance(loads(answer.body), dict), context
 
 
 @pytest.mark.parametrize("provider", [Dialect.OPENAI, Dialect.ANTHROPIC])

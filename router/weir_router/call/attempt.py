@@ -14,6 +14,7 @@ from weir_router.admit.ledger import Hold
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Others, Timers, Watchdog
 from weir_router.call.conceal import conceal, concealed, passed_on
+from weir_router.call.ends import check_end, failed
 from weir_router.call.held import Held
 from weir_router.call.load import Load
 from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
@@ -169,13 +170,12 @@ class Attempt:
 
     def record(self) -> AttemptRecord:
         """The record of the attempt so far, for the trail."""
-        status: int | None = 200
-        outcome, code, text = "ok" if self.done or self._open else "cancelled", None, None
-        lost = self.dropped
-        if (failure := self.failure) is not None:
-            outcome, status, text = failure.kind.value, failure.status, failure.message
-            code, lost = failure.code or failure.type, ()
-        return AttemptRecord(self.candidate.tier, self.name, outcome, self.seconds, status, code, text, self.ttft, lost)
+        if self.failure is not None:
+            return failed(self.candidate.tier, self.name, self.failure, self.seconds, self.ttft)
+        outcome = "ok" if self.done or self._open else "cancelled"
+        return AttemptRecord(
+            self.candidate.tier, self.name, outcome, self.seconds, 200, None, None, self.ttft, self.dropped
+        )
 
     def _take_whole(self, raw: bytes) -> None:
         raw = concealed(raw, self._credential)
@@ -306,7 +306,7 @@ class Attempt:
                     finished = True
                     break
             if not data and not finished:
-                self._check_end()
+                self._check_end(said=False)
                 finished = True
             if self._reader.content_events > contents:
                 self._content()
@@ -333,12 +333,11 @@ class Attempt:
             if self._idle > MAX_IDLE:
                 raise AttemptFailed(FailureKind.MALFORMED, f"more than {MAX_IDLE} bytes of comments without an event")
             return None, Signal.NONE
-        self._check_end()
+        self._check_end(said=True)
         return None, Signal.DONE
 
-    def _check_end(self) -> None:
-        if self._reader.stop_reason is None:
-            raise AttemptFailed(FailureKind.TRUNCATED, "the stream ended without a stop reason")
+    def _check_end(self, *, said: bool) -> None:
+        check_end(self._reader, plain=not self._ask.stream, said=said)
 
     def _content(self) -> None:
         self._watchdog.content()

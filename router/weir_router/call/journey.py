@@ -306,6 +306,8 @@ class Journey:
     def _correct(self, attempt: Attempt, failure: AttemptFailed) -> None:
         """Asks the same backend without the field that it refuses, once for each; otherwise another one."""
         candidate, field = attempt.candidate, failure.field
+        if failure.kind is FailureKind.LOSSY:
+            self._deadline += attempt.seconds  # it is for the first content, which had come
         if field is not None:
             self._guards[attempt].met(field)
             left_out = self._without.get(candidate.key, NOTHING)

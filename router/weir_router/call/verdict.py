@@ -51,6 +51,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.CONTEXT_LENGTH: Next.LARGER,
     FailureKind.ADDED: Next.WITHOUT,
     FailureKind.UNFIT: Next.WITHOUT,
+    FailureKind.LOSSY: Next.WITHOUT,
     FailureKind.CREDENTIAL: Next.ELSEWHERE,
     FailureKind.CREDIT: Next.ELSEWHERE,
     FailureKind.MODEL: Next.ELSEWHERE,
@@ -72,8 +73,12 @@ MEANING: dict[FailureKind, Next] = {
 }
 
 
-CORRECTED = frozenset({FailureKind.ADDED, FailureKind.UNFIT})
-"""Refusals of a field. They cost the upstream nothing, so they count neither as a try nor in the retry budget."""
+REFUSED = frozenset({FailureKind.ADDED, FailureKind.UNFIT})
+"""Refusals of a field. They cost the upstream nothing."""
+
+CORRECTED = REFUSED | {FailureKind.LOSSY}
+"""Failures after which the same request goes out in another form. They count neither as a try nor in the retry budget:
+that a stream was asked for a plain caller was the router's choice."""
 
 PASSING = frozenset(
     {FailureKind.OVERLOAD, FailureKind.SERVER, FailureKind.CONNECT, FailureKind.RESET}
@@ -127,7 +132,7 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
         if choice.unable is not None:
             return _unable(choice, choice.unable, ending.prompt_tokens)
     tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in trail) or _skipped(choice)
-    kinds = {failure.kind for failure in ending.failures} - CORRECTED
+    kinds = {failure.kind for failure in ending.failures} - REFUSED
     views = _views(ending)
     only_credentials = bool(views) and all(view.credential_out or key in ending.ours for key, view in views.items())
     if ending.failures and not kinds and not any(skip.seen for skip in choice.skipped):

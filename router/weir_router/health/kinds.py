@@ -13,6 +13,7 @@ NEUTRAL_KINDS = frozenset(
         FailureKind.CONTEXT_LENGTH,
         FailureKind.ADDED,
         FailureKind.UNFIT,
+        FailureKind.LOSSY,
         FailureKind.REJECTED,
         FailureKind.BLOCKED,
     }

@@ -37,6 +37,7 @@ _OUR_WORDS = frozenset(
         FailureKind.UNREAD,
         FailureKind.MALFORMED,
         FailureKind.TRUNCATED,
+        FailureKind.LOSSY,
     }
 )
 """Failures whose message is Weir's own, and never an upstream's."""

@@ -55,6 +55,24 @@ OPENAI = {
     "calls without an index": lambda n: [
         openai({"tool_calls": [{"id": f"c{i}", "function": {"name": "f", "arguments": "{}"}}]}) for i in range(n)
     ],
+    "calls of one index": lambda n: [
+        openai({"tool_calls": [{**named(i)["tool_calls"][0], "index": 0}]}) for i in range(n)
+    ],
+    "an id for each part": lambda n: [
+        openai(named(0)),
+        *[openai({"tool_calls": [{"index": 0, "id": f"x{i}", "function": {"arguments": " "}}]}) for i in range(n)],
+    ],
+    "calls in turns": lambda n: [
+        openai(
+            {"tool_calls": [{"index": i, "id": f"c{i}", "function": {"name": "f", "arguments": "{"}} for i in (0, 1)]}
+        ),
+        *[openai(call(i % 2, arguments='"a":1,')) for i in range(n)],
+        *[openai(call(i, arguments='"b":1}')) for i in (0, 1)],
+    ],
+    "thinking among texts": lambda n: [
+        openai({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "a"}]}] if i % 9 else "so"})
+        for i in range(n)
+    ],
     "unknown items": lambda n: [openai({"content": "a", "x": [{"index": i, "y": [i]}]}) for i in range(n)],
     "unknown names": lambda n: [openai({"content": "a", f"x{i}": "b"}) for i in range(n)],
     "content parts": lambda n: [openai({"content": [{"type": "text", "text": "a"}]}) for _ in range(n)],
@@ -95,6 +113,9 @@ ANTHROPIC = {
     ],
     "blocks": lambda n: [it for i in range(n) for it in (text(i), delta(i, type="text_delta", text="a"), stopped(i))],
     "blocks of one index": lambda n: [text(0) for _ in range(n)],
+    "calls of one index": lambda n: [
+        it for _ in range(n) for it in (tool(0), delta(0, type="input_json_delta", partial_json="{}"), stopped(0))
+    ],
     "calls": lambda n: [
         it for i in range(n) for it in (tool(i), delta(i, type="input_json_delta", partial_json="{}"), stopped(i))
     ],

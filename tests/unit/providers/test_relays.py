@@ -330,10 +330,10 @@ def test_blocks_that_come_whole_are_kept() -> None:
     assert found["content"] == [{"type": "redacted_thinking", "data": "x"}, result]
 
 
-def test_a_delta_without_its_block_is_malformed() -> None:
+def test_a_stream_with_a_delta_without_its_block_cannot_be_put_together() -> None:
     with pytest.raises(AttemptFailed) as caught:
         content_of({"type": "content_block_delta", "index": 3, "delta": {"type": "text_delta", "text": "x"}})
-    assert caught.value.kind is FailureKind.MALFORMED
+    assert caught.value.kind is FailureKind.LOSSY
 
 
 ANSWERS = [

@@ -362,21 +362,29 @@ def test_arguments_may_come_before_the_name(anthropic_ask, kit):
     assert kit.read_by_anthropic(kit.rendered(anthropic_ask(), payloads))["content"][0]["input"] == {"x": 1}
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [
-        [{"index": 0, "id": "a", "function": {"arguments": "{}"}}],
-        [
-            {"index": 0, "id": "a", "function": {"name": "f"}},
-            {"index": 1, "id": "b", "function": {"name": "f"}},
-            {"index": 0, "function": {"arguments": "{}"}},
-        ],
-    ],
-    ids=["no name", "interleaved"],
-)
-def test_tool_calls_that_make_no_blocks_are_malformed(anthropic_ask, kit, parts):
+def finished(*parts):
+    return [{"choices": [{"delta": {"tool_calls": list(parts)}, "finish_reason": "tool_calls"}]}]
+
+
+def test_a_call_without_a_name_makes_no_block(anthropic_ask, kit):
     with pytest.raises(AttemptFailed) as raised:
-        kit.rendered(anthropic_ask(), [{"choices": [{"delta": {"tool_calls": parts}, "finish_reason": "tool_calls"}]}])
+        kit.rendered(anthropic_ask(), finished({"index": 0, "id": "a", "function": {"arguments": "{}"}}))
+    assert raised.value.kind is FailureKind.MALFORMED
+
+
+def test_what_comes_amid_a_call_waits_for_its_end(anthropic_ask, kit):
+    parts = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}},
+             {"index": 1, "id": "b", "function": {"name": "g", "arguments": '{"y":'}},
+             {"index": 0, "function": {"arguments": ":1}"}}, {"index": 1, "function": {"arguments": "2}"}}]  # fmt: skip
+    read = kit.read_by_anthropic(kit.rendered(anthropic_ask(), finished(*parts)))
+    assert [(block["name"], block["input"]) for block in read["content"]] == [("f", {"x": 1}), ("g", {"y": 2})]
+
+
+def test_no_more_than_a_mebibyte_waits_for_a_call(anthropic_ask, kit):
+    parts = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}},
+             {"index": 1, "id": "b", "function": {"name": "g", "arguments": "x" * 1024 * 1024}}]  # fmt: skip
+    with pytest.raises(AttemptFailed) as raised:
+        kit.rendered(anthropic_ask(), finished(*parts))
     assert raised.value.kind is FailureKind.MALFORMED
 
 

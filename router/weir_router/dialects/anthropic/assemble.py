@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from weir_router.dialects.wire import positions, sse
+from weir_router.dialects.anthropic.stream import index_of
+from weir_router.dialects.wire import sse
+from weir_router.dialects.wire.lossy import is_several, lossy
 from weir_router.dialects.wire.relay import LoneText
 
 _NOT_IN_ANSWERS = frozenset({"type", "delta", "usage"})
@@ -20,9 +22,8 @@ class AnthropicAssembler:
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
-        self._blocks: dict[int, dict[str, Any]] = {}
-        self._texts: dict[int, dict[str, list[str]]] = {}
-        self._citations: dict[int, list[Any]] = {}
+        self._blocks: list[_Block] = []
+        self._last: dict[int, _Block] = {}  # of each index: some servers give all blocks the same
 
     def feed(self, payload: dict[str, Any]) -> None:
         """Adds an event."""
@@ -31,9 +32,11 @@ class AnthropicAssembler:
                 self._message = dict(payload["message"])
                 self._add_usage(self._message.get("usage"))
             case "content_block_start":
-                self._begin(positions.position(payload["index"]), payload["content_block"])
+                index = index_of(payload)
+                self._last[index] = block = _Block(index, payload["content_block"])
+                self._blocks.append(block)
             case "content_block_delta":
-                self._add_delta(payload["index"], payload["delta"])
+                self._last[index_of(payload)].add(payload["delta"])
             case "message_delta":
                 self._message.update({k: v for k, v in payload.items() if k not in _NOT_IN_ANSWERS})
                 self._message.update(payload.get("delta") or {})
@@ -47,11 +50,14 @@ class AnthropicAssembler:
         said = [name for name in delta if name != "type"]
         if len(said) != 1 or said[0] == "citation" or not isinstance(delta[said[0]], str):
             return None
-        return LoneText(said[0], self._texts[payload["index"]][said[0]])
+        return LoneText(said[0], self._last[index_of(payload)].texts[said[0]])
 
     def answer(self) -> dict[str, Any]:
         """The whole answer."""
-        content = [self._block(index) for index in sorted(self._blocks)]
+        blocks = self._blocks
+        if len(self._last) == len(blocks):
+            blocks = sorted(blocks, key=lambda block: block.index)
+        content = [block.whole() for block in blocks]
         answer = {**self._message, "content": [*(self._message.get("content") or ()), *content]}
         if self._usage:
             answer["usage"] = self._usage
@@ -63,33 +69,42 @@ class AnthropicAssembler:
             if value is not None or name not in self._usage:
                 self._usage[name] = value
 
-    def _begin(self, index: int, start: dict[str, Any]) -> None:
-        self._blocks[index] = dict(start)
-        self._texts[index] = {}
-        self._citations.pop(index, None)
 
-    def _add_delta(self, index: int, delta: dict[str, Any]) -> None:
-        block, texts = self._blocks[index], self._texts[index]
+class _Block:
+    """A content block under way."""
+
+    __slots__ = ("_citations", "_start", "index", "texts")
+
+    def __init__(self, index: int, start: dict[str, Any]) -> None:
+        self.index = index
+        self.texts: dict[str, list[str]] = {}  # pieces, by the name of the delta's field
+        self._start = dict(start)
+        self._citations: list[Any] | None = None
+
+    def add(self, delta: dict[str, Any]) -> None:
+        """Adds a delta."""
         for name, value in delta.items():
             if name == "type":
                 continue
             if name == "citation":
-                citations = self._citations.setdefault(index, list(block.get("citations") or ()))
-                citations.append(value)
+                if self._citations is None:
+                    self._citations = list(self._start.get("citations") or ())
+                self._citations.append(value)
             elif isinstance(value, str):
-                texts.setdefault(name, []).append(value)
+                self.texts.setdefault(name, []).append(value)
             else:
-                block[name] = value
+                self._start[name] = value
 
-    def _block(self, index: int) -> dict[str, Any]:
-        block = self._blocks[index]
-        texts = {name: "".join(pieces) for name, pieces in self._texts[index].items()}
+    def whole(self) -> dict[str, Any]:
+        """The block, with its texts joined. Raises `AttemptFailed` (lossy) for calls that are mixed up."""
+        block = self._start
+        texts = {name: "".join(pieces) for name, pieces in self.texts.items()}
         arguments = texts.pop("partial_json", "")
         for name, text in texts.items():
             start = block.get(name)
             block[name] = start + text if isinstance(start, str) else text
-        if index in self._citations:
-            block["citations"] = self._citations[index]
+        if self._citations is not None:
+            block["citations"] = self._citations
         if arguments:
             block["input"] = _input(arguments, block.get("input"))
         return block
@@ -100,4 +115,6 @@ def _input(arguments: str, start: Any) -> Any:
     try:
         return sse.loads(arguments.encode("utf-8", "surrogatepass"))
     except ValueError:
+        if is_several(arguments):
+            raise lossy("its tool calls are mixed up") from None
         return {} if start is None else start

@@ -1,7 +1,8 @@
 """Neutral events as events of this format. Used by `neutral.translation`.
 
 A stream of this format is a sequence of blocks, one open at a time. A block closes when the kind of content changes or
-another tool call begins. Usage may come after the stop reason, but must be written before it: both wait for the end.
+another tool call begins. A tool call whose arguments are not complete stays open, and all that comes amid it waits for
+the end of the stream. Usage may come after the stop reason, but must be written before it: both wait for the end, too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.neutral.ids import call_id
 from weir_router.dialects.neutral.opaque import tagged
 from weir_router.dialects.wire.failures import malformed
+from weir_router.dialects.wire.lossy import is_object
 from weir_router.dialects.wire.relay import encode
+
+MAX_WAITING = 1024 * 1024
+"""Characters that may wait for the end of the stream. Servers that mix their tool calls send some thousands."""
 
 
 class Blocks:
@@ -45,9 +50,37 @@ class Blocks:
         self._blocks = 0  # number opened so far; the index of the open one is one less
         self._reason = STOP
         self._tools = self._refused = False
+        self._arguments: list[str] = []  # of the open tool call
+        self._waiting: list[Event] = []
+        self._length = 0  # characters of `_waiting`
 
     def write(self, event: Event) -> bytes:
-        """The events of a neutral event."""
+        """The events of a neutral event. Raises `AttemptFailed` (malformed)."""
+        if isinstance(self._open, int) and self._must_wait(event):
+            self._waiting.append(event)
+            return b""
+        return self._write(event)
+
+    def _must_wait(self, event: Event) -> bool:
+        """Whether an event comes amid a tool call that is open."""
+        match event:
+            case Text(text=text) | Thought(text=text):
+                pass
+            case CallArguments(position=position, text=text):
+                if position == self._open:
+                    return False
+            case CallBegin(name=text):
+                pass
+            case _:
+                return False
+        if not self._waiting and is_object("".join(self._arguments)):
+            return False
+        self._length += len(text)
+        if self._length > MAX_WAITING:
+            raise malformed(f"more than {MAX_WAITING} characters amid a tool call")
+        return True
+
+    def _write(self, event: Event) -> bytes:
         if isinstance(event, Text):  # nearly always
             self._refused = self._refused or event.refusal
             return self._prose("text", "text", event.text) if event.text else b""
@@ -56,10 +89,13 @@ class Blocks:
                 return self._prose("thinking", "thinking", text) if text and self._thinking else b""
             case CallArguments(position=position, text=text):
                 if self._open != position:
+                    if not text.strip():
+                        return b""
                     raise malformed("arguments of a tool call after those of the next")
+                self._arguments.append(text)
                 return self._delta({"type": "input_json_delta", "partial_json": text})
             case CallBegin():
-                self._tools = True
+                self._tools, self._arguments = True, []
                 name = shown_id(call_id(event.id, self._id, event.position), self._realm, event.opaque)
                 block = {"type": "tool_use", "id": name, "name": event.name, "input": {}}
                 return self._begin(event.position, block)
@@ -77,9 +113,31 @@ class Blocks:
 
     def end(self) -> bytes:
         """The stop reason with the usage."""
+        waited = self._written_at_last() if self._waiting else b""
         stop = stop_shown(self._reason, tools=self._tools, refused=self._refused)
         delta = {"stop_reason": stop, "stop_sequence": None}
-        return self._close() + _event("message_delta", delta=delta, usage=usage_shown(self._usage, None)) + STOP_EVENT
+        return (
+            waited
+            + self._close()
+            + _event("message_delta", delta=delta, usage=usage_shown(self._usage, None))
+            + STOP_EVENT
+        )
+
+    def _written_at_last(self) -> bytes:
+        """All that has waited, each tool call with its arguments."""
+        arguments: dict[int, list[str]] = {}
+        for event in self._waiting:
+            if isinstance(event, CallArguments):
+                arguments.setdefault(event.position, []).append(event.text)
+        out: list[bytes] = []
+        for event in self._waiting:
+            if not isinstance(event, CallArguments):
+                out.append(self._write(event))
+            if isinstance(event, CallBegin) and event.position in arguments:
+                out.append(self._write(CallArguments(event.position, "".join(arguments.pop(event.position)))))
+        if any(text.strip() for texts in arguments.values() for text in texts):
+            raise malformed("arguments of a tool call after those of the next")
+        return b"".join(out)
 
     def _start(self, start: Start) -> bytes:
         self._id = start.id or NO_ID

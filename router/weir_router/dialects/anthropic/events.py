@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.dialects.anthropic.answers import refusal_of, stop_of, tier_of, usage_of
+from weir_router.dialects.anthropic.stream import index_of
 from weir_router.dialects.anthropic.usage import FIELDS
 from weir_router.dialects.neutral.answer import CallArguments, CallBegin, Event, Signed, Start, Stop
 from weir_router.dialects.neutral.checked import as_dict, as_name, as_text
@@ -49,7 +50,7 @@ class MessageEvents:
         return [Start(as_name(message.get("id")), as_name(message.get("model")), usage, tier)]
 
     def _block_start(self, payload: dict[str, Any]) -> list[Event]:
-        block, index = as_dict(payload.get("content_block")), _index(payload)
+        block, index = as_dict(payload.get("content_block")), index_of(payload)
         kind = block.get("type")
         if kind == "text":
             return [Text(as_text(block.get("text")))]
@@ -79,7 +80,7 @@ class MessageEvents:
             self._signature += as_text(delta.get("signature"))
         if kind != "input_json_delta" or not (part := as_text(delta.get("partial_json"))):
             return []
-        if (call := self._calls.get(_index(payload))) is None:
+        if (call := self._calls.get(index_of(payload))) is None:
             raise malformed("an input_json_delta for a block that is no tool_use")
         call.streamed = True
         return [CallArguments(call.position, part)]
@@ -88,7 +89,7 @@ class MessageEvents:
         if signature := self._signature:
             self._signature = ""
             return [Signed(signature)]
-        call = self._calls.get(_index(payload))
+        call = self._calls.get(index_of(payload))
         if call is None or call.streamed:
             return []
         call.streamed = True
@@ -127,7 +128,3 @@ _HANDLERS = {
     "message_delta": MessageEvents._message_delta,
     "message_stop": MessageEvents._message_stop,
 }
-
-
-def _index(payload: dict[str, Any]) -> int:
-    return positions.position(payload.get("index", 0))

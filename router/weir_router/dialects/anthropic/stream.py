@@ -67,7 +67,7 @@ class AnthropicReader:
 
     def _block_start(self, payload: dict[str, Any]) -> Signal:
         block = payload["content_block"]
-        positions.position(payload.get("index", 0))
+        index_of(payload)
         self._blocks += 1
         if self._blocks > positions.MOST:
             raise positions.too_many("content blocks")
@@ -107,6 +107,15 @@ _READ = {
     "error": AnthropicReader._error,
 }
 """Handlers by event type; events of unknown types mean nothing to us and are relayed."""
+
+
+def index_of(payload: dict[str, Any]) -> int:
+    """The index of an event's block, 0 if the server leaves it out. Of several blocks with one index, it is the last.
+
+    Raises `AttemptFailed` (malformed) for one that is no position.
+    """
+    index = payload.get("index")
+    return 0 if index is None else positions.position(index)
 
 
 def _delta_carries_content(delta: dict[str, Any]) -> bool:

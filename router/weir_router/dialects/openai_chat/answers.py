@@ -75,11 +75,24 @@ def says_reasoning(message: dict[str, Any]) -> bool:
     return not as_text(message.get("reasoning_content")) and bool(as_text(message.get(REASONING)))
 
 
-def text_of(content: Any) -> str:
-    """Content as text: a string, or the text parts that some servers send."""
-    if isinstance(content, list):
-        return "".join(as_text(as_dict(part).get("text")) for part in content)
-    return as_text(content)
+def parts_of(content: Any) -> list[Text | Thought]:
+    """Content as parts: a string, or the list of parts that some servers send, with thought in lists of its own."""
+    if not isinstance(content, list):
+        return [Text(content)] if content and isinstance(content, str) else []
+    out: list[Text | Thought] = []
+    for part in content:
+        if thought := as_dict(part).get("thinking"):
+            out.append(Thought(_text_of(thought)))
+        elif text := _text_of(part):
+            out.append(Text(text))
+    return out
+
+
+def _text_of(value: Any) -> str:
+    """The text of a part, or of a list of parts."""
+    if isinstance(value, list):
+        return "".join([_text_of(part) for part in value])
+    return as_text(value) or as_text(as_dict(value).get("text"))
 
 
 def read_answer(payload: dict[str, Any]) -> Answer:
@@ -93,8 +106,7 @@ def read_answer(payload: dict[str, Any]) -> Answer:
     parts: list[Text | Thought | Call] = []
     if thought := reasoning_of(message):
         parts.append(Thought(thought, Opaque("", REASONING) if says_reasoning(message) else None))
-    if text := text_of(message.get("content")):
-        parts.append(Text(text))
+    parts += parts_of(message.get("content"))
     if refusal := as_text(message.get("refusal")):
         parts.append(Text(refusal, refusal=True))
     parts += [_call(as_dict(call)) for call in as_list(message.get("tool_calls"))]

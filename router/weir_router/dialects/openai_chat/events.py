@@ -9,16 +9,16 @@ from weir_router.dialects.neutral.checked import as_dict, as_list, as_name, as_t
 from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.openai_chat.answers import (
     arguments_of,
+    parts_of,
     reasoning_of,
     says_reasoning,
     stop_of,
-    text_of,
     tier_of,
     usage_of,
 )
+from weir_router.dialects.openai_chat.calls import Calls
 from weir_router.dialects.openai_chat.turns import REASONING
 from weir_router.dialects.openai_chat.understand import signature_of
-from weir_router.dialects.wire import positions
 from weir_router.dialects.wire.failures import malformed
 
 MAX_WAITING = 1024 * 1024
@@ -28,9 +28,9 @@ MAX_WAITING = 1024 * 1024
 class _Call:
     """A tool call under way. It begins when the name is known."""
 
-    def __init__(self, position: int, given: str) -> None:
+    def __init__(self, position: int) -> None:
         self.position = position
-        self.id = given
+        self.id = ""
         self.name = ""
         self.waiting: list[str] = []  # arguments that came before the name
         self.length = 0  # characters of `waiting`
@@ -52,10 +52,10 @@ class ChatEvents:
         self.stopped = False
         self.over = False
         self._started = False
-        self._count = 0  # tool calls
         self._named = False  # an event has said how the server calls its reasoning
+        self._order = Calls()
+        self._calls: list[_Call] = []
         self._nameless = 0  # of them, those whose name has not come
-        self._calls: dict[tuple[int | None, str], _Call] = {}  # by index and id, each also without the other: the last
 
     def read(self, payload: dict[str, Any]) -> list[Event]:
         """The events of a chunk."""
@@ -87,7 +87,10 @@ class ChatEvents:
                 self._named = True
                 out.append(Signed(REASONING))
             out.append(Thought(thought))
-        if text := text_of(delta.get("content")):
+        content = delta.get("content")
+        if isinstance(content, list):
+            out += parts_of(content)
+        elif text := as_text(content):
             out.append(Text(text))
         if refusal := as_text(delta.get("refusal")):
             out.append(Text(refusal, refusal=True))
@@ -99,7 +102,12 @@ class ChatEvents:
             out.append(Stop(stop_of(finish)))
 
     def _call(self, part: dict[str, Any], out: list[Event]) -> None:
-        call = self._which(part)
+        position = self._order.position(part)
+        if position == len(self._calls):
+            self._calls.append(_Call(position))
+            self._nameless += 1
+        call = self._calls[position]
+        call.id = call.id or as_text(part.get("id"))
         function = as_dict(part.get("function"))
         arguments = arguments_of(function)
         call.opaque = call.opaque or signature_of(part)
@@ -114,20 +122,3 @@ class ChatEvents:
             call.waiting.clear()
         if arguments:
             out.append(CallArguments(call.position, arguments))
-
-    def _which(self, part: dict[str, Any]) -> _Call:
-        """The call that a part continues, or a new one."""
-        # Some servers count wrongly (always 0) or not at all: a new id is a new call.
-        index, given = part.get("index"), as_text(part.get("id"))
-        if index is not None:
-            positions.position(index)
-        if (call := self._calls.get((index, given))) is not None:
-            return call
-        call = _Call(self._count, given)
-        self._count += 1
-        self._nameless += 1
-        if self._count > positions.MOST:
-            raise positions.too_many("tool calls")
-        for key in ((None, ""), (None, given), (index, ""), (index, given)):
-            self._calls[key] = call
-        return call

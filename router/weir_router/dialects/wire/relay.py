@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from weir_router.dialects.base import Event, Signal
-from weir_router.dialects.wire.failures import malformed
 from weir_router.dialects.wire.frame import Frame
+from weir_router.dialects.wire.lossy import lossy
 
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
@@ -176,7 +176,7 @@ class Assembled:
                 text = self._assembler.lone_text(payload) if signal is Signal.CONTENT else None
                 self._gathered.follow(event, text)
             except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
-                raise malformed("an event that does not fit those before it") from None
+                raise lossy("an event does not fit those before it") from None
         return b""
 
     def frame(self) -> Frame:
@@ -187,7 +187,7 @@ class Assembled:
             answer = self._assembler.answer()
             return encode(self._translate(answer) if self._translate else answer)
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
-            raise malformed("a stream that makes no whole answer") from None
+            raise lossy("its events make no whole answer") from None
 
 
 def encode(value: Any) -> bytes:
