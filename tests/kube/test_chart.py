@@ -149,6 +149,24 @@ def test_sidecars_trust_a_private_authority_of_the_gateway_where_its_secret_is_n
     assert "gateway-ca" not in yaml.safe_dump_all(without)
 
 
+def test_routers_and_their_scraper_get_the_admin_token_where_its_secret_is_named(helm4: Helm) -> None:
+    given = ("--set", "gateway.adminToken.secretName=admin,gateway.adminToken.key=word")
+    objects = helm4.render(*given, "--set", "monitoring.podMonitor.enabled=true", "--api-versions", MONITORS)
+    spec = only(objects, "Deployment", "weir-gateway")["spec"]["template"]["spec"]
+    (router,) = spec["containers"]
+    assert "--admin-token-file=/etc/weir/admin/token" in router["args"]
+    assert {"name": "admin-token", "mountPath": "/etc/weir/admin", "readOnly": True} in router["volumeMounts"]
+    (volume,) = (it["secret"] for it in spec["volumes"] if it["name"] == "admin-token")
+    items = [{"key": "word", "path": "token"}]
+    assert volume == {"secretName": "admin", "defaultMode": 0o440, "optional": True, "items": items}
+    (port,) = only(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert port["authorization"] == {"credentials": {"name": "admin", "key": "word"}}
+    assert "admin-token" not in yaml.safe_dump_all(helm4.render())
+
+
+MONITORS = "monitoring.coreos.com/v1"
+
+
 @pytest.mark.parametrize("values", SETS)
 def test_kubeconform_finds_nothing(helm4: Helm, schemas: str, values: str) -> None:
     objects = [it for it in helm4.render(*SETS[values]) if it["kind"] != "CustomResourceDefinition"]

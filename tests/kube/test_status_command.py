@@ -77,6 +77,37 @@ async def test_it_asks_every_router_of_the_installation(apiserver: ApiServer, ro
     assert (found["routers"], found["revisions"]) == (2, [1])
 
 
+@pytest.mark.parametrize("url", [False, True])
+async def test_a_router_with_a_token_shows_its_pages_to_those_who_send_it(
+    apiserver: ApiServer, namespace: str, tmp_path: Path, url: bool
+):
+    token, host = tmp_path / "token", address()
+    token.write_text("weir-admin-0123456789\n")
+    async with Router(port=0, admin_host=host, admin_port=0, admin_token_file=token) as router:
+        router.store.apply(config_for([]), Secrets())
+        run(apiserver, "-n", namespace, "create", "serviceaccount", "router")
+        port = int(router.admin_url.rpartition(":")[2])
+        await asyncio.to_thread(pod, apiserver, namespace, "gw", host, port)
+        where = ("--url", router.admin_url) if url else ("-n", namespace)
+        env = {"KUBECONFIG": str(apiserver.kubeconfig)}
+        shown = await asyncio.to_thread(weir, "status", *where, "--admin-token-file", token, env=env)
+        assert (shown.returncode, "1 router, revision 1" in shown.stdout) == (0, True), shown.stderr
+        (tmp_path / "other").write_text("weir-admin-9876543210")
+        for options in ((), ("--admin-token-file", tmp_path / "other")):
+            refused = await asyncio.to_thread(weir, "status", *where, *options, env=env)
+            assert (refused.returncode, "send its token: --admin-token-file" in refused.stderr) == (2, True)
+            assert "weir-admin" not in refused.stderr
+
+
+@pytest.mark.parametrize("content", ["", "two words", None])
+def test_a_file_without_a_token_is_said(tmp_path: Path, content: str | None):
+    if content is not None:
+        (tmp_path / "token").write_text(content)
+    done = weir("status", "--url", "http://127.0.0.1:9", "--admin-token-file", tmp_path / "token")
+    assert (done.returncode, f"--admin-token-file {tmp_path / 'token'}" in done.stderr) == (2, True)
+    assert "two words" not in done.stderr
+
+
 def test_whoever_may_not_look_is_told_which_right_is_missing(apiserver: ApiServer, routers: str, tmp_path: Path):
     token = run(apiserver, "-n", routers, "create", "token", "router").strip()
     kubeconfig = yaml.safe_load(apiserver.kubeconfig.read_text())

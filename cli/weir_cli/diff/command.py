@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from weir_cli.diff.applied import applied
 from weir_cli.diff.compare import Change, ObjectChange, Side, compare, side
 from weir_cli.diff.dollars import Estimate, estimates
 from weir_cli.diff.traffic import traffic
+from weir_cli.shared.admin import AdminTokenFile, admin_headers
 from weir_cli.shared.output import Exit, Format, console, errors, print_json
 from weir_cli.shared.tenancy import SYSTEM_NAMESPACE, ConsentOption, Offering, UserTierNamespaces, tenancy
 from weir_cli.status.pages import from_urls
@@ -42,6 +44,7 @@ def diff(
     urls: Annotated[
         list[str] | None, typer.Option("--url", help="Admin port of a router, instead of the cluster's; for dollars.")
     ] = None,
+    admin_token_file: AdminTokenFile = None,
     context: Context = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
@@ -58,6 +61,7 @@ def diff(
 
     Exit code 0: nothing would change; 1: something would; 2: it could not be found out.
     """
+    headers = admin_headers(admin_token_file)
     with cluster(context) as there:
         found = applied(
             there,
@@ -75,7 +79,7 @@ def diff(
         costs: list[Estimate] = []
         if changes:
             try:
-                pages = from_urls(urls) if urls else _pages(there, system_namespace, installation)
+                pages = from_urls(urls, headers) if urls else _pages(there, system_namespace, installation, headers)
                 costs = _estimates(before, after, pages, now)
             except NoPages as error:
                 notes.append(f"no dollars: {error}")
@@ -89,10 +93,10 @@ def diff(
         raise typer.Exit(Exit.PROBLEMS)
 
 
-def _pages(there: Cluster, namespace: str, installation: str) -> list[Page]:
+def _pages(there: Cluster, namespace: str, installation: str, headers: Mapping[str, str]) -> list[Page]:
     from weir_cli.status.cluster import gateway_pages
 
-    return gateway_pages(there.api_client, namespace, installation)
+    return gateway_pages(there.api_client, namespace, installation, headers)
 
 
 def _estimates(before: Side, after: Side, pages: list[Page], now: float) -> list[Estimate]:

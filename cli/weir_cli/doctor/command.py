@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
 from weir_cli.doctor.checks import Finding, Verdict, examine
+from weir_cli.shared.admin import AdminTokenFile, admin_headers
 from weir_cli.shared.output import Exit, Format, console, fail, print_json
 
 SIGNS = {
@@ -24,6 +25,7 @@ def doctor(
         str | None, typer.Option("--namespace", "-n", help="Where Weir is installed; default: that of the context.")
     ] = None,
     installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
+    admin_token_file: AdminTokenFile = None,
     context: Annotated[str | None, typer.Option(help="Of the kubeconfig; default: the current one.")] = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
@@ -49,7 +51,7 @@ def doctor(
     except NoPages as error:
         raise fail(str(error)) from error
     with api_client:
-        findings = examine(look(api_client, where, installation))
+        findings = examine(look(api_client, where, installation, admin_headers(admin_token_file)))
     if output is Format.JSON:
         print_json([record(it) for it in findings])
     else:

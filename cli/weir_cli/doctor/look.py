@@ -39,9 +39,11 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 T = TypeVar("T")
 
 
-def look(api_client: client.ApiClient, namespace: str, installation: str) -> Seen:
-    """Everything at once: each part is a request or two."""
-    it = _Look(api_client, namespace, installation)
+def look(
+    api_client: client.ApiClient, namespace: str, installation: str, headers: Mapping[str, str] | None = None
+) -> Seen:
+    """Everything at once: each part is a request or two. `headers` go to routers' admin ports."""
+    it = _Look(api_client, namespace, installation, headers or {})
     parts: dict[str, Callable[[], Any]] = {
         "version": it.version,
         "skew": it.skew,
@@ -81,8 +83,11 @@ def _seen(part: Callable[[], T]) -> T | Unseen:
 class _Look:
     """One installation; what its methods raise is for `_seen`."""
 
-    def __init__(self, api_client: client.ApiClient, namespace: str, installation: str) -> None:
+    def __init__(
+        self, api_client: client.ApiClient, namespace: str, installation: str, headers: Mapping[str, str]
+    ) -> None:
         self._client = api_client
+        self._headers = headers
         self._core = client.CoreV1Api(api_client)
         self._namespace = namespace
         self._installation = installation
@@ -251,7 +256,7 @@ class _Look:
 
     def routers(self) -> dict[str, tuple[int | None, str | None]]:
         """Revision and rejection of each router of the gateway."""
-        pages = gateway_pages(self._client, self._namespace, self._installation)
+        pages = gateway_pages(self._client, self._namespace, self._installation, self._headers)
         return {it.router: (it.state["revision"], it.state["rejected"]) for it in pages}
 
     def unready(self) -> tuple[Unready, ...]:

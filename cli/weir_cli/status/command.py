@@ -7,13 +7,14 @@ import functools
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
+from weir_cli.shared.admin import AdminTokenFile, admin_headers
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
 from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
@@ -30,6 +31,7 @@ def status(
     ] = None,
     installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
     context: Annotated[str | None, typer.Option(help="Of the kubeconfig; default: the current one.")] = None,
+    admin_token_file: AdminTokenFile = None,
     seconds: Annotated[
         float, typer.Option(min=0, max=3600, help="Watch for so long; 0: since the routers started.")
     ] = 0,
@@ -53,10 +55,15 @@ def status(
     Exit code 0: shown, or watched until Ctrl-C; 1: a model is out, or a router refuses its config, or your own is not
     ready; 2: no router can be asked.
     """
+    headers = admin_headers(admin_token_file)
     try:
         look = None if urls else _own(namespace, context)
         if look is None:
-            ask = functools.partial(from_urls, urls) if urls else _cluster(namespace, installation, context)
+            ask = (
+                functools.partial(from_urls, urls, headers)
+                if urls
+                else _cluster(namespace, installation, context, headers)
+            )
             look = _watched(ask, seconds) if watch else _routers(ask, seconds)
         if watch:
             with contextlib.suppress(KeyboardInterrupt):
@@ -129,12 +136,14 @@ def _look(pages: list[Page], before: list[Page], seconds: float) -> Look:
     return Look(table(found, seconds), record(found), tuple(notes(found)), bad)
 
 
-def _cluster(namespace: str | None, installation: str, context: str | None) -> Callable[[], list[Page]]:
+def _cluster(
+    namespace: str | None, installation: str, context: str | None, headers: Mapping[str, str]
+) -> Callable[[], list[Page]]:
     try:  # here: it takes a while to load, and the command may be installed without it
         from weir_cli.status.cluster import from_cluster
     except ImportError:
         raise NoPages(NEEDS_CLIENT) from None
-    return from_cluster(namespace, installation, context)
+    return from_cluster(namespace, installation, context, headers)
 
 
 def table(found: Figures, seconds: float) -> Table:
