@@ -1,8 +1,10 @@
-"""Hostile neighbours of honest callers, for `make soak`: `python -m bench.neighbours ROUTER_PORT UPSTREAM_PORT`.
+"""Hostile neighbours of honest callers, for `make soak` and `bench.tenants`.
 
-They never stop: bodies without a key, heads that trickle, gzip bombs, streams that are not read, and an upstream of
-their own that sends comments, tool calls and packed answers without end. Each kind pauses between two attempts, so that
-the machine's cores are left to the honest load.
+    python -m bench.neighbours ROUTER_PORT UPSTREAM_PORT [KIND...]
+
+They never stop: bodies without a key, heads that trickle, gzip bombs, large bodies, new names of features, streams that
+are not read, and an upstream of their own that sends comments, tool calls and packed answers without end, breaks, or
+refuses like a firewall. Each kind pauses between two attempts, so that the machine's cores are left to the honest load.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import asyncio
 import contextlib
 import gzip
 import json
+import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,10 @@ HELD = 20
 HOLD_SECONDS = 5.0
 """Seconds for which a connection is held."""
 
-MODELS = ("comments", "calls", "packed", "endless")
+LARGE = 20_000_000
+"""Bytes of one text of a large body."""
+
+MODELS = ("comments", "calls", "packed", "endless", "broken", "firewall")
 """Models of the hostile upstream."""
 
 _CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -46,6 +52,8 @@ _ANSWERS = {
     "packed": b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
     + f"content-length: {len(_PACKED)}\r\n\r\n".encode()
     + _PACKED,
+    "broken": b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+    "firewall": b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>",
     "endless": _STREAM + (b"data: " + json.dumps(_TEXT).encode() + b"\n\n") * 5_000,
 }
 
@@ -69,9 +77,13 @@ def _objects(model: str, upstream: int) -> list[dict[str, Any]]:
     return [{**common, "kind": kind, "spec": spec} for kind, spec in specs.items()]
 
 
-def neighbours(folder: Path, router: int, upstream: int) -> contextlib.AbstractContextManager[Process]:
-    """The neighbours of the router on port `router`; their upstream listens on `upstream`."""
-    command = [sys.executable, "-m", "bench.neighbours", str(router), str(upstream)]
+def neighbours(
+    folder: Path, router: int, upstream: int, kinds: Sequence[str] = ()
+) -> contextlib.AbstractContextManager[Process]:
+    """The neighbours of the router on port `router`, of all kinds unless some are named; their upstream listens on
+    `upstream`.
+    """
+    command = [sys.executable, "-m", "bench.neighbours", str(router), str(upstream), *kinds]
     return running(command, upstream, LOAD_CORE, folder / "neighbours.log")
 
 
@@ -93,6 +105,7 @@ def _request(model: str, *headers: str, body: bytes | None = None, size: int | N
     return "\r\n".join(lines).encode() + body
 
 
+_LARGE = json.dumps({"model": "broken", "messages": [{"role": "user", "content": "a " * (LARGE // 2)}]}).encode()
 _CALLER = f"authorization: Bearer {KEY}"
 
 
@@ -119,6 +132,17 @@ async def _not_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     await asyncio.sleep(HOLD_SECONDS)
 
 
+async def _large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(_request("broken", _CALLER, body=_LARGE))
+    await writer.drain()
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def _features(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(_request("broken", _CALLER, f"x-weir-feature: f-{secrets.token_hex(8)}"))
+    await reader.readuntil(b"\r\n\r\n")
+
+
 def _asks(model: str) -> Attempt:
     async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(_request(model, _CALLER))
@@ -139,12 +163,23 @@ async def _again(port: int, attempt: Attempt) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def main(router: int, upstream: int) -> None:
-    """Runs until it is stopped."""
+KINDS: dict[str, list[Attempt]] = {
+    "keyless": [_without_a_key],
+    "bomb": [_bomb],
+    "large": [_large],
+    "features": [_features],
+    "trickle": [_trickled_head] * HELD,
+    "unread": [_not_read] * HELD,
+    **{model: [_asks(model)] for model in MODELS},
+}
+"""What each kind of neighbour does, again and again."""
+
+
+async def main(router: int, upstream: int, *kinds: str) -> None:
+    """Runs all kinds, or those that are named, until it is stopped."""
     await asyncio.start_server(_upstream, "127.0.0.1", upstream, reuse_address=True)
-    kinds = [_without_a_key, _bomb, *map(_asks, MODELS), *[_trickled_head] * HELD, *[_not_read] * HELD]
-    await asyncio.gather(*(_again(router, it) for it in kinds))
+    await asyncio.gather(*(_again(router, it) for kind in kinds or KINDS for it in KINDS[kind]))
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

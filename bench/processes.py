@@ -254,7 +254,8 @@ def _serving(
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # installed modules have their bytecode
     if compiled is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(compiled), os.environ.get("PYTHONPATH"))))
-    arguments = [sys.executable, "-m", "weir_cli", *command, *listen]
+    name, *options = command  # the options may name another admin port
+    arguments = [sys.executable, "-m", "weir_cli", name, *listen, *options]
     return running(arguments, port, core, folder / f"weir-{port}.log", environment)
 
 
