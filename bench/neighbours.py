@@ -172,7 +172,7 @@ KINDS: dict[str, list[Attempt]] = {
     "unread": [_not_read] * HELD,
     **{model: [_asks(model)] for model in MODELS},
 }
-"""What each kind of neighbour does, again and again."""
+"""Attempts that each kind of neighbour repeats, by its name."""
 
 
 async def main(router: int, upstream: int, *kinds: str) -> None:

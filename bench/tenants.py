@@ -183,7 +183,7 @@ def _job(router: Process, seconds: float, caller: dict[str, str], rate: float, *
 
 @contextlib.contextmanager
 def _sampled(size: Callable[[], int]) -> Iterator[list[int]]:
-    """What `size` says now and then, from a thread of its own."""
+    """Values of `size`, taken by a thread of its own every `SAMPLE` seconds."""
     sizes, ended = [size()], threading.Event()
 
     def sample() -> None:

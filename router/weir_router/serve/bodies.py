@@ -5,7 +5,8 @@ from __future__ import annotations
 from weir_router.admit.memory import PER_BYTE, RETRY_AFTER, Memory
 from weir_router.errors import BadRequest, Overloaded, RequestTooLarge
 from weir_router.serve.http import MALFORMED, NO_MEMORY, NoBody, Request
-from weir_router.serve.inflated import inflated
+from weir_router.serve.inflated import PART, inflated
+from weir_router.serve.turns import Turns
 
 
 async def read(request: Request) -> bytes:
@@ -20,18 +21,23 @@ async def read(request: Request) -> bytes:
         raise RequestTooLarge(refusal.message) from None
 
 
-def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Memory) -> bytes:
+async def unpacked(request: Request, body: bytes, coding: str, limit: int, memory: Memory, turns: Turns) -> bytes:
     """`body` without its `coding`, at most `limit` bytes, counted in `memory` in addition to the compressed body.
 
-    Raises `errors.WeirError`.
+    Each part takes a turn of the event loop. Raises `errors.WeirError`.
     """
+    coding = coding.strip().lower()
+    if coding in ("", "identity"):
+        return body
     most = min(limit, (memory.largest - request.held) // PER_BYTE)
-    room = min(most, memory.left(request.namespace) // PER_BYTE)
-    plain = inflated(body, coding, room)
-    if plain is None:
-        if room < most:
-            raise memory.used_up("this request's unpacked body", request.namespace)
-        raise RequestTooLarge(f"The request is larger than {most} bytes unpacked, the most that you may send here.")
-    if plain is not body and memory.take(size := len(plain) * PER_BYTE, request.namespace):
-        request.held += size
-    return plain
+    parts, size = [], 0
+    for part in inflated(body, coding, min(PART, most + 1)):
+        size += len(part)
+        if size > most:
+            raise RequestTooLarge(f"The request is larger than {most} bytes unpacked, the most that you may send here.")
+        memory.claim(len(part) * PER_BYTE, request.namespace, "this request's unpacked body")
+        request.held += len(part) * PER_BYTE
+        parts.append(part)
+        if len(part) == PART:
+            await turns.next()
+    return b"".join(parts)

@@ -24,6 +24,7 @@ from weir_router.dialects.wire.look import Look
 from weir_router.errors import PolicyNotReady, RequestTooLarge, UnknownModel
 from weir_router.serve import bodies
 from weir_router.serve.http import Request
+from weir_router.serve.turns import Turns
 from weir_router.serve.visit import Visit
 
 UNPACKED_BYTES = 64 * 1024
@@ -52,17 +53,18 @@ class Door:
         self._ledger = ledger
         self._room = room
         self._memory = memory
+        self.turns = Turns()
 
     def own(self, request: Request, caller: Caller) -> None:
         """Counts the memory of a request for its caller's namespace, as the caller is known. Raises `Overloaded`."""
         if not self._memory.own(request, caller.namespace):
             raise self._memory.used_up("this request", caller.namespace)
 
-    def unpacked(self, request: Request, body: bytes, coding: str, caller: Caller) -> bytes:
+    async def unpacked(self, request: Request, body: bytes, coding: str, caller: Caller) -> bytes:
         """`body` without its `coding`, as large as any policy of `caller` accepts. Raises `errors.WeirError`."""
         largest = largest_request(self.index, caller)
         limit = MAX_BODY_BYTES if largest is None else min(max(largest, UNPACKED_BYTES), MAX_BODY_BYTES)
-        return bodies.unpacked(request, body, coding, limit, self._memory)
+        return await bodies.unpacked(request, body, coding, limit, self._memory, self.turns)
 
     def policy(self, visit: Visit, caller: Caller, look: Look, size: int) -> Policy:
         """The policy of a body of `size` bytes. Raises `errors.WeirError`."""

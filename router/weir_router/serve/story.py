@@ -63,6 +63,7 @@ from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.front import MODELS_PATH
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Request
+from weir_router.serve.turns import HEAVY
 from weir_router.serve.visit import Visit
 
 logger = logging.getLogger("weir.router")
@@ -155,8 +156,12 @@ class Gateway:
         if body is None or "content-encoding" in headers:
             body = await self._body(visit, caller)
         door = self._door
+        size = len(body)
+        heavy = size >= HEAVY
+        if heavy:
+            await door.turns.next()
         look = visit.format.look(body)
-        policy = door.policy(visit, caller, look, len(body))
+        policy = door.policy(visit, caller, look, size)
         if "via" in headers:
             self._hops.check(headers, look.model, self._store.config)
         hold = door.reserve(policy, caller)
@@ -164,10 +169,14 @@ class Gateway:
             if hold.pending is not None:
                 await hold.pending
             if not self._room.enter(caller.namespace):
-                await door.room(policy, caller, len(body))
+                await door.room(policy, caller, size)
             try:
-                if len(body) >= LARGE:
+                if size >= LARGE:
+                    if heavy:
+                        await door.turns.next()
                     door.weigh(visit.request, body)
+                    if heavy:
+                        await door.turns.next()
                 visit.ask = ask = visit.format.read(body, headers)
                 if self._before:
                     self._check(ask, caller, policy)
@@ -178,10 +187,12 @@ class Gateway:
                         return await _answer(visit, answer)
                 deciding = _Deciding(self, measured, caller, policy)
                 visit.decision = decision = self.decide(measured, caller, policy)
-                visit.journey = journey = Journey(self._tools, ask, decision, self._store.secrets, len(body), deciding)
+                visit.journey = journey = Journey(self._tools, ask, decision, self._store.secrets, size, deciding)
                 if ask.large:
                     journey.load = door.load(visit.request, ask, body, policy)
                     body = b""
+                    if heavy:
+                        await door.turns.next()
                 return await _answer(visit, await journey.commit())
             finally:
                 self._room.leave(caller.namespace)
@@ -215,7 +226,7 @@ class Gateway:
         if body is None:
             body = await bodies.read(request)
             visit.arrived = self._clock.monotonic()  # the caller's time for sending is not ours
-        return body if coding is None else self._door.unpacked(request, body, coding, caller)
+        return body if coding is None else await self._door.unpacked(request, body, coding, caller)
 
     def _known(self, headers: dict[str, str]) -> Caller | None:
         """The caller in nearly all cases, without a coroutine; None: call `_identify`."""

@@ -632,7 +632,7 @@ async def test_a_caller_that_does_not_read_is_told_of_and_given_up(site, monkeyp
 
 
 async def test_a_caller_that_reads_slowly_is_not_given_up(site, monkeypatch):
-    monkeypatch.setattr(limits, "WRITE_TIMEOUT", 0.0)
+    monkeypatch.setattr(limits, "WRITE_TIMEOUT", 0.5)
     monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)
     writer.write(post(start=b"POST /large HTTP/1.1"))
@@ -641,7 +641,7 @@ async def test_a_caller_that_reads_slowly_is_not_given_up(site, monkeypatch):
         part = await reader.read(LARGE // 20)
         assert part
         received += len(part)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
     writer.transport.abort()
 
 
