@@ -223,6 +223,25 @@ def test_explain_says_that_manifests_beside_have_errors(tmp_path: Path) -> None:
     assert f"1 error in {tmp_path}; weir validate tells" in result.stderr
 
 
+def test_explain_takes_a_moment_and_a_latency_budget() -> None:
+    full = ROOT / "examples" / "full"
+    asked = (full, "Hi", "--namespace", "team-a")
+    friday, saturday = ("--at", "2026-12-04T23:00:00+01:00"), ("--at", "2026-12-05T12:00:00+01:00")
+    assert explained(*asked, *friday)["route"] == "nightly"
+    story = explained(*asked, *saturday, "--header", "x-weir-ttft: 800ms")
+    assert (story["route"], story["latencyBudget"], story["at"]) == ("hurried", 0.8, "2026-12-05T11:00:00Z")
+    assert {
+        "route": "nightly",
+        "reason": "it is Saturday 12:00 in Europe/Berlin, not Friday, Saturday 22:00-06:00 Europe/Berlin",
+    } in story["passedOver"]
+    shown = run("explain", *asked, *saturday, "--header", "x-weir-ttft: 800ms").stdout
+    assert "at 2026-12-05T11:00:00Z, first content within 0.8 s" in shown
+    for wrong in (["--at", "tomorrow"], ["--at", "2026-12-05T12:00:00"], ["--header", "x-weir-ttft: soon"]):
+        result = run("explain", *asked, *wrong)
+        assert result.exit_code in (1, 2)
+        assert "such as" in result.stderr
+
+
 def test_explain_fits_a_terminal_of_80_columns() -> None:
     arguments = ["explain", str(ROOT / "examples" / "full"), "Compare the two.", "--namespace", "team-a"]
     shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, arguments).stdout

@@ -18,7 +18,9 @@ from weir_router.contract import (
     Capability,
     CompiledConfig,
     Complexity,
+    Day,
     HeaderMatch,
+    TimeWindow,
     When,
     conditions,
 )
@@ -35,6 +37,7 @@ FACTS = Facts(
     needs=frozenset({Capability.TOOLS}),
     headers={"x-team": "search"},
     feature="chat",
+    wall=1_784_466_000.0,  # Sunday, 19 July 2026, 13:00 UTC
 )
 
 NAMES = st.sampled_from(["a", "b", "ab"])
@@ -43,10 +46,19 @@ RULES = st.builds(CallerRule, namespaces=SOME, service_accounts=SOME) | st.build
 HEADERS = st.builds(HeaderMatch, name=NAMES) | st.builds(HeaderMatch, name=NAMES, prefix=NAMES)
 HEADERS |= st.builds(HeaderMatch, name=NAMES, exact=NAMES)
 CALLERS = st.builds(Caller, NAMES, NAMES, st.sampled_from(CallerKind), user_tier=st.none() | NAMES)
+WINDOWS = st.builds(
+    TimeWindow,
+    zone=st.sampled_from(["UTC", "Europe/Berlin"]),
+    days=st.frozensets(st.sampled_from(Day), max_size=2),
+    start=st.sampled_from([0, 360, 1320]),
+    end=st.sampled_from([420, 1440]),
+)
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int: st.integers(0, 4),
     str: NAMES,
+    float: st.sampled_from([0.0, FACTS.wall, 1_774_746_000.0]),
+    float | None: st.none() | st.sampled_from([0.5, 1.0, 2.0]),
     int | None: st.none() | st.integers(0, 3),
     str | None: st.none() | NAMES,
     frozenset[str]: st.frozensets(NAMES, max_size=2),
@@ -56,6 +68,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     frozenset[Capability]: st.frozensets(st.sampled_from(Capability), max_size=3),
     Mapping[str, str]: st.dictionaries(NAMES, NAMES, max_size=2),
     tuple[HeaderMatch, ...]: st.lists(HEADERS, max_size=2).map(tuple),
+    tuple[TimeWindow, ...]: st.lists(WINDOWS, max_size=2).map(tuple),
     tuple[CallerRule, ...]: st.lists(RULES, max_size=2).map(tuple),
 }
 """Values by the type of a condition or a fact. A new one of a known type is drawn without another line."""
@@ -90,7 +103,7 @@ def test_every_fact_is_kept_by_a_change_of_another() -> None:
 @bounded
 @given(REQUESTS)
 def test_the_router_and_the_diff_fill_in_every_fact(facts: Facts) -> None:
-    request = RouteRequest(asked_of(facts), facts.caller, facts.complexity)
+    request = RouteRequest(asked_of(facts), facts.caller, facts.complexity, facts.wall)
     assert [getattr(request, name) for name in conditions.FACTS] == [getattr(facts, name) for name in conditions.FACTS]
 
 
@@ -138,6 +151,16 @@ def test_what_does_not_hold_has_a_reason_and_what_holds_has_none(when: When, fac
         (When(headers=(HeaderMatch(name="x-team", prefix="ads"),)), ["header x-team does not begin with 'ads'"]),
         (When(callers=(CallerRule(namespaces=frozenset("b")),)), ["the route does not name the caller team-a/bot"]),
         (When(user_tiers=frozenset({"free", "paid"})), ["userTiers is gold, not free or paid"]),
+        (
+            When(
+                times=(
+                    TimeWindow("Europe/Berlin", frozenset({Day.SUNDAY, Day.FRIDAY}), 1320, 360),
+                    TimeWindow("UTC", start=900),
+                )
+            ),
+            ["it is Sunday 15:00 in Europe/Berlin, not Friday, Sunday 22:00-06:00 Europe/Berlin or every day 15:00-"],
+        ),
+        (When(max_latency_budget=1.0), ["the request has no latency budget (x-weir-ttft)"]),
         (When(features=frozenset({"summaries"}), max_prompt_tokens=1), ["100 prompt tokens", "features is chat, not"]),
     ],
 )
@@ -145,6 +168,9 @@ def test_each_reason_names_what_is_and_what_should_be(when: When, reasons: list[
     found = conditions.unmet(when, FACTS)
     assert len(found) == len(reasons)
     assert all(given.startswith(reason) for given, reason in zip(found, reasons, strict=True))
+    if when.max_latency_budget:
+        slow = FACTS.but(latency_budget=2.5)
+        assert conditions.unmet(when, slow) == ["the latency budget of 2.5 s is more than 1 s"]
     if any(when.features):
         without = FACTS.but(feature=None)
         assert conditions.unmet(when, without)[-1] == "features is not given, not summaries"

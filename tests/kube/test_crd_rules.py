@@ -95,6 +95,12 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("RoutingPolicy.spec.models[]", {"name": "claude-*"}, "a name has no * unless it is * alone; use prefix"),
     ("RoutingPolicy.spec.routes[].when.promptTokens", {"min": 11, "max": 10}, "min cannot exceed max"),
     (
+        "RoutingPolicy.spec.routes[].when.times[]",
+        {"timeZone": "UTC", "from": "24:00"},
+        "from and to must differ, and from is",
+    ),
+    ("RoutingPolicy.spec.routes[].when.latencyBudget.max", "0s", "must be longer than zero"),
+    (
         "RoutingPolicy.spec.routes[].when.headers[]",
         {"name": "x-a", "exact": "b", "prefix": "c"},
         "give exact or prefix, not both",

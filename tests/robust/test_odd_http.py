@@ -179,6 +179,14 @@ async def test_odd_headers_do_not_matter(gateway: Stand, header: str) -> None:
     assert b"HTTP/1.1 200" in answer, answer[:500]
 
 
+@pytest.mark.parametrize("value", ["fast", "\xff", "0s", "9" * 5_000])
+async def test_a_latency_budget_that_is_none_is_a_400_that_says_so(gateway: Stand, value: str) -> None:
+    answer = await raw(gateway, request(f"x-weir-ttft: {value}", "connection: close"))
+    assert answer.startswith(b"HTTP/1.1 400"), answer[:500]
+    assert b"The header x-weir-ttft is" in answer
+    assert b"such as 800ms or 2s" in answer
+
+
 @pytest.mark.parametrize("header", ["authorization: Bearer weir_\xff", "x-api-key: \xff\x80", "x-api-key: weir_\xe9"])
 async def test_keys_that_are_no_text_are_unknown_keys(gateway: Stand, header: str) -> None:
     wire = request(header, "connection: close").replace(f"authorization: Bearer {KEY}\r\n".encode(), b"")

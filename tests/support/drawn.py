@@ -58,6 +58,7 @@ VIEWS = st.builds(
     share=st.sampled_from([0.3, 1.0, 1.0]),
     score=figures,
     keeps_objectives=st.booleans(),
+    ttft_p95=st.sampled_from([None, 0.5, 2.0]),
     refuses=st.frozensets(st.sampled_from(["tools", "image", "seed"]), max_size=2),
 )
 LIMITS = (BackendLimits(), BackendLimits(effective_context_tokens=50), BackendLimits(context_tokens=300))

@@ -104,7 +104,7 @@ class _Route:
     def _choice(self, config: CompiledConfig, policy: Policy, route: Route, complexity: Complexity) -> Choice:
         facts = self._facts(route, complexity)
         heads = {policy.key: lambda _: Classification(facts.complexity, 1.0, "")}
-        world = World(config, health={}, wall=self.wall, now=0.0, draw=0.0, heads=heads)
+        world = World(config, health={}, wall=facts.wall, now=0.0, draw=0.0, heads=heads)
         return decide(asked_of(facts), facts.caller, policy, world).choice
 
     def _facts(self, route: Route, complexity: Complexity) -> Facts:
@@ -114,7 +114,7 @@ class _Route:
         caller = Caller(self.old.namespace, "", CallerKind.API_KEY)
         for rule in self.old.callers[:1]:
             caller = one_of(rule, caller)
-        facts = Facts(caller=caller, model=self.old.example, complexity=complexity, prompt_tokens=round(mean))
+        facts = Facts(caller, self.old.example, complexity, round(mean), wall=self.wall)
         return met(route.when, facts)
 
     def _after(self, goes: str | None, to: str, fits: frozenset[str]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,10 @@ Subject = Annotated[
         help="Directory (or file) of manifests; where there is none of that name, a RoutingPolicy in the cluster.",
     ),
 ]
+Moment = Annotated[
+    str | None, typer.Option(help="Moment of the request, e.g. 2026-12-01T22:30:00+01:00; default: now.")
+]
+Output = Annotated[Format, typer.Option("--output", "-o", help="table for people, json for machines.")]
 
 
 def explain(
@@ -57,6 +62,7 @@ def explain(
     user_tier: Annotated[str | None, typer.Option(help="The caller's user tier.")] = None,
     feature: Annotated[str | None, typer.Option(help="The client's x-weir-feature header.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="Request header NAME:VALUE; may be repeated.")] = None,
+    at: Moment = None,
     class_name: Annotated[
         str, typer.Option("--class", help="Of a directory, only objects of this className count.")
     ] = "weir",
@@ -64,15 +70,14 @@ def explain(
     user_tier_namespaces: UserTierNamespaces = "",
     consent: ConsentOrDefault = None,
     context: Context = None,
-    output: Annotated[
-        Format, typer.Option("--output", "-o", help="table for people, json for machines.")
-    ] = Format.TABLE,
+    output: Output = Format.TABLE,
 ) -> None:
     """Shows class, route and candidates of a prompt, each with its reason and price.
 
     \b
     weir explain examples/quickstart "Hi, can you prove Fermat's theorem?"
     weir explain examples/full --request body.json --namespace team-a
+    weir explain examples/full "Hi" --namespace team-a --at 2026-12-04T23:00:00+01:00 --header "x-weir-ttft: 800ms"
     kubectl weir explain team-a/assistants "Hi, can you prove Fermat's theorem?"
 
     Nothing is sent anywhere, and every backend counts as healthy; in a cluster, a note says which is not.
@@ -95,7 +100,8 @@ def explain(
     policy = about.policy or _policy(about.config, about.who, ask.model)
     if policy.not_ready is not None:
         raise fail(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}", Exit.PROBLEMS)
-    story = _story(about, policy, ask, _headers(header or [], feature))
+    wall = time.time() if at is None else _moment(at)
+    story = _story(about, policy, ask, _headers(header or [], feature), wall)
     if output is Format.JSON:
         print_json(story)
     else:
@@ -127,6 +133,17 @@ def _policy(config: CompiledConfig, who: Caller, model: str) -> Policy:
     return policy
 
 
+def _moment(text: str) -> float:
+    """Seconds since the epoch, from the option `--at`."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise fail(f"--at {text!r} is no moment with its offset, such as 2026-12-01T22:30:00+01:00.")
+    return moment.timestamp()
+
+
 def _headers(texts: list[str], feature: str | None) -> dict[str, str]:
     """Headers of the request, from the options `--header NAME:VALUE` and `--feature`."""
     headers = {}
@@ -156,9 +173,13 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
         raise fail(error.message, Exit.PROBLEMS) from error
 
 
-def _story(about: Asked, policy: Policy, ask: Ask, headers: dict[str, str]) -> dict[str, Any]:
-    world = World(about.config, health={}, wall=time.time(), now=0.0, draw=0.0)
-    decision = decide(asked(ask, headers), about.who, policy, world)
+def _story(about: Asked, policy: Policy, ask: Ask, headers: dict[str, str], wall: float) -> dict[str, Any]:
+    world = World(about.config, health={}, wall=wall, now=0.0, draw=0.0)
+    try:
+        measured = asked(ask, headers)
+    except BadRequest as error:
+        raise fail(error.message, Exit.PROBLEMS) from error
+    decision = decide(measured, about.who, policy, world)
     features = msgspec.structs.asdict(decision.asked.features)
     return {
         "policy": policy.key,
@@ -171,6 +192,8 @@ def _story(about: Asked, policy: Policy, ask: Ask, headers: dict[str, str]) -> d
         "routeReason": decision.choice.reason,
         "passedOver": [{"route": it.route, "reason": "; ".join(it.reasons)} for it in passed_over(decision)],
         "mode": policy.mode,
+        "at": datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "latencyBudget": measured.latency_budget,
         "catalogueDate": Catalogue.load().date,
         **_places(decision.choice, about.hidden),
     }
@@ -206,6 +229,9 @@ def _print(story: dict[str, Any]) -> None:
     console.print(
         "features " + ", ".join(f"{name}={value}" for name, value in story["features"].items()), highlight=False
     )
+    budget = story["latencyBudget"]
+    hurry = "" if budget is None else f", first content within {budget:g} s"
+    console.print(f"at {story['at']}{hurry}", highlight=False)
     console.print(f"route [bold]{story['route']}[/]: {story['routeReason']}", highlight=False)
     for it in story["passedOver"]:
         console.print(f"[dim]not {it['route']}: {it['reason']}[/]", highlight=False)

@@ -18,6 +18,7 @@ from weir_router.contract.config import POLL_PATH, CompiledConfig, Delivery
 from weir_router.contract.policy import (
     MAX_BODY_BYTES,
     Complexity,
+    Day,
     Failover,
     HeaderMatch,
     Limit,
@@ -30,6 +31,7 @@ from weir_router.contract.policy import (
     RetryBudget,
     Route,
     TierRef,
+    TimeWindow,
     When,
 )
 from weir_router.contract.report import (
@@ -83,6 +85,7 @@ __all__ = [
     "CompiledConfig",
     "Complexity",
     "ConfigRejected",
+    "Day",
     "Delivery",
     "Dialect",
     "Failover",
@@ -112,6 +115,7 @@ __all__ = [
     "Thinking",
     "Tier",
     "TierRef",
+    "TimeWindow",
     "Timeouts",
     "TokenTrust",
     "Traits",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from weir_router.contract import hours
 from weir_router.contract.caller import Caller, CallerKind, CallerRule
 from weir_router.contract.policy import Complexity, HeaderMatch, When
 from weir_router.contract.tier import Capability
@@ -25,7 +26,9 @@ NO_HEADERS: Mapping[str, str] = {}
 class Facts:
     """The facts of one request that conditions can be about, without any of its text. Made by `decide`."""
 
-    __slots__ = ("caller", "complexity", "feature", "headers", "model", "needs", "prompt_tokens")
+    __slots__ = (
+        "caller", "complexity", "feature", "headers", "latency_budget", "model", "needs", "prompt_tokens", "wall",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -36,6 +39,8 @@ class Facts:
         needs: frozenset[Capability] = frozenset(),
         headers: Mapping[str, str] = NO_HEADERS,
         feature: str | None = None,
+        wall: float = 0.0,
+        latency_budget: float | None = None,
     ) -> None:
         self.caller: Final = caller
         self.model: Final = model  # the name that the caller asks for
@@ -44,6 +49,8 @@ class Facts:
         self.needs: Final = needs
         self.headers: Final = headers  # names in lower case
         self.feature: Final = feature  # the client's own claim, `x-weir-feature`
+        self.wall: Final = wall  # seconds since the epoch
+        self.latency_budget: Final = latency_budget  # seconds to the first content, `x-weir-ttft`
 
     def but(self, **changes: Any) -> Facts:
         """The same with other values, e.g. `facts.but(prompt_tokens=9)`."""
@@ -51,7 +58,7 @@ class Facts:
         return Facts(**(same | changes))
 
 
-FACTS = ("caller", "model", "complexity", "prompt_tokens", "needs", "headers", "feature")
+FACTS = ("caller", "model", "complexity", "prompt_tokens", "needs", "headers", "feature", "wall", "latency_budget")
 """Names of all facts."""
 
 
@@ -212,6 +219,48 @@ class Callers(Condition):
         return facts.but(caller=one_of(when.callers[0], facts.caller))
 
 
+class Times(Condition):
+    """`times`: the moment must be within any of the windows."""
+
+    def matches(self, when: When, facts: Facts) -> bool:
+        return any(hours.holds(window, facts.wall) for window in when.times)
+
+    def covers(self, earlier: When, later: When) -> bool:
+        if not earlier.times:
+            return True
+        wide, narrow = earlier.times, later.times
+        return bool(narrow) and all(any(hours.covers(one, other) for one in wide) for other in narrow)
+
+    def unmet(self, when: When, facts: Facts) -> str:
+        now = hours.told_now(when.times[0], facts.wall)
+        return f"it is {now} in {when.times[0].zone}, not {' or '.join([hours.told(it) for it in when.times])}"
+
+    def met(self, when: When, facts: Facts) -> Facts:
+        if self.matches(when, facts):
+            return facts
+        return facts.but(wall=hours.next_in(when.times[0], facts.wall))
+
+
+class WithinBudget(Condition):
+    """`latencyBudget`: the request must have a latency budget of its own, and a small one."""
+
+    def matches(self, when: When, facts: Facts) -> bool:
+        most, budget = when.max_latency_budget, facts.latency_budget
+        return most is None or (budget is not None and budget <= most)
+
+    def covers(self, earlier: When, later: When) -> bool:
+        widest, wide = earlier.max_latency_budget, later.max_latency_budget
+        return widest is None or (wide is not None and wide <= widest)
+
+    def unmet(self, when: When, facts: Facts) -> str:
+        if facts.latency_budget is None:
+            return "the request has no latency budget (x-weir-ttft)"
+        return f"the latency budget of {facts.latency_budget:g} s is more than {when.max_latency_budget:g} s"
+
+    def met(self, when: When, facts: Facts) -> Facts:
+        return facts if self.matches(when, facts) else facts.but(latency_budget=when.max_latency_budget)
+
+
 def _complexity(facts: Facts) -> str | None:
     return facts.complexity
 
@@ -233,6 +282,8 @@ CONDITIONS: tuple[Condition, ...] = (
     Callers("callers"),
     OneOf("user_tiers", _user_tier, lambda facts, it: facts.but(caller=replace(facts.caller, user_tier=it))),
     OneOf("features", _feature, lambda facts, it: facts.but(feature=it)),
+    Times("times"),
+    WithinBudget("max_latency_budget"),
 )
 """One for each field of `When`, in the order in which they are looked at."""
 

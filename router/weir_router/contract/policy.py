@@ -75,6 +75,31 @@ class HeaderMatch(Wire, frozen=True):
     prefix: str | None = None
 
 
+class Day(StrEnum):
+    """A day of the week."""
+
+    MONDAY = "Monday"
+    TUESDAY = "Tuesday"
+    WEDNESDAY = "Wednesday"
+    THURSDAY = "Thursday"
+    FRIDAY = "Friday"
+    SATURDAY = "Saturday"
+    SUNDAY = "Sunday"
+
+
+DAYS = tuple(Day)
+"""The days by their number, Monday first, as Python counts them."""
+
+
+class TimeWindow(Wire, frozen=True):
+    """A window of local time, e.g. from 22:00 (1320) to 06:00 (360). See `weir_router.contract.hours`."""
+
+    zone: str  # IANA name
+    days: frozenset[Day] = frozenset()  # on which it begins; empty: all
+    start: int = 0  # minute of the day
+    end: int = 1440  # minute of the day before which it ends; up to `start`: of the next day
+
+
 class When(Wire, frozen=True, dict=True):  # a dict for what `conditions` works out once
     """Conditions of a route, all of which must hold; an empty one holds always.
 
@@ -89,6 +114,8 @@ class When(Wire, frozen=True, dict=True):  # a dict for what `conditions` works 
     callers: tuple[CallerRule, ...] = ()  # any of them
     user_tiers: frozenset[str] = frozenset()
     features: frozenset[str] = frozenset()
+    times: tuple[TimeWindow, ...] = ()  # any of them
+    max_latency_budget: float | None = None  # seconds; the request's own budget is at most this
 
 
 class Route(Wire, frozen=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from weir_router.contract import Backend
 from weir_router.decide.types import Asked, Unable
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.registry import untranslatable
+from weir_router.errors import BadRequest
 from weir_router.estimate.features import measure
 
 FEATURE_HEADER = "x-weir-feature"
@@ -17,17 +19,41 @@ MAX_FEATURE_LENGTH = 64
 """Characters kept of the client's claim, which becomes a label of metrics."""
 
 
+TTFT_HEADER = "x-weir-ttft"
+"""Request header with the time to the first content that the caller accepts, such as `800ms`."""
+
+MAX_LATENCY_BUDGET = 600.0
+"""Seconds of the longest latency budget: as long as SDKs wait for an answer."""
+
+_DURATION = re.compile(r"(?:[0-9]{1,5}(?:ms|h|m|s)){1,4}")
+_PART = re.compile(r"([0-9]+)(ms|h|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
 def asked(ask: Ask, headers: Mapping[str, str]) -> Asked:
-    """Measures the prompt, once. `headers` are the request's, with names in lower case."""
+    """Measures the prompt, once. `headers` are the request's, with names in lower case. Raises `BadRequest`."""
     prompt = ask.prompt
     features, feature, unable = measure(prompt), _feature(headers), _unable(ask)
-    return Asked(ask.model, features, prompt.max_output, prompt.needs, headers, feature, unable)
+    budget = _latency_budget(headers[TTFT_HEADER]) if TTFT_HEADER in headers else None
+    return Asked(ask.model, features, prompt.max_output, prompt.needs, headers, feature, unable, budget)
 
 
 def _feature(headers: Mapping[str, str]) -> str | None:
     """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
     claim = headers.get(FEATURE_HEADER)
     return claim[:MAX_FEATURE_LENGTH].encode("utf-8", "replace").decode() or None if claim else None
+
+
+def _latency_budget(text: str) -> float:
+    """The seconds of a duration in the form of Gateway API, e.g. `800ms` or `1m30s`."""
+    valid = _DURATION.fullmatch(text) is not None
+    seconds = sum([float(amount) * _SECONDS[unit] for amount, unit in _PART.findall(text)]) if valid else 0.0
+    if not 0 < seconds <= MAX_LATENCY_BUDGET:
+        raise BadRequest(
+            f"The header {TTFT_HEADER} is {text[:MAX_FEATURE_LENGTH]!r}. It must be a duration such as 800ms or 2s, "
+            f"above zero and at most {MAX_LATENCY_BUDGET / 60:g}m."
+        )
+    return seconds
 
 
 def _unable(ask: Ask) -> Unable:

@@ -41,7 +41,7 @@ def choose(policy: Policy, request: RouteRequest, world: World) -> Choice:
     if route is None or policy.mode is not Mode.OBSERVE:
         candidates, skipped, panic = _Plan(world, world.health, request, require).order(refs)
     else:
-        plan = _Plan(world, _held(world, (*refs, *route.tiers)), request, require)
+        plan = _Plan(world, _held(world, (*refs, *route.tiers), request), request, require)
         candidates, skipped, panic = plan.order(refs)
         observed, unobserved, _ = plan.order(route.tiers)
     return Choice(  # by position, which costs half
@@ -57,11 +57,11 @@ def choose(policy: Policy, request: RouteRequest, world: World) -> Choice:
     )
 
 
-def _held(world: World, refs: Sequence[TierRef]) -> Mapping[str, Judged]:
+def _held(world: World, refs: Sequence[TierRef], request: RouteRequest) -> Mapping[str, Judged]:
     """The health of these tiers' backends at one moment: two orders are made of it, and must agree."""
     tiers, health = world.config.tiers, world.health
     keys = [it.key(ref.tier) for ref in refs if ref.tier in tiers for it in tiers[ref.tier].backends]
-    return {key: held(health[key]) for key in keys if key in health}
+    return {key: held(health[key], hurried=request.latency_budget is not None) for key in keys if key in health}
 
 
 def match_route(policy: Policy, request: RouteRequest) -> Route | None:

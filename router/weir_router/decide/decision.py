@@ -51,7 +51,7 @@ def decide(asked: Asked, caller: Caller, policy: Policy, world: World) -> Decisi
     head = heads.get(policy.key) if heads else None
     classification = classify(asked.features) if head is None else head(asked.features)
     complexity, reason = applied(classification, policy.min_confidence)
-    choice = choose(policy, RouteRequest(asked, caller, complexity), world)
+    choice = choose(policy, RouteRequest(asked, caller, complexity, world.wall), world)
     return Decision(
         asked,
         caller,
@@ -70,7 +70,7 @@ def decide(asked: Asked, caller: Caller, policy: Policy, world: World) -> Decisi
 
 def passed_over(decision: Decision) -> list[PassedOver]:
     """The routes before the one that matched, in the policy's order; all of them where none did."""
-    request = RouteRequest(decision.asked, decision.caller, decision.complexity)
+    request = RouteRequest(decision.asked, decision.caller, decision.complexity, decision.wall)
     found = []
     for route in decision.policy.routes:
         if route.name == decision.choice.route:

@@ -40,7 +40,7 @@ class Option:
 
     __slots__ = (
         "_score", "available_at", "backend", "behind", "keeps_objectives", "key", "last_resort", "notes", "ref",
-        "refuses", "saturated", "share", "view",
+        "refuses", "saturated", "share", "ttft_p95", "view",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Option:
         self.saturated = False
         self.keeps_objectives = True
         self.share = 1.0
+        self.ttft_p95: float | None = None  # read for requests with a latency budget only
         self.refuses: frozenset[str] = NOTHING
         self._score = -1.0  # not looked at yet
         self.notes: tuple[Note, ...] = ()  # for the candidate's reason
@@ -74,12 +75,14 @@ class Option:
     def seen(self) -> Seen:
         """Its health as it was read."""
         state = self.view.state
-        if self._score < 0 and self.behind is None and self.share == 1 and not self.available_at and state == "closed":
+        plain = self._score < 0 and self.behind is None and self.share == 1 and self.ttft_p95 is None
+        if plain and not self.available_at and state == "closed":
             return UNSEEN  # as nearly always
         score = None if self._score < 0 else self._score
         saturated, keeps, share = self.saturated, self.keeps_objectives, self.share
         last = self.last_resort
-        return Seen(state, self.available_at, saturated, keeps, share, score, None, last, refuses=self.refuses)
+        refuses, p95 = self.refuses, self.ttft_p95
+        return Seen(state, self.available_at, saturated, keeps, share, score, None, last, refuses=refuses, ttft_p95=p95)
 
     def noted(self, note: Note) -> Option:
         """Itself, with one more note."""
@@ -100,11 +103,19 @@ def placed(option: Option, request: RouteRequest, draws: Draws) -> Option:
     elif not view.keeps_objectives:
         option.keeps_objectives = False
         option.behind = "misses its objectives"
+    elif request.latency_budget is not None and _exceeds(option, request.latency_budget):
+        option.behind = f"its p95 TTFT of {option.ttft_p95:.2f} s exceeds the request's {request.latency_budget:g} s"
     else:
         option.share = view.share
         if option.share < 1 and draws.random() >= option.share:
             option.behind = f"just back: takes {option.share:.0%} of its requests"
     return option
+
+
+def _exceeds(option: Option, budget: float) -> bool:
+    """Whether the backend is known to be too slow for a request that accepts `budget` seconds to the first content."""
+    option.ttft_p95 = option.view.ttft_p95
+    return option.ttft_p95 is not None and option.ttft_p95 > budget
 
 
 def _refused(refuses: frozenset[str], request: RouteRequest) -> str | None:

@@ -16,8 +16,8 @@ class RouteRequest(Facts):
 
     __slots__ = ("max_output", "unable")
 
-    def __init__(self, asked: Asked, caller: Caller, complexity: Complexity) -> None:
-        """`complexity` is the class as applied."""
+    def __init__(self, asked: Asked, caller: Caller, complexity: Complexity, wall: float) -> None:
+        """`complexity` is the class as applied, `wall` the moment in seconds since the epoch."""
         super().__init__(
             caller,
             asked.model,
@@ -26,17 +26,20 @@ class RouteRequest(Facts):
             asked.needs,
             asked.headers,
             asked.feature,
+            wall,
+            asked.latency_budget,
         )
         self.max_output: Final = asked.max_output  # tokens the caller asked for at most
         self.unable: Final = asked.unable
 
 
 def asked_of(facts: Facts) -> Asked:
-    """A made-up request with these facts: `RouteRequest(asked_of(facts), facts.caller, facts.complexity)` has them."""
+    """A made-up request that has these facts as a `RouteRequest`, with their caller, class and moment."""
     return Asked(
         model=facts.model,
         features=Features(tokens=facts.prompt_tokens, words=0, turns=1),
         needs=facts.needs,
         headers=facts.headers,
         feature=facts.feature,
+        latency_budget=facts.latency_budget,
     )

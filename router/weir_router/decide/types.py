@@ -27,6 +27,7 @@ class Asked(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}  # names in lower case
     feature: str | None = None  # the client's own claim
     unable: Unable | None = None
+    latency_budget: float | None = None  # seconds to the first content that the caller accepts
 
 
 Note = str | tuple[str, float]
@@ -54,6 +55,7 @@ class Seen(msgspec.Struct, frozen=True):
     last_resort: bool = False
     credential_out: bool = False
     refuses: frozenset[str] = frozenset()
+    ttft_p95: float | None = None
 
 
 UNSEEN = Seen()

@@ -50,6 +50,10 @@ class Judged(Protocol):
     def refuses(self) -> frozenset[str]:
         """Fields of requests that its model is known to refuse, e.g. `tools`."""
 
+    @property
+    def ttft_p95(self) -> float | None:
+        """95th percentile of the TTFT of recent attempts, in seconds. Sorts them: only for who has a latency budget."""
+
 
 class BackendView(Judged, Protocol):
     """All that is known of one backend's health."""
@@ -73,10 +77,6 @@ class BackendView(Judged, Protocol):
     @property
     def ttft_p50(self) -> float | None:
         """Median TTFT of recent attempts, in seconds."""
-
-    @property
-    def ttft_p95(self) -> float | None:
-        """95th percentile of the TTFT of recent attempts, in seconds."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -105,8 +105,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     tokens_per_second: float | None = None
 
 
-def held(view: Judged) -> Snapshot:
-    """A snapshot of the fields that a decision reads."""
+def held(view: Judged, *, hurried: bool = False) -> Snapshot:
+    """A snapshot of the fields that a decision reads. `hurried`: it is about a request with a latency budget."""
     return Snapshot(
         state=view.state,
         reason=view.reason,
@@ -118,4 +118,5 @@ def held(view: Judged) -> Snapshot:
         score=view.score,
         keeps_objectives=view.keeps_objectives,
         refuses=view.refuses,
+        ttft_p95=view.ttft_p95 if hurried else None,
     )

@@ -58,6 +58,7 @@ class RecordedRequest(_Form, frozen=True):
     needs: tuple[Capability, ...] = ()  # sorted
     feature: str | None = None  # the client's claim, `x-weir-feature`
     headers: dict[str, str] = {}  # stand-ins for those that the policy's routes look at, see `_stand_in`
+    latency_budget: float | None = None  # seconds, `x-weir-ttft`
     unable: dict[str, str] = {}  # provider -> why its backends cannot serve this request
 
 
@@ -74,6 +75,7 @@ class RecordedHealth(_Form, frozen=True):
     last_resort: bool = False
     credential_out: bool = False
     refuses: frozenset[str] = frozenset()
+    ttft_p95: float | None = None  # seconds
 
 
 class RecordedPlace(_Form, frozen=True):
@@ -230,6 +232,7 @@ def inputs_of(record: RecordedDecision, config: CompiledConfig) -> Inputs:
         needs=frozenset(request.needs),
         headers=request.headers,
         feature=request.feature,
+        latency_budget=request.latency_budget,
         unable=lambda backend: request.unable.get(backend.provider),
     )
     world = World(config, health, record.wall, record.monotonic, record.draw)
@@ -248,6 +251,7 @@ def _request(decision: Decision) -> RecordedRequest:
         max_output=asked.max_output,
         needs=tuple(sorted(asked.needs)),
         feature=asked.feature,
+        latency_budget=asked.latency_budget,
         headers=_stand_ins(decision.policy, asked.headers),
         unable=_unable(decision),
     )

@@ -27,6 +27,7 @@ from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import CompiledConfig, Policy, Secrets
 from weir_router.contract.caller import Caller
+from weir_router.contract.hours import load_zones
 from weir_router.decide.asked import asked
 from weir_router.decide.decision import decide
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
@@ -116,6 +117,7 @@ class Gateway:
 
     def _configured(self, config: CompiledConfig, secrets: Secrets) -> None:
         self._door.index = PolicyIndex(config)
+        load_zones(config)
         self._budgets.configure(config)
         self._identifier.configure(config, secrets)
         registry.forget_credentials()

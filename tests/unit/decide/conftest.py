@@ -56,7 +56,7 @@ def request_of() -> Callable[..., RouteRequest]:
         bounds = {name: fields.pop(name) for name in ("max_output", "unable") if name in fields}
         defaults: dict[str, Any] = {"caller": CALLER, "model": "auto", "complexity": Complexity.SIMPLE}
         facts = Facts(prompt_tokens=tokens, **(defaults | fields))
-        return RouteRequest(msgspec.structs.replace(asked_of(facts), **bounds), facts.caller, facts.complexity)
+        return RouteRequest(msgspec.structs.replace(asked_of(facts), **bounds), facts.caller, facts.complexity, WALL)
 
     return make
 

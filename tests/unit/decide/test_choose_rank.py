@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from weir_router.contract import Backend, CallerKind, Capability, Complexity, Dialect, Price, Selection, TierRef
 from weir_router.contract.caller import Caller
@@ -28,7 +29,7 @@ WELL = Snapshot()
 CALLER = Caller(namespace="n", name="c", kind=CallerKind.API_KEY)
 ASKED = Asked(model="auto", features=Features(tokens=10, words=1, turns=1))
 ASKED_WITH_TOOLS = Asked(model="auto", features=ASKED.features, needs=frozenset({Capability.TOOLS}))
-PLAIN, WITH_TOOLS = (RouteRequest(asked, CALLER, Complexity.SIMPLE) for asked in (ASKED, ASKED_WITH_TOOLS))
+PLAIN, WITH_TOOLS = (RouteRequest(asked, CALLER, Complexity.SIMPLE, 0.0) for asked in (ASKED, ASKED_WITH_TOOLS))
 
 
 def option(backend: Backend, view: Snapshot = WELL, seed: int = 1, request: RouteRequest = PLAIN) -> Option:
@@ -50,6 +51,21 @@ def test_the_cost_assumes_256_output_tokens_at_most(request_of: Make, max_output
 def test_cheapest_goes_by_price_and_unknown_prices_last(backend: Make, request_of: Make) -> None:
     options = [option(backend("u", price=None)), option(backend("b", 2)), option(backend("a", 1))]
     assert names(CHEAPEST, request_of(), *options) == "abu"
+
+
+def test_a_backend_that_is_slower_than_the_requests_budget_stands_behind(backend: Make) -> None:
+    hurried = RouteRequest(replace(ASKED, latency_budget=0.8), CALLER, Complexity.SIMPLE, 0.0)
+
+    def options(request: RouteRequest) -> list[Option]:
+        views = {"s": Snapshot(ttft_p95=0.9), "f": Snapshot(ttft_p95=0.8), "u": WELL}
+        return [option(backend(name, price), views[name], request=request) for price, name in enumerate("sfu", 1)]
+
+    assert names(CHEAPEST, PLAIN, *options(PLAIN)) == "sfu"
+    late, *rest = options(hurried)
+    assert names(CHEAPEST, hurried, late, *rest) == "fus"
+    assert late.behind == "its p95 TTFT of 0.90 s exceeds the request's 0.8 s"
+    assert [it.seen().ttft_p95 for it in (late, *rest)] == [0.9, 0.8, None]
+    assert options(PLAIN)[0].seen().ttft_p95 is None
 
 
 def test_missing_objectives_or_a_full_backend_stand_behind_whatever_they_cost(backend: Make, request_of: Make) -> None:

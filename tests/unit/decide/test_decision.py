@@ -21,13 +21,15 @@ from weir_router.contract import (
     Route,
     Tier,
     TierRef,
+    TimeWindow,
     When,
 )
-from weir_router.decide.asked import FEATURE_HEADER, asked
+from weir_router.decide.asked import FEATURE_HEADER, TTFT_HEADER, asked
 from weir_router.decide.decision import decide, inputs, passed_over
 from weir_router.decide.types import Decision
 from weir_router.decide.world import World
 from weir_router.dialects.registry import caller_named
+from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Classification
 
 
@@ -91,3 +93,43 @@ def test_the_clients_claim_is_text_that_can_be_written(
 ) -> None:
     headers = {} if claim is None else {FEATURE_HEADER: claim}
     assert decided(policy_of("x"), headers=headers).asked.feature == feature
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("800ms", 0.8), ("2s", 2.0), ("1m30s", 90.0), ("10m", 600.0), ("0h1s", 1.0)]
+)
+def test_a_request_may_state_its_own_latency_budget(decided: Any, policy_of: Any, text: str, seconds: float) -> None:
+    assert decided(policy_of("x"), headers={TTFT_HEADER: text}).asked.latency_budget == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "800", "0.8s", "0s", "0ms", "11m", "-1s", "1 s", "1s,2s", "fast", "\udcff", "9" * 999]
+)
+def test_what_is_no_latency_budget_is_the_callers_fault(decided: Any, policy_of: Any, text: str) -> None:
+    with pytest.raises(BadRequest, match=r"x-weir-ttft is .* such as 800ms or 2s, above zero and at most 10m"):
+        decided(policy_of("x"), headers={TTFT_HEADER: text})
+
+
+def test_a_route_may_be_for_requests_in_a_hurry(decided: Any, policy_of: Any) -> None:
+    refs = (TierRef(tier="llm/x"),)
+    routes = (Route(name="fast", tiers=refs, when=When(max_latency_budget=1.0)), Route(name="rest", tiers=refs))
+    found = {
+        text: decided(policy_of(routes=routes), headers={TTFT_HEADER: text} if text else {}).choice.route
+        for text in ("", "800ms", "1s", "1001ms")
+    }
+    assert found == {"": "rest", "800ms": "fast", "1s": "fast", "1001ms": "rest"}
+
+
+def test_a_route_may_be_for_some_hours(decided: Any, policy_of: Any) -> None:
+    refs = (TierRef(tier="llm/x"),)
+    night = When(times=(TimeWindow("Europe/Berlin", start=22 * 60, end=6 * 60),))
+    policy = policy_of(routes=(Route(name="night", tiers=refs, when=night), Route(name="day", tiers=refs)))
+    midnight = 1_784_498_400.0  # in Berlin
+    assert [decided(policy, wall=midnight + hours * 3600).choice.route for hours in (-3, -2, 0, 5, 6)] == [
+        *("day", "night", "night", "night", "day")
+    ]
+    late = decided(policy, wall=midnight + 6 * 3600)
+    assert [tuple(it) for it in passed_over(late)] == [
+        ("night", ["it is Monday 06:00 in Europe/Berlin, not every day 22:00-06:00 Europe/Berlin"])
+    ]
+    assert decide(*inputs(late)) == late

@@ -75,6 +75,12 @@ REFUSED = [
         "values are needed for In and NotIn, and only there",
     ),
     (RoutingPolicySpec, when(promptTokens={"min": 3, "max": 2}), "min cannot exceed max"),
+    (
+        RoutingPolicySpec,
+        when(times=[{"timeZone": "UTC", "from": "09:00", "to": "09:00"}]),
+        "from and to must differ, and from is at most 23:59",
+    ),
+    (RoutingPolicySpec, when(latencyBudget={"max": "0s"}), "must be longer than zero"),
     (RoutingPolicySpec, when(headers=[{"name": "a", "exact": "b", "prefix": "c"}]), "give exact or prefix, not both"),
     (
         RoutingPolicySpec,
@@ -172,3 +178,11 @@ def test_times_have_a_zone():
 def test_a_misspelt_field_is_refused_though_nothing_stands_behind_it():
     with pytest.raises(ValidationError, match="lables"):
         ModelTierSpec.model_validate(tier(lables=None))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Nowhere", "Europe", "CETT"])
+def test_a_time_zone_must_be_known_which_no_api_server_can_check(zone):
+    with pytest.raises(ValidationError) as caught:
+        RoutingPolicySpec.model_validate(when(times=[{"timeZone": zone}]))
+    messages = [error["msg"] for error in caught.value.errors()]
+    assert "is no time zone of the IANA database, such as Europe/Berlin or UTC" in messages

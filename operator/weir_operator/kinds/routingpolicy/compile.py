@@ -269,6 +269,16 @@ def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
         callers=with_tiers(callers, own, around.consents) if stated.user_tiers else callers,
         user_tiers=frozenset(stated.user_tiers or ()),
         features=frozenset(stated.features or ()),
+        times=tuple(
+            contract.TimeWindow(
+                zone=window.time_zone,
+                days=frozenset(window.days or ()),
+                start=schema.minutes(window.from_),
+                end=schema.minutes(window.to),
+            )
+            for window in stated.times or ()
+        ),
+        max_latency_budget=seconds(stated.latency_budget.max) if stated.latency_budget else None,
     )
 
 

@@ -33,7 +33,8 @@ from weir_operator.schemas.common import (
     seconds,
 )
 from weir_operator.schemas.rules import SET, Model, Rule
-from weir_router.contract import Capability, Complexity, Mode, Priority, PromptLogging
+from weir_router.contract import Capability, Complexity, Day, Mode, Priority, PromptLogging
+from weir_router.contract.hours import DAY_MINUTES, zone_of
 
 DEFAULT_ATTEMPTS = 3  # with the first: two other models see nearly every outage; more only adds waiting
 MAX_ATTEMPTS = 10
@@ -44,9 +45,14 @@ MAX_ROUTES = 32
 MAX_TIERS = 16  # of one route
 MAX_MODELS = 64
 ANY_NAME = "*"  # in `models`: every name
+MAX_TIMES = 16  # windows of one route
+MAX_ZONE = 64  # the longest name in use has 30 characters
 MAX_REQUEST_BYTES = 268_435_456  # 256 MiB; routers read `contract.MAX_BODY_BYTES` at most, which a check says
 
 CONFIDENCE = r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"
+
+ZONE = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$"
+TIME_OF_DAY = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 
 Confidence = Annotated[str, Field(max_length=8, pattern=CONFIDENCE)]
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
@@ -60,6 +66,20 @@ QueueWait = Annotated[
 TierDelay = QueueWait  # the same bounds: a caller who waits longer than a minute is better served by a dearer model
 Attempts = Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS, json_schema_extra=INT32)]
 RequestBytes = Annotated[int, Field(strict=True, ge=1024, le=MAX_REQUEST_BYTES, json_schema_extra=INT32)]
+
+
+TimeZone = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_ZONE, pattern=ZONE),
+    Rule(None, "is no time zone of the IANA database, such as Europe/Berlin or UTC", lambda text: bool(zone_of(text))),
+]
+TimeOfDay = Annotated[str, Field(max_length=5, pattern=TIME_OF_DAY)]
+
+
+def minutes(time_of_day: str) -> int:
+    """`22:30` as a minute of the day; `24:00` is the end of it."""
+    hours, _, rest = time_of_day.partition(":")
+    return int(hours) * 60 + int(rest)
 
 
 class ModelName(Model):
@@ -128,6 +148,34 @@ class Requirement(Model):
     """Labels of the backend, all of them."""
 
 
+class TimeWindowSpec(Model):
+    """A window of local time, as the clocks of its time zone show it."""
+
+    time_zone: TimeZone
+    """IANA name of the time zone, e.g. `Europe/Berlin`."""
+    days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=len(Day)), SET] | None = None
+    """Days on which the window begins; default: all."""
+    from_: TimeOfDay = Field(default="00:00", alias="from")
+    """Time of the day at which it begins, e.g. `22:00`."""
+    to: TimeOfDay = "24:00"
+    """Time of the day at which it ends, e.g. `06:00`; one that is earlier than `from` is of the next day."""
+
+    RULES: ClassVar = (
+        Rule(
+            "self.from != self.to && self.from != '24:00'",
+            "from and to must differ, and from is at most 23:59",
+            lambda it: it.from_ != it.to and minutes(it.from_) < DAY_MINUTES,
+        ),
+    )
+
+
+class LatencyBudgetSpec(Model):
+    """The request's own latency budget, which it states in the header `x-weir-ttft`."""
+
+    max: Duration
+    """Largest budget. Requests without a budget do not match."""
+
+
 class WhenSpec(Model):
     """Conditions on a request, all of which must hold; and with `require` one on its candidates."""
 
@@ -146,6 +194,10 @@ class WhenSpec(Model):
     count only if the installation trusts them."""
     features: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
     """Values of the client's `x-weir-feature`, any of them. The header labels; it never authorises."""
+    times: Annotated[tuple[TimeWindowSpec, ...], Field(min_length=1, max_length=MAX_TIMES)] | None = None
+    """Windows of time, any of them."""
+    latency_budget: LatencyBudgetSpec | None = None
+    """The request's own latency budget."""
     require: Requirement | None = None
     """Requirement on the candidates, not on the request: it restricts first choices and fallbacks alike (residency).
     A route with it never gives way to a later one because its tiers are gone."""
@@ -229,7 +281,11 @@ def _route_names_differ(routes: tuple[RouteSpec, ...]) -> bool:
 class RoutingPolicySpec(Model):
     """Spec of a RoutingPolicy, written by a team."""
 
-    FORMS: ClassVar = {CONFIDENCE: 'a probability such as "0.8"'}
+    FORMS: ClassVar = {
+        CONFIDENCE: 'a probability such as "0.8"',
+        ZONE: "the name of a time zone such as Europe/Berlin",
+        TIME_OF_DAY: 'a time of the day such as "22:00", in quotes',
+    }
 
     class_name: ClassName = DEFAULT_CLASS
     """Class of the installation that serves this object; immutable."""
