@@ -83,12 +83,7 @@ def diff(
                 costs = _estimates(before, after, pages, now)
             except NoPages as error:
                 notes.append(f"no dollars: {error}")
-    for note in notes:
-        errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
-    if output is Format.JSON:
-        print_json({"objects": changes, "dollars": costs})
-    else:
-        _print(changes, costs)
+    _show(changes, costs, notes, output)
     if changes:
         raise typer.Exit(Exit.PROBLEMS)
 
@@ -102,6 +97,15 @@ def _pages(there: Cluster, namespace: str, installation: str, headers: Mapping[s
 def _estimates(before: Side, after: Side, pages: list[Page], now: float) -> list[Estimate]:
     """Estimates for the policies that we may see; the routers know those of all tenants."""
     return estimates(before.compiled.config, after.compiled.config, traffic(pages), now)
+
+
+def _show(changes: list[ObjectChange], costs: list[Estimate], notes: list[str], output: Format) -> None:
+    for note in notes:
+        errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
+    if output is Format.JSON:
+        print_json({"objects": changes, "dollars": costs})
+    else:
+        _print(changes, costs)
 
 
 def _print(changes: list[ObjectChange], costs: list[Estimate]) -> None:
