@@ -56,7 +56,7 @@ class AttemptRecord(msgspec.Struct):
 
     tier: str  # "namespace/name"
     backend: str
-    outcome: str  # "ok" or a FailureKind value
+    outcome: str  # "ok", a FailureKind value, or "empty" where another answer is asked for in place of an empty one
     seconds: float  # of the whole attempt
     status: int | None = None  # HTTP status of the upstream
     code: str | None = None  # the upstream's own error code or type

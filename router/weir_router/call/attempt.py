@@ -14,7 +14,7 @@ from weir_router.admit.ledger import Hold
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Others, Timers, Watchdog
 from weir_router.call.conceal import conceal, concealed, passed_on
-from weir_router.call.ends import check_end, failed
+from weir_router.call.ends import check_end, failed, has_tokens, idle
 from weir_router.call.held import Held
 from weir_router.call.load import Load
 from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
@@ -31,9 +31,6 @@ from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.sse import loads
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind, forget_frames
 from weir_router.health.board import Guard
-
-MAX_IDLE = 256 * 1024
-"""Bytes of comments and blank lines between two events: three hours of 20 bytes each second."""
 
 
 class Attempt:
@@ -61,6 +58,7 @@ class Attempt:
         self._held = held
         self._unread = 0  # contents that the reader has not counted
         self.done = False
+        self.empty = False  # the answer has ended normally without anything in it
         self._between = True  # events: the next byte begins one
         self._idle = 0  # bytes without an event
         self.content_at: float | None = None  # monotonic
@@ -120,6 +118,7 @@ class Attempt:
                 await self._flow(self._opening(head))
                 self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), credential)
                 self._commit()
+                self.empty = self.done and self._ends_empty() and not has_tokens(self.usage)
                 return
             rest = response.read_all(self._held.grow)
             body = await (rest if response.ended() else self._watchdog.waits_for(rest))
@@ -172,10 +171,8 @@ class Attempt:
         """The record of the attempt so far, for the trail."""
         if self.failure is not None:
             return failed(self.candidate.tier, self.name, self.failure, self.seconds, self.ttft)
-        outcome = "ok" if self.done or self._open else "cancelled"
-        return AttemptRecord(
-            self.candidate.tier, self.name, outcome, self.seconds, 200, None, None, self.ttft, self.dropped
-        )
+        outcome, lost = "ok" if self.done or self._open else "cancelled", self.dropped
+        return AttemptRecord(self.candidate.tier, self.name, outcome, self.seconds, 200, None, None, self.ttft, lost)
 
     def _take_whole(self, raw: bytes) -> None:
         raw = concealed(raw, self._credential)
@@ -192,7 +189,8 @@ class Attempt:
             payload = loads(raw)
         except ValueError as error:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is not JSON: {error}") from error
-        self.usage = self._format.read_whole(payload).usage
+        whole = self._format.read_whole(payload)
+        self.usage, self.empty = whole.usage, whole.empty
         if self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
         if self._tap is not None:
@@ -213,12 +211,16 @@ class Attempt:
 
         def receive(data: bytes) -> bool:
             head.append(self._take(data))
-            committed = self._ask.stream and (self._contents() > 0 or self._reader.stop_reason is not None)
             if self.done or self._failure is not None:
                 return False
-            return not committed or (tap is not None and not self._passes(tap))
+            begun = self._contents() > 0 or (self._reader.stop_reason is not None and not self._ends_empty())
+            return not (begun and self._ask.stream) or (tap is not None and not self._passes(tap))
 
         return receive
+
+    def _ends_empty(self) -> bool:
+        """Whether the stream ends normally, and has brought no content so far."""
+        return self._reader.stop_reason in self._format.normal_ends and not self._contents()
 
     def _passes(self, tap: Tap) -> bool:
         """Whether what has come so far may go to the caller, or has failed."""
@@ -267,6 +269,10 @@ class Attempt:
         """See `Answering`."""
         return self._held.handed_over()
 
+    def forget(self) -> None:
+        """Gives back the bytes that are counted for an answer that may not be sent."""
+        self._held.give_back()
+
     def _passed(self, part: bytes) -> bytes | None:
         """The caller's bytes for one whole event of a common kind, as nearly every part is; None: read it."""
         passed = self._frame.passed(part)
@@ -306,7 +312,7 @@ class Attempt:
                     finished = True
                     break
             if not data and not finished:
-                self._check_end(said=False)
+                check_end(self._reader, plain=not self._ask.stream, said=False)
                 finished = True
             if self._reader.content_events > contents:
                 self._content()
@@ -329,15 +335,10 @@ class Attempt:
             self._idle = 0
             return payload, self._reader.read(payload)
         if not self._framing.is_end(event):
-            self._idle += len(event.raw)
-            if self._idle > MAX_IDLE:
-                raise AttemptFailed(FailureKind.MALFORMED, f"more than {MAX_IDLE} bytes of comments without an event")
+            self._idle = idle(self._idle + len(event.raw))
             return None, Signal.NONE
-        self._check_end(said=True)
+        check_end(self._reader, plain=not self._ask.stream, said=True)
         return None, Signal.DONE
-
-    def _check_end(self, *, said: bool) -> None:
-        check_end(self._reader, plain=not self._ask.stream, said=said)
 
     def _content(self) -> None:
         self._watchdog.content()

@@ -1,10 +1,31 @@
-"""The end of an attempt: whether a stream has ended as it should, and its record. Used by `call.attempt`."""
+"""The end of an attempt: whether a stream has ended as it should, whether it is empty, and its record. Used by
+`call.attempt` and `call.journey`.
+"""
 
 from __future__ import annotations
 
 from weir_router.dialects.base import Reader
+from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.lossy import lossy
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
+
+MAX_IDLE = 256 * 1024
+"""Bytes of comments and blank lines between two events: three hours of 20 bytes each second."""
+
+EMPTY = "empty"
+"""Outcome of an attempt whose answer is empty, if another one may answer in its place."""
+
+
+def has_tokens(usage: Usage | None) -> bool:
+    """Whether an answer has output tokens, such as reasoning that is not shown."""
+    return usage is not None and usage.output > 0
+
+
+def idle(size: int) -> int:
+    """`size`, the bytes without an event so far. Raises `AttemptFailed` (malformed) if they are too many."""
+    if size > MAX_IDLE:
+        raise AttemptFailed(FailureKind.MALFORMED, f"more than {MAX_IDLE} bytes of comments without an event")
+    return size
 
 
 def check_end(reader: Reader, *, plain: bool, said: bool) -> None:

@@ -20,6 +20,7 @@ from weir_router.call.answering import Answering
 from weir_router.call.attempt import Attempt
 from weir_router.call.candidates import Candidates, Taken, Tools
 from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Clocks
+from weir_router.call.ends import EMPTY
 from weir_router.call.held import Held
 from weir_router.call.load import Load
 from weir_router.call.patience import EARLY, Patience, patience_of
@@ -84,6 +85,7 @@ class Journey:
         self._guards: dict[Attempt, Guard] = {}  # of failed attempts, whose reports may be taken back
         self._refused: WeirError | None = None
         self._blips = 0  # back-offs so far
+        self._empty: Attempt | None = None  # has an empty answer, in whose place another one may come
         self._patience = patience_of(decision) if policy.failover.tier_delay else None
         self._listeners = _listeners(tools.subscribers, decision) if tools.subscribers else []
 
@@ -129,9 +131,27 @@ class Journey:
                     attempt.headers[DROPPED] = header_of(attempt.dropped)
                 self.trail.append(attempt.record())
                 self.answer = attempt
+                if attempt.empty and self._empty is None and self._candidates.available(candidate.key):
+                    return await self._in_place_of(attempt)
                 if self.load is not None:
                     self.load.committed()
                 return attempt
+
+    async def _in_place_of(self, empty: Attempt) -> Answering:
+        """The answer of another candidate, or else the empty one as it is."""
+        self._empty, self.answer = empty, None
+        self.trail[-1].outcome = EMPTY
+        empty.forget()
+        self.spent.append(empty)
+        self._candidates.retrying = True
+        try:
+            return await self.commit()
+        except WeirError as error:
+            forget_frames(error)
+            self.spent.remove(empty)
+            self.trail = [*[record for record in self.trail if record.outcome != EMPTY], empty.record()]
+            self.answer = empty
+            return empty
 
     async def _confirmed(self, taken: Taken) -> bool:
         """Waits for the ledger's answer. False: it has refused, and all that was taken is given back."""
@@ -164,7 +184,7 @@ class Journey:
 
     async def _after_blip(self) -> Taken | None:
         """A backend that has just failed, after a short back-off, where no other is left. None: waiting is no help."""
-        if not self.spent or self._candidates.can_wait() or self._must_stop():
+        if not self.spent or self._empty is not None or self._candidates.can_wait() or self._must_stop():
             return None
         now = self._tools.clock.monotonic()
         passing = [it.candidate for it in self.spent if it.failure is not None and it.failure.kind in PASSING]
@@ -203,7 +223,7 @@ class Journey:
     async def _slot(self) -> Taken:
         """Waits for a candidate that only lacks a slot. Raises the error that ends the request."""
         candidates = self._candidates
-        if not candidates.can_wait():
+        if self._empty is not None or not candidates.can_wait():
             raise self._exhausted(candidates.left)
         if self.trail and (reason := self._must_stop()):
             raise self._exhausted(reason)

@@ -101,6 +101,7 @@ class Whole(NamedTuple):
 
     usage: Usage | None
     stop_reason: str | None
+    empty: bool = False  # it has ended normally without content, call, refusal or output tokens
 
 
 class Splitter(Protocol):
@@ -245,6 +246,7 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     answer_headers: tuple[str, ...]  # headers of an upstream's answer that the caller gets
     prepare: Prepare
     reader: Callable[[], Reader]
+    normal_ends: frozenset[str]  # stop reasons of answers that are neither cut off nor filtered
     renderer: MakeRenderer
     skim_whole: Callable[[Ask, bytes], Usage | None]  # usage of an answer that stays unchanged; None: read it
     read_whole: Callable[[Any], Whole]  # raises `AttemptFailed` for an error inside a 200 or a malformed body

@@ -282,9 +282,9 @@ def test_a_whole_answer_that_is_none_is_malformed(provider: Any, payload: Any) -
 def test_whole_answers_are_understood() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     found = openai.read_whole({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage})
-    assert found == (Usage(input=3, output=2), "stop")
+    assert found == (Usage(input=3, output=2), "stop", False)
     found = anthropic.read_whole({"content": [], "stop_reason": "refusal", "usage": {"input_tokens": 1}})
-    assert found == (Usage(input=1), "refusal")
+    assert found == (Usage(input=1), "refusal", False)
 
 
 JSON = st.recursive(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from weir_router.dialects.anthropic import answers, errors, models, request, understand, upstream, whole, write
 from weir_router.dialects.anthropic.blocks import Blocks
 from weir_router.dialects.anthropic.events import MessageEvents
-from weir_router.dialects.anthropic.stream import AnthropicReader
+from weir_router.dialects.anthropic.stream import NORMAL_ENDS, AnthropicReader
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.wire.body import look
@@ -28,6 +28,7 @@ RECORD = FormatRecord(
     answer_headers=("request-id",),
     prepare=upstream.prepare,
     reader=AnthropicReader,
+    normal_ends=NORMAL_ENDS,
     renderer=upstream.renderer,
     skim_whole=whole.skim_whole,
     read_whole=whole.read_whole,

@@ -16,6 +16,9 @@ from weir_router.errors import AttemptFailed, FailureKind
 _EVENT = b"event: content_block_delta\ndata: {"
 STOP_EVENT = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
+NORMAL_ENDS = frozenset({"end_turn", "tool_use", "stop_sequence"})
+"""Stop reasons of answers that are neither cut off nor filtered."""
+
 _FILLED_BY_DELTAS = {"text": "text", "thinking": "thinking"}
 """Blocks that start empty, with the field that their deltas fill; every other block is content from its start."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from weir_router.contract import Backend
 from weir_router.dialects.anthropic import signatures
 from weir_router.dialects.anthropic.failures import TABLE
+from weir_router.dialects.anthropic.stream import NORMAL_ENDS
 from weir_router.dialects.anthropic.usage import usage_of
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Pairing, Whole
@@ -33,7 +34,16 @@ def read_whole(payload: Any) -> Whole:
         raise failures.malformed("an answer without content blocks")
     if reason is not None and not isinstance(reason, str):
         raise failures.malformed("a stop reason that is no text")
-    return Whole(usage_of(payload), reason)
+    usage = usage_of(payload)
+    empty = not (usage and usage.output) and reason in NORMAL_ENDS
+    empty = empty and not any(_has_content(block) for block in content)
+    return Whole(usage, reason, empty)
+
+
+def _has_content(block: dict[str, Any]) -> bool:
+    """Whether there is anything in a block."""
+    kind = block.get("type")
+    return bool(block.get("text")) if kind == "text" else kind != "thinking" or bool(block.get("thinking"))
 
 
 def render_whole(

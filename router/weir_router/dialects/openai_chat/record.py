@@ -7,7 +7,7 @@ from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.openai_chat import answers, errors, models, request, understand, upstream, whole, write
 from weir_router.dialects.openai_chat.chunks import Chunks
 from weir_router.dialects.openai_chat.events import ChatEvents
-from weir_router.dialects.openai_chat.stream import OpenAIReader
+from weir_router.dialects.openai_chat.stream import NORMAL_ENDS, OpenAIReader
 from weir_router.dialects.wire.body import look
 
 RECORD = FormatRecord(
@@ -27,6 +27,7 @@ RECORD = FormatRecord(
     answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
     prepare=upstream.prepare,
     reader=OpenAIReader,
+    normal_ends=NORMAL_ENDS,
     renderer=upstream.renderer,
     skim_whole=whole.skim_whole,
     read_whole=whole.read_whole,

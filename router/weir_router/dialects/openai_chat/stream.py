@@ -27,6 +27,9 @@ FAILED_REASONS = {
 }
 """Finish reasons of an answer that broke off."""
 
+NORMAL_ENDS = frozenset({"stop", "tool_calls", "function_call"})
+"""Finish reasons of answers that are neither cut off nor filtered."""
+
 # Bound once: an IntFlag's members and operators are slow, and `read` runs for every chunk.
 _CONTENT_AND_STOP = Signal.CONTENT | Signal.STOP
 

@@ -12,7 +12,7 @@ from weir_router.dialects.neutral import translation
 from weir_router.dialects.neutral.target import realm_of
 from weir_router.dialects.openai_chat import skim
 from weir_router.dialects.openai_chat.failures import TABLE
-from weir_router.dialects.openai_chat.stream import FAILED_REASONS, carries_content, finish_reason_of
+from weir_router.dialects.openai_chat.stream import FAILED_REASONS, NORMAL_ENDS, carries_content, finish_reason_of
 from weir_router.dialects.openai_chat.usage import counted, usage_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import failures
@@ -58,7 +58,10 @@ def read_whole(payload: Any) -> Whole:
             raise AttemptFailed(
                 FailureKind.TRUNCATED, "The upstream answered with neither content nor a finish reason."
             )
-    return Whole(usage_of(payload), reasons[0])
+    usage = usage_of(payload)
+    empty = not (usage and usage.output) and NORMAL_ENDS.issuperset(reasons)
+    empty = empty and not any(carries_content(choice["message"]) for choice in choices)
+    return Whole(usage, reasons[0], empty)
 
 
 def render_whole(
