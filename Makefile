@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 PYTHON ?= python3
-PYTHON_FILES := . hack/chart hack/compile hack/english hack/pins hack/sizes hack/translation $(wildcard hack/catalogue)
+PYTHON_FILES := . hack/chart hack/clients/ensure hack/compile hack/english hack/pins hack/sizes hack/translation $(wildcard hack/catalogue)
 
 # Tests share the processors: each file is run by one process.
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
@@ -14,13 +14,15 @@ PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadsco
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
 
-# Tests that are named, and are not those of tests/kube, need no API server.
+# Tests that are named need the API server only if they are those of tests/kube, and the clients of tests/clients.
 NAMED := $(filter tests/%,$(ARGS))
 KUBE := $(if $(NAMED),$(findstring tests/kube,$(NAMED)),all)
+CLIENTS := $(if $(NAMED),$(findstring tests/clients,$(NAMED)),all)
 
 test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd beside them the first time (minutes)
 ifdef ARGS
 	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure api helm helm3 kubeconform >/dev/null)
+	@$(if $(CLIENTS),$(BIN)/python hack/clients/ensure >/dev/null || true)
 	@$(BIN)/pytest $(ARGS)
 else
 	@hack/test $(PARALLEL)
@@ -74,7 +76,8 @@ faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: go
 	  $(BIN)/python -m bench.faults --gateway $$gateway $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RATE),--rate $(RATE)) $(ARGS) \
 	    || exit; done
 
-full: ## what takes too long for every change: fuzzing, faults, soak and benchmarks; about two hours
+full: ## what takes too long for every change: long runs of clients, fuzzing, faults, soak and benchmarks; about two hours
+	@WEIR_CLIENT_TURNS=20 $(MAKE) test ARGS=tests/clients
 	@$(MAKE) fuzz MINUTES=30
 	@$(MAKE) faults SEEDS=5 ARGS=
 	@$(MAKE) soak ARGS=

@@ -15,7 +15,7 @@ SENT = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIG
 PRINTING = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 """Variables that change how programs print. pytest-xdist sets the first two."""
 
-SLOWEST = ("kube", "cli", "attacks", "faults", "docs", "e2e_install")
+SLOWEST = ("clients", "kube", "cli", "attacks", "faults", "docs", "e2e_install")
 """Folders whose files take longest, the slowest first."""
 
 # No deadline: a machine that is busy with other tests is slow, and no property is about time. The same examples are

@@ -1,0 +1,49 @@
+"""The clients that `hack/clients/ensure` has installed, and the skip that names the one that is not there."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+
+import pytest
+
+ENSURE = Path(__file__).parents[2] / "hack" / "clients" / "ensure"
+
+
+def folder() -> Path:
+    """The place of the clients, as `hack/clients/ensure` knows it."""
+    loader = SourceFileLoader("ensure_clients", str(ENSURE))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return Path(module.folder())
+
+
+def python() -> list[str]:
+    """The command that runs clients in Python."""
+    if not (folder() / "venv" / ".ready").exists():
+        pytest.skip("the clients in Python are not installed: run hack/clients/ensure")
+    return [str(folder() / "venv" / "bin" / "python"), str(Path(__file__).with_name("agents.py"))]
+
+
+def node() -> list[str]:
+    """The command that runs clients in JavaScript."""
+    found = shutil.which("node")
+    if found is None or not (folder() / "node_modules" / ".ready").exists():
+        pytest.skip("Node 20 or the clients in Node are not installed: install Node and npm, run hack/clients/ensure")
+    return [found, str(Path(__file__).with_name("agents.mjs"))]
+
+
+def claude() -> str:
+    """The program `claude`."""
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    package = f"claude-code-{sys.platform}-{machine}"
+    program = folder() / "node_modules" / "@anthropic-ai" / package / "claude"
+    if not program.exists():
+        pytest.skip(f"Claude Code is not installed: hack/clients/ensure found no package @anthropic-ai/{package}")
+    return str(program)

@@ -1,0 +1,186 @@
+"""A router before two strict models, one of each format, and the agents that work on them through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from clients import installed, script, strict_anthropic, strict_openai
+from clients.script import Call, Turn
+from support.scripted import Asked, policy, router, tier, upstream
+
+OPENAI, ANTHROPIC, ADAPTIVE = "auto-openai", "auto-anthropic", "auto-adaptive"
+"""Names by which callers ask for the models."""
+
+MODELS = {OPENAI: "gpt-5.1", ANTHROPIC: "claude-sonnet-4-5", ADAPTIVE: "claude-opus-4-8"}
+"""The models, as the catalogue knows them: the first Claude thinks within a budget, the other as it sees fit."""
+
+KEY = "unused"
+"""Clients insist on a key; the router asks for none."""
+
+MAX_NAME = 64
+"""Characters of a tool's name that OpenAI accepts."""
+
+COMMON = 32
+"""Characters that a shortened name has in common with the whole one, at least."""
+
+Script = Callable[[int], Turn]
+"""Says what the model answers after so many turns with calls."""
+
+IsResult = Callable[[Call, str], bool]
+"""Says whether a text is the result of a call."""
+
+
+class Stage:
+    """The stage as a test sees it: the models' script, and what they have found wrong."""
+
+    def __init__(self, script: Script, is_result: IsResult) -> None:
+        self.url = ""
+        self.faults: list[str] = []
+        self.requests: list[Asked] = []
+        self._script = script
+        self._is_result = is_result
+
+    def openai(self, asked: Asked) -> Iterable[bytes]:
+        """An answer of the model behind Chat Completions."""
+        self.requests.append(asked)
+        try:
+            strict_openai.check(asked.body, reasoning=True)
+        except strict_openai.Refused as refused:
+            self.faults.append(str(refused))
+            return [strict_openai.refusal(str(refused))]
+        done = self._checked(strict_openai.history(asked.body))
+        return strict_openai.answer(asked.body, self._said(done, asked), done)
+
+    def anthropic(self, asked: Asked) -> Iterable[bytes]:
+        """An answer of a model behind the Messages API."""
+        self.requests.append(asked)
+        try:
+            strict_anthropic.check(asked.body, asked.headers, adaptive=asked.body["model"] == MODELS[ADAPTIVE])
+        except strict_anthropic.Refused as refused:
+            self.faults.append(str(refused))
+            return [strict_anthropic.refusal(str(refused))]
+        done = self._checked(strict_anthropic.history(asked.body))
+        return strict_anthropic.answer(asked.body, self._said(done, asked), done)
+
+    def _said(self, done: int, asked: Asked) -> Turn:
+        """The turn, with the names that tools have in this request."""
+        tools = [it.get("function", it)["name"] for it in asked.body.get("tools") or ()]
+        turn = self._script(done)
+        named = [it._replace(name=next((n for n in tools if is_short(it.name, n)), it.name)) for it in turn.calls]
+        return turn._replace(calls=tuple(named))
+
+    def _checked(self, history: list[list[tuple[Call, str]]]) -> int:
+        """Turns so far; notes each call or result that did not come back as it was."""
+        for number, happened in enumerate(history):
+            expected = self._script(number).calls
+            if len(happened) != len(expected):
+                self.faults.append(f"turn {number}: {len(happened)} calls instead of {len(expected)}")
+            for call, (seen, result) in zip(expected, happened, strict=False):
+                same = seen.arguments == call.arguments and (seen.name == call.name or is_short(call.name, seen.name))
+                if not same or not self._is_result(call, result):
+                    self.faults.append(f"turn {number}: {seen} {result!r} instead of {call}")
+        return len(history)
+
+
+def is_short(name: str, seen: str) -> bool:
+    """Whether `seen` stands for a `name` that is too long for OpenAI."""
+    return len(name) > MAX_NAME and len(seen) <= MAX_NAME and seen.startswith(name[:COMMON])
+
+
+def usual(call: Call, result: str) -> bool:
+    """Whether this is the result that the drivers give."""
+    return result == script.result(call)
+
+
+@contextlib.asynccontextmanager
+async def stage(folder: Path, script: Script, is_result: IsResult = usual) -> AsyncIterator[Stage]:
+    """The models, and a router that serves each under its name."""
+    made = Stage(script, is_result)
+    async with upstream(made.openai) as openai, upstream(made.anthropic) as anthropic:
+        objects = [
+            tier("o", _backend("OpenAI", f"{openai}/v1", OPENAI)),
+            tier("a", _backend("Anthropic", anthropic, ANTHROPIC)),
+            policy("o", [OPENAI], ["o"]),
+            policy("a", [ANTHROPIC], ["a"]),
+            tier("d", _backend("Anthropic", anthropic, ADAPTIVE)),
+            policy("d", [ADAPTIVE], ["d"]),
+        ]
+        async with router(folder, objects) as url:
+            made.url = url
+            yield made
+
+
+def _backend(provider: str, url: str, name: str) -> dict[str, Any]:
+    price = {"input": "1", "output": "2"}
+    return {"name": "model", "provider": provider, "baseURL": url, "model": MODELS[name], "price": price}
+
+
+OPTIONS = {
+    "type": "object",
+    "properties": {"deep": {"type": ["boolean", "null"]}, "ratio": {"type": "number", "minimum": 0}},
+}
+
+TOOLS = [
+    {
+        "name": "read_file",
+        "description": "Reads a file.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "path": {"type": "string"},
+                "lines": {"type": "array", "items": {"type": "integer"}},
+                "options": OPTIONS,
+            },
+            "required": ["path"],
+        },
+    },
+    {"name": "list_things", "description": "Lists all.", "parameters": {"type": "object", "properties": {}}},
+    {
+        "name": "write_file",
+        "description": "Writes a file.",
+        "parameters": {
+            "type": "object",
+            "properties": {"path": {"type": "string"}, "content": {"type": "string", "maxLength": 100000}},
+            "required": ["path", "content"],
+            "additionalProperties": False,
+        },
+    },
+]  # fmt: skip
+
+
+def jobs(stage: Stage, model: str, turns: int) -> list[dict[str, Any]]:
+    """A job for each way in which a client can ask."""
+    return [
+        {"url": stage.url, "key": KEY, "model": model, "streamed": streamed, "thinking": thinking, "turns": turns}
+        | {"tools": TOOLS}
+        for streamed in (False, True)
+        for thinking in (False, True)
+    ]
+
+
+async def work(client: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outcomes of an agent on `client`, one for each job."""
+    command = installed.node() if client.startswith("ai-sdk") or client.endswith("-node") else installed.python()
+    environ = {"PATH": os.environ["PATH"], "WEIR_CLIENTS": str(installed.folder()), "AI_SDK_LOG_WARNINGS": "false"}
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        client,
+        *map(json.dumps, jobs),
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, said.decode()[-3000:]
+    return [json.loads(line) for line in out.splitlines() if line.startswith(b'{"calls"')]
