@@ -12,7 +12,6 @@ import pytest
 from cli.shell import Gateway, running, up, weir
 from support.servers import free_port
 from weir_cli.sim import SimModel, SimulatorThread
-from weir_cli.up.sources import OLLAMA_PORT
 
 KEY = "sk-the-only-key-of-this-machine"
 MODELS = [SimModel(name, key=KEY) for name in ("gpt-6-luna", "gpt-6.1-sol", "gpt-4o-2024-08-06", "o9")]
@@ -83,7 +82,7 @@ def test_one_key_that_is_refused_does_not_stop_the_others(shell: dict[str, str],
 
 def test_without_keys_and_directory_it_says_what_to_set() -> None:
     with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", OLLAMA_PORT)) == 0:
+        if probe.connect_ex(("127.0.0.1", 11434)) == 0:
             pytest.skip("an Ollama runs on this machine")
     done = weir("up", env={"OPENAI_BASE_URL": "", "OLLAMA_HOST": ""})
     assert done.returncode == 2

@@ -26,6 +26,12 @@ LABEL_KEY = "a label's key has 1 to 317 characters"
 PATH_OF_URL = "a path has no . or .. between slashes, no escaped slash, and % only before two hexadecimal digits"
 ONE_PROOF = "a caller proves itself in one way: put serviceAccounts and apiKeys into two items"
 
+FREE_HEADER = "the router sets this header itself; keys come from credentials, whose header may be named there"
+NOT_THE_ROUTERS = (
+    "a parameter's name has 1 to 253 characters and is none of those that the router writes: "
+    "model, messages, stream, stream_options"
+)
+
 DURATIONS = [
     "ModelTier.spec.objectives.ttft",
     "ModelTier.spec.backends[].objectives.ttft",
@@ -86,6 +92,15 @@ BROKEN: list[tuple[str, Any, str]] = [
         "effectiveContextTokens cannot exceed contextTokens",
     ),
     ("ModelTier.spec.backends[].parameters.rename", {"p" * 254: "q"}, "a parameter's name has 1 to 253 characters"),
+    ("ModelTier.spec.backends[].parameters.defaults", {"model": "m"}, NOT_THE_ROUTERS),
+    ("ModelTier.spec.backends[].headers[].name", "X-Weir-Hops", FREE_HEADER),
+    ("ModelTier.spec.backends[].credentials.header", "Host", "the router sets this header itself"),
+    ("ModelTier.spec.backends[].query[].name", "api_key", "a key in a URL ends up in logs: use credentials"),
+    (
+        "ModelTier.spec.backends[].headers",
+        [{"name": "X-A", "value": "1"}, {"name": "x-a", "value": "2"}],
+        "names of headers must differ in more than case",
+    ),
     ("ModelTier.spec.breaker", {"openFor": "30s", "maxOpenFor": "20s"}, "openFor cannot exceed maxOpenFor"),
     ("RoutingPolicy.spec.queue.wait", "61s", "must be at most a minute"),
     ("RoutingPolicy.spec.failover.tierDelay", "61s", "must be at most a minute"),
@@ -153,8 +168,13 @@ OUT_OF_BOUNDS: list[tuple[str, Any, str]] = [
 ]
 
 
-REQUIRED: dict[str, dict[str, Any]] = {"backendRef": {"name": "s", "port": 1}}
-"""Required fields of an object, without which the server does not come to the rules of its other fields."""
+REQUIRED: dict[str, dict[str, Any]] = {
+    "backendRef": {"name": "s", "port": 1},
+    "credentials": {"secretRef": {"name": "s", "key": "k"}},
+    "headers": {"value": "v"},
+    "query": {"value": "v"},
+}
+"""Required fields of an object or of a list's items, without which the server does not come to the rules of others."""
 
 
 def valid(kind: str) -> dict[str, Any]:
@@ -171,11 +191,12 @@ def with_value(place: str, value: Any) -> dict[str, Any]:
     kind, *steps = place.replace("[]", ".0").split(".")
     manifest: Any = valid(kind)
     node = manifest
+    before = ""
     for step, following in zip(steps, [*steps[1:], None], strict=True):
         if step == "selector":
             node["from"] = "Selector"  # a selector without it would break a second rule
         if step == "0":
-            node[:] = node or [{}]
+            node[:] = node or [dict(REQUIRED.get(before, {}))]
         child = value if following is None else [] if following == "0" else dict(REQUIRED.get(step, {}))
         if step == "0":
             node[0] = value if following is None else node[0]
@@ -183,6 +204,7 @@ def with_value(place: str, value: Any) -> dict[str, Any]:
         else:
             node[step] = value if following is None else node.get(step, child)
             node = node[step]
+        before = step
     return dict(manifest)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from weir_cli.import_litellm import traits
+from weir_cli.import_litellm import extras, traits
 from weir_cli.import_litellm.endpoints import Endpoint, Unsupported, endpoint, split
 from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Findings, Given, mapping, number, text
 from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
@@ -34,7 +34,7 @@ _BASE_URL = re.compile(r"https?://[^\s?#@]+")
 _READ = {
     *("model", "api_key", "api_base", "base_url", "custom_llm_provider", "litellm_credential_name", "api_version"),
     *("weight", "order", "rpm", "tpm", "timeout", "stream_timeout", "max_parallel_requests", "region_name"),
-    *("additional_drop_params", "mode", *traits.PRICES.values()),
+    *("additional_drop_params", "mode", *traits.PRICES.values(), *extras.READ),
 }
 _READ_ENTRY = {"model_name", "litellm_params", "model_info"}
 _READ_INFO = {
@@ -55,7 +55,8 @@ class Deployment:
 
     def with_secret(self, secret: SecretSource) -> Deployment:
         """The same backend with another reference."""
-        return replace(self, secret=secret, backend=self.backend | {"credentials": secret.reference})
+        credentials = self.backend.get("credentials", {}) | secret.reference
+        return replace(self, secret=secret, backend=self.backend | {"credentials": credentials})
 
 
 def deployment(raw: Any, where: str, defaults: Defaults, findings: Findings) -> Deployment | None:
@@ -101,17 +102,23 @@ def _refused(group: str, model: str, mode: Any) -> tuple[str, str] | None:
 def _assemble(group: str, model: str, target: Endpoint, base_url: str, given: Given, defaults: Defaults) -> Deployment:
     about = traits.known(given, target, model, base_url)
     secret = _secret(given, target, base_url)
+    dated = extras.version(given, target)
+    if dated is not None:
+        base_url = f"{base_url.removesuffix('/v1')}/deployments/{model}"
     region = slug(text(given.params.get("region_name")) or "")
     backend = {
         "name": slug(f"{target.name}-{model.rsplit('/', 1)[-1]}"),
         "provider": target.dialect.value,
         "baseURL": None if base_url == DEFAULT_BASE_URL[target.dialect] else base_url,
         "model": model,
-        "credentials": secret.reference if secret else None,
-        "price": traits.price(given, about),
-        "limits": traits.limits(given, about),
+        "baseModel": about.base,
+        "credentials": _credentials(secret, target),
+        "headers": extras.headers(given, target),
+        "query": [{"name": "api-version", "value": dated}] if dated else None,
+        "price": traits.price(given),
+        "limits": traits.limits(given),
         "capabilities": traits.capabilities(given, about),
-        "parameters": traits.parameters(given, about),
+        "parameters": traits.parameters(given, about, extras.defaults(given, target)),
         "timeouts": traits.timeouts(given, defaults),
         "labels": {"region": region} if region else None,
     }
@@ -119,6 +126,12 @@ def _assemble(group: str, model: str, target: Endpoint, base_url: str, given: Gi
     _note_the_rest(given)
     order = int(min(number(given.params.get("order")) or 0, LAST_ORDER))
     return Deployment(group, order, _share(given), stated, secret)
+
+
+def _credentials(secret: SecretSource | None, target: Endpoint) -> dict[str, Any] | None:
+    if secret is None:
+        return None
+    return secret.reference | ({"header": extras.AZURE_KEY} if target.name == extras.AZURE else {})
 
 
 def _valid(made: Deployment, given: Given) -> bool:
@@ -206,9 +219,6 @@ def _share(given: Given) -> Decimal | None:
 
 
 def _note_the_rest(given: Given) -> None:
-    if given.params.get("api_version") is not None:
-        why = "Azure's /openai/v1 endpoint takes no version"
-        given.note("litellm_params.api_version", "left out", why, "check that the resource serves /openai/v1")
     for setting in sorted(given.params.keys() - _READ):
         given.note(f"litellm_params.{setting}", setting, *DEPLOYMENT.about(setting))
     if given.info.get("mode") == "responses" or RESPONSES in str(given.params.get("model")):

@@ -45,6 +45,16 @@ _NO_ENDPOINT = {
     "text-completion-openai": "Weir serves chat completions and messages, not the old completions API",
 }
 
+PARAMETERS: dict[Dialect, tuple[str, ...]] = {
+    Dialect.OPENAI: (
+        *("temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "n", "stop", "seed"),
+        *("presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias", "reasoning_effort", "verbosity"),
+        *("user", "service_tier", "parallel_tool_calls", "thinking", "modalities", "audio", "store", "metadata"),
+    ),
+    Dialect.ANTHROPIC: ("temperature", "top_p", "top_k", "thinking", "service_tier", "metadata"),
+}
+"""Parameters that a deployment may state, by their names at the backend."""
+
 _KEY_VARIABLES = {"together": "TOGETHERAI_API_KEY", "bedrock": "AWS_BEARER_TOKEN_BEDROCK"}
 
 

@@ -32,7 +32,6 @@ _KEYS = (
     "keys are not in the config: each is a Secret with the hash of its value",
     "make one per caller with weir key create",
 )
-_ADDED = ("Weir sends what the caller sends and adds no parameters of its own", "set it in the client")
 _CLOUD_KEYS = ("a backend has one API key", "use an endpoint that takes an API key")
 _TAGS = (
     "backends are chosen by tier, capability, size and labels, not by tags of a request",
@@ -84,18 +83,6 @@ _PARTS = {
 
 DEPLOYMENT = Reasons(
     {
-        **dict.fromkeys(
-            ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "stop", "seed", "presence_penalty"),
-            _ADDED,
-        ),
-        **dict.fromkeys(
-            ("frequency_penalty", "reasoning_effort", "thinking", "extra_body", "extra_headers", "headers", "user"),
-            _ADDED,
-        ),
-        "organization": (
-            "a backend has one credential and no headers of its own",
-            "use a key that belongs to the organisation or project",
-        ),
         "drop_params": (
             "Weir always drops what the catalogue or the backend's parameters say that the model refuses",
             "add to parameters.drop",

@@ -1,8 +1,7 @@
 """Price, limits, capabilities, parameters and timeouts of a deployment. Used by `backend`; pure.
 
-Figures that the catalogue finds by the backend's model name are left out: the compiler fills them in, and a newer
-catalogue then is a newer price. Only where the name hides the model (Azure's deployments, with `base_model`) is it
-copied.
+Figures that the catalogue finds are left out: the compiler fills them in, and a newer catalogue then is a newer price.
+Where the name of a deployment hides its model, `base_model` becomes the backend's `baseModel`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from weir_cli.catalogue.command import prices
 from weir_cli.import_litellm.endpoints import Endpoint
 from weir_cli.import_litellm.findings import ENVIRONMENT, TOKEN, Given, duration, number, text, whole
 from weir_operator.compile.catalogue import Catalogue, Entry
@@ -51,31 +49,28 @@ class Known(NamedTuple):
     """The catalogue's entry for a deployment's model."""
 
     entry: Entry | None
-    hidden: bool  # the compiler will not find it by the backend's own model name
+    base: str | None  # `baseModel` of the backend, where its own name would not lead there
 
 
 def known(given: Given, target: Endpoint, model: str, base_url: str) -> Known:
-    """Looks the model up by `base_model`, else by its own name at its own address."""
+    """Looks the model up by `base_model`, else by its own name, at its own address."""
     catalogue, base = Catalogue.load(), text(given.info.get("base_model"))
     own = catalogue.find(target.dialect, model, base_url)
     if base is None:
-        return Known(own, hidden=False)
-    entry = catalogue.find(target.dialect, base.removeprefix("azure/"))
-    return Known(entry, hidden=entry is not None and (own is None or own.model != entry.model))
+        return Known(own, None)
+    name = base.removeprefix("azure/")
+    entry = catalogue.find(target.dialect, name, base_url)
+    if entry is None:
+        why = f"the catalogue of {catalogue.date} does not know {name}"
+        given.note("model_info.base_model", "left out", why, "state price and limits of the backend")
+        return Known(own, None)
+    return Known(entry, None if own is not None and own.model == entry.model else name)
 
 
-def price(given: Given, about: Known) -> dict[str, str]:
+def price(given: Given) -> dict[str, str]:
     """US dollars per million tokens, as stated per token; figures that are not stated are left out."""
     stated = {ours: number(given.params.get(theirs, given.info.get(theirs))) for ours, theirs in PRICES.items()}
-    copied = prices(about.entry.price) if about.entry and about.hidden else {}
-    if copied:
-        given.note(
-            "model_info.base_model",
-            f"what the catalogue of {Catalogue.load().date} says is written into the manifest",
-            "the name of a deployment tells nothing about its model",
-            "update price, limits and parameters when they move",
-        )
-    return copied | {name: _per_million(figure) for name, figure in stated.items() if figure is not None}
+    return {name: _per_million(figure) for name, figure in stated.items() if figure is not None}
 
 
 def _per_million(per_token: Decimal) -> str:
@@ -83,13 +78,12 @@ def _per_million(per_token: Decimal) -> str:
     return figure.rstrip("0").rstrip(".")
 
 
-def limits(given: Given, about: Known) -> dict[str, int]:
+def limits(given: Given) -> dict[str, int]:
     """Sizes in tokens, and requests in flight."""
-    copied = about.entry.limits if about.entry and about.hidden else None
     answer = whole(given.info.get("max_output_tokens")) or whole(given.info.get("max_tokens"))
     stated = {
-        "contextTokens": whole(given.info.get("max_input_tokens")) or (copied and copied.context_tokens),
-        "outputTokens": answer or (copied and copied.output_tokens),
+        "contextTokens": whole(given.info.get("max_input_tokens")),
+        "outputTokens": answer,
         "concurrency": whole(given.params.get("max_parallel_requests")),
     }
     most = {"concurrency": MAX_CONCURRENCY}
@@ -97,26 +91,27 @@ def limits(given: Given, about: Known) -> dict[str, int]:
 
 
 def capabilities(given: Given, about: Known) -> list[str]:
-    """Only where the config says something, or the name hides the model: otherwise the catalogue decides.
+    """Only where the config says something: otherwise the catalogue decides.
 
     LiteLLM sends everything to a model that it does not know, so such a model has all that is not denied.
     """
     flags = {ability: given.info[flag] for flag, ability in FLAGS.items() if isinstance(given.info.get(flag), bool)}
-    if not flags and not about.hidden:
+    if not flags:
         return []
     able = set(about.entry.capabilities if about.entry else Capability) | {it for it, has in flags.items() if has}
     return sorted(it.value for it in able if flags.get(it, True))
 
 
-def parameters(given: Given, about: Known) -> dict[str, Any]:
+def parameters(given: Given, about: Known, defaults: Mapping[str, str]) -> dict[str, Any]:
     """A backend's own parameters replace the catalogue's, so the catalogue's are written beside the additions."""
     extra = given.params.get("additional_drop_params")
     named = [it for it in extra if isinstance(it, str) and TOKEN.fullmatch(it)] if isinstance(extra, list) else []
-    if not named and not about.hidden:
-        return {}
+    added = {"defaults": dict(defaults)} if defaults else {}
+    if not named:
+        return added
     drop = list(dict.fromkeys([*(about.entry.parameters.drop if about.entry else ()), *named]))[:MAX_NAMES]
     rename = dict(about.entry.parameters.rename) if about.entry else {}
-    return {key: value for key, value in (("drop", drop), ("rename", rename)) if value}
+    return {key: value for key, value in (("drop", drop), ("rename", rename)) if value} | added
 
 
 def timeouts(given: Given, defaults: Defaults) -> dict[str, str]:

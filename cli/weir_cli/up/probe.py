@@ -17,8 +17,8 @@ from http.client import HTTPException
 from typing import Any, NamedTuple
 
 from weir_cli.shared.chat_models import OTHER_WORK
-from weir_cli.up.sources import Source
-from weir_router.contract import Dialect
+from weir_cli.up.sources import Source, versioned
+from weir_router.dialects.registry import host_of
 
 TIMEOUT = 10.0
 """Seconds for the answer of a source: listings take a second, and one that hangs does not hold up a start for longer.
@@ -39,7 +39,6 @@ MAX_WORDS = 200
 REFUSALS = (401, 403)
 """Status codes of a key that is not accepted, or not for models."""
 
-ANTHROPIC_VERSION = "2023-06-01"
 _NAME = re.compile(r"[!-~]{1,253}")
 
 
@@ -74,7 +73,7 @@ def ask_all(sources: Sequence[Source]) -> list[Listing]:
 def ask(source: Source) -> Listing:
     """The listing of one source. Raises nothing."""
     found = _ask(source, source.base_url)
-    if found.problem and source.stated and source.dialect is Dialect.OPENAI and not source.base_url.endswith("/v1"):
+    if found.problem and source.stated and not versioned(source.dialect) and not source.base_url.endswith("/v1"):
         longer = f"{source.base_url}/v1"
         again = _ask(source, longer)  # as servers with OpenAI's paths are often named
         if again.problem is None:
@@ -106,21 +105,11 @@ def _presumed(source: Source) -> tuple[Listed, ...]:
 
 
 def _url(source: Source, base_url: str) -> str:
-    return f"{base_url}/v1/models?limit=1000" if source.dialect is Dialect.ANTHROPIC else f"{base_url}/models"
+    return f"{base_url}/v1/models?limit=1000" if versioned(source.dialect) else f"{base_url}/models"
 
 
 def _headers(source: Source) -> dict[str, str]:
-    headers = {"accept": "application/json", "user-agent": "weir"}
-    if source.dialect is Dialect.ANTHROPIC:
-        headers["anthropic-version"] = ANTHROPIC_VERSION
-    if source.key is not None:
-        name, value = (
-            ("x-api-key", source.key)
-            if source.dialect is Dialect.ANTHROPIC
-            else ("authorization", f"Bearer {source.key}")
-        )
-        headers[name] = value
-    return headers
+    return {**host_of(source.dialect).headers(source.key, ()), "accept": "application/json", "user-agent": "weir"}
 
 
 def _listing(body: Any) -> Listing:
@@ -157,17 +146,13 @@ def _refused(source: Source, error: urllib.error.HTTPError) -> str:
     named = source.secret.variable if source.secret else "a key"
     match error.code:
         case 401 | 403 if source.key is None:
-            return f"asks for a key ({error.code}){words}: set {_key_variable(source)}."
+            return f"asks for a key ({error.code}){words}: set {source.variable or 'one'}."
         case 401 | 403:
             return f"refuses the key of {named} ({error.code}){words}. Check that it is whole and not revoked."
         case 300 | 301 | 302 | 303 | 307 | 308:
             return f"{source.base_url} redirects ({error.code}): state the address that it redirects to."
         case _:
             return f"answers {error.code} to the question for its models{words}."
-
-
-def _key_variable(source: Source) -> str:
-    return "ANTHROPIC_API_KEY" if source.dialect is Dialect.ANTHROPIC else "OPENAI_API_KEY"
 
 
 def _words(source: Source, error: urllib.error.HTTPError) -> str:

@@ -6,7 +6,7 @@ Called by `keys` for `weir up` without a directory. The presets file says which 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -20,10 +20,8 @@ from weir_cli.shared.manifests import SECRET_KEY, SecretSource, slug
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.kinds.modeltier.schema import BASE_URL
 from weir_router.contract import Dialect
+from weir_router.dialects.registry import host_of
 from weir_router.serve.browsers import is_loopback
-
-OLLAMA_VARIABLE = "OLLAMA_HOST"
-OLLAMA_PORT = 11434
 
 
 class Role(StrEnum):
@@ -44,7 +42,8 @@ class Preset(NamedTuple):
     keys: tuple[str, ...]  # variables
     address: str | None  # variable
     regions: tuple[str, ...]
-    tiers: Mapping[Role, tuple[str, ...]]  # preferred models; empty: by price
+    tiers: Mapping[Role, tuple[str, ...]]  # preferred models
+    local: bool  # a server of this machine
 
 
 @dataclass(frozen=True, eq=False)  # a key of mappings
@@ -56,6 +55,7 @@ class Source:
     base_url: str
     origin: str  # the variable that named it, or the address
     secret: SecretSource | None
+    variable: str = ""  # that may hold its key
     key: str | None = field(default=None, repr=False)
     tiers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
     stated: bool = False  # its address is not the provider's own
@@ -82,26 +82,33 @@ def _preset(shape: Mapping[str, Any]) -> Preset:
     return Preset(
         title=shape["title"],
         vendor=vendor.name if vendor else None,
-        dialect=vendor.provider if vendor else Dialect.OPENAI,
+        dialect=vendor.provider if vendor else Dialect(shape["provider"]),
         base_url=vendor.base_url if vendor else shape["baseURL"],
         keys=tuple(shape["keys"]),
         address=shape.get("address"),
         regions=tuple(shape.get("regions", ())),
         tiers={Role(role): tuple(models) for role, models in shape.get("tiers", {}).items()},
+        local=shape.get("local", False),
     )
 
 
 def variables() -> list[str]:
     """Every variable that can name a source, for messages."""
-    named = [preset.keys[0] for preset in presets()]
-    return [*named, *(it.address for it in presets() if it.address), OLLAMA_VARIABLE]
+    keys = [preset.keys[0] for preset in presets() if preset.keys]
+    return [*keys, *(it.address for it in presets() if it.address)]
+
+
+def versioned(dialect: Dialect) -> bool:
+    """Whether paths of this dialect hold the version, so that a base URL ends without it."""
+    return any(path.startswith("/v1/") for path in host_of(dialect).paths.values())
 
 
 def sources(environ: Mapping[str, str], own: Sequence[tuple[str, int]] = ()) -> Sources:
     """The sources that `environ` names. `own`: addresses of this router, which is no source of itself."""
     notes: list[str] = []
-    found = [it for preset in presets() if (it := _source(preset, environ, own, notes))]
-    return Sources((*found, *_ollama(environ, notes)), tuple(notes))
+    made = (_local if preset.local else _source for preset in presets())
+    found = [it for preset, make in zip(presets(), made, strict=True) if (it := make(preset, environ, own, notes))]
+    return Sources(tuple(found), tuple(notes))
 
 
 def _source(
@@ -120,7 +127,7 @@ def _source(
         notes.append(f"{preset.title} left out: {why}; unset it here, and set it for clients only.")
         return None
     other = bool(stated) and stated.removesuffix("/v1") != preset.base_url.removesuffix("/v1")
-    if stated and preset.dialect is Dialect.ANTHROPIC:
+    if versioned(preset.dialect):
         stated = stated.removesuffix("/v1")
     return Source(
         title=preset.title,
@@ -130,6 +137,7 @@ def _source(
         secret=SecretSource(slug(preset.title), SECRET_KEY, variable) if variable else None,
         key=key,
         tiers=_every_preference() if other or not preset.vendor else preset.tiers,
+        variable=preset.keys[0],
         stated=other,
     )
 
@@ -156,15 +164,21 @@ def _is_own(url: str, own: Sequence[tuple[str, int]]) -> bool:
     return any(port == its and (host == name or (is_loopback(host) and is_loopback(name))) for name, its in own)
 
 
-def _ollama(environ: Mapping[str, str], notes: list[str]) -> Iterator[Source]:
-    """Ollama, at its own variable's address, which may lack scheme and port, or at its default one."""
-    stated = environ.get(OLLAMA_VARIABLE, "").strip().rstrip("/")
-    address = stated if "://" in stated else f"http://{stated}" if stated else "http://127.0.0.1"
+def _local(
+    preset: Preset, environ: Mapping[str, str], own: Sequence[tuple[str, int]], notes: list[str]
+) -> Source | None:
+    """A server of this machine, at its variable's address, which may lack scheme and port, or at its default one."""
+    default = preset.base_url.removesuffix("/v1")
+    stated = environ.get(preset.address or "", "").strip().rstrip("/")
+    address = stated if "://" in stated else f"http://{stated}" if stated else default
     address = address.replace("://0.0.0.0", "://127.0.0.1")
     if not re.fullmatch(BASE_URL, address):
-        notes.append(f"{OLLAMA_VARIABLE} is no address such as 127.0.0.1:{OLLAMA_PORT}: left out.")
-        return
+        notes.append(f"{preset.address} is no address such as {default.partition('://')[2]}: left out.")
+        return None
     if not re.search(r":\d+$", address) and address.startswith("http://"):
-        address = f"{address}:{OLLAMA_PORT}"
-    origin = OLLAMA_VARIABLE if stated else address.partition("://")[2]
-    yield Source("Ollama", Dialect.OPENAI, f"{address}/v1", origin, None, local=True, default=not stated)
+        address += f":{urlsplit(default).port}"
+    if _is_own(address, own):
+        notes.append(f"{preset.title} left out: {preset.address} is the address of this router itself.")
+        return None
+    origin = preset.address if stated else address.partition("://")[2]
+    return Source(preset.title, preset.dialect, f"{address}/v1", origin or "", None, local=True, default=not stated)

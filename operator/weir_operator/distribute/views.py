@@ -203,5 +203,6 @@ def _backend(backend: Backend) -> Backend:
         weight=backend.weight,
         transport=backend.transport,
         traits=backend.traits,
+        extra=backend.extra,
         endpoint=backend.endpoint,
     )

@@ -114,6 +114,15 @@ class Parameters(Wire, frozen=True):
 
     drop: tuple[str, ...] = ()  # top-level fields that the model refuses
     rename: dict[str, str] = {}  # e.g. max_tokens -> max_completion_tokens
+    defaults: dict[str, str] = {}  # fields that a request lacks, with their values as JSON
+
+
+class Extra(Wire, frozen=True):
+    """Parts of every request to a backend, beside those of its provider."""
+
+    headers: dict[str, str] = {}  # by names in lower case; never a secret
+    query: str = ""  # of the URL, escaped, e.g. "api-version=2024-10-21"
+    key_header: str | None = None  # in lower case, for the credential; None: the provider's
 
 
 class Thinking(StrEnum):
@@ -165,6 +174,7 @@ class Backend(Wire, frozen=True):
     weight: int = 1  # for Selection.WEIGHTED
     transport: Transport = Transport.STREAMED
     traits: Traits = Traits()
+    extra: Extra | None = None
     endpoint: str = ""  # "10.0.0.7:8000", of a Service; empty: the host of `base_url`
 
     @property

@@ -159,7 +159,8 @@ class Board:
 
 def identity(backend: Backend) -> tuple[str, ...]:
     """The place of a backend: what backends must share to be the same server, model and account."""
-    return backend.provider.value, backend.base_url, backend.model, backend.credential or ""
+    extra = "" if backend.extra is None else repr(backend.extra)
+    return backend.provider.value, backend.base_url, backend.model, backend.credential or "", extra
 
 
 def _slots(backend: Backend, routers: int) -> int | None:

@@ -9,7 +9,17 @@ import pytest
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import BACKEND_LABEL, ServiceData
 from weir_operator.problems.problem import Reason, Severity
-from weir_router.contract import Backend, BackendLimits, Capability, HostPolicy, Parameters, Price, Timeouts, Transport
+from weir_router.contract import (
+    Backend,
+    BackendLimits,
+    Capability,
+    Extra,
+    HostPolicy,
+    Parameters,
+    Price,
+    Timeouts,
+    Transport,
+)
 
 WITH_KEY = "credentials: {secretRef: {name: openai, key: api-key}}"
 
@@ -283,3 +293,11 @@ def test_generations_say_what_went_in(compiled, tier, policy):
 def test_grants_to_selected_namespaces_wait_for_namespaces_to_be_known(compiled, tier):
     spec = "grants: [{namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}]"
     assert reasons(compiled(tier(spec=spec), namespaces=None)) == [Reason.NAMESPACES_UNKNOWN]
+
+
+def test_headers_query_and_defaults_are_compiled(compiled, tier):
+    stated = 'headers: [{name: X-A, value: b}], parameters: {defaults: {temperature: "0.2", reasoning_effort: high}}'
+    backend = backend_of(compiled(tier(backend=stated)))
+    assert backend.extra == Extra(headers={"x-a": "b"})
+    assert backend.parameters.defaults == {"temperature": "0.2", "reasoning_effort": '"high"'}
+    assert backend.parameters.drop == ("logit_bias",)  # the catalogue's

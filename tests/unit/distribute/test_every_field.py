@@ -44,7 +44,8 @@ DECISIONS: dict[str, dict[str, str]] = {
     "Backend": dict.fromkeys(
         (
             *("name", "provider", "base_url", "model", "credential", "price", "limits", "capabilities", "objectives"),
-            *("timeouts", "breaker", "parameters", "labels", "state", "weight", "transport", "traits", "endpoint"),
+            *("timeouts", "breaker", "parameters", "labels", "state", "weight", "transport", "traits", "extra"),
+            "endpoint",
         ),
         SEEN,
     ),
@@ -67,7 +68,8 @@ DECISIONS: dict[str, dict[str, str]] = {
         ),
         SEEN,
     ),
-    "Parameters": {"drop": SEEN, "rename": SEEN},
+    "Parameters": {"drop": SEEN, "rename": SEEN, "defaults": SEEN},
+    "Extra": {"headers": SEEN, "query": SEEN, "key_header": SEEN},
     "Policy": {
         "namespace": SEEN,
         "name": SEEN,

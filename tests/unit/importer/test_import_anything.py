@@ -18,6 +18,7 @@ MODELS = ["gpt-4o", "azure/x", "groq/openai/gpt-oss-20b", "ollama/l", "/", "open
 PARAMS = [
     *("api_key", "api_base", "rpm", "weight", "order", "timeout", "stream_timeout", "input_cost_per_token", "odd"),
     *("additional_drop_params", "max_parallel_requests", "region_name", "custom_llm_provider"),
+    *("api_version", "temperature", "stop", "thinking", "extra_headers", "extra_body", "organization"),
 ]
 INFO = ["base_model", "mode", "max_input_tokens", "supports_vision", "max_tokens"]
 ROUTING = ["routing_strategy", "num_retries", "context_window_fallbacks", "default_fallbacks"]

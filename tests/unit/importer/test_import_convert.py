@@ -157,21 +157,76 @@ def test_a_price_per_token_becomes_a_price_per_million(cost):
     }
 
 
-def test_a_deployment_whose_name_hides_the_model_gets_the_catalogues_facts():
+def test_a_deployment_whose_name_hides_the_model_names_it_for_the_catalogue():
     imported = one(
         {"model": "azure/prod-1", "api_base": "https://x.openai.azure.com", "api_key": "os.environ/K"},
         {"base_model": "azure/gpt-5-mini"},
     )
-    assert backend(imported)["price"]["output"] == "2"
-    assert backend(imported)["parameters"]["rename"] == {"max_tokens": "max_completion_tokens"}
-    assert "catalogue of" in found(imported, "model_list[0].model_info.base_model")
+    assert backend(imported)["baseModel"] == "gpt-5-mini"
+    assert not backend(imported).keys() & {"price", "limits", "parameters"}
+    assert imported.unsupported == []
 
 
-def test_azure_becomes_its_openai_compatible_endpoint():
-    imported = one({"model": "azure/d", "api_base": "https://x.openai.azure.com/", "api_version": "2024-10-21"})
+def test_a_base_model_that_the_catalogue_does_not_know_is_said_to_be_lost():
+    imported = one({"model": "azure/p", "api_base": "https://x.openai.azure.com"}, {"base_model": "azure/gpt-99"})
+    assert "baseModel" not in backend(imported)
+    assert "does not know gpt-99" in found(imported, "model_list[0].model_info.base_model")
+
+
+@pytest.mark.parametrize("version", [{}, {"api_version": "v1"}, {"api_version": "preview"}])
+def test_azure_becomes_its_openai_compatible_endpoint(version):
+    imported = one({"model": "azure/d", "api_base": "https://x.openai.azure.com/", **version})
     assert backend(imported)["baseURL"] == "https://x.openai.azure.com/openai/v1"
     assert backend(imported)["credentials"]["secretRef"]["name"] == "azure"
-    assert "/openai/v1" in found(imported, "model_list[0].litellm_params.api_version")
+    assert backend(imported)["credentials"]["header"] == "api-key"
+    assert imported.unsupported == []
+
+
+def test_azure_with_a_dated_version_is_called_at_its_deployment():
+    imported = one({"model": "azure/d", "api_base": "https://x.openai.azure.com/", "api_version": "2024-10-21"})
+    assert backend(imported)["baseURL"] == "https://x.openai.azure.com/openai/deployments/d"
+    assert backend(imported)["query"] == [{"name": "api-version", "value": "2024-10-21"}]
+    assert backend(imported)["credentials"]["header"] == "api-key"
+    assert imported.unsupported == []
+
+
+def test_default_parameters_of_a_deployment_are_those_of_its_backend():
+    stated = {"temperature": 0.2, "reasoning_effort": "high", "stop": ["a"], "extra_body": {"top_k": 5, "five": "5"}}
+    assert backend(one(stated))["parameters"] == {
+        "defaults": {
+            "temperature": "0.2",
+            "stop": '["a"]',
+            "reasoning_effort": "high",
+            "top_k": "5",
+            "five": '"5"',
+        }
+    }
+    assert one(stated).unsupported == []
+
+
+def test_parameters_that_a_format_does_not_have_are_said_to_be_lost():
+    imported = one({"model": "anthropic/claude-opus-5", "reasoning_effort": "high", "top_k": 5, "max_tokens": 9})
+    assert backend(imported)["parameters"] == {"defaults": {"top_k": "5"}}
+    for name in ("reasoning_effort", "max_tokens"):
+        assert found(imported, f"model_list[0].litellm_params.{name}")
+
+
+def test_extra_headers_of_a_deployment_are_those_of_its_backend():
+    imported = one({"extra_headers": {"HTTP-Referer": "https://a.example", "x-n": 1}, "organization": "org-1"})
+    assert backend(imported)["headers"] == [
+        {"name": "openai-organization", "value": "org-1"},
+        {"name": "HTTP-Referer", "value": "https://a.example"},
+        {"name": "x-n", "value": "1"},
+    ]
+    assert imported.unsupported == []
+
+
+def test_headers_with_keys_are_said_to_be_lost_without_their_value():
+    imported = one({"extra_headers": {"Authorization": "Bearer sk-in-clear", "x-key": "os.environ/K", "Host": "h"}})
+    assert "headers" not in backend(imported)
+    said = found(imported, "model_list[0].litellm_params.extra_headers")
+    assert all(name in said for name in ("Authorization", "x-key", "Host"))
+    assert "sk-in-clear" not in str(imported)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +316,7 @@ def test_every_setting_without_an_equivalent_is_told_with_what_to_do():
         "general_settings.master_key",
         "environment_variables",
     )
-    for where in (*settings, "general_settings.database_url", "model_list[3].litellm_params.temperature"):
+    for where in (*settings, "general_settings.database_url", "model_list[3].litellm_params.api_key"):
         assert found(imported, where), where
     assert all(it.where and it.what and it.why and it.instead for it in imported.unsupported)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from weir_router.contract import Backend, BackendLimits, Dialect, Parameters
+from weir_router.contract import Backend, BackendLimits, Dialect, Extra, Parameters
 from weir_router.dialects.anthropic.host import DEFAULT_VERSION
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
@@ -231,3 +231,62 @@ def test_a_turn_of_nothing_but_borrowed_thinking_is_left_out() -> None:
 def test_signed_thinking_goes_back_to_who_signed_it() -> None:
     outgoing = prepare(anthropic, conversation(SIGNED, TEXT), backend(Dialect.ANTHROPIC), None, stream=True)
     assert sent(outgoing)["messages"][1]["content"] == [SIGNED, TEXT]
+
+
+def test_headers_and_query_of_a_backend() -> None:
+    extra = Extra(headers={"http-referer": "https://a.example", "openai-beta": "y"}, query="api-version=1&a=b%20c")
+    ask = openai_ask(headers={"openai-beta": "x"})
+    outgoing = prepare(openai, ask, backend(extra=extra), "sk-1", stream=False)
+    assert outgoing.path == "/chat/completions?api-version=1&a=b%20c"
+    assert outgoing.headers == {
+        "content-type": "application/json",
+        "authorization": "Bearer sk-1",
+        "http-referer": "https://a.example",
+        "openai-beta": "y",
+    }
+    plain = prepare(openai, ask, backend(), "sk-1", stream=False)
+    assert (plain.path, plain.headers["openai-beta"]) == ("/chat/completions", "x")  # what is kept was not changed
+
+
+def test_betas_of_a_backend_are_added_to_the_callers() -> None:
+    extra = Extra(headers={"anthropic-beta": "context-1m"})
+    for callers, sent_on in (({}, "context-1m"), ({"anthropic-beta": "tools"}, "tools,context-1m")):
+        outgoing = prepare(anthropic, anthropic_ask(headers=callers), backend(extra=extra), "sk-1", stream=False)
+        assert outgoing.headers["anthropic-beta"] == sent_on
+        assert outgoing.path == "/v1/messages"
+
+
+@pytest.mark.parametrize("record", [openai, anthropic])
+@pytest.mark.parametrize(("header", "value"), [("api-key", "sk-1"), ("authorization", "Bearer sk-1")])
+def test_the_key_goes_into_the_header_that_the_backend_names(record: FormatRecord, header: str, value: str) -> None:
+    ask = openai_ask() if record is openai else anthropic_ask()
+    dialect = Dialect.OPENAI if record is openai else Dialect.ANTHROPIC
+    outgoing = prepare(record, ask, backend(dialect, extra=Extra(key_header=header)), "sk-1", stream=False)
+    assert {name: it for name, it in outgoing.headers.items() if "sk-1" in it} == {header: value}
+    without = prepare(record, ask, backend(dialect, extra=Extra(key_header=header)), None, stream=False)
+    assert header not in without.headers
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_default_is_for_requests_that_lack_the_field(stream: bool) -> None:
+    parameters = Parameters(
+        defaults={"temperature": "0.2", "stop": '["END"]', "max_tokens": "99", "seed": "7"},
+        rename={"max_tokens": "max_completion_tokens"},
+        drop=("seed",),
+    )
+    fields = sent(prepare(openai, openai_ask(), backend(parameters=parameters), None, stream=stream))
+    assert (fields["temperature"], fields["stop"], fields["max_completion_tokens"]) == (0.2, ["END"], 99)
+    assert not fields.keys() & {"max_tokens", "seed"}
+    asked = openai_ask(b',"temperature":0,"stop":null,"max_completion_tokens":5')
+    fields = sent(prepare(openai, asked, backend(parameters=parameters), None, stream=stream))
+    assert (fields["temperature"], fields["stop"], fields["max_completion_tokens"]) == (0, None, 5)
+
+
+def test_a_default_stays_within_the_models_limit() -> None:
+    many = backend(parameters=Parameters(defaults={"max_tokens": "900"}), limits=BackendLimits(output_tokens=100))
+    assert sent(prepare(openai, openai_ask(), many, None, stream=False))["max_tokens"] == 100
+
+
+def test_a_default_reaches_a_translated_request() -> None:
+    cool = backend(Dialect.ANTHROPIC, parameters=Parameters(defaults={"top_k": "5"}))
+    assert sent(prepare(anthropic, openai_ask(), cool, None, stream=False))["top_k"] == 5

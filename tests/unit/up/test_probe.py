@@ -31,7 +31,8 @@ class Provider:
     def source(self, dialect: Dialect = Dialect.OPENAI, *, path: str = "/v1", **fields: Any) -> Source:
         """This server as a source with the key."""
         secret = SecretSource("p", "api-key", "P_API_KEY")
-        return Source("P", dialect, self.url + path, "P_API_KEY", secret, fields.pop("key", KEY), **fields)
+        fields.setdefault("variable", "P_API_KEY")
+        return Source("P", dialect, self.url + path, "P_API_KEY", secret, key=fields.pop("key", KEY), **fields)
 
 
 @contextmanager
@@ -144,7 +145,7 @@ def test_a_refusal_has_the_providers_words_but_nothing_of_the_key(message: str) 
 
 def test_without_a_key_the_refusal_names_the_variable() -> None:
     with provider({"/v1/models": (401, {"error": "who?"})}) as server:
-        assert ask(server.source(key=None)).problem == "asks for a key (401): who?: set OPENAI_API_KEY."
+        assert ask(server.source(key=None)).problem == "asks for a key (401): who?: set P_API_KEY."
 
 
 def test_a_redirect_does_not_get_the_key() -> None:

@@ -21,6 +21,7 @@ from weir_operator.compile.room import MAX_CREDENTIAL, MAX_ENDPOINTS_OF_TIER, MA
 from weir_operator.compile.step import Around, Lookup
 from weir_operator.kinds.modeltier import schema
 from weir_operator.kinds.modeltier.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
+from weir_operator.kinds.modeltier.request import ParametersSpec, default_of, extra_of
 from weir_operator.kinds.modeltier.services import Services, base_url_of, path_of
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Observed, SecretKey
@@ -225,12 +226,13 @@ def _backend(
             stated.timeouts or unstated(schema.TimeoutsSpec), spec.timeouts or unstated(schema.TimeoutsSpec)
         ),
         breaker=_breaker(spec.breaker or unstated(schema.Breaker)),
-        parameters=_parameters(stated.parameters or unstated(schema.ParametersSpec), known),
+        parameters=_parameters(stated.parameters or unstated(ParametersSpec), known),
         labels=dict(stated.labels or {}),
         state=BackendState.DISABLED if facts.service is not None and facts.service.idle else stated.state,
         weight=stated.weight or 1,
         transport=stated.transport,
         traits=known.traits if known else contract.Traits(),
+        extra=extra_of(stated.headers, stated.query, stated.credentials.header if stated.credentials else None),
     )
 
 
@@ -316,9 +318,10 @@ def _clock(own: str | None, tier: str | None) -> float | None:
     return None if text is None else seconds(text)
 
 
-def _parameters(stated: schema.ParametersSpec, known: Entry | None) -> contract.Parameters:
+def _parameters(stated: ParametersSpec, known: Entry | None) -> contract.Parameters:
     theirs = known.parameters if known else contract.Parameters()
     return contract.Parameters(
         drop=theirs.drop if stated.drop is None else stated.drop,
         rename=theirs.rename if stated.rename is None else stated.rename,
+        defaults={name: default_of(text) for name, text in (stated.defaults or {}).items()},
     )

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from weir_operator.kinds.modeltier.request import Headers, KeyHeader, ParametersSpec, Query
 from weir_operator.schemas.common import (
     DEFAULT_CLASS,
     INT32,
-    MAX_LABELS,
     MAX_NAMES,
     MAX_RULES,
     MAX_TOKENS,
@@ -219,26 +219,6 @@ class Breaker(Model):
     )
 
 
-class ParametersSpec(Model):
-    """Changes that make requests fit the model. A stated field replaces the catalogue's for a known model."""
-
-    drop: Annotated[tuple[Token, ...], Field(max_length=MAX_NAMES), SET] | None = None
-    """Top-level request fields that the model refuses."""
-    rename: (
-        Annotated[
-            dict[str, Token],
-            Field(max_length=MAX_LABELS),
-            Rule(
-                "self.all(key, size(key) > 0 && size(key) <= 253)",
-                "a parameter's name has 1 to 253 characters",
-                lambda renames: all(0 < len(key) <= 253 for key in renames),
-            ),
-        ]
-        | None
-    ) = None
-    """Top-level request fields under another name, e.g. `max_tokens: max_completion_tokens`."""
-
-
 class ReferenceKind(StrEnum):
     """Kinds of objects that a backend can refer to."""
 
@@ -270,6 +250,9 @@ class Credentials(Model):
     """`APIKey`: a key in a Secret, sent in the provider's header."""
     secret_ref: SecretReference | None = None
     """The Secret with the key."""
+    header: KeyHeader | None = None
+    """The header for the key, where it is not the provider's: `api-key` gets the key alone, `Authorization` gets it
+    after `Bearer`. Default: `Authorization` for OpenAI, `x-api-key` for Anthropic."""
 
     RULES: ClassVar = (
         Rule(
@@ -299,6 +282,10 @@ class BackendSpec(Model):
     """A Service of this cluster, instead of `baseURL`."""
     credentials: Credentials | None = None
     """The key to use; none for a server that requires none."""
+    headers: Headers | None = None
+    """Headers of every request to it, e.g. `HTTP-Referer`."""
+    query: Query | None = None
+    """Query parameters of its URL, e.g. `api-version`."""
     price: PriceSpec | None = None
     """Price; missing figures come from the dated catalogue. A backend without a price is last in cost order."""
     limits: BackendLimitsSpec | None = None
@@ -337,7 +324,7 @@ class ModelTierSpec(Model):
     """Spec of a ModelTier, written by the platform team."""
 
     FORMS: ClassVar = {
-        BASE_URL: "an http or https URL without user, query or fragment",
+        BASE_URL: "an http or https URL without user, query or fragment; query parameters go into query",
         PATH: "a path such as /v1, without query",
     }
 

@@ -18,6 +18,7 @@ from weir_router.dialects.neutral import translation
 from weir_router.dialects.neutral.target import realm_of, target_of
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import fit, leave_out
+from weir_router.dialects.wire.headers import extended, path_with
 from weir_router.dialects.wire.outgoing import body_of, shown
 from weir_router.dialects.wire.relay import Assembled, ChangingRelay, Relay
 from weir_router.errors import AttemptFailed
@@ -52,10 +53,15 @@ def prepare(
     dropped += fit(fields, backend, ask.prompt, translated=not same)
     if without:
         dropped += leave_out(fields, without, TABLE.tuning, TABLE.renames)
-    headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same else ())
+    passed = tuple(ask.headers.items()) if same else ()
+    path, extra = pairing.path, backend.extra
+    if extra is None:
+        headers = pairing.host.headers(credential, passed)
+    else:
+        headers, path = extended(pairing.host.headers, credential, passed, extra), path_with(path, extra.query)
     added = frozenset({"stream"}) if stream and not ask.stream else frozenset()
     body = body_of(fields, large=ask.large)
-    return Outgoing(pairing.path, headers, body, added.intersection(fields), shown(dropped))
+    return Outgoing(path, headers, body, added.intersection(fields), shown(dropped))
 
 
 def _fit_signatures(fields: dict[str, Any], ask: Ask, realm: str, dropped: list[str]) -> None:

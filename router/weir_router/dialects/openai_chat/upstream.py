@@ -16,6 +16,7 @@ from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.openai_chat.stream import DONE_EVENT
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import fit, leave_out
+from weir_router.dialects.wire.headers import extended, path_with
 from weir_router.dialects.wire.outgoing import body_of, shown
 from weir_router.dialects.wire.relay import Assembled, Relay, UsageHidingRelay
 from weir_router.errors import AttemptFailed
@@ -58,9 +59,14 @@ def prepare(
         lost += leave_out(fields, without, TABLE.tuning, TABLE.renames)
     if dropped or lost:
         lost = shown((*(dropped or ()), *lost))
-    headers = pairing.host.headers(credential, tuple(ask.headers.items()) if same and ask.headers else ())
+    passed = tuple(ask.headers.items()) if same and ask.headers else ()
+    path, extra = pairing.path, backend.extra
+    if extra is None:
+        headers = pairing.host.headers(credential, passed)
+    else:
+        headers, path = extended(pairing.host.headers, credential, passed, extra), path_with(path, extra.query)
     body = body_of(fields, large=ask.large)
-    return Outgoing(pairing.path, headers, body, added.intersection(fields) if added else added, lost)
+    return Outgoing(path, headers, body, added.intersection(fields) if added else added, lost)
 
 
 def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Makes a request's parameters fit the model that gets it. Used by the formats' `upstream`; pure.
 
-Three steps, on the upstream's own field names: rename, drop, clamp. So a request written for one model can be served
-by another, instead of failing with its 400.
+Four steps, on the upstream's own field names: default, rename, drop, clamp. So a request written for one model can be
+served by another, instead of failing with its 400.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt, *, translated:
     """
     dropped = _NOTHING
     parameters = backend.parameters
+    if parameters.defaults:
+        for name, value in parameters.defaults.items():
+            fields.setdefault(name, msgspec.Raw(value.encode()))
     for name, demanded in parameters.rename.items():
         if name in fields:
             value = fields.pop(name)
