@@ -94,12 +94,13 @@ class Door:
 
     def weigh(self, request: Request, body: bytes) -> None:
         """Takes memory for the items of a large body, see `wire.items`. Raises `errors.WeirError`."""
-        if items.has_more(body, MAX_ITEMS):
+        found = items.count(body, MAX_ITEMS)
+        if found is None:
             raise RequestTooLarge(
                 f"The request has more than {MAX_ITEMS} items (commas, opening brackets and braces). Send fewer or "
                 "longer messages."
             )
-        size = items.count(body) * BYTES_PER_ITEM
+        size = found * BYTES_PER_ITEM
         self._memory.claim(size, request.namespace, "this request's items")
         request.held += size
 

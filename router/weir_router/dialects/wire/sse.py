@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from weir_router.dialects.base import Event, Framing
-from weir_router.dialects.wire.items import has_more
+from weir_router.dialects.wire.items import count
 from weir_router.errors import AttemptFailed, FailureKind
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -210,7 +210,7 @@ def decode(event: Event) -> dict[str, Any] | None:
     data = event.data
     if not data or (data[0] != _OPENING_BRACE and is_done(event)):
         return None
-    if len(data) > MAX_ITEMS and has_more(data, MAX_ITEMS):
+    if len(data) > MAX_ITEMS and count(data, MAX_ITEMS) is None:
         raise AttemptFailed(FailureKind.MALFORMED, f"The upstream sent an event with more than {MAX_ITEMS} items.")
     try:
         payload = loads(data)
