@@ -18,8 +18,11 @@ from anthropic.types.beta import message_create_params as beta_params
 from clients.script import Call, Turn
 from support.scripted import head, whole
 
-FIELDS = {"stream", *message_create_params.MessageCreateParamsBase.__annotations__}
-BETA_FIELDS = {"stream", *beta_params.MessageCreateParamsBase.__annotations__} - {"betas"}
+SAMPLING = {"temperature", "top_p", "top_k"}
+"""Fields of older models, which the SDK has no more."""
+
+FIELDS = {"stream", *SAMPLING, *message_create_params.MessageCreateParamsBase.__annotations__}
+BETA_FIELDS = {"stream", *SAMPLING, *beta_params.MessageCreateParamsBase.__annotations__} - {"betas"}
 
 BLOCK_FIELDS = {
     "text": {"text", "citations", "cache_control"},
@@ -36,6 +39,8 @@ TOOL_FIELDS = {
     "type", "name", "description", "input_schema", "cache_control", "strict", "input_examples", "allowed_callers",
     "defer_loading", "eager_input_streaming",
 }  # fmt: skip
+
+IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -67,6 +72,8 @@ def check(body: dict[str, Any], headers: dict[str, str], *, adaptive: bool) -> N
         raise Refused(f"A maximum of {MAX_BREAKPOINTS} blocks with cache_control may be provided.")
     if (body.get("metadata") or {}).keys() - {"user_id"}:
         raise Refused("metadata: Extra inputs are not permitted")
+    if not 0 <= body.get("temperature", 1) <= 1:
+        raise Refused("temperature: range: 0..1")
     if any(not stop.strip() for stop in body.get("stop_sequences") or ()):
         raise Refused("stop_sequences: each stop sequence must contain non-whitespace")
 
@@ -79,10 +86,12 @@ def _no_others(value: dict[str, Any], known: set[str], where: str) -> None:
 def _check_thinking(body: dict[str, Any], adaptive: bool) -> bool:
     """Whether the model thinks."""
     thinking = body.get("thinking") or {}
-    if adaptive and (thinking.get("type") == "enabled" or body.keys() & {"temperature", "top_p", "top_k"}):
+    if adaptive and (thinking.get("type") == "enabled" or body.keys() & SAMPLING):
         raise Refused('"thinking.type.enabled" and sampling are not supported for this model. Use "adaptive".')
-    if not adaptive and (thinking.get("type") == "adaptive" or "effort" in (body.get("output_config") or {})):
+    if not adaptive and thinking.get("type") == "adaptive":
         raise Refused("adaptive thinking is not supported on this model")
+    if not adaptive and "effort" in (body.get("output_config") or {}):
+        raise Refused("This model does not support the effort parameter.")
     if thinking.get("type") not in ("enabled", "adaptive"):
         return False
     if thinking["type"] == "enabled" and not 1024 <= thinking.get("budget_tokens", 0) < body["max_tokens"]:
@@ -107,8 +116,13 @@ def _check_tools(body: dict[str, Any]) -> None:
         _no_others(tool, TOOL_FIELDS, f"tools.{place}.custom.")
         if not NAME.fullmatch(tool["name"]):
             raise Refused(f"tools.{place}.custom.name: String should match pattern '{NAME.pattern}'")
-        if tool.get("input_schema", {}).get("type") != "object":
+        schema = tool.get("input_schema", {})
+        if schema.get("type") != "object":
             raise Refused(f"tools.{place}.custom.input_schema.type: Field required")
+        if schema.keys() & {"anyOf", "allOf", "oneOf"}:
+            raise Refused(
+                f"tools.{place}.custom.input_schema: does not support oneOf, allOf, or anyOf at the top level"
+            )
 
 
 def _blocks(content: Any, where: str) -> list[dict[str, Any]]:
@@ -120,6 +134,8 @@ def _blocks(content: Any, where: str) -> list[dict[str, Any]]:
         if block.get("type") not in BLOCK_FIELDS:
             raise Refused(f"{inner}type: Input tag '{block.get('type')}' does not match any of the expected tags")
         _no_others(block, BLOCK_FIELDS[block["type"]] | {"type"}, inner)
+        if block["type"] == "image" and block["source"].get("media_type", "image/png") not in IMAGES:
+            raise Refused(f"{inner}image.source.base64.media_type: Input should be one of {IMAGES}")
         if block["type"] == "text" and not block["text"].strip():
             raise Refused(f"{where}: text content blocks must be non-empty and contain non-whitespace text")
         if block["type"] == "tool_result" and block.get("content"):
@@ -150,6 +166,8 @@ def _check_messages(body: dict[str, Any], demands_thought: bool, roles: tuple[st
             raise Refused(f"{where}: `tool_result` blocks must come first")
         waiting = _checked_uses(blocks, message["role"], where, seen)
         _check_thoughts(blocks, message["role"], where)
+    if seen and not body.get("tools"):
+        raise Refused("Requests which include `tool_use` or `tool_result` blocks must define tools")
     if waiting:
         raise Refused("messages: `tool_use` ids were found without `tool_result` blocks immediately after")
     last = messages[-1]
