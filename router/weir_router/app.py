@@ -196,7 +196,7 @@ class Router:
             self.clock,
             admits=routes.admits,
             memory=self.memory,
-            max_body=MAX_BODY_BYTES,
+            max_body=self._largest_body(),
             places=places,
             refused=partial(self.metrics.refuse, name),
         )
@@ -204,6 +204,11 @@ class Router:
         gate.listens(server.hosts)
         self._servers.append(server)
         return url
+
+    def _largest_body(self) -> int:
+        """Bytes of the largest body that a policy accepts; a policy's own, smaller bound is the door's."""
+        policies = () if self.store.config is None else self.store.config.policies
+        return max(MAX_BODY_BYTES, *(it.largest_request for it in policies), 0)
 
     def _hosts(self) -> HostPolicy:
         """The rules for addresses of backends."""
@@ -213,6 +218,8 @@ class Router:
         for gate in self._callers_gates:
             gate.anonymous = self._pod is not None or config.anonymous_namespace is not None
         self._hops.configure(config.tokens)
+        for server in self._servers:
+            server.read_up_to(self._largest_body())
         if self._transport is not None:
             self._transport.mark(self._hops.via)
         self.board.configure(config)

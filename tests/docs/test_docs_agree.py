@@ -14,7 +14,12 @@ from weir_cli.sim.models import DEFAULT_ANSWER_TOKENS, DEFAULT_CONTEXT_TOKENS, S
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.kinds import KINDS
-from weir_operator.kinds.routingpolicy.schema import DEFAULT_ATTEMPTS, DEFAULT_DEADLINE, DEFAULT_MIN_CONFIDENCE
+from weir_operator.kinds.routingpolicy.schema import (
+    DEFAULT_ATTEMPTS,
+    DEFAULT_DEADLINE,
+    DEFAULT_MIN_CONFIDENCE,
+    MAX_REQUEST_BYTES,
+)
 from weir_operator.observe.manifests import load
 from weir_operator.problems.problem import Reason
 from weir_operator.run.metrics import Metrics as OperatorMetrics
@@ -275,8 +280,8 @@ SENTENCES = [
     ),
     ("failover", f"(at most {percent(breaker.HEALTHY_BAD)} bad in its breaker's window)"),
     ("failover", f"`Retry-After` of at most {errors.MAX_RETRY_AFTER:g} s"),
-    ("failover", f"the router's {MAX_BODY_BYTES >> 20} MiB"),
-    ("limits", f"the router's own bound is {MAX_BODY_BYTES >> 20} MiB"),
+    ("failover", f"(default {MAX_BODY_BYTES >> 20} MiB)"),
+    ("limits", f"{MAX_BODY_BYTES >> 20} MiB, at most {MAX_REQUEST_BYTES >> 20} MiB"),
     (
         "limits",
         "ten seconds' worth, or ten requests" if ledger_local.BURST_SECONDS == ledger_local.BURST_FLOOR == 10 else "?",

@@ -15,7 +15,7 @@ import pytest
 from support.stand import KEY, Stand, stand
 from weir_cli.sim import SimModel
 from weir_router.clock import ManualClock
-from weir_router.contract import Limit
+from weir_router.contract import MAX_BODY_BYTES, Limit, Policy
 
 NO_MESSAGES = b'{"model":"auto"}'
 """A body whose fault is found only by decoding it."""
@@ -104,3 +104,50 @@ async def test_of_many_models_some_are_listed() -> None:
         assert status == 404
         assert "model-000, model-001," in message
         assert message.endswith("model-019 and 44 more, see GET /v1/models.")
+
+
+def with_image(size: int) -> bytes:
+    """A request of `size` bytes, nearly all of them an image."""
+    head = b'{"model":"auto","messages":[{"role":"user","content":[{"type":"image_url","image_url":'
+    head += b'{"url":"data:image/png;base64,'
+    tail = b'"}}]}]}'
+    return head + b"A" * (size - len(head) - len(tail)) + tail
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_a_body_above_the_default_is_read_where_its_policy_accepts_it(coding: str) -> None:
+    size = MAX_BODY_BYTES + 2 * 1024 * 1024
+    body = with_image(size)
+    sent = gzip.compress(body, 1) if coding else body
+    headers = {"content_encoding": coding} if coding else {}
+    async with stand([SimModel("m")], memory=1 << 30) as it:
+        assert (await ask(it, sent, **headers))[0] == 413  # by default
+        (policy,) = it.config.policies
+        it.apply(msgspec.structs.replace(it.config, revision=2, policies=(wide(policy, size),)))
+        assert (await ask(it, sent, **headers))[0] == 200
+        (got,) = it.sim.requests("m")
+        assert len(got.body) > MAX_BODY_BYTES
+        it.apply(msgspec.structs.replace(it.config, revision=3, policies=(wide(policy, size - 1),)))
+        assert (await ask(it, sent, **headers))[0] == 413
+
+
+async def test_a_policy_that_says_nothing_keeps_the_default_beside_one_that_accepts_more() -> None:
+    async with stand([SimModel("m")], memory=1 << 30) as it:
+        (policy,) = it.config.policies
+        other = msgspec.structs.replace(wide(policy, 2 * MAX_BODY_BYTES), name="other", models=("other",))
+        it.apply(msgspec.structs.replace(it.config, revision=2, policies=(policy, other)))
+        status, (code, message) = await ask(it, with_image(MAX_BODY_BYTES + 1))
+        assert (status, code) == (413, "request_too_large")
+        assert f"accepts {MAX_BODY_BYTES}" in message
+
+
+async def test_the_memory_bounds_what_a_policy_accepts() -> None:
+    async with stand([SimModel("m")], memory=64 << 20, max_request_bytes=4 * MAX_BODY_BYTES) as it:
+        status, (code, message) = await ask(it, with_image(MAX_BODY_BYTES))
+        assert (status, code) == (413, "request_too_large")
+        assert "--memory" in message
+
+
+def wide(policy: Policy, size: int) -> Policy:
+    """The policy, accepting requests of `size` bytes."""
+    return msgspec.structs.replace(policy, max_request_bytes=size)

@@ -84,7 +84,6 @@ class Reason(StrEnum):
     NO_USABLE_ROUTES = "NoUsableRoutes"
     OBSERVE_WITHOUT_BASELINE = "ObserveWithoutBaseline"
     OVERRIDE_EXPIRED = "OverrideExpired"
-    REQUEST_BYTES_CAPPED = "RequestBytesCapped"
     NOT_CONSENTED = "NotConsented"
     CONFLICTED = "Conflicted"
     # of a caller's key

@@ -11,8 +11,7 @@ from weir_router.contract.caller import CallerRule
 from weir_router.contract.tier import Capability
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-"""Bytes of a request's body that a router reads at most, even if a policy allows more. It is Anthropic's own limit, the
-largest of all providers."""
+"""Bytes of a request's body that a policy accepts if it says nothing: Anthropic's own limit."""
 
 
 class Complexity(StrEnum):
@@ -176,7 +175,7 @@ class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
     queue: Queue = Queue()
     override: Override | None = None
     limits: Limit | None = None  # per caller: the router appends the caller to the key
-    max_request_bytes: int | None = None
+    max_request_bytes: int | None = None  # None: `MAX_BODY_BYTES`
     prompt_logging: PromptLogging = PromptLogging.METADATA
     prefixes: tuple[str, ...] = ()  # beginnings of further model names; empty text: every name
 
@@ -184,6 +183,11 @@ class Policy(Wire, frozen=True, dict=True):  # a dict for the cached property
     def key(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @cached_property
+    def largest_request(self) -> int:
+        """Bytes of the largest body that it accepts."""
+        return MAX_BODY_BYTES if self.max_request_bytes is None else self.max_request_bytes
 
     @property
     def patterns(self) -> tuple[str, ...]:

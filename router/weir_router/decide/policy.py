@@ -86,15 +86,9 @@ def prefixes_for(index: PolicyIndex, caller: Caller) -> list[str]:
     return sorted({f"{prefix}*" for it in policies for prefix in it.prefixes})
 
 
-def largest_request(index: PolicyIndex, caller: Caller) -> int | None:
-    """The largest `requestBytes` of the policies that name `caller`, 0 if none does; None: one of them sets none."""
-    largest = 0
-    for policy in index.policies:
-        if named(policy.callers, caller):
-            if policy.max_request_bytes is None:
-                return None
-            largest = max(largest, policy.max_request_bytes)
-    return largest
+def largest_request(index: PolicyIndex, caller: Caller) -> int:
+    """Bytes of the largest request that a policy accepts from `caller`; 0: none names it."""
+    return max((it.largest_request for it in index.policies if named(it.callers, caller)), default=0)
 
 
 def _real_names(policy: Policy, config: CompiledConfig) -> set[str]:

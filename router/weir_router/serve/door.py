@@ -14,7 +14,7 @@ from weir_router.admit.ledger import Hold, Ledger
 from weir_router.admit.memory import Memory
 from weir_router.admit.queue import WAIT, Room
 from weir_router.call.load import Load
-from weir_router.contract import MAX_BODY_BYTES, CallerKind, CompiledConfig, Policy, PromptLogging
+from weir_router.contract import CallerKind, CompiledConfig, Policy, PromptLogging
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for, prefixes_for
 from weir_router.dialects.ask import Ask
@@ -62,8 +62,7 @@ class Door:
 
     async def unpacked(self, request: Request, body: bytes, coding: str, caller: Caller) -> bytes:
         """`body` without its `coding`, as large as any policy of `caller` accepts. Raises `errors.WeirError`."""
-        largest = largest_request(self.index, caller)
-        limit = MAX_BODY_BYTES if largest is None else min(max(largest, UNPACKED_BYTES), MAX_BODY_BYTES)
+        limit = max(largest_request(self.index, caller), UNPACKED_BYTES)
         return await bodies.unpacked(request, body, coding, limit, self._memory, self.turns)
 
     def policy(self, visit: Visit, caller: Caller, look: Look, size: int) -> Policy:
@@ -75,9 +74,10 @@ class Door:
         visit.policy, visit.policy_key = policy, policy.key
         if policy.not_ready is not None:
             raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
-        if policy.max_request_bytes is not None and size > policy.max_request_bytes:
+        if size > policy.largest_request:
             raise RequestTooLarge(
-                f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.max_request_bytes}."
+                f"The request has {size} bytes; RoutingPolicy {policy.key} accepts {policy.largest_request} "
+                "(limits.requestBytes)."
             )
         return policy
 

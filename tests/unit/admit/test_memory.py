@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from weir_router.admit.machine import cgroup_limit, default_memory, most_connections, raise_open_files
 from weir_router.admit.memory import RETRY_AFTER, SHARE, STRANGERS, Memory
 from weir_router.errors import Overloaded
-from weir_router.serve.http.body import Body
+from weir_router.serve.http.body import Body, Largest
 
 UNLIMITED = "9223372036854771712\n"
 
@@ -49,7 +49,7 @@ def test_a_namespace_alone_holds_eight_ninths_and_another_one_is_served():
 
 def test_callers_that_are_not_known_have_a_small_share_until_they_are():
     memory = Memory(900)
-    first, second = Body(memory, 900), Body(memory, 900)
+    first, second = Body(memory, Largest(900)), Body(memory, Largest(900))
     assert first.reserve(150) is None
     assert "as callers that are not identified yet may use" in second.reserve(1)[1]
     assert memory.own(first, "a")
@@ -116,7 +116,7 @@ def test_without_a_limit_it_is_a_part_of_the_machine():
 
 
 def test_a_holder_that_holds_nothing_changes_its_namespace_only():
-    memory, body = Memory(100), Body(Memory(1), 1)
+    memory, body = Memory(100), Body(Memory(1), Largest(1))
     assert memory.own(body, "a")
     assert (body.namespace, memory.held) == ("a", 0)
 

@@ -6,7 +6,6 @@ import pytest
 
 from weir_operator.problems.problem import Reason, Severity
 from weir_router.contract import (
-    MAX_BODY_BYTES,
     BackendState,
     CallerRule,
     Capability,
@@ -267,16 +266,6 @@ def test_an_override_holds_until_its_end(compiled, tier, policy):
     result = compiled(tier() + policy(spec=override("2027-02-01T00:00:00+01:00")))
     assert only(result).override == Override(tier=TierRef(tier="default/budget"), until=1801436400.0)
     assert not result.problems
-
-
-def test_a_policy_that_accepts_more_than_routers_read_says_so(compiled, tier, policy):
-    def limited(size: int) -> list[tuple[str, str, Severity]]:
-        result = compiled(tier() + policy(spec=f"limits: {{requestBytes: {size}}}"))
-        assert only(result).max_request_bytes == size
-        return [(it.reason, it.field, it.severity) for it in result.problems]
-
-    assert limited(MAX_BODY_BYTES) == []
-    assert limited(MAX_BODY_BYTES + 1) == [(Reason.REQUEST_BYTES_CAPPED, "spec.limits.requestBytes", Severity.WARNING)]
 
 
 @pytest.mark.parametrize(

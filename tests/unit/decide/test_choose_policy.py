@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from weir_router.contract import Backend, CallerKind, CallerRule, CompiledConfig, Dialect, Policy, Route, Tier, TierRef
+from weir_router.contract import (
+    MAX_BODY_BYTES,
+    Backend,
+    CallerKind,
+    CallerRule,
+    CompiledConfig,
+    Dialect,
+    Policy,
+    Route,
+    Tier,
+    TierRef,
+)
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for, prefixes_for
 
@@ -81,9 +92,12 @@ def test_models_are_those_that_some_policy_serves_to_the_caller(caller: Caller) 
     assert models_for(PolicyIndex(CompiledConfig(policies=policies)), caller) == ["a", "b"]
 
 
-@pytest.mark.parametrize(("sizes", "largest"), [((), 0), ((10, 30, 20), 30), ((10, None), None)])
+@pytest.mark.parametrize(
+    ("sizes", "largest"),
+    [((), 0), ((10, 30, 20), 30), ((10, None), MAX_BODY_BYTES), ((None, MAX_BODY_BYTES + 1), MAX_BODY_BYTES + 1)],
+)
 def test_the_largest_request_is_that_of_any_policy_that_names_the_caller(
-    caller: Caller, sizes: tuple[int | None, ...], largest: int | None
+    caller: Caller, sizes: tuple[int | None, ...], largest: int
 ) -> None:
     foreign = policy("b", "foreign", (CallerRule(namespaces=frozenset({"elsewhere"})),), max_request_bytes=99)
     named = (policy("team-a", f"p-{size}", max_request_bytes=size) for size in sizes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from weir_operator.compile.callers import namespaces_are_unknown
 from weir_operator.problems.finding import Check, Finding, Verdict
 from weir_operator.problems.problem import ConditionType, Reason
-from weir_router.contract import MAX_BODY_BYTES, Backend, BackendState, Mode, Route, Tier
+from weir_router.contract import Backend, BackendState, Mode, Route, Tier
 
 # --- references to tiers
 
@@ -137,7 +137,6 @@ class PolicyFacts:
     overridden: bool  # break-glass holds and its tier can be used: the policy answers in spite of other problems
     override_until: float | None
     now: float
-    max_request_bytes: int | None = None
     namespace: str = ""
     shared_keys: tuple[str, ...] = ()  # Secrets of its namespace whose key another namespace holds, too
 
@@ -183,23 +182,10 @@ def observes_without_baseline(it: PolicyFacts) -> Finding | None:
     return Finding(Reason.OBSERVE_WITHOUT_BASELINE, message, it.verdict, ConditionType.READY, action, ".baseline")
 
 
-def accepts_more_than_routers_read(it: PolicyFacts) -> Finding | None:
-    """It works, but a larger request is answered 413 all the same."""
-    if it.max_request_bytes is None or it.max_request_bytes <= MAX_BODY_BYTES:
-        return None
-    message = (
-        f"requestBytes is {it.max_request_bytes:,}, and a router reads {MAX_BODY_BYTES:,} bytes of a request at most"
-    )
-    action = f"Set it to {MAX_BODY_BYTES} or less, or leave it out."
-    field = ".limits.requestBytes"
-    return Finding(Reason.REQUEST_BYTES_CAPPED, message, Verdict.WARN, ConditionType.ACCEPTED, action, field)
-
-
 POLICY_CHECKS: tuple[Check[PolicyFacts], ...] = (
     holds_a_shared_key,
     namespaces_are_unknown,
     override_has_expired,
     has_no_routes,
     observes_without_baseline,
-    accepts_more_than_routers_read,
 )

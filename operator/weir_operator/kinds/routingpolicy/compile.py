@@ -125,7 +125,6 @@ def compile_policy(spec: schema.RoutingPolicySpec, report: Report, around: Aroun
         overridden=override is not None,
         override_until=until,
         now=around.now,
-        max_request_bytes=spec.limits.request_bytes if spec.limits else None,
         namespace=manifest.namespace,
         shared_keys=around.shared_keys.get(manifest.namespace, ()),
     )

@@ -47,7 +47,7 @@ MAX_MODELS = 64
 ANY_NAME = "*"  # in `models`: every name
 MAX_TIMES = 16  # windows of one route
 MAX_ZONE = 64  # the longest name in use has 30 characters
-MAX_REQUEST_BYTES = 268_435_456  # 256 MiB; routers read `contract.MAX_BODY_BYTES` at most, which a check says
+MAX_REQUEST_BYTES = 268_435_456  # 256 MiB: providers take 50 and some; the routers' `--memory` bounds it further
 
 CONFIDENCE = r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"
 
@@ -271,7 +271,8 @@ class CallerLimits(RateLimits):
     """Limits of each caller."""
 
     request_bytes: RequestBytes | None = None
-    """Size of one request's body; a larger one is answered 413."""
+    """Size of one request's body; a larger one is answered 413. Default: 32 MiB. A router's `--memory` bounds it, too:
+    a body takes three times its size there."""
 
 
 def _route_names_differ(routes: tuple[RouteSpec, ...]) -> bool:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Final
 
 from weir_router.admit.memory import PER_BYTE, STRANGERS, Holder, Memory
 from weir_router.serve.http.message import NO_MEMORY, TOO_LARGE, Refused
 
 
+class Largest:
+    """The size of the largest body that is read, in bytes. A server and its connections share it."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size  # another config may change it
+
+
 class Body:
     """The received bytes of one body. Nearly every body comes as one part, which is kept without a copy."""
 
-    __slots__ = ("_first", "_limit", "_memory", "_rest", "held", "namespace", "size")
+    __slots__ = ("_first", "_largest", "_memory", "_rest", "held", "namespace", "size")
 
-    def __init__(self, memory: Memory, limit: int) -> None:
-        """A body of more than `limit` bytes is refused."""
+    def __init__(self, memory: Memory, largest: Largest) -> None:
+        """A body of more than `largest` is refused."""
         self._memory = memory
-        self._limit = limit
+        self._largest: Final = largest
         self._first = b""
         self._rest: BytesIO | None = None  # a list would take fifty bytes for each part, even of one byte
         self.size = 0  # bytes that have come
@@ -48,9 +58,10 @@ class Body:
 
     def beyond(self, size: int) -> Refused | None:
         """The refusal of `size` bytes if a body must not have so many."""
-        if size <= self._limit:
+        most = self._largest.size
+        if size <= most:
             return None
-        return TOO_LARGE, f"The request is larger than {self._limit} bytes, the router's limit."
+        return TOO_LARGE, f"The request is larger than {most} bytes, the most that any policy or --memory allows here."
 
     def no_memory(self) -> Refused:
         """The refusal of a body without memory for it."""

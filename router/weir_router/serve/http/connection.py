@@ -43,7 +43,7 @@ class Connection(Paced):
         self._keeper = keeper
         self._common = keeper.common
         self._memory = keeper.memory
-        body = Body(keeper.memory, keeper.max_body)
+        body = Body(keeper.memory, keeper.largest)
         self._incoming = Incoming(keeper.admits, body, self._came, self._unread)
         self._ahead: deque[Request] = deque()  # requests that wait for their turn
         self._coming: Request | None = None  # request that the handler gets, or has, before its body has come

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from weir_router.admit.memory import Memory
+from weir_router.serve.http.body import Largest
 from weir_router.serve.http.message import Answer, Common, Request
 
 
@@ -37,7 +38,7 @@ class Kept(Protocol):
 class Keeper(Protocol):
     """The part of the server that a connection uses."""
 
-    max_body: int  # bytes
+    largest: Largest  # body
     memory: Memory  # the ledger in which bodies are counted
     draining: bool  # no further request is taken
     common: Common  # header lines of every answer

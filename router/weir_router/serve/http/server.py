@@ -15,6 +15,7 @@ from typing import Any
 
 from weir_router.admit.memory import PER_BYTE, Memory
 from weir_router.clock import Clock
+from weir_router.serve.http.body import Largest
 from weir_router.serve.http.connection import Connection
 from weir_router.serve.http.keeper import Kept
 from weir_router.serve.http.message import Admits, Answer, Common, Handler
@@ -49,9 +50,9 @@ class Server:
         "draining",
         "handle",
         "hosts",
+        "largest",
         "later",
         "lingering",
-        "max_body",
         "memory",
         "refusal",
         "refused",
@@ -76,7 +77,8 @@ class Server:
         self.refusal = refusal
         self.admits = admits
         self.memory = memory
-        self.max_body = min(max_body, memory.largest // PER_BYTE)  # a larger one would never find room
+        self.largest = Largest(0)
+        self.read_up_to(max_body)
         self.draining = False
         self.lingering = 0
         self.common = Common(clock)
@@ -84,6 +86,10 @@ class Server:
         self._places = places
         self._connections: set[Kept] = set()
         self._all_closed = asyncio.Event()
+
+    def read_up_to(self, size: int) -> None:
+        """Reads bodies of at most `size` bytes from now on."""
+        self.largest.size = min(size, self.memory.largest // PER_BYTE)  # a larger one would never find room
 
     async def listen(
         self, host: str, port: int, listener: socket.socket | None = None, certificate: Certificate | None = None
