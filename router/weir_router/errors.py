@@ -23,7 +23,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── ModelMissing          502  no backend has the model that the platform has configured for it
 ├── UpstreamLimited       429  every candidate is out, and only rate limits of upstreams are to blame
 ├── DeadlineExceeded      504  no content within the policy's deadline
-├── LoopDetected          508  the request has passed this installation already
+├── LoopDetected          508  the request has passed this installation already, or every backend leads back to one
 ├── StreamBroken          502  a stream broke after the commit point: an SSE error event, never a clean close
 └── InternalError         500  a bug in Weir
 
@@ -281,6 +281,7 @@ class FailureKind(StrEnum):
     CREDENTIAL = "credential"  # 401, or 403 about the key: this backend and credential is out
     CREDIT = "credit"  # 402, spend cap, no credit left: out
     MODEL = "model"  # 403 or 404 about the model: out
+    LOOP = "loop"  # 508 of another router: the request comes back to an installation that it has passed
     BLOCKED = "blocked"  # 401 or 403 that is no error of the format: a firewall refuses this request
     RATE_LIMIT = "rate_limit"  # 429
     OVERLOAD = "overload"  # 503, 529

@@ -124,6 +124,25 @@ def test_a_tier_that_leads_back_to_the_router_ends_at_once(tmp_path: Path) -> No
         until(lambda: it.ask(ENEMY, model="loop").status != 404)
         with it.honest_callers():
             found = it.ask(ENEMY, model="loop")
-        assert found.status == 503
-        assert b"baseURL of a model server" in found.body  # of the 508 that the second request gets
+        assert found.status == 508
+        assert b"baseURL of a model server" in found.body
         assert it.metric("weir_requests_in_flight") <= 1
+
+
+def test_a_tier_that_leads_back_by_way_of_another_installation_ends_at_once(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    objects = policy(HONEST), policy(ENEMY)
+    with upstream() as up, town(folders[0], tier(up.url), *objects) as a, town(folders[1], tier(up.url), *objects) as b:
+        for folder, there in zip(folders, (b, a), strict=True):
+            back = tier(f"http://{there.host}:{there.port}/v1", ENEMY, "back", "weir", model="loop")
+            to_back = policy(ENEMY, "loop", f"{ENEMY}/back")
+            (folder / "back.yaml").write_text(yaml.safe_dump_all([back, to_back]))
+        for it in (a, b):
+            until(lambda it=it: it.ask(ENEMY, model="loop").status == 508)  # 404 and 502 until both know the tier
+        with a.honest_callers(), b.honest_callers():
+            found = [a.ask(ENEMY, model="loop") for _ in range(10)]
+        assert {it.status for it in found} == {508}
+        assert b"baseURL of a model server" in found[0].body
+        assert a.metric("weir_requests_in_flight") + b.metric("weir_requests_in_flight") <= 2

@@ -14,7 +14,7 @@ from weir_router.admit.ledger import Hold
 from weir_router.call.answering import Sink
 from weir_router.call.clocks import Clocks, Others, Timers, Watchdog
 from weir_router.call.conceal import conceal, concealed, passed_on
-from weir_router.call.ends import check_end, failed, has_tokens, idle
+from weir_router.call.ends import check_end, failed, has_tokens, idle, report
 from weir_router.call.held import Held
 from weir_router.call.load import Load
 from weir_router.call.tap import HOLD_BYTES, Tap, TappedReader
@@ -102,9 +102,9 @@ class Attempt:
                 self._load.needed()
             prepare, ask = self._format.prepare, self._ask
             outgoing = prepare(ask, self.backend, self._pairing, credential, stream=streamed, without=without)
-            self.dropped = outgoing.dropped
-            url, added = self.backend.base_url + outgoing.path, outgoing.added
-            post = self._transport.post(url, outgoing.headers, outgoing.body, self._clocks.connect)
+            url, added, self.dropped = self.backend.base_url + outgoing.path, outgoing.added, outgoing.dropped
+            sent = {**outgoing.headers, "via": ask.via} if ask.via else outgoing.headers
+            post = self._transport.post(url, sent, outgoing.body, self._clocks.connect)
             if self._load is not None:
                 self._load.prepared(outgoing.body)
                 del outgoing
@@ -379,7 +379,7 @@ class Attempt:
         if self._open:
             self.usage = self._usage()
             self._close()
-            self._guard.failed(failure.kind, failure.retry_after)
+            report(self._guard, failure, self._ask.via)
 
     def _usage(self) -> Usage | None:
         reader: Reader | None = getattr(self, "_reader", None)

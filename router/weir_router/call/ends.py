@@ -8,6 +8,7 @@ from weir_router.dialects.base import Reader
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.lossy import lossy
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
+from weir_router.health.board import Guard
 
 MAX_IDLE = 256 * 1024
 """Bytes of comments and blank lines between two events: three hours of 20 bytes each second."""
@@ -39,6 +40,16 @@ def check_end(reader: Reader, *, plain: bool, said: bool) -> None:
     if plain and said and reader.content_events:
         raise lossy("it ends without a finish reason")
     raise AttemptFailed(FailureKind.TRUNCATED, "the stream ended without a stop reason")
+
+
+def report(guard: Guard, failure: AttemptFailed, via: str) -> None:
+    """Reports a failure to health. A loop of a request that has come by way of other installations (`via`) is no
+    evidence: their owners, or a caller who made the header up, chose the way.
+    """
+    if failure.kind is FailureKind.LOOP and via:
+        guard.cancelled()
+    else:
+        guard.failed(failure.kind, failure.retry_after)
 
 
 def failed(tier: str, backend: str, failure: AttemptFailed, seconds: float, ttft: float | None) -> AttemptRecord:

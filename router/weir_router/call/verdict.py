@@ -19,6 +19,7 @@ from weir_router.errors import (
     DeadlineExceeded,
     FailureKind,
     HostForbidden,
+    LoopDetected,
     ModelMissing,
     NoCapableModel,
     RateLimited,
@@ -55,6 +56,7 @@ MEANING: dict[FailureKind, Next] = {
     FailureKind.CREDENTIAL: Next.ELSEWHERE,
     FailureKind.CREDIT: Next.ELSEWHERE,
     FailureKind.MODEL: Next.ELSEWHERE,
+    FailureKind.LOOP: Next.ELSEWHERE,
     FailureKind.BLOCKED: Next.ELSEWHERE,
     FailureKind.RATE_LIMIT: Next.ELSEWHERE,
     FailureKind.OVERLOAD: Next.ELSEWHERE,
@@ -145,6 +147,10 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
     if only_credentials and kinds <= CREDENTIAL_KINDS:
         if kinds | reasons == {FailureKind.MODEL}:
             return ModelMissing(f"No backend has its model, as the platform has configured it ({tried}).", trail=trail)
+        if kinds | reasons == {FailureKind.LOOP}:
+            what = "Every backend leads back to an installation of Weir that has passed the request on already"
+            action = "Give their ModelTiers the baseURL of a model server or provider."
+            return LoopDetected(f"{what} ({tried}). {action}", trail=trail)
         verb = "refuses the platform's" if kinds else "is out for its"
         return CredentialsExhausted(f"Every backend {verb} credentials ({tried}).", trail=trail)
     if ending.now >= ending.deadline:

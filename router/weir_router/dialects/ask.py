@@ -25,3 +25,4 @@ class Ask(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}  # the caller's, for an upstream of the same format (anthropic-beta ...)
     large: bool = False  # its fields go out without a copy, see `wire.outgoing`
     conversation: Conversation | None = None  # in the neutral form, made when needed: see `neutral.translation`
+    via: str = ""  # other installations of Weir that it has passed, see `serve.hops`

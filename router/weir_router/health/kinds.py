@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from weir_router.errors import FailureKind
 
-CREDENTIAL_KINDS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL})
-"""Failures of our key, our credit or our choice of model: a retry at the same place cannot help."""
+CREDENTIAL_KINDS = frozenset({FailureKind.CREDENTIAL, FailureKind.CREDIT, FailureKind.MODEL, FailureKind.LOOP})
+"""Failures of our key, our credit, or our choice of model or server: a retry at the same place cannot help."""
 NEUTRAL_KINDS = frozenset(
     {
         FailureKind.CALLER,

@@ -164,8 +164,7 @@ class Gateway:
             await door.turns.next()
         look = visit.format.look(body)
         policy = door.policy(visit, caller, look, size)
-        if "via" in headers:
-            self._hops.check(headers, look.model, self._store.config)
+        via = self._hops.passed(headers, look.model, self._store.config) if "via" in headers else ""
         hold = door.reserve(policy, caller)
         try:
             if hold.pending is not None:
@@ -180,6 +179,8 @@ class Gateway:
                     if heavy:
                         await door.turns.next()
                 visit.ask = ask = visit.format.read(body, headers)
+                if via:
+                    visit.ask = ask = msgspec.structs.replace(ask, via=via)
                 if self._before:
                     self._check(ask, caller, policy)
                 measured = asked(ask, headers)

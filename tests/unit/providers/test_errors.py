@@ -227,6 +227,7 @@ def test_openai_errors(status: int, body: bytes, kind: FailureKind) -> None:
         (500, "api_error", "Internal server error", K.SERVER),
         (529, "overloaded_error", "Overloaded", K.OVERLOAD),
         (503, "overloaded_error", "Overloaded", K.OVERLOAD),
+        (508, "api_error", "This request has passed this Weir installation already", K.LOOP),
     ],
 )
 def test_anthropic_errors(status: int, type: str, message: str, kind: FailureKind) -> None:
@@ -291,6 +292,12 @@ def test_what_was_said_is_kept() -> None:
         "invalid_value",
         "n",
     )
+
+
+def test_a_508_is_a_loop_only_in_an_error_of_the_format() -> None:
+    said = {"message": "a tier leads back to it", "type": "server_error", "code": "loop_detected"}
+    assert failed(openai, 508, json.dumps({"error": said}).encode()).kind is K.LOOP
+    assert failed(openai, 508, b"<html>508 Resource Limit Is Reached</html>").kind is K.SERVER
 
 
 def test_a_callers_fault_is_never_a_401() -> None:

@@ -145,12 +145,12 @@ class AiohttpTransport:
             read_bufsize=READ_BUFFER,
             auto_decompress=False,
         )
-        self._via: dict[str, str] = {}
+        self._via = ""
         self._routes: dict[str, tuple[URL, str | None]] = {}  # one for each path of a backend in the config
 
     def mark(self, via: str) -> None:
         """See `AutoTransport.mark`."""
-        self._via = {"via": via} if via else {}
+        self._via = via
 
     async def post(self, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)  # DNS, TCP and TLS together
@@ -163,7 +163,7 @@ class AiohttpTransport:
             response = await self._session.post(
                 target,
                 data=data,
-                headers={**headers, **self._via},
+                headers=self._marked(headers),
                 allow_redirects=False,
                 timeout=timeout,
                 proxy=proxy,
@@ -172,6 +172,11 @@ class AiohttpTransport:
         except (*_CLIENT_ERRORS, ValueError) as error:
             raise _translated(error) from None
         return readable(_AiohttpResponse(response))
+
+    def _marked(self, headers: dict[str, str]) -> dict[str, str]:
+        """The headers with `via`, after the installations that the request has passed."""
+        via = ", ".join(it for it in (headers.get("via"), self._via) if it)
+        return {**headers, "via": via} if via else headers
 
     async def _context(self) -> ssl.SSLContext | bool:
         """The TLS context; True: aiohttp's own, which trusts the system's authorities."""

@@ -60,7 +60,8 @@ class Target(NamedTuple):
     """A URL, parsed."""
 
     origin: Origin
-    start: bytes  # beginning of the request: its first line, and the headers host and via
+    start: bytes  # beginning of the request: its first line, and the header host
+    via: bytes  # header of that name: after those of the installations that the request has passed
 
 
 def parsed(url: str, via: str = "") -> Target:
@@ -70,13 +71,13 @@ def parsed(url: str, via: str = "") -> Target:
     if it.scheme not in ("http", "https") or not host or port is None:
         raise ValueError("not an http or https URL")
     start = f"POST {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n".encode()
-    start += f"via: {via}\r\n".encode() if via else b""
-    return Target(Origin(it.scheme == "https", host.rstrip("."), port), start)
+    marked = f"via: {via}\r\n".encode() if via else b""
+    return Target(Origin(it.scheme == "https", host.rstrip("."), port), start, marked)
 
 
 def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
     """A request's head. Raises `ValueError` for a header that holds a line break."""
-    return b"%b%bcontent-length: %d\r\n\r\n" % (target.start, _lines(headers), length)
+    return b"%b%b%bcontent-length: %d\r\n\r\n" % (target.start, _lines(headers), target.via, length)
 
 
 def _lines(headers: dict[str, str]) -> bytes:

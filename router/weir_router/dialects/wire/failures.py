@@ -126,6 +126,7 @@ BY_STATUS: dict[int, FailureKind] = {
     498: FailureKind.OVERLOAD,  # Groq: no flex capacity
     499: FailureKind.SERVER,
     503: FailureKind.OVERLOAD,
+    508: FailureKind.LOOP,
     529: FailureKind.OVERLOAD,
 }
 """Kinds of failure by status, if no rule fits. Other 4xx are the caller's, 3xx a wrong base URL, the rest the server's.
@@ -178,6 +179,8 @@ def _classified(table: Table, said: Said, added: frozenset[str]) -> AttemptFaile
     status = said.status
     if not said.framed and status in (401, 403) and kind in _PUTS_OUT:
         kind = FailureKind.BLOCKED  # a firewall's page, which says nothing about our account
+    if not said.framed and kind is FailureKind.LOOP:
+        kind = FailureKind.SERVER  # a web host's page about its limits, which use this status too
     if kind in (FailureKind.CALLER, FailureKind.CONTENT_FILTER) and status in (None, 401, 403):
         status = 400  # a caller would understand a 401 or 403 as a fault of its own key
     return AttemptFailed(

@@ -26,8 +26,8 @@ ONCE = frozenset({"host", "origin", "sec-fetch-site", "transfer-encoding"})
 other one.
 """
 
-LISTS = frozenset({"anthropic-beta", "openai-beta"})
-"""Headers with several values, of which some SDKs send each in a line of its own: the same as one line with commas."""
+LISTS = frozenset({"anthropic-beta", "openai-beta", "via"})
+"""Headers with several values, of which some clients send each in a line of its own: the same as one with commas."""
 
 HEAD_TOO_LARGE = f"its headers are larger than {MAX_HEAD} bytes, or more than {MAX_HEADERS}"
 
