@@ -13,7 +13,7 @@ import pytest
 
 from sdk import clients
 from sdk.clients import HI
-from support.stand import Stand, stand
+from support.stand import KEY, Stand, stand
 from weir_cli.sim import Fault, FaultKind, SimModel
 from weir_router.call.attempt import Attempt
 from weir_router.contract import Dialect, Failover, Limit, TierRef, Timeouts
@@ -93,6 +93,16 @@ async def test_a_base_url_with_or_without_v1_and_slash_is_served(dialect: Dialec
     async with stand([SimModel("m")]) as s:
         for end in ("", "/", "/v1", "/v1/"):
             assert (await ask(s, dialect, base_url=s.url + end)).model == "m"
+
+
+async def test_the_sdk_for_azure_is_served() -> None:
+    async with stand([SimModel("m")]) as s:
+        async with openai.AsyncAzureOpenAI(azure_endpoint=s.url, api_key=KEY, api_version="2024-10-21") as client:
+            answer = await client.chat.completions.create(model="auto", messages=HI)
+            assert answer.model == "m"
+        async with openai.AsyncAzureOpenAI(azure_endpoint=s.url, api_key="weir_no", api_version="2024-10-21") as client:
+            with pytest.raises(openai.AuthenticationError):
+                await client.chat.completions.create(model="auto", messages=HI)
 
 
 @DIALECTS

@@ -13,6 +13,9 @@ KEY_PREFIX = "weir_"
 
 _BEARER = "bearer "
 
+AZURE_KEY = "api-key"
+"""The header in which OpenAI's SDK for Azure sends a key."""
+
 
 def fingerprint(key: str) -> str:
     """Hex SHA-256 of an API key, the only stored form. Plain SHA-256 is enough for ≥ 128 random bits."""
@@ -21,7 +24,8 @@ def fingerprint(key: str) -> str:
 
 
 def presented_key(headers: dict[str, str]) -> str | None:
-    """The key or token that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in either header.
+    """The key or token that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in either header, and that of
+    OpenAI for Azure in `api-key`.
 
     Anthropic's SDK sends both when its environment holds a key and a token. Then Weir's own key counts first, a token
     second, and a provider's key last.
@@ -31,7 +35,7 @@ def presented_key(headers: dict[str, str]) -> str | None:
     bearer = authorization[len(_BEARER) :].strip() if is_bearer else ""
     own = headers.get("x-api-key", "")
     if not bearer or not own:
-        return bearer or own or None
+        return bearer or own or headers.get(AZURE_KEY) or None
     return min(own, bearer, key=lambda it: 0 if it.startswith(KEY_PREFIX) else 1 if is_token(it) else 2)
 
 

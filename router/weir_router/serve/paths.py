@@ -11,6 +11,9 @@ VERSION = "/v1"
 PREFIXES = ("openai", "anthropic")
 """First parts under which other gateways serve a provider's paths, as in `/anthropic/v1/messages`."""
 
+DEPLOYMENTS = "deployments"
+"""Part of Azure's paths, as in `/openai/deployments/gpt-4o/chat/completions`."""
+
 _LATER = "this release of Weir does not serve it. Ask it of the provider directly"
 
 NOT_SERVED = {
@@ -35,11 +38,14 @@ NOT_SERVED = {
 def meant(path: str) -> str:
     """The path that a client means: `//v1/messages/`, `/anthropic/v1/messages` and `/messages` are `/v1/messages`.
 
-    A base URL by itself, such as `/v1/`, is `/`.
+    A base URL by itself, such as `/v1/`, is `/`. The deployment in a path of Azure is left out: its SDK names the model
+    in the body, too.
     """
     parts = [part for part in path.split("/") if part]
     if parts and parts[0] in PREFIXES:
         del parts[0]
+        if parts[0:1] == [DEPLOYMENTS]:
+            del parts[:2]
     while parts and parts[0] == VERSION[1:]:
         del parts[0]
     return "/".join((VERSION, *parts)) if parts else "/"

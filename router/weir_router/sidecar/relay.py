@@ -16,7 +16,7 @@ from weir_router.clock import Clock
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import RECORDS
 from weir_router.errors import AttemptFailed, GatewayUnavailable, StreamBroken, WeirError
-from weir_router.identify.keys import KEY_PREFIX, is_token, presented_key
+from weir_router.identify.keys import AZURE_KEY, KEY_PREFIX, is_token, presented_key
 from weir_router.record.recorder import Recorder
 from weir_router.serve import bodies
 from weir_router.serve.http import Answer, Request, fields
@@ -99,7 +99,8 @@ class Relay:
         if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):
             sent["authorization"] = f"Bearer {self._token()}"  # a provider's own key must not leave the pod
         else:
-            name = next((record.key for record in RECORDS if headers.get(record.key) == shown), "authorization")
+            own = (*(record.key for record in RECORDS), AZURE_KEY)
+            name = next((it for it in own if headers.get(it) == shown), "authorization")
             sent[name] = headers[name]
         return sent
 

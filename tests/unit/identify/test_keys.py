@@ -76,5 +76,13 @@ def test_an_empty_bearer_is_no_key():
     assert presented_key({"authorization": "Bearer "}) is None
 
 
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [({}, "weir_a"), ({"authorization": "Bearer weir_b"}, "weir_b"), ({"x-api-key": "weir_c"}, "weir_c")],
+)
+def test_azures_header_counts_where_there_is_no_other(more: dict[str, str], key: str):
+    assert presented_key({"api-key": "weir_a", **more}) == key
+
+
 def test_secrets_do_not_show_in_a_repr():
     assert "sk-" not in repr(Secrets(credentials={"h": "sk-value"}))
