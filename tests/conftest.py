@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.figures import FIGURE
+
 SENT = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that tests send to programs, and that a shell or `nohup` may have this run ignore."""
 
@@ -47,3 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         places = {name: place for place, name in enumerate(SLOWEST)}
         here = Path(__file__).parent
         items.sort(key=lambda item: places.get(item.path.relative_to(here).parts[0], len(places)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows the figures of tests at the end. A test's output would be lost in the process that ran it."""
+    reports = [it for each in ("passed", "failed") for it in terminalreporter.stats.get(each, ())]
+    for report in reports:
+        for name, text in getattr(report, "user_properties", ()):
+            if name == FIGURE:
+                terminalreporter.write_line(f"FIGURE {text}")

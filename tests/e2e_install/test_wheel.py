@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from support.outside import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,32 +18,12 @@ pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this tree."""
-    out = tmp_path_factory.mktemp("wheel")
-    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT))
-    (built,) = out.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with only the wheel, without an extra."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder, with_pip=True)
-    _run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"weir-router @ {wheel.as_uri()}")
+    run(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", f"weir-router @ {wheel.as_uri()}")
     return folder / "bin"
-
-
-def _run(*command: str) -> str:
-    """The output of `command`, run outside of our sources. A failure fails the test and shows the output."""
-    result = subprocess.run(command, capture_output=True, text=True, cwd="/", env=_environment(), check=False)
-    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
-    return result.stdout
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def test_the_wheel_holds_the_three_packages_and_no_tests(wheel: Path) -> None:
@@ -63,26 +42,26 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
 
 def test_weir_says_its_version(installed: Path) -> None:
     version = (ROOT / "router" / "weir_router" / "__about__.py").read_text().split('"')[-2]
-    assert version in _run(str(installed / "weir"), "--version")
+    assert version in run(str(installed / "weir"), "--version")
 
 
 def test_weir_help_lists_the_commands(installed: Path) -> None:
-    text = _run(str(installed / "weir"), "--help")
+    text = run(str(installed / "weir"), "--help")
     assert {"up", "validate", "explain", "demo", "sim", "catalogue"} <= set(text.split())
 
 
 def test_python_dash_m_weir_cli_is_the_same_program(installed: Path) -> None:
-    assert _run(str(installed / "python"), "-m", "weir_cli", "--version") == _run(str(installed / "weir"), "--version")
+    assert run(str(installed / "python"), "-m", "weir_cli", "--version") == run(str(installed / "weir"), "--version")
 
 
 def test_the_router_is_imported_without_the_operators_libraries(installed: Path) -> None:
     program = (
         "import sys, weir_router.app; print(sorted({'kopf', 'kubernetes', 'pydantic', 'yaml'} & sys.modules.keys()))"
     )
-    assert _run(str(installed / "python"), "-c", program).strip() == "[]"
+    assert run(str(installed / "python"), "-c", program).strip() == "[]"
 
 
 def test_the_installed_demo_runs_without_a_checkout_and_answers_everything(installed: Path) -> None:
-    summary = json.loads(_run(str(installed / "weir"), "demo", "--duration", "5", "--output", "json"))
+    summary = json.loads(run(str(installed / "weir"), "demo", "--duration", "5", "--output", "json"))
     assert summary["answered"] > 0
     assert summary["unanswered"] == 0
