@@ -9,7 +9,7 @@ PYTHON_FILES := . hack/chart hack/clients/ensure hack/compile hack/english hack/
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: demo test fuzz cover compiled check bench flame bench-control-plane soak faults full crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test fuzz cover compiled check bench flame bench-control-plane soak faults failover full crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -76,9 +76,13 @@ faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: go
 	  $(BIN)/python -m bench.faults --gateway $$gateway $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RATE),--rate $(RATE)) $(ARGS) \
 	    || exit; done
 
+failover: .venv/.ready ## sixteen ways in which a provider misbehaves, one primary and one backup, 20 runs; five minutes (ARGS="--runs 1")
+	@$(BIN)/python -m bench.failover $(ARGS)
+
 full: ## what takes too long for every change: long runs of clients, fuzzing, faults, soak and benchmarks; about two hours
 	@WEIR_CLIENT_TURNS=20 $(MAKE) test ARGS=tests/clients
 	@$(MAKE) fuzz MINUTES=30
+	@$(MAKE) failover ARGS=
 	@$(MAKE) faults SEEDS=5 ARGS=
 	@$(MAKE) soak ARGS=
 	@$(MAKE) bench ARGS=

@@ -39,12 +39,13 @@ IsResult = Callable[[Call, str], bool]
 class Stage:
     """The stage as a test sees it: the models' script, and what they have found wrong."""
 
-    def __init__(self, script: Script, is_result: IsResult) -> None:
+    def __init__(self, script: Script, is_result: IsResult, history: bool) -> None:
         self.url = ""
         self.faults: list[str] = []
         self.requests: list[Asked] = []
         self._script = script
         self._is_result = is_result
+        self._history = history
 
     def openai(self, asked: Asked) -> Iterable[bytes]:
         """An answer of the model behind Chat Completions."""
@@ -54,7 +55,7 @@ class Stage:
         except strict_openai.Refused as refused:
             self.faults.append(str(refused))
             return [strict_openai.refusal(str(refused))]
-        done = self._checked(strict_openai.history(asked.body))
+        done = self._checked(asked, strict_openai)
         return strict_openai.answer(asked.body, self._said(done, asked), done)
 
     def anthropic(self, asked: Asked) -> Iterable[bytes]:
@@ -65,7 +66,7 @@ class Stage:
         except strict_anthropic.Refused as refused:
             self.faults.append(str(refused))
             return [strict_anthropic.refusal(str(refused))]
-        done = self._checked(strict_anthropic.history(asked.body))
+        done = self._checked(asked, strict_anthropic)
         return strict_anthropic.answer(asked.body, self._said(done, asked), done)
 
     def _said(self, done: int, asked: Asked) -> Turn:
@@ -75,8 +76,11 @@ class Stage:
         named = [it._replace(name=next((n for n in tools if is_short(it.name, n)), it.name)) for it in turn.calls]
         return turn._replace(calls=tuple(named))
 
-    def _checked(self, history: list[list[tuple[Call, str]]]) -> int:
+    def _checked(self, asked: Asked, format: Any) -> int:
         """Turns so far; notes each call or result that did not come back as it was."""
+        if not self._history:
+            return 0
+        history: list[list[tuple[Call, str]]] = format.history(asked.body)
         for number, happened in enumerate(history):
             expected = self._script(number).calls
             if len(happened) != len(expected):
@@ -99,9 +103,11 @@ def usual(call: Call, result: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def stage(folder: Path, script: Script, is_result: IsResult = usual) -> AsyncIterator[Stage]:
-    """The models, and a router that serves each under its name."""
-    made = Stage(script, is_result)
+async def stage(
+    folder: Path, script: Script, is_result: IsResult = usual, *, history: bool = True
+) -> AsyncIterator[Stage]:
+    """The models, and a router that serves each under its name; without `history` they do not compare what was said."""
+    made = Stage(script, is_result, history)
     async with upstream(made.openai) as openai, upstream(made.anthropic) as anthropic:
         objects = [
             tier("o", _backend("OpenAI", f"{openai}/v1", OPENAI)),

@@ -60,6 +60,13 @@ def test_a_conversation_without_content_is_a_bad_request(openai_ask, messages):
         translate.request(openai_ask(messages=messages), Format.ANTHROPIC_MESSAGES)
 
 
+def test_a_user_turn_goes_before_a_greeting_of_the_assistant(openai_ask, kit):
+    greeting, answer = {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Hi"}
+    opening = {"role": "user", "content": "."}
+    assert kit.translated(openai_ask(messages=[greeting, answer]))["messages"] == [opening, greeting, answer]
+    assert kit.translated(openai_ask(messages=[greeting]))["messages"] == [opening, greeting]
+
+
 def test_the_assistants_last_turn_stays_as_prefill_without_its_trailing_space(openai_ask, kit):
     messages = [{"role": "user", "content": "Name one"}, {"role": "assistant", "content": "It is "}]
     assert kit.translated(openai_ask(messages=messages))["messages"][-1] == {"role": "assistant", "content": "It is"}

@@ -33,6 +33,9 @@ from weir_router.errors import BadRequest
 CONTINUE = "Continue your last message from exactly where it ends. Do not repeat any of it."
 """The user's turn after an assistant's, for models that refuse to continue one."""
 
+OPENING = "."
+"""The user's turn before an assistant's that opens the conversation, such as a greeting: Anthropic demands one."""
+
 BROKEN_ARGUMENTS = "arguments"
 """Name under which arguments that are no JSON object go upstream."""
 
@@ -73,6 +76,8 @@ def messages_of(asked: Conversation, to: Target, dropped: list[str]) -> tuple[li
         turns = [{"role": "user", "content": [text_block(system.pop())]}]
     if not turns:
         raise BadRequest("messages must hold at least one message that is not empty", param="messages")
+    if turns[0]["role"] == "assistant":
+        turns.insert(0, {"role": "user", "content": [text_block(Text(OPENING))]})
     if turns[-1]["role"] == "assistant" and to.traits.no_prefill:
         dropped.append("prefill")
         turns.append({"role": "user", "content": [text_block(Text(CONTINUE))]})
