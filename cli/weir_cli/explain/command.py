@@ -17,6 +17,7 @@ from weir_cli.catalogue.command import dollars
 from weir_cli.cluster.names import is_place
 from weir_cli.cluster.opening import Context
 from weir_cli.explain.cluster import Asked, of_policy
+from weir_cli.explain.fields import described, fate
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.shared.tenancy import SYSTEM_NAMESPACE, ConsentOrDefault, Offering, UserTierNamespaces, tenancy
 from weir_cli.shared.workspace import counted, open_workspace
@@ -72,7 +73,7 @@ def explain(
     context: Context = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Shows class, route and candidates of a prompt, each with its reason and price.
+    """Shows class, route and candidates of a prompt, each with its reason, its price and the fields that it lacks.
 
     \b
     weir explain examples/quickstart "Hi, can you prove Fermat's theorem?"
@@ -195,11 +196,11 @@ def _story(about: Asked, policy: Policy, ask: Ask, headers: dict[str, str], wall
         "at": datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "latencyBudget": measured.latency_budget,
         "catalogueDate": Catalogue.load().date,
-        **_places(decision.choice, about.hidden),
+        **_places(decision.choice, about.hidden, ask),
     }
 
 
-def _places(choice: Choice, hidden: frozenset[str]) -> dict[str, Any]:
+def _places(choice: Choice, hidden: frozenset[str], ask: Ask) -> dict[str, Any]:
     candidates = [
         {
             "tier": c.tier,
@@ -207,6 +208,7 @@ def _places(choice: Choice, hidden: frozenset[str]) -> dict[str, Any]:
             "model": c.backend.model,
             "price": _price(c.backend),
             "reason": "you may not read this ModelTier" if c.tier in hidden else c.reason,
+            "fields": {} if c.tier in hidden else fate(ask, c.backend),
         }
         for c in choice.candidates
     ]
@@ -253,7 +255,9 @@ def _table(story: dict[str, Any]) -> Table:
         named = f"{candidate['tier']} / [bold]{candidate['backend']}[/], {candidate['model']}"
         priced = "price unknown" if price is None else f"price from {price['source']}"
         figures = ("?" if price is None else dollars(price[kind]) for kind in ("input", "output"))
-        table.add_row(str(number), f"{named}\n[dim]{candidate['reason']}; {priced}[/]", *figures)
+        fields = described(candidate["fields"])
+        lines = [named, f"[dim]{candidate['reason']}; {priced}[/]", *([f"[yellow]{fields}[/]"] if fields else [])]
+        table.add_row(str(number), "\n".join(lines), *figures)
     for skipped in story["skipped"]:
         named = f"{skipped['tier']} / {skipped['backend']}"
         table.add_row("–", f"[dim]{named}\nskipped: {skipped['reason']}[/]", "", "")
