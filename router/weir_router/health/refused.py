@@ -8,7 +8,7 @@ forgotten after a while, and tried again, since models change; and with the conf
 
 from __future__ import annotations
 
-import msgspec
+from typing import Final
 
 FIRST_PERIOD, LAST_PERIOD = 600.0, 86_400.0
 """Seconds for which a refusal is remembered at first, and at most. Doubled each time that it is confirmed again: a
@@ -18,12 +18,15 @@ model that accepts a field after all is seen within ten minutes, one that never 
 NOTHING: frozenset[str] = frozenset()
 
 
-class Learned(msgspec.Struct):
+class Learned:
     """A refusal that was confirmed. Times are monotonic seconds."""
 
-    since: float
-    until: float  # forgotten from then on
-    period: float  # seconds for which it was remembered last
+    __slots__ = ("period", "since", "until")
+
+    def __init__(self, now: float) -> None:
+        self.since: Final = now
+        self.period = FIRST_PERIOD  # seconds for which it was remembered last
+        self.until = now + FIRST_PERIOD  # forgotten from then on
 
 
 class Refused:
@@ -54,7 +57,7 @@ class Refused:
         """The refusal is no accident."""
         known = self.learned.get(field)
         if known is None:
-            self.learned[field] = Learned(now, now + FIRST_PERIOD, FIRST_PERIOD)
+            self.learned[field] = Learned(now)
         elif now >= known.until:
             known.period = min(2 * known.period, LAST_PERIOD)
             known.until = now + known.period

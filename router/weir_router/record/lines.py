@@ -36,7 +36,7 @@ class Lines:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._parts: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # A daemon thread: a stalled reader must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="request lines", daemon=True)
+        self._writer = threading.Thread(target=self._run, name="request lines", daemon=True)
 
     def __call__(self, line: bytes) -> None:
         if self._size > MAX_WAITING:
@@ -48,7 +48,7 @@ class Lines:
             self._under_way = True
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
-                self._thread.start()
+                self._writer.start()
             self._loop.call_later(FLUSH_EVERY, self._hand_over)
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Lines:
         if self._loop is not None:
             self._parts.put(self._taken())
             self._parts.put(None)
-            self._thread.join(LAST_WORDS)
+            self._writer.join(LAST_WORDS)
 
     def _hand_over(self) -> None:
         self._parts.put(self._taken())
