@@ -12,7 +12,7 @@ here, and no memory is measured. A namespace has a share, as it has of `admit.qu
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 from weir_router.errors import Overloaded
 
@@ -34,24 +34,27 @@ STRANGERS = ""
 """Stands for the namespace of callers that are not identified yet."""
 
 
-class Holder(Protocol):
+class Holder:
     """The owner of counted bytes, such as a request, which gives them back in the end."""
 
-    held: int
-    namespace: str
+    __slots__ = ("held", "namespace")
+
+    held: int  # bytes
+    namespace: str  # for which they are counted
 
 
 class Memory:
     """The number of bytes that may be held, and of those that are."""
 
-    __slots__ = ("_by_namespace", "_shared", "held", "limit")
+    __slots__ = ("_by_namespace", "_shared", "_strangers", "held", "limit")
 
     def __init__(self, limit: int, *, shared: bool = True) -> None:
         """`limit` is in bytes. `shared`: several namespaces use it, so each has a share."""
         self.limit = limit
         self.held = 0
         self._shared: Final = shared
-        self._by_namespace: Final[dict[str, int]] = {}
+        self._by_namespace: Final[dict[str, int]] = {}  # only of those that hold some
+        self._strangers = 0  # bytes held for `STRANGERS`, apart because every request begins there
 
     @property
     def scarce(self) -> bool:
@@ -68,9 +71,9 @@ class Memory:
         free = self.limit - self.held
         if not self._shared:
             return free
-        held = self._by_namespace.get(namespace, 0)
+        held = self._held_by(namespace)
         share = SHARE if namespace else STRANGERS_SHARE
-        return max(0, (share * free - held) // (share + 1))
+        return max(0, free - (free + held + share) // (share + 1))  # it leaves that much, rounded up, to others
 
     def take(self, size: int, namespace: str) -> bool:
         """Counts `size` more bytes as held for `namespace`. False: it has no room for them, and nothing was counted."""
@@ -108,7 +111,7 @@ class Memory:
 
     def no_room(self, what: str, namespace: str) -> str:
         """Says to a caller that the memory, or its namespace's share, is used up."""
-        held = self._by_namespace.get(namespace, 0)
+        held = self._held_by(namespace)
         if self._shared and not namespace:
             full = f"This router holds as many of its {self.limit} bytes (see --memory) as callers that are not "
             full += "identified yet may use"
@@ -119,8 +122,14 @@ class Memory:
             full = f"This router holds as many bytes as it may ({self.limit}, see --memory)"
         return f"{full}, and has no room for {what} now."
 
+    def _held_by(self, namespace: str) -> int:
+        return self._by_namespace.get(namespace, 0) if namespace else self._strangers
+
     def _add(self, size: int, namespace: str) -> None:
         self.held += size
+        if not namespace:
+            self._strangers += size
+            return
         held = self._by_namespace.get(namespace, 0) + size
         if held:
             self._by_namespace[namespace] = held

@@ -18,10 +18,10 @@ class Largest:
         self.size = size  # another config may change it
 
 
-class Body:
+class Body(Holder):
     """The received bytes of one body. Nearly every body comes as one part, which is kept without a copy."""
 
-    __slots__ = ("_first", "_largest", "_memory", "_rest", "held", "namespace", "size")
+    __slots__ = ("_first", "_largest", "_memory", "_rest", "size")
 
     def __init__(self, memory: Memory, largest: Largest) -> None:
         """A body of more than `largest` is refused."""

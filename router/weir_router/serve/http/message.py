@@ -8,7 +8,7 @@ from email.utils import formatdate
 from typing import Any, Protocol
 
 from weir_router import header
-from weir_router.admit.memory import STRANGERS
+from weir_router.admit.memory import STRANGERS, Holder
 from weir_router.clock import Clock
 
 
@@ -96,17 +96,15 @@ class Opener(Protocol):
         """Reads the body of a request that was handed over without it. Done when `body` or `refused` is set."""
 
 
-class Request:
+class Request(Holder):
     """One request, mostly whole. Header names are in lower case; the first value of a repeated name counts."""
 
     __slots__ = (
         "_opener",
         "body",
         "headers",
-        "held",
         "keep_alive",
         "method",
-        "namespace",
         "path",
         "refused",
         "version",
