@@ -88,7 +88,6 @@ class Attempt:
         self._load = load
         self._others = others
         self._tap = tap
-        self._started = clock.monotonic()
         self._splitter: Splitter | None = None  # only for a stream that must be read
         self._response: Response | None = None
         self._open = True
@@ -345,7 +344,7 @@ class Attempt:
         if self.content_at is None:
             self.content_at = self._clock.monotonic()
             self._held.flows()
-            self.ttft = self.content_at - self._started
+            self.ttft = self.content_at - self._watchdog.started
             self._guard.first_content()
 
     def slow(self) -> None:
@@ -389,7 +388,7 @@ class Attempt:
         self._open = False
         if not self.done:
             self._held.give_back()
-        self.seconds = self._clock.monotonic() - self._started
+        self.seconds = self._clock.monotonic() - self._watchdog.started
         self._watchdog.stop()
         self._hold.settle(self.usage)
         if self._response is None:

@@ -193,7 +193,6 @@ class Watchdog:
         "_held",
         "_left_at",
         "_slow_reported",
-        "_started",
         "_task",
         "_timers",
         "_unread",
@@ -202,6 +201,7 @@ class Watchdog:
         "_worked_at",
         "caller",
         "held_up",
+        "started",
     )
 
     def __init__(self, clock: Clock, clocks: Clocks, watched: Watched, timers: Timers) -> None:
@@ -213,7 +213,7 @@ class Watchdog:
         self._clocks = clocks
         self._watched: Watched = watched
         self._slow_reported = clocks.slow_after is None
-        self._started = clock.monotonic()
+        self.started = clock.monotonic()  # the attempt's beginning
         self._left_at: float | None = None
         self._expired: FailureKind | None = None
         self.held_up = 0.0  # seconds since the first content in which the attempt did not wait for the upstream
@@ -288,17 +288,17 @@ class Watchdog:
 
     def _ran_out(self, kind: FailureKind) -> AttemptFailed:
         """The failure for a clock that has run out."""
-        since = self._content_at if kind is FailureKind.STALLED else self._started
+        since = self._content_at if kind is FailureKind.STALLED else self.started
         seconds = UNREAD_SECONDS if kind is FailureKind.UNREAD else self._clock.monotonic() - since
         return AttemptFailed(kind, _MESSAGES[kind].format(seconds))
 
     def _deadline(self) -> tuple[float, FailureKind]:
-        total = self._started + self._clocks.total, FailureKind.TOO_LONG
+        total = self.started + self._clocks.total, FailureKind.TOO_LONG
         if self._held:
             return min((self._unread_at + UNREAD_SECONDS, FailureKind.UNREAD), total)
         if not self._flowing:
             silent = FailureKind.DEADLINE if self._clocks.hurried else FailureKind.SILENT
-            return min((self._started + self._clocks.ttft, silent), total)
+            return min((self.started + self._clocks.ttft, silent), total)
         stalled = self._content_at + self._clocks.idle
         if self._worked_at > self._content_at:
             stalled = max(stalled, self._worked_at + WORKING)
@@ -306,13 +306,13 @@ class Watchdog:
 
     def _may_wait(self, kind: FailureKind, now: float) -> bool:
         """Whether the attempt goes on, since no other candidate could answer now."""
-        late = now >= self._started + self._clocks.last
+        late = now >= self.started + self._clocks.last
         return kind in _FOR_OTHERS and not late and self._watched.alone()
 
     def look(self) -> None:
         """Checks the clocks. Called by `Timers`."""
         now = self._clock.monotonic()
-        if not self._slow_reported and not self._flowing and now >= self._started + (self._clocks.slow_after or 0.0):
+        if not self._slow_reported and not self._flowing and now >= self.started + (self._clocks.slow_after or 0.0):
             self._slow_reported = True
             self._watched.slow()
         later = math.inf
@@ -321,7 +321,7 @@ class Watchdog:
             later = CRAWL_SECONDS
         due, kind = self._deadline()
         if now >= due and self._may_wait(kind, now):
-            left = self._started + self._clocks.last - now
+            left = self.started + self._clocks.last - now
             self._due = self._timers.join(self, min(ALONE_CHECK, left, later))
             return
         if now >= due and self._task is not None and not (kind is FailureKind.UNREAD and self._was_read(now)):
@@ -339,4 +339,4 @@ class Watchdog:
     def _is_callers(self, kind: FailureKind, now: float) -> bool:
         """Whether a stream would not have been too long without the time in which the caller did not read."""
         held = self.held_up + (now - self._left_at if self._held and self._left_at is not None else 0.0)
-        return kind is FailureKind.TOO_LONG and now - held < self._started + self._clocks.total
+        return kind is FailureKind.TOO_LONG and now - held < self.started + self._clocks.total

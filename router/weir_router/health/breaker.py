@@ -129,13 +129,12 @@ class Breaker:
     @property
     def available_at(self) -> float:
         """The monotonic moment from which `acquire` may succeed; 0 when it may now."""
-        now = self._now()
         at = self._paused_until
         if self._state in _TIMED:
             at = max(at, self._until)
         elif self._probe is not None:
             at = max(at, self._probe_deadline)
-        return at if at > now else 0.0
+        return at if at and at > self._now() else 0.0
 
     @property
     def credential_out(self) -> bool:
