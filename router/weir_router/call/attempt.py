@@ -79,7 +79,7 @@ class Attempt:
         self._pairing = pairing = pairing_of(ask.format, candidate.backend.provider)
         self._format = pairing.format
         self._framing = pairing.host.framing
-        self._guard = guard
+        self.guard = guard
         self._hold = hold
         self._clocks = clocks
         self._transport = transport
@@ -164,7 +164,7 @@ class Attempt:
         if self._open:
             self.usage = self._usage()
             self._close()
-            self._guard.cancelled()
+            self.guard.cancelled()
 
     def record(self) -> AttemptRecord:
         """The record of the attempt so far, for the trail."""
@@ -345,15 +345,15 @@ class Attempt:
             self.content_at = self._clock.monotonic()
             self._held.flows()
             self.ttft = self.content_at - self._watchdog.started
-            self._guard.first_content()
+            self.guard.first_content()
 
     def slow(self) -> None:
         """See `Watched`."""
-        self._guard.slow()
+        self.guard.slow()
 
     def flows(self) -> None:
         """See `Watched`."""
-        self._guard.flowing(self._contents(), self._watchdog.held_up)
+        self.guard.flowing(self._contents(), self._watchdog.held_up)
 
     def alone(self) -> bool:
         """See `Watched`."""
@@ -370,7 +370,7 @@ class Attempt:
         self.done = True
         self._close()
         events = self._contents() if self.ttft is not None else 0
-        self._guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up, events)
+        self.guard.succeeded(self.usage.output if self.usage else 0, self._watchdog.held_up, events)
 
     def _end(self, failure: AttemptFailed) -> None:
         conceal(failure, self._credential)
@@ -378,7 +378,7 @@ class Attempt:
         if self._open:
             self.usage = self._usage()
             self._close()
-            report(self._guard, failure, self._ask.via)
+            report(self.guard, failure, self._ask.via)
 
     def _usage(self) -> Usage | None:
         reader: Reader | None = getattr(self, "_reader", None)

@@ -40,7 +40,7 @@ from weir_router.errors import (
     WeirError,
     forget_frames,
 )
-from weir_router.health.board import Guard, identity
+from weir_router.health.board import identity
 from weir_router.health.kinds import CREDENTIAL_KINDS
 from weir_router.health.refused import NOTHING
 
@@ -81,8 +81,6 @@ class Journey:
         self._prompt_tokens = decision.asked.features.tokens
         self._without: dict[str, frozenset[str]] = {}  # by backend: fields without which it is asked once more
         self._deadline = tools.clock.monotonic() + policy.failover.deadline
-        self._failures: list[AttemptFailed] = []
-        self._guards: dict[Attempt, Guard] = {}  # of failed attempts, whose reports may be taken back
         self._refused: WeirError | None = None
         self._blips = 0  # back-offs so far
         self._empty: Attempt | None = None  # has an empty answer, in whose place another one may come
@@ -111,7 +109,6 @@ class Journey:
             try:
                 await attempt.start(self._credential(candidate), streamed=streamed, without=without)
             except AttemptFailed as failure:
-                self._guards[attempt] = taken.guard
                 self._failed(attempt, failure)
             except Overloaded:  # this router has no memory for the answer, or for another attempt
                 self.trail.append(attempt.record())
@@ -298,7 +295,6 @@ class Journey:
         self.trail.append(attempt.record())
         self.spent.append(attempt)
         forget_frames(failure)
-        self._failures.append(failure)
         candidates.retrying = failure.kind not in CORRECTED
         candidates.tried.append(candidate.key)
         if failure.kind in CREDENTIAL_KINDS and self._tools.confirmer is not None:
@@ -315,7 +311,7 @@ class Journey:
             case Next.NEXT_TIER:
                 candidates.leave_tier(candidate.tier)
             case Next.ONCE_MORE:
-                accident = failure.kind is FailureKind.SERVER and self._guards[attempt].was_reliable
+                accident = failure.kind is FailureKind.SERVER and attempt.guard.was_reliable
                 candidates.once_more(candidate)
                 candidates.healthy_first()
                 if accident and len(candidates.tried) == 1 and self._tries() + 1 < self._bounds.attempts:
@@ -329,7 +325,7 @@ class Journey:
         if failure.kind is FailureKind.LOSSY:
             self._deadline += attempt.seconds  # it is for the first content, which had come
         if field is not None:
-            self._guards[attempt].met(field)
+            attempt.guard.met(field)
             left_out = self._without.get(candidate.key, NOTHING)
             if failure.tunes and field not in left_out:
                 self._without[candidate.key] = left_out | {field}
@@ -342,7 +338,7 @@ class Journey:
         those = [attempt for attempt in self.spent if alike(attempt.failure, failure)]
         if len({identity(attempt.backend) for attempt in those}) > 1:
             for attempt in those:
-                self._guards[attempt].take_back()
+                attempt.guard.take_back()
 
     def _tried(self, kinds: Container[FailureKind] | None = None) -> frozenset[str]:
         """The keys of the backends that were tried, or of those that failed in one of these ways."""
@@ -358,7 +354,7 @@ class Journey:
             Ending(
                 choice=self._candidates.choice,
                 trail=self.trail,
-                failures=self._failures,
+                failures=[it.failure for it in self.spent if it.failure is not None],
                 tried=self._tried(),
                 ours=self._tried(CREDENTIAL_KINDS),
                 limited=self._candidates.limited,
