@@ -24,7 +24,7 @@ from weir_router.clock import Clock
 from weir_router.contract import Backend
 from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import Event, Reader, Signal, Splitter
+from weir_router.dialects.base import JSON, Event, Reader, Signal, Splitter
 from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
@@ -110,9 +110,9 @@ class Attempt:
             self._response = response = await self._watchdog.waits_for(post)
             if self._load is not None:
                 self._load.sent()
-            headers = response.headers
-            self.headers = passed_on(headers, ANSWER_HEADERS, credential)
-            if response.status == 200 and self._framing.reads(headers.get("content-type", ""), streamed):
+            self.headers = passed_on(response.headers, ANSWER_HEADERS, credential)
+            kind = response.headers.get("content-type", "")
+            if response.status == 200 and kind != JSON and self._framing.reads(kind, streamed):
                 head: list[bytes] = []
                 await self._flow(self._opening(head))
                 self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), credential)
@@ -122,7 +122,7 @@ class Attempt:
             rest = response.read_all(self._held.grow)
             body = await (rest if response.ended() else self._watchdog.waits_for(rest))
             if response.status != 200:
-                raise self._format.failure(response.status, headers, body, added)
+                raise self._format.failure(response.status, response.headers, body, added)
             self._take_whole(body)
         except AttemptFailed as failure:
             self._end(failure)

@@ -116,6 +116,9 @@ class Splitter(Protocol):
         """The last event of a stream, if only its blank line is missing."""
 
 
+JSON = "application/json"
+"""The type of nearly all whole answers. An attempt that sees it does not ask `Framing.reads`."""
+
 MISLABELLED = ("", "text/plain", "application/octet-stream")
 """Types under which relays send event streams that were asked for. The SDKs do not look at the type."""
 
@@ -130,8 +133,6 @@ class Framing(msgspec.Struct, frozen=True):
 
     def reads(self, content_type: str, asked: bool) -> bool:
         """Whether an answer of this type is a stream. `asked`: a stream was asked for."""
-        if content_type == "application/json":  # nearly all others, without a call
-            return False
         if content_type.startswith(self.media_type):
             return True
         kind = content_type.partition(";")[0].strip().lower()

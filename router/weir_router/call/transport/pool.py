@@ -25,6 +25,7 @@ from yarl import URL
 
 from weir_router import header
 from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
+from weir_router.call.transport.exchange import Exchange
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import readable
 from weir_router.call.transport.names import Hosts, Names, laptop
@@ -127,7 +128,7 @@ class Http1Transport:
         connection = self._take(target.origin)
         if connection is not None:
             try:
-                return readable(await connection.exchange(head, body))
+                return _answer(await connection.exchange(head, body))
             except AttemptFailed:
                 if not connection.stale:
                     raise
@@ -136,7 +137,7 @@ class Http1Transport:
                     self._distrust(target.origin)
                 raise
         connection = await self._connect(target.origin, connect_timeout)
-        return readable(await connection.exchange(head, body))
+        return _answer(await connection.exchange(head, body))
 
     async def close(self) -> None:
         self._closed = True
@@ -233,3 +234,8 @@ class Http1Transport:
             if not idle:
                 del self._idle[origin]
         self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep) if self._open else None
+
+
+def _answer(exchange: Exchange) -> Response:
+    """The answer, decompressed if it is compressed, which nearly none is."""
+    return readable(exchange) if "content-encoding" in exchange.headers else exchange
