@@ -184,19 +184,21 @@ class Gateway:
                 if self._before:
                     self._check(ask, caller, policy)
                 measured = asked(ask, headers)
-                if self._sources:
-                    answer = await self._reused(ask, measured, policy)
-                    if answer is not None:
-                        return await _answer(visit, answer)
-                deciding = _Deciding(self, measured, caller, policy)
-                visit.decision = decision = self.decide(measured, caller, policy)
-                visit.journey = journey = Journey(self._tools, ask, decision, self._store.secrets, size, deciding)
-                if ask.large:
-                    journey.load = door.load(visit.request, ask, body, policy)
-                    body = b""
-                    if heavy:
-                        await door.turns.next()
-                return await _answer(visit, await journey.commit())
+                answer = await self._reused(ask, measured, policy) if self._sources else None
+                if answer is None:
+                    deciding = _Deciding(self, measured, caller, policy)
+                    visit.decision = decision = self.decide(measured, caller, policy)
+                    visit.journey = journey = Journey(self._tools, ask, decision, self._store.secrets, size, deciding)
+                    if ask.large:
+                        journey.load = door.load(visit.request, ask, body, policy)
+                        body = b""
+                        if heavy:
+                            await door.turns.next()
+                    answer = await journey.commit()
+                if not visit.stream:
+                    return _whole(visit, answer)
+                await _relay(visit, answer)
+                return None
             finally:
                 self._room.leave(caller.namespace)
         finally:
@@ -260,20 +262,23 @@ class _Deciding:
         return self._gateway.decide(self._asked, self._caller, self._policy)
 
 
-async def _answer(visit: Visit, answer: Answering) -> Answer | None:
-    """Sends the answer, to its last byte."""
+def _lines(visit: Visit, answer: Answering) -> bytes:
+    """The header lines of `answer`, which is the caller's from now on."""
     visit.answers(answer)
     visit.request.held += answer.counted()
-    lines = visit.lines({visit.format.request_id: visit.id, **answer.headers})
-    if visit.stream:
-        await _relay(visit, answer, lines)
-        return None
+    return visit.lines({visit.format.request_id: visit.id, **answer.headers})
+
+
+def _whole(visit: Visit, answer: Answering) -> Answer:
+    """The whole answer for a plain caller."""
+    lines = _lines(visit, answer)
     visit.outcome = "ok"
     return json_answer(200, answer.body, lines)
 
 
-async def _relay(visit: Visit, answer: Answering, lines: bytes) -> None:
+async def _relay(visit: Visit, answer: Answering) -> None:
     """Sends the stream to the caller, from the commit point to its end or failure."""
+    lines = _lines(visit, answer)
     try:
         stream = visit.request.stream(200, STREAM_LINES + lines, answer.body)
         try:
