@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from weir_router.contract import Backend
 from weir_router.decide.types import Asked, Unable
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import untranslatable
+from weir_router.dialects.registry import pairing_of, untranslatable
 from weir_router.errors import BadRequest
 from weir_router.estimate.features import measure
 
@@ -61,8 +61,11 @@ def _unable(ask: Ask) -> Unable:
     reasons: dict[str, str | None] = {}
 
     def reason(backend: Backend) -> str | None:
-        if backend.provider not in reasons:
-            reasons[backend.provider] = untranslatable(ask, backend.provider)
-        return reasons[backend.provider]
+        provider = backend.provider
+        if pairing_of(ask.format, provider).same:
+            return None
+        if provider not in reasons:
+            reasons[provider] = untranslatable(ask, provider)
+        return reasons[provider]
 
     return reason

@@ -157,9 +157,14 @@ class _Plan:
                 elif backend.state is not BackendState.ACTIVE:
                     skipped.append(Skipped(ref.tier, backend.name, f"state {backend.state.value}", key))
                 else:
-                    known = key in self._health  # compiled, two looks at any mapping cost half of its `get`
-                    fitting.append(Option(ref, backend, key, self._health[key] if known else UNKNOWN))
+                    fitting.append(Option(ref, backend, key, self._view(key)))
         return fitting
+
+    def _view(self, key: str) -> Judged:
+        try:  # compiled, one look at any mapping costs a third of its `get`
+            return self._health[key]
+        except KeyError:
+            return UNKNOWN
 
     def _effective(self, fitting: list[Option], skipped: list[Skipped]) -> list[Option]:
         """Those within their effective context; all of them, with a note, where nothing else is left."""
@@ -182,7 +187,10 @@ class _Plan:
             return self._within(ready) if ready else ready
         by_tier: dict[str, list[Option]] = {}
         for option in ready:
-            by_tier.setdefault(option.ref.tier, []).append(option)
+            options = by_tier.get(option.ref.tier)
+            if options is None:  # compiled, `setdefault` makes an error and catches it
+                options = by_tier[option.ref.tier] = []
+            options.append(option)
         ranked = []
         for options in order_tiers(list(by_tier.values())):
             ranked += self._within(options)

@@ -9,7 +9,7 @@ everyone to the single best.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from weir_router.contract import Backend, Capability, Selection, TierRef
 from weir_router.decide.draws import Draws
@@ -131,11 +131,11 @@ def expected_cost(backend: Backend, request: RouteRequest) -> float | None:
     return (request.prompt_tokens * backend.price.input + output * backend.price.output) / 1e6
 
 
-def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
+def order_tiers(tiers: list[list[Option]]) -> list[list[Option]]:
     """The route's order, but a tier in which no backend keeps its objectives stands behind those in which one does."""
     keeping = [any(option.behind is None for option in options) for options in tiers]
     if all(keeping) or not any(keeping):
-        return list(tiers)
+        return tiers
     note = "tier passed over: no available backend keeps its objectives"
     front = [options for options, keeps in zip(tiers, keeping, strict=True) if keeps]
     # A tier that is last anyway is not passed over for anyone.
@@ -151,9 +151,9 @@ def order_tiers(tiers: Sequence[list[Option]]) -> list[list[Option]]:
 def order_backends(selection: Selection, options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
     """One tier's backends in the order of trying, each with the note that says why."""
     order = _SELECTIONS[selection]
-    behind = [option for option in options if option.behind is not None]
-    if not behind:
+    if all(option.behind is None for option in options):
         return order(options, request, draws)
+    behind = [option for option in options if option.behind is not None]
     front = [option for option in options if option.behind is None]
     return order(front, request, draws) + [
         option.noted(option.behind or "") for option in order(behind, request, draws)
