@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weir_router.admit.machine import MAX_CONNECTIONS, default_memory, most_connections
 from weir_router.admit.memory import Memory
@@ -17,7 +17,6 @@ from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
 from weir_router.contract import MAX_BODY_BYTES, CompiledConfig, HostPolicy, Secrets
-from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import RECORDS
 from weir_router.health.board import Board
 from weir_router.health.breaker import State
@@ -32,8 +31,8 @@ from weir_router.serve.browsers import Allowed, Gate
 from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.front import HEALTH_PATH, HOME_PATH, MODELS_PATH, Front
 from weir_router.serve.hops import Hops
-from weir_router.serve.http import Answer, Certificate, Handler, Places, Request, Server
-from weir_router.serve.routes import Knows, Routes, no_http, unknown_to_admins, unknown_to_callers
+from weir_router.serve.http import Certificate, Places, Server
+from weir_router.serve.routes import Complete, Knows, Routes, completing, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
 from weir_router.sidecar.sidecar import Pod, Sidecar
 
@@ -45,9 +44,6 @@ SHUTDOWN_GRACE = 30.0
 
 ADMIN_CONNECTIONS, ADMIN_PER_PEER = 64, 16
 """Connections on the admin port, in all and of one address: probes, scrapers and people need a handful."""
-
-Complete = Callable[[Request, FormatRecord], Coroutine[Any, Any, Answer | None]]
-"""Handler of a request for a completion."""
 
 
 class Router:
@@ -240,12 +236,9 @@ def _review_client(reviewer: Access) -> ReviewClient:
 
 
 def _callers(gateway: story.Gateway, front: Front, complete: Complete, gate: Gate, knows: Knows) -> Routes:
-    def completes(record: FormatRecord) -> Handler:
-        return lambda request: complete(request, record)
-
     return Routes(
         {
-            **{("POST", record.path): completes(record) for record in RECORDS},
+            **{("POST", record.path): completing(complete, record) for record in RECORDS},
             ("GET", MODELS_PATH): gateway.list_models,
             ("GET", MODELS_PATH + "/*"): gateway.list_models,
             ("GET", HOME_PATH): front.home,

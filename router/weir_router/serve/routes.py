@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.registry import RECORDS, format_of
 from weir_router.errors import BadRequest, WeirError
 from weir_router.serve.answers import error_answer, new_request_id
@@ -14,6 +15,9 @@ from weir_router.serve.paths import meant, not_served
 
 Explain = Callable[[Request, int], Answer]
 """Function that makes the answer for an unknown path (status 404) or method (405) from the request and the status."""
+
+Complete = Callable[[Request, FormatRecord], Coroutine[Any, Any, Answer | None]]
+"""Handler of a request for a completion."""
 
 Knows = Callable[[dict[str, str]], str | None]
 """Function that gives the namespace of the caller, if a quick look at the headers of a request identifies it."""
@@ -26,6 +30,11 @@ def allow(methods: Iterable[str]) -> bytes:
 
 ALLOW = allow(("GET", "HEAD", "OPTIONS", "POST"))
 """The header line of the answer to a method that no path has, such as CONNECT."""
+
+
+def completing(complete: Complete, record: FormatRecord) -> Handler:
+    """The handler of requests for a completion in one format."""
+    return lambda request: complete(request, record)
 
 
 class Routes:
@@ -48,11 +57,12 @@ class Routes:
         """The handler; None: there is none. HEAD is served like GET, without the body."""
         wanted = "GET" if method == "HEAD" else method
         at = self._exact.get(path)
-        if at is not None and wanted in at:
-            return at[wanted]
-        for m, start, handler in self._below:
+        handler = None if at is None else at.get(wanted)
+        if handler is not None:
+            return handler
+        for m, start, below in self._below:
             if m == wanted and len(path) > len(start) and path.startswith(start):
-                return handler
+                return below
         return None
 
     def admits(self, method: str, path: str, headers: dict[str, str]) -> str | None:

@@ -162,7 +162,8 @@ class Incoming:
         headers = self._headers
         method = self._method = self._parser.get_method()
         # The parser would format the version anew with each call.
-        new = self._first.startswith(_NEW, len(method) + 1 + len(self._target))
+        at = len(method) + 1 + len(self._target)
+        new = self._first[at : at + len(_NEW)] == _NEW
         self._version = "1.1" if new else self._parser.get_http_version()
         host = headers.get("host")
         usual = new and host is not None and host == self._host and "transfer-encoding" not in headers
