@@ -24,4 +24,5 @@ def lines(fields: dict[str, str]) -> str | None:
     text = "".join(pieces)
     if "\n" in text or "\r" in text or "\0" in text:
         return None
-    return "\r\n".join([*pieces, ""])
+    pieces.append("")
+    return "\r\n".join(pieces)

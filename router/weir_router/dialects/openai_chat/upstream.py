@@ -50,7 +50,8 @@ def prepare(
         if stream and not ask.stream:
             added = _STREAM
     if stream and "stream_options" not in without:
-        added |= _ask_for_usage(fields, ask.body.get("stream_options") if same else None)
+        asks = _ask_for_usage(fields, ask.body.get("stream_options") if same else None)
+        added = added | asks if added else asks
     elif not stream and ask.stream:
         fields.pop("stream_options", None)  # refused without a stream
     fields["model"] = backend.model
