@@ -157,7 +157,7 @@ def test_credentials_are_never_passed_on() -> None:
         (b'{"a":"\xff"}', "UTF-8"),
         (rb'{"a":"\ud83d"}', "pair"),
         (rb'{"a":"\ude00 and more"}', "pair"),
-        (b'{"a":' + b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' + b"[" * 100_000, "far more than 128 levels"),
         (b'{"a":1e999}', "out of range"),
         (b'{"a":NaN}', "byte 5"),
         (b"\xef\xbb\xbf{}", "byte 0"),

@@ -28,6 +28,7 @@ from weir_router.dialects.neutral.conversation import (
 from weir_router.dialects.neutral.ids import tool_id
 from weir_router.dialects.neutral.table import refusal
 from weir_router.dialects.neutral.target import Target
+from weir_router.dialects.wire.depth import too_deep
 from weir_router.errors import BadRequest
 
 CONTINUE = "Continue your last message from exactly where it ends. Do not repeat any of it."
@@ -167,11 +168,13 @@ def _thought(thought: Thought, to: Target) -> dict[str, Any] | None:
 
 def _input(arguments: str) -> dict[str, Any]:
     """The arguments as an object. Arguments that are none were cut off, or a model's slip: every later turn of the
-    conversation repeats them, so they are wrapped.
+    conversation repeats them, so they are wrapped. So are those that are nested too deeply for most servers.
     """
     try:
         value = msgspec.json.decode(arguments) if arguments.strip() else {}
-    except (msgspec.DecodeError, UnicodeError):
+        if too_deep(value):
+            value = arguments
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         value = arguments
     if value is None:
         return {}

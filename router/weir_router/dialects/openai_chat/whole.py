@@ -29,7 +29,7 @@ def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
         return None
     try:
         whole = skim.whole(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if len(whole.choices) != 1:
         return None

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from weir_router.dialects.wire import look as typed
+from weir_router.dialects.wire.depth import MAX_DEPTH, deepest, too_deep
 from weir_router.dialects.wire.look import Look
 from weir_router.errors import BadRequest
 
@@ -19,6 +20,12 @@ MAX_ITEMS = 1_000_000
 
 MAX_MODEL_NAME = 256
 """Characters of the longest model name: a caller must not flood the request log and error messages with it."""
+
+FEW = 4 * 1024
+"""Bytes of a body up to which a count of its brackets is quicker than the look at its decoded values."""
+
+_TOO_DEEP = f"more than {MAX_DEPTH} levels of lists and objects"
+_FLATTER = "Send a flatter JSON object."
 
 _decode = msgspec.json.Decoder().decode
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -75,14 +82,23 @@ def parse(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
         decoded = _decode(body)
         if not isinstance(decoded, dict):
             raise BadRequest(f"The request body must be a JSON object, not {type_name(decoded)}.")
+        size = len(body)
+        if size > 2 * MAX_DEPTH and (size > FEW or _brackets(body) > MAX_DEPTH) and too_deep(decoded):
+            where = deepest(decoded)
+            raise BadRequest(f"The request body has {_TOO_DEEP}, in `{where}`. {_FLATTER}", param=where)
         return decoded, _decode_raw(body)
     except (ValueError, RecursionError) as error:  # msgspec's errors, and invalid UTF-8
         raise _unreadable(error, body) from None
 
 
+def _brackets(body: bytes) -> int:
+    """The number of lists and objects at most: brackets within texts are counted too."""
+    return body.count(b"{") + body.count(b"[")
+
+
 def _unreadable(error: Exception, body: bytes) -> BadRequest:
     if isinstance(error, RecursionError):
-        return BadRequest("The request body is nested too deeply to be read. Send a flatter JSON object.")
+        return BadRequest(f"The request body has far {_TOO_DEEP}. {_FLATTER}")
     return BadRequest(f"The request body cannot be read as JSON: {_explain(error, body)}")
 
 
