@@ -11,7 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from cli.shell import ROOT, Running, environment, running, until, up, weir
+from cli.test_weir_commands import run
+from weir_cli.status import command
 
 
 def test_it_shows_what_the_router_has_done(manifests: Path) -> None:
@@ -36,6 +40,19 @@ def test_a_period_shows_only_what_happens_in_it(manifests: Path) -> None:
 def test_a_router_that_is_not_there_is_said() -> None:
     done = weir("status", "--url", "http://127.0.0.1:9")
     assert (done.returncode, "http://127.0.0.1:9/metrics" in done.stderr) == (2, True)
+
+
+def test_without_a_cluster_it_shows_the_router_of_this_machine(
+    manifests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with up(manifests) as gateway:
+        monkeypatch.setattr(command, "LOCAL", gateway.admin)
+        gateway.ask()
+        done = run("status")
+    assert done.exit_code == 0
+    assert "1 router, revision 1" in done.stdout
 
 
 def test_without_a_cluster_it_says_what_to_do(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ The Kubernetes client is imported on first use: it takes half a second to load a
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +26,13 @@ class NoPages(Exception):
     """No router can be asked; the message says why, and what to do."""
 
 
+def is_configured(environ: Mapping[str, str]) -> bool:
+    """Whether this machine has a kubeconfig, or is a pod."""
+    named = [it for it in environ.get("KUBECONFIG", "").split(os.pathsep) if it]
+    paths = [Path(it) for it in named] or [Path.home() / ".kube" / "config"]
+    return "KUBERNETES_SERVICE_HOST" in environ or any(map(os.path.exists, paths))
+
+
 def connect(namespace: str | None, context: str | None) -> tuple[client.ApiClient, str]:
     """A client by the kubeconfig, and the namespace that is meant. Raises `NoPages`."""
     from kubernetes import config
@@ -32,6 +42,7 @@ def connect(namespace: str | None, context: str | None) -> tuple[client.ApiClien
         api_client = load.new_client_from_config(context=context)
         contexts, current = load.list_kube_config_contexts()
     except (config.ConfigException, OSError) as error:
-        raise NoPages(f"there is no cluster: {error}. For a router without one: --url http://127.0.0.1:9090") from None
+        why = str(error).rstrip(".")
+        raise NoPages(f"there is no cluster: {why}. For a router without one: --url http://127.0.0.1:9090") from None
     chosen = next((it for it in contexts if it["name"] == context), current)
     return api_client, namespace or chosen["context"].get("namespace") or "default"

@@ -48,6 +48,10 @@ client = OpenAI(base_url="{url}/v1", api_key="unused")
 print(client.chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Hi!"}}]))"""
 
 
+NEXT = """Next:  OPENAI_API_KEY=... weir up   the same on real models, with the keys that you have
+       weir demo --serve            keeps a gateway to these models up"""
+
+
 def quickstart() -> Path:
     """The example manifests: inside an installed wheel, or in a checkout."""
     packaged = Path(__file__).parent / "quickstart"
@@ -181,6 +185,7 @@ class _Run:
             print_json(self._summary(tally))
         else:
             self._out.print(picture())
+            self._out.print(NEXT, highlight=False, markup=False)
         if svg is not None:
             _write_svg(picture(), svg)
         return whole

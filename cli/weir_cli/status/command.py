@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
+from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages, is_configured
 from weir_cli.shared.admin import AdminTokenFile, admin_headers
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
@@ -21,10 +22,14 @@ from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
 from weir_cli.status.pages import from_urls
 from weir_cli.status.watching import Look, as_lines, in_place, looks
 
+LOCAL = "http://127.0.0.1:9090"
+"""The admin port of `weir up` without other options."""
+
 
 def status(
     urls: Annotated[
-        list[str] | None, typer.Option("--url", help="Admin port of a router; again for each. Default: the cluster's.")
+        list[str] | None,
+        typer.Option("--url", help="Admin port of a router; again for each. Default: the cluster's."),
     ] = None,
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Where Weir is installed; default: that of the context.")
@@ -44,27 +49,21 @@ def status(
     """Shows each model: its state, its share of the requests, speed, and dollars spent and saved.
 
     \b
+    weir status
     weir status --url http://127.0.0.1:9090
     kubectl weir status --namespace weir-system --seconds 10
     kubectl weir status --namespace weir-system --watch --seconds 60
 
-    In a cluster the routers are asked by way of the API server, which lets you if you may get pods/proxy in the
-    installation's namespace, and list RoutingPolicies of all: the figures are those of all tenants. Without these
-    rights you get the statuses of your own namespace.
+    Without a kubeconfig, the router of this machine is asked (weir up). In a cluster the routers are asked by way of
+    the API server, which lets you if you may get pods/proxy in the installation's namespace, and list RoutingPolicies
+    of all: the figures are those of all tenants. Without these rights you get the statuses of your own namespace.
     With --watch, --seconds are the last ones before each look.
     Exit code 0: shown, or watched until Ctrl-C; 1: a model is out, or a router refuses its config, or your own is not
     ready; 2: no router can be asked.
     """
     headers = admin_headers(admin_token_file)
     try:
-        look = None if urls else _own(namespace, context)
-        if look is None:
-            ask = (
-                functools.partial(from_urls, urls, headers)
-                if urls
-                else _cluster(namespace, installation, context, headers)
-            )
-            look = _watched(ask, seconds) if watch else _routers(ask, seconds)
+        look = _looking(urls, namespace, installation, context, headers, seconds, watch=watch)
         if watch:
             with contextlib.suppress(KeyboardInterrupt):
                 found = looks(look, every)
@@ -81,6 +80,38 @@ def status(
             errors.print(line, highlight=False, soft_wrap=True)
     if shown.bad:
         raise typer.Exit(Exit.PROBLEMS)
+
+
+def _looking(
+    urls: list[str] | None,
+    namespace: str | None,
+    installation: str,
+    context: str | None,
+    headers: Mapping[str, str],
+    seconds: float,
+    *,
+    watch: bool,
+) -> Callable[[], Look]:
+    """Looks at the routers that the options of `status` mean. Raises `NoPages`."""
+    if not urls and namespace is context is None and not is_configured(os.environ):
+        urls = _here(headers)
+    own_look = None if urls else _own(namespace, context)
+    if own_look is not None:
+        return own_look
+    ask = functools.partial(from_urls, urls, headers) if urls else _cluster(namespace, installation, context, headers)
+    return _watched(ask, seconds) if watch else _routers(ask, seconds)
+
+
+def _here(headers: Mapping[str, str]) -> list[str]:
+    """The admin port of `weir up` on this machine. Raises `NoPages`."""
+    try:
+        from_urls([LOCAL], headers)
+    except NoPages as error:
+        raise NoPages(
+            f"there is no cluster (no kubeconfig), and no router of this machine: {error}. Start one with weir up, or "
+            "name its admin port: --url"
+        ) from None
+    return [LOCAL]
 
 
 def _own(namespace: str | None, context: str | None) -> Callable[[], Look] | None:

@@ -145,7 +145,10 @@ def serve(
     problems, notices = (workspace.problems, workspace.notices) if found is None else (workspace.errors, ())
     print_problems(errors, problems, notices)
     if not workspace.config.policies:
-        raise fail(f"no RoutingPolicy in {directory} can be used.", Exit.PROBLEMS)
+        empty = not workspace.problems and not workspace.config.tiers
+        cause = "holds no RoutingPolicy and no ModelTier" if empty else "has no RoutingPolicy that can be used"
+        hint = "; weir up --write DIR makes some of the keys in the environment" if empty else ""
+        raise fail(f"{directory} {cause}{hint}.", Exit.PROBLEMS)
     raise_open_files()
     session = Session(directory, functools.partial(compiled, directory), callers(workspace), keys=found is not None)
     try:
