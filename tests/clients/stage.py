@@ -46,6 +46,7 @@ class Stage:
         self._script = script
         self._is_result = is_result
         self._history = history
+        self._before: Any = None  # the last request, as a provider's cache of prompts sees it
 
     def openai(self, asked: Asked) -> Iterable[bytes]:
         """An answer of the model behind Chat Completions."""
@@ -81,6 +82,7 @@ class Stage:
         if not self._history:
             return 0
         history: list[list[tuple[Call, str]]] = format.history(asked.body)
+        self._check_prefix(asked.body, len(history))
         for number, happened in enumerate(history):
             expected = self._script(number).calls
             if len(happened) != len(expected):
@@ -90,6 +92,27 @@ class Stage:
                 if not same or not self._is_result(call, result):
                     self.faults.append(f"turn {number}: {seen} {result!r} instead of {call}")
         return len(history)
+
+
+    def _check_prefix(self, body: dict[str, Any], number: int) -> None:
+        """Notes a request that does not begin with the one before: the provider's cache would be of no use."""
+        now = [_uncounted(body.get(name)) for name in ("tools", "system", "messages")]
+        if number:
+            tools, system, messages = self._before
+            if (tools, system, messages) != (now[0], now[1], now[2][: len(messages)]):
+                self.faults.append(f"turn {number}: the request does not begin as the one before: {self._before} {now}")
+        self._before = now
+
+
+def _uncounted(value: Any) -> Any:
+    """A part of a request without its marks for the cache, and with texts in one form."""
+    if isinstance(value, list):
+        return [_uncounted(it) for it in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(content := value.get("content"), str):
+        value = {**value, "content": [{"type": "text", "text": content}]}
+    return {name: _uncounted(it) for name, it in value.items() if name != "cache_control"}
 
 
 def is_short(name: str, seen: str) -> bool:
