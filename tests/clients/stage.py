@@ -93,7 +93,6 @@ class Stage:
                     self.faults.append(f"turn {number}: {seen} {result!r} instead of {call}")
         return len(history)
 
-
     def _check_prefix(self, body: dict[str, Any], number: int) -> None:
         """Notes a request that does not begin with the one before: the provider's cache would be of no use."""
         now = [_uncounted(body.get(name)) for name in ("tools", "system", "messages")]

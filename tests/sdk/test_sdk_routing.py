@@ -233,6 +233,10 @@ async def test_a_request_goes_only_to_backends_that_offer_what_it_needs(capabili
         assert await lands(s) == "lacks"
         assert await lands(s, **NEEDS[capability]) == "has"
     async with stand([SimModel("lacks")], changes=changes) as s:
+        if capability is Capability.REASONING:  # the one that a request can do without
+            assert await lands(s, **NEEDS[capability]) == "lacks"
+            assert "reasoning_effort" not in s.sim.requests("lacks")[-1].json()
+            return
         with pytest.raises(openai.BadRequestError, match=capability.value):
             await lands(s, **NEEDS[capability])
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from weir_router.contract import BackendState, Mode, Policy, Route, TierRef
 from weir_router.contract.conditions import conditions_of
 from weir_router.decide.draws import Draws
-from weir_router.decide.fit import beyond_effective, context_too_small, unfit
+from weir_router.decide.fit import context_too_small, falls_short, unfit
 from weir_router.decide.rank import Option, order_backends, order_tiers, placed
 from weir_router.decide.request import RouteRequest
 from weir_router.decide.types import Candidate, Choice, Seen, Skipped
@@ -167,18 +167,18 @@ class _Plan:
             return UNKNOWN
 
     def _effective(self, fitting: list[Option], skipped: list[Skipped]) -> list[Option]:
-        """Those within their effective context; all of them, with a note, where nothing else is left."""
-        beyond = {option.key: why for option in fitting if (why := beyond_effective(option.backend, self._request))}
-        if not beyond:
+        """Those that do not fall short; all of them, with a note, where nothing else is left."""
+        short = {option.key: why for option in fitting if (why := falls_short(option.backend, self._request))}
+        if not short:
             return fitting
-        if len(beyond) == len(fitting):
-            return [option.noted(f"{beyond[option.key]}, as on the whole route") for option in fitting]
+        if len(short) == len(fitting):
+            return [option.noted(f"{short[option.key]}, as on the whole route") for option in fitting]
         skipped += [
-            Skipped(option.ref.tier, option.backend.name, beyond[option.key], option.key, unfit=True)
+            Skipped(option.ref.tier, option.backend.name, short[option.key], option.key, unfit=True)
             for option in fitting
-            if option.key in beyond
+            if option.key in short
         ]
-        return [option for option in fitting if option.key not in beyond]
+        return [option for option in fitting if option.key not in short]
 
     def _ranked(self, ready: list[Option]) -> list[Option]:
         for option in ready:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from weir_router.contract import Backend
+from weir_router.contract import Backend, Capability
 from weir_router.decide.request import RouteRequest
 
 ROOM = 1_024
 """Tokens of output that must fit behind the prompt, where the caller asks for as many: a page. SDKs and frameworks ask
 for tens of thousands as a matter of course; what does not fit is cut from the request and no reason to refuse it."""
+
+
+GIVES_WAY = frozenset({Capability.REASONING})
+"""Capabilities that a request does without where no backend has them. Clients such as Claude Code ask every model to
+think, and an answer without thought is better than none."""
 
 
 def lacks_label(backend: Backend, require: Mapping[str, str]) -> str | None:
@@ -30,7 +35,7 @@ def lacks_capability(backend: Backend, request: RouteRequest) -> str | None:
     """The backend must offer the capabilities that the request needs."""
     if not request.needs or backend.capabilities is None:
         return None
-    missing = request.needs - backend.capabilities
+    missing = request.needs - backend.capabilities - GIVES_WAY
     return f"does not offer {', '.join(sorted(missing))}" if missing else None
 
 
@@ -61,9 +66,14 @@ def unfit(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -
     )
 
 
-def beyond_effective(backend: Backend, request: RouteRequest) -> str | None:
-    """Why the prompt is longer than the model is known to be good for. Not a rule: it gives way when all fail it."""
+def falls_short(backend: Backend, request: RouteRequest) -> str | None:
+    """Why the model is not good for the request: the prompt is longer than it is known to be good for, or it cannot
+    think. Not a rule: it gives way when all backends fall short.
+    """
     effective = backend.limits.effective_context_tokens
-    if effective is None or request.prompt_tokens <= effective:
-        return None
-    return f"{request.prompt_tokens} prompt tokens exceed its effective context of {effective}"
+    if effective is not None and request.prompt_tokens > effective:
+        return f"{request.prompt_tokens} prompt tokens exceed its effective context of {effective}"
+    if request.needs and backend.capabilities is not None:
+        missing = (request.needs & GIVES_WAY) - backend.capabilities
+        return f"does not offer {', '.join(sorted(missing))}" if missing else None
+    return None

@@ -120,6 +120,28 @@ def test_the_effective_context_gives_way_when_it_excludes_everyone(
     assert skipped(choice) == {"b": "100 tokens exceed its context of 60"}
 
 
+THINKS = frozenset({Capability.TOOLS, Capability.REASONING})
+
+
+def test_a_backend_that_cannot_think_is_out_where_another_can(
+    decide: Make, policy_of: Make, backend: Make, request_of: Make
+) -> None:
+    plain, thinker = backend("a", 0.1, capabilities=frozenset({Capability.TOOLS})), backend("b", capabilities=THINKS)
+    choice = decide(policy_of("x"), request=request_of(needs=THINKS), x=(plain, thinker))
+    assert names(choice) == "b"
+    assert skipped(choice) == {"a": "does not offer Reasoning"}
+
+
+def test_a_request_does_without_thought_where_no_backend_has_it(
+    decide: Make, policy_of: Make, backend: Make, request_of: Make
+) -> None:
+    plain, bare = backend("a", capabilities=frozenset({Capability.TOOLS})), backend("b", capabilities=frozenset())
+    choice = decide(policy_of("x"), request=request_of(needs=THINKS), x=(plain, bare))
+    assert names(choice) == "a"
+    assert "does not offer Reasoning, as on the whole route" in choice.candidates[0].reason
+    assert skipped(choice) == {"b": "does not offer Tools"}
+
+
 # Health
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weir_router.contract import Backend, BackendLimits, Capability
-from weir_router.decide.fit import ROOM, beyond_effective, unfit
+from weir_router.decide.fit import ROOM, falls_short, unfit
 from weir_router.decide.request import RouteRequest
 
 Make = Callable[..., Any]
@@ -17,6 +17,14 @@ EU = {"region": "eu"}
 
 def test_an_undescribed_backend_fits_everything(backend: Make, request_of: Make) -> None:
     assert unfit(backend(), request_of(10**7, needs=frozenset(Capability)), {}) is None
+
+
+def test_thought_is_preferred_and_not_demanded(backend: Make, request_of: Make) -> None:
+    plain, asked = backend(capabilities=frozenset({Capability.TOOLS})), request_of(needs=frozenset(Capability))
+    assert unfit(plain, asked, {}) == "does not offer Audio, Documents, JSONSchema, Vision"
+    assert falls_short(plain, asked) == "does not offer Reasoning"
+    assert falls_short(backend(), asked) is None
+    assert falls_short(plain, request_of(needs=frozenset({Capability.TOOLS}))) is None
 
 
 def test_missing_capabilities_are_named(backend: Make, request_of: Make) -> None:
@@ -74,8 +82,8 @@ def test_the_hook_may_refuse(backend: Make, request_of: Make) -> None:
 @pytest.mark.parametrize(("tokens", "beyond"), [(500, False), (501, True)])
 def test_the_effective_context_bounds_the_prompt(backend: Make, request_of: Make, tokens: int, beyond: bool) -> None:
     good_to_500 = backend(limits=BackendLimits(effective_context_tokens=500))
-    assert (beyond_effective(good_to_500, request_of(tokens, max_output=9_000)) is not None) is beyond
+    assert (falls_short(good_to_500, request_of(tokens, max_output=9_000)) is not None) is beyond
 
 
 def test_without_an_effective_context_none_is_exceeded(backend: Make, request_of: Make) -> None:
-    assert beyond_effective(backend(), request_of(10**7)) is None
+    assert falls_short(backend(), request_of(10**7)) is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from weir_router.contract import Backend, Dialect, Thinking, Traits
+from weir_router.contract import Backend, Capability, Dialect, Thinking, Traits
 from weir_router.dialects.axes import Format
 from weir_router.dialects.registry import pairing_of, record_of
 
@@ -16,12 +16,15 @@ OLD = Traits(thinking=Thinking.BUDGET, one_sampling=True)
 BUDGET = {"type": "enabled", "budget_tokens": 10_000}
 
 
-def sent(format: Format, traits: Traits, **body: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+def sent(
+    format: Format, traits: Traits, capabilities: Any = None, **body: Any
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     provider = Dialect.ANTHROPIC if format is Format.ANTHROPIC_MESSAGES else Dialect.OPENAI
     base = {"model": "auto", "max_tokens": 9_000, "messages": [{"role": "user", "content": "Hi"}]}
     record = record_of(format)
     ask = record.read(json.dumps({**base, **body}).encode(), {})
-    backend = Backend(name="b", provider=provider, base_url="https://api.anthropic.com", model="m", traits=traits)
+    model: Any = {"model": "m", "traits": traits, "capabilities": capabilities}
+    backend = Backend(name="b", provider=provider, base_url="https://api.anthropic.com", **model)
     outgoing = record.prepare(ask, backend, pairing_of(format, provider), None, stream=False)
     return json.loads(outgoing.body), outgoing.dropped
 
@@ -72,3 +75,25 @@ def test_an_openai_model_gets_an_effort_that_it_knows(asked, known):
     traits = Traits(efforts=("low", "medium", "high", "xhigh"))
     assert sent(Format.OPENAI_CHAT, traits, reasoning_effort=asked)[0]["reasoning_effort"] == known
     assert sent(Format.OPENAI_CHAT, Traits(), reasoning_effort=asked)[0]["reasoning_effort"] == asked
+
+
+NO_THOUGHT = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA})
+
+
+def test_a_model_without_thought_is_not_asked_for_it():
+    fields, dropped = sent(Format.OPENAI_CHAT, Traits(), NO_THOUGHT, reasoning_effort="high")
+    assert ("reasoning_effort" in fields, dropped) == (False, ("reasoning_effort",))
+    shape = {"type": "json_schema", "schema": {"type": "object"}}
+    asked = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high", "format": shape}}
+    fields, dropped = sent(Format.ANTHROPIC_MESSAGES, Traits(), NO_THOUGHT, **asked)
+    assert ("thinking" in fields, fields["output_config"], dropped) == (
+        False,
+        {"format": shape},
+        ("thinking", "effort"),
+    )
+    fields, dropped = sent(
+        Format.ANTHROPIC_MESSAGES, Traits(), NO_THOUGHT, thinking=BUDGET, output_config={"effort": "low"}
+    )
+    assert ("output_config" in fields, set(dropped)) == (False, {"thinking", "effort"})
+    thinker = frozenset({Capability.REASONING})
+    assert sent(Format.OPENAI_CHAT, Traits(), thinker, reasoning_effort="high")[1] == ()

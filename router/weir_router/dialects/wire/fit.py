@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from weir_router.contract import Backend
+from weir_router.contract import Backend, Capability
 from weir_router.dialects.neutral.conversation import EFFORTS
 from weir_router.dialects.neutral.efforts import nearest
 from weir_router.estimate import tokens
@@ -48,6 +48,10 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt, *, translated:
         if name in fields:
             del fields[name]
             dropped += (name,)
+    if "reasoning_effort" in fields or "thinking" in fields or "output_config" in fields:
+        capabilities = backend.capabilities
+        if capabilities is not None and Capability.REASONING not in capabilities:
+            dropped += _without_thought(fields)
     traits = backend.traits
     if traits.tools_without_reasoning and prompt.tools:
         dropped += _without_reasoning(fields, traits.efforts)
@@ -86,6 +90,18 @@ def _know_effort(fields: dict[str, Any], efforts: tuple[str, ...]) -> None:
     asked = _decoded(fields["reasoning_effort"])
     if isinstance(asked, str) and asked in EFFORTS and asked not in efforts and asked != "none":
         fields["reasoning_effort"] = nearest(asked, efforts)
+
+
+def _without_thought(fields: dict[str, Any]) -> tuple[str, ...]:
+    """Leaves out all fields that ask for thought, since the model has none. Gives their names."""
+    dropped = tuple(name for name in ("reasoning_effort", "thinking") if fields.pop(name, None) is not None)
+    config = _decoded(fields.get("output_config"))
+    if isinstance(config, dict) and "effort" in config:
+        del fields["output_config"]
+        if rest := {name: value for name, value in config.items() if name != "effort"}:
+            fields["output_config"] = rest
+        dropped += ("effort",)
+    return dropped
 
 
 def _without_reasoning(fields: dict[str, Any], efforts: tuple[str, ...]) -> tuple[str, ...]:
