@@ -59,6 +59,7 @@ def test_the_written_manifests_are_what_runs_and_hold_no_key(shell: dict[str, st
     done = weir("up", "--write", folder, env=shell)
     assert done.returncode == 0, done.stderr
     assert f"weir up {folder}" in done.stderr
+    assert 'export WEIR_SECRET_DEFAULT_OPENAI_API_KEY="$OPENAI_API_KEY"' in done.stderr  # for an address of its own
     written = {path.name: path.read_text() for path in folder.iterdir()}
     assert KEY not in "".join(written.values()) + done.stderr + done.stdout
     secrets = [line for line in written["secrets.yaml"].splitlines() if "export" in line]

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from weir_cli.shared.manifests import SecretSource, instructions, render, write_files
 from weir_cli.shared.output import Exit, errors, fail
+from weir_cli.up.access import DEFAULT_NAMESPACE
 from weir_cli.up.probe import Listing, ask_all
 from weir_cli.up.shown import found_table, tiers_table, wrapped
 from weir_cli.up.sources import Source, sources, variables
 from weir_cli.up.tiers import AUTO, Made, make
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.kinds import MODEL_TIER
 from weir_operator.observe.environment import variable
-from weir_operator.observe.observed import SecretKey
+from weir_operator.observe.observed import Manifest, SecretKey
 
 ROUTED, NAMED, README = "auto.yaml", "by-name.yaml", "secrets.yaml"
 """Files of the manifests: what `auto` is, a model for each real name, and how keys become Secrets."""
@@ -35,6 +37,15 @@ class Found(NamedTuple):
     def environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         """`environ` with the variables that stand for these Secrets."""
         return {**environ, **{variable(key): value for key, value in self.values.items()}}
+
+    def exports(self, namespace: str | None) -> list[str]:
+        """Commands of a shell that give `weir up` the keys that it would not find by their own names."""
+        space = namespace or DEFAULT_NAMESPACE
+        tiers = [it for it in self.made.named if it["kind"] == MODEL_TIER.kind]
+        manifests = (Manifest(it["kind"], space, it["metadata"]["name"], it["spec"]) for it in tiers)
+        seen = {it.key: it.conventional for each in manifests for it in MODEL_TIER.secrets(each)}
+        keys = ((SecretKey(space, it.name, it.key), it.variable) for it in self.secrets)
+        return [f'export {variable(key)}="${own}"' for key, own in keys if seen.get(key) != own]
 
     def save(self, directory: Path, namespace: str | None) -> None:
         """Writes the manifests. Raises `typer.Exit` where files are in the way."""
@@ -108,6 +119,8 @@ def keep(found: Found, directory: Path, namespace: str | None) -> None:
     """Writes the manifests, and says how they are run."""
     found.save(directory, namespace)
     errors.print(f"{directory}: written, without any key. Next: weir up {directory}", highlight=False, soft_wrap=True)
+    for line in found.exports(namespace):
+        errors.print(f"    before it: {line}", highlight=False, markup=False, soft_wrap=True)
     if found.secrets:
         how = f"In a cluster, make the Secrets first as {directory / README} says; then kubectl apply -f {directory}"
         errors.print(how, highlight=False, soft_wrap=True)

@@ -84,7 +84,7 @@ def _preset(shape: Mapping[str, Any]) -> Preset:
         vendor=vendor.name if vendor else None,
         dialect=vendor.provider if vendor else Dialect(shape["provider"]),
         base_url=vendor.base_url if vendor else shape["baseURL"],
-        keys=tuple(shape["keys"]),
+        keys=vendor.keys if vendor else tuple(shape["keys"]),
         address=shape.get("address"),
         regions=tuple(shape.get("regions", ())),
         tiers={Role(role): tuple(models) for role, models in shape.get("tiers", {}).items()},

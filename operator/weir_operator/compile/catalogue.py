@@ -46,6 +46,7 @@ class Vendor:
     base_url: str  # may hold {region}
     hosts: tuple[str, ...]  # host names, `*` for a region
     aliases: tuple[str, ...]  # what stands before the slash in `maker/model`
+    keys: tuple[str, ...]  # variables in which its own tools look for a key
     hosting: bool  # serves other people's models: its prices hold at its own hosts only
 
     def is_at(self, host: str) -> bool:
@@ -165,6 +166,7 @@ def _vendor(name: str, shape: dict[str, Any]) -> Vendor:
         base_url=shape["baseURL"],
         hosts=tuple(shape["hosts"]),
         aliases=tuple(alias.lower() for alias in shape["aliases"]),
+        keys=tuple(shape.get("keys", ())),
         hosting=shape.get("hosting", False),
     )
 

@@ -1,7 +1,7 @@
 """The Secrets that a ModelTier names, with the variables in which the providers' own SDKs look for a key. Pure.
 
-A conventional variable such as `OPENAI_API_KEY` stands in only for a backend at the provider's own address: a manifest
-must not be able to send a well-known key to a host of its choice.
+A conventional variable such as `OPENAI_API_KEY` or `GROQ_API_KEY` stands in only for a backend at the provider's own
+address in the catalogue: a manifest must not be able to send a well-known key to a host of its choice.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from weir_operator.compile.catalogue import Catalogue
 from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL
 from weir_operator.observe.observed import Manifest, NamedSecret, SecretKey
-
-CONVENTIONAL = {provider.value: f"{provider.value.upper()}_API_KEY" for provider in DEFAULT_BASE_URL}
-"""Variables of the providers' own SDKs, e.g. `OPENAI_API_KEY`."""
 
 
 def named_secrets(manifest: Manifest) -> Iterator[NamedSecret]:
@@ -26,11 +24,13 @@ def named_secrets(manifest: Manifest) -> Iterator[NamedSecret]:
 
 
 def _conventional(backend: Mapping[str, Any]) -> str | None:
-    provider, base_url = backend.get("provider"), backend.get("baseURL")
-    own = {name.value: url for name, url in DEFAULT_BASE_URL.items()}
-    if not isinstance(provider, str) or provider not in own:
+    provider, stated = backend.get("provider"), backend.get("baseURL")
+    defaults = {name.value: url for name, url in DEFAULT_BASE_URL.items()}
+    if not isinstance(provider, str) or not isinstance(stated, str | None):
         return None
-    return CONVENTIONAL[provider] if base_url in (None, own[provider], own[provider] + "/") else None
+    url = (defaults.get(provider, "") if stated is None else stated).removesuffix("/")
+    vendors = Catalogue.load().vendors.values()
+    return next((it.keys[0] for it in vendors if it.keys and (it.provider, it.base_url) == (provider, url)), None)
 
 
 def _get(value: Any, name: str) -> Any:
