@@ -55,6 +55,7 @@ class Origin(NamedTuple):
     secure: bool
     host: str
     port: int
+    key: str  # e.g. "https://api.example.com:443"; unlike a tuple, a string keeps its hash
 
 
 class Target(NamedTuple):
@@ -73,7 +74,9 @@ def parsed(url: str, via: str = "") -> Target:
         raise ValueError("not an http or https URL")
     start = f"POST {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n".encode()
     marked = f"via: {via}\r\n".encode() if via else b""
-    return Target(Origin(it.scheme == "https", host.rstrip("."), port), start, marked)
+    host = host.rstrip(".")
+    origin = Origin(it.scheme == "https", host, port, f"{it.scheme}://{host}:{port}")
+    return Target(origin, start, marked)
 
 
 def rendered(target: Target, headers: dict[str, str], length: int) -> bytes:
@@ -104,7 +107,7 @@ class Http1Transport:
         self.via = via  # header of requests to URLs that are not parsed yet
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        self._idle: dict[Origin, deque[Connection]] = {}  # ascending by time of use
+        self._idle: dict[str, deque[Connection]] = {}  # by an origin's key, ascending by time of use
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._authorities = authorities
@@ -125,7 +128,7 @@ class Http1Transport:
             head = rendered(target, headers, len(body))
         except ValueError as error:
             raise unsendable(error) from None
-        connection = self._take(target.origin)
+        connection = self._take(target.origin.key)
         if connection is not None:
             try:
                 return _answer(await connection.exchange(head, body))
@@ -134,7 +137,7 @@ class Http1Transport:
                     raise
             except asyncio.CancelledError:
                 if self._time() - connection.asked_at >= DEAD_AFTER:
-                    self._distrust(target.origin)
+                    self._distrust(target.origin.key)
                 raise
         connection = await self._connect(target.origin, connect_timeout)
         return _answer(await connection.exchange(head, body))
@@ -148,8 +151,8 @@ class Http1Transport:
             connection.abort()
         await asyncio.gather(*(connection.lost for connection in connections))
 
-    def _take(self, origin: Origin) -> Connection | None:
-        idle = self._idle.get(origin)
+    def _take(self, key: str) -> Connection | None:
+        idle = self._idle.get(key)
         oldest = self._time() - KEEP_ALIVE
         while idle:
             connection = idle.pop()
@@ -158,8 +161,8 @@ class Http1Transport:
             connection.abort()
         return None
 
-    def _distrust(self, origin: Origin) -> None:
-        for connection in self._idle.pop(origin, ()):
+    def _distrust(self, key: str) -> None:
+        for connection in self._idle.pop(key, ()):
             connection.abort()
 
     async def _connect(self, origin: Origin, timeout: float, *, again: bool = True) -> Connection:
@@ -188,7 +191,7 @@ class Http1Transport:
         sock = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS, loop=self._loop)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _, connection = await self._loop.create_connection(
-            lambda: Connection(partial(self._free, origin)),
+            lambda: Connection(partial(self._free, origin.key)),
             sock=sock,
             ssl=context,
             server_hostname=origin.host if origin.secure else None,
@@ -212,14 +215,14 @@ class Http1Transport:
             self._tls = further, self._loop.run_in_executor(None, trusting, further)
         return await asyncio.shield(self._tls[1])  # others wait for it too
 
-    def _free(self, origin: Origin, connection: Connection) -> None:
+    def _free(self, key: str, connection: Connection) -> None:
         now = connection.idle_since = self._time()
         if now - connection.opened_at >= MAX_AGE:
             connection.abort()
             return
-        idle = self._idle.get(origin)
+        idle = self._idle.get(key)
         if idle is None:
-            idle = self._idle[origin] = deque()
+            idle = self._idle[key] = deque()
         idle.append(connection)
 
     def _sweep(self) -> None:
@@ -228,11 +231,11 @@ class Http1Transport:
         for connection in [it for it in self._open if it.overdue(now)]:
             connection.abort()
         oldest = now - KEEP_ALIVE
-        for origin, idle in list(self._idle.items()):
+        for key, idle in list(self._idle.items()):
             while idle and (idle[0].idle_since <= oldest or idle[0].closed()):
                 idle.popleft().abort()
             if not idle:
-                del self._idle[origin]
+                del self._idle[key]
         self._sweeper = self._loop.call_later(KEEP_ALIVE / 2, self._sweep) if self._open else None
 
 
