@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from weir_router.contract import Backend
 from weir_router.decide.types import Asked, Unable
@@ -30,7 +29,7 @@ _PART = re.compile(r"([0-9]+)(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
-def asked(ask: Ask, headers: Mapping[str, str]) -> Asked:
+def asked(ask: Ask, headers: dict[str, str]) -> Asked:
     """Measures the prompt, once. `headers` are the request's, with names in lower case. Raises `BadRequest`."""
     prompt = ask.prompt
     features, feature, unable = measure(prompt), _feature(headers), _unable(ask)
@@ -38,7 +37,7 @@ def asked(ask: Ask, headers: Mapping[str, str]) -> Asked:
     return Asked(ask.model, features, prompt.max_output, prompt.needs, headers, feature, unable, budget)
 
 
-def _feature(headers: Mapping[str, str]) -> str | None:
+def _feature(headers: dict[str, str]) -> str | None:
     """The client's claim, as text that can be written: bytes that are not UTF-8 would break the log and `/metrics`."""
     claim = headers.get(FEATURE_HEADER)
     return claim[:MAX_FEATURE_LENGTH].encode("utf-8", "replace").decode() or None if claim else None

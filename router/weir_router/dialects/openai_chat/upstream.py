@@ -23,6 +23,7 @@ from weir_router.errors import AttemptFailed
 
 _NOTHING: frozenset[str] = frozenset()
 _STREAM, _USAGE = frozenset({"stream"}), frozenset({"stream_options"})
+_BOTH = _STREAM | _USAGE
 
 
 def prepare(
@@ -50,8 +51,8 @@ def prepare(
         if stream and not ask.stream:
             added = _STREAM
     if stream and "stream_options" not in without:
-        asks = _ask_for_usage(fields, ask.body.get("stream_options") if same else None)
-        added = added | asks if added else asks
+        if _ask_for_usage(fields, ask.body.get("stream_options") if same else None):
+            added = _BOTH if added else _USAGE
     elif not stream and ask.stream:
         fields.pop("stream_options", None)  # refused without a stream
     fields["model"] = backend.model
@@ -70,13 +71,15 @@ def prepare(
     return Outgoing(path, headers, body, added.intersection(fields) if added else added, lost)
 
 
-def _ask_for_usage(fields: dict[str, Any], asked: Any) -> frozenset[str]:
-    """Asks for usage at the end of a stream, even if the caller did not: accounting needs it."""
-    options = asked if isinstance(asked, dict) else {}
-    if options.get("include_usage") is True:
-        return _NOTHING
-    fields["stream_options"] = {**options, "include_usage": True}
-    return _USAGE
+def _ask_for_usage(fields: dict[str, Any], asked: Any) -> bool:
+    """Asks for usage at the end of a stream, since accounting needs it. Returns whether the caller did not ask."""
+    if not isinstance(asked, dict):
+        fields["stream_options"] = {"include_usage": True}
+        return True
+    if asked.get("include_usage") is True:
+        return False
+    fields["stream_options"] = {**asked, "include_usage": True}
+    return True
 
 
 def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) -> Renderer:
