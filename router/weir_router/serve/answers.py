@@ -39,7 +39,8 @@ def new_request_id() -> str:
 
 def route_lines(own: dict[str, str], place: Place) -> bytes:
     """The answer's `own` header lines, and those that say how the request was routed."""
-    return fields(own) + (_places.get(place) or _lines_of(place))
+    lines = _places.get(place)
+    return fields(own) + (_lines_of(place) if lines is None else lines)  # none at all before a policy is known
 
 
 def _lines_of(place: Place) -> bytes:
