@@ -11,7 +11,9 @@ import pytest
 
 from weir_operator.compile import compile_config
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.compile.room import MAX_ALL_SPECS, MAX_SPECS, size, unread
 from weir_operator.kinds import KINDS
+from weir_operator.kube.crowding import Part
 from weir_operator.observe.observed import Manifest, Observed, by_kind
 from weir_operator.observe.tenancy import Consent, Tenancy
 
@@ -67,8 +69,8 @@ LARGE: dict[str, dict[str, Any]] = {
 }
 
 
-def manifests(spec: dict[str, Any], namespaces: int) -> list[Manifest]:
-    return [Manifest("RoutingPolicy", f"n{it % namespaces}", f"p{it}", spec, created=it + 1.0) for it in range(COUNT)]
+def manifests(spec: dict[str, Any], namespaces: int, count: int = COUNT) -> list[Manifest]:
+    return [Manifest("RoutingPolicy", f"n{it % namespaces}", f"p{it}", spec, created=it + 1.0) for it in range(count)]
 
 
 def calls(policies: Sequence[Manifest]) -> int:
@@ -99,3 +101,24 @@ def honest() -> int:
 def test_a_thousand_hostile_policies_of_one_namespace_cost_no_more_than_twice_as_many_honest_ones(honest, large):
     spec = {"models": MODELS, "routes": [{"name": "all", "tiers": tiers(1)}], **LARGE[large]}
     assert calls(manifests(spec, 1)) <= 2 * honest
+
+
+FEW = 100
+"""Policies, each of a namespace of its own, of which none is left unread."""
+
+
+@pytest.mark.parametrize("large", list(LARGE))
+def test_hostile_policies_of_many_namespaces_cost_no_more_than_twice_as_much_for_each_byte(honest, large):
+    """The bytes of all specs that are read have a bound, so this bounds the cost of a compile for many tenants, too."""
+    spec = {"models": MODELS, "routes": [{"name": "all", "tiers": tiers(1)}], **LARGE[large]}
+    assert FEW * size(spec) < MAX_ALL_SPECS
+    of_byte = calls(manifests(spec, FEW, FEW)) / (FEW * size(spec))
+    assert of_byte <= 2 * honest / (COUNT * size(HONEST))
+
+
+def test_all_namespaces_together_are_read_up_to_a_bound():
+    spec = {"models": MODELS, "routes": [{"name": "all", "tiers": tiers(1)}], **LARGE["headers"]}
+    policies = manifests(spec, COUNT)
+    assert sum(size(it.spec) for it in policies) > MAX_ALL_SPECS
+    left = unread((Part(it.key, it.created, size(it.spec)) for it in policies), MAX_SPECS)
+    assert 0 <= MAX_ALL_SPECS - sum(size(it.spec) for it in policies if it.key not in left) < size(spec)
