@@ -16,7 +16,7 @@ import pytest
 from clients import installed
 from clients.mcp_server import TOOL
 from clients.script import FINAL, Call, Turn
-from clients.stage import ADAPTIVE, ANTHROPIC, KEY, OPENAI, stage
+from clients.stage import ADAPTIVE, ANTHROPIC, KEY, OPENAI, SEARCH, stage
 from clients.test_agents import TURNS
 
 SERVER = "plugin_example-channel-strategist_example-analytics"
@@ -32,7 +32,7 @@ def script(folder: Path, number: int) -> Turn:
     if number >= TURNS:
         return Turn("Nothing is left.", FINAL, ())
     if number == 0:
-        return Turn("Which tools?", "", (Call("ToolSearch", {"query": f"select:{LONG}"}),))
+        return Turn("Which tools?", "", (Call(SEARCH, {"query": f"select:{LONG}"}),))
     video = Call(LONG, {"video": f"größe {number}", "depth": 2})
     read = Call("Read", {"file_path": str(folder / f"note-{number}.txt")})
     return Turn(f"Thought {number}", "Now." if number % 2 else "", ((video, read), (read,), (video,))[number % 3])
@@ -42,7 +42,7 @@ def is_result(call: Call, result: str) -> bool:
     """Whether Claude Code has run the tool."""
     if call.name == "Read":
         return f"text of {call.arguments['file_path']}" in result
-    return call.name == "ToolSearch" or f"transcript of {json.dumps(call.arguments, sort_keys=True)}" in result
+    return call.name == SEARCH or f"transcript of {json.dumps(call.arguments, sort_keys=True)}" in result
 
 
 async def claude(url: str, model: str, folder: Path) -> dict[str, object]:
@@ -74,7 +74,7 @@ async def claude(url: str, model: str, folder: Path) -> dict[str, object]:
         "Work until all is done.",
         *options,
         "--allowedTools",
-        f"Read,ToolSearch,{LONG}",
+        f"Read,{SEARCH},{LONG}",
         cwd=folder,
         env=environ,
         stdin=asyncio.subprocess.DEVNULL,
