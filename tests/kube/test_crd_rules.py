@@ -104,6 +104,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("ModelTier.spec.breaker", {"openFor": "30s", "maxOpenFor": "20s"}, "openFor cannot exceed maxOpenFor"),
     ("RoutingPolicy.spec.queue.wait", "61s", "must be at most a minute"),
     ("RoutingPolicy.spec.failover.tierDelay", "61s", "must be at most a minute"),
+    ("RoutingPolicy.spec.failover.keepAlive", "61s", "must be at most a minute"),
     ("RoutingPolicy.spec.routes", [{"name": "twice", "tiers": [{"name": "t"}]}] * 2, "names of routes must differ"),
     ("RoutingPolicy.spec.models", [{"prefix": "a-"}, {"prefix": "a-"}], "names and prefixes must differ"),
     ("RoutingPolicy.spec.models[]", {"name": "auto", "prefix": "a"}, "give name or prefix, one of the two"),

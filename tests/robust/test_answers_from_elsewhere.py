@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
+import msgspec
 import pytest
 
 from support.stand import KEY, Stand, stand
@@ -19,6 +20,8 @@ from weir_router.serve.extensions import Extensions
 
 WHOLE, FIRST, REST = b'{"whole":true}', b"data: first\n\n", b"data: [DONE]\n\n"
 
+FACTS = b': weir {"backend":"memory","usage":%b}\n\n' % msgspec.json.encode(Usage(input=7, output=3))
+
 
 class Known:
     """An answer from memory."""
@@ -28,6 +31,7 @@ class Known:
         self.name = "memory"
         self.headers = {"x-from": "memory"}
         self.body = FIRST if streamed else WHOLE
+        self.done = not streamed
         self.usage: Usage | None = Usage(input=7, output=3)
         self.content_at: float | None = None
         self.cancelled = 0
@@ -94,7 +98,7 @@ async def ask(it: Stand, prompt: str, stream: bool) -> tuple[dict[str, str], byt
 async def test_a_known_answer_is_served_without_an_attempt(it: Stand, source: Remembering, stream: bool) -> None:
     for _ in range(2):
         headers, body = await ask(it, "known", stream)
-        assert body == (FIRST + b"data: more\n\n" + REST if stream else WHOLE)
+        assert body == (FIRST + b"data: more\n\n" + FACTS + REST if stream else WHOLE)
         assert (headers["x-weir-backend"], headers["x-from"]) == ("memory", "memory")
         assert headers["x-weir-policy"] == "team-a/assistants"
     assert it.sim.stats["m"].requests == 0

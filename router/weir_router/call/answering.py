@@ -38,6 +38,7 @@ class Answering(Protocol):
     name: str  # of the backend that answers, or of the source: for headers, log and metrics, e.g. "cache"
     headers: dict[str, str]  # for the caller, beside those that every answer has
     body: bytes  # the first bytes of a stream, or a whole answer
+    done: bool  # nothing follows `body`
     usage: Usage | None
     content_at: float | None  # monotonic seconds of the first content; None: it has none
 

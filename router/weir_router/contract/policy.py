@@ -141,6 +141,7 @@ class Failover(Wire, frozen=True):
     deadline: float = 90.0  # seconds to the first content, not the stream
     retry_budget: RetryBudget | None = None  # None: the one that all such policies share
     tier_delay: float = 0.0  # seconds to wait for a cheaper tier before a dearer one is tried
+    keep_alive: float = 15.0  # seconds after which a stream begins with comments, before its content; 0.0: never
 
 
 class Queue(Wire, frozen=True):

@@ -54,7 +54,6 @@ from weir_router.identify.identifier import Identifier
 from weir_router.record.recorder import Recorder
 from weir_router.serve import bodies
 from weir_router.serve.answers import (
-    STREAM_LINES,
     error_answer,
     json_answer,
     new_request_id,
@@ -66,6 +65,7 @@ from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.turns import HEAVY
 from weir_router.serve.visit import Visit
+from weir_router.serve.waiting import Waiting
 
 logger = logging.getLogger("weir.router")
 
@@ -100,6 +100,7 @@ class Gateway:
         self._clock = clock
         self._draw = rng.random
         self._budgets = RetryBudgets(clock)
+        self._waiting = Waiting()
         self._tools = Tools(
             board,
             ledger,
@@ -194,7 +195,7 @@ class Gateway:
                         body = b""
                         if heavy:
                             await door.turns.next()
-                    answer = await journey.commit()
+                    answer = await (self._streamed(visit, journey, policy) if visit.stream else journey.commit())
                 if not visit.stream:
                     return _whole(visit, answer)
                 await _relay(visit, answer)
@@ -203,6 +204,17 @@ class Gateway:
                 self._room.leave(caller.namespace)
         finally:
             hold.release()
+
+    async def _streamed(self, visit: Visit, journey: Journey, policy: Policy) -> Answering:
+        """The answer for a streaming caller, who gets a sign of life every so often until then."""
+        seconds = policy.failover.keep_alive
+        if not seconds:
+            return await journey.commit()
+        self._waiting.join(visit, seconds)
+        try:
+            return await journey.commit()
+        finally:
+            self._waiting.leave(visit)
 
     def _check(self, ask: Ask, caller: Caller, policy: Policy) -> None:
         """The checks before the call. Raises `CheckRefused`."""
@@ -280,7 +292,10 @@ async def _relay(visit: Visit, answer: Answering) -> None:
     """Sends the stream to the caller, from the commit point to its end or failure."""
     lines = _lines(visit, answer)
     try:
-        stream = visit.request.stream(200, STREAM_LINES + lines, answer.body)
+        done = answer.done
+        stream = visit.begin(lines, visit.end_of(answer.body) if done else answer.body)
+        if not done:
+            stream.closes(visit.end_of)
         try:
             await answer.relay(stream)
             visit.outcome = "ok"

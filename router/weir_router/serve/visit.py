@@ -17,9 +17,13 @@ from weir_router.dialects.base import FormatRecord
 from weir_router.errors import AttemptRecord, RateLimited, WeirError, forget_frames
 from weir_router.record.finished import NOTHING, Bill, Finished
 from weir_router.record.spend import bill
-from weir_router.serve.answers import REASON, json_answer, new_request_id, route_lines
+from weir_router.serve.answers import REASON, STREAM_LINES, json_answer, new_request_id, route_lines
 from weir_router.serve.errors import headers
+from weir_router.serve.facts import Facts, before_last
 from weir_router.serve.http import Answer, Request, Stream
+
+SIGN = b": weir waits for an answer\n\n"
+"""A comment that says that the request is not lost. Clients of both formats skip comments."""
 
 
 class Visit:
@@ -27,7 +31,7 @@ class Visit:
 
     __slots__ = (
         "answer", "arrived", "ask", "backend", "caller", "decision", "error", "format", "id", "journey", "model",
-        "outcome", "policy", "policy_key", "request", "status", "stream", "tier", "ttft",
+        "opened", "outcome", "policy", "policy_key", "request", "status", "stream", "tier", "ttft",
     )  # fmt: skip
 
     def __init__(self, request: Request, format: FormatRecord, arrived: float) -> None:
@@ -43,6 +47,7 @@ class Visit:
         self.policy_key: str | None = None
         self.decision: Decision | None = None
         self.journey: Journey | None = None
+        self.opened: Stream | None = None  # to the caller, if it has begun before the answer
         self.answer: Answering | None = None
         self.tier: str | None = None  # the tier that answers
         self.backend: str | None = None  # the backend that answers
@@ -77,8 +82,40 @@ class Visit:
         tries = 0 if self.journey is None else len(self.journey.trail)
         return route_lines(own, (self.policy_key, choice.route, self.tier, self.backend, decision.complexity, tries))
 
-    def refuse(self, error: WeirError) -> Answer:
-        """The answer for an error before the first byte was sent."""
+    def begin(self, lines: bytes, first: bytes) -> Stream:
+        """The stream to the caller, with its `first` bytes; header lines only if it has not begun before the answer."""
+        if self.opened is None:
+            return self.request.stream(200, STREAM_LINES + lines, first)
+        self.opened.write(first)
+        return self.opened
+
+    def sign(self) -> None:
+        """See `waiting.Waits`: begins the stream, with the headers that are known by now."""
+        if self.opened is None:
+            self.opened = self.begin(self.lines({self.format.request_id: self.id}), SIGN)
+            self.status = 200
+        else:
+            self.opened.write(SIGN)
+
+    def end_of(self, last: bytes) -> bytes:
+        """The `last` bytes of a stream, with the facts that are known only now."""
+        if self.answer is None and self.journey is None:
+            return last  # a sidecar relays the facts of its gateway
+        trail = self.trail()
+        facts = Facts(self.tier, self.backend, len(trail))
+        if self.answer is not None:
+            facts.usage = self.answer.usage
+            facts.dropped = trail[-1].dropped if trail else ()
+        if (journey := self.journey) is not None:
+            attempts = journey.spent if journey.answer is None else [*journey.spent, journey.answer]
+            facts.dollars = bill(attempts, ok=False, baseline=None).dollars
+        return before_last(last, facts)
+
+    def refuse(self, error: WeirError) -> Answer | None:
+        """The answer for an error before the first content was sent; None: it is the last event of the stream."""
+        if self.opened is not None:
+            self.break_off(self.opened, error)
+            return None
         self._blame(error)
         lines = self.lines({self.format.request_id: self.id, **headers(error)})
         return json_answer(error.status, self.format.error_body(error, self.id), lines)
@@ -87,6 +124,7 @@ class Visit:
         """Ends a stream whose content cannot be taken back with an error event, never with a clean close."""
         self._blame(error)
         self.outcome = "broken"
+        stream.closes(self.end_of)
         stream.end(self.format.error_event(error, self.id))
 
     def finished(self, now: float) -> Finished:

@@ -108,7 +108,7 @@ DECISIONS: dict[str, dict[str, str]] = {
     },
     "TimeWindow": {"zone": SEEN, "days": SEEN, "start": SEEN, "end": SEEN},
     "HeaderMatch": {"name": SEEN, "exact": SEEN, "prefix": SEEN},
-    "Failover": {"attempts": SEEN, "deadline": SEEN, "retry_budget": SEEN, "tier_delay": SEEN},
+    "Failover": {"attempts": SEEN, "deadline": SEEN, "retry_budget": SEEN, "tier_delay": SEEN, "keep_alive": SEEN},
     "RetryBudget": {"percent": SEEN, "per_second": SEEN, "burst": SEEN},
     "Queue": {"priority": SEEN, "wait": SEEN},
     "Override": {"tier": SEEN, "until": SEEN},

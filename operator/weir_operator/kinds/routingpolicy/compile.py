@@ -181,6 +181,7 @@ def _failover(stated: schema.FailoverSpec) -> contract.Failover:
         deadline=seconds(stated.deadline),
         retry_budget=None if budget is None else contract.RetryBudget(**dict(budget)),
         tier_delay=seconds(stated.tier_delay),
+        keep_alive=seconds(stated.keep_alive),
     )
 
 

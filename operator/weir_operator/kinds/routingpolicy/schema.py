@@ -39,6 +39,7 @@ from weir_router.contract.hours import DAY_MINUTES, zone_of
 DEFAULT_ATTEMPTS = 3  # with the first: two other models see nearly every outage; more only adds waiting
 MAX_ATTEMPTS = 10
 DEFAULT_DEADLINE = "90s"  # well under the SDKs' own 600 s; above any healthy time to first token
+DEFAULT_KEEP_ALIVE = "15s"  # a quarter of the minute after which balancers cut; most models have begun by then
 DEFAULT_TIER_DELAY = "0s"  # an answer now is worth more than a cheaper one later, unless a team says otherwise
 DEFAULT_MIN_CONFIDENCE = "0.8"  # a class raised in vain costs cents, one too low costs the answer
 MAX_ROUTES = 32
@@ -63,6 +64,7 @@ QueueWait = Annotated[
     Field(max_length=24, pattern=DURATION),
     Rule("duration(self) <= duration('1m')", "must be at most a minute", lambda text: seconds(text) <= 60),
 ]
+KeepAlive = QueueWait  # the same bounds: nginx and most balancers cut a silent connection after a minute
 TierDelay = QueueWait  # the same bounds: a caller who waits longer than a minute is better served by a dearer model
 Attempts = Annotated[int, Field(strict=True, ge=1, le=MAX_ATTEMPTS, json_schema_extra=INT32)]
 RequestBytes = Annotated[int, Field(strict=True, ge=1024, le=MAX_REQUEST_BYTES, json_schema_extra=INT32)]
@@ -256,6 +258,9 @@ class FailoverSpec(Model):
     tier_delay: TierDelay = DEFAULT_TIER_DELAY
     """Longest wait of a request for a cheaper tier before a dearer one is tried: for a backend that has just failed in
     a way that passes, or whose Retry-After is no longer. `0s`: none. At least one attempt is left for the dearer."""
+    keep_alive: KeepAlive = DEFAULT_KEEP_ALIVE
+    """Time without a first byte after which a streaming caller gets 200 and comments, so that no balancer cuts the
+    connection. Failover goes on, and a final failure is then an error event, which SDKs do not retry. `0s`: never."""
 
 
 class OverrideSpec(Model):

@@ -131,14 +131,14 @@ class Translated:
         """See `Renderer`."""
         if payload is None:
             return self.end() if signal is Signal.DONE else b""
-        if self._ended:
+        if self._ended or self._reader.over:
             return b""
         try:
             write = self._writer.write
             out = [write(found) for found in self._reader.read(payload)]
         except RecursionError:
             raise malformed("an event that is nested too deeply") from None
-        if self._reader.over:
+        if signal is Signal.DONE:
             out.append(self.end())
         return out[0] if len(out) == 1 else b"".join(out)
 

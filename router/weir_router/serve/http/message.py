@@ -53,6 +53,9 @@ class Stream(Protocol):
         client notices. Does nothing the second time.
         """
 
+    def closes(self, closing: Callable[[bytes], bytes]) -> None:
+        """Has `end` send what `closing` makes of the last part."""
+
     def waiting(self) -> int:
         """Bytes that the caller has not taken yet."""
 

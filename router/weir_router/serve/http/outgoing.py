@@ -33,6 +33,7 @@ class Outgoing:
 
     __slots__ = (
         "_chunked",
+        "_closing",
         "_free",
         "_held",
         "_listener",
@@ -55,6 +56,7 @@ class Outgoing:
         self._chunked = chunked
         self._pressed = False
         self._listener: Callable[[bool], None] | None = None
+        self._closing: Callable[[bytes], bytes] | None = None
 
     def write(self, data: bytes) -> None:
         """See `message.Stream`, as for `end` and `on_pressure`."""
@@ -66,10 +68,17 @@ class Outgoing:
         if self.ended:
             return
         self.ended = True
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            last = closing(last)
         if not self._chunked:
             self.write(last)
         elif not self.gone:
             self._transport.write(_chunk_of(last) + _LAST_CHUNK if last else _LAST_CHUNK)
+
+    def closes(self, closing: Callable[[bytes], bytes]) -> None:
+        """See `message.Stream`."""
+        self._closing = closing
 
     def waiting(self) -> int:
         """Bytes that the caller has not taken yet."""
@@ -96,6 +105,7 @@ class Outgoing:
     def leave(self) -> None:
         """Called when the caller has gone."""
         self.gone = True
+        self._closing = None  # it refers to the request
         self.close()
 
     def close(self) -> bool:
