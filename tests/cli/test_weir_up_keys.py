@@ -104,7 +104,9 @@ def test_write_is_for_keys(shell: dict[str, str], manifests: Path, tmp_path: Pat
     assert "leave DIRECTORY out" in done.stderr
 
 
-def test_a_router_that_asks_for_keys_shows_commands_with_one(shell: dict[str, str]) -> None:
+def test_a_router_that_asks_for_keys_shows_one_and_commands_with_it(shell: dict[str, str]) -> None:
     with started(shell, "--require-keys") as gateway:
+        key = gateway.command.wait_for(r"export WEIR_KEY=(weir_\S+)")[1]
         gateway.command.wait_for(r"authorization: Bearer \$WEIR_KEY")
         assert gateway.ask().status == 401
+        assert gateway.ask(key=key).status == 200

@@ -45,8 +45,8 @@ RequireKeys = Annotated[
     bool,
     typer.Option(
         "--require-keys",
-        help="Refuse callers without a key made by `weir key create`. Implied by --listen beyond loopback, which also "
-        "makes and shows a key where the directory has none.",
+        help="Refuse callers without a key, such as `weir key create` makes. Implied by --listen beyond loopback. A "
+        "key is made and shown if the directory has none.",
     ),
 ]
 Anonymous = Annotated[
@@ -101,7 +101,7 @@ class Access(NamedTuple):
         if self.apart:
             yield "Callers need a key, since --listen is not on loopback; --anonymous serves them without."
         if self.key is not None:
-            yield "This one is valid until the command ends, and shown only now; `weir key create` makes lasting ones:"
+            yield "This key is valid until the command ends, and shown only now; `weir key create` makes lasting ones:"
             yield self.key
         if self.state_is_public:
             yield "Other machines can read metrics and state without a key, since --admin is not on loopback."
@@ -122,7 +122,7 @@ def access(
         namespace=home,
         anonymous=not (apart or require_keys),
         apart=apart,
-        key=new_key() if apart and not workspace.secrets.caller_keys else None,
+        key=new_key() if (apart or require_keys) and not workspace.secrets.caller_keys else None,
         state_is_public=not is_loopback(admin_host),
         notes=() if apart or require_keys else notes,
     )

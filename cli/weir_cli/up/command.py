@@ -190,7 +190,7 @@ class Session:
             for line in self._access.lines():
                 errors.print(line, highlight=False, markup=False, soft_wrap=True)
             if self._keys:
-                for line in next_steps(router.url, keys=not self._access.anonymous):
+                for line in next_steps(router.url, keys=not self._access.anonymous, key=self._access.key):
                     errors.print(line, highlight=False, markup=False, soft_wrap=True)
             async for _ in saves(self._directory, stopped):
                 await self._reload(router)

@@ -126,15 +126,16 @@ def keep(found: Found, directory: Path, namespace: str | None) -> None:
         errors.print(how, highlight=False, soft_wrap=True)
 
 
-def next_steps(url: str, *, keys: bool) -> list[str]:
-    """Lines for the terminal: a first request, clients, and how to keep this."""
+def next_steps(url: str, *, keys: bool, key: str | None = None) -> list[str]:
+    """Lines for the terminal: a first request, clients, and how to keep this. `keys`: callers need one, as `key` is."""
     header = ' -H "authorization: Bearer $WEIR_KEY"' if keys else ""
     body = f'{{"model": "{AUTO}", "messages": [{{"role": "user", "content": "What is the capital of Portugal?"}}]}}'
     at = f" --url {url}"
-    key = " --key '$WEIR_KEY'" if keys else ""
+    option = " --key '$WEIR_KEY'" if keys else ""
     return [
         f'"{AUTO}" is routed: easy prompts to the cheap tier, others to better ones. A real name gets that model.',
+        *([f"First:    export WEIR_KEY={key}"] if key else []),
         f"Try it:   curl -si {url}/v1/chat/completions -H 'content-type: application/json'{header} -d '{body}'",
-        f"Clients:  weir connect claude-code{at}{key}   (or openai, cursor, open-webui)",
+        f"Clients:  weir connect claude-code{at}{option}   (or openai, cursor, open-webui)",
         "Keep it:  weir up --write DIR   writes this as YAML, for weir up DIR and kubectl apply",
     ]
