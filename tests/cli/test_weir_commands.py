@@ -242,6 +242,16 @@ def test_explain_takes_a_moment_and_a_latency_budget() -> None:
         assert "such as" in result.stderr
 
 
+def test_explain_shows_homes_and_tool_loops(tmp_path: Path) -> None:
+    call = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]}
+    turns = [{"role": "user", "content": "Hi"}, call, {"role": "tool", "tool_call_id": "1", "content": "word " * 9_000}]
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps({"model": "auto", "messages": turns}))
+    story = explained(QUICKSTART, "--request", file)
+    assert (story["toolLoop"], story["complexity"]) == (True, "Simple")
+    assert "in a tool loop" in run("explain", QUICKSTART, "--request", file).stdout
+
+
 def test_explain_fits_a_terminal_of_80_columns() -> None:
     arguments = ["explain", str(ROOT / "examples" / "full"), "Compare the two.", "--namespace", "team-a"]
     shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, arguments).stdout

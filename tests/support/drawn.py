@@ -43,6 +43,17 @@ BODIES: tuple[tuple[Dialect, dict[str, Any]], ...] = (
         },
     ),
     (Dialect.ANTHROPIC, {"max_tokens": 10, "messages": [{"role": "user", "content": "Thanks!"}]}),
+    (
+        Dialect.OPENAI,
+        {
+            "messages": [
+                {"role": "user", "content": "word " * 2_000},
+                {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]},
+                {"role": "tool", "tool_call_id": "1", "content": "Prove it. " * 2_000},
+            ],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        },
+    ),
 )
 
 figures = st.floats(0, 100)
@@ -58,6 +69,7 @@ VIEWS = st.builds(
     share=st.sampled_from([0.3, 1.0, 1.0]),
     score=figures,
     keeps_objectives=st.booleans(),
+    pending=st.integers(0, 12),
     ttft_p95=st.sampled_from([None, 0.5, 2.0]),
     refuses=st.frozensets(st.sampled_from(["tools", "image", "seed"]), max_size=2),
 )

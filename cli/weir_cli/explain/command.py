@@ -195,6 +195,7 @@ def _story(about: Asked, policy: Policy, ask: Ask, headers: dict[str, str], wall
         "mode": policy.mode,
         "at": datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "latencyBudget": measured.latency_budget,
+        "toolLoop": measured.began is not None,
         "catalogueDate": Catalogue.load().date,
         **_places(decision.choice, about.hidden, ask),
     }
@@ -233,7 +234,8 @@ def _print(story: dict[str, Any]) -> None:
     )
     budget = story["latencyBudget"]
     hurry = "" if budget is None else f", first content within {budget:g} s"
-    console.print(f"at {story['at']}{hurry}", highlight=False)
+    loop = ", in a tool loop: class and route are those of the question that began it" if story["toolLoop"] else ""
+    console.print(f"at {story['at']}{hurry}{loop}", highlight=False)
     console.print(f"route [bold]{story['route']}[/]: {story['routeReason']}", highlight=False)
     for it in story["passedOver"]:
         console.print(f"[dim]not {it['route']}: {it['reason']}[/]", highlight=False)

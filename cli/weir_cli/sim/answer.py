@@ -35,7 +35,7 @@ IMAGE_TOKENS = 85
 FRAGMENT = 4
 """Characters of a streamed tool call's arguments at a time: JSON's own tokens are short, and cut anywhere."""
 
-_CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb for English."""
 
 _TOKEN = re.compile(r"\s*\S{1,16}|\s+")
@@ -81,6 +81,7 @@ class Ask(msgspec.Struct, kw_only=True):
     parallel: bool = True
     schema: dict[str, Any] | None = None  # the answer must be JSON of this shape
     thinking_tokens: int = 0
+    cached_tokens: int = 0  # read from the prompt cache
     stream: bool = False
 
 
@@ -143,7 +144,7 @@ def tokens_of(text: str) -> list[str]:
 def count_tokens(content: Any) -> int:
     """Tokens of a message's content, a tool list, a system prompt: text by its length, media by `IMAGE_TOKENS`."""
     characters, media = _measure(content)
-    return math.ceil(characters / _CHARACTERS_PER_TOKEN) + media * IMAGE_TOKENS
+    return math.ceil(characters / CHARACTERS_PER_TOKEN) + media * IMAGE_TOKENS
 
 
 def text_of(content: Any) -> str:
@@ -155,14 +156,15 @@ def text_of(content: Any) -> str:
     return "\n".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
-_MEDIA = frozenset({"image_url", "image", "input_audio", "audio", "file", "document"})
+MEDIA = frozenset({"image_url", "image", "input_audio", "audio", "file", "document"})
+"""Types of parts that count as `IMAGE_TOKENS`."""
 
 
 def _measure(content: Any) -> tuple[int, int]:
     if isinstance(content, str):
         return len(content), 0
     if isinstance(content, dict):
-        if content.get("type") in _MEDIA:
+        if content.get("type") in MEDIA:
             return 0, 1
         content = list(content.values())
     if not isinstance(content, list):

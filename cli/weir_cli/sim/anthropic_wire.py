@@ -74,6 +74,17 @@ def parse(body: dict[str, Any], model: SimModel) -> Ask:
     return ask
 
 
+def caches(body: dict[str, Any]) -> bool:
+    """Whether a prompt cache takes the request: one that has a mark for it anywhere."""
+    return _is_marked(body)
+
+
+def _is_marked(content: Any) -> bool:
+    if isinstance(content, dict):
+        return "cache_control" in content or any(_is_marked(value) for value in content.values())
+    return isinstance(content, list) and any(_is_marked(item) for item in content)
+
+
 def render(ask: Ask, model: SimModel, answers: list[Answer]) -> bytes:
     """The whole answer."""
     answer = answers[0]
@@ -243,7 +254,7 @@ def _message(ask: Ask, model: SimModel, answer: Answer) -> dict[str, Any]:
 
 
 def _usage(ask: Ask, model: SimModel, output_tokens: int, thinking_tokens: int) -> dict[str, Any]:
-    read = min(model.cached_tokens, ask.prompt_tokens)
+    read = min(max(model.cached_tokens, ask.cached_tokens), ask.prompt_tokens)
     written = min(model.cache_write_tokens, ask.prompt_tokens - read)
     return {
         # Anthropic counts cached tokens beside the input's, never in it.

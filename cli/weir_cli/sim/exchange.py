@@ -16,6 +16,7 @@ import msgspec
 from weir_cli.sim.answer import Answer, Ask, compose
 from weir_cli.sim.frames import Frame, chunked
 from weir_cli.sim.models import SimModel
+from weir_cli.sim.prompt_cache import PromptCache
 from weir_cli.sim.refused import Refused
 from weir_cli.sim.wires import WIRES
 from weir_router.contract import Dialect
@@ -43,6 +44,15 @@ class Exchange:
         self.stream = ask is not None and ask.stream
         self._ask = ask
         self._seed = seed
+
+    def read_from(self, cache: PromptCache, credential: str | None, now: float) -> Exchange:
+        """The same exchange, as this prompt cache makes it for the credential."""
+        ask, model = self._ask, self.model
+        if ask is None or model is None or not WIRES[self.dialect].caches(ask.body):
+            return self
+        cached = cache.read(f"{model.name}\0{credential}", ask.body, now)
+        read = msgspec.structs.replace(ask, cached_tokens=cached)
+        return Exchange(self.dialect, self.name, model, read, self.refused, self._seed)
 
     @cached_property
     def steps(self) -> int:

@@ -45,6 +45,7 @@ class SimModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     output_tokens: int | None = None  # the largest max_tokens that is accepted; None: any
     reasoning_tokens: int = 0  # above 0 it is a reasoning model: `reasoning_content` in the OpenAI dialect
     cached_tokens: int = 0  # reported as read from the prompt cache, up to the prompt's length
+    prompt_cache: bool = False  # whether it has a prompt cache of its own, see `weir_cli.sim.prompt_cache`
     cache_write_tokens: int = 0  # reported as written to it (Anthropic)
     key: str | None = None  # the API key that it insists on; None: any or none
     refuses: tuple[str, ...] = ()  # top-level fields answered with 400 unsupported_parameter

@@ -80,6 +80,11 @@ def parse(body: dict[str, Any], model: SimModel) -> Ask:
     return ask
 
 
+def caches(body: dict[str, Any]) -> bool:
+    """Whether a prompt cache takes the request: it takes all."""
+    return True
+
+
 def render(ask: Ask, model: SimModel, answers: list[Answer]) -> bytes:
     """The whole answer."""
     logprobs = bool(ask.body.get("logprobs"))
@@ -281,11 +286,12 @@ def _logprobs(tokens: list[str], refused: bool) -> dict[str, Any]:
 
 def _usage(ask: Ask, model: SimModel, answers: list[Answer]) -> dict[str, Any]:
     completion = sum(answer.output_tokens for answer in answers)
+    cached = min(max(model.cached_tokens, ask.cached_tokens), ask.prompt_tokens)
     return {
         "prompt_tokens": ask.prompt_tokens,
         "completion_tokens": completion,
         "total_tokens": ask.prompt_tokens + completion,
-        "prompt_tokens_details": {"cached_tokens": min(model.cached_tokens, ask.prompt_tokens), "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": sum(len(answer.thinking) for answer in answers),
             "audio_tokens": 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -22,6 +23,7 @@ from weir_cli.sim.frames import as_json
 from weir_cli.sim.http1 import Request
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.playback import Pace, Playback
+from weir_cli.sim.prompt_cache import PromptCache
 from weir_cli.sim.refused import Refused
 from weir_cli.sim.stats import Book, ModelStats, Seen
 from weir_cli.sim.wires import WIRES, Wire
@@ -41,7 +43,15 @@ _MODELS_PATH = "/v1/models"
 class Simulator:
     """Fake models on a port: `async with Simulator([SimModel("m")]) as sim: ... sim.url`."""
 
-    def __init__(self, models: Iterable[SimModel], host: str = "127.0.0.1", port: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        models: Iterable[SimModel],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        seed: int = 0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now` is the clock of the prompt caches."""
         self._exchanges = ExchangeBook(models, seed)
         self._names = frozenset({*self._exchanges.models, ANY_MODEL})
         self._host = host
@@ -52,6 +62,8 @@ class Simulator:
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._count = 0
+        self._prompt_cache = PromptCache()
+        self._now = now
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     async def __aenter__(self) -> Self:
@@ -161,6 +173,8 @@ class Simulator:
         if fault is not None:
             stats.faulted += 1
             refused = refusal(fault, WIRES[dialect].ERRORS, exchange.name, stream=exchange.stream)
+        if model is not None and model.prompt_cache and refused is None:
+            exchange = exchange.read_from(self._prompt_cache, _given_key(request), self._now())
         if refused is not None or model is None:
             stats.refused += 1
             self._refuse(out, dialect, refused or WIRES[dialect].unknown_model(UNKNOWN))

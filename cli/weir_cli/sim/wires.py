@@ -27,6 +27,9 @@ class Wire(Protocol):
     def parse(self, body: dict[str, Any], model: SimModel) -> Ask:
         """The request, as a question to the model. Raises `Refused` as the API would."""
 
+    def caches(self, body: dict[str, Any]) -> bool:
+        """Whether a prompt cache takes the request."""
+
     def choices(self, body: dict[str, Any]) -> int:
         """How many answers the request asks for."""
 

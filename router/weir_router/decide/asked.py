@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from weir_router.contract import Backend
+from weir_router.decide.loop import began_with
+from weir_router.decide.session import HOME_TOKENS, session_of
 from weir_router.decide.types import Asked, Unable
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.registry import pairing_of, untranslatable
@@ -34,7 +36,9 @@ def asked(ask: Ask, headers: dict[str, str]) -> Asked:
     prompt = ask.prompt
     features, feature, unable = measure(prompt), _feature(headers), _unable(ask)
     budget = _latency_budget(headers[TTFT_HEADER]) if TTFT_HEADER in headers else None
-    return Asked(ask.model, features, prompt.max_output, prompt.needs, headers, feature, unable, budget)
+    session = session_of(ask, headers) if features.tokens >= HOME_TOKENS or prompt.tools else None
+    began = began_with(prompt) if prompt.tool_results else None
+    return Asked(ask.model, features, prompt.max_output, prompt.needs, headers, feature, unable, budget, session, began)
 
 
 def _feature(headers: dict[str, str]) -> str | None:

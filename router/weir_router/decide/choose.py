@@ -31,10 +31,11 @@ REASONS_SHOWN = 5
 """Backends named in `Choice.unable`, which ends up in an error message."""
 
 
-def choose(policy: Policy, request: RouteRequest, world: World) -> Choice:
-    """Orders the candidates."""
-    route = match_route(policy, request)
-    refs, reason = _destination(policy, route, request, world.wall)
+def choose(policy: Policy, request: RouteRequest, world: World, began: RouteRequest | None = None) -> Choice:
+    """Orders the candidates. `began`: in a tool loop the request that began it, for which the route is found."""
+    entry = request if began is None else began
+    route = match_route(policy, entry)
+    refs, reason = _destination(policy, route, entry, world.wall)
     require = route.require if route is not None else {}
     observed: tuple[Candidate, ...] = ()
     unobserved: tuple[Skipped, ...] = ()

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from weir_router.contract import Policy
+from weir_router.contract import Complexity, Policy
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import unmet
 from weir_router.decide.choose import choose
@@ -49,9 +49,12 @@ def decide(asked: Asked, caller: Caller, policy: Policy, world: World) -> Decisi
     """Estimates the class, finds the route and orders its backends."""
     heads = world.heads
     head = heads.get(policy.key) if heads else None
-    classification = classify(asked.features) if head is None else head(asked.features)
+    features = asked.features if asked.began is None else asked.began
+    classification = classify(features) if head is None else head(features)
     complexity, reason = applied(classification, policy.min_confidence)
-    choice = choose(policy, RouteRequest(asked, caller, complexity, world.wall), world)
+    request = RouteRequest(asked, caller, complexity, world.wall)
+    began = None if asked.began is None else _entry(asked, caller, complexity, world.wall)
+    choice = choose(policy, request, world, began)
     return Decision(
         asked,
         caller,
@@ -68,9 +71,15 @@ def decide(asked: Asked, caller: Caller, policy: Policy, world: World) -> Decisi
     )
 
 
+def _entry(asked: Asked, caller: Caller, complexity: Complexity, wall: float) -> RouteRequest:
+    """The request as the conditions of routes see it: in a tool loop, the one that began it."""
+    features = asked.features if asked.began is None else asked.began
+    return RouteRequest(structs.replace(asked, features=features), caller, complexity, wall)
+
+
 def passed_over(decision: Decision) -> list[PassedOver]:
     """The routes before the one that matched, in the policy's order; all of them where none did."""
-    request = RouteRequest(decision.asked, decision.caller, decision.complexity, decision.wall)
+    request = _entry(decision.asked, decision.caller, decision.complexity, decision.wall)
     found = []
     for route in decision.policy.routes:
         if route.name == decision.choice.route:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from weir_router.contract import Backend, Capability, Selection, TierRef
 from weir_router.decide.draws import Draws
+from weir_router.decide.home import Load, at_home
 from weir_router.decide.request import RouteRequest
 from weir_router.decide.types import UNSEEN, Note, Seen
 from weir_router.health.refused import NOTHING
@@ -39,8 +40,8 @@ class Option:
     """A backend that fits, on its way to becoming a candidate. It reads each figure of the health once and keeps it."""
 
     __slots__ = (
-        "_score", "available_at", "backend", "behind", "keeps_objectives", "key", "last_resort", "notes", "ref",
-        "refuses", "saturated", "share", "ttft_p95", "view",
+        "_score", "available_at", "backend", "behind", "keeps_objectives", "key", "last_resort", "notes", "pending",
+        "ref", "refuses", "saturated", "share", "ttft_p95", "view",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Option:
         self.saturated = False
         self.keeps_objectives = True
         self.share = 1.0
+        self.pending: int | None = None  # read for conversations with a home only
         self.ttft_p95: float | None = None  # read for requests with a latency budget only
         self.refuses: frozenset[str] = NOTHING
         self._score = -1.0  # not looked at yet
@@ -82,7 +84,9 @@ class Option:
         saturated, keeps, share = self.saturated, self.keeps_objectives, self.share
         last = self.last_resort
         refuses, p95 = self.refuses, self.ttft_p95
-        return Seen(state, self.available_at, saturated, keeps, share, score, None, last, refuses=refuses, ttft_p95=p95)
+        return Seen(
+            state, self.available_at, saturated, keeps, share, score, None, last, False, refuses, p95, self.pending
+        )
 
     def noted(self, note: Note) -> Option:
         """Itself, with one more note."""
@@ -167,7 +171,7 @@ def _cheapest(options: list[Option], request: RouteRequest, draws: Draws) -> lis
     by_cost: dict[float, list[Option]] = {}
     for cost, option in zip(costs, options, strict=True):
         by_cost.setdefault(cost, []).append(option)
-    return [option for cost in sorted(by_cost) for option in _two_choices(by_cost[cost], draws)]
+    return [option for cost in sorted(by_cost) for option in _shared(by_cost[cost], request, draws)]
 
 
 def _priced(option: Option, request: RouteRequest) -> float:
@@ -177,7 +181,7 @@ def _priced(option: Option, request: RouteRequest) -> float:
 
 
 def _least_latency(options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
-    return [option.noted(("latency score {:.2f}", option.score)) for option in _two_choices(options, draws)]
+    return [option.noted(("latency score {:.2f}", option.score)) for option in _shared(options, request, draws)]
 
 
 def _weighted(options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
@@ -186,8 +190,29 @@ def _weighted(options: list[Option], request: RouteRequest, draws: Draws) -> lis
         weight = option.backend.weight
         return draws.exponential(weight) if weight > 0 else math.inf
 
+    if request.session is not None and len(options) > 1:
+        options = _at_home(options, request.session, weighted=True)
+        return [option.noted(f"weight {option.backend.weight}") for option in options]
     drawn = sorted(((arrival(option), i) for i, option in enumerate(options)))
     return [options[i].noted(f"weight {options[i].backend.weight}") for _, i in drawn]
+
+
+def _shared(options: list[Option], request: RouteRequest, draws: Draws) -> list[Option]:
+    """Backends that are equal otherwise: by the conversation's home, or else by load."""
+    if request.session is None or len(options) < 2:
+        return _two_choices(options, draws)
+    return _at_home(options, request.session)
+
+
+def _at_home(options: list[Option], session: str, *, weighted: bool = False) -> list[Option]:
+    loads = []
+    for option in options:
+        option.pending = option.view.pending
+        weight = option.backend.weight if weighted else 1
+        loads.append(Load(option.backend, option.pending, option.score, weight))
+    order, why = at_home(session, loads)
+    options[order[0]].noted(why)
+    return [options[at] for at in order]
 
 
 def _two_choices(options: list[Option], draws: Draws) -> list[Option]:

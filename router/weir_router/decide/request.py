@@ -14,7 +14,7 @@ from weir_router.estimate.prompt import Features
 class RouteRequest(Facts):
     """One request for one choice. Every fact is filled in here, and in `asked_of`."""
 
-    __slots__ = ("max_output", "unable")
+    __slots__ = ("max_output", "session", "unable")
 
     def __init__(self, asked: Asked, caller: Caller, complexity: Complexity, wall: float) -> None:
         """`complexity` is the class as applied, `wall` the moment in seconds since the epoch."""
@@ -31,6 +31,7 @@ class RouteRequest(Facts):
         )
         self.max_output: Final = asked.max_output  # tokens the caller asked for at most
         self.unable: Final = asked.unable
+        self.session: Final = asked.session
 
 
 def asked_of(facts: Facts) -> Asked:

@@ -28,6 +28,8 @@ class Asked(msgspec.Struct, frozen=True):
     feature: str | None = None  # the client's own claim
     unable: Unable | None = None
     latency_budget: float | None = None  # seconds to the first content that the caller accepts
+    session: str | None = None  # the conversation, where it has a home: see `decide.session`
+    began: Features | None = None  # in a tool loop: the features of the prompt that began it, see `decide.loop`
 
 
 Note = str | tuple[str, float]
@@ -56,6 +58,7 @@ class Seen(msgspec.Struct, frozen=True):
     credential_out: bool = False
     refuses: frozenset[str] = frozenset()
     ttft_p95: float | None = None
+    pending: int | None = None
 
 
 UNSEEN = Seen()

@@ -19,7 +19,7 @@ _NO_HEADS: Mapping[str, Head] = {}
 class World:
     """One moment, as one router sees it. Every field is `Final`."""
 
-    __slots__ = ("budgets", "config", "draw", "gates", "heads", "health", "home", "now", "wall")
+    __slots__ = ("budgets", "config", "draw", "gates", "heads", "health", "now", "wall")
 
     def __init__(
         self,
@@ -38,4 +38,3 @@ class World:
         self.heads: Final = heads  # by key of the policy; without one the built-in estimate counts
         self.budgets: Final = None  # no budget is known yet
         self.gates: Final = None  # no gate is known yet
-        self.home: Final = None  # where the caller's session is at home; not known yet

@@ -47,6 +47,10 @@ class Judged(Protocol):
         """False if it misses an objective; true while its figures are unknown."""
 
     @property
+    def pending(self) -> int:
+        """Attempts that have not ended, over all tiers that share this backend and credential."""
+
+    @property
     def refuses(self) -> frozenset[str]:
         """Fields of requests that its model is known to refuse, e.g. `tools`."""
 
@@ -61,10 +65,6 @@ class BackendView(Judged, Protocol):
     @property
     def healthy(self) -> bool:
         """True if it is closed, and hardly any recent attempts were bad: it can take over requests of others."""
-
-    @property
-    def pending(self) -> int:
-        """Attempts that have not ended, over all tiers that share this backend and credential."""
 
     @property
     def saturation(self) -> float | None:
@@ -117,6 +117,7 @@ def held(view: Judged, *, hurried: bool = False) -> Snapshot:
         share=view.share,
         score=view.score,
         keeps_objectives=view.keeps_objectives,
+        pending=view.pending,
         refuses=view.refuses,
         ttft_p95=view.ttft_p95 if hurried else None,
     )

@@ -59,6 +59,8 @@ class RecordedRequest(_Form, frozen=True):
     feature: str | None = None  # the client's claim, `x-weir-feature`
     headers: dict[str, str] = {}  # stand-ins for those that the policy's routes look at, see `_stand_in`
     latency_budget: float | None = None  # seconds, `x-weir-ttft`
+    session: str | None = None  # hash of the conversation, where it has a home
+    began: Features | None = None  # in a tool loop: those of the prompt that began it
     unable: dict[str, str] = {}  # provider -> why its backends cannot serve this request
 
 
@@ -76,6 +78,7 @@ class RecordedHealth(_Form, frozen=True):
     credential_out: bool = False
     refuses: frozenset[str] = frozenset()
     ttft_p95: float | None = None  # seconds
+    pending: int | None = None  # attempts in flight
 
 
 class RecordedPlace(_Form, frozen=True):
@@ -233,6 +236,8 @@ def inputs_of(record: RecordedDecision, config: CompiledConfig) -> Inputs:
         headers=request.headers,
         feature=request.feature,
         latency_budget=request.latency_budget,
+        session=request.session,
+        began=request.began,
         unable=lambda backend: request.unable.get(backend.provider),
     )
     world = World(config, health, record.wall, record.monotonic, record.draw)
@@ -252,6 +257,8 @@ def _request(decision: Decision) -> RecordedRequest:
         needs=tuple(sorted(asked.needs)),
         feature=asked.feature,
         latency_budget=asked.latency_budget,
+        session=asked.session,
+        began=asked.began,
         headers=_stand_ins(decision.policy, asked.headers),
         unable=_unable(decision),
     )

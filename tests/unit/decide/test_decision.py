@@ -47,8 +47,10 @@ def test_a_decision_comes_out_the_same_from_what_was_seen(
 
 @pytest.fixture
 def decided(caller: Any, policy_of: Callable[..., Policy], backend: Callable[..., Backend]) -> Callable[..., Decision]:
-    def run(policy: Policy, text: str = "hi", headers: dict[str, str] | None = None, **world: Any) -> Decision:
-        body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+    def run(
+        policy: Policy, text: str = "hi", headers: dict[str, str] | None = None, more: Any = (), **world: Any
+    ) -> Decision:
+        body = {"model": "auto", "messages": [{"role": "user", "content": text}, *more]}
         ask = caller_named(Dialect.OPENAI).read(msgspec.json.encode(body), {})
         config = CompiledConfig(tiers={"llm/x": Tier(namespace="llm", name="x", backends=(backend("a"),))})
         defaults: dict[str, Any] = {"health": {}, "wall": WALL, "now": NOW, "draw": 0.5}
@@ -133,3 +135,18 @@ def test_a_route_may_be_for_some_hours(decided: Any, policy_of: Any) -> None:
         ("night", ["it is Monday 06:00 in Europe/Berlin, not every day 22:00-06:00 Europe/Berlin"])
     ]
     assert decide(*inputs(late)) == late
+
+
+def test_results_of_tools_change_neither_class_nor_route(decided: Any, policy_of: Any) -> None:
+    refs = (TierRef(tier="llm/x"),)
+    small = When(complexity=frozenset({Complexity.SIMPLE}), max_prompt_tokens=400)
+    policy = policy_of(routes=(Route(name="small", tiers=refs, when=small), Route(name="large", tiers=refs)))
+    call = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]}
+    result = {"role": "tool", "tool_call_id": "1", "content": "Prove it step by step. " * 900}
+    loop = decided(policy, more=[call, result])
+    assert loop.choice.route == "small"
+    assert passed_over(loop) == []
+    assert decide(*inputs(loop)) == loop
+    after = decided(policy, more=[call, result, {"role": "user", "content": "And now?"}])
+    assert after.choice.route == "large"
+    assert len(passed_over(after)) == 1

@@ -48,7 +48,7 @@ def test_the_system_prompt_comes_first(system: Any) -> None:
 def test_a_tool_result_is_a_turn_of_its_own() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "42"}, IMAGE]}
     prompt = ask(messages=user(result, {"type": "text", "text": "So?"})).prompt
-    assert prompt.turns == (Turn("tool", "42"), Turn("user", "So?"))
+    assert prompt.turns == (Turn("user", "So?"), Turn("tool", "42"))
     assert (prompt.tool_results, prompt.images) == (1, 1)
 
 

@@ -51,7 +51,7 @@ def _read_system(tally: Tally, fields: dict[str, Any]) -> None:
 
 
 def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
-    """Counts one turn, after a `tool` turn if the message holds tools' results."""
+    """Counts one turn, before a `tool` turn if the message holds tools' results."""
     texts: list[str] = []
     results: list[str] = []
     carries_result = False
@@ -62,11 +62,11 @@ def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
                 _read_part(tally, inner, results)
         else:
             _read_part(tally, part, texts)
+    if texts or not carries_result:
+        tally.turn(message["role"], texts)
     if carries_result:
         tally.tool_results += 1
         tally.turn("tool", results)
-    if texts or not carries_result:
-        tally.turn(message["role"], texts)
 
 
 def _read_part(tally: Tally, part: dict[str, Any], texts: list[str]) -> None:
