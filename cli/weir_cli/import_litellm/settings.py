@@ -40,8 +40,12 @@ _TAGS = (
 _GUARDRAILS = ("Weir neither inspects nor changes what is said", "keep the guardrail in front of Weir or in the client")
 _SERVICES = ("Weir serves chat completions and messages only", "keep it where it is")
 _AFFINITY = (
-    "affinity is lost: neither a session nor a caller is bound to one deployment for a stated time",
-    "give each group one backend, or selection: Cheapest, where prompt caches matter",
+    "affinity is lost: no caller is bound to one deployment, nor any conversation for a stated time",
+    "rely on Weir's homes: a conversation stays at one backend while that is well",
+)
+_HOMES = (
+    "affinity is Weir's own: a conversation stays at one backend while that is well, for no stated time",
+    "name conversations in x-weir-session or prompt_cache_key, where their beginnings are alike",
 )
 _STARTUP = ("Weir has command line options for its process instead of settings in a file", "see weir up --help")
 _UNKNOWN = ("Weir has no such setting", "check whether it still matters; it was left out")
@@ -210,10 +214,8 @@ CHECKS_SETTING = "optional_pre_call_checks"
 
 CHECKS = Reasons(
     {
-        "prompt_caching": (
-            "affinity is lost: a request does not go where its prompt is cached for that reason",
-            "give each group one backend, or selection: Cheapest, where prompt caches matter",
-        ),
+        "prompt_caching": _HOMES,
+        "session_affinity": _HOMES,
         "router_budget_limiting": _BUDGETS,
         "enforce_model_rate_limits": (
             "a backend has no rate limit: when a provider answers 429, the next backend is asked",

@@ -366,8 +366,8 @@ def test_each_check_before_a_call_is_said_to_be_lost(check):
     text = [it for it in said.unsupported if it.what == check]
     assert len(text) == 1
     assert text[0].where.startswith("router_settings.optional_pre_call_checks[")
-    lost = check in ("session_affinity", "deployment_affinity", "prompt_caching")
-    assert ("affinity is lost" in text[0].why) == lost
+    assert ("affinity is lost" in text[0].why) == (check == "deployment_affinity")
+    assert ("affinity is Weir's own" in text[0].why) == (check in ("session_affinity", "prompt_caching"))
     assert text[0].instead != "nothing"
 
 
