@@ -483,6 +483,10 @@ MISTRAL = b'{"detail":[{"type":"extra_forbidden","loc":["body","user"],"msg":"Ex
         (anthropic, 400, refuses("thinking.type.enabled is not supported for this model"), "thinking", False),
         (anthropic, 400, refuses("This model does not support assistant message prefill."), "prefill", False),
         (anthropic, 400, refuses("mcp_servers: Extra inputs are not permitted"), "mcp_servers", False),
+        (anthropic, 400, refuses("This model does not support the effort parameter."), "effort", True),
+        (anthropic, 400, refuses("output_config.effort: Extra inputs are not permitted"), "effort", True),
+        (anthropic, 400, refuses("output_config.format: Extra inputs are not permitted"), "output_config", False),
+        (anthropic, 400, refuses("metadata.temperature: Extra inputs are not permitted"), "metadata", True),
     ],
 )
 def test_a_refusal_of_this_model_names_the_field(

@@ -6,6 +6,7 @@ Anthropic's `type` names the status, so most of the table is about 400s that are
 from __future__ import annotations
 
 from weir_router.dialects.wire.failures import PARTS, Rule, Table, phrases
+from weir_router.dialects.wire.fit import EFFORT
 from weir_router.errors import FailureKind
 
 TABLE = Table(
@@ -51,7 +52,7 @@ TABLE = Table(
         "timeout_error": 504,
         "overloaded_error": 529,
     },
-    tuning=frozenset({"temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"}),
+    tuning=frozenset({"temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier", EFFORT}),
     renames={},
     needs=frozenset({"tools", "tool_choice", "thinking", "output_config", "context_management", "mcp_servers"}),
     parts=PARTS,

@@ -17,7 +17,7 @@ from weir_router.dialects.base import Outgoing, Pairing, Renderer
 from weir_router.dialects.neutral import translation
 from weir_router.dialects.neutral.target import realm_of, target_of
 from weir_router.dialects.wire import failures
-from weir_router.dialects.wire.fit import fit, leave_out
+from weir_router.dialects.wire.fit import EFFORT, fit, leave_out, without_effort
 from weir_router.dialects.wire.headers import extended, path_with
 from weir_router.dialects.wire.outgoing import body_of, shown
 from weir_router.dialects.wire.relay import Assembled, ChangingRelay, Relay
@@ -53,6 +53,8 @@ def prepare(
     dropped += fit(fields, backend, ask.prompt, translated=not same)
     if without:
         dropped += leave_out(fields, without, TABLE.tuning, TABLE.renames)
+        if EFFORT in without:
+            dropped += without_effort(fields)
     passed = tuple(ask.headers.items()) if same else ()
     path, extra = pairing.path, backend.extra
     if extra is None:

@@ -222,18 +222,25 @@ def refused_field(table: Table, said: Said) -> str | None:
     """
     known = table.tuning.union(table.needs, table.renames)  # `|` with keys gives a set, which compiled code refuses
     if said.param and (top := _top(said.param)) in known:
-        return top
+        return _tuning_part(table, top, said.param[len(top) :]) or top
     named = _AT_THE_FRONT.match(said.message) or _AFTER_PARAMETER.search(said.message)
     if named is not None and named[1] in known:
-        return named[1]
+        return _tuning_part(table, named[1], said.message[named.end(1) :]) or named[1]
     words = _QUOTED.sub("", said.message)
     part = next((name for name, pattern in table.parts if pattern.search(words)), None)
     return part or next((name for name in sorted(known) if re.search(rf"\b{name}\b", words)), None)
 
 
+def _tuning_part(table: Table, field: str, rest: str) -> str | None:
+    """The part that only tunes of a field that does more, if the upstream names it: `output_config.effort`."""
+    part = _A_PART.match(rest) if field in table.needs else None
+    return part[1] if part is not None and part[1] in table.tuning else None
+
+
 _REFUSING = frozenset({400, 404, 422, 500, 501})
 # Statuses with which servers refuse a field. llama.cpp says 500, OpenRouter 404.
 _AT_THE_FRONT = re.compile(r"[\s'\"`]*(?:body\.)?([a-z_]+)(?=[.:\['\"`\s])")
+_A_PART = re.compile(r"\.([a-z_]+)\b")
 _AFTER_PARAMETER = re.compile(
     r"\b(?:parameters?|arguments?(?: supplied)?|fields?|names?|keys?)\b:?\s*['\"`]?([a-z_]+)\b", re.IGNORECASE
 )

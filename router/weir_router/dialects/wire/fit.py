@@ -27,6 +27,9 @@ answers; a low one causes a refusal."""
 
 _NOTHING: tuple[str, ...] = ()
 
+EFFORT = "effort"
+"""Field of `output_config` that only tunes, as `reasoning_effort` does; models refuse it by this name."""
+
 MIN_THINKING_BUDGET = 1_024
 """Anthropic's smallest `thinking.budget_tokens`; it must also stay below `max_tokens`."""
 
@@ -95,13 +98,18 @@ def _know_effort(fields: dict[str, Any], efforts: tuple[str, ...]) -> None:
 def _without_thought(fields: dict[str, Any]) -> tuple[str, ...]:
     """Leaves out all fields that ask for thought, since the model has none. Gives their names."""
     dropped = tuple(name for name in ("reasoning_effort", "thinking") if fields.pop(name, None) is not None)
+    return dropped + without_effort(fields)
+
+
+def without_effort(fields: dict[str, Any]) -> tuple[str, ...]:
+    """Leaves out the effort in `output_config`. Gives its name, if it was there."""
     config = _decoded(fields.get("output_config"))
-    if isinstance(config, dict) and "effort" in config:
-        del fields["output_config"]
-        if rest := {name: value for name, value in config.items() if name != "effort"}:
-            fields["output_config"] = rest
-        dropped += ("effort",)
-    return dropped
+    if not isinstance(config, dict) or EFFORT not in config:
+        return _NOTHING
+    del fields["output_config"]
+    if rest := {name: value for name, value in config.items() if name != EFFORT}:
+        fields["output_config"] = rest
+    return (EFFORT,)
 
 
 def _without_reasoning(fields: dict[str, Any], efforts: tuple[str, ...]) -> tuple[str, ...]:
