@@ -41,8 +41,8 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt, *, translated:
     dropped = _NOTHING
     parameters = backend.parameters
     if parameters.defaults:
-        for name, value in parameters.defaults.items():
-            fields.setdefault(name, msgspec.Raw(value.encode()))
+        for name, default in parameters.defaults.items():
+            fields.setdefault(name, msgspec.Raw(default.encode()))
     for name, demanded in parameters.rename.items():
         if name in fields:
             value = fields.pop(name)
