@@ -55,6 +55,8 @@ def decide(asked: Asked, caller: Caller, policy: Policy, world: World) -> Decisi
     request = RouteRequest(asked, caller, complexity, world.wall)
     began = None if asked.began is None else _entry(asked, caller, complexity, world.wall)
     choice = choose(policy, request, world, began)
+    if began is not None and choice.unable is not None:  # the loop has outgrown every backend of its route
+        return decide(structs.replace(asked, began=None), caller, policy, world)
     return Decision(
         asked,
         caller,

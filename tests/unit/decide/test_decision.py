@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.drawn import BODIES, CALLER, NOW, POLICIES, WALL, worlds
 from weir_router.contract import (
     Backend,
+    BackendLimits,
     CompiledConfig,
     Complexity,
     Dialect,
@@ -52,7 +53,8 @@ def decided(caller: Any, policy_of: Callable[..., Policy], backend: Callable[...
     ) -> Decision:
         body = {"model": "auto", "messages": [{"role": "user", "content": text}, *more]}
         ask = caller_named(Dialect.OPENAI).read(msgspec.json.encode(body), {})
-        config = CompiledConfig(tiers={"llm/x": Tier(namespace="llm", name="x", backends=(backend("a"),))})
+        plain = CompiledConfig(tiers={"llm/x": Tier(namespace="llm", name="x", backends=(backend("a"),))})
+        config = world.pop("config", plain)
         defaults: dict[str, Any] = {"health": {}, "wall": WALL, "now": NOW, "draw": 0.5}
         return decide(asked(ask, headers or {}), caller, policy, World(config, **(defaults | world)))
 
@@ -150,3 +152,27 @@ def test_results_of_tools_change_neither_class_nor_route(decided: Any, policy_of
     after = decided(policy, more=[call, result, {"role": "user", "content": "And now?"}])
     assert after.choice.route == "large"
     assert len(passed_over(after)) == 1
+
+
+def test_a_tool_loop_that_outgrows_its_route_takes_that_of_its_size(decided: Any, policy_of: Any, backend: Any) -> None:
+    routes = (
+        Route(name="small", tiers=(TierRef(tier="llm/x"),), when=When(max_prompt_tokens=400)),
+        Route(name="large", tiers=(TierRef(tier="llm/y"),)),
+    )
+    small = backend("s", limits=BackendLimits(context_tokens=4_000))
+    tiers = {
+        name: Tier(namespace="llm", name=name[-1], backends=(it,))
+        for name, it in (("llm/x", small), ("llm/y", backend("l")))
+    }
+    call = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]}
+
+    def loop(words: int) -> Decision:
+        result = {"role": "tool", "tool_call_id": "1", "content": "word " * words}
+        return decided(policy_of(routes=routes), more=[call, result], config=CompiledConfig(tiers=tiers))
+
+    assert loop(1_000).choice.route == "small"
+    outgrown = loop(9_000)
+    assert outgrown.choice.route == "large"
+    assert [it.backend.name for it in outgrown.choice.candidates] == ["l"]
+    assert [it.route for it in passed_over(outgrown)] == ["small"]
+    assert decide(*inputs(outgrown)) == outgrown
