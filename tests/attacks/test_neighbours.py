@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from attacks.town import ENEMY, HONEST, Town, answer, policy, tier, town, upstream, well
+from attacks.town import ENEMY, HONEST, Town, answer, key, policy, tier, town, upstream, well
 from cli.shell import http, until
 
 
@@ -140,7 +140,8 @@ def test_a_tier_that_leads_back_by_way_of_another_installation_ends_at_once(tmp_
             to_back = policy(ENEMY, "loop", f"{ENEMY}/back")
             (folder / "back.yaml").write_text(yaml.safe_dump_all([back, to_back]))
         for it in (a, b):
-            until(lambda it=it: it.ask(ENEMY, model="loop").status == 508)  # 404 and 502 until both know the tier
+            models, mine = f"http://{it.host}:{it.port}/v1/models", {"authorization": f"Bearer {key(ENEMY)}"}
+            until(lambda models=models, mine=mine: '"loop"' in http(models, **mine).text)
         with a.honest_callers(), b.honest_callers():
             found = [a.ask(ENEMY, model="loop") for _ in range(10)]
         assert {it.status for it in found} == {508}
