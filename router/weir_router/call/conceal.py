@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
 from weir_router.errors import AttemptFailed
 
 SHORTEST_SECRET = 8
@@ -27,7 +25,7 @@ def conceal(failure: AttemptFailed, credential: str | None) -> None:
     failure.args = (failure.message,)  # shown in a traceback
 
 
-def passed_on(headers: Mapping[str, str], names: Collection[str], credential: str | None) -> dict[str, str]:
+def passed_on(headers: dict[str, str], names: tuple[str, ...], credential: str | None) -> dict[str, str]:
     """The headers of the upstream's answer that go to the caller, without the credential."""
     found: dict[str, str] = {}
     for name in names:

@@ -117,7 +117,7 @@ class _Plan:
         self._now = world.now
         self._draws = Draws(world.draw)
 
-    def order(self, refs: Sequence[TierRef]) -> tuple[tuple[Candidate, ...], tuple[Skipped, ...], bool]:
+    def order(self, refs: tuple[TierRef, ...]) -> tuple[tuple[Candidate, ...], tuple[Skipped, ...], bool]:
         """`(candidates, skipped, panic)` of these tiers."""
         skipped: list[Skipped] = []
         fitting = self._effective(self._fitting(refs, skipped), skipped)
@@ -140,7 +140,7 @@ class _Plan:
     def _candidates(self, ready: list[Option]) -> tuple[Candidate, ...]:
         return tuple([_candidate(option) for option in self._ranked(ready)])
 
-    def _fitting(self, refs: Sequence[TierRef], skipped: list[Skipped]) -> list[Option]:
+    def _fitting(self, refs: tuple[TierRef, ...], skipped: list[Skipped]) -> list[Option]:
         """The backends that could serve, in the tiers' order; the others go to `skipped`."""
         fitting = []
         for ref in refs:

@@ -14,7 +14,7 @@ class Recorder:
     def __init__(self, in_flight: Number, sinks: Sequence[Sink]) -> None:
         """`in_flight` counts the requests that are being served."""
         self._in_flight = in_flight
-        self._sinks = sinks
+        self._sinks = tuple(sinks)
 
     def started(self) -> None:
         """Counts a request that came in."""
