@@ -84,4 +84,5 @@ class Lines:
         rest = memoryview(data)
         with contextlib.suppress(OSError):  # the router serves on, even if its reader went away
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                written = os.write(self._descriptor, rest)  # by itself: mypyc runs a call within a slice twice
+                rest = rest[written:]
