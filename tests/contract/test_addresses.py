@@ -62,9 +62,19 @@ def test_addresses_of_the_installation_are_refused_by_name(host):
     assert refused(address, CLUSTER) == "the Kubernetes API server"
 
 
+@pytest.mark.parametrize("host", ["10.20.0.0", "10.20.255.255", "0x0a140001", "::ffff:10.20.3.4", "fd00:1::9"])
+def test_networks_of_the_installation_are_refused(host):
+    address = read(host)
+    assert address is not None
+    stated = HostPolicy(networks=("10.20.0.0/16", "fd00:1::/64"))
+    assert refused(address, stated) == "an address of a network that this installation refuses"
+    assert refused(address, HostPolicy()) is None
+
+
 @pytest.mark.parametrize("host", ["10.0.0.7", "192.168.1.1", "8.8.8.8", "2001:db8::1", "fd00::1", "2002:808:808::1"])
 def test_other_addresses_are_allowed(host):
     assert refused(ipaddress.ip_address(host), CLUSTER) is None
+    assert refused(ipaddress.ip_address(host), HostPolicy(networks=("10.20.0.0/16", "fd00:1::/64"))) is None
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,17 @@ def test_callers_speak_tls_where_a_secret_is_named(helm4: Helm, plain: bool) -> 
     assert ("http://weir.llm:80" in text) is plain
 
 
+def test_the_operator_refuses_backends_in_networks_that_the_values_name(helm4: Helm) -> None:
+    def arguments(*values: str) -> list[str]:
+        spec = only(helm4.render(*values), "Deployment", "weir-operator")["spec"]["template"]["spec"]
+        return list(spec["containers"][0]["args"])
+
+    assert "--refuse-networks=10.20.0.0/16,fd00:1::/64" in arguments(
+        "--set", "backends.refusedNetworks={10.20.0.0/16,fd00:1::/64}"
+    )
+    assert not any("refuse-networks" in it for it in arguments())
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_sidecars_trust_a_private_authority_of_the_gateway_where_its_secret_is_named(helm4: Helm, plain: bool) -> None:
     tls = f"gateway.tls.secretName=weir-tls,gateway.tls.caSecretName=weir-ca,gateway.tls.plain={str(plain).lower()}"

@@ -71,11 +71,15 @@ async def resolve(monkeypatch):
         "0.0.0.0",
         "::",
         "10.0.0.1",
+        "10.20.7.9",
+        "::ffff:10.20.7.9",
     ],
 )
 async def test_a_name_that_leads_to_a_refused_address_is_not_connected_to(resolve, kind, address):
     resolve(address)
-    policy = HostPolicy(in_cluster=True, addresses={"10.0.0.1": "the Kubernetes API server"})
+    policy = HostPolicy(
+        in_cluster=True, addresses={"10.0.0.1": "the Kubernetes API server"}, networks=("fd00:1::/64", "10.20.0.0/16")
+    )
     async with transport(kind, policy) as client:
         with pytest.raises(AttemptFailed) as caught:
             await client.post("http://models.example:1/v1", {}, b"{}", 1.0)

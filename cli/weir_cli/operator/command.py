@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import sys
 from pathlib import Path
@@ -62,6 +63,9 @@ def operator(
         Path | None,
         typer.Option(help="Authorities (PEM) of the gateway's certificate, for sidecars; default: public ones."),
     ] = None,
+    refuse_networks: Annotated[
+        str, typer.Option(help="Networks in which no backend may be, e.g. the nodes', as 10.20.0.0/16,fd00:1::/64.")
+    ] = "",
     offering_namespaces: Offering = None,
     user_tier_namespaces: UserTierNamespaces = "",
     consent: ConsentOption = Consent.WARN,
@@ -90,6 +94,7 @@ def operator(
 
     log_as_json()
     made = _sidecar(sidecar)
+    refused = _networks(refuse_networks)
     own = namespace or client.own_namespace()
     if own is None:
         raise fail("which namespace is this one's? Say --namespace, or set POD_NAMESPACE.")
@@ -111,6 +116,7 @@ def operator(
         sidecar=made,
         gateway_ca_file=gateway_ca_file,
         review_tokens=review_tokens,
+        refused_networks=refused,
         tenancy=tenancy(consent, offering_namespaces, user_tier_namespaces, own),
         pod_name=pod_name or socket.gethostname(),
         pod_ip=pod_ip,
@@ -125,6 +131,16 @@ def operator(
         ) from error
     except Exception as error:
         raise fail(f"the operator cannot go on: {type(error).__name__}: {error}", Exit.PROBLEMS) from error
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    networks = tuple(it.strip() for it in text.split(",") if it.strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise fail(f"--refuse-networks: {error}. Write address and length, e.g. 10.20.0.0/16.") from None
+    return networks
 
 
 def _sidecar(text: str | None) -> inject.Settings | None:

@@ -43,13 +43,15 @@ def connect() -> ApiClient:
     return ApiClient(configuration)
 
 
-def host_policy() -> HostPolicy:
-    """The addresses to which nothing may be sent, as far as a pod's environment shows them.
+def host_policy(networks: tuple[str, ...] = ()) -> HostPolicy:
+    """The addresses to which nothing may be sent: those that a pod's environment shows, and stated `networks`.
 
-    The API server's nodes are not among them. Outside of a pod, routers may call their own machine.
+    The API server's machines and other nodes are among the latter or not at all. Outside of a pod, routers may call
+    their own machine.
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
-    return HostPolicy(in_cluster=True, addresses={host: API_SERVER}) if host else HostPolicy()
+    addresses = {host: API_SERVER} if host else {}
+    return HostPolicy(in_cluster=bool(host), addresses=addresses, networks=networks)
 
 
 def own_namespace() -> str | None:

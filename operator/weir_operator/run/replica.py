@@ -146,7 +146,7 @@ class Replica:
             class_name=settings.class_name,
             namespaces=settings.namespaces,
             on_change=self._changed,
-            hosts=client.host_policy(),
+            hosts=client.host_policy(settings.refused_networks),
             gateway=settings.gateway_service,
             tenancy=settings.tenancy,
         )

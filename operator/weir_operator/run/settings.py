@@ -38,6 +38,7 @@ class Settings:
     gateway_ca_file: Path | None = None  # authorities of the gateway's certificate; None: public ones
     review_tokens: bool = False  # the API server is asked about callers' tokens, too
     tenancy: Tenancy = field(default_factory=Tenancy)
+    refused_networks: tuple[str, ...] = ()  # where no backend may be, e.g. "10.20.0.0/16"
     suffix: str = field(default_factory=_suffix)
 
     @property

@@ -10,6 +10,7 @@ address to which a name resolves, before they connect. Both use `refused` with t
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ class HostPolicy(Wire, frozen=True):
     addresses: dict[
         str, str
     ] = {}  # further refused addresses and their names, e.g. of the API server and of this gateway
+    networks: tuple[str, ...] = ()  # further refused networks, e.g. "10.20.0.0/16" of the nodes
 
 
 LAPTOP = HostPolicy()
@@ -37,6 +39,7 @@ _METADATA = "a metadata service's address"
 _LOOPBACK = "a loopback address"
 _UNSPECIFIED = "an unspecified address"
 _GROUP = "an address of many hosts"
+_STATED = "an address of a network that this installation refuses"
 
 
 def _table(rows: dict[str, str]) -> tuple[tuple[_Network, str], ...]:
@@ -108,7 +111,14 @@ def refused(address: Address, policy: HostPolicy) -> str | None:
         named = policy.addresses.get(str(meant))
         if named is not None:
             return named
+        if any(meant.version == it.version and meant in it for it in _networks(policy.networks)):
+            return _STATED
     return None
+
+
+@functools.lru_cache(maxsize=4)  # an installation has one list, which seldom changes
+def _networks(texts: tuple[str, ...]) -> tuple[_Network, ...]:
+    return tuple(map(ipaddress.ip_network, texts))
 
 
 def _meant(address: Address) -> Iterator[Address]:
