@@ -9,7 +9,7 @@ PYTHON_FILES := . hack/chart hack/clients/ensure hack/compile hack/english hack/
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: demo test fuzz cover compiled check bench flame bench-control-plane soak faults failover full crds chart pins image cluster cluster-down e2e fmt clean help
+.PHONY: demo test fuzz cover compiled check bench flame bench-control-plane soak faults failover tenants full crds chart pins image cluster cluster-down e2e fmt clean help
 
 demo: .venv/.ready ## simulated models, the router, a model that dies; ends with a summary (ARGS=--serve keeps it up)
 	@$(BIN)/weir demo $(ARGS)
@@ -79,12 +79,17 @@ faults: .venv/.ready ## a simulated fleet falls ill in every way, under load: go
 failover: .venv/.ready ## sixteen ways in which a provider misbehaves, one primary and one backup, 20 runs; five minutes (ARGS="--runs 1")
 	@$(BIN)/python -m bench.failover $(ARGS)
 
-full: ## what takes too long for every change: long runs of clients, fuzzing, faults, soak and benchmarks; about two hours
+tenants: .venv/.ready ## honest callers beside hostile neighbours and beside honest ones, the router on one core: latency, turns of its loop, memory; a minute
+	@$(BIN)/python hack/compile
+	@$(BIN)/python -m bench.tenants $(ARGS)
+
+full: ## what takes too long for every change: long runs of clients, fuzzing, failures, attacks, soak and benchmarks; one to two hours
 	@WEIR_CLIENT_TURNS=20 $(MAKE) test ARGS=tests/clients
-	@$(MAKE) fuzz MINUTES=30
+	@$(MAKE) fuzz MINUTES=10
 	@$(MAKE) failover ARGS=
-	@$(MAKE) faults SEEDS=5 ARGS=
-	@$(MAKE) soak ARGS=
+	@$(MAKE) tenants ARGS=
+	@$(MAKE) soak ARGS="--requests 300000"
+	@$(MAKE) faults SEEDS=3 ARGS=
 	@$(MAKE) bench ARGS=
 	@$(MAKE) bench-control-plane ARGS=
 
