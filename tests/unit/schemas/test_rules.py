@@ -48,6 +48,28 @@ REFUSED = [
     (ModelTierSpec, tier(credentials={}), "secretRef is required for type APIKey"),
     (ModelTierSpec, tier(labels={"": "x"}), "a label's key has 1 to 317 characters"),
     (ModelTierSpec, tier(parameters={"rename": {"": "x"}}), "a parameter's name has 1 to 253 characters"),
+    (
+        ModelTierSpec,
+        tier(parameters={"defaults": {"stream": "true"}}),
+        "a parameter's name has 1 to 253 characters and is none of those that the router writes: model, messages, "
+        "stream, stream_options",
+    ),
+    (
+        ModelTierSpec,
+        tier(headers=[{"name": "x-a", "value": "1"}, {"name": "X-A", "value": "2"}]),
+        "names of headers must differ in more than case",
+    ),
+    (
+        ModelTierSpec,
+        tier(headers=[{"name": "Authorization", "value": "Bearer x"}]),
+        "the router sets this header itself; keys come from credentials, whose header may be named there",
+    ),
+    (
+        ModelTierSpec,
+        tier(credentials={"secretRef": {"name": "s", "key": "k"}, "header": "Host"}),
+        "the router sets this header itself",
+    ),
+    (ModelTierSpec, tier(query=[{"name": "api_key", "value": "x"}]), "a key in a URL ends up in logs: use credentials"),
     (ModelTierSpec, tier(timeouts={"ttft": "0s"}), "must be longer than zero"),
     (
         ModelTierSpec,
