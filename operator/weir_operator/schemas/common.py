@@ -87,19 +87,35 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Token = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=TOKEN)]
 """Printable ASCII without spaces: model names, keys of a Secret, parameter names."""
 
+FORM = "x-form"
+"""Key of a type's schema whose text the CRDs append to the description of each field of that type."""
+
+DURATION_FORM: dict[str, Any] = {FORM: "A duration such as `800ms`, `90s` or `1m30s`."}
+
 Duration = Annotated[
     str,
-    Field(max_length=24, pattern=DURATION),
+    Field(max_length=24, pattern=DURATION, json_schema_extra=DURATION_FORM),
     Rule("duration(self) > duration('0s')", "must be longer than zero", lambda text: seconds(text) > 0),
 ]
 """`800ms`, `90s`, `1m30s`."""
 
-Money = Annotated[str, Field(max_length=16, pattern=MONEY)]
-"""US dollars as a decimal string; floats do not survive every YAML tool."""
+Money = Annotated[
+    str,
+    Field(
+        max_length=16,
+        pattern=MONEY,
+        json_schema_extra={FORM: 'US dollars per million tokens, as text such as `"0.15"`.'},
+    ),
+]
+"""US dollars per million tokens as a decimal string; floats do not survive every YAML tool."""
 
 Timestamp = Annotated[
     str,
-    Field(max_length=40, pattern=TIMESTAMP, json_schema_extra={"format": "date-time"}),
+    Field(
+        max_length=40,
+        pattern=TIMESTAMP,
+        json_schema_extra={"format": "date-time", FORM: "A time such as `2026-12-01T08:00:00Z`."},
+    ),
     Rule(None, "is no time that a calendar has", _is_time),
 ]
 

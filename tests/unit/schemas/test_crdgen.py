@@ -13,6 +13,7 @@ import yaml
 from weir_operator.kinds import KINDS, crdgen
 from weir_operator.kinds.crdgen import NotStructuralError, crd, crd_text, files, main, structural
 from weir_operator.kinds.modeltier.schema import ModelTierSpec
+from weir_operator.schemas.common import DURATION, MONEY, TIMESTAMP
 from weir_operator.schemas.rules import Model
 
 ROOT = Path(__file__).parents[3]
@@ -69,6 +70,22 @@ def test_every_field_has_a_description(kind):
     for part in ("spec", "status"):
         for path, field in fields(SCHEMAS[kind.kind]["properties"][part], part):
             assert len(field.get("description", "")) > 8, path
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_durations_money_and_times_say_their_form(kind):
+    forms = {
+        DURATION: "A duration such as `800ms`",
+        MONEY: "US dollars per million tokens",
+        TIMESTAMP: "A time such as `2026-",
+    }
+    found = [
+        (path, forms[field["pattern"]], field["description"])
+        for path, field in fields(SCHEMAS[kind.kind]["properties"]["spec"], "spec")
+        if field.get("pattern") in forms
+    ]
+    assert found
+    assert [path for path, form, description in found if form not in description] == []
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)

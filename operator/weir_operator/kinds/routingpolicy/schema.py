@@ -12,6 +12,7 @@ from pydantic import Field
 from weir_operator.schemas.common import (
     DEFAULT_CLASS,
     DURATION,
+    DURATION_FORM,
     INT32,
     LABEL_KEYS,
     MAX_LABELS,
@@ -61,7 +62,7 @@ HeaderValue = Annotated[str, Field(min_length=1, max_length=253)]
 # Zero is meant here, so it is no `Duration`; and at most a minute: a queue in which one waits longer does not move.
 QueueWait = Annotated[
     str,
-    Field(max_length=24, pattern=DURATION),
+    Field(max_length=24, pattern=DURATION, json_schema_extra=DURATION_FORM),
     Rule("duration(self) <= duration('1m')", "must be at most a minute", lambda text: seconds(text) <= 60),
 ]
 KeepAlive = QueueWait  # the same bounds: nginx and most balancers cut a silent connection after a minute
