@@ -146,6 +146,7 @@ def test_everything_in_the_designs_example_is_kept_as_written(
         assert kept["grants"][0].pop("priority") == "Normal"
     else:
         assert kept.pop("promptLogging") == "Metadata"
+        assert (kept["failover"].pop("keepAlive"), kept["failover"].pop("tierDelay")) == ("15s", "0s")
     assert kept == written["spec"]
 
 
@@ -171,7 +172,7 @@ def test_a_short_policy_is_filled_in_as_documented(cluster: ApiServer, namespace
         "mode": "Enforce",
         "callers": [{"namespaces": {"from": "Same"}}],
         "classifier": {"minConfidence": "0.8"},
-        "failover": {"attempts": 3, "deadline": "90s"},
+        "failover": {"attempts": 3, "deadline": "90s", "keepAlive": "15s", "tierDelay": "0s"},
         "promptLogging": "Metadata",
     }
 
