@@ -35,7 +35,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         "hosts": SEEN,
         "gateway_authorities": SEEN,
     },
-    "HostPolicy": {"in_cluster": SEEN, "addresses": SEEN},
+    "HostPolicy": {"in_cluster": SEEN, "addresses": SEEN, "networks": SEEN},
     "Secrets": {"credentials": PART, "caller_keys": PART},
     "CallerKey": {"namespace": SEEN, "name": SEEN, "user_tier": SEEN},
     "TokenTrust": {"issuer": SEEN, "audience": SEEN, "keys": SEEN, "review": SEEN},
