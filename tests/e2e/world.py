@@ -202,8 +202,8 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[Object]:
 
 def readme_commands() -> list[str]:
     """The commands of the README's section on installing, unchanged."""
-    readme = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"```shell\n(.*?)```", readme, re.DOTALL)
+    _, _, section = (ROOT / "README.md").read_text().partition("\n## Install\n")
+    (block,) = re.findall(r"```shell\n(.*?)```", section, re.DOTALL)
     return [line for line in re.sub(r"\\\n", "", block).splitlines() if line.strip()]
 
 
