@@ -164,7 +164,7 @@ def compile_tier(spec: schema.ModelTierSpec, report: Report, around: Around) -> 
         Grant(
             resolve(grant.namespaces, manifest.namespace, namespaces),
             grant.limits,
-            contract.Priority(grant.priority.value),
+            contract.Priority((grant.priority or schema.GrantPriority.NORMAL).value),
         )
         for grant in spec.grants
     )

@@ -97,9 +97,9 @@ class Grant(Model):
     """Namespaces of the policies; default: this namespace."""
     limits: RateLimits | None = None
     """Limits for each granted namespace by itself. If several grants match a namespace, all their limits apply."""
-    priority: GrantPriority = GrantPriority.NORMAL
+    priority: GrantPriority | None = None
     """`High`: while requests wait for this tier, those of policies with `queue.priority: High` go ahead of other
-    namespaces'. `Normal`: namespaces take turns, and `queue.priority` counts within each."""
+    namespaces'. `Normal`, the default: namespaces take turns, and `queue.priority` counts within each."""
 
 
 class CredentialType(StrEnum):

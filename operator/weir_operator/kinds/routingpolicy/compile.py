@@ -180,8 +180,8 @@ def _failover(stated: schema.FailoverSpec) -> contract.Failover:
         attempts=stated.attempts,
         deadline=seconds(stated.deadline),
         retry_budget=None if budget is None else contract.RetryBudget(**dict(budget)),
-        tier_delay=seconds(stated.tier_delay),
-        keep_alive=seconds(stated.keep_alive),
+        tier_delay=seconds(stated.tier_delay or schema.DEFAULT_TIER_DELAY),
+        keep_alive=seconds(stated.keep_alive or schema.DEFAULT_KEEP_ALIVE),
     )
 
 

@@ -256,12 +256,13 @@ class FailoverSpec(Model):
     """Time to the first content over all attempts; it does not bound the stream."""
     retry_budget: RetryBudgetSpec | None = None
     """A budget of this policy's own; default: the router's, shared by all policies that state none."""
-    tier_delay: TierDelay = DEFAULT_TIER_DELAY
+    tier_delay: TierDelay | None = None
     """Longest wait of a request for a cheaper tier before a dearer one is tried: for a backend that has just failed in
-    a way that passes, or whose Retry-After is no longer. `0s`: none. At least one attempt is left for the dearer."""
-    keep_alive: KeepAlive = DEFAULT_KEEP_ALIVE
+    a way that passes, or whose Retry-After is no longer. At least one attempt is left for the dearer. Default `0s`."""
+    keep_alive: KeepAlive | None = None
     """Time without a first byte after which a streaming caller gets 200 and comments, so that no balancer cuts the
-    connection. Failover goes on, and a final failure is then an error event, which SDKs do not retry. `0s`: never."""
+    connection. Failover goes on, and a final failure is then an error event, which SDKs do not retry. `0s`: never.
+    Default `15s`."""
 
 
 class OverrideSpec(Model):
