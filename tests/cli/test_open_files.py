@@ -11,10 +11,10 @@ FILES = 256
 
 def connect(port, count):
     with contextlib.ExitStack() as open_ones:
-        found = [open_ones.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(count)]
-        for one in found:
+        for _ in range(count):
+            one = open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
             with contextlib.suppress(OSError):
-                one.sendall(b"GET / HTTP/1.1\r\nx")  # busy, so that none makes room for another
+                one.sendall(b"GET / HTTP/1.1\r\nx")  # busy before the next comes, so that none makes room for another
         return open_ones.pop_all()
 
 
