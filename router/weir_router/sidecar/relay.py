@@ -39,7 +39,10 @@ _HOP = frozenset(
 _JUDGED = frozenset({"accept-encoding", "origin"})
 """Headers that are not sent to the gateway. The sidecar itself decides whether a web page may read the answer."""
 
-_KEYS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", *(record.key for record in RECORDS)})
+_SDK_KEYS = (*(record.key for record in RECORDS), AZURE_KEY)
+"""Headers, besides `authorization`, that may show the key that `presented_key` finds."""
+
+_KEYS = frozenset({"authorization", "x-api-key", "x-goog-api-key", *_SDK_KEYS})
 """Headers in which SDKs send keys. The gateway gets only the one that proves the caller to it."""
 
 _OURS = frozenset({"server", "date"})
@@ -99,8 +102,7 @@ class Relay:
         if shown is None or not (shown.startswith(KEY_PREFIX) or is_token(shown)):
             sent["authorization"] = f"Bearer {self._token()}"  # a provider's own key must not leave the pod
         else:
-            own = (*(record.key for record in RECORDS), AZURE_KEY)
-            name = next((it for it in own if headers.get(it) == shown), "authorization")
+            name = next((it for it in _SDK_KEYS if headers.get(it) == shown), "authorization")
             sent[name] = headers[name]
         return sent
 
