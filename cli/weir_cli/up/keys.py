@@ -60,7 +60,7 @@ _ROUTED_HEADING = """\
 # Written by `weir up --write`. Callers ask for the model "auto". Change tiers and routes as you like.
 """
 _NAMED_HEADING = """\
-# Written by `weir up --write`: callers who ask for a real name get that model. Remove the names that callers should not use.
+# Written by `weir up --write`: callers who ask for a real name get that model. Remove names that callers may not use.
 """
 
 
