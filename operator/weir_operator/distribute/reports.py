@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from weir_operator.kube.accounts import ServiceAccount
-from weir_router.contract import BackendReport, RouterReport
+from weir_router.contract import FAILING, MAX_FAILING, BackendReport, PolicyReport, RouteReport, RouterReport, line
 
 RELAY_PATH = "/v1/reports"
 """Path on the leader's config server to which followers POST a `Relay`."""
@@ -99,18 +100,55 @@ class Relay(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     gone: tuple[RouterId, ...] = ()
 
 
+def believable(report: RouterReport, namespace: str | None) -> RouterReport:
+    """The part of a report that its router may claim, in bounded words. `namespace`: None for the gateway's routers;
+    any other router speaks only of policies of its own namespace.
+
+    States count backends only for the gateway and the tier's own namespace (`kinds.modeltier.states`).
+    """
+    prefix = "" if namespace is None else f"{namespace}/"
+    policies = {key: _counted(it) for key, it in report.policies.items() if key.startswith(prefix)}
+    backends = {
+        key: replace(it, failing=min(max(it.failing, 0), MAX_FAILING), words=line(it.words))
+        for key, it in report.backends.items()
+        if it.failing or it.words
+    }
+    if not backends and policies == report.policies:
+        return report
+    return replace(report, backends=report.backends | backends, policies=policies)
+
+
+def _counted(policy: PolicyReport) -> PolicyReport:
+    """Counts that can be: of a negative number, or of more falls than requests, no share could be made."""
+    routes = {}
+    for name, it in policy.routes.items():
+        left = requests = max(it.requests, 0)
+        left -= (cheaper := min(max(it.cheaper, 0), left))
+        left -= (dearer := min(max(it.dearer, 0), left))
+        unserved = min(max(it.unserved, 0), left)
+        routes[name] = RouteReport(requests=requests, cheaper=cheaper, dearer=dearer, unserved=unserved)
+    return PolicyReport(routes=routes)
+
+
 def tells_more(old: Entry, new: Entry) -> bool:
     """Whether a report is worth telling at once; figures are not."""
     was, now = old.report, new.report
     return (
         (old.seen, was.revision, was.rejected) != (new.seen, now.revision, now.rejected)
         or was.backends.keys() != now.backends.keys()
-        or any((it.state, it.reason) != _verdict(was.backends[key]) for key, it in now.backends.items())
+        or any(_verdict(it) != _verdict(was.backends[key]) for key, it in now.backends.items())
+        or any(_elsewhere(was, key) != _elsewhere(now, key) for key in was.policies.keys() | now.policies.keys())
     )
 
 
-def _verdict(it: BackendReport) -> tuple[str, str | None]:
-    return it.state, it.reason
+def _verdict(it: BackendReport) -> tuple[str, str | None, bool, bool]:
+    return it.state, it.reason, it.tried, it.failing >= FAILING
+
+
+def _elsewhere(report: RouterReport, key: str) -> tuple[bool, ...]:
+    """Whether any request of a policy was not answered where its route wants it. The counts themselves are figures."""
+    it = report.policies.get(key)
+    return (False,) * 3 if it is None else (it.cheaper > 0, it.dearer > 0, it.unserved > 0)
 
 
 def load(entry: Entry) -> object:

@@ -24,7 +24,7 @@ from aiohttp import hdrs, web
 from weir_operator.distribute import connections
 from weir_operator.distribute.offers import Offer
 from weir_operator.distribute.refusals import account_of, body_of, refusal
-from weir_operator.distribute.reports import RELAY_PATH, Relay, Reported, Reports
+from weir_operator.distribute.reports import RELAY_PATH, Relay, Reported, Reports, believable
 from weir_operator.kube.accounts import ServiceAccount
 from weir_operator.kube.encoding import encoded
 from weir_operator.kube.token_reviews import ReviewUnavailable, TokenRefused, TokenReviewer
@@ -178,7 +178,8 @@ class ConfigServer:
     async def _report(self, request: web.Request, account: ServiceAccount) -> tuple[RouterReport, int]:
         """The report, and its bytes."""
         body = await body_of(request, MAX_GATEWAY_REPORT_BYTES if account == self._gateway else MAX_REPORT_BYTES)
-        return _decoded(body, RouterReport), len(body)
+        report = _decoded(body, RouterReport)
+        return believable(report, None if account == self._gateway else account.namespace), len(body)
 
     async def _relay(self, request: web.Request) -> web.Response:
         account = await self._account(request)

@@ -35,12 +35,19 @@ from weir_router.contract.policy import (
     When,
 )
 from weir_router.contract.report import (
+    FAILING,
+    MAX_FAILING,
     MAX_GATEWAY_REPORT_BYTES,
     MAX_REPORT_BYTES,
+    MAX_WORDS,
+    TRIED_SECONDS,
     BackendReport,
+    PolicyReport,
+    RouteReport,
     RouterLoad,
     RouterReport,
     Waiting,
+    line,
 )
 from weir_router.contract.review import REVIEW_PATH, ReviewAnswer, ReviewRequest
 from weir_router.contract.secrets import Secrets
@@ -68,12 +75,16 @@ from weir_router.contract.version import API_VERSION, ConfigRejected, check_vers
 
 __all__ = [
     "API_VERSION",
+    "FAILING",
     "MAX_BODY_BYTES",
+    "MAX_FAILING",
     "MAX_GATEWAY_REPORT_BYTES",
     "MAX_REPORT_BYTES",
+    "MAX_WORDS",
     "POLL_PATH",
     "REVIEW_PATH",
     "TOKEN_ALGORITHMS",
+    "TRIED_SECONDS",
     "Backend",
     "BackendLimits",
     "BackendReport",
@@ -99,6 +110,7 @@ __all__ = [
     "Override",
     "Parameters",
     "Policy",
+    "PolicyReport",
     "Price",
     "PriceStep",
     "Priority",
@@ -109,6 +121,7 @@ __all__ = [
     "ReviewAnswer",
     "ReviewRequest",
     "Route",
+    "RouteReport",
     "RouterLoad",
     "RouterReport",
     "Secrets",
@@ -126,5 +139,6 @@ __all__ = [
     "When",
     "check_version",
     "digest",
+    "line",
     "prepare",
 ]

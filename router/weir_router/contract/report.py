@@ -11,6 +11,20 @@ MAX_REPORT_BYTES = 16 * 1024
 MAX_GATEWAY_REPORT_BYTES = 1024 * 1024
 """Bytes of a report of the gateway's routers, which have all backends of the class."""
 
+TRIED_SECONDS = 600.0
+"""Seconds for which an attempt says something about a backend, and for which the requests of a route are counted: a
+status that speaks of the last ten minutes is neither stale nor nervous."""
+
+MAX_WORDS = 100
+"""Characters of a backend's last failure: a line of a status."""
+
+FAILING = 3
+"""Failures in a row from which a backend that has answered nothing since counts as failing. Statuses say so within
+half a minute of the third: one or two are an accident that the next backend hides."""
+
+MAX_FAILING = 1_000
+"""Failures in a row up to which they are counted: more say nothing else."""
+
 
 class BackendReport(Wire, frozen=True):
     """One backend, as one router sees it."""
@@ -21,6 +35,47 @@ class BackendReport(Wire, frozen=True):
     failures: int = 0  # of these, those that speak against the backend
     in_flight: int = 0  # attempts under way
     tokens_per_second: float = 0.0  # of output, of all its answers together, lately
+    # Whether an attempt has ended since the backend's config and in the last `TRIED_SECONDS`. A router that has not
+    # tried a backend says nothing about its health. Routers of an older version do not know: True.
+    tried: bool = True
+    failing: int = 0  # attempts that failed in a row since the last answer, at most `MAX_FAILING`
+    words: str = ""  # the last failure while it fails, e.g. "credential: Incorrect API key provided: [redacted]"
+
+
+class RouteReport(Wire, frozen=True):
+    """The requests of one route in the last `TRIED_SECONDS`, by where they were answered."""
+
+    requests: int = 0  # those that a tier has answered, and those that none could answer
+    # Answered by another tier because one that the route names before it could not serve:
+    cheaper: int = 0  # by a cheaper one
+    dearer: int = 0  # by a dearer one
+    unserved: int = 0  # no tier could answer
+
+
+class PolicyReport(Wire, frozen=True):
+    """The requests of one policy in the last `TRIED_SECONDS`, by route; only routes with requests."""
+
+    routes: dict[str, RouteReport] = {}
+
+    @property
+    def requests(self) -> int:
+        """The requests of all routes."""
+        return sum(it.requests for it in self.routes.values())
+
+    @property
+    def cheaper(self) -> int:
+        """Those that fell to a cheaper tier."""
+        return sum(it.cheaper for it in self.routes.values())
+
+    @property
+    def dearer(self) -> int:
+        """Those that rose to a dearer tier."""
+        return sum(it.dearer for it in self.routes.values())
+
+    @property
+    def unserved(self) -> int:
+        """Those that no tier could answer."""
+        return sum(it.unserved for it in self.routes.values())
 
 
 class Waiting(Wire, frozen=True):
@@ -49,6 +104,14 @@ class RouterReport(Wire, frozen=True, kw_only=True, omit_defaults=False):
     rejected: str | None = None  # why a newer one was refused
     backends: dict[str, BackendReport] = {}
     load: RouterLoad | None = None  # None: a router of an older version
+    policies: dict[str, PolicyReport] = {}  # by "namespace/name"; only policies with requests
+
+
+def line(text: str, most: int = MAX_WORDS) -> str:
+    """A text of someone else as one line of `most` characters at most, without control characters. Pure."""
+    shown = "".join([char if char.isprintable() else " " for char in text[: 4 * most]])
+    words = " ".join(shown.split())
+    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 
 
 prepare(RouterReport)

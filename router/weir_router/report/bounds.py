@@ -15,9 +15,11 @@ import msgspec
 from msgspec.structs import replace
 
 from weir_router.contract import (
+    FAILING,
     MAX_GATEWAY_REPORT_BYTES,
     MAX_REPORT_BYTES,
     BackendReport,
+    PolicyReport,
     RouterReport,
     Waiting,
 )
@@ -29,14 +31,21 @@ MAX_REJECTED = 1_024
 MAX_REASON = 256
 """Characters of the reason why a backend is not closed."""
 
-ENTRY = 1_024
-"""Bytes that an entry takes at most: names of 380 characters, the address of an endpoint, the reason and the figures.
-As many entries as that have room without a look at their size."""
+ENTRY = 1_536
+"""Bytes that an entry takes at most: names of 380 characters, the address of an endpoint, the reason, the words of the
+last failure and the figures; or a policy with a few routes. As many entries as that have room without a look at their
+size."""
+
+ROUTES_AN_ENTRY = 4
+"""Routes of a policy that take as many bytes as an entry."""
 
 TIERS_SHARE = 4
 """The part of a report, as one of so many, that tiers with waiting requests may take."""
 
-T = TypeVar("T", BackendReport, Waiting)
+POLICIES_SHARE = 4
+"""The part of a report, as one of so many, that policies may take."""
+
+T = TypeVar("T", BackendReport, PolicyReport, Waiting)
 
 
 def bounded(report: RouterReport, *, whole: bool) -> RouterReport:
@@ -48,13 +57,21 @@ def bounded(report: RouterReport, *, whole: bool) -> RouterReport:
         report = replace(report, backends=report.backends | backends)
     if report.rejected is not None:
         report = replace(report, rejected=report.rejected[:MAX_REJECTED])
-    if (len(report.backends) + len(tiers)) * ENTRY <= limit or _size(report) <= limit:
+    routes = sum(len(it.routes) // ROUTES_AN_ENTRY + 1 for it in report.policies.values())
+    if (len(report.backends) + len(tiers) + routes) * ENTRY <= limit or _size(report) <= limit:
         return report
     if report.load is not None:
         tiers = _fair(tiers, limit // TIERS_SHARE, lambda it: -it.depth)
         report = replace(report, load=replace(report.load, tiers=tiers))
+    policies = _fair(report.policies, limit // POLICIES_SHARE, lambda it: -it.cheaper - it.dearer - it.unserved)
+    report = replace(report, policies=policies)
     room = limit - _size(replace(report, backends={}))
-    return replace(report, backends=_fair(report.backends, room, lambda it: (it.state == State.CLOSED, -it.in_flight)))
+    return replace(report, backends=_fair(report.backends, room, _urgency))
+
+
+def _urgency(it: BackendReport) -> tuple[bool, int, bool, int]:
+    """The order in which backends are kept: the sick ones first, then those that were tried, then the busy ones."""
+    return it.state == State.CLOSED, -min(it.failing, FAILING), not it.tried, -it.in_flight
 
 
 def _fair(entries: Mapping[str, T], room: int, order: Callable[[T], Any]) -> dict[str, T]:

@@ -9,9 +9,12 @@ from weir_router.contract import (
     MAX_GATEWAY_REPORT_BYTES,
     MAX_REPORT_BYTES,
     BackendReport,
+    PolicyReport,
+    RouteReport,
     RouterLoad,
     RouterReport,
     Waiting,
+    line,
 )
 from weir_router.report.bounds import bounded
 
@@ -60,3 +63,17 @@ def test_what_tells_most_is_kept() -> None:
     found = bounded(RouterReport(router="r", backends=closed | busy | out), whole=False)
     assert {*busy, *out} <= found.backends.keys()
     assert size(found) <= MAX_REPORT_BYTES
+
+
+def test_a_policy_without_falls_gives_room_to_one_with_them() -> None:
+    calm = {f"evil/{number:0200}": PolicyReport(routes={"all": RouteReport(requests=5)}) for number in range(2_000)}
+    fell = {"evil/zzz": PolicyReport(routes={"all": RouteReport(requests=5, cheaper=1)})}
+    ours = {"llm/calm": PolicyReport(routes={"all": RouteReport(requests=5)})}
+    found = bounded(RouterReport(router="r", policies=calm | fell | ours), whole=False)
+    assert {"evil/zzz", "llm/calm"} <= found.policies.keys()
+    assert size(found) <= MAX_REPORT_BYTES // 3
+
+
+def test_words_are_one_line() -> None:
+    assert line("no\x1b[31m such\r\nmodel\u2028\u0007 `x`") == "no [31m such model `x`"
+    assert line("ä" * 500) == "ä" * 99 + "…"

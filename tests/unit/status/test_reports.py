@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 from weir_operator.distribute.reports import (
     LEFT_SECONDS,
     MAX_REPORT_BYTES_TOGETHER,
@@ -13,9 +16,10 @@ from weir_operator.distribute.reports import (
     Relayed,
     Reports,
     RouterId,
+    believable,
 )
 from weir_operator.kube.accounts import ServiceAccount
-from weir_router.contract import BackendReport, RouterReport
+from weir_router.contract import BackendReport, PolicyReport, RouteReport, RouterReport
 
 ACCOUNT = ServiceAccount("weir-system", "weir-router")
 
@@ -125,3 +129,37 @@ def test_a_router_of_which_no_report_is_kept_leaves_nothing_behind():
     at.reports.note(ACCOUNT, "e", said("never seen"))
     at.now += LEFT_SECONDS
     assert set(at.states()) == {"never seen"}
+
+
+def test_a_report_is_news_when_a_backend_begins_to_fail_or_a_policy_to_fall() -> None:
+    reports = At().reports
+    reports.note(ACCOUNT, "e", said())
+    for news, failing in ((False, 1), (False, 2), (True, 3), (False, 4), (True, 0)):
+        backends = {"b": BackendReport(state="closed", failing=failing, words="server" if failing else "")}
+        assert reports.note(ACCOUNT, "e", RouterReport(router="r", backends=backends)) == news, failing
+    for news, cheaper in ((False, 0), (True, 1), (False, 2), (True, 0)):
+        policies = {"a/p": PolicyReport(routes={"all": RouteReport(requests=9, cheaper=cheaper)})}
+        assert reports.note(ACCOUNT, "e", replace(said(), policies=policies)) == news, cheaper
+
+
+def test_a_router_speaks_of_the_policies_of_its_own_namespace_in_counts_that_can_be() -> None:
+    lie = {"all": RouteReport(requests=5, cheaper=-1, dearer=9, unserved=3)}
+    policies = {key: PolicyReport(routes=lie) for key in ("a/p", "ab/p", "b/p")}
+    words = "key\x1b[2J\n\n" + "x" * 9_000
+    backends = {"a/t/b": BackendReport(state="closed", failing=10**12, words=words)}
+    report = RouterReport(router="r", backends=backends, policies=policies)
+    found = believable(report, "a")
+    assert found.policies == {"a/p": PolicyReport(routes={"all": RouteReport(requests=5, dearer=5)})}
+    it = found.backends["a/t/b"]
+    assert (it.failing, it.words.startswith("key [2J xxx"), len(it.words)) == (1_000, True, 100)
+    assert believable(report, None).policies.keys() == policies.keys()
+    honest = RouterReport(router="r", backends={"a/t/b": BackendReport(state="open")})
+    assert believable(honest, "a") is honest
+
+
+def test_reports_of_routers_of_another_version_are_read() -> None:
+    older = b'{"router":"r","backends":{"a/t/b":{"state":"closed","requests":3}}}'
+    it = msgspec.json.decode(older, type=RouterReport)
+    assert (it.policies, it.backends["a/t/b"].tried, it.backends["a/t/b"].failing) == ({}, True, 0)
+    newer = b'{"router":"r","backends":{"a/t/b":{"state":"closed","mood":"bad"}},"weather":{}}'
+    assert msgspec.json.decode(newer, type=RouterReport).backends.keys() == {"a/t/b"}
