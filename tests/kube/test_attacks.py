@@ -218,5 +218,5 @@ async def test_an_object_of_another_class_is_left_alone(town: Town):
     theirs = town.policy(town.enemy, premium(town), "theirs", className="other", models=[{"name": "theirs"}])
     town.apply(theirs, town.policy(town.enemy, premium(town)))
     await town.verdict(town.enemy, "rp/assistants", "ResolvedRefs", "False")
-    assert town.status(town.enemy, "rp/theirs") == {"observedGeneration": -1}  # the CRD's default: nobody has looked
+    assert town.status(town.enemy, "rp/theirs")["observedGeneration"] == -1  # the CRD's default: nobody has looked
     assert (await town.ask(town.key(town.enemy)[0], "theirs"))[0] == 404

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from apiserver import ApiServer
 
+from weir_operator.kinds.crdgen import UNSEEN
 from weir_operator.kinds.modeltier.schema import ModelTierSpec
 from weir_operator.kinds.routingpolicy.schema import RoutingPolicySpec
 from weir_operator.schemas.rules import Model
@@ -240,7 +241,19 @@ def test_kubectl_get_weir_lists_both_kinds(cluster: ApiServer, namespace: str) -
 def test_what_nobody_has_looked_at_yet_has_no_generation_that_was_observed(cluster: ApiServer, namespace: str) -> None:
     apply(cluster, namespace, f"{SHORT_TIER}---{SHORT_POLICY}")
     for what in ("mt/short", "rp/short"):
-        assert read(cluster, namespace, what)["status"] == {"observedGeneration": -1}
+        status = read(cluster, namespace, what)["status"]
+        assert status["observedGeneration"] == -1
+        assert {it["type"]: (it["status"], it["reason"], it["message"]) for it in status["conditions"]} == {
+            "Accepted": ("Unknown", "Pending", UNSEEN),
+            "Ready": ("Unknown", "Pending", UNSEEN),
+        }
+
+
+def test_kubectl_get_says_that_no_operator_has_looked_at_an_object(cluster: ApiServer, namespace: str) -> None:
+    apply(cluster, namespace, SHORT_TIER.replace("spec:", "spec:\n  className: nobody"))
+    shown = say(cluster, "get", "mt", "-n", namespace, "-o", "wide")
+    assert shown.splitlines()[1].split()[:4] == ["short", "Unknown", "Cheapest", "Pending"]
+    assert UNSEEN in shown
 
 
 def test_a_status_patch_is_kept_and_does_not_move_the_generation(cluster: ApiServer, namespace: str) -> None:

@@ -15,6 +15,7 @@ from support.kube import apply, client_of, run
 from support.leading import Leader, leading
 from support.statuses import gateway
 from weir_operator.kinds import KINDS
+from weir_operator.kinds.crdgen import UNSEEN
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.status import writer as pace
 from weir_operator.status.reporter import SETTLE_SECONDS
@@ -273,3 +274,24 @@ async def test_an_event_of_a_verdict_that_comes_and_goes_is_not_repeated_for_min
             await leader.until_condition("mt/budget", "Ready", "status", ready)
         await leader.until_calm()
         assert leader.writer.told == ["Ready", "NoHealthyBackends"]
+
+
+@pytest.mark.parametrize("how", [(), ("--server-side",)], ids=["apply", "server-side apply"])
+async def test_what_the_crd_says_of_a_new_object_gives_way_to_what_the_operator_says(
+    cluster: ApiServer, namespace: str, how: tuple[str, ...]
+):
+    run(cluster, "apply", *how, "-f", "-", input=tier(namespace))
+    async with leading(cluster, client_of(cluster), namespace) as leader:
+        before = await leader.status("mt/budget")
+        assert {it["reason"] for it in before["conditions"]} == {"Pending"}
+        leader.routers = [gateway(revision=0, current=False)]
+        await leader.compile_when(lambda it: it.of("ModelTier"))
+        status = await leader.until_condition("mt/budget", "Programmed", "reason", "Pending")
+        assert UNSEEN not in json.dumps(status)
+        assert "1970" not in json.dumps(status)  # also of Ready, which is Unknown as before
+        leader.routers = [gateway()]
+        leader.reporter.heard()
+        await leader.until_condition("mt/budget", "Ready", "status", "True")
+    weighted = tier(namespace, backend=", weight: 1").replace("spec:", "spec:\n  selection: Weighted")
+    run(cluster, "apply", *how, "-f", "-", input=weighted)
+    assert (await leader.status("mt/budget"))["observedGeneration"] == 1

@@ -13,13 +13,14 @@ An object that cannot be read, or that a bug of ours trips over, is one problem;
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 
 from weir_operator.compile.catalogue import Catalogue
+from weir_operator.compile.classes import ours
 from weir_operator.compile.hosts import hosts_of
 from weir_operator.compile.memory import Memory, Result, Sorts
 from weir_operator.compile.report import Report
@@ -29,7 +30,6 @@ from weir_operator.kube.crowding import Part
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason, Severity
-from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_operator.schemas.rules import Model
 from weir_router.contract import CompiledConfig, Secrets, TokenTrust
 
@@ -110,17 +110,6 @@ def _each(
         if result is not None:
             made[key] = result
     return made, problems
-
-
-def ours(manifests: Iterable[Manifest], class_name: str) -> list[Manifest]:
-    """The manifests of class `class_name`, sorted by namespace and name."""
-    return sorted((it for it in manifests if _class_of(it.spec) == class_name), key=lambda it: it.key)
-
-
-def _class_of(spec: Any) -> str:
-    stated = spec.get("className") if isinstance(spec, dict) else None
-    # An object that cannot be read is ours, so that its status says so.
-    return stated if isinstance(stated, str) else DEFAULT_CLASS
 
 
 def _one(kind: Compilable, manifest: Manifest, memory: Memory, around: Around, look: Lookup) -> Result[Any]:

@@ -138,6 +138,8 @@ def conditions(
 
 
 def _since(status: ConditionStatus, before: JSON, now: float) -> str:
-    if before.get("status") == status.value and isinstance(since := before.get("lastTransitionTime"), str):
+    since = before.get("lastTransitionTime")
+    # The CRD's default condition is of no generation, and its time is no time of a transition.
+    if "observedGeneration" in before and before.get("status") == status.value and isinstance(since, str):
         return since
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

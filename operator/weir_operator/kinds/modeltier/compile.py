@@ -21,6 +21,7 @@ from weir_operator.compile.room import MAX_CREDENTIAL, MAX_ENDPOINTS_OF_TIER, MA
 from weir_operator.compile.step import Around, Lookup
 from weir_operator.kinds.modeltier import schema
 from weir_operator.kinds.modeltier.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
+from weir_operator.kinds.modeltier.classes import OtherClasses
 from weir_operator.kinds.modeltier.request import ParametersSpec, default_of, extra_of
 from weir_operator.kinds.modeltier.services import Services, base_url_of, path_of
 from weir_operator.kube.objects import ObjectName
@@ -33,8 +34,8 @@ from weir_router.contract import BackendState
 
 T = TypeVar("T")
 
-SERVICE, ENDPOINTS = "Service", "Endpoints of a Service"
-"""Sorts of questions to `Around.look`: facts of a Service, and the endpoints that it has now."""
+SERVICE, ENDPOINTS, OTHER_CLASS = "Service", "Endpoints of a Service", "Class of a tier that is not served here"
+"""Sorts of questions to `Around.look`: facts of a Service, the endpoints that it has now, and `OtherClasses`."""
 
 MAX_ENDPOINT = 128
 """Bytes by which an endpoint's address, which stands there twice, makes a backend larger, at most."""
@@ -119,9 +120,10 @@ class CompiledTier:
 
 
 def facts(observed: Observed) -> Mapping[str, Lookup]:
-    """The questions that a tier may ask about Services."""
+    """The questions that a tier may ask about Services, and a policy about tiers of other classes."""
     services = Services.of(observed)
-    return {SERVICE: services.facts, ENDPOINTS: services.endpoints}
+    others = OtherClasses(observed)
+    return {SERVICE: services.facts, ENDPOINTS: services.endpoints, OTHER_CLASS: others.granting}
 
 
 def compile_one(spec: schema.ModelTierSpec, report: Report, around: Around) -> CompiledTier | None:

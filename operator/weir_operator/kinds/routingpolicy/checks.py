@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from weir_operator.compile.callers import namespaces_are_unknown
 from weir_operator.problems.finding import Check, Finding, Verdict
 from weir_operator.problems.problem import ConditionType, Reason
+from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import Backend, BackendState, Mode, Route, Tier
 
 # --- references to tiers
@@ -26,14 +27,21 @@ class ReferenceFacts:
     granted: bool  # exists, and grants that namespace: the status never distinguishes the two
     ready: bool
     repeated: bool = False
+    class_name: str = DEFAULT_CLASS  # the policy's
+    other_class: str | None = None  # of a tier of that name that another installation serves, and that grants it
 
 
 def tier_is_missing_or_not_granted(it: ReferenceFacts) -> Finding | None:
     """One reason and one message for both: status is no oracle for what exists elsewhere."""
     if it.granted:
         return None
-    message = f"there is no ModelTier {it.tier} that grants namespace {it.namespace}"
+    stated = f" of className {it.class_name}" if it.other_class or it.class_name != DEFAULT_CLASS else ""
+    message = f"there is no ModelTier {it.tier}{stated} that grants namespace {it.namespace}"
     action = f"Check the name, or ask the owner of {it.tier} for a grant to namespace {it.namespace}."
+    if it.other_class is not None:
+        message += f"; the one of that name has className {it.other_class}"
+        action = f"A policy routes to tiers of its own className: make it anew with className {it.other_class}, "
+        action += f"or ask the owner for a tier of className {it.class_name}."
     return Finding(Reason.TIER_NOT_FOUND_OR_NOT_GRANTED, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action)
 
 

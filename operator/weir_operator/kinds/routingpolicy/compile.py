@@ -14,7 +14,7 @@ from weir_operator.compile.report import Report
 from weir_operator.compile.room import MAX_POLICY, size, too_large
 from weir_operator.compile.step import Around
 from weir_operator.kinds.modeltier import MODEL_TIER
-from weir_operator.kinds.modeltier.compile import CompiledTier
+from weir_operator.kinds.modeltier.compile import OTHER_CLASS, CompiledTier
 from weir_operator.kinds.routingpolicy import schema
 from weir_operator.kinds.routingpolicy.checks import (
     POLICY_CHECKS,
@@ -215,7 +215,15 @@ class _References:
             self._find(name, key)
         tier, granted = self.tiers.get(key), self._found[key]
         ready = tier is not None and bool(tier.tier.backends)
-        facts = ReferenceFacts(key, self.namespace, granted=granted is not None, ready=ready, repeated=key in seen)
+        facts = ReferenceFacts(
+            key,
+            self.namespace,
+            granted=granted is not None,
+            ready=ready,
+            repeated=key in seen,
+            class_name=self.around.observed.class_name,
+            other_class=self.around.look(OTHER_CLASS, name, self.namespace) if tier is None else None,
+        )
         found = findings(REFERENCE_CHECKS, facts)
         self.report.add(path, [it._replace(verdict=worst) for it in found] if worst else found)
         return granted if not found else None
