@@ -29,7 +29,8 @@ from weir_operator.kube.webhooks import (
     trust_authorities,
 )
 from weir_operator.sidecar.admission import INJECT_PATH, Admission
-from weir_operator.sidecar.inject import CONTAINER, Settings
+from weir_operator.sidecar.expected import CONTAINER, NO, SYSTEM, YES, Scope, lacking
+from weir_operator.sidecar.inject import Settings
 
 NAME = configuration_name("weir", "llm")
 SETTINGS = Settings(
@@ -273,6 +274,37 @@ def test_no_pod_is_asked_about_twice():
     by_namespace, by_pod = (it["namespaceSelector"]["matchExpressions"][-1] for it in configuration()["webhooks"])
     assert (by_namespace["operator"], by_pod["operator"]) == ("In", "NotIn")
     assert by_namespace["key"] == by_pod["key"] == "weir.dev/inject"
+
+
+def test_the_chart_and_the_operator_read_the_label_alike():
+    by_namespace, by_pod = configuration()["webhooks"]
+    selected = [it["namespaceSelector"]["matchExpressions"][-1]["values"] for it in (by_namespace, by_pod)]
+    (refused,) = by_namespace["objectSelector"]["matchExpressions"]
+    (asked,) = by_pod["objectSelector"]["matchExpressions"]
+    assert [*selected, asked["values"]] == [[*YES]] * 3
+    assert (refused["operator"], refused["values"]) == ("NotIn", [*NO])
+    own = by_namespace["namespaceSelector"]["matchExpressions"][0]["values"]
+    assert own == ["llm", *SYSTEM]
+
+
+@pytest.mark.parametrize("value", YES)
+def test_a_namespace_may_spell_it_otherwise(server: ApiServer, home: str, value: str):
+    run(server, "label", "namespace", home, f"weir.dev/inject={value}")
+    pod = made(server, home)
+    assert has_sidecar(pod)
+    assert not has_sidecar(made(server, home, labels={"weir.dev/inject": NO[1]}))
+    namespace = json.loads(run(server, "get", "namespace", home, "-o", "json"))
+    assert lacking(pod, namespace, Scope("llm")) is None
+    run(server, "label", "namespace", home, "weir.dev/inject=yes", "--overwrite")
+    assert not has_sidecar(made(server, home))
+
+
+def test_an_empty_base_url_is_replaced_by_a_patch_that_the_api_server_applies(server: ApiServer, home: str):
+    wants(server, home)
+    given = [{"name": "A", "value": "1"}, {"name": "OPENAI_BASE_URL", "value": ""}]
+    pod = made(server, home, containers=[{"name": "app", "image": "app", "env": given}])
+    env = [(it["name"], it.get("value")) for it in pod["spec"]["containers"][0]["env"]]
+    assert env[:2] == [("A", "1"), ("OPENAI_BASE_URL", "http://127.0.0.1:18080/v1")]
 
 
 def test_an_installation_for_some_namespaces_asks_about_these_only(tmp_path: Path):

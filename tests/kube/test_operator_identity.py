@@ -17,7 +17,8 @@ from support.installation import Installation, Operator, Router, Tenant
 from support.kube import run
 from weir_cli.sim import SimulatorThread
 from weir_operator.kube.webhooks import configuration_name
-from weir_operator.sidecar.inject import AUTHORITIES, CONTAINER
+from weir_operator.sidecar.expected import CONTAINER
+from weir_operator.sidecar.inject import AUTHORITIES
 
 NAMESPACE = "weir-identity"
 PROMPT = {"model": "auto", "messages": [{"role": "user", "content": "What is 2 + 2?"}]}

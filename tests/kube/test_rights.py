@@ -16,6 +16,7 @@ from support.helm import CHART, Helm, Object, only
 from weir_operator.kinds import KINDS
 from weir_operator.observe import gather
 from weir_operator.publish.publication import Names
+from weir_operator.sidecar.expected import YES
 
 Right = tuple[str, str, str]
 """API group, resource, verb."""
@@ -166,7 +167,7 @@ def test_the_config_server_is_for_routers_once_the_api_server_s_address_is_known
     ]
     without = helm4.render("--set", "sidecar.enabled=false")
     assert peers(policy(without, "operator"), "https") == routers
-    inject = {"matchLabels": {"weir.dev/inject": "true"}}
+    inject = {"matchExpressions": [{"key": "weir.dev/inject", "operator": "In", "values": [*YES]}]}
     known = helm4.render("--set", "networkPolicy.apiServer={10.0.0.1/32}", "--set", "gateway.autoscaling.type=KEDA")
     assert peers(policy(known, "gateway"), "metrics") == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
     assert peers(policy(known, "operator"), "https") == [

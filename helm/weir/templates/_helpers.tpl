@@ -18,6 +18,9 @@
 {{/* The same for a kind whose names have no colons; the operator knows it as well (weir_operator.kube.webhooks). */}}
 {{- define "weir.webhook" -}}{{ include "weir.installation" . }}.{{ .Release.Namespace }}.sidecar.weir.dev{{- end }}
 
+{{/* Values of the label weir.dev/inject that ask for sidecars; the operator has the same (weir_operator.sidecar.expected). */}}
+{{- define "weir.injectYes" -}}{{ toJson (list "true" "True" "TRUE" "enabled") }}{{- end }}
+
 {{- define "weir.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}{{ .repository }}@{{ .digest }}

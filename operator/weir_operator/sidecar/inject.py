@@ -5,16 +5,17 @@ of importance:
 
 1. a pod must start as if we were not there: what cannot be added safely is left out, with a warning (what a quota or
    a policy refuses cannot be seen here: docs/sidecar.md);
-2. what a container says itself counts: a variable that it sets, or may set by `envFrom`, is not touched;
+2. what a container says itself counts: a variable that it sets, or may set by `envFrom`, is not touched; an empty
+   value counts as none, because charts render it where no value was given;
 3. doing it twice changes nothing: other webhooks may add containers, and the API server then asks again.
 
-Whether a pod is meant at all is decided by the selectors of the webhook configuration; only `weir.dev/inject: "false"`
-on the pod is looked at again here.
+Whether a pod is meant at all is decided by the selectors of the webhook configuration (`sidecar.expected` says the
+same); only `weir.dev/inject: "false"` on the pod is looked at again here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -22,9 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from weir_operator.identity import trust
-
-INJECT = "weir.dev/inject"
-"""Label of a namespace or pod: "true" or "false"."""
+from weir_operator.sidecar.expected import CONTAINER, IDENTITY, KEPT, NO, YES, containers, obstacle, opted_out
 
 PORT = "weir.dev/sidecar-port"
 """Annotation: the port on localhost, where the usual one is taken by something that the pod's spec does not show."""
@@ -40,10 +39,6 @@ AUTHORITIES = "weir.dev/config-server-ca"
 
 GATEWAY_AUTHORITIES = "weir.dev/gateway-ca"
 """Annotation that we set: the authorities of the gateway's certificate, where no public one signs it."""
-
-CONTAINER = "weir-sidecar"
-IDENTITY, KEPT = "weir-identity", "weir-kept"
-"""The volumes: tokens and authority; the last good config."""
 
 FILES, KEPT_FILES = "/run/weir", "/run/weir-kept"
 
@@ -117,36 +112,29 @@ def inject(pod: Mapping[str, Any], settings: Settings, authorities: str, of_gate
     accepts as a pod.
     """
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    if "false" in (labels.get(INJECT), annotations.get(INJECT)):
+    annotations = metadata.get("annotations") or {}
+    if opted_out(metadata):
         return Injection()
     present = next((it for it in spec.get("initContainers") or () if it.get("name") == CONTAINER), None)
-    if present is None and (obstacle := _obstacle(spec)) is not None:
-        return Injection(warnings=(f"Weir's sidecar was not added: {obstacle}",))
+    if present is None and (reason := obstacle(spec)) is not None:
+        return Injection(warnings=(f"Weir's sidecar was not added: {reason}",))
     ports = Ports(_port_of(present), 0) if present else _free_ports(spec, annotations, settings)
-    patch, warnings = _environment(spec, ports.callers, override=annotations.get(OVERRIDE_ENV_FROM) == "true")
+    patch, warnings = _environment(spec, ports.callers, override=annotations.get(OVERRIDE_ENV_FROM) in YES)
+    warnings += _unread(annotations)
     if present is None:
-        if annotations.get(METRICS) in ("true", "false"):
-            settings = msgspec.structs.replace(settings, metrics=annotations[METRICS] == "true")
+        if annotations.get(METRICS) in (*YES, *NO):
+            settings = msgspec.structs.replace(settings, metrics=annotations[METRICS] in YES)
         patch = [*patch, *_sidecar(metadata, spec, settings, ports, Authorities(authorities, of_gateway))]
     return Injection(tuple(patch), tuple(warnings))
 
 
-def _obstacle(spec: Mapping[str, Any]) -> str | None:
-    """Why the pod gets none; None: nothing is in the way."""
-    if spec.get("hostNetwork"):
-        return "with hostNetwork, every process of the node could use this pod's identity"
-    if (spec.get("os") or {}).get("name") == "windows":
-        return "there is no image for Windows"
-    if any(it.get("name") == CONTAINER for it in _containers(spec)):
-        return f"the pod has a container called {CONTAINER}"
-    taken = {it.get("name") for it in spec.get("volumes") or ()} & {IDENTITY, KEPT}
-    return f"the pod has a volume called {min(taken)}" if taken else None
-
-
-def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from spec.get("initContainers") or ()
-    yield from spec.get("containers") or ()
+def _unread(annotations: Mapping[str, str]) -> Iterator[str]:
+    """Warnings about annotations with a value that means nothing."""
+    for name in (METRICS, OVERRIDE_ENV_FROM):
+        if annotations.get(name, YES[0]) not in (*YES, *NO):
+            yield f'annotation {name} is ignored: its value is neither "true" nor "false"'
+    if PORT in annotations and _asked_port(annotations) is None:
+        yield f"annotation {PORT} is ignored: its value is no port from 1024 to 65535"
 
 
 class Ports(NamedTuple):
@@ -158,11 +146,14 @@ class Ports(NamedTuple):
 
 def _free_ports(spec: Mapping[str, Any], annotations: Mapping[str, str], settings: Settings) -> Ports:
     """The port that the pod asks for, or the first from the usual one that no container says it listens on."""
-    taken = {port.get("containerPort") for it in _containers(spec) for port in it.get("ports") or ()}
-    wanted = annotations.get(PORT, "")
-    asked = int(wanted) if wanted.isdecimal() and 1024 <= int(wanted) <= 65535 else None
-    callers = asked or next(port for port in count(settings.port) if port not in taken)
+    taken = {port.get("containerPort") for it in containers(spec) for port in it.get("ports") or ()}
+    callers = _asked_port(annotations) or next(port for port in count(settings.port) if port not in taken)
     return Ports(callers, next(port for port in count(settings.admin_port) if port not in {*taken, callers}))
+
+
+def _asked_port(annotations: Mapping[str, str]) -> int | None:
+    wanted = annotations.get(PORT, "").strip()
+    return int(wanted) if len(wanted) <= 5 and wanted.isdecimal() and 1024 <= int(wanted) <= 65535 else None
 
 
 def _port_of(sidecar: Mapping[str, Any]) -> int:
@@ -179,11 +170,7 @@ def _environment(spec: Mapping[str, Any], port: int, *, override: bool) -> tuple
             if container.get("name") == CONTAINER:
                 continue
             wanted, unsure = _variables(container, port, override=override)
-            path = f"/spec/{kind}/{number}/env"
-            if wanted and not container.get("env"):
-                patch.append(_add(path, wanted))
-            elif wanted:
-                patch += [_add(f"{path}/-", it) for it in wanted]
+            patch += _set(f"/spec/{kind}/{number}/env", container.get("env") or (), wanted)
             if unsure:
                 warnings.append(
                     f"container {container.get('name')}: {', '.join(unsure)} left alone, since an envFrom may set it "
@@ -192,22 +179,40 @@ def _environment(spec: Mapping[str, Any], port: int, *, override: bool) -> tuple
     return patch, warnings
 
 
+def _set(path: str, env: Sequence[Mapping[str, Any]], wanted: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """The patch that sets variables; one that is there, which is empty, is replaced."""
+    if wanted and not env:
+        yield _add(path, wanted)
+        return
+    places = {it.get("name"): number for number, it in enumerate(env)}
+    for it in wanted:
+        number = places.get(it["name"])
+        yield _add(f"{path}/-", it) if number is None else {"op": "replace", "path": f"{path}/{number}", "value": it}
+
+
 def _variables(container: Mapping[str, Any], port: int, *, override: bool) -> tuple[list[dict[str, str]], list[str]]:
     """The variables to set, and base URLs left alone because `envFrom` may set them."""
-    own = {it.get("name") for it in container.get("env") or ()}
+    named = {it.get("name"): it for it in container.get("env") or ()}  # of several with one name the last counts
+    own = {name for name, it in named.items() if not _is_empty(it)}
     prefixes = () if override else tuple(it.get("prefix") or "" for it in container.get("envFrom") or ())
     wanted: list[dict[str, str]] = []
     unsure: list[str] = []
     for url, value, keys in SDKS:
         if url in own:
             continue  # it goes where it wants to, and with a key of its own
-        if any(url.startswith(it) for it in prefixes):
+        if url not in named and any(url.startswith(it) for it in prefixes):
             unsure.append(url)
             continue
         wanted.append({"name": url, "value": value.format(port=port)})
-        if not own.intersection(keys) and not any(key.startswith(it) for it in prefixes for key in keys):
-            wanted.append({"name": keys[0], "value": PLACEHOLDER})
+        if own.intersection(keys) or any(key.startswith(it) for it in prefixes for key in keys if key not in named):
+            continue
+        wanted.append({"name": keys[0], "value": PLACEHOLDER})
     return wanted, unsure
+
+
+def _is_empty(variable: Mapping[str, Any]) -> bool:
+    """Whether a variable has an empty value, which an SDK takes for a URL or a key, and cannot use."""
+    return not variable.get("valueFrom") and not str(variable.get("value") or "").strip()
 
 
 def _sidecar(

@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weir_cli import early
+from weir_operator.sidecar.expected import CONTAINER, IDENTITY, KEPT, NO, YES
 from weir_operator.sidecar.inject import (
     AUTHORITIES,
-    CONTAINER,
     GATEWAY_AUTHORITIES,
-    IDENTITY,
-    KEPT,
     METRICS,
     OVERRIDE_ENV_FROM,
     PLACEHOLDER,
@@ -46,15 +44,17 @@ def pod(*containers: dict[str, Any], metadata: Any = None, **spec: Any) -> dict[
 
 
 def patched(pod: dict[str, Any], injection: Injection) -> dict[str, Any]:
-    """`pod` with the patch (RFC 6902), which only has additions."""
+    """`pod` with the patch (RFC 6902), which only has additions and replaced variables."""
     result = copy.deepcopy(pod)
     for step in injection.patch:
-        assert step["op"] == "add"
+        assert step["op"] == "add" or (step["op"] == "replace" and "/env/" in step["path"])
         *way, last = (part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:])
         at: Any = result
         for part in way:
             at = at[int(part)] if isinstance(at, list) else at[part]
-        if isinstance(at, list):
+        if step["op"] == "replace":
+            at[int(last)] = step["value"]
+        elif isinstance(at, list):
             at.insert(len(at) if last == "-" else int(last), step["value"])
         else:
             at[last] = step["value"]
@@ -149,12 +149,45 @@ def test_what_the_pod_has_stays():
         ({"OPENAI_API_KEY": "sk-own"}, {"OPENAI_BASE_URL": OPENAI["OPENAI_BASE_URL"]} | ANTHROPIC),
         ({"ANTHROPIC_API_KEY": "sk-own"}, OPENAI | {"ANTHROPIC_BASE_URL": ANTHROPIC["ANTHROPIC_BASE_URL"]}),
         ({"ANTHROPIC_AUTH_TOKEN": "own"}, OPENAI | {"ANTHROPIC_BASE_URL": ANTHROPIC["ANTHROPIC_BASE_URL"]}),
-        ({"OPENAI_BASE_URL": "", "ANTHROPIC_BASE_URL": ""}, {}),
     ],
 )
 def test_a_variable_that_a_container_sets_is_not_touched(own: dict[str, str], added: dict[str, str]):
     variables = [{"name": name, "value": value} for name, value in own.items()]
     assert env(injected(pod(container(env=variables)))) == own | added
+
+
+@pytest.mark.parametrize("empty", [{"value": ""}, {}, {"value": " "}])
+@pytest.mark.parametrize("envs", [[], [{"secretRef": {"name": "s"}}]])
+def test_an_empty_variable_counts_as_unset(empty: dict[str, str], envs: list[Any]):
+    """Charts render an empty value where none was given, and it wins over an `envFrom`."""
+    names = [
+        "A",
+        "OPENAI_BASE_URL",
+        "OPENAI_API_KEY",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+    ]
+    before = pod(container(env=[{"name": it, **empty} for it in names], envFrom=envs))
+    after = injected(before)
+    assert [it["name"] for it in after["spec"]["containers"][0]["env"]] == names
+    assert (OPENAI | ANTHROPIC).items() <= env(after).items()
+    assert inject(after, SETTINGS, CA).patch == ()
+
+
+def test_an_empty_key_beside_a_token_stays_empty():
+    own = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "own"}
+    variables = [{"name": name, "value": value} for name, value in own.items()]
+    url = {"ANTHROPIC_BASE_URL": ANTHROPIC["ANTHROPIC_BASE_URL"]}
+    assert env(injected(pod(container(env=variables)))) == own | OPENAI | url
+
+
+def test_of_two_values_of_a_variable_the_last_counts():
+    def given(*values: str) -> dict[str, Any]:
+        return pod(container(env=[{"name": "OPENAI_BASE_URL", "value": it} for it in values]))
+
+    assert env(injected(given("", "https://own")))["OPENAI_BASE_URL"] == "https://own"
+    assert env(injected(given("https://own", "")))["OPENAI_BASE_URL"] == OPENAI["OPENAI_BASE_URL"]
 
 
 def test_a_variable_out_of_a_secret_is_set_too():
@@ -180,8 +213,32 @@ def test_an_annotation_says_that_no_env_from_sets_them():
 
 
 @pytest.mark.parametrize("kind", ["labels", "annotations"])
-def test_a_pod_that_does_not_want_one_gets_none(kind: str):
-    assert inject(pod(metadata={kind: {"weir.dev/inject": "false"}}), SETTINGS, CA) == Injection()
+@pytest.mark.parametrize("value", NO)
+def test_a_pod_that_does_not_want_one_gets_none(kind: str, value: str):
+    assert inject(pod(metadata={kind: {"weir.dev/inject": value}}), SETTINGS, CA) == Injection()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "why"),
+    [
+        (METRICS, "yes", 'neither "true" nor "false"'),
+        (OVERRIDE_ENV_FROM, "1", 'neither "true" nor "false"'),
+        (PORT, "80", "no port from 1024 to 65535"),
+        (PORT, "http", "no port from 1024 to 65535"),
+    ],
+)
+def test_an_annotation_with_a_value_that_means_nothing_is_named(annotation: str, value: str, why: str):
+    (warning,) = inject(pod(metadata={"annotations": {annotation: value}}), SETTINGS, CA).warnings
+    assert annotation in warning
+    assert why in warning
+
+
+@pytest.mark.parametrize("value", YES)
+def test_every_spelling_of_true_means_true(value: str):
+    annotations = {METRICS: value, OVERRIDE_ENV_FROM: value}
+    after = injected(pod(container(envFrom=[{}]), metadata={"annotations": annotations}))
+    assert env(after) == OPENAI | ANTHROPIC
+    assert "--admin=0.0.0.0:18090" in sidecar(after)["args"]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +309,12 @@ def test_a_container_that_another_webhook_added_meanwhile_is_led_to_the_sidecar_
 
 
 VARIABLES = st.sampled_from(["OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "A"])
-ENVS = st.lists(VARIABLES.map(lambda name: {"name": name, "value": "own"}), max_size=3, unique_by=lambda it: it["name"])
+VALUES = st.sampled_from([{"value": "own"}, {"value": ""}, {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}])
+ENVS = st.lists(
+    st.builds(lambda name, value: {"name": name, **value}, VARIABLES, VALUES),
+    max_size=3,
+    unique_by=lambda it: it["name"],
+)
 CONTAINERS = st.builds(
     lambda env, source, port: container(env=env, envFrom=source, ports=port),
     st.none() | ENVS,
@@ -283,7 +345,10 @@ def test_no_value_that_was_there_changes(before: dict[str, Any]):
     )
     for one, other in zip(old, new, strict=True):
         had = one.pop("env") or []
-        assert (other.pop("env", None) or [])[: len(had)] == had
+        now = (other.pop("env", None) or [])[: len(had)]
+        assert [it for it, was in zip(now, had, strict=True) if was.get("value") != ""] == [
+            it for it in had if it.get("value") != ""
+        ]
         assert one == other
 
 
