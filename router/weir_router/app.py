@@ -105,10 +105,10 @@ class Router:
         self.memory = Memory(default_memory() if memory is None else memory, shared=pod is None)
         self._admin_token, self._admin_places = admin_token_file, Places(ADMIN_CONNECTIONS, ADMIN_PER_PEER)
         self._places = Places(most_connections(max_connections))
-        self.board.on_free = self.room.queue.free
+        self.board.on_free, self.board.on_failing = self.room.queue.free, lambda: self.on_health()
         self.store.subscribe(self._configured)
         self.on_health: Callable[[], None] = lambda: None
-        """Callback for when a backend's breaker changes its state."""
+        """Callback for when a backend's breaker changes its state, or a backend begins or ends to fail."""
 
     def _gate(self, port: str, origins: Collection[str], host: str, hosts: Collection[str] = ()) -> Gate:
         """The gate of a port on `host`. The admin port never asks for a key."""

@@ -12,11 +12,13 @@ import pytest
 from cli.shell import http, running, until, weir
 from support.config_server import serving
 from support.published import VALUES, Volume, compiled, policy, published
+from support.scripted import Asked, upstream, whole
 from support.servers import certificates, server_context
 from weir_operator.compile import Compiled
 from weir_router.config.longpoll import WAIT
-from weir_router.contract import Backend, Dialect, Tier
+from weir_router.contract import Backend, BackendReport, Dialect, Tier, Transport
 
+MESSAGES = [{"role": "user", "content": "Hi"}]
 ONE, TWO = compiled(policy(models=("one",))), compiled(policy(models=("two",)))
 
 
@@ -79,6 +81,75 @@ async def test_a_backend_that_is_left_alone_is_told_in_seconds_with_reason_and_c
     assert found is not None
     assert found.reason == "connect"
     assert found.requests == found.failures >= 5
+
+
+REFUSED = {"error": {"message": "Incorrect API key provided: sk-proj-4f9a8b7c6d5e.", "code": "invalid_api_key"}}
+ANSWER = {
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+}
+TOLD_SECONDS = 30.0
+"""Seconds from the third failure to the report of it; 2 to 5 by design, the rest is for a busy machine."""
+
+
+class Provider:
+    """A model server whose answers a test changes."""
+
+    def __init__(self, first: bytes) -> None:
+        self.says = first
+
+    def answer(self, asked: Asked) -> list[bytes]:
+        return [self.says]
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (whole(REFUSED, 401), "credential: Incorrect API key provided: [redacted]"),
+        (whole("<html>Blocked by the firewall</html>", 403, {"content-type": "text/html"}), "blocked: "),
+        (whole({"error": {"message": "The model `m` does not exist", "code": "model_not_found"}}, 404), "model: The "),
+    ],
+)
+async def test_a_backend_that_answers_nothing_is_told_in_its_own_words_and_so_is_its_recovery(
+    tmp_path: Path, says: bytes, words: str
+):
+    folder, provider = certificates(tmp_path), Provider(says)
+    (folder / "token").write_text("gateway")
+    async with upstream(provider.answer) as base, serving(tls=server_context(folder)) as stand:
+        there = Backend(name="b0", provider=Dialect.OPENAI, base_url=base, model="m", transport=Transport.AS_ASKED)
+        tiers = (Tier(namespace="llm", name="small", backends=(there,)),)
+        stand.publish(compiled(policy(models=("one",)), tiers=tiers, anonymous_namespace="team-a"))
+
+        def told() -> list[BackendReport]:
+            return [it.report.backends["llm/small/b0"] for it in stand.server.reports if it.report.backends]
+
+        def ask_until_it_works() -> tuple[float, float]:
+            access = ("--config-server", stand.url, "--token-file", folder / "token", "--ca-file", folder / "ca.pem")
+            listen = ("--config-dir", folder / "config", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+            with running("router", *access, *listen) as command:
+                found = command.wait_for(r"callers on (http://[^\s,]+),[^h]*(http://[^\s.]+\S*\d)")
+                until(lambda: http(f"{found[2]}/readyz").status == 200)
+                url, body = f"{found[1]}/v1/chat/completions", {"model": "one", "messages": MESSAGES}
+                for _ in range(3):
+                    assert http(url, body).status in (400, 502)
+                began = time.monotonic()
+                until(lambda: any(it.failing >= 3 or it.state == "ejected" for it in told()))
+                failing = time.monotonic() - began
+                (seen,) = told()
+                assert (seen.tried, seen.words[: len(words)]) == (True, words)
+                state = http(f"{found[2]}/state").json()["backends"]["llm/small/b0"]
+                assert (state["tried"], state["words"][: len(words)]) == (True, words)
+                if seen.state == "closed":  # else it is asked again after a minute
+                    provider.says = whole(ANSWER)
+                    assert http(url, body).status == 200
+                    began = time.monotonic()
+                    until(lambda: told()[0].failing == 0 and told()[0].words == "")
+                assert command.stop() == 0
+            return failing, time.monotonic() - began
+
+        failing, works = await asyncio.to_thread(ask_until_it_works)
+        print(f"{words}: failing told after {failing:.1f} s, working after {works:.1f} s")
+        assert max(failing, works) < TOLD_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ class Town:
         router = self.router
         reports = Reports("gw-0", router.store, router.board, router.metrics, router.room, router.clock)
         poll = LongPoll(Access(self.url, token_file), router.store, reports.report)
-        self.router.on_health = poll.tell_soon
+        self.router.on_health = poll.tell_health
         await poll.run()
 
     @contextlib.asynccontextmanager

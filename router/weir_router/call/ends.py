@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+from weir_router.contract import line
 from weir_router.dialects.base import Reader
 from weir_router.dialects.usage import Usage
+from weir_router.dialects.wire.failures import redacted
 from weir_router.dialects.wire.lossy import lossy
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind
 from weir_router.health.board import Guard
 
 MAX_IDLE = 256 * 1024
 """Bytes of comments and blank lines between two events: three hours of 20 bytes each second."""
+
+MAX_MESSAGE = 500
+"""Characters of an upstream's message that are searched for keys, before a report shows the first of them."""
 
 EMPTY = "empty"
 """Outcome of an attempt whose answer is empty, if another one may answer in its place."""
@@ -49,7 +54,14 @@ def report(guard: Guard, failure: AttemptFailed, via: str) -> None:
     if failure.kind is FailureKind.LOOP and via:
         guard.cancelled()
     else:
-        guard.failed(failure.kind, failure.retry_after)
+        guard.failed(failure.kind, failure.retry_after, words_of(failure))
+
+
+def words_of(failure: AttemptFailed) -> str:
+    """A failure in one line for reports and statuses: its kind and the upstream's message, e.g.
+    `model: The model "m" does not exist`. The message may quote a key, in every kind of failure.
+    """
+    return line(f"{failure.kind.value}: {redacted(line(failure.message, MAX_MESSAGE))}")
 
 
 def failed(tier: str, backend: str, failure: AttemptFailed, seconds: float, ttft: float | None) -> AttemptRecord:

@@ -50,6 +50,10 @@ TELL_SECONDS = (2.0, 5.0)
 """Seconds from our news to the end of the waiting poll, at random between the two. An outage is news for every router
 at once, and of several changes only the last is reported."""
 
+HEALTH_SECONDS = 10.0
+"""Seconds between two ends of a poll for news about backends' health: one that fails and works in turns would otherwise
+make every router poll every few seconds."""
+
 OLDER_PAUSE = 1.0
 """Seconds between two polls while an older revision is ignored."""
 
@@ -85,6 +89,7 @@ class LongPoll:
         self._running: CompiledConfig | None = None  # the config in use after it
         self._older_since: float | None = None
         self._waiting: asyncio.Timeout | None = None  # timeout of the poll that waits for its answer
+        self._calm_until = 0.0  # moment of the loop's clock from which news about health ends a poll
         store.subscribe(lambda *_: self.tell_soon())
 
     def tell_soon(self, within: tuple[float, float] = TELL_SECONDS) -> None:
@@ -92,9 +97,20 @@ class LongPoll:
 
         The report of a waiting poll may be almost a minute old.
         """
-        if self._waiting is not None and self._waiting.when() is None:
-            in_a_moment = asyncio.get_running_loop().time() + self._rng.uniform(*within)
-            self._waiting.reschedule(in_a_moment)
+        if self._waiting is None:
+            return
+        now, ends = asyncio.get_running_loop().time(), self._waiting.when()
+        if ends is None or now + within[1] < ends:
+            self._waiting.reschedule(now + self._rng.uniform(*within))
+
+    def tell_health(self) -> None:
+        """Like `tell_soon`, for news about backends: not more often than every `HEALTH_SECONDS`."""
+        if self._waiting is None or self._waiting.when() is not None:
+            return
+        now, (least, most) = asyncio.get_running_loop().time(), TELL_SECONDS
+        calm = max(0.0, self._calm_until - now)
+        self.tell_soon((calm + least, calm + most))
+        self._calm_until = now + calm + HEALTH_SECONDS
 
     async def run(self) -> None:
         """Polls until cancelled."""

@@ -35,8 +35,8 @@ class BackendReport(Wire, frozen=True):
     failures: int = 0  # of these, those that speak against the backend
     in_flight: int = 0  # attempts under way
     tokens_per_second: float = 0.0  # of output, of all its answers together, lately
-    # Whether an attempt has ended since the backend's config and in the last `TRIED_SECONDS`. A router that has not
-    # tried a backend says nothing about its health. Routers of an older version do not know: True.
+    # Whether an attempt since the backend's config, in the last `TRIED_SECONDS`, says something about it. A router that
+    # has not tried a backend is no witness of its health. Routers of an older version do not know: True.
     tried: bool = True
     failing: int = 0  # attempts that failed in a row since the last answer, at most `MAX_FAILING`
     words: str = ""  # the last failure while it fails, e.g. "credential: Incorrect API key provided: [redacted]"

@@ -28,7 +28,8 @@ class Board:
     """All backends of the present config. `on_state` gets a backend's key, its old and its new state.
 
     `on_free`, set by the owner of a queue, gets the key of a backend with limited concurrency that may have a free
-    slot.
+    slot. `on_failing`, set by the sender of reports, is called when a backend has failed three times in a row, and when
+    it works again.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Board:
         on_state: Callable[[str, str, str], None] = lambda key, old, new: None,
     ) -> None:
         self.on_free: Callable[[str], None] = lambda key: None
+        self.on_failing: Callable[[], None] = lambda: None
         self._clock = clock
         self._rng = rng
         self._on_state = on_state
@@ -66,6 +68,7 @@ class Board:
                 entry.missing = _still_missing(before, entry)
                 if before is not None and before.backend != backend:
                     place.refused.clear()  # a changed account or model may accept what it refused before
+                    place.streak.forget()
                 if not place.entries:  # tiers that share a place should agree; where they do not, the first by name
                     place.breaker.settings = Settings.of(backend.breaker)
                 place.entries.append(entry)
@@ -129,6 +132,8 @@ class Board:
         entry = self._entries.get(key)
         if entry is not None and identity(backend) == identity(entry.backend):
             entry.place.breaker.settle(kind)
+            if kind is None:
+                entry.place.streak.answered()
             for other in entry.place.entries:  # a request that waits for its slot may wait in vain
                 self.on_free(other.key)
 
@@ -152,7 +157,9 @@ class Board:
         whole = identity(backend)
         place = self._places.get(whole) or old.get(whole)
         if place is None:
-            place = Place(self._clock, self._rng, self._on_state, lambda key: self.on_free(key))
+            place = Place(
+                self._clock, self._rng, self._on_state, lambda key: self.on_free(key), lambda: self.on_failing()
+            )
         self._places[whole] = place
         return place
 

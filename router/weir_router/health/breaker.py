@@ -258,16 +258,17 @@ class Breaker:
             return True
         return False
 
-    def take_back(self, ticket: Ticket) -> None:
-        """The request has failed alike at another backend. Its failure is no evidence, unless all requests fail so."""
+    def take_back(self, ticket: Ticket) -> bool:
+        """The request has failed alike at another backend, so its failure is no evidence. False: all requests fail."""
         if ticket.bad_at is None or not self._counts(ticket):
-            return
+            return False
         if self._alike >= ALIKE_IN_A_ROW and not self._tenants.serves_others(ticket.namespace, self._now()):
-            return
+            return False
         self._alike += 1
         self._window.remove(Outcome.BROKEN if ticket.content else Outcome.BAD, ticket.bad_at)
         self._streak.pop(ticket.number, None)
         ticket.bad_at = None
+        return True
 
     def cancelled(self, ticket: Ticket) -> None:
         """The client went away: counts nothing, and frees a probe's slot. An outcome counted by `slow` stays."""

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from weir_router.clock import Clock
 from weir_router.errors import FailureKind
 from weir_router.health.breaker import Ticket
+from weir_router.health.kinds import BLAMELESS_KINDS
 from weir_router.health.latency import POOL_SAMPLES, QUIET, failure_cost, size_class
 from weir_router.health.place import Entry
 from weir_router.health.refused import NOTHING
+from weir_router.health.streak import REFUSED_KINDS
 
 SPEED_SECONDS, SPEED_TOKENS = 0.2, 8
 """Seconds and tokens of the shortest stream from which tokens per second are taken."""
@@ -143,11 +145,17 @@ class Guard:
         if self._crawled(output_tokens, held_up):
             breaker.slow(self._ticket)
         breaker.good(self._ticket)
-        self._entry.place.good_in_a_row += 1
-        self._entry.place.free(self._ticket.namespace)
+        place = self._entry.place
+        place.good_in_a_row += 1
+        place.streak.at = self._start if self._content_at is None else self._content_at
+        if place.streak.failing:
+            place.streak.answered()
+        place.free(self._ticket.namespace)
 
-    def failed(self, kind: FailureKind, retry_after: float | None = None) -> None:
-        """The attempt failed; `retry_after` in seconds as the upstream said, uncapped."""
+    def failed(self, kind: FailureKind, retry_after: float | None = None, words: str = "") -> None:
+        """The attempt failed; `retry_after` in seconds as the upstream said, uncapped. `words`: the failure for people,
+        without secrets.
+        """
         if not self._end():
             return
         place = self._entry.place
@@ -155,7 +163,12 @@ class Guard:
         if kind is FailureKind.SILENT:  # a backend that is always slow must be learned, too
             now = self._clock.monotonic()
             place.by_size[size_class(self._prompt_tokens)].add(now, now - self._start)
-        if place.breaker.failed(self._ticket, kind, retry_after):
+        bad = place.breaker.failed(self._ticket, kind, retry_after)
+        if bad or kind in REFUSED_KINDS:
+            place.streak.failed(self._clock.monotonic(), words or kind.value)
+        elif kind not in BLAMELESS_KINDS:
+            place.streak.passed(self._clock.monotonic())
+        if bad:
             now, cap = self._clock.monotonic(), place.breaker.settings.retry_after_cap
             self._cost_before = now, place.cost.state
             place.cost.observe(now, failure_cost(self._expected, retry_after, cap))
@@ -175,7 +188,8 @@ class Guard:
         if self._cost_before is not None:
             since, before = self._cost_before
             self._entry.place.cost.restore(before, since)
-            self._entry.place.breaker.take_back(self._ticket)
+            if self._entry.place.breaker.take_back(self._ticket):
+                self._entry.place.streak.take_back()
             self._cost_before = None
 
     def cancelled(self) -> None:

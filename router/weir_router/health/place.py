@@ -17,6 +17,7 @@ from weir_router.health.latency import SIZE_CLASSES, Ewma, Latest, PeakEwma, Poo
 from weir_router.health.objectives import SAMPLES, TRIAL_AFTER, misses
 from weir_router.health.refused import NOTHING, Refused
 from weir_router.health.slots import Slots
+from weir_router.health.streak import Streak
 
 
 class Place:
@@ -28,6 +29,7 @@ class Place:
         rng: random.Random,
         on_state: Callable[[str, str, str], None],
         on_free: Callable[[str], None],
+        on_failing: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._on_state = on_state
@@ -39,6 +41,7 @@ class Place:
         self.cost = PeakEwma()
         self.silence = Silence()
         self.refused = Refused()
+        self.streak = Streak(on_failing)
         self.good_in_a_row = 0  # answers since the last failure
         self.ttft = Ewma()
         self.speed = Ewma()  # tokens per second
@@ -162,6 +165,18 @@ class Entry:
         """Seconds after which an attempt without content is slow."""
         size, now = size_class(prompt_tokens), self._clock.monotonic()
         return latency.slow_after(self.backend, self.pool.ttft[size], self.place.by_size[size], now, prompt_tokens)
+
+    @property
+    def tried(self) -> bool:
+        return self.place.streak.tried(self._clock.monotonic())
+
+    @property
+    def failing(self) -> int:
+        return self.place.streak.failing
+
+    @property
+    def words(self) -> str:
+        return self.place.streak.words
 
     @property
     def ttft(self) -> float | None:

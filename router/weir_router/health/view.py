@@ -71,6 +71,18 @@ class BackendView(Judged, Protocol):
         """Attempts in flight over this router's share of `limits.concurrency`, 0 to 1; None: without a limit."""
 
     @property
+    def tried(self) -> bool:
+        """True if an attempt of the last ten minutes, since the backend's config, says something about it."""
+
+    @property
+    def failing(self) -> int:
+        """Attempts that failed in a row since the last answer."""
+
+    @property
+    def words(self) -> str:
+        """The last failure while it fails, e.g. `connect: connection refused`, without secrets."""
+
+    @property
     def ttft(self) -> float | None:
         """Average seconds to the first content."""
 

@@ -93,9 +93,12 @@ class Reports:
                     failures=failures[key],
                     in_flight=view.pending,
                     tokens_per_second=rates.get(key, 0.0),
+                    tried=view.tried,
+                    failing=view.failing,
+                    words=view.words,
                 )
                 for key, view in backends.items()
-                if self._whole or requests[key] or view.pending or view.state != State.CLOSED
+                if self._whole or requests[key] or view.pending or view.failing or view.state != State.CLOSED
             },
             load=self._reported.load,
         )

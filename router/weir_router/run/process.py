@@ -202,7 +202,7 @@ async def poll(router: Router, access: Access, *, gateway: bool = False) -> None
     parts = (router.store, router.board, router.metrics, router.room, router.clock)
     reports = Reports(name, *parts, whole=gateway)
     following = LongPoll(access, router.store, reports.report)
-    router.on_health = following.tell_soon
+    router.on_health = following.tell_health
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(following.run())
         if gateway:

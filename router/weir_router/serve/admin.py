@@ -126,6 +126,9 @@ class Admin:
         return {
             "state": view.state,
             "reason": view.reason,
+            "tried": view.tried,
+            "failing": view.failing,
+            "words": view.words,
             "inFlight": view.pending,
             "saturation": view.saturation,
             "ttft": view.ttft,

@@ -14,6 +14,7 @@ from weir_router.admit.queue import Queue, Room
 from weir_router.clock import ManualClock
 from weir_router.config.store import ConfigStore
 from weir_router.contract import Priority, RouterLoad, Waiting
+from weir_router.errors import FailureKind
 from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
 from weir_router.report.report import Busy, Reports, differs
@@ -153,6 +154,18 @@ def test_tokens_are_counted_by_backend_and_told_of_its_endpoints_in_equal_shares
     found = router.reports.report().backends
     assert list(found) == ["llm/small/b0@10.0.0.1:80", "llm/small/b0@10.0.0.2:80"]
     assert {it.tokens_per_second for it in found.values()} == {3.2}
+
+
+def test_a_backend_is_told_as_tried_and_failing_with_the_words_of_its_last_failure():
+    router = Router()
+    for number in range(3):
+        guard = router.board.begin(KEY, 10)
+        assert guard is not None
+        guard.failed(FailureKind.MODEL, words=f"model: no such model {number}")
+    found = router.reports.report().backends
+    it, other = found[KEY], found["llm/small/b1"]
+    assert (it.tried, it.failing, it.words) == (True, 3, "model: no such model 2")
+    assert (other.tried, other.failing, other.words) == (False, 0, "")
 
 
 def test_a_sidecar_tells_only_of_backends_that_it_uses_or_that_are_ill():

@@ -209,6 +209,40 @@ async def test_news_of_ours_ends_the_poll_that_waits_and_the_next_one_tells_them
     assert router.pauses.empty()
 
 
+async def test_a_backend_that_fails_and_works_in_turns_does_not_make_polls_storm(
+    stand: Stand, router: Router, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "TELL_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(module, "HEALTH_SECONDS", 1.0)
+    ended: list[float] = []
+    stand.publish(ONE)
+    async with router.running():
+        await stand.until_waiting()
+        loop, report = asyncio.get_running_loop(), router.source._report
+        monkeypatch.setattr(router.source, "_report", lambda: (ended.append(loop.time()), report())[1])
+        began = loop.time()
+        while len(ended) < 3:
+            router.source.tell_health()
+            await asyncio.sleep(0)
+        assert ended[0] - began < 1.0 <= ended[1] - ended[0] + 0.02
+        assert ended[2] - ended[1] + 0.02 >= 1.0
+
+
+async def test_load_is_told_at_once_although_news_of_health_wait(
+    stand: Stand, router: Router, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "TELL_SECONDS", (100.0, 200.0))
+    stand.publish(ONE)
+    async with router.running():
+        await stand.until_waiting()
+        stand.heard_again.clear()
+        router.store.rejected = "because"
+        router.source.tell_health()
+        router.source.tell_soon((0.0, 0.0))
+        async with asyncio.timeout(20):
+            await stand.heard_again.wait()
+
+
 async def test_a_config_from_elsewhere_is_told_too(stand: Stand, router: Router, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "TELL_SECONDS", (0.01, 0.02))
     stand.publish(ONE)
