@@ -42,7 +42,7 @@ class Streak:
         self._set(min(self.failing + 1, MAX_FAILING), words)
 
     def passed(self, now: float) -> None:
-        """An attempt ended otherwise: the upstream has refused the request for what it is."""
+        """An attempt ended otherwise: the upstream has answered, and refused this request."""
         self.at = now
 
     def take_back(self) -> None:

@@ -1,4 +1,4 @@
-"""What a router reports of a backend: whether it was tried lately, and how it fails."""
+"""The report of one backend: whether the router has tried it lately, and how it fails."""
 
 from __future__ import annotations
 
