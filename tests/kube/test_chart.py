@@ -258,7 +258,7 @@ def rules(objects: list[Object], *kinds: str) -> set[tuple[str, str]]:
 
 def test_with_namespaces_only_token_reviews_and_its_own_webhook_are_asked_of_the_whole_cluster(helm4: Helm) -> None:
     objects = helm4.render(*SETS["namespaced"])
-    webhook = {("mutatingwebhookconfigurations", "get"), ("mutatingwebhookconfigurations", "patch")}
+    webhook = {("mutatingwebhookconfigurations", verb) for verb in ("get", "list", "watch", "patch")}
     reviews = {("tokenreviews", "create")}
     assert rules(objects, "ClusterRole") == reviews | webhook
     without = helm4.render(*SETS["namespaced"], "--set", "sidecar.enabled=false")

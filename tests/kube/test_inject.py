@@ -21,16 +21,11 @@ from support.helm import Helm, only
 from support.kube import client_of, run
 from support.servers import certificates, server_context
 from weir_operator.distribute.server import ConfigServer, listen
-from weir_operator.kube.webhooks import (
-    WEBHOOK_CHECK_SECONDS,
-    WebhookNotTrusted,
-    WebhookTrust,
-    configuration_name,
-    trust_authorities,
-)
+from weir_operator.kube.webhooks import Configuration, WebhookNotTrusted, configuration_name, trust_authorities
 from weir_operator.sidecar.admission import INJECT_PATH, Admission
 from weir_operator.sidecar.expected import CONTAINER, NO, SYSTEM, YES, Scope, lacking
 from weir_operator.sidecar.inject import Settings
+from weir_operator.sidecar.webhook import WEBHOOK_CHECK_SECONDS, WebhookTrust
 
 NAME = configuration_name("weir", "llm")
 SETTINGS = Settings(
@@ -85,7 +80,7 @@ def webhook(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> I
         for it in registered["webhooks"]:
             it["clientConfig"] = {"url": served.url}  # there is no Service without nodes
         run(apiserver, "apply", "-f", "-", input=json.dumps(registered))
-        assert trust_authorities(api, NAME, served.ca)
+        assert trust_authorities(api, NAME, served.ca).written
         yield served
         run(apiserver, "delete", "mutatingwebhookconfiguration", NAME)
 
@@ -212,7 +207,7 @@ def test_without_a_certificate_pods_start_without(server: ApiServer, webhook: We
 
 
 def test_an_authority_that_is_there_is_not_written_again(server: ApiServer, webhook: Webhook, api: ApiClient):
-    assert not trust_authorities(api, NAME, webhook.ca)
+    assert not trust_authorities(api, NAME, webhook.ca).written
 
 
 def test_without_the_right_authority_or_webhook_pods_start_all_the_same(
@@ -220,7 +215,7 @@ def test_without_the_right_authority_or_webhook_pods_start_all_the_same(
 ):
     (tmp_path / "other").mkdir()
     other = (certificates(tmp_path / "other") / "ca.pem").read_text()
-    assert trust_authorities(api, NAME, other)
+    assert trust_authorities(api, NAME, other).written
     try:
         made(server, home, labels={"weir.dev/inject": "true"})
     finally:
@@ -231,7 +226,7 @@ def test_without_the_right_authority_or_webhook_pods_start_all_the_same(
 
 
 def test_a_missing_configuration_is_none_and_a_missing_right_is_named(apiserver: ApiServer, api: ApiClient, home: str):
-    assert not trust_authorities(api, configuration_name("weir", "other"), "ca")
+    assert trust_authorities(api, configuration_name("weir", "other"), "ca") == Configuration(None)
     token = run(apiserver, "-n", home, "create", "token", "web").strip()
     with client_of(apiserver, token=token) as powerless, pytest.raises(WebhookNotTrusted, match="needs get and patch"):
         trust_authorities(powerless, NAME, "ca")
@@ -251,7 +246,7 @@ async def test_the_operator_keeps_the_authority_there_and_says_what_keeps_it_fro
     running = asyncio.create_task(trust.run())
     assert await slept.get() == WEBHOOK_CHECK_SECONDS
     running.cancel()
-    assert not await asyncio.to_thread(trust_authorities, api, NAME, webhook.ca)
+    assert not (await asyncio.to_thread(trust_authorities, api, NAME, webhook.ca)).written
     assert not await WebhookTrust(api, NAME, lambda: None).look()
     token = (await asyncio.to_thread(run, apiserver, "-n", home, "create", "token", "web")).strip()
     with client_of(apiserver, token=token) as powerless:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar, cast
 
-from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsApi
+from kubernetes.client import AdmissionregistrationV1Api, ApiClient, ApiException, CoreV1Api, CustomObjectsApi
 from kubernetes.informer import ADDED, DELETED, ERROR, MODIFIED, SharedInformer
 
 from weir_operator.kube.discovery import crd_is_leaving
@@ -305,7 +305,9 @@ def _list_call(client: ApiClient, resource: Resource, namespace: str | None) -> 
     """The client's method, with everything bound that no request changes."""
     call: Callable[..., Any]
     core = CoreV1Api(client)
-    if resource.group:
+    if resource.kind == "MutatingWebhookConfiguration":
+        call = AdmissionregistrationV1Api(client).list_mutating_webhook_configuration
+    elif resource.group:
         api, path = CustomObjectsApi(client), (resource.group, resource.version)
         if namespace is None:
             call = functools.partial(api.list_cluster_custom_object, *path, resource.plural)
@@ -317,4 +319,6 @@ def _list_call(client: ApiClient, resource: Resource, namespace: str | None) -> 
         call = getattr(core, f"list_{_CORE[resource.kind]}_for_all_namespaces")
     else:
         call = functools.partial(getattr(core, f"list_namespaced_{_CORE[resource.kind]}"), namespace)
+    if resource.name:
+        call = functools.partial(call, field_selector=f"metadata.name={resource.name}")
     return functools.partial(call, label_selector=resource.selector) if resource.selector else call

@@ -41,6 +41,7 @@ class Resource:
     version: str
     plural: str
     selector: str | None = None  # "label=value"; None: all objects
+    name: str | None = None  # of the one object; None: all
 
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural

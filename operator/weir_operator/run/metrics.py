@@ -46,6 +46,16 @@ class Metrics:
             registry=self.registry,
         )
         self.leader = Gauge("weir_operator_leader", "Whether this replica leads.", registry=self.registry)
+        self.webhook_missing = Gauge(
+            "weir_operator_webhook_missing",
+            "Whether the sidecars' webhook configuration is not there, though sidecars are on; of the leader.",
+            registry=self.registry,
+        )
+        self.webhook_changed = Gauge(
+            "weir_operator_webhook_changed",
+            "Whether another client changed fields of it that only Helm mends; of the leader.",
+            registry=self.registry,
+        )
         self.polls = Gauge("weir_operator_polls", "Routers' polls that wait at this replica.", registry=self.registry)
         self._routers = Gauge(
             "weir_operator_routers",

@@ -47,6 +47,7 @@ from weir_operator.run.admin import Admin
 from weir_operator.run.metrics import Metrics
 from weir_operator.run.reconciler import Reconciler, Steps
 from weir_operator.run.settings import Settings
+from weir_operator.sidecar.expected import Scope
 from weir_operator.sidecar.sidecars import Sidecars
 from weir_operator.status.reporter import Reporter
 from weir_router.contract import CompiledConfig
@@ -110,7 +111,13 @@ class Replica:
             on_report=self._heard,
         )
         self._gateway_trust = GatewayTrust(settings.gateway_ca_file, self._changed)
-        self._sidecars = Sidecars(settings.sidecar, api_client, namespace, lambda: self._gateway_trust.authorities)
+        self._sidecars = Sidecars(
+            settings.sidecar,
+            api_client,
+            Scope(namespace, settings.namespaces),
+            lambda: self._gateway_trust.authorities,
+            service=settings.service_name,
+        )
         self._sidecars.serve(self._server.app)
         leader = Leader(
             lambda: self._leadership.leader_address,
@@ -189,7 +196,7 @@ class Replica:
 
     def unknown(self) -> tuple[Unknown, ...]:
         """The unknown parts of the cluster, and how to mend them."""
-        return (*self._gatherer.unknown(), *self._mirror.unknown())
+        return (*self._gatherer.unknown(), *self._mirror.unknown(), *self._sidecars.unknown())
 
     def troubles(self) -> tuple[str, ...]:
         """Everything else that does not work now."""
@@ -211,6 +218,8 @@ class Replica:
         until = self._certificate.valid_until
         self.metrics.certificate_expiry.set(until.timestamp() if until else 0.0)
         self.metrics.polls.set(self._server.waiting)
+        self.metrics.webhook_missing.set(self._sidecars.webhook.missing)
+        self.metrics.webhook_changed.set(self._sidecars.webhook.changed)
         self.metrics.unknown(self.unknown())
         self.metrics.routers_seen((it.gateway, it.current) for it in self._server.reports)
 

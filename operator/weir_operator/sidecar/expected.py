@@ -1,6 +1,6 @@
 """The pods that should have a sidecar and have none, and the command that mends each. PURE.
 
-Shared by `sidecar.inject` (a pod as it is created), the operator (`sidecar.lacking` lists such pods) and
+Shared by `sidecar.inject` (a pod as it is created), the operator and
 `kubectl weir doctor`. The webhook's selectors in the chart (`templates/operator/webhook.yaml`) say the same to the API
 server; `tests/kube/test_inject.py` compares both.
 """

@@ -1,5 +1,5 @@
-"""Sidecars in one replica of the operator: the webhook on the config server's port, and the authority that the API
-server trusts it by. Wired by `weir_operator.run.replica`, which tells it of the authority; decides nothing.
+"""Sidecars in one replica of the operator: the webhook on the config server's port, and its configuration. Wired by
+`weir_operator.run.replica`, which passes the authority on; decides nothing.
 """
 
 from __future__ import annotations
@@ -10,31 +10,59 @@ from collections.abc import Callable
 from aiohttp import web
 
 from weir_operator.kube.client import ApiClient
-from weir_operator.kube.webhooks import WebhookTrust, configuration_name
+from weir_operator.kube.informers import Source, stop_all
+from weir_operator.kube.objects import JSON
+from weir_operator.kube.unknowns import Unknown
+from weir_operator.kube.webhooks import configuration_name, resource
 from weir_operator.sidecar.admission import Admission
+from weir_operator.sidecar.expected import Scope
 from weir_operator.sidecar.inject import Settings
+from weir_operator.sidecar.webhook import WebhookTrust, differences
+
+CALM_SECONDS = 0.5
+"""Seconds from a change of the configuration until it is looked at: a client may write it all the time."""
 
 
 class Sidecars:
     """Every replica serves, the leader runs."""
 
     def __init__(
-        self, settings: Settings | None, api_client: ApiClient, namespace: str, of_gateway: Callable[[], str]
+        self,
+        settings: Settings | None,
+        api_client: ApiClient,
+        scope: Scope,
+        of_gateway: Callable[[], str],
+        *,
+        service: str,
     ) -> None:
-        """`settings` of None switches sidecars off. `namespace` is the installation's. `of_gateway` gives the
-        authorities of the gateway's certificate (PEM), empty for public ones.
+        """`settings` of None switches sidecars off. `of_gateway` gives the authorities of the gateway's certificate
+        (PEM), empty for public ones. `service` is that of the operator, which the webhook's configuration names.
         """
         self._settings = settings
         self._of_gateway = of_gateway
         self._authorities: str | None = None
-        self._told = asyncio.Event()
-        name = configuration_name(settings.installation, namespace) if settings else ""
-        self._trust = WebhookTrust(api_client, name, lambda: self._authorities, sleep=self._sleep)
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._api_client = api_client
+        self._name = configuration_name(settings.installation, scope.namespace) if settings else ""
+        self._watch: Source[str] | None = None  # of a term
+        self.webhook = WebhookTrust(
+            api_client,
+            self._name,
+            lambda: self._authorities,
+            differs=lambda body: differences(body, scope, service),
+            sleep=self._sleep,
+        )
 
     @property
     def trouble(self) -> str | None:
         """Why pods may get no sidecar; None: nothing is wrong, as far as this replica knows."""
-        return self._trust.trouble
+        return self.webhook.trouble
+
+    def unknown(self) -> tuple[Unknown, ...]:
+        """Why changes of the webhook's configuration may be noticed late."""
+        found = self._watch.unknown if self._watch is not None else None
+        return (found,) if found is not None else ()
 
     def serve(self, app: web.Application) -> None:
         """Adds the webhook to a server that has not been started."""
@@ -45,18 +73,34 @@ class Sidecars:
         """Takes the authorities that signed our certificate, as PEM; empty: a public one."""
         if authorities != self._authorities:
             self._authorities = authorities
-            self._told.set()
+            self._news.set()
 
     async def run(self) -> None:
         """Keeps the webhook configuration, until cancelled."""
-        if self._settings is not None:
-            await self._trust.run()
+        if self._settings is None:
+            return
+        self._watch = Source(self._api_client, resource(self._name), None, _version, self._changed)
+        self._watch.start()
+        try:
+            await self.webhook.run()
+        finally:
+            watch, self._watch = self._watch, None
+            await asyncio.to_thread(stop_all, [watch])
+
+    def _changed(self) -> None:
+        """Notes a change of the configuration; called from the watch's thread."""
+        self._loop.call_soon_threadsafe(self._news.set)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleeps for `seconds`, or until the authorities change."""
-        self._told.clear()
+        """Sleeps for `seconds`, or until the authorities or the configuration change."""
         try:
             async with asyncio.timeout(seconds):
-                await self._told.wait()
+                await self._news.wait()
         except TimeoutError:
-            pass
+            return
+        await asyncio.sleep(CALM_SECONDS)
+        self._news.clear()
+
+
+def _version(body: JSON) -> str:
+    return str(body["metadata"].get("resourceVersion"))
