@@ -21,7 +21,7 @@ CLIENTS := $(if $(NAMED),$(findstring tests/clients,$(NAMED)),all)
 
 test: .venv/.ready ## all tests; builds a real kube-apiserver and etcd beside them the first time (minutes)
 ifdef ARGS
-	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure api helm helm3 kubeconform >/dev/null)
+	@$(if $(KUBE),PYTHON=$(BIN)/python hack/kube/ensure api helm helm3 kubeconform promtool >/dev/null)
 	@$(if $(CLIENTS),$(BIN)/python hack/clients/ensure >/dev/null || true)
 	@$(BIN)/pytest $(ARGS)
 else

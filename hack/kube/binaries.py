@@ -5,7 +5,8 @@ compiles. Only the standard library, because it may run before any virtual envir
 
 - `ensure`: the programs of a test's API server. `go.mod` pins them, or $KUBEBUILDER_ASSETS has them.
 - `ensure_cluster`: the rest of a node, from the same modules.
-- `ensure_tool`: Helm and other tools. `tools/go.mod` pins them together, so that they share compiled packages.
+- `ensure_tool`: Helm and other tools. `tools/go.mod` pins them together, so that they share compiled packages;
+  `promtool/go.mod` pins promtool, whose packages none of them shares.
 - `ensure_keda`: KEDA, from its own sources without unused scalers (`keda_source.py`).
 """
 
@@ -39,7 +40,7 @@ SOURCE = Path(__file__).resolve().parent
 
 WHAT_IT_TAKES = (
     "From nothing that takes minutes and gigabytes in Go's caches (kube-apiserver 4 minutes, the rest of a node,\n"
-    "Helm and KEDA 1 to 2 each); with warm caches, seconds."
+    "Helm, KEDA and promtool 1 to 2 each); with warm caches, seconds."
 )
 """Text that is printed before something is built."""
 
@@ -66,6 +67,7 @@ class Module(NamedTuple):
     version: str  # the name of its folder in the cache
     packages: Mapping[str, str]  # by program
     ldflags: str
+    tags: str = ""  # build tags, separated by commas
 
 
 KUBE = Module(
@@ -89,6 +91,18 @@ TOOLS = Module(
     STRIPPED,
 )
 """Helm and other tools, for tests and for a node. Another version in tools/go.mod makes another folder in the cache."""
+
+PROMTOOL = Module(
+    SOURCE / "promtool",
+    f"promtool-{_digest(SOURCE / 'promtool')}",
+    {"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
+    STRIPPED,
+    "remove_all_sd",
+)
+"""Prometheus' tool that checks and tests alerts. The tag leaves out the SDKs of all clouds: a third of its packages."""
+
+TOOL_MODULES = {name: module for module in (TOOLS, PROMTOOL) for name in module.packages}
+"""The module of each tool, by the tool's name."""
 
 
 def find() -> Path | None:
@@ -127,14 +141,14 @@ def ensure_keda() -> Path:
 
 
 def find_tool(name: str) -> Path | None:
-    """Finds the program `name` of `TOOLS`. Gives None if it is not built."""
-    path = _cache() / TOOLS.version / name
+    """Finds a program of `TOOL_MODULES`. Gives None if it is not built."""
+    path = _cache() / TOOL_MODULES[name].version / name
     return path if os.access(path, os.X_OK) else None
 
 
 def ensure_tool(name: str) -> Path:
     """Finds a tool, or builds it if it is missing. Raises `NotAvailable`."""
-    return find_tool(name) or _built(TOOLS, (name,)) / name
+    return find_tool(name) or _built(TOOL_MODULES[name], (name,)) / name
 
 
 def _given(folder: Path) -> Path:
@@ -159,7 +173,7 @@ def _missing(folder: Path, names: Iterable[str]) -> list[str]:
 def _built(module: Module, names: Iterable[str]) -> Path:
     def make(missing: list[str], staged: Path) -> None:
         packages = {name: module.packages[name] for name in missing}
-        Go(_cache()).build(module.source, packages, module.ldflags, staged)
+        Go(_cache()).build(module.source, packages, module.ldflags, staged, module.tags)
 
     return _ensured(_cache() / module.version, tuple(names), make)
 
@@ -221,7 +235,7 @@ def main(names: list[str]) -> int:
     Exit code 1 with the reason on stderr where one is nowhere and cannot be built; 2 for a name that is none.
     """
     finders: dict[str, Callable[[], Path]] = {"api": ensure, "cluster": ensure_cluster, "keda": ensure_keda}
-    finders |= {name: partial(ensure_tool, name) for name in TOOLS.packages}
+    finders |= {name: partial(ensure_tool, name) for name in TOOL_MODULES}
     if unknown := [name for name in names if name not in finders]:
         say(f"error: {unknown[0]!r} is not one of {', '.join(finders)}.")
         return 2

@@ -63,7 +63,7 @@ class Go:
         if not Path(self._command).exists():
             _install(folder)
 
-    def build(self, source: Path, packages: Mapping[str, str], ldflags: str, target: Path) -> None:
+    def build(self, source: Path, packages: Mapping[str, str], ldflags: str, target: Path, tags: str = "") -> None:
         """Builds programs of the module in `source` into the folder `target`. `packages` are by the programs' names.
 
         Programs that have the name of their package's folder are built by one command, so that one is linked while
@@ -72,10 +72,10 @@ class Go:
         together = [package for name, package in packages.items() if PurePosixPath(package).name == name]
         target.mkdir(parents=True, exist_ok=True)
         if together:
-            self._build(source, ldflags, f"{target}/", together)
+            self._build(source, ldflags, f"{target}/", together, tags)
         for name, package in packages.items():
             if package not in together:
-                self._build(source, ldflags, str(target / name), [package])
+                self._build(source, ldflags, str(target / name), [package], tags)
 
     def folder_of(self, module: str) -> Path:
         """Downloads `MODULE@VERSION` and gives the folder of its files. Raises `NotAvailable`."""
@@ -85,11 +85,19 @@ class Go:
             raise NotAvailable(f"{module} cannot be downloaded:\n{done.stdout}{done.stderr.strip()}\n{WHAT_TO_DO}")
         return Path(json.loads(done.stdout)["Dir"])
 
-    def _build(self, source: Path, ldflags: str, output: str, packages: Sequence[str]) -> None:
+    def _build(self, source: Path, ldflags: str, output: str, packages: Sequence[str], tags: str) -> None:
         """Runs Go with progress on stderr: with `-v` it prints a line per fetched module and compiled package."""
-        flags = ["-v", "-trimpath", "-buildvcs=false", f"-gcflags={NO_DEBUG}", f"-ldflags={ldflags}", f"-o={output}"]
+        flags = [
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            f"-gcflags={NO_DEBUG}",
+            f"-ldflags={ldflags}",
+            f"-tags={tags}",
+            f"-o={output}",
+        ]
         process = subprocess.Popen(
-            [self._command, "build", *flags, *packages],
+            [self._command, "build", *flags, f"-tags={tags}", f"-o={output}", *packages],
             cwd=source,
             env=_environment(),
             stdout=subprocess.DEVNULL,
