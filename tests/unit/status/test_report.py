@@ -73,7 +73,8 @@ def test_a_message_says_where_what_and_what_to_do():
     _, _, message = case(KEYED).condition("ResolvedRefs")
     assert message == (
         "spec.backends[0].credentials.secretRef.name: there is no Secret llm/k with the label "
-        'weir.dev/credential: "true". Create it in namespace llm, with that label'
+        'weir.dev/credential: "true". Create it with that label, or '
+        "kubectl -n llm label secret k weir.dev/credential=true"
     )
 
 

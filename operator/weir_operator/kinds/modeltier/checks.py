@@ -72,7 +72,8 @@ def secret_is_missing(it: BackendFacts) -> Finding | None:
     if it.reference is None or it.secret is not None or it.value is not None:
         return None
     message = f'there is no Secret {it.secret_name} with the label {CREDENTIAL_LABEL}: "true"'
-    action = f"Create it in namespace {it.namespace}, with that label."
+    name = it.secret_name.partition("/")[2]
+    action = f"Create it with that label, or kubectl -n {it.namespace} label secret {name} {CREDENTIAL_LABEL}=true"
     return Finding(
         Reason.SECRET_NOT_FOUND, message, Verdict.REMOVE, ConditionType.RESOLVED_REFS, action, f"{_SECRET}.name"
     )
