@@ -64,8 +64,9 @@ def test_every_alert_says_what_has_happened_what_to_do_and_how_bad_it_is(helm4: 
         assert rule["labels"] == {"severity": rule["labels"]["severity"]}, rule
         assert rule["labels"]["severity"] in ("warning", "critical"), rule
         assert rule["for"].endswith(("m", "h")), rule
-        assert rule["annotations"].keys() == {"summary", "description"}, rule
-        assert 'namespace="llm", pod=~"weir-' in rule["expr"], rule
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}, rule
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{rule['alert']}.md"
+        assert 'namespace="llm", pod=~"weir-' in rule["expr"] or 'container="weir-sidecar"' in rule["expr"], rule
 
 
 def test_alert_labels_are_of_every_alert_and_win(helm4: Helm) -> None:
@@ -73,6 +74,24 @@ def test_alert_labels_are_of_every_alert_and_win(helm4: Helm) -> None:
     assert {tuple(sorted(it["labels"].items())) for it in group["rules"]} == {
         (("severity", "page"), ("team", "platform"))
     }
+
+
+def test_alerts_without_sidecars_ask_for_none(helm4: Helm) -> None:
+    given = (
+        "--set",
+        "monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.runbooks=https://wiki.example/weir/",
+    )
+    (group,) = only(helm4.render(*given, "--set", "sidecar.enabled=false"), "PrometheusRule")["spec"]["groups"]
+    assert not [it for it in group["rules"] if "sidecar" in it["expr"]]
+    assert group["rules"][0]["annotations"]["runbook_url"] == "https://wiki.example/weir/WeirErrors.md"
+
+
+def test_sidecars_are_scraped_where_their_metrics_are_open(helm4: Helm) -> None:
+    given = ("--set", "monitoring.podMonitor.enabled=true")
+    assert only(helm4.render(*given), "PodMonitor")["metadata"]["name"] == "weir"
+    spec = only(helm4.render(*given, "--set", "sidecar.metrics=true"), "PodMonitor", "weir-sidecars")["spec"]
+    (endpoint,) = spec["podMetricsEndpoints"]
+    assert (endpoint["port"], spec["namespaceSelector"], spec["selector"]) == ("weir-metrics", {"any": True}, {})
 
 
 def until(what: Callable[[], bool], seconds: float) -> None:
