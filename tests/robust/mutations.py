@@ -59,6 +59,9 @@ ODD_VALUES: tuple[Any, ...] = (
     {"name": []},
 )
 
+LONG = 50_000
+"""Characters of a string that grows 500 times; a string that has grown before would take all memory of the machine."""
+
 Path = tuple[str | int, ...]
 
 
@@ -142,7 +145,7 @@ def _grow(parent: Any, key: Any, rng: random.Random) -> None:
     elif isinstance(value, dict):
         value.update({f"extra{number}": odd(rng) for number in range(rng.choice((1, 30)))})
     elif isinstance(value, str):
-        parent[key] = value * rng.choice((2, 500))
+        parent[key] = value * rng.choice((2, 500) if len(value) <= LONG else (2,))
     else:
         parent[key] = [value] * 3
 
