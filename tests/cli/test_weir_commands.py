@@ -36,7 +36,7 @@ COMMANDS = {
     "override": "kubectl weir override team-a/assistants --tier llm/premium --for 2h",
     "operator": "weir operator --namespace weir-system",
     "status": "weir status --url http://127.0.0.1:9090",
-    "doctor": "kubectl weir doctor --namespace weir-system",
+    "doctor": "kubectl weir doctor",
     "router": "weir router --config-dir /etc/weir/config",
     "sidecar": "weir sidecar --caller team-a/web",
     "key create": "weir key create ci --namespace team-a > manifests/ci-key.yaml",

@@ -78,7 +78,7 @@ def test_a_tenant_learns_the_route_but_nothing_of_a_tier_that_is_not_theirs(
     assert [it["reason"] for it in story["candidates"]] == ["you may not read this ModelTier"]
     assert "gpt-4o-mini" not in json.dumps(story)
     assert f"you may not read ModelTier {team}-llm/budget" in said
-    assert f"what follows knows those of {team}" in said
+    assert f"what follows knows the RoutingPolicies of namespace {team}" in said
 
 
 def test_a_policy_of_others_is_not_shown(cluster: ApiServer, team: str, tmp_path: Path):
@@ -88,7 +88,7 @@ def test_a_policy_of_others_is_not_shown(cluster: ApiServer, team: str, tmp_path
 
 
 def test_a_caller_who_would_get_another_policy_is_told(cluster: ApiServer, team: str):
-    _, said = explained(team, administrator(cluster), "-n", "elsewhere")
+    _, said = explained(team, administrator(cluster), "--caller", "elsewhere/anonymous")
     assert "elsewhere/anonymous itself would get no policy" in said
 
 

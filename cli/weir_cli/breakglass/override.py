@@ -13,9 +13,11 @@ import typer
 from rich.markup import escape
 
 from weir_cli.breakglass.consequences import confirmed
-from weir_cli.cluster.names import place
-from weir_cli.cluster.opening import Context, cluster
-from weir_cli.shared.output import Format, console, fail, print_json
+from weir_cli.breakglass.verdict import Verdict, verdict_on
+from weir_cli.cluster.flags import Connection, asks_cluster
+from weir_cli.cluster.names import checked, place
+from weir_cli.cluster.opening import cluster
+from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_operator.kinds import ROUTING_POLICY
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.convert import manifest
@@ -28,17 +30,29 @@ MAX_SECONDS = 7 * 24 * 3600.0
 """An override that is to hold for longer is a policy, and belongs in one."""
 
 
+@asks_cluster
 def override(
-    policy: Annotated[str, typer.Argument(metavar="NAMESPACE/POLICY", help="The RoutingPolicy.")],
-    tier: Annotated[str | None, typer.Option(metavar="NAMESPACE/NAME", help="ModelTier that gets everything.")] = None,
+    policy: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NAMESPACE/]POLICY", help="The RoutingPolicy; a bare name: in the namespace of the request."
+        ),
+    ],
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[NAMESPACE/]NAME", help="ModelTier that gets everything; a bare name: in the policy's namespace."
+        ),
+    ] = None,
     duration: Annotated[str | None, typer.Option("--for", help="How long, e.g. 30m or 2h; then it ends.")] = None,
     reason: Annotated[str, typer.Option(help="Why, for those who find it.")] = "",
     end: Annotated[bool, typer.Option("--end", help="End it now.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even if something then stops working.")] = False,
-    context: Context = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
     ] = Format.TABLE,
+    *,
+    connection: Connection,
 ) -> None:
     """Sends everything of a policy to one tier for a while; without options, shows whether that is so.
 
@@ -47,30 +61,44 @@ def override(
     kubectl weir override team-a/assistants
     kubectl weir override team-a/assistants --end
 
-    It ends by itself. `require` of routes and what a request needs still hold.
+    It ends by itself. `require` of routes and what a request needs still hold. A tier that you may not read cannot be
+    checked before; what the operator says of the override is shown as soon as it has looked at it.
 
-    Exit code 0: done, or shown; 1: something would stop working, and nothing was changed; 2: wrong arguments, no
-    cluster, or you may not.
+    Exit code 0: done, or shown; 1: something would stop working, and nothing was changed, or the operator finds the
+    override unusable; 2: wrong arguments, no cluster, or you may not.
     """
-    name = place(policy, "RoutingPolicy")
+    checked(policy, "RoutingPolicy")
     wanted = _wanted(tier, duration, end)
-    with cluster(context) as there:
+    verdict = None
+    with cluster(connection) as there:
+        name = place(policy, "RoutingPolicy", there.namespace)
         body = there.get(ROUTING_POLICY, name)
         now = time.time()
         if wanted is not None:
-            stated = _override(*wanted, now)
+            stated = _override(place(wanted[0], "ModelTier", name.namespace), wanted[1], now)
             _check(there, body, stated, now, force=force)
-            there.patch(ROUTING_POLICY, name, _patch(stated, there.user(), reason))
+            changed = there.patch(ROUTING_POLICY, name, _patch(stated, there.user(), reason))
+            verdict = verdict_on(lambda: there.get(ROUTING_POLICY, name), changed["metadata"]["generation"])
         elif end:
             there.patch(ROUTING_POLICY, name, _patch(None, None, ""))
-        found = record(policy, there.get(ROUTING_POLICY, name), now)
+        found = record(str(name), there.get(ROUTING_POLICY, name), now)
     if output is Format.JSON:
-        print_json(found)
+        print_json(found if verdict is None else {**found, "verdict": verdict})
     else:
         console.print(escape(told(found, now)), highlight=False, soft_wrap=True)
+    if verdict is not None:
+        _conclude(verdict)
 
 
-def _wanted(tier: str | None, duration: str | None, end: bool) -> tuple[ObjectName, float] | None:
+def _conclude(verdict: Verdict) -> None:
+    """Says what the operator says of the override. Ends the command with exit code 1 if it cannot be used."""
+    if not verdict.judged:
+        errors.print(f"note: {verdict.message}", highlight=False, soft_wrap=True)
+    elif not verdict.usable:
+        raise fail(f"the operator says: {verdict.message} (--end ends the override)", Exit.PROBLEMS)
+
+
+def _wanted(tier: str | None, duration: str | None, end: bool) -> tuple[str, float] | None:
     """The tier, and for how many seconds; None: none is to begin."""
     if tier is None and duration is None:
         return None
@@ -78,7 +106,7 @@ def _wanted(tier: str | None, duration: str | None, end: bool) -> tuple[ObjectNa
         raise fail("an override begins with --tier and --for, both, and ends with --end.")
     if not re.match(DURATION, duration) or not 0 < seconds(duration) <= MAX_SECONDS:
         raise fail(f"--for {duration!r} is not a duration such as 30m or 2h, of at most {MAX_SECONDS / 3600:.0f}h.")
-    return place(tier, "ModelTier"), seconds(duration)
+    return checked(tier, "ModelTier"), seconds(duration)
 
 
 def _override(tier: ObjectName, duration: float, now: float) -> dict[str, Any]:
@@ -95,13 +123,14 @@ def _patch(stated: Mapping[str, Any] | None, user: str | None, reason: str) -> d
 
 
 def _check(there: Any, body: Mapping[str, Any], stated: Mapping[str, Any], now: float, *, force: bool) -> None:
-    """Checks that the tier exists and grants the policy's namespace."""
+    """Checks that the tier exists and grants the policy's namespace, as far as we may see it."""
     from weir_cli.cluster.objects import visible
 
     before = manifest(ROUTING_POLICY.kind, body)
     after = replace(before, spec={**before.spec, "override": stated})
     near = {before.namespace, stated["tier"]["namespace"]}
-    confirmed(visible(there, near, before.spec.get("className", DEFAULT_CLASS)), after, now, force=force)
+    seen = visible(there, near, before.spec.get("className", DEFAULT_CLASS), new=(after,))
+    confirmed(seen, after, now, force=force)
 
 
 def record(policy: str, body: Mapping[str, Any], now: float) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import typer
 from rich.markup import escape
 
 from weir_cli.breakglass.consequences import confirmed
-from weir_cli.cluster.names import place
-from weir_cli.cluster.opening import Context, cluster
+from weir_cli.cluster.flags import Connection, asks_cluster
+from weir_cli.cluster.names import checked, place
+from weir_cli.cluster.opening import cluster
 from weir_cli.shared.output import console, fail
 from weir_operator.kinds import MODEL_TIER
 from weir_operator.observe.convert import manifest
@@ -22,15 +23,20 @@ from weir_router.contract import BackendState
 BY = "weir.dev/paused-by"
 """Annotation that says who has paused something of the tier. The API server's audit log is what proves it."""
 
-Tier = Annotated[str, typer.Argument(metavar="NAMESPACE/TIER", help="The ModelTier.")]
+Tier = Annotated[
+    str,
+    typer.Argument(metavar="[NAMESPACE/]TIER", help="The ModelTier; a bare name: in the namespace of the request."),
+]
 Backend = Annotated[str | None, typer.Argument(help="One backend of it; default: all.")]
 
 
+@asks_cluster
 def pause(
     tier: Tier,
     backend: Backend = None,
     force: Annotated[bool, typer.Option("--force", help="Even if something then stops working.")] = False,
-    context: Context = None,
+    *,
+    connection: Connection,
 ) -> None:
     """Lets a backend, or a whole tier, finish what runs and take nothing new.
 
@@ -43,10 +49,11 @@ def pause(
     Exit code 0: done; 1: something would stop working, and nothing was changed; 2: wrong arguments, no cluster, or you
     may not.
     """
-    _set(tier, backend, BackendState.DRAINING, context, force=force)
+    _set(tier, backend, BackendState.DRAINING, connection, force=force)
 
 
-def resume(tier: Tier, backend: Backend = None, context: Context = None) -> None:
+@asks_cluster
+def resume(tier: Tier, backend: Backend = None, *, connection: Connection) -> None:
     """Lets a backend, or a whole tier, take requests again.
 
     \b
@@ -57,12 +64,14 @@ def resume(tier: Tier, backend: Backend = None, context: Context = None) -> None
 
     Exit code 0: done; 2: wrong arguments, no cluster, or you may not.
     """
-    _set(tier, backend, BackendState.ACTIVE, context)
+    _set(tier, backend, BackendState.ACTIVE, connection)
 
 
-def _set(text: str, backend: str | None, state: BackendState, context: str | None, *, force: bool = False) -> None:
-    name = place(text, "ModelTier")
-    with cluster(context) as there:
+def _set(tier: str, backend: str | None, state: BackendState, connection: Connection, *, force: bool = False) -> None:
+    checked(tier, "ModelTier")
+    with cluster(connection) as there:
+        name = place(tier, "ModelTier", there.namespace)
+        text = str(name)
         body = there.get(MODEL_TIER, name)
         names = [it["name"] for it in body["spec"]["backends"]]
         if backend is not None and backend not in names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kubernetes import client
@@ -18,6 +18,8 @@ from weir_operator.schemas.common import Kind
 FIELD_MANAGER = "kubectl-weir"
 """Name of the CLI in `metadata.managedFields` of the objects that it changes."""
 
+NOT_FOUND = 404
+
 
 class Cluster:
     """One cluster. Every method raises `ApiException`, unless its docstring says otherwise."""
@@ -28,11 +30,11 @@ class Cluster:
         self.namespace = namespace
         self._objects: Any = client.CustomObjectsApi(api_client)
 
-    def may(self, verb: str, resource: str, *, group: str = GROUP, namespace: str = "") -> bool:
+    def may(self, verb: str, resource: str, *, group: str = GROUP, namespace: str = "", name: str = "") -> bool:
         """Whether we may, as the API server judges; without a namespace: in all of them."""
         resource, _, subresource = resource.partition("/")
         attributes = client.V1ResourceAttributes(
-            verb=verb, group=group, resource=resource, subresource=subresource, namespace=namespace
+            verb=verb, group=group, resource=resource, subresource=subresource, namespace=namespace, name=name
         )
         review = client.V1SelfSubjectAccessReview(
             spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
@@ -64,9 +66,18 @@ class Cluster:
         )
         return found
 
-    def patch(self, kind: Kind, name: ObjectName, body: Any) -> None:
-        """A list is a JSON patch, an object a merge patch."""
-        self._objects.patch_namespaced_custom_object(
+    def get_or_none(self, kind: Kind, name: ObjectName) -> Mapping[str, Any] | None:
+        """The object, if it is there."""
+        try:
+            return self.get(kind, name)
+        except client.ApiException as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
+    def patch(self, kind: Kind, name: ObjectName, body: Any) -> Mapping[str, Any]:
+        """The object as it is then. A list is a JSON patch, an object a merge patch."""
+        found: Mapping[str, Any] = self._objects.patch_namespaced_custom_object(
             GROUP,
             VERSION,
             name.namespace,
@@ -77,14 +88,18 @@ class Cluster:
             _content_type=f"application/{'json' if isinstance(body, list) else 'merge'}-patch+json",
             _request_timeout=API_SECONDS,
         )
+        return found
 
-    def namespaces(self) -> Mapping[str, NamespaceData] | None:
-        """All of them; None: we may not know them."""
-        if not self.may("list", "namespaces", group=""):
-            return None
+    def namespaces(self, wanted: Iterable[str]) -> tuple[Mapping[str, NamespaceData], bool]:
+        """All of them, and True; or those of `wanted` that we may get, and False."""
         api: Any = client.CoreV1Api(self.api_client)
-        found = api.list_namespace(_request_timeout=API_SECONDS).items
-        return {
-            it.metadata.name: NamespaceData(it.metadata.labels or {}, accepted(it.metadata.annotations or {}))
-            for it in found
-        }
+        if self.may("list", "namespaces", group=""):
+            found = api.list_namespace(_request_timeout=API_SECONDS).items
+            return {it.metadata.name: _data(it) for it in found}, True
+        mine = [it for it in wanted if self.may("get", "namespaces", group="", namespace=it)]
+        return {it: _data(api.read_namespace(it, _request_timeout=API_SECONDS)) for it in mine}, False
+
+
+def _data(namespace: Any) -> NamespaceData:
+    metadata = namespace.metadata
+    return NamespaceData(metadata.labels or {}, accepted(metadata.annotations or {}))

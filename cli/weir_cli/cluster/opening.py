@@ -5,48 +5,51 @@ It can be imported without the Kubernetes client, which takes half a second to l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
+from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages, connect
+from weir_cli.cluster.flags import Connection
+from weir_cli.cluster.refusals import said
 from weir_cli.shared.output import fail
 
 if TYPE_CHECKING:
     from weir_cli.cluster.api import Cluster
 
-Context = Annotated[str | None, typer.Option(help="Of the kubeconfig; default: the current one.")]
+
+def opened(connection: Connection) -> Cluster:
+    """The cluster of kubeconfig and flags. Raises `NoPages`."""
+    try:
+        from weir_cli.cluster.api import Cluster
+
+        return Cluster(*connect(connection))
+    except ImportError:
+        raise NoPages(NEEDS_CLIENT) from None
 
 
 @contextmanager
-def cluster(context: str | None) -> Iterator[Cluster]:
-    """The cluster of the kubeconfig. An error of the API server within the block ends the command with exit code 2."""
-    try:
-        import urllib3
-        from kubernetes.client import ApiException
+def answered() -> Iterator[None]:
+    """Makes `NoPages` of the errors of the API server within the block."""
+    import urllib3
+    from kubernetes.client import ApiException
 
-        from weir_cli.cluster.api import Cluster
-        from weir_cli.cluster.connection import connect
-    except ImportError as error:
-        raise fail(NEEDS_CLIENT) from error
     try:
-        api_client, namespace = connect(None, context)
-        with api_client:
-            yield Cluster(api_client, namespace)
+        yield
+    except ApiException as error:
+        raise NoPages(f"the API server says: {said(error)}") from None
+    except urllib3.exceptions.HTTPError as error:
+        raise NoPages(f"the API server does not answer: {type(error).__name__}") from None
+
+
+@contextmanager
+def cluster(connection: Connection) -> Iterator[Cluster]:
+    """The cluster of kubeconfig and flags. Without it, and where the API server refuses within the block, the command
+    ends with exit code 2.
+    """
+    try:
+        there = opened(connection)
+        with there.api_client, answered():
+            yield there
     except NoPages as error:
         raise fail(str(error)) from None
-    except ApiException as error:
-        raise fail(f"the API server says: {said(error)}") from None
-    except urllib3.exceptions.HTTPError as error:
-        raise fail(f"the API server does not answer: {type(error).__name__}") from None
-
-
-def said(error: Any) -> str:
-    """The API server's own words, of which the client makes a page."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (KeyError, TypeError, ValueError):
-        return f"{error.status} {error.reason}"

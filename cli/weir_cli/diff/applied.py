@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from weir_cli.cluster.flags import Connection
 from weir_cli.shared.output import fail
 from weir_operator.kinds import KINDS, MODEL_TIER
 from weir_operator.kube.objects import key
@@ -35,6 +36,7 @@ class Applied:
     before: Observed
     after: Observed
     notes: tuple[str, ...]
+    hidden: frozenset[str] = frozenset()  # tiers that we may not read
 
 
 def applied(
@@ -42,29 +44,28 @@ def applied(
     files: Sequence[str],
     *,
     recursive: bool,
-    namespace: str | None,
     class_name: str,
     tenancy: Tenancy,
-    ctx: str | None,
+    connection: Connection,
 ) -> Applied:
     """Raises `typer.Exit` with what kubectl says, where it refuses."""
     from weir_cli.cluster.objects import tiers_of, visible
 
-    items = list(_items(_dry_run(files, recursive, namespace, ctx)))
+    items = list(_items(_dry_run(files, recursive, connection)))
     ours = [_manifest(it) for it in items if it["kind"] in {kind.kind for kind in KINDS}]
     near = {it.namespace for it in ours}
     near |= {tier.namespace for it in ours if it.kind != MODEL_TIER.kind for tier in tiers_of(it)}
-    seen = visible(there, near, class_name, tenancy)
-    return Applied(seen.observed, after(seen.observed, items, ours), seen.notes)
+    seen = visible(there, near, class_name, tenancy, new=ours)
+    return Applied(seen.observed, after(seen.observed, items, ours), seen.notes, seen.hidden)
 
 
-def _dry_run(files: Sequence[str], recursive: bool, namespace: str | None, context: str | None) -> Any:
+def _dry_run(files: Sequence[str], recursive: bool, connection: Connection) -> Any:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise fail("there is no kubectl: weir diff asks it what an apply would do.")
     command = [kubectl, "apply", "--dry-run=server", "--output=json"]
     command += [f"--filename={it}" for it in files] + ["--recursive"] * recursive
-    command += [f"--namespace={namespace}"] * bool(namespace) + [f"--context={context}"] * bool(context)
+    command += connection.as_flags()
     stdin = sys.stdin if "-" in files else subprocess.DEVNULL
     try:
         done = subprocess.run(

@@ -11,9 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from weir_cli.cluster.connection import NoPages
-from weir_cli.cluster.opening import Context, cluster
+from weir_cli.cluster.flags import Connection, asks_cluster
+from weir_cli.cluster.installations import RELEASE, Installation, InstallationName, SystemNamespace, find
+from weir_cli.cluster.opening import cluster
 from weir_cli.diff.applied import applied
-from weir_cli.diff.compare import Change, ObjectChange, Side, compare, side
+from weir_cli.diff.compare import Change, ObjectChange, compare, side
 from weir_cli.diff.dollars import Estimate, estimates
 from weir_cli.diff.traffic import traffic
 from weir_cli.shared.admin import AdminTokenFile, admin_headers
@@ -29,15 +31,13 @@ if TYPE_CHECKING:
 SIGNS = {Change.ADDED: "[green]+[/]", Change.CHANGED: "[yellow]~[/]", Change.AFFECTED: "[yellow]![/]"}
 
 
+@asks_cluster
 def diff(
     filename: Annotated[list[str], typer.Option("--filename", "-f", help="File, directory, URL or -; again for each.")],
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Directories with all below them.")] = False,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Of objects that name none; default: the context's.")
-    ] = None,
     class_name: Annotated[str, typer.Option("--class", help="Only objects of this className count.")] = "weir",
-    system_namespace: Annotated[str, typer.Option(help="Where Weir is installed, for dollars.")] = SYSTEM_NAMESPACE,
-    installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
+    system_namespace: SystemNamespace = None,
+    installation: InstallationName = None,
     offering_namespaces: Offering = None,
     user_tier_namespaces: UserTierNamespaces = "",
     consent: ConsentOption = Consent.WARN,
@@ -45,10 +45,11 @@ def diff(
         list[str] | None, typer.Option("--url", help="Admin port of a router, instead of the cluster's; for dollars.")
     ] = None,
     admin_token_file: AdminTokenFile = None,
-    context: Context = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
     ] = Format.TABLE,
+    *,
+    connection: Connection,
 ) -> None:
     """Shows what an apply would change: what routers run, conditions, and dollars on recent traffic.
 
@@ -62,15 +63,15 @@ def diff(
     Exit code 0: nothing would change; 1: something would; 2: it could not be found out.
     """
     headers = admin_headers(admin_token_file)
-    with cluster(context) as there:
+    with cluster(connection) as there:
+        weir, unknown = _installation(there, system_namespace, installation, connection)
         found = applied(
             there,
             filename,
             recursive=recursive,
-            namespace=namespace,
             class_name=class_name,
-            tenancy=tenancy(consent, offering_namespaces, user_tier_namespaces, system_namespace),
-            ctx=context,
+            tenancy=tenancy(consent, offering_namespaces, user_tier_namespaces, weir.namespace),
+            connection=connection,
         )
         now = time.time()
         before, after = side(found.before, now), side(found.after, now)
@@ -79,8 +80,11 @@ def diff(
         costs: list[Estimate] = []
         if changes:
             try:
-                pages = from_urls(urls, headers) if urls else _pages(there, system_namespace, installation, headers)
-                costs = _estimates(before, after, pages, now)
+                if unknown is not None and not urls:
+                    raise unknown
+                pages = from_urls(urls, headers) if urls else _pages(there, weir, headers)
+                sides = before.compiled.config, after.compiled.config
+                costs = estimates(*sides, traffic(pages), now, hidden=found.hidden)
             except NoPages as error:
                 notes.append(f"no dollars: {error}")
     _show(changes, costs, notes, output)
@@ -88,15 +92,20 @@ def diff(
         raise typer.Exit(Exit.PROBLEMS)
 
 
-def _pages(there: Cluster, namespace: str, installation: str, headers: Mapping[str, str]) -> list[Page]:
+def _installation(
+    there: Cluster, namespace: str | None, name: str | None, connection: Connection
+) -> tuple[Installation, NoPages | None]:
+    """The installation, or the usual one and why it is not known. Without it, only dollars are missing."""
+    try:
+        return find(there.api_client, namespace, name, connection.namespace).installation, None
+    except NoPages as error:
+        return Installation(RELEASE, SYSTEM_NAMESPACE), error
+
+
+def _pages(there: Cluster, installation: Installation, headers: Mapping[str, str]) -> list[Page]:
     from weir_cli.status.cluster import gateway_pages
 
-    return gateway_pages(there.api_client, namespace, installation, headers)
-
-
-def _estimates(before: Side, after: Side, pages: list[Page], now: float) -> list[Estimate]:
-    """Estimates for the policies that we may see; the routers know those of all tenants."""
-    return estimates(before.compiled.config, after.compiled.config, traffic(pages), now)
+    return gateway_pages(there.api_client, installation, headers)
 
 
 def _show(changes: list[ObjectChange], costs: list[Estimate], notes: list[str], output: Format) -> None:
@@ -135,15 +144,22 @@ def table(costs: list[Estimate]) -> Table:
         listing.add_column(heading, justify="right", no_wrap=True)
     for it in costs:
         way = it.goes if it.goes == it.would_go else f"{it.goes} → {it.would_go}"
-        told = ("?", it.why) if it.after is None else (f"{it.after:.4f}", _change(it.before, it.after))
-        listing.add_row(*map(escape, (it.policy, it.route, way, f"{it.requests:,.0f}", f"{it.before:.4f}", *told)))
-    known = [(it.before, it.after) for it in costs if it.after is not None]
+        told = (_dollars(it.before), _dollars(it.after), _change(it.before, it.after) or it.why)
+        listing.add_row(*map(escape, (it.policy, it.route, way, f"{it.requests:,.0f}", *told)))
+    known = [(it.before, it.after) for it in costs if it.before is not None and it.after is not None]
     if len(costs) > 1 and known:
         before, after = sum(each[0] for each in known), sum(each[1] for each in known)
         listing.add_section()
-        listing.add_row("all that is known", "", "", "", f"{before:.4f}", f"{after:.4f}", _change(before, after))
+        listing.add_row("all that is known", "", "", "", _dollars(before), _dollars(after), _change(before, after))
     return listing
 
 
-def _change(before: float, after: float) -> str:
+def _dollars(amount: float | None) -> str:
+    return "?" if amount is None else f"{amount:.4f}"
+
+
+def _change(before: float | None, after: float | None) -> str:
+    """The difference, e.g. `-4.0430 (-96%)`; empty where one of both is unknown."""
+    if before is None or after is None:
+        return ""
     return f"{after - before:+.4f}" + (f" ({(after - before) / before:+.0%})" if before else "")

@@ -5,12 +5,14 @@
 2. The router's own `decide` says where that request goes before and after, with every backend healthy.
 3. Where that is the same, traffic stays where it really went, at the new prices. Where it is not, or where it went is
    no more, it goes to the new first choice.
-4. Unknown, and left out: the sizes of single requests, changes of prompts, and the length of another model's answers.
+4. Both sides are the same requests, each at the prices of one config. Where the price of a backend is unknown, the row
+   has no dollars on that side, and says why.
+5. Unknown, and left out: the sizes of single requests, changes of prompts, and the length of another model's answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -36,20 +38,29 @@ class Estimate:
     requests: float
     goes: str  # first choice before: "namespace/tier/backend"; several, where classes differ
     would_go: str
-    before: float  # at the prices of now
+    before: float | None  # at the prices of now; None: unknown
     after: float | None  # None: unknown
     why: str = ""  # it is unknown
 
 
-def estimates(before: CompiledConfig, after: CompiledConfig, seen: Traffic, wall: float) -> list[Estimate]:
-    """Every route that has had traffic. `wall` is in seconds since the epoch."""
+class _Unpriced(Exception):
+    """The price of a backend is not known; the message says why."""
+
+
+def estimates(
+    before: CompiledConfig, after: CompiledConfig, seen: Traffic, wall: float, *, hidden: Collection[str] = ()
+) -> list[Estimate]:
+    """Every route that has had traffic.
+
+    `wall` is in seconds since the epoch; `hidden` are tiers that we may not read.
+    """
     policies = {it.key: it for it in before.policies}, {it.key: it for it in after.policies}
     found = []
     for (key, route), flows in sorted(seen.flows.items()):
         mine = {place: flow for place, flow in flows.items() if flow.requests}
         old, new = policies[0].get(key), policies[1].get(key)
         if mine and old is not None:
-            found.append(_Route(before, after, old, new, route, mine, seen.classes, wall).estimate())
+            found.append(_Route(before, after, old, new, route, mine, seen.classes, wall, hidden).estimate())
     return found
 
 
@@ -65,15 +76,20 @@ class _Route:
     flows: Mapping[str, Flow]
     classes: Mapping[tuple[str, Complexity], float]
     wall: float
+    hidden: Collection[str]
 
     def estimate(self) -> Estimate:
         requests = sum(flow.requests for flow in self.flows.values())
-        spent = sum(_cost(flow, _backend(self.before, place)) for place, flow in self.flows.items())
         moves = list(self._moves())
         goes, would_go = _told(move[1] for move in moves), _told(move[2] for move in moves)
+        spent, unpriced = None, ""
+        try:
+            spent = sum(self._cost(flow, self.before, place) for place, flow in self.flows.items())
+        except _Unpriced as error:
+            unpriced = str(error)
 
         def told(after: float | None, why: str = "") -> Estimate:
-            return Estimate(self.old.key, self.name, requests, goes, would_go, spent, after, why)
+            return Estimate(self.old.key, self.name, requests, goes, would_go, spent, after, why or unpriced)
 
         if self.new is None:
             return told(None, "the policy is gone")
@@ -82,7 +98,10 @@ class _Route:
         if any(move[2] is None for move in moves):
             return told(None, "some of it would be refused")
         weight = sum(move[0] for move in moves)
-        costs = [(share, self._after(goes, to or "", fits)) for share, goes, to, fits in moves]
+        try:
+            costs = [(share, self._after(goes, to or "", fits)) for share, goes, to, fits in moves]
+        except _Unpriced as error:
+            return told(None, str(error))
         return told(sum(share * cost for share, cost in costs) / weight)
 
     def _moves(self) -> Iterator[tuple[float, str | None, str | None, frozenset[str]]]:
@@ -122,8 +141,22 @@ class _Route:
         total = 0.0
         for place, flow in self.flows.items():
             stays = goes == to and place in fits
-            total += _cost(flow, _backend(self.after, place if stays else to))
+            total += self._cost(flow, self.after, place if stays else to)
         return total
+
+    def _cost(self, flow: Flow, config: CompiledConfig, place: str) -> float:
+        """The dollars of a flow at the price that the backend `place` has in `config`. How long its prompts are is
+        unknown, so the price has no steps. Raises `_Unpriced`.
+        """
+        tier = place.rpartition("/")[0]
+        if tier in self.hidden:
+            raise _Unpriced(f"you may not read ModelTier {tier}, so its prices are unknown")
+        backend = _backend(config, place)
+        if backend is None:
+            raise _Unpriced(f"{place} has served some of it and is not there any more")
+        if backend.price is None:
+            raise _Unpriced(f"{place} has no price: see spec.backends.price of ModelTier {tier}")
+        return dollars(flow.usage, replace(backend.price, steps=()))
 
 
 def _told(places: Iterable[str | None]) -> str:
@@ -134,12 +167,3 @@ def _backend(config: CompiledConfig, place: str) -> Backend | None:
     tier, _, name = place.rpartition("/")
     found = config.tiers.get(tier)
     return next((it for it in found.backends if it.name == name), None) if found else None
-
-
-def _cost(flow: Flow, backend: Backend | None) -> float:
-    """The dollars of a flow at the backend's price; without one, those that were spent. How long its prompts are is
-    unknown, so the price has no steps.
-    """
-    if backend is None or backend.price is None:
-        return flow.dollars
-    return dollars(flow.usage, replace(backend.price, steps=()))

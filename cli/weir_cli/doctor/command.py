@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages
+from weir_cli.cluster.flags import Connection, asks_cluster
+from weir_cli.cluster.installations import InstallationName, SystemNamespace, find
+from weir_cli.cluster.opening import cluster
 from weir_cli.doctor.checks import Finding, Verdict, examine
 from weir_cli.shared.admin import AdminTokenFile, admin_headers
-from weir_cli.shared.output import Exit, Format, console, fail, print_json
+from weir_cli.shared.output import Exit, Format, console, errors, print_json
 
 SIGNS = {
     Verdict.GOOD: "[green]✓[/]",
@@ -20,38 +22,36 @@ SIGNS = {
 }
 
 
+@asks_cluster
 def doctor(
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Where Weir is installed; default: that of the context.")
-    ] = None,
-    installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
+    system_namespace: SystemNamespace = None,
+    installation: InstallationName = None,
     admin_token_file: AdminTokenFile = None,
-    context: Annotated[str | None, typer.Option(help="Of the kubeconfig; default: the current one.")] = None,
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines.")
     ] = Format.TABLE,
+    *,
+    connection: Connection,
 ) -> None:
     """Looks for the usual mistakes, and says how to mend them.
 
     \b
-    kubectl weir doctor --namespace weir-system
+    kubectl weir doctor
+    kubectl weir doctor --system-namespace weir-system --output json
 
     Version, clock, CRDs, pods, the operator's rights, its certificate, what routers run, Secrets that tiers refer to,
     and ports that every pod can reach. Checks that your rights do not allow are marked with ?, warnings with !. Of
     Secrets it asks for names and labels only.
     Exit code 0: nothing is wrong; 1: something is; 2: there is no cluster.
     """
-    try:  # here: it takes a while to load, and the command may be installed without it
-        from weir_cli.cluster.connection import connect
-        from weir_cli.doctor.look import look
-    except ImportError as error:
-        raise fail(NEEDS_CLIENT) from error
-    try:
-        api_client, where = connect(namespace, context)
-    except NoPages as error:
-        raise fail(str(error)) from error
-    with api_client:
-        findings = examine(look(api_client, where, installation, admin_headers(admin_token_file)))
+    headers = admin_headers(admin_token_file)
+    with cluster(connection) as there:
+        from weir_cli.doctor.look import look  # here: it takes a while to load
+
+        found = find(there.api_client, system_namespace, installation, connection.namespace)
+        findings = examine(look(there, found.installation, headers))
+    if found.note is not None:
+        errors.print(f"note: {escape(found.note)}", highlight=False, soft_wrap=True)
     if output is Format.JSON:
         print_json([record(it) for it in findings])
     else:

@@ -19,6 +19,8 @@ from kubernetes import client
 
 from weir_cli.cluster.api import Cluster
 from weir_cli.cluster.connection import API_SECONDS, NoPages
+from weir_cli.cluster.installations import Installation
+from weir_cli.cluster.refusals import why
 from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
 from weir_cli.doctor.network import COMPONENT, left_open
 from weir_cli.status.cluster import gateway_pages
@@ -39,11 +41,9 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 T = TypeVar("T")
 
 
-def look(
-    api_client: client.ApiClient, namespace: str, installation: str, headers: Mapping[str, str] | None = None
-) -> Seen:
+def look(there: Cluster, installation: Installation, headers: Mapping[str, str] | None = None) -> Seen:
     """Everything at once: each part is a request or two. `headers` go to routers' admin ports."""
-    it = _Look(api_client, namespace, installation, headers or {})
+    it = _Look(there, installation, headers or {})
     parts: dict[str, Callable[[], Any]] = {
         "version": it.version,
         "skew": it.skew,
@@ -66,14 +66,14 @@ def look(
     }
     with ThreadPoolExecutor(len(parts)) as threads:
         found: dict[str, Any] = dict(zip(parts, threads.map(_seen, parts.values()), strict=True))
-    return Seen(installation=installation, namespace=namespace, **found)
+    return Seen(installation=installation.name, namespace=installation.namespace, **found)
 
 
 def _seen(part: Callable[[], T]) -> T | Unseen:
     try:
         return part()
     except client.ApiException as error:
-        return Unseen(f"the API server answers {error.status} {error.reason}")
+        return Unseen(why(error))
     except urllib3.exceptions.HTTPError as error:
         return Unseen(f"the API server does not answer: {type(error).__name__}")
     except NoPages as error:
@@ -83,14 +83,13 @@ def _seen(part: Callable[[], T]) -> T | Unseen:
 class _Look:
     """One installation; what its methods raise is for `_seen`."""
 
-    def __init__(
-        self, api_client: client.ApiClient, namespace: str, installation: str, headers: Mapping[str, str]
-    ) -> None:
-        self._client = api_client
+    def __init__(self, there: Cluster, installation: Installation, headers: Mapping[str, str]) -> None:
+        self._there = there
+        self._client = there.api_client
         self._headers = headers
-        self._core = client.CoreV1Api(api_client)
-        self._namespace = namespace
-        self._installation = installation
+        self._core = client.CoreV1Api(self._client)
+        self._namespace = installation.namespace
+        self._installation = installation.name
 
     def version(self) -> tuple[int, int]:
         """Version of the API server."""
@@ -256,7 +255,8 @@ class _Look:
 
     def routers(self) -> dict[str, tuple[int | None, str | None]]:
         """Revision and rejection of each router of the gateway."""
-        pages = gateway_pages(self._client, self._namespace, self._installation, self._headers)
+        installation = Installation(self._installation, self._namespace)
+        pages = gateway_pages(self._client, installation, self._headers)
         return {it.router: (it.state["revision"], it.state["rejected"]) for it in pages}
 
     def unready(self) -> tuple[Unready, ...]:
@@ -299,7 +299,7 @@ class _Look:
         return (it for kind in KINDS for it in self._listed(kind))
 
     def _listed(self, kind: Kind) -> Iterator[Manifest]:
-        return Cluster(self._client, self._namespace).all(kind, None)
+        return self._there.all(kind, None)
 
     def credentials(self) -> tuple[Credential, ...]:
         """Credentials of every tier that we may see."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from weir_cli.cluster.flags import Connection
 from weir_cli.cluster.names import place
 from weir_cli.cluster.opening import cluster
 from weir_cli.shared.output import Exit, fail
@@ -34,14 +35,18 @@ class Asked(NamedTuple):
 
 
 def of_policy(
-    text: str, who: Caller, namespace: str | None, model: str | None, context: str | None, rules: Tenancy
+    subject: str, who: Caller, namespace: str | None, model: str | None, connection: Connection, rules: Tenancy
 ) -> Asked:
-    """About the policy NAMESPACE/NAME. Without `namespace` the caller is one of the policy's."""
-    name = place(text, "RoutingPolicy")
-    with cluster(context) as there:
+    """About the policy NAMESPACE/NAME, or NAME in the namespace of the connection.
+
+    `namespace` is the caller's; without it the caller is one of the policy's.
+    """
+    with cluster(connection) as there:
         from weir_cli.cluster.objects import tiers_of, visible
         from weir_operator.observe import convert
 
+        name = place(subject, "RoutingPolicy", there.namespace)
+        text = str(name)
         manifest = convert.manifest(ROUTING_POLICY.kind, there.get(ROUTING_POLICY, name))
         near = {name.namespace, *(tier.namespace for tier in tiers_of(manifest))}
         seen = visible(there, near, manifest.spec.get("className", DEFAULT_CLASS), rules)
@@ -55,7 +60,7 @@ def of_policy(
     notes = [*seen.notes, *_ill(seen.observed)]
     if served is None or served.key != text:
         other = "no policy" if served is None else f"RoutingPolicy {served.key}"
-        notes.append(f"{who.namespace}/{who.name} itself would get {other}; see --namespace and --caller")
+        notes.append(f"{who.namespace}/{who.name} itself would get {other}; see --caller")
     return Asked(compiled.config, who, policy.example, policy, tuple(notes), seen.hidden)
 
 

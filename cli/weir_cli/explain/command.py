@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from weir_cli.catalogue.command import dollars
-from weir_cli.cluster.names import is_place
-from weir_cli.cluster.opening import Context
+from weir_cli.cluster.connection import is_configured
+from weir_cli.cluster.flags import Connection, asks_cluster
+from weir_cli.cluster.names import is_name, is_place
 from weir_cli.explain.cluster import Asked, of_policy
 from weir_cli.explain.fields import described, fate
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
@@ -34,11 +35,15 @@ from weir_router.dialects.ask import Ask
 from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_named
 from weir_router.errors import BadRequest
 
+ANONYMOUS = "anonymous"
+"""Name of a caller that shows neither key nor token."""
+
 Subject = Annotated[
     str,
     typer.Argument(
-        metavar="DIRECTORY|NAMESPACE/POLICY",
-        help="Directory (or file) of manifests; where there is none of that name, a RoutingPolicy in the cluster.",
+        metavar="DIRECTORY|[NAMESPACE/]POLICY",
+        help="Directory (or file) of manifests; where there is none of that name, a RoutingPolicy in the cluster. "
+        "A bare name: in the namespace of the request.",
     ),
 ]
 Moment = Annotated[
@@ -47,6 +52,7 @@ Moment = Annotated[
 Output = Annotated[Format, typer.Option("--output", "-o", help="table for people, json for machines.")]
 
 
+@asks_cluster
 def explain(
     subject: Subject,
     prompt: Annotated[str | None, typer.Argument(help="The prompt, or use --request.")] = None,
@@ -55,11 +61,14 @@ def explain(
     model: Annotated[
         str | None, typer.Option(help="Model name to ask for; default: the first that the caller may ask for.")
     ] = None,
-    namespace: Annotated[
-        str | None,
-        typer.Option("--namespace", "-n", help="Namespace of the caller; default: default, or the policy's."),
-    ] = None,
-    caller: Annotated[str, typer.Option(help="Name of the caller: its key's Secret or ServiceAccount.")] = "anonymous",
+    caller: Annotated[
+        str,
+        typer.Option(
+            metavar="[NAMESPACE/]NAME",
+            help="The caller: its key's Secret or ServiceAccount. A bare name: in the namespace of --namespace, or in "
+            "the policy's.",
+        ),
+    ] = ANONYMOUS,
     user_tier: Annotated[str | None, typer.Option(help="The caller's user tier.")] = None,
     feature: Annotated[str | None, typer.Option(help="The client's x-weir-feature header.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="Request header NAME:VALUE; may be repeated.")] = None,
@@ -70,8 +79,9 @@ def explain(
     offering_namespaces: Offering = None,
     user_tier_namespaces: UserTierNamespaces = "",
     consent: ConsentOrDefault = None,
-    context: Context = None,
     output: Output = Format.TABLE,
+    *,
+    connection: Connection,
 ) -> None:
     """Shows class, route and candidates of a prompt, each with its reason, its price and the fields that it lacks.
 
@@ -80,21 +90,16 @@ def explain(
     weir explain examples/full --request body.json --namespace team-a
     weir explain examples/full "Hi" --namespace team-a --at 2026-12-04T23:00:00+01:00 --header "x-weir-ttft: 800ms"
     kubectl weir explain team-a/assistants "Hi, can you prove Fermat's theorem?"
+    kubectl weir explain assistants "Hi" --namespace team-a --caller team-b/ci
 
     Nothing is sent anywhere, and every backend counts as healthy; in a cluster, a note says which is not.
 
     Exit code 0: explained; 1: the caller may not ask for it, or request or policy are broken; 2: wrong arguments, or
     no cluster.
     """
-    kind = CallerKind.ANONYMOUS if caller == "anonymous" else CallerKind.API_KEY
-    who = Caller(namespace=namespace or "default", name=caller, kind=kind, user_tier=user_tier)
-    there = is_place(subject) and not os.path.exists(subject)
-    default, own = (Consent.WARN, SYSTEM_NAMESPACE) if there else (Consent.ENFORCE, "default")
-    rules = tenancy(consent or default, offering_namespaces, user_tier_namespaces, own)
-    if there:
-        about = of_policy(subject, who, namespace, model, context, rules)
-    else:
-        about = _of_directory(Path(subject), who, class_name, model, rules)
+    about = _about(
+        subject, caller, user_tier, model, connection, class_name, consent, offering_namespaces, user_tier_namespaces
+    )
     for note in about.notes:
         errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
     ask = _ask(prompt, request, dialect, model or about.model)
@@ -107,6 +112,31 @@ def explain(
         print_json(story)
     else:
         _print(story)
+
+
+def _about(
+    subject: str,
+    caller: str,
+    user_tier: str | None,
+    model: str | None,
+    connection: Connection,
+    class_name: str,
+    consent: Consent | None,
+    offering: str | None,
+    user_tiers: str,
+) -> Asked:
+    """Subject of the command: a directory, or a policy of the cluster."""
+    bare = is_name(subject) and (connection.given or is_configured(os.environ))
+    there = (is_place(subject) or bare) and not os.path.exists(subject)
+    caller_namespace, _, name = caller.rpartition("/")
+    namespace = caller_namespace or (None if there and bare else connection.namespace)
+    kind = CallerKind.ANONYMOUS if name == ANONYMOUS else CallerKind.API_KEY
+    who = Caller(namespace=namespace or "default", name=name, kind=kind, user_tier=user_tier)
+    default, own = (Consent.WARN, SYSTEM_NAMESPACE) if there else (Consent.ENFORCE, "default")
+    rules = tenancy(consent or default, offering, user_tiers, own)
+    if there:
+        return of_policy(subject, who, namespace, model, connection, rules)
+    return _of_directory(Path(subject), who, class_name, model, rules)
 
 
 def _of_directory(directory: Path, who: Caller, class_name: str, model: str | None, rules: Tenancy) -> Asked:

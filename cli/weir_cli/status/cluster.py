@@ -5,14 +5,16 @@ The API server decides who may look: it asks for `list` on `pods` and `get` on `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import urllib3
 from kubernetes import client
 
-from weir_cli.cluster.connection import API_SECONDS, NoPages, connect
+from weir_cli.cluster.connection import API_SECONDS, NoPages
+from weir_cli.cluster.installations import Installation
+from weir_cli.cluster.refusals import why
 from weir_cli.status.figures import Page
 from weir_cli.status.pages import TOKEN_NEEDED, page
 
@@ -23,36 +25,26 @@ AT_ONCE = 16
 """Routers that are asked at the same time."""
 
 
-def from_cluster(
-    namespace: str | None, installation: str, context: str | None, headers: Mapping[str, str]
-) -> Callable[[], list[Page]]:
-    """Gives the pages of all gateway routers each time that it is called. Raises `NoPages`."""
-    api_client, where = connect(namespace, context)
-    return lambda: gateway_pages(api_client, where, installation, headers)
-
-
-def gateway_pages(
-    api_client: client.ApiClient, namespace: str, installation: str, headers: Mapping[str, str]
-) -> list[Page]:
+def gateway_pages(api_client: client.ApiClient, installation: Installation, headers: Mapping[str, str]) -> list[Page]:
     """The pages of all gateway routers, asked for with `headers`. Raises `NoPages`."""
     try:
-        return _of_pods(client.CoreV1Api(api_client), namespace, installation, headers)
+        return _of_pods(client.CoreV1Api(api_client), installation, headers)
     except client.ApiException as error:
-        hint = "; it needs list on pods and get on pods/proxy" if error.status == 403 else ""
-        raise NoPages(f"namespace {namespace}: {error.status} {error.reason}{hint}") from None
+        raise NoPages(why(error)) from None
     except urllib3.exceptions.HTTPError as error:
         raise NoPages(f"the API server does not answer: {type(error).__name__}") from None
 
 
-def _of_pods(api: Any, namespace: str, installation: str, headers: Mapping[str, str]) -> list[Page]:
-    labels = ("name=weir", f"instance={installation}", "component=gateway")
+def _of_pods(api: Any, installation: Installation, headers: Mapping[str, str]) -> list[Page]:
+    name, namespace = installation
+    labels = ("name=weir", f"instance={name}", "component=gateway")
     selector = ",".join(f"app.kubernetes.io/{it}" for it in labels)
     found = api.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=API_SECONDS).items
     routers = [it for it in found if it.status.phase == "Running" and it.metadata.deletion_timestamp is None]
     if not routers:
         raise NoPages(
-            f"namespace {namespace} has no running router of installation {installation}: "
-            "say --namespace and --installation, and see kubectl get pods"
+            f"namespace {namespace} has no running router of installation {name}: "
+            f"see kubectl get pods --namespace {namespace}, or say --system-namespace and --installation"
         )
 
     def get(pod: Any, path: str) -> str:

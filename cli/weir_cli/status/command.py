@@ -8,13 +8,16 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages, is_configured
+from weir_cli.cluster.connection import NoPages, is_configured
+from weir_cli.cluster.flags import Connection, asks_cluster
+from weir_cli.cluster.installations import Installation, InstallationName, SystemNamespace, find
+from weir_cli.cluster.opening import answered, opened
 from weir_cli.shared.admin import AdminTokenFile, admin_headers
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
@@ -22,20 +25,21 @@ from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
 from weir_cli.status.pages import from_urls
 from weir_cli.status.watching import Look, as_lines, in_place, looks
 
+if TYPE_CHECKING:
+    from weir_cli.cluster.api import Cluster
+
 LOCAL = "http://127.0.0.1:9090"
 """The admin port of `weir up` without other options."""
 
 
+@asks_cluster
 def status(
     urls: Annotated[
         list[str] | None,
         typer.Option("--url", help="Admin port of a router; again for each. Default: the cluster's."),
     ] = None,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Where Weir is installed; default: that of the context.")
-    ] = None,
-    installation: Annotated[str, typer.Option(help="Name of the installation: that of the Helm release.")] = "weir",
-    context: Annotated[str | None, typer.Option(help="Of the kubeconfig; default: the current one.")] = None,
+    system_namespace: SystemNamespace = None,
+    installation: InstallationName = None,
     admin_token_file: AdminTokenFile = None,
     seconds: Annotated[
         float, typer.Option(min=0, max=3600, help="Watch for so long; 0: since the routers started.")
@@ -45,25 +49,29 @@ def status(
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for machines: with --watch a line a look.")
     ] = Format.TABLE,
+    *,
+    connection: Connection,
 ) -> None:
     """Shows each model: its state, its share of the requests, speed, and dollars spent and saved.
 
     \b
     weir status
     weir status --url http://127.0.0.1:9090
-    kubectl weir status --namespace weir-system --seconds 10
-    kubectl weir status --namespace weir-system --watch --seconds 60
+    kubectl weir status --seconds 10
+    kubectl weir status --watch --seconds 60
+    kubectl weir status --namespace team-a
 
-    Without a kubeconfig, the router of this machine is asked (weir up). In a cluster the routers are asked by way of
-    the API server, which lets you if you may get pods/proxy in the installation's namespace, and list RoutingPolicies
-    of all: the figures are those of all tenants. Without these rights you get the statuses of your own namespace.
+    Without a kubeconfig, the router of this machine is asked (weir up). In a cluster the installation is found by its
+    labels, and its routers are asked by way of the API server. That needs list on pods and get on pods/proxy in the
+    installation's namespace, and list on RoutingPolicies of all namespaces: the figures are those of all tenants.
+    Without these rights you get the statuses of your namespace: the context's, or that of --namespace.
     With --watch, --seconds are the last ones before each look.
     Exit code 0: shown, or watched until Ctrl-C; 1: a model is out, or a router refuses its config, or your own is not
     ready; 2: no router can be asked.
     """
     headers = admin_headers(admin_token_file)
     try:
-        look = _looking(urls, namespace, installation, context, headers, seconds, watch=watch)
+        look = _looking(urls, connection, system_namespace, installation, headers, seconds, watch=watch)
         if watch:
             with contextlib.suppress(KeyboardInterrupt):
                 found = looks(look, every)
@@ -84,21 +92,27 @@ def status(
 
 def _looking(
     urls: list[str] | None,
-    namespace: str | None,
-    installation: str,
-    context: str | None,
+    connection: Connection,
+    system_namespace: str | None,
+    name: str | None,
     headers: Mapping[str, str],
     seconds: float,
     *,
     watch: bool,
 ) -> Callable[[], Look]:
     """Looks at the routers that the options of `status` mean. Raises `NoPages`."""
-    if not urls and namespace is context is None and not is_configured(os.environ):
+    if not urls and not connection.given and not is_configured(os.environ):
         urls = _here(headers)
-    own_look = None if urls else _own(namespace, context)
-    if own_look is not None:
-        return own_look
-    ask = functools.partial(from_urls, urls, headers) if urls else _cluster(namespace, installation, context, headers)
+    if urls:
+        ask = functools.partial(from_urls, urls, headers)
+    else:
+        there = opened(connection)
+        with answered():
+            found = find(there.api_client, system_namespace, name, connection.namespace)
+            lacking = own.unseen(there, found.installation.namespace)
+            if lacking:
+                return _own(there, lacking)
+        ask = functools.partial(_pages, there, found.installation, headers)
     return _watched(ask, seconds) if watch else _routers(ask, seconds)
 
 
@@ -114,22 +128,17 @@ def _here(headers: Mapping[str, str]) -> list[str]:
     return [LOCAL]
 
 
-def _own(namespace: str | None, context: str | None) -> Callable[[], Look] | None:
-    """Looks at one's own objects; None: one may see more."""
-    first = own.own(namespace, context)
-    if first is None:
-        return None
-    note = "you may not see the figures of all tenants (get pods/proxy where Weir is, list routingpolicies everywhere)"
-    errors.print(f"note: {note}: what follows is what the operator says of yours", highlight=False, soft_wrap=True)
+def _own(there: Cluster, lacking: Sequence[str]) -> Callable[[], Look]:
+    """Looks at the objects of one namespace, for users who may not see the routers' figures. Raises `NoPages`."""
+    _, hidden = own.own(there, lacking)
+    told = f"you may not see the figures of all tenants: you may not {'; '.join((*lacking, *hidden))}"
+    errors.print(f"note: {told}. Below are the statuses of your objects", highlight=False, soft_wrap=True)
 
     def look() -> Look:
-        nonlocal first
-        mine, first = first or own.own(namespace, context), None
-        if mine is None:
-            raise NoPages("you may see all figures by now: run it again")
-        where, found = mine
-        record = {"namespace": where, "objects": found}
-        return Look(own.table(where, found), record, bad=any(it.ready == "False" for it in found))
+        with answered():
+            found, _ = own.own(there, lacking)
+        record = {"namespace": there.namespace, "objects": found}
+        return Look(own.table(there.namespace, found), record, bad=any(it.ready == "False" for it in found))
 
     return look
 
@@ -167,14 +176,10 @@ def _look(pages: list[Page], before: list[Page], seconds: float) -> Look:
     return Look(table(found, seconds), record(found), tuple(notes(found)), bad)
 
 
-def _cluster(
-    namespace: str | None, installation: str, context: str | None, headers: Mapping[str, str]
-) -> Callable[[], list[Page]]:
-    try:  # here: it takes a while to load, and the command may be installed without it
-        from weir_cli.status.cluster import from_cluster
-    except ImportError:
-        raise NoPages(NEEDS_CLIENT) from None
-    return from_cluster(namespace, installation, context, headers)
+def _pages(there: Cluster, installation: Installation, headers: Mapping[str, str]) -> list[Page]:
+    from weir_cli.status.cluster import gateway_pages
+
+    return gateway_pages(there.api_client, installation, headers)
 
 
 def table(found: Figures, seconds: float) -> Table:

@@ -1,4 +1,4 @@
-"""`weir status` for who may not see everybody's figures: what the statuses of their own objects say.
+"""`weir status` for users who may not see the figures of all tenants: the statuses of the objects of one namespace.
 
 The API server is asked first. Routers' pages tell of all tenants, so they are for those who may read the pages and list
 the RoutingPolicies of all namespaces.
@@ -6,16 +6,22 @@ the RoutingPolicies of all namespaces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
-from weir_cli.cluster.opening import cluster
+from weir_cli.cluster.connection import NoPages
+from weir_cli.cluster.refusals import right
 from weir_operator.kinds import KINDS, ROUTING_POLICY
 from weir_operator.observe.observed import Manifest
+from weir_operator.schemas import GROUP
 from weir_operator.status.conditions import by_type
+
+if TYPE_CHECKING:
+    from weir_cli.cluster.api import Cluster
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,32 @@ class Own:
     message: str
 
 
-def own(system: str | None, context: str | None) -> tuple[str, list[Own]] | None:
-    """Our namespace and its objects; None: we may see everything, or not even that. `system`: where Weir is."""
-    with cluster(context) as there:
-        where, mine = system or there.namespace, there.namespace
-        if there.may("get", "pods/proxy", group="", namespace=where) and there.may("list", ROUTING_POLICY.plural):
-            return None
-        kinds = [kind for kind in KINDS if there.may("list", kind.plural, namespace=mine)]
-        found = [own_of(it) for kind in kinds for it in there.all(kind, [mine])]
-        return (mine, found) if kinds else None
+def unseen(there: Cluster, system: str) -> list[str]:
+    """The rights that we lack to see the routers of the installation in namespace `system`."""
+    wanted = (
+        ("list", "pods", "", system),
+        ("get", "pods/proxy", "", system),
+        ("list", ROUTING_POLICY.plural, GROUP, ""),
+    )
+    return [
+        right(verb, resource, group, namespace)
+        for verb, resource, group, namespace in wanted
+        if not there.may(verb, resource, group=group, namespace=namespace)
+    ]
+
+
+def own(there: Cluster, lacking: Sequence[str]) -> tuple[list[Own], list[str]]:
+    """The objects of the connection's namespace, and the rights that we lack there. Raises `NoPages` without any.
+
+    `lacking` are the rights that are missing for more than that.
+    """
+    mine = there.namespace
+    may = {kind: there.may("list", kind.plural, namespace=mine) for kind in KINDS}
+    hidden = [right("list", kind.plural, GROUP, mine) for kind, allowed in may.items() if not allowed]
+    if not any(may.values()):
+        raise NoPages(f"nothing can be seen: you may not {'; '.join((*lacking, *hidden))}")
+    found = [own_of(it) for kind, allowed in may.items() if allowed for it in there.all(kind, [mine])]
+    return found, hidden
 
 
 def own_of(it: Manifest) -> Own:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from prometheus_client import generate_latest
+from rich.console import Console
 
 from support.finished import finished
 from support.statuses import NOW, POLICY, TIER, observed
+from weir_cli.diff.command import table
 from weir_cli.diff.compare import side
 from weir_cli.diff.dollars import Estimate, estimates
 from weir_cli.diff.traffic import Flow, Traffic, traffic
@@ -97,6 +101,64 @@ def test_an_override_takes_everything():
 def test_what_cannot_be_known_is_not_guessed(after: tuple[str, ...], route: str, why: str):
     it = only(config(CHEAP, DEAR, policy(SIMPLE, REST)), config(*after), seen(route))
     assert (it.after, it.why) == (None, why)
+
+
+UNPRICED = CHEAP.replace("model: gpt-4o-mini", "model: a-model-of-our-own")
+ROUTED = policy(SIMPLE)
+OTHER = policy(SIMPLE.replace("budget", "premium"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "known", "why"),
+    [
+        ((UNPRICED, ROUTED), (CHEAP, ROUTED), (False, True), "llm/budget/one has no price"),
+        ((CHEAP, ROUTED), (UNPRICED, ROUTED), (True, False), "llm/budget/one has no price"),
+        ((UNPRICED, ROUTED), (UNPRICED, ROUTED), (False, False), "llm/budget/one has no price"),
+        ((UNPRICED, DEAR, ROUTED), (UNPRICED, DEAR, OTHER), (False, True), "llm/budget/one has no price"),
+        ((UNPRICED, DEAR, OTHER), (UNPRICED, DEAR, ROUTED), (False, False), "llm/budget/one has no price"),
+    ],
+)
+def test_a_price_that_is_not_known_is_said_and_is_not_nothing(before, after, known: tuple[bool, bool], why: str):
+    it = only(config(*before), config(*after), seen())
+    assert (it.before is not None, it.after is not None) == known
+    assert why in it.why
+
+
+def test_prices_of_a_tier_that_we_may_not_read_are_not_known():
+    (it,) = estimates(
+        config(CHEAP, DEAR, ROUTED), config(CHEAP, DEAR, OTHER), seen(), NOW, hidden=frozenset({"llm/premium"})
+    )
+    assert (it.before, it.after) == (pytest.approx(0.75), None)
+    assert it.why == "you may not read ModelTier llm/premium, so its prices are unknown"
+
+
+def test_traffic_of_a_backend_that_is_no_more_has_no_price_of_now():
+    it = only(config(CHEAP, ROUTED), config(CHEAP, ROUTED), seen(place="llm/budget/gone"))
+    assert (it.before, it.after) == (None, pytest.approx(0.75))
+    assert it.why == "llm/budget/gone has served some of it and is not there any more"
+
+
+def test_both_sides_are_the_same_requests_at_the_prices_of_one_config_each():
+    """The routers have counted dollars at prices of earlier configs: these are on neither side."""
+    stale = Traffic({("team-a/auto", "all"): {"llm/budget/one": Flow(10_000, dict(MILLION), 99.0)}}, {})
+    it = only(config(CHEAP, DEAR, ROUTED), config(CHEAP, DEAR, OTHER), stale)
+    assert (it.before, it.after) == (pytest.approx(0.75), pytest.approx(12.5))
+
+
+def test_the_sum_has_only_rows_of_which_both_sides_are_known():
+    rows = [
+        Estimate("a/x", "r", 1, "t/b", "t/b", None, 5.0, "t/b has no price"),
+        Estimate("a/y", "r", 1, "", "", 1.0, 2.0),
+    ]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table(rows))
+    (unknown, total) = (
+        line for line in console.export_text().splitlines() if "has no price" in line or "all that" in line
+    )
+    assert "?" in unknown
+    assert "1.0000" in total
+    assert "2.0000" in total
+    assert "+1.0000 (+100%)" in total
 
 
 def test_policies_that_we_may_not_see_have_no_row():

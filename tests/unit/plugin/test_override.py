@@ -49,7 +49,7 @@ def test_without_one_its_routes_decide():
         (["--tier", "llm/premium", "--for", "tomorrow"], "is not a duration such as 30m or 2h"),
         (["--tier", "llm/premium", "--for", "0s"], "is not a duration"),
         (["--tier", "llm/premium", "--for", "169h"], "at most 168h"),
-        (["--tier", "premium", "--for", "2h"], "is not NAMESPACE/NAME of a ModelTier"),
+        (["--tier", "llm/premium/one", "--for", "2h"], "is neither NAME nor NAMESPACE/NAME of a ModelTier"),
     ],
 )
 def test_arguments_that_make_no_sense_are_exit_2_before_a_cluster_is_asked(options: list[str], says: str):
