@@ -199,7 +199,8 @@ async def test_a_tenants_router_can_neither_slander_a_tier_nor_hold_back_the_gat
     town.apply(town.tier(town.platform, grants=grants(town.tenant), objectives={"ttft": "1s"}))
     await town.verdict(town.platform, "mt/premium", "Programmed", "True")
     status = town.status(town.platform, "mt/premium")
-    assert status["backends"] == [{"name": "one", "state": "Healthy"}]
+    (backend,) = status["backends"]
+    assert backend["state"] in ("Healthy", "Unknown")  # whether the gateway has tried it, it is not sick
     assert "all is lost" not in json.dumps(status)
 
 

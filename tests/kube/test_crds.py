@@ -229,7 +229,7 @@ def test_kubectl_get_shows_the_columns_of_both_kinds(cluster: ApiServer, namespa
     lines = say(cluster, "get", "mt,rp", "-n", namespace).splitlines()
     assert lines[0].split() == ["NAME", "READY", "BACKENDS", "SELECTION", "REASON", "AGE"]
     assert lines[1].split()[:5] == ["modeltier.weir.dev/short", "True", "1/1", "Cheapest", "BackendsReady"]
-    assert lines[3].split() == ["NAME", "READY", "MODE", "MODEL", "ROUTES", "REASON", "AGE"]
+    assert lines[3].split() == ["NAME", "READY", "MODE", "MODEL", "ROUTES", "ELSEWHERE", "REASON", "AGE"]
 
 
 def test_kubectl_get_weir_lists_both_kinds(cluster: ApiServer, namespace: str) -> None:

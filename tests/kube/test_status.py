@@ -106,16 +106,20 @@ async def test_states_are_written_once_a_minute_but_a_verdict_at_once(cluster: A
         leader.routers = [gateway(states={one: "closed", two: "closed"})]
         await served(leader)
         await leader.until_calm()
-        leader.routers = [gateway(states={one: "open", two: "closed"})]
+        leader.routers = [gateway("a", states={one: "open", two: "closed"})]
+        leader.reporter.heard()
+        await leader.until_condition("mt/budget", "Ready", "reason", "Degraded")
+        await leader.until_calm()
+        leader.routers += [gateway("b", states={one: "closed", two: "closed"})]
         await leader.reporter.look()
         assert not leader.reporter.busy
         leader.skipped = 61
         leader.reporter.heard()
-        await leader.until("mt/budget", ".status.backendsReady", "1/2")
+        await leader.until("mt/budget", ".status.backends[0].state", "Degraded")
         leader.routers = [gateway(states={one: "open", two: "open"})]
         leader.reporter.heard()
         await leader.until_condition("mt/budget", "Ready", "reason", "NoHealthyBackends")
-        assert leader.writer.written == ["budget"] * 3
+        assert leader.writer.written == ["budget"] * 4
 
 
 async def test_a_change_that_routers_have_within_a_moment_is_one_write(cluster: ApiServer, namespace: str):

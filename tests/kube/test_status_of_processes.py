@@ -16,6 +16,7 @@ from cli.shell import http, manifest, policy, tier, until
 from support.installation import Caller, Installation, Operator, Router, Tenant
 from support.kube import run
 from weir_cli.sim import Fault, FaultKind, SimulatorThread
+from weir_operator.kinds.modeltier.states import NOT_TRIED
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,10 @@ def test_a_router_at_a_follower_counts_and_its_backends_show(
     tenant.apply(*ours(tier(simulator.url), policy()))
     tenant.condition("routingpolicy/assistants", "Programmed", "True")
     tenant.condition("modeltier/small", "Ready", "True")
-    until(lambda: status(tenant, "mt/small")["backends"] == [{"name": "one", "state": "Healthy"}])
+    until(lambda: status(tenant, "mt/small")["backends"] == [{"name": "one", "state": "Unknown", "reason": NOT_TRIED}])
+    assert tenant.caller(router).ask().status == 200
+    # Figures and states that change no verdict are written once a minute.
+    until(lambda: status(tenant, "mt/small")["backends"] == [{"name": "one", "state": "Healthy"}], patience=90.0)
 
 
 def test_a_backend_that_dies_turns_its_tier_and_one_that_comes_back_turns_it_again(

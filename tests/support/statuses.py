@@ -53,7 +53,7 @@ def changed(text: str, old: str, new: str) -> str:
 
 
 def gateway(name: str = "gw-0", *, current: bool = True, **fields: Any) -> Reported:
-    """One of the gateway's routers; `states` is a mapping from backend to the state of its breaker."""
+    """One of the gateway's routers; `states` are breakers' states, or whole reports, by backend."""
     return router(GATEWAY, name, current, **fields)
 
 
@@ -63,15 +63,26 @@ def sidecar(namespace: str = "team-a", name: str = "app-0", *, current: bool = T
 
 
 def router(
-    account: ServiceAccount, name: str, current: bool, states: Mapping[str, str] = {}, **fields: Any
+    account: ServiceAccount, name: str, current: bool, states: Mapping[str, str | BackendReport] = {}, **fields: Any
 ) -> Reported:
     """Any router."""
-    backends = {
-        key: BackendReport(state=state, reason=None if state == "closed" else "timeout")
-        for key, state in states.items()
-    }
+    backends = {key: it if isinstance(it, BackendReport) else _backend(it) for key, it in states.items()}
     report = RouterReport(router=name, backends=backends, **({"revision": 1} | fields))
     return Reported(account, account == GATEWAY, report, ANY_REVISION if current else None)
+
+
+def _backend(state: str) -> BackendReport:
+    return BackendReport(state=state, reason=None if state == "closed" else "timeout")
+
+
+UNTRIED = BackendReport(state="closed", tried=False)
+"""The report of a router that has sent a backend nothing lately."""
+
+REFUSED = BackendReport(state="open", reason="connect", failing=5, words="connect: Connection refused")
+"""The report of a router that cannot connect to a backend."""
+
+DENIED = BackendReport(state="closed", failing=3, words="credential: Incorrect API key provided")
+"""The report of a router whose breaker is still closed, though each attempt failed."""
 
 
 def observed(*texts: str, **fields: Any) -> Observed:

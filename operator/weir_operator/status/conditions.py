@@ -44,6 +44,8 @@ class StatusReason(StrEnum):
     # of Ready
     READY = "Ready"
     PARTLY_READY = "PartlyReady"
+    DEGRADED = "Degraded"
+    NO_HEALTHY_TIERS = "NoHealthyTiers"
     NO_ACTIVE_BACKENDS = "NoActiveBackends"
     NO_HEALTHY_BACKENDS = "NoHealthyBackends"
 

@@ -51,13 +51,14 @@ def due(
     by uid when a status was written last; `wall` is the time in seconds since the epoch.
     """
     found = []
-    good = {kind.kind: kind.judge.good for kind in kinds}
+    steps = {kind.kind: kind.judge for kind in kinds}
     for subject, wanted in statuses(made.observed, kinds, made.compiled, rollout, present, wall):
         current = there.get(subject.id)
         if current is None or current.uid != subject.uid:
             continue  # deleted since, or made anew: another compile will follow
-        at = write_at(present[subject.id], wanted, written.get(subject.uid))
+        before, step = present[subject.id], steps[subject.kind]
+        at = write_at(before, wanted, written.get(subject.uid), step.passing)
         if at is not None:
-            news = tuple(events(present[subject.id], wanted, good[subject.kind]))
-            found.append((Task(current, wanted, news), at))
+            news = (*events(before, wanted, step.good), *step.news(subject, before, wanted))
+            found.append((Task(current, wanted, news), 0.0 if news else at))
     return found

@@ -13,15 +13,21 @@ from typing import Any, NamedTuple
 
 from weir_operator.kube.objects import JSON
 from weir_operator.observe.observed import Manifest
-from weir_operator.problems.problem import ConditionType
+from weir_operator.problems.problem import ConditionType, Reason
 from weir_operator.schemas import GROUP, VERSION
 from weir_operator.status.conditions import UNKNOWN, Judgement, StatusReason, by_type
 
 CONTROLLER = "weir.dev/operator"
 """`reportingController` of our Events."""
 
-_SILENT = (StatusReason.PENDING, StatusReason.WAITING, StatusReason.NOT_ACCEPTED, StatusReason.PARTLY_READY)
-"""Reasons of a moment, or that repeat what another condition says, as Stalled does."""
+_SILENT = (
+    StatusReason.PENDING,
+    StatusReason.WAITING,
+    StatusReason.NOT_ACCEPTED,
+    StatusReason.PARTLY_READY,
+    Reason.OVERRIDE_EXPIRED,  # the end of an override is news of its own, and nothing to warn of
+)
+"""Reasons of a moment, or that repeat what another condition or Event says, as Stalled does."""
 
 
 class EventType(StrEnum):

@@ -32,6 +32,7 @@ from weir_operator.status.conditions import (
     shortened,
     told,
 )
+from weir_operator.status.events import Event
 from weir_operator.status.rollout import Rollout
 from weir_router.contract import CompiledConfig
 
@@ -79,12 +80,14 @@ class Subject:
         # The action comes first: a column of kubectl has room for one sentence.
         return judged(READY, found)._replace(message=told([*causes, *found]))
 
-    def served(self) -> Judgement:
-        """It is ready; says so if not all of it is."""
+    def served(self, ill: str = "") -> Judgement:
+        """It is ready; says so if not all of it is. `ill` is what fails at present, for example a backend."""
         lacking = [it for it in (*self.of(ACCEPTED), *self.of(RESOLVED)) if it.severity is Severity.ERROR]
-        if not lacking:
+        buts = [it for it in (ill, told(lacking)) if it]
+        if not buts:
             return READY.good
-        return Judgement(TRUE, StatusReason.PARTLY_READY, shortened(f"requests are served, but {told(lacking)}"))
+        reason = StatusReason.DEGRADED if ill else StatusReason.PARTLY_READY
+        return Judgement(TRUE, reason, shortened(f"requests are served, but {'; '.join(buts)}"))
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,10 @@ class Judged(NamedTuple):
     """Further fields of the status. Figures among them are made by `status.figures`."""
 
 
+def _nothing(*_: Any) -> Sequence[Event]:
+    return ()
+
+
 @dataclass(frozen=True)
 class StatusStep:
     """The part of a kind in statuses."""
@@ -128,6 +135,10 @@ class StatusStep:
     """Conditions that only this kind has. They follow from the problems of the compile."""
     whole: tuple[str, ...] = ()
     """Reasons of Ready that are about an object as a whole."""
+    passing: tuple[str, ...] = ()
+    """Fields that a status does not always have. Server-side apply removes one that is left out."""
+    news: Callable[[Manifest, Any, JSON], Sequence[Event]] = _nothing
+    """Events beside those of its conditions, from an object, its present status and the one that it gets."""
 
     @property
     def good(self) -> Mapping[str, Judgement]:

@@ -359,8 +359,8 @@ class BackendStatus(Model):
     name: Name
     """Name of the backend."""
     state: Annotated[str, Field(max_length=MAX_NAMES)]
-    """`Healthy`, `Degraded` (some routers leave it alone), `Unhealthy` (all do), `Draining`, `Disabled`, `Unusable`
-    (left out of the config), `Unknown` (no router has reported it)."""
+    """`Healthy`, `Degraded` (it fails for some routers), `Unhealthy` (for all that have tried it), `Draining`,
+    `Disabled`, `Unusable` (left out of the config), `Unknown` (no router has tried it lately)."""
     reason: Annotated[str, Field(max_length=1024)] | None = None
     """Reason of this state."""
 
@@ -373,6 +373,6 @@ class ModelTierStatus(Model):
     conditions: Conditions | None = None
     """`Accepted`, `ResolvedRefs`, `Priced`, `Programmed`, `Ready`."""
     backends_ready: Annotated[str, Field(max_length=16)] | None = None
-    """Backends that can be used, of all: `2/3`."""
+    """Backends that can be used and fail for no router, of all: `2/3`."""
     backends: Annotated[tuple[BackendStatus, ...], Field(max_length=MAX_BACKENDS), MAP] | None = None
     """State by backend."""

@@ -32,9 +32,10 @@ ROUTING_POLICY = Row(
         Column("Mode", ".spec.mode", description="Whether it routes or only watches."),
         Column("Model", ".spec.models[0].name", description="The first name that callers ask for."),
         Column("Routes", ".status.routesReady", description="Usable routes, of all."),
+        Column("Elsewhere", ".status.elsewhere", description="Requests that the routes' first tiers could not answer."),
         Column("Reason", _ready("reason"), description="Why it is ready or not."),
         Column("Age", ".metadata.creationTimestamp", type="date", description="When it was created."),
-        Column("Override", ".spec.override.until", description="Until when break-glass holds.", priority=1),
+        Column("Override", ".status.override", description="Until when break-glass holds, while it does.", priority=1),
         Column("Message", _ready("message"), description="What to do.", priority=1),
     ),
     compile=CompileStep(

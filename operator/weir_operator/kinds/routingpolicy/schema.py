@@ -349,3 +349,8 @@ class RoutingPolicyStatus(Model):
     """Routes that can be used, of all: `2/2`."""
     tiers_ready: Annotated[str, Field(max_length=16)] | None = None
     """References to tiers that resolve, of all: `4/4`."""
+    elsewhere: Annotated[str, Field(max_length=64)] | None = None
+    """Requests of the last ten minutes that another tier than the route's first answered, because that one could not:
+    `34 % cheaper, 2 % dearer`. Absent: none."""
+    override: Annotated[str, Field(max_length=64)] | None = None
+    """End of the override that holds now: `until 2026-12-01T15:04Z`. Absent: routes decide."""
