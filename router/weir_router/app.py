@@ -221,6 +221,7 @@ class Router:
         self.board.configure(config)
         self.metrics.revision.value = config.revision
         self.metrics.keep_backends(set(self.board.view()))
+        self.metrics.falls.keep(config)
 
     def _state_changed(self, backend: str, old: str, new: str) -> None:
         self.metrics.breaker_changed(backend, new)

@@ -71,6 +71,7 @@ class WeirError(Exception):
     status: int = 500
     code: str = "internal_error"
     source: Source = Source.ROUTER
+    unserved: bool = False  # no backend of the route could answer, and neither caller nor policy is at fault
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class LoopDetected(WeirError):
     """A tier's backend leads back to this installation."""
 
     status, code, source = 508, "loop_detected", Source.POLICY
+    unserved = True
 
 
 class Unauthenticated(WeirError):
@@ -216,6 +218,7 @@ class Unavailable(WeirError):
     """
 
     status, code, source = 503, "all_backends_unavailable", Source.UPSTREAM
+    unserved = True
 
     def __init__(
         self,
@@ -233,30 +236,35 @@ class CredentialsExhausted(WeirError):
     """Every candidate refuses our credentials. Never a 401: the caller's own key is fine."""
 
     status, code, source = 502, "upstream_credentials", Source.UPSTREAM
+    unserved = True
 
 
 class HostForbidden(WeirError):
     """The hosts of all candidates lead to addresses to which routers do not connect, e.g. a metadata service's."""
 
     status, code, source = 502, "host_forbidden", Source.POLICY
+    unserved = True
 
 
 class ModelMissing(WeirError):
     """The upstreams have no model of the configured name, or redirect: the platform's config is to blame."""
 
     status, code, source = 502, "upstream_model_missing", Source.UPSTREAM
+    unserved = True
 
 
 class UpstreamLimited(WeirError):
     """Every candidate has refused for its rate limit. A 429, so that SDKs raise their `RateLimitError`."""
 
     status, code, source = 429, "rate_limit_exceeded", Source.UPSTREAM
+    unserved = True
 
 
 class DeadlineExceeded(WeirError):
     """No content within the policy's `failover.deadline`."""
 
     status, code, source = 504, "deadline_exceeded", Source.UPSTREAM
+    unserved = True
 
 
 class StreamBroken(WeirError):

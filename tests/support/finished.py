@@ -59,6 +59,7 @@ def finished(
         "tier": "llm/t",
         "backend": "b",
         "attempts": [AttemptRecord("llm/t", "b", "ok", 1.0)],
+        "over_quota": (),
         "bill": Bill(**(_BILL | of_bill)),
         "ttft": 0.3,
     }
@@ -69,4 +70,5 @@ def refused(error: WeirError) -> Finished:
     """One that was refused before its caller was known."""
     nothing = dict.fromkeys(("caller", "model", "ask", "policy", "policy_key", "decision", "tier", "backend", "ttft"))
     ended: dict[str, Any] = {"outcome": "refused", "seconds": 0.5, "status": error.status, "error": error}
-    return Finished("weir-1", "/v1/messages", stream=False, attempts=(), bill=NOTHING, **ended, **nothing)
+    ended |= {"stream": False, "attempts": (), "over_quota": (), "bill": NOTHING}
+    return Finished("weir-1", "/v1/messages", **ended, **nothing)

@@ -100,6 +100,7 @@ class Candidates:
         self.left = "no candidate is left"  # why nothing can be taken
         self.full: dict[str, Candidate] = {}  # set aside because they had reached their concurrency
         self.limited: RateLimited | None = None  # the last grant that had no room
+        self.over_quota: list[str] = []  # the tiers of such grants
         self.retrying = False  # another try adds load, since one has failed
         self.last = False  # the present try is the last that the policy allows
         self._board = tools.board
@@ -137,7 +138,7 @@ class Candidates:
         try:
             hold = self._ledger.reserve(candidate.limits)
         except RateLimited as limited:
-            self.limited = limited
+            self.refused_by_grant(candidate, limited)
             return None
         backend, panic = candidate.backend, self.choice.panic
         guard = self._board.begin(candidate.key, self._prompt_tokens, self.namespace, panic=panic, backend=backend)
@@ -147,6 +148,11 @@ class Candidates:
         if costs:
             self._budget.take(self.namespace)
         return Taken(candidate, guard, hold, self.namespace, self._budget if costs else None)
+
+    def refused_by_grant(self, candidate: Candidate, limited: RateLimited) -> None:
+        """The candidate's grant has no room for the request."""
+        self.limited = limited
+        self.over_quota.append(candidate.tier)
 
     def set_aside(self, candidate: Candidate) -> None:
         """Keeps a candidate that could not be taken, if it only lacks a slot."""

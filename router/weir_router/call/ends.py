@@ -18,6 +18,9 @@ MAX_IDLE = 256 * 1024
 MAX_MESSAGE = 500
 """Characters of an upstream's message that are searched for keys, before a report shows the first of them."""
 
+QUOTING = frozenset({FailureKind.SERVER, FailureKind.OVERLOAD, FailureKind.BLOCKED})
+"""Failures whose message is the upstream's and about the request, so that it may quote the prompt."""
+
 EMPTY = "empty"
 """Outcome of an attempt whose answer is empty, if another one may answer in its place."""
 
@@ -59,9 +62,14 @@ def report(guard: Guard, failure: AttemptFailed, via: str) -> None:
 
 def words_of(failure: AttemptFailed) -> str:
     """A failure in one line for reports and statuses: its kind and the upstream's message, e.g.
-    `model: The model "m" does not exist`. The message may quote a key, in every kind of failure.
+    `model: The model "m" does not exist`. The message may quote a key. One that may quote the prompt is left out, as in
+    the request log: the status and the upstream's code stand for it, e.g. `server: HTTP 500, server_error`.
     """
-    return line(f"{failure.kind.value}: {redacted(line(failure.message, MAX_MESSAGE))}")
+    said = failure.message
+    if failure.kind in QUOTING:
+        said = f"HTTP {failure.status}" if failure.status is not None else "an error in its stream"
+        said = ", ".join(filter(None, (said, failure.code or failure.type)))
+    return line(f"{failure.kind.value}: {redacted(line(said, MAX_MESSAGE))}")
 
 
 def failed(tier: str, backend: str, failure: AttemptFailed, seconds: float, ttft: float | None) -> AttemptRecord:

@@ -72,6 +72,7 @@ class Journey:
         self.spent: list[Attempt] = []  # failed attempts whose tokens must still be paid for
         self._tools = tools
         self._candidates = Candidates(tools, decision)
+        self.over_quota: Sequence[str] = self._candidates.over_quota  # tiers whose grants had no room for it
         self._ask = ask
         self._again = again
         self._bounds = policy.failover
@@ -159,7 +160,7 @@ class Journey:
             taken.give_back()
             if not isinstance(error, RateLimited):
                 raise
-            self._candidates.limited = error
+            self._candidates.refused_by_grant(taken.candidate, error)
             return False
         return True
 

@@ -50,8 +50,8 @@ class Finished:
     """
 
     __slots__ = (
-        "ask", "attempts", "backend", "bill", "caller", "decision", "error", "id", "model", "outcome", "path",
-        "policy", "policy_key", "seconds", "status", "stream", "tier", "ttft",
+        "ask", "attempts", "backend", "bill", "caller", "decision", "error", "id", "model", "outcome", "over_quota",
+        "path", "policy", "policy_key", "seconds", "status", "stream", "tier", "ttft",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class Finished:
         tier: str | None,
         backend: str | None,
         attempts: Sequence[AttemptRecord],
+        over_quota: Sequence[str],
         bill: Bill,
         ttft: float | None,
     ) -> None:
@@ -92,6 +93,7 @@ class Finished:
         self.tier: Final = tier  # the tier that answered
         self.backend: Final = backend  # the backend that answered
         self.attempts: Final = attempts
+        self.over_quota: Final = over_quota  # tiers that the request did not reach, since a grant is used up
         self.bill: Final = bill
         self.ttft: Final = ttft  # seconds from arrival to the first content
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry
 
 from weir_router.dialects.registry import RECORDS
-from weir_router.dialects.usage import Usage
+from weir_router.record.falls import Falls
 from weir_router.record.finished import Finished
 from weir_router.record.names import Names
 from weir_router.record.series import (
@@ -57,9 +57,20 @@ class _Goal:
         self._spent: Number | None = None
         self._baseline: tuple[Number, Number] | None = None  # its cost, and what was saved
 
-    def count(self, outcome: str, usage: Usage | None) -> None:
-        """Counts one request with this outcome, and its tokens by type."""
-        self._request(outcome).value += 1
+    def count(self, finished: Finished) -> None:
+        """Counts one request with its outcome, its times, and its tokens by type."""
+        self._request(finished.outcome).value += 1
+        labels, usage = self._labels[:-1], finished.bill.usage
+        if finished.ttft is not None:
+            self._ttft = self._ttft or self._metrics.ttft[labels]
+            self._ttft.observe(finished.ttft)
+        if finished.outcome == "ok":
+            self._duration = self._duration or self._metrics.duration[labels]
+            self._duration.observe(finished.seconds)
+        rate = finished.bill.tokens_per_second
+        if rate is not None:
+            self._rate = self._rate or self._metrics.rate[labels]
+            self._rate.observe(rate)
         if usage is None:
             return
         if usage.input:
@@ -74,20 +85,6 @@ class _Goal:
             self._token("output").value += usage.output
         if usage.reasoning:
             self._token("reasoning").value += usage.reasoning
-
-    def time(self, finished: Finished) -> None:
-        """Counts the times of one request."""
-        labels = self._labels[:-1]
-        if finished.ttft is not None:
-            self._ttft = self._ttft or self._metrics.ttft[labels]
-            self._ttft.observe(finished.ttft)
-        if finished.outcome == "ok":
-            self._duration = self._duration or self._metrics.duration[labels]
-            self._duration.observe(finished.seconds)
-        rate = finished.bill.tokens_per_second
-        if rate is not None:
-            self._rate = self._rate or self._metrics.rate[labels]
-            self._rate.observe(rate)
 
     def spend(self, dollars: float, baseline: float | None) -> None:
         """Adds its cost in US dollars, and the cost at the baseline."""
@@ -149,15 +146,13 @@ class _OfPolicy:
         self._successes = 0
         self._shown: Number | None = None
 
-    def classified(self, complexity: str) -> None:
-        """Counts one prompt of that class."""
-        number = self._classes.get(complexity)
-        if number is None:
-            number = self._classes[complexity] = self._metrics.classifications[self._policy, complexity]
-        number.value += 1
-
-    def spent(self, dollars: float, success: bool) -> None:
-        """Updates the dollars per success, in which the cost of failures counts, too."""
+    def ended(self, dollars: float, success: bool, complexity: str | None) -> None:
+        """Counts one prompt of that class, and the dollars per success, in which the cost of failures counts, too."""
+        if complexity is not None:
+            number = self._classes.get(complexity)
+            if number is None:
+                number = self._classes[complexity] = self._metrics.classifications[self._policy, complexity]
+            number.value += 1
         self._dollars += dollars
         self._successes += success
         if self._successes:
@@ -229,6 +224,7 @@ class Metrics:
             RATE_BUCKETS,
         )
         self.attempts = counter("weir_attempts", "Tries at backends, by outcome.", ("tier", "backend", "outcome"))
+        self.falls = Falls(self.registry)
         self.dropped = counter(
             "weir_fields_dropped",
             "Fields of requests that upstreams did not get, by their names.",
@@ -294,16 +290,15 @@ class Metrics:
             route = decision.choice.route or ""
             feature = self._names.feature(namespace, decision) if decision.asked.feature else ""
         goal = self._goal((namespace, policy, route, finished.tier or "", finished.backend or "", feature))
-        goal.count(finished.outcome, bill.usage)
-        goal.time(finished)
+        goal.count(finished)
         for attempt in finished.attempts:
             self.attempts[attempt.tier, attempt.backend, attempt.outcome].value += 1
             for field in attempt.dropped:
                 self.dropped[(field if field in KNOWN_FIELDS else OTHER,)].value += 1
+        self.falls.observe(finished)
         of_policy = self._policies.get(policy) or self._policy(policy)
-        of_policy.spent(bill.dollars or 0.0, finished.outcome == "ok")
-        if decision is not None:
-            of_policy.classified(decision.complexity)
+        complexity = None if decision is None else decision.complexity
+        of_policy.ended(bill.dollars or 0.0, finished.outcome == "ok", complexity)
         if finished.error is not None:
             error = finished.error
             self.errors[policy, error.source.value, self._names.code(policy, error)].value += 1

@@ -1,7 +1,8 @@
 """Reports of a router, which go to the operator with each poll. Used by `config.longpoll`; made in `run.process`.
 
 A poll waits for most of a minute, but an autoscaler needs a router's load within seconds. So the router checks
-`Reports.news` every `LOAD_CHECK_SECONDS`, and ends the poll early when its load has changed since the last report.
+`Reports.news` every `LOAD_CHECK_SECONDS`, and ends the poll early when its load has changed since the last report, a
+backend was tried for the first time, or a policy's requests begin or end to fall.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ _NO_FAILURE = {"ok", "cancelled", *NEUTRAL_KINDS, *BLAMELESS_KINDS}
 
 
 class Busy(NamedTuple):
-    """The load of a router, and of its busy backends by key; idle ones are left out."""
+    """The load of a router, of its busy backends by key, and what statuses say of its requests; idle ones are left
+    out.
+    """
 
     load: RouterLoad
     backends: Mapping[str, int]
+    tried: frozenset[str] = frozenset()  # keys of backends
+    fallen: frozenset[str] = frozenset()  # policies with requests that were not answered where their routes want it
 
 
 class Reports:
@@ -67,6 +72,7 @@ class Reports:
         self._room = room
         self._whole = whole
         self._rates = Rates(metrics, clock)
+        self._clock = clock
         self._reported: Busy | None = None
 
     def report(self) -> RouterReport:
@@ -101,11 +107,12 @@ class Reports:
                 if self._whole or requests[key] or view.pending or view.failing or view.state != State.CLOSED
             },
             load=self._reported.load,
+            policies=self._metrics.falls.report(self._clock.monotonic()),
         )
         return bounded(report, whole=self._whole)
 
     def news(self) -> bool:
-        """Whether the load differs from the last one reported. Called often, so it only reads busy backends."""
+        """Whether the load differs from the last one reported, or a status would. Called often, so it reads little."""
         return self._reported is not None and differs(self._reported, self._busy())
 
     def _busy(self) -> Busy:
@@ -118,7 +125,10 @@ class Reports:
             tiers=tiers,
             tokens_per_second=self._rates.whole,
         )
-        return Busy(load, {key: count for key, view in self._board.view().items() if (count := view.pending)})
+        view = self._board.view()
+        backends = {key: count for key, it in view.items() if (count := it.pending)}
+        tried = frozenset([key for key, it in view.items() if it.tried])
+        return Busy(load, backends, tried, self._metrics.falls.fallen(self._clock.monotonic()))
 
 
 def shared(rates: Mapping[str, float], keys: Collection[str]) -> dict[str, float]:
@@ -136,6 +146,8 @@ def shared(rates: Mapping[str, float], keys: Collection[str]) -> dict[str, float
 def differs(old: Busy, new: Busy) -> bool:
     """Whether `new` differs enough from `old` to be reported. Pure."""
     was, now = old.load, new.load
+    if (old.tried, old.fallen) != (new.tried, new.fallen):
+        return True
     if _apart(was.in_flight, now.in_flight, "requests") or _waits_otherwise(was.room, now.room):
         return True
     if _apart(was.tokens_per_second, now.tokens_per_second, "tokens"):

@@ -148,6 +148,7 @@ class Visit:
                 tier=self.tier,
                 backend=self.backend,
                 attempts=(),
+                over_quota=(),
                 bill=NOTHING if self.answer is None else Bill(usage=self.answer.usage, dollars=0.0),
                 ttft=self.ttft,
             )
@@ -171,6 +172,7 @@ class Visit:
             tier=self.tier,
             backend=self.backend,
             attempts=journey.trail,
+            over_quota=journey.over_quota,
             bill=bill(attempts, ok=self.outcome == "ok", baseline=baseline),
             ttft=self.ttft,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weir_router.call.ends import words_of
+from weir_router.call.ends import QUOTING, words_of
 from weir_router.contract import MAX_WORDS
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -21,7 +21,7 @@ KEY = "sk-proj-4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c"
         ),
         (FailureKind.CREDENTIAL, f"bad header: Bearer {KEY[3:]}", "credential: bad header: Bearer [redacted]"),
         (FailureKind.CONNECT, f"proxy says: authorization: bearer {KEY[3:]}", None),
-        (FailureKind.SERVER, "no\x1b[31m such\r\nthing\u2028\x00here", "server: no [31m such thing here"),
+        (FailureKind.RATE_LIMIT, "no\x1b[31m such\r\nthing\u2028\x00here", "rate_limit: no [31m such thing here"),
         (FailureKind.MODEL, "The model `m` does not exist", "model: The model `m` does not exist"),
     ],
 )
@@ -34,6 +34,13 @@ def test_the_words_say_the_kind_and_the_upstreams_message(kind: FailureKind, mes
 
 @pytest.mark.parametrize("before", range(0, 520, 7))
 def test_a_key_that_is_cut_is_not_shown_in_part(before: int) -> None:
-    found = words_of(AttemptFailed(FailureKind.SERVER, "x" * before + " " + KEY))
+    found = words_of(AttemptFailed(FailureKind.CREDIT, "x" * before + " " + KEY))
     assert KEY[3:9] not in found
     assert len(found) <= MAX_WORDS
+
+
+@pytest.mark.parametrize("kind", sorted(QUOTING))
+def test_a_message_that_may_quote_the_prompt_is_left_out(kind: FailureKind) -> None:
+    prompt = "cannot process 'my salary is 1000'"
+    assert words_of(AttemptFailed(kind, prompt, status=500, code="boom")) == f"{kind}: HTTP 500, boom"
+    assert words_of(AttemptFailed(kind, prompt)) == f"{kind}: an error in its stream"

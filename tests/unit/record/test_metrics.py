@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from support.finished import finished, refused
-from weir_router.contract import Route, When
-from weir_router.errors import AttemptRecord, RateLimited, Unauthenticated, UpstreamRefused
+from weir_router.contract import Route, TierRef, When
+from weir_router.errors import AttemptRecord, RateLimited, Unauthenticated, Unavailable, UpstreamRefused
 from weir_router.record.metrics import MAX_GOALS, Metrics
 from weir_router.record.names import MAX_CODES, MAX_FEATURES, MAX_MODELS, MAX_POLICIES
 from weir_router.record.series import MAX_CHILDREN, MAX_OF_NAMESPACE
@@ -29,6 +29,9 @@ def test_every_metric_is_counted():
     metrics.breaker_changed("llm/t/b", "open")
     metrics.observe(finished(attempts=[tried("seed")]))
     metrics.refuse("callers", "busy")
+    two = (Route(name="r", tiers=(TierRef(tier="llm/first"), TierRef(tier="llm/t"))),)
+    metrics.observe(finished(routes=two, attempts=[AttemptRecord("llm/first", "b", "connect", 0.1), tried()]))
+    metrics.observe(finished(routes=two, tier=None, error=Unavailable("all out")))
     metrics.turned(wall=1.0, cpu=1.0)
     metrics.load(depth=1, oldest=1.0, saturation=1.0)
     metrics.load_of_backends({"llm/t/b": (1, 1.0)}, {"llm/t": 1})
