@@ -210,8 +210,12 @@ def test_server_side_apply_merges_backends_by_name(cluster: ApiServer, namespace
 @pytest.mark.parametrize(
     ("path", "description"),
     [
-        ("modeltier.spec.backends", "The wire dialect"),
-        ("modeltier.spec.backends.limits", "Prompt size up to which the model is known to be good"),
+        ("modeltier.spec.backends", "Wire dialect of the server"),
+        ("modeltier.spec.backends.limits", "up to which the model is known to be good"),
+        ("modeltier.spec.backends.price", "Prices in US dollars per million tokens."),
+        ("modeltier.spec.backends.price.input", 'US dollars per million tokens, as text such as `"0.15"`.'),
+        ("modeltier.spec.breaker.consecutiveFailures", "Default: `5`."),
+        ("modeltier.spec.selection", "Default: `Cheapest`."),
         ("rp.spec.routes.when", "Estimated size of the prompt"),
         ("rp.spec.override", "Break-glass"),
     ],

@@ -56,13 +56,20 @@ def _inline(schema: Schema, definitions: dict[str, Schema], place: str) -> Schem
     for key in ("items", "additionalProperties"):
         if isinstance(result.get(key), dict):
             result[key] = _inline(result[key], definitions, f"{place}[]")
-    form = result.pop(FORM, None)
-    if "description" in result:
-        words = result["description"].split()
-        result["description"] = " ".join([*words, form] if form else words)
     if "default" in result:
         result["default"] = _pruned(result["default"])
+    form = result.pop(FORM, None)
+    if "description" in result:
+        result["description"] = " ".join(
+            [*result["description"].split(), *_default_of(result), *([form] if form else ())]
+        )
     return result
+
+
+def _default_of(field: Schema) -> list[str]:
+    """The sentence about a scalar default, which `kubectl explain` does not show by itself."""
+    default = field.get("default")
+    return [] if default is None or isinstance(default, dict | list) else [f"Default: `{default}`."]
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -72,7 +79,13 @@ def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     if "enum" in target:
         # An enum's docstring speaks of the contract; the field's own says what it means here.
         target = {key: value for key, value in target.items() if key != "description"}
-    return target | {key: value for key, value in schema.items() if key != "$ref"}
+    return _around(target, {key: value for key, value in schema.items() if key != "$ref"})
+
+
+def _around(target: Schema, field: Schema) -> Schema:
+    """A type's schema, in a field that has more to say: its words come first, and those of the type after them."""
+    both = [it["description"] for it in (field, target) if "description" in it]
+    return target | field | ({"description": " ".join(both)} if both else {})
 
 
 def _without_null(schema: Schema, definitions: dict[str, Schema], place: str) -> Schema:
@@ -82,7 +95,7 @@ def _without_null(schema: Schema, definitions: dict[str, Schema], place: str) ->
     if len(kept) != 1 or len(kept) == len(schema["anyOf"]):
         raise NotStructuralError(f"{place}: a union other than Optional has no structural schema")
     around = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
-    return _resolved(kept[0], definitions) | around
+    return _around(_resolved(kept[0], definitions), around)
 
 
 def _pruned(value: Any) -> Any:

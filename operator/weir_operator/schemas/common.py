@@ -76,19 +76,35 @@ def _is_time(text: str) -> bool:
     return True
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=DNS_LABEL)]
+FORM = "x-form"
+"""Key of a type's schema whose text the CRDs append to the description of each field of that type."""
+
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_NAME,
+        pattern=DNS_LABEL,
+        json_schema_extra={FORM: "Lower-case letters, digits and `-`, such as `team-a`."},
+    ),
+]
 """A DNS label: names of list items, namespaces, classes."""
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=MAX_OBJECT_NAME, pattern=DNS_SUBDOMAIN)]
+ObjectName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_OBJECT_NAME,
+        pattern=DNS_SUBDOMAIN,
+        json_schema_extra={FORM: "Lower-case letters, digits, `-` and `.`, such as `budget-eu`."},
+    ),
+]
 """A DNS subdomain: names of Kubernetes objects."""
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 
 Token = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=TOKEN)]
 """Printable ASCII without spaces: model names, keys of a Secret, parameter names."""
-
-FORM = "x-form"
-"""Key of a type's schema whose text the CRDs append to the description of each field of that type."""
 
 DURATION_FORM: dict[str, Any] = {FORM: "A duration such as `800ms`, `90s` or `1m30s`."}
 
@@ -141,16 +157,17 @@ class Named(Model):
     """Something that is known by its name."""
 
     name: ObjectName
-    """Its name."""
+    """Name of the ServiceAccount or Secret."""
 
 
 class TierReference(Model):
-    """A ModelTier."""
+    """Reference to a ModelTier."""
 
     name: ObjectName
     """Name of the ModelTier."""
     namespace: Name | None = None
-    """Namespace of the ModelTier; default: the policy's own. Elsewhere, the tier must grant it."""
+    """Namespace of the ModelTier. Elsewhere than in the policy's own, the tier must grant it. Default: the policy's
+    own."""
 
 
 class From(StrEnum):
@@ -179,11 +196,12 @@ class Expression(Model):
     """One requirement on a namespace's labels."""
 
     key: LabelKey
-    """The label's key."""
+    """Key of the label, for example `team` or `example.com/team`."""
     operator: Operator
-    """How the label is compared with `values`."""
+    """Comparison of the label with `values`: `In` and `NotIn` look at its value, `Exists` and `DoesNotExist` at its
+    key."""
     values: Annotated[tuple[LabelValue, ...], Field(max_length=MAX_NAMES), SET] | None = None
-    """Values of the label, for `In` and `NotIn`."""
+    """Values of the label, for `In` and `NotIn` only, for example `[payments, search]`. Default: none."""
 
     RULES: ClassVar = (
         Rule(
@@ -211,9 +229,9 @@ class Selector(Model):
     """Namespaces by their labels; everything stated must hold, and an empty selector selects all."""
 
     match_labels: Labels | None = None
-    """Labels that a namespace must carry."""
+    """Labels that a namespace must carry, for example `team: payments`. Default: none."""
     match_expressions: Annotated[tuple[Expression, ...], Field(max_length=MAX_RULES)] | None = None
-    """Further requirements on a namespace's labels."""
+    """Further requirements on a namespace's labels. Default: none."""
 
     def matches(self, labels: dict[str, str]) -> bool:
         """Whether a namespace with `labels` is selected."""
@@ -225,11 +243,12 @@ class Namespaces(Model):
     """A choice of namespaces."""
 
     from_: From = Field(default=From.SAME, alias="from")
-    """`Same`: the namespace of this object. `All`: every one. `Selector`: by labels. `Names`: as listed."""
+    """Choice of the namespaces. `Same`: that of this object. `All`: every one. `Selector`: by labels. `Names`: as
+    listed."""
     names: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
-    """Names of the namespaces, with `from: Names`."""
+    """Names of the namespaces, with `from: Names` only, for example `[team-a, team-b]`. Default: none."""
     selector: Selector | None = None
-    """Labels of the namespaces, with `from: Selector`."""
+    """Labels of the namespaces, with `from: Selector` only. Default: none."""
 
     RULES: ClassVar = (
         Rule(
@@ -252,11 +271,11 @@ class CallerRuleSpec(Model):
     """A rule that callers meet. Everything that is stated must hold."""
 
     namespaces: Namespaces = Namespaces()
-    """Their namespaces; default: the policy's own."""
+    """Namespaces of the callers. Default: the policy's own."""
     service_accounts: NamedList | None = None
-    """ServiceAccounts that it is limited to."""
+    """ServiceAccounts that the rule is limited to. Default: no such limit."""
     api_keys: NamedList | None = None
-    """API keys that it is limited to, by the name of the key's Secret."""
+    """API keys that the rule is limited to, by the name of the key's Secret. Default: no such limit."""
 
     RULES: ClassVar = (
         Rule(
@@ -271,18 +290,18 @@ class RateLimits(Model):
     """Limits, counted by each router for itself."""
 
     requests_per_minute: Rate | None = None
-    """Requests per minute; more are answered 429 with Retry-After."""
+    """Number of requests per minute; more are answered 429 with Retry-After. Default: no limit."""
     in_flight: Rate | None = None
-    """Requests at the same time; more are answered 429 with Retry-After."""
+    """Number of requests at the same time; more are answered 429 with Retry-After. Default: no limit."""
 
 
 class ObjectivesSpec(Model):
     """Objectives of a backend. A backend that misses them is ranked behind those that keep theirs."""
 
     ttft: Duration | None = None
-    """Time to the first content."""
+    """Time to the first content. Default: none; of a backend, the tier's."""
     tokens_per_second: Speed | None = None
-    """Output speed after the first content."""
+    """Output speed after the first content, in tokens per second. Default: none; of a backend, the tier's."""
 
 
 class ConditionStatus(StrEnum):
@@ -302,13 +321,13 @@ class Condition(Model):
     type: Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
     """Aspect that is judged, for example `Ready`."""
     status: ConditionStatus
-    """The judgement."""
+    """Judgement of the aspect."""
     observed_generation: Generation | None = None
-    """The generation that was judged."""
+    """Generation of the spec that was judged, which is a count of its changes."""
     last_transition_time: Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
-    """Time at which the status last changed."""
+    """Time at which the status last changed, for example `2026-12-01T08:00:00Z`."""
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    """Reason in one CamelCase word."""
+    """Reason in one CamelCase word, for example `SecretNotFound`."""
     message: Annotated[str, Field(max_length=MAX_MESSAGE)]
     """Reason and remedy, for people."""
 

@@ -69,10 +69,10 @@ class HeaderSpec(Model):
     """A header of requests to a backend."""
 
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAMES, pattern=HEADER_NAME), FREE_HEADER]
-    """Name of the header; case does not matter."""
+    """Name of the header, for example `HTTP-Referer`; case does not matter."""
     value: Annotated[str, Field(min_length=1, max_length=1024, pattern=HEADER_VALUE)]
-    """Its value, which replaces a caller's; `anthropic-beta` is added to the caller's. No secret: manifests are read
-    by many."""
+    """Value of the header, for example `https://app.example`, which replaces a caller's; `anthropic-beta` is added to
+    the caller's. No secret: manifests are read by many."""
 
 
 class QueryParameter(Model):
@@ -89,7 +89,7 @@ class QueryParameter(Model):
     ]
     """Name of the parameter, e.g. `api-version`."""
     value: Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=HEADER_VALUE)]
-    """Its value; characters that a URL cannot hold are escaped."""
+    """Value of the parameter, for example `2024-10-21`; characters that a URL cannot hold are escaped."""
 
 
 def _differ(headers: tuple[HeaderSpec, ...]) -> bool:
@@ -109,7 +109,7 @@ class ParametersSpec(Model):
     """Changes that make requests fit the model. A stated field replaces the catalogue's for a known model."""
 
     drop: Annotated[tuple[Token, ...], Field(max_length=MAX_NAMES), SET] | None = None
-    """Top-level request fields that the model refuses."""
+    """Names of top-level request fields that the model refuses, for example `[seed]`. Default: the catalogue's."""
     rename: (
         Annotated[
             dict[str, Token],
@@ -122,7 +122,7 @@ class ParametersSpec(Model):
         ]
         | None
     ) = None
-    """Top-level request fields under another name, e.g. `max_tokens: max_completion_tokens`."""
+    """New names of top-level request fields, e.g. `max_tokens: max_completion_tokens`. Default: the catalogue's."""
     defaults: (
         Annotated[
             dict[str, DefaultValue],
@@ -136,9 +136,9 @@ class ParametersSpec(Model):
         ]
         | None
     ) = None
-    """Top-level request fields that are added where the request lacks them, before `rename` and `drop`: by their names
-    at the backend, with values as JSON, e.g. `temperature: "0.2"`. A text that is no JSON is a string, e.g.
-    `reasoning_effort: high`."""
+    """Values of top-level request fields that are added where the request lacks them, before `rename` and `drop`: by
+    their names at the backend, with values as JSON, e.g. `temperature: "0.2"`. A text that is no JSON is a string, e.g.
+    `reasoning_effort: high`. Default: none."""
 
 
 def extra_of(

@@ -94,12 +94,13 @@ class Grant(Model):
     """Permission for policies of some namespaces to route here."""
 
     namespaces: Namespaces = Namespaces()
-    """Namespaces of the policies; default: this namespace."""
+    """Namespaces of the policies. Default: this namespace."""
     limits: RateLimits | None = None
-    """Limits for each granted namespace by itself. If several grants match a namespace, all their limits apply."""
+    """Limits for each granted namespace by itself. If several grants match a namespace, all their limits apply.
+    Default: none."""
     priority: GrantPriority | None = None
-    """`High`: while requests wait for this tier, those of policies with `queue.priority: High` go ahead of other
-    namespaces'. `Normal`, the default: namespaces take turns, and `queue.priority` counts within each."""
+    """Place among other namespaces' requests that wait for this tier. `High`: those of policies with `queue.priority:
+    High` go ahead. `Normal`: namespaces take turns, and `queue.priority` counts within each. Default: `Normal`."""
 
 
 class CredentialType(StrEnum):
@@ -114,56 +115,58 @@ class SecretReference(Model):
     name: ObjectName
     """Name of the Secret. It consents by the label `weir.dev/credential: "true"`."""
     key: Token
-    """Key within the Secret's data."""
+    """Key within the Secret's data, for example `api-key`."""
 
 
 class PriceStepSpec(Model):
     """US dollars per million tokens of a request with a long prompt."""
 
     above: Tokens
-    """Tokens of the prompt, cached ones included; a longer prompt has this price."""
+    """Number of prompt tokens, cached ones included; a longer prompt has this price."""
     input: Money
-    """Prompt tokens."""
+    """Price of prompt tokens."""
     cached_input: Money | None = None
-    """Prompt tokens read from the provider's prompt cache; default: as `input`."""
+    """Price of prompt tokens read from the provider's prompt cache. Default: as `input`."""
     cache_write: Money | None = None
-    """Prompt tokens written into the provider's prompt cache; default: as `input`."""
+    """Price of prompt tokens written into the provider's prompt cache. Default: as `input`."""
     cache_write_long: Money | None = None
-    """Prompt tokens written with the longer lifetime; default as in a price without steps."""
+    """Price of prompt tokens written with the longer lifetime. Default: as in a price without steps."""
     output: Money
-    """Completion tokens, reasoning included."""
+    """Price of completion tokens, reasoning included."""
 
 
 class PriceSpec(Model):
-    """US dollars per million tokens."""
+    """Prices in US dollars per million tokens."""
 
     input: Money | None = None
-    """Prompt tokens."""
+    """Price of prompt tokens. Default: the catalogue's."""
     cached_input: Money | None = None
-    """Prompt tokens read from the provider's prompt cache; default: as `input`."""
+    """Price of prompt tokens read from the provider's prompt cache. Default: the catalogue's, or as `input`."""
     cache_write: Money | None = None
-    """Prompt tokens written into the provider's prompt cache; default: as `input`."""
+    """Price of prompt tokens written into the provider's prompt cache. Default: the catalogue's, or as `input`."""
     cache_write_long: Money | None = None
-    """Prompt tokens written with the longer lifetime (Anthropic: 1 hour, OpenAI: 12 hours); default: twice `input` if
-    there is a `cacheWrite`, else as `input`."""
+    """Price of prompt tokens written with the longer lifetime (Anthropic: 1 hour, OpenAI: 12 hours). Default: the
+    catalogue's, or twice `input` if there is a `cacheWrite`, else as `input`."""
     output: Money | None = None
-    """Completion tokens, reasoning included."""
+    """Price of completion tokens, reasoning included. Default: the catalogue's."""
     steps: Annotated[tuple[PriceStepSpec, ...], Field(max_length=MAX_STEPS)] | None = None
     """Prices of long prompts; an empty list: none. The highest step below the prompt's length is the price of all
-    tokens of a request."""
+    tokens of a request. Default: the catalogue's, with its own prices only."""
 
 
 class BackendLimitsSpec(Model):
     """Sizes of a model, in tokens, and its concurrency."""
 
     context_tokens: Tokens | None = None
-    """Tokens that fit into the model, prompt and completion together."""
+    """Number of tokens that fit into the model, prompt and completion together. Default: the catalogue's."""
     effective_context_tokens: Tokens | None = None
-    """Prompt size up to which the model is known to be good; requests are routed by it. Default: `contextTokens`."""
+    """Number of prompt tokens up to which the model is known to be good; requests are routed by it. Default:
+    `contextTokens`."""
     output_tokens: Tokens | None = None
-    """The longest completion; a larger `max_tokens` is cut to it."""
+    """Number of tokens of the longest completion; a larger `max_tokens` is cut to it. Default: the catalogue's."""
     concurrency: Rate | None = None
-    """Requests in flight, of all routers together; with a `backendRef`, of each endpoint."""
+    """Number of requests in flight, of all routers together; with a `backendRef`, of each endpoint. Default: no
+    limit."""
 
     RULES: ClassVar = (
         Rule(
@@ -179,34 +182,37 @@ class TimeoutsSpec(Model):
     """Clocks of one attempt. Unset ones have the router's default."""
 
     connect: Duration | None = None
-    """Time to connect, TLS included."""
+    """Time to connect, TLS included. Default: `2s`; of a backend, the tier's."""
     ttft: Duration | None = None
-    """Time to the first content; after it the next candidate is tried."""
+    """Time to the first content; after it the next candidate is tried. Default: a multiple of the measured times; of a
+    backend, the tier's."""
     idle: Duration | None = None
-    """Time between two pieces of a stream."""
+    """Time between two pieces of a stream. Default: `8s`, and 300 s after a ping; of a backend, the tier's."""
     total: Duration | None = None
-    """Time for the whole answer. Without it a stream has no such bound while content comes and is read."""
+    """Time for the whole answer. Default: `10m`, and none for a stream while content comes and is read; of a backend,
+    the tier's."""
 
 
 class Breaker(Model):
     """Circuit breaker: when a sick backend is left alone, and how it returns. Unset fields have the default."""
 
     consecutive_failures: Annotated[int, Field(strict=True, ge=1, le=100, json_schema_extra=INT32)] | None = None
-    """Hard failures in a row that open it; default 5. Less notices an outage sooner, and may take chance for one."""
+    """Number of hard failures in a row that open it. Less notices an outage sooner, and may take chance for one.
+    Default: `5`."""
     failure_percent: Annotated[int, Field(strict=True, ge=1, le=100, json_schema_extra=INT32)] | None = None
-    """Share of bad outcomes within ten seconds that opens it; default 50."""
+    """Share of bad outcomes within ten seconds that opens it, in percent. Default: `50`."""
     minimum_requests: Annotated[int, Field(strict=True, ge=1, le=10_000, json_schema_extra=INT32)] | None = None
-    """Outcomes within the ten seconds from which `failurePercent` counts; default 10."""
+    """Number of outcomes within the ten seconds from which `failurePercent` counts. Default: `10`."""
     open_for: Duration | None = None
-    """Time until it is probed with a request; doubled with each probe that fails. Default `5s`."""
+    """Time until it is probed with a request; doubled with each probe that fails. Default: `5s`."""
     max_open_for: Duration | None = None
-    """Longest time after doubling; default `8s`."""
+    """Longest time after doubling. Default: `8s`."""
     max_retry_after: Duration | None = None
-    """Longest wait for an upstream's `Retry-After`; default `5m`."""
+    """Longest wait for an upstream's `Retry-After`. Default: `5m`."""
     probes: Annotated[int, Field(strict=True, ge=1, le=20, json_schema_extra=INT32)] | None = None
-    """Clean completed streams, one after the other, that close it; default 3."""
+    """Number of clean completed streams, one after the other, that close it. Default: `3`."""
     slow_start: Duration | None = None
-    """Time over which a backend that has returned takes on its whole share of requests; default `10s`."""
+    """Time over which a backend that has returned takes on its whole share of requests. Default: `10s`."""
 
     RULES: ClassVar = (
         Rule(
@@ -231,28 +237,28 @@ class BackendReference(Model):
     """
 
     kind: ReferenceKind = ReferenceKind.SERVICE
-    """`Service`: of any type but ExternalName, headless or not."""
+    """Kind of the object. `Service`: of any type but ExternalName, headless or not."""
     name: ObjectName
     """Name of the Service. It consents by the label `weir.dev/backend: "true"`."""
     namespace: Name | None = None
-    """Namespace of the Service; default: the tier's own. Elsewhere, the Service must admit it by the annotation
-    `weir.dev/backend-namespaces`."""
+    """Namespace of the Service. Elsewhere than in the tier's own, the Service must admit it by the annotation
+    `weir.dev/backend-namespaces`. Default: the tier's own."""
     port: Annotated[int, Field(strict=True, ge=1, le=65_535, json_schema_extra=INT32)]
-    """Port of the Service; plain HTTP."""
+    """Port number of the Service, for example `8000`; plain HTTP."""
     path: Annotated[str, Field(max_length=MAX_PATH, pattern=PATH), PLAIN_PATH] | None = None
-    """Path of the API; default `/v1` for OpenAI, nothing for Anthropic."""
+    """Path of the API, for example `/openai/v1`. Default: `/v1` for OpenAI, nothing for Anthropic."""
 
 
 class Credentials(Model):
     """Credentials for the backend. They never reach a caller, and a caller's key never reaches the backend."""
 
     type: CredentialType = CredentialType.API_KEY
-    """`APIKey`: a key in a Secret, sent in the provider's header."""
+    """Way to authenticate. `APIKey`: a key in a Secret, sent in the provider's header."""
     secret_ref: SecretReference | None = None
-    """The Secret with the key."""
+    """Secret with the key. Default: none."""
     header: KeyHeader | None = None
-    """The header for the key, where it is not the provider's: `api-key` gets the key alone, `Authorization` gets it
-    after `Bearer`. Default: `Authorization` for OpenAI, `x-api-key` for Anthropic."""
+    """Header for the key, for example `api-key`, where it is not the provider's: `Authorization` gets the key after
+    `Bearer`, every other header gets it alone. Default: `Authorization` for OpenAI, `x-api-key` for Anthropic."""
 
     RULES: ClassVar = (
         Rule(
@@ -269,43 +275,48 @@ class BackendSpec(Model):
     name: Name
     """Name of the backend, unique in the tier; it appears in metrics and in `x-weir-backend`."""
     provider: Dialect
-    """The wire dialect; with `baseURL` any server that speaks it."""
+    """Wire dialect of the server; with `baseURL` any server that speaks it."""
     model: Token
-    """The model's name at the provider."""
+    """Name of the model at the provider, for example `gpt-5.4-mini`."""
     base_model: Token | None = None
-    """The model behind a deployment with a name of its own, e.g. `gpt-5.4` for Azure's `prod-eastus-1`: the catalogue
-    is asked for it. Default: `model`."""
+    """Name of the model behind a deployment with a name of its own, e.g. `gpt-5.4` for Azure's `prod-eastus-1`: the
+    catalogue is asked for it. Default: `model`."""
     base_url: BaseURL | None = Field(default=None, alias="baseURL")
-    """URL of the API, http or https; OpenAI's ends in `/v1`, Anthropic's does not. Default: the provider's own.
-    Link-local, metadata and API-server addresses are refused, and in a cluster localhost and this gateway."""
+    """URL of the API, http or https, for example `https://api.openai.com/v1`; OpenAI's ends in `/v1`, Anthropic's does
+    not. Link-local, metadata and API-server addresses are refused, and in a cluster localhost and this gateway.
+    Default: the provider's own."""
     backend_ref: BackendReference | None = None
-    """A Service of this cluster, instead of `baseURL`."""
+    """Service of this cluster, instead of `baseURL`. Default: none."""
     credentials: Credentials | None = None
-    """The key to use; none for a server that requires none."""
+    """Key to use. Default: none, for a server that requires none."""
     headers: Headers | None = None
-    """Headers of every request to it, e.g. `HTTP-Referer`."""
+    """Headers of every request to it, e.g. `HTTP-Referer`. Default: none."""
     query: Query | None = None
-    """Query parameters of its URL, e.g. `api-version`."""
+    """Query parameters of its URL, e.g. `api-version`. Default: none."""
     price: PriceSpec | None = None
-    """Price; missing figures come from the dated catalogue. A backend without a price is last in cost order."""
+    """Price of the backend; missing figures come from the dated catalogue. A backend without a price is last in cost
+    order."""
     limits: BackendLimitsSpec | None = None
-    """Sizes; missing figures come from the catalogue."""
+    """Sizes of the backend; missing figures come from the catalogue."""
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=len(Capability)), SET] | None = None
-    """Capabilities that requests may use. Default: the catalogue; an unknown model is assumed to offer all."""
+    """Capabilities that requests may use. Default: the catalogue's; an unknown model is assumed to offer all."""
     objectives: ObjectivesSpec | None = None
-    """Objectives; they override the tier's, figure by figure."""
+    """Objectives of the backend; they override the tier's, figure by figure."""
     timeouts: TimeoutsSpec | None = None
-    """Timeouts; they override the tier's, clock by clock."""
+    """Timeouts of the backend; they override the tier's, clock by clock."""
     parameters: ParametersSpec | None = None
     """Changes that make request parameters fit the model."""
     labels: Labels | None = None
-    """Labels for a route's `require`, e.g. `region: eu-west-1`."""
+    """Labels for a route's `require`, e.g. `region: eu-west-1`. Default: none."""
     state: BackendState = BackendState.ACTIVE
-    """`Active`, `Draining` (finishes running requests and takes no new ones) or `Disabled`."""
+    """Use of the backend. `Active`: takes requests. `Draining`: finishes running requests and takes no new ones.
+    `Disabled`: takes none."""
     weight: Annotated[int, Field(strict=True, ge=1, le=1000, json_schema_extra=INT32)] | None = None
-    """Share of the first choices, for `selection: Weighted`; default 1. Endpoints of a `backendRef` share it."""
+    """Weight of the backend for `selection: Weighted`: its share of the first choices is its part of the sum. Endpoints
+    of a `backendRef` share it. Default: `1`."""
     transport: Transport = Transport.STREAMED
-    """`Streamed` asks for a stream even if the caller did not, so that silence is seen early; `AsAsked` does not."""
+    """Way to ask the upstream. `Streamed` asks for a stream even if the caller did not, so that silence is seen early;
+    `AsAsked` does not."""
 
     RULES: ClassVar = (
         Rule(
@@ -331,18 +342,18 @@ class ModelTierSpec(Model):
     class_name: ClassName = DEFAULT_CLASS
     """Class of the installation that serves this object; immutable."""
     grants: Annotated[tuple[Grant, ...], Field(max_length=MAX_RULES)] = (Grant(),)
-    """Grants for policies that may route here; default: those of this namespace. An empty list grants none."""
+    """Grants for policies that may route here. An empty list grants none. Default: those of this namespace."""
     selection: Selection = Selection.CHEAPEST
     """Order of healthy backends that fit: `Cheapest` (equals share by latency), `LeastLatency`, `Weighted`."""
     objectives: ObjectivesSpec | None = None
-    """Objectives of every backend of this tier."""
+    """Objectives of every backend of this tier. Default: none."""
     timeouts: TimeoutsSpec | None = None
     """Clocks for every backend of this tier."""
     breaker: Breaker | None = None
-    """Circuit breaker of every backend of this tier. A backend that several tiers list alike has one breaker; if they
-    state different settings, the first tier by namespace and name decides."""
+    """Breaker of every backend of this tier. A backend that several tiers list alike has one; if they state different
+    settings, the first tier by namespace and name decides."""
     backends: Annotated[tuple[BackendSpec, ...], Field(min_length=1, max_length=MAX_BACKENDS), MAP]
-    """The models; their order means nothing."""
+    """Backends of the tier; their order means nothing."""
 
     RULES: ClassVar = (
         Rule(
@@ -369,9 +380,9 @@ class ModelTierStatus(Model):
     """Status of a ModelTier, written by Weir."""
 
     observed_generation: Generation | None = None
-    """The generation that this status is about."""
+    """Generation of the spec that this status is about, which is a count of its changes."""
     conditions: Conditions | None = None
-    """`Accepted`, `ResolvedRefs`, `Priced`, `Programmed`, `Ready`."""
+    """Conditions of the tier: `Accepted`, `ResolvedRefs`, `Priced`, `Programmed`, `Ready`."""
     backends_ready: Annotated[str, Field(max_length=16)] | None = None
     """Backends that can be used and fail for no router, of all: `2/3`."""
     backends: Annotated[tuple[BackendStatus, ...], Field(max_length=MAX_BACKENDS), MAP] | None = None

@@ -89,10 +89,11 @@ class ModelName(Model):
     """A name that callers put into `model`, or the beginning of such names."""
 
     name: Token | None = None
-    """The name; any text that callers agree on, e.g. `auto` or the name of a real model. `*` is every name."""
+    """Name of a model, any text that callers agree on, e.g. `auto` or the name of a real model. `*` is every name.
+    Default: none, where there is a `prefix`."""
     prefix: Token | None = None
     """Beginning of names, e.g. `claude-`. An exact name wins over a prefix, the longer prefix over the shorter; `*` is
-    the shortest."""
+    the shortest. Default: none, where there is a `name`."""
 
     RULES: ClassVar = (
         Rule(
@@ -112,9 +113,9 @@ class PromptTokens(Model):
     """Estimated size of a prompt, both ends included."""
 
     min: Tokens | None = None
-    """Least number of tokens."""
+    """Least number of tokens, this one included. Default: no bound."""
     max: Tokens | None = None
-    """Largest number of tokens."""
+    """Largest number of tokens, this one included. Default: no bound."""
 
     RULES: ClassVar = (
         Rule(
@@ -129,11 +130,11 @@ class HeaderMatchSpec(Model):
     """A request header. Without `exact` and `prefix` it only has to be present."""
 
     name: HeaderName
-    """The header's name; case does not matter."""
+    """Name of the header, for example `x-team`; case does not matter."""
     exact: HeaderValue | None = None
-    """Its whole value."""
+    """Whole value of the header. Default: any."""
     prefix: HeaderValue | None = None
-    """Beginning of its value."""
+    """Beginning of the header's value. Default: any."""
 
     RULES: ClassVar = (
         Rule(
@@ -148,7 +149,7 @@ class Requirement(Model):
     """Requirement on candidates."""
 
     labels: Annotated[LabelMap, Field(min_length=1, max_length=MAX_LABELS), LABEL_KEYS]
-    """Labels of the backend, all of them."""
+    """Labels of the backend, all of them, e.g. `region: eu-west-1`."""
 
 
 class TimeWindowSpec(Model):
@@ -157,7 +158,7 @@ class TimeWindowSpec(Model):
     time_zone: TimeZone
     """IANA name of the time zone, e.g. `Europe/Berlin`."""
     days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=len(Day)), SET] | None = None
-    """Days on which the window begins; default: all."""
+    """Days on which the window begins. Default: all."""
     from_: TimeOfDay = Field(default="00:00", alias="from")
     """Time of the day at which it begins, e.g. `22:00`."""
     to: TimeOfDay = "24:00"
@@ -176,31 +177,32 @@ class LatencyBudgetSpec(Model):
     """The request's own latency budget, which it states in the header `x-weir-ttft`."""
 
     max: Duration
-    """Largest budget. Requests without a budget do not match."""
+    """Largest budget of a request. Requests without a budget do not match."""
 
 
 class WhenSpec(Model):
     """Conditions on a request, all of which must hold; and with `require` one on its candidates."""
 
     complexity: Annotated[tuple[Complexity, ...], Field(min_length=1, max_length=len(Complexity)), SET] | None = None
-    """Classes of prompts, any of them."""
+    """Classes of prompts, any of them. Default: all."""
     prompt_tokens: PromptTokens | None = None
-    """Estimated size of the prompt."""
+    """Estimated size of the prompt. Default: any."""
     capabilities: Annotated[tuple[Capability, ...], Field(min_length=1, max_length=len(Capability)), SET] | None = None
-    """Capabilities that the request needs, all of them."""
+    """Capabilities that the request needs, all of them. Default: none."""
     headers: Annotated[tuple[HeaderMatchSpec, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
-    """Request headers, all of them."""
+    """Headers of the request, all of them. Default: none."""
     callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] | None = None
-    """Callers, any of them."""
+    """Callers of the request, any of them. Default: all of the policy."""
     user_tiers: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
-    """The caller's user tier, any of them; it comes from an annotation of the key's Secret. Those of other namespaces
-    count only if the installation trusts them."""
+    """User tiers of the caller, any of them, for example `[gold]`. A user tier comes from an annotation of the key's
+    Secret. Those of other namespaces count only if the installation trusts them. Default: all."""
     features: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_NAMES), SET] | None = None
-    """Values of the client's `x-weir-feature`, any of them. The header labels; it never authorises."""
+    """Values of the client's `x-weir-feature`, any of them, for example `[search]`. The header labels; it never
+    authorises. Default: all."""
     times: Annotated[tuple[TimeWindowSpec, ...], Field(min_length=1, max_length=MAX_TIMES)] | None = None
-    """Windows of time, any of them."""
+    """Windows of time, any of them. Default: always."""
     latency_budget: LatencyBudgetSpec | None = None
-    """The request's own latency budget."""
+    """Latency budget of the request. Default: any, or none."""
     require: Requirement | None = None
     """Requirement on the candidates, not on the request: it restricts first choices and fallbacks alike (residency).
     A route with it never gives way to a later one because its tiers are gone."""
@@ -212,7 +214,7 @@ class RouteSpec(Model):
     name: Name
     """Name of the route, unique in the policy; it appears in metrics and in `x-weir-route`."""
     when: WhenSpec | None = None
-    """Conditions on requests; default: none, so all match."""
+    """Conditions on requests. Default: none, so all match."""
     tiers: Annotated[tuple[TierReference, ...], Field(min_length=1, max_length=MAX_TIERS)]
     """Tiers, first choice first: this order is the escalation order."""
 
@@ -221,7 +223,8 @@ class Classifier(Model):
     """Settings of the classifier."""
 
     min_confidence: Confidence = DEFAULT_MIN_CONFIDENCE
-    """Probability below which the class is raised one step before routes are matched; `0` never raises."""
+    """Probability as text such as `"0.8"`, below which the class is raised one step before routes are matched; `0`
+    never raises."""
 
 
 class RetryBudgetSpec(Model):
@@ -229,11 +232,11 @@ class RetryBudgetSpec(Model):
     backend, or one at a backend that is not healthy. Going to a healthy one is always free."""
 
     percent: Annotated[int, Field(strict=True, ge=0, le=100, json_schema_extra=INT32)] | None = None
-    """Percent of the requests; default 20."""
+    """Percent of the requests. Default: `20`."""
     per_second: Annotated[int, Field(strict=True, ge=0, le=1000, json_schema_extra=INT32)] | None = None
-    """Further tries per second, for times with few requests; default 1."""
+    """Number of further tries per second, for times with few requests. Default: `1`."""
     burst: Annotated[int, Field(strict=True, ge=1, le=10_000, json_schema_extra=INT32)] | None = None
-    """Tries that can be saved up; default 20."""
+    """Number of tries that can be saved up. Default: `20`."""
 
 
 class QueueSpec(Model):
@@ -244,7 +247,7 @@ class QueueSpec(Model):
     """Order within the caller's namespace when room is free: `High`, `Normal`, `Low`. In a full queue, a lower priority
     gives way. Before other namespaces it counts where a tier's grant says `priority: High`."""
     wait: QueueWait | None = None
-    """Longest wait before it is refused with a Retry-After; `0s`: none. Default `5s`."""
+    """Longest wait before a request is refused with a Retry-After; `0s`: none. Default: `5s`."""
 
 
 class FailoverSpec(Model):
@@ -255,21 +258,21 @@ class FailoverSpec(Model):
     deadline: Duration = DEFAULT_DEADLINE
     """Time to the first content over all attempts; it does not bound the stream."""
     retry_budget: RetryBudgetSpec | None = None
-    """A budget of this policy's own; default: the router's, shared by all policies that state none."""
+    """Budget of this policy's own. Default: the router's, shared by all policies that state none."""
     tier_delay: TierDelay | None = None
     """Longest wait of a request for a cheaper tier before a dearer one is tried: for a backend that has just failed in
-    a way that passes, or whose Retry-After is no longer. At least one attempt is left for the dearer. Default `0s`."""
+    a way that passes, or whose Retry-After is no longer. At least one attempt is left for the dearer. Default: `0s`."""
     keep_alive: KeepAlive | None = None
     """Time without a first byte after which a streaming caller gets 200 and comments, so that no balancer cuts the
     connection. Failover goes on, and a final failure is then an error event, which SDKs do not retry. `0s`: never.
-    Default `15s`."""
+    Default: `15s`."""
 
 
 class OverrideSpec(Model):
     """Break-glass: everything goes to one tier until a moment."""
 
     tier: TierReference
-    """The tier. `require` of routes and what a request needs still hold."""
+    """Tier that answers. `require` of routes and what a request needs still hold."""
     until: Timestamp
     """Time at which it ends by itself, as RFC 3339: a forgotten override is worse than the outage."""
 
@@ -278,8 +281,8 @@ class CallerLimits(RateLimits):
     """Limits of each caller."""
 
     request_bytes: RequestBytes | None = None
-    """Size of one request's body; a larger one is answered 413. Default: 32 MiB. A router's `--memory` bounds it, too:
-    a body takes three times its size there."""
+    """Size of one request's body in bytes; a larger one is answered 413. A router's `--memory` bounds it, too: a body
+    takes three times its size there. Default: `33554432`, which is 32 MiB."""
 
 
 def _route_names_differ(routes: tuple[RouteSpec, ...]) -> bool:
@@ -298,9 +301,10 @@ class RoutingPolicySpec(Model):
     class_name: ClassName = DEFAULT_CLASS
     """Class of the installation that serves this object; immutable."""
     mode: Mode = Mode.ENFORCE
-    """`Enforce`, or `Observe`: classifies, decides and records, but sends to the baseline."""
+    """Use of the decision. `Enforce`: requests go where routes lead. `Observe`: classifies, decides and records, but
+    sends to the baseline."""
     baseline: TierReference | None = None
-    """Tier that savings are measured against, and that answers in `mode: Observe`."""
+    """Tier that savings are measured against, and that answers in `mode: Observe`. Default: none."""
     models: Annotated[
         tuple[ModelName, ...],
         Field(min_length=1, max_length=MAX_MODELS),
@@ -312,8 +316,8 @@ class RoutingPolicySpec(Model):
     ]
     """Names that callers ask for, and prefixes of names."""
     callers: Annotated[tuple[CallerRuleSpec, ...], Field(min_length=1, max_length=MAX_RULES)] = (CallerRuleSpec(),)
-    """Callers of this policy, any of them; default: this namespace. Those of other namespaces need their consent,
-    or the installation's. A namespace's own policy wins for its callers."""
+    """Callers of this policy, any of them. Those of other namespaces need their consent, or the installation's. A
+    namespace's own policy wins for its callers. Default: those of this namespace."""
     classifier: Classifier = Classifier()
     """Settings of the classifier."""
     routes: Annotated[
@@ -331,9 +335,9 @@ class RoutingPolicySpec(Model):
     queue: QueueSpec | None = None
     """Waiting of requests for which there is no room."""
     override: OverrideSpec | None = None
-    """Break-glass; normally absent."""
+    """Break-glass, which is normally absent."""
     limits: CallerLimits | None = None
-    """Limits for each caller by itself. Limits of grants apply as well."""
+    """Limits for each caller by itself. Limits of grants apply as well. Default: none."""
     prompt_logging: PromptLogging = PromptLogging.METADATA
     """Content of a prompt in the request log: `None`, its figures (`Metadata`), or its text (`Full`)."""
 
@@ -342,9 +346,9 @@ class RoutingPolicyStatus(Model):
     """Status of a RoutingPolicy, written by Weir."""
 
     observed_generation: Generation | None = None
-    """The generation that this status is about."""
+    """Generation of the spec that this status is about, which is a count of its changes."""
     conditions: Conditions | None = None
-    """`Accepted`, `ResolvedRefs`, `Conflicted`, `Programmed`, `Ready`."""
+    """Conditions of the policy: `Accepted`, `ResolvedRefs`, `Conflicted`, `Programmed`, `Ready`."""
     routes_ready: Annotated[str, Field(max_length=16)] | None = None
     """Routes that can be used, of all: `2/2`."""
     tiers_ready: Annotated[str, Field(max_length=16)] | None = None
