@@ -22,7 +22,7 @@ else:
 
 @pytest.fixture(scope="session")
 def weir() -> Weir:
-    """Weir with two tiers and a policy, as the README installs it."""
+    """Weir with three tiers and a policy, as the README installs it."""
     return install()
 
 

@@ -69,8 +69,9 @@ def diagnosis() -> str:
 class Weir:
     """The installation."""
 
-    def __init__(self, first_answer: str, seconds: float) -> None:
-        self.first_answer = first_answer
+    def __init__(self, answers: list[str], seconds: float) -> None:
+        self.answers = answers
+        """What each request of the README got, with its headers."""
         self.seconds = seconds
 
     def pods(self, component: str) -> list[Object]:
@@ -164,9 +165,9 @@ class Application:
         (found,) = (it for it in json.loads(listed)["items"] if "deletionTimestamp" not in it["metadata"])
         return dict(found)
 
-    def ask(self, model: str = "auto") -> Object:
+    def ask(self, model: str = "auto", *prompt: str) -> Object:
         """Sends one request; returns its status, the text, and the backend."""
-        return next(self.run("one", model))
+        return next(self.run("one", model, *prompt))
 
     @contextlib.contextmanager
     def asking(self, what: str, *args: str) -> Iterator[Iterator[Object]]:
@@ -214,11 +215,11 @@ def image_values(image: str) -> list[str]:
 
 
 def install() -> Weir:
-    """Runs the README's commands, except for the one that builds the image; the last asks for an answer."""
+    """Runs the README's commands, except for the one that builds the image; the last ones ask for answers."""
     for leftover in ("modeltiers", "routingpolicies"):
         kubectl("delete", leftover, "--all", "--all-namespaces", "--ignore-not-found", check=False)
     background = []
-    output = ""
+    answers = []
     began = time.monotonic()
     try:
         for command in readme_commands():
@@ -240,9 +241,10 @@ def install() -> Weir:
             limited = ["timeout", "180", "bash", "-c", command]
             done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}\n{diagnosis()}"
-            output = done.stdout
+            if command.startswith("curl "):
+                answers.append(done.stdout)
     finally:
         for process in background:
             process.terminate()
             process.communicate()
-    return Weir(output, time.monotonic() - began)
+    return Weir(answers, time.monotonic() - began)

@@ -2,7 +2,7 @@
 
 Beside a sidecar it sets neither Weir's URL nor a key: the SDK reads both from its own environment variables.
 
-ask.py one MODEL                       one request: where it went, and what came
+ask.py one MODEL [PROMPT]              one request: where it went, and what came
 ask.py steady MODEL SECONDS            requests one after the other, by several workers, each with the SDK's own retries
 ask.py streams MODEL COUNT             streams that are open at the same time, each read to its end
 ask.py models URL... -- MODEL          per gateway pod, the time at which it serves MODEL
@@ -35,9 +35,10 @@ def say(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
 
-async def one(client: AsyncOpenAI, model: str) -> None:
+async def one(client: AsyncOpenAI, model: str, *prompt: str) -> None:
+    messages = [{"role": "user", "content": it} for it in prompt] or PROMPT
     try:
-        answer = await client.chat.completions.with_raw_response.create(model=model, messages=PROMPT)
+        answer = await client.chat.completions.with_raw_response.create(model=model, messages=messages)
     except APIError as error:
         say(status=getattr(error, "status_code", None), error=str(error))
         return
