@@ -71,7 +71,7 @@ class Weir:
 
     def __init__(self, answers: list[str], seconds: float) -> None:
         self.answers = answers
-        """What each request of the README got, with its headers."""
+        """Answers to the README's requests, with their headers."""
         self.seconds = seconds
 
     def pods(self, component: str) -> list[Object]:
