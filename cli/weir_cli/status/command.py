@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.table import Table
 
 from weir_cli.cluster.connection import NoPages, is_configured
@@ -21,7 +22,7 @@ from weir_cli.cluster.opening import answered, opened
 from weir_cli.shared.admin import AdminTokenFile, admin_headers
 from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 from weir_cli.status import own
-from weir_cli.status.figures import Backend, Figures, Page, figures, quantile
+from weir_cli.status.figures import Backend, Figures, Page, Route, figures, quantile
 from weir_cli.status.pages import from_urls
 from weir_cli.status.watching import Look, as_lines, in_place, looks
 
@@ -172,8 +173,11 @@ def _watched(ask: Callable[[], list[Page]], seconds: float) -> Callable[[], Look
 
 def _look(pages: list[Page], before: list[Page], seconds: float) -> Look:
     found = figures(pages, before)
-    bad = bool(found.rejected) or any(set(it.states) != {"closed"} for it in found.backends.values())
-    return Look(table(found, seconds), record(found), tuple(notes(found)), bad)
+    bad = bool(found.rejected) or any(set(it.states) != {"closed"} or it.failing for it in found.backends.values())
+    shown = [table(found, seconds)]
+    if any(it.fell for routes in found.policies.values() for it in routes.values()):
+        shown.append(falls(found.policies))
+    return Look(Group(*shown), record(found), tuple(notes(found)), bad)
 
 
 def _pages(there: Cluster, installation: Installation, headers: Mapping[str, str]) -> list[Page]:
@@ -198,6 +202,25 @@ def table(found: Figures, seconds: float) -> Table:
         listing.add_row("" if tier == last else tier, name, *_row(it, found.requests))
         last = tier
     return listing
+
+
+def falls(policies: Mapping[str, Mapping[str, Route]]) -> Table:
+    """A row per policy of which another tier, or none, has answered a request."""
+    listing = Table(title="Requests that their route's tier could not serve", title_justify="left")
+    listing.add_column("policy", no_wrap=True)
+    for heading in ("requests", "to a cheaper tier", "to a dearer tier", "not served"):
+        listing.add_column(heading, justify="right", no_wrap=True)
+    for key, routes in policies.items():
+        it = sum(routes.values(), Route())
+        if it.fell:
+            counts = [_part(count, it.requests) for count in (it.cheaper, it.dearer, it.unserved)]
+            listing.add_row(key, f"{it.requests:,.0f}", *counts)
+    return listing
+
+
+def _part(count: float, of: float) -> str:
+    """A count with its share, e.g. `12 (30%)`."""
+    return f"{count:,.0f} ({count / of:.0%})" if count and of else "–"
 
 
 def _row(it: Backend, requests: float) -> tuple[str, ...]:
@@ -239,6 +262,7 @@ def notes(found: Figures) -> list[str]:
     if len(found.revisions) > 1:
         lines.append("Routers run different revisions; that should be over in a second.")
     lines += [f"{key} is {_state(it)}: {it.reason}" for key, it in found.backends.items() if it.reason]
+    lines += [f"{key} answers nothing: {it.words}" for key, it in found.backends.items() if it.failing]
     if found.errors:
         lines.append("Errors answered: " + ", ".join(f"{code} {count:,.0f}" for code, count in found.errors.items()))
     return lines
@@ -258,6 +282,8 @@ def record(found: Figures) -> dict[str, Any]:
                 "name": key.rpartition("/")[2],
                 "states": dict(it.states),
                 "reason": it.reason,
+                "failing": it.failing,
+                "words": it.words,
                 "inFlight": it.in_flight,
                 "requests": it.requests,
                 "failedAttempts": it.failed,
@@ -269,7 +295,19 @@ def record(found: Figures) -> dict[str, Any]:
             }
             for key, it in found.backends.items()
         ],
+        "policies": [
+            {"policy": key, **_counts(sum(routes.values(), Route())), "routes": _by_route(routes)}
+            for key, routes in found.policies.items()
+        ],
     }
+
+
+def _by_route(routes: Mapping[str, Route]) -> list[dict[str, Any]]:
+    return [{"route": name, **_counts(it)} for name, it in routes.items()]
+
+
+def _counts(it: Route) -> dict[str, float]:
+    return {"requests": it.requests, "cheaper": it.cheaper, "dearer": it.dearer, "unserved": it.unserved}
 
 
 def _finite(value: float | None) -> float | None:

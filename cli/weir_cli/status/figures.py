@@ -14,6 +14,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from weir_router.contract import FAILING
+
 Buckets = dict[float, float]
 """Upper bound → how many are at or below it."""
 
@@ -33,6 +35,8 @@ class Backend:
 
     states: Counter[str] = field(default_factory=Counter)
     reason: str | None = None  # why a breaker is not closed
+    failing: int = 0  # routers that have had nothing but failures of it lately
+    words: str = ""  # the last failure, as one of them has met it
     in_flight: int = 0
     requests: float = 0
     failed: float = 0  # attempts
@@ -47,6 +51,30 @@ class Backend:
         return self.baseline - self.dollars if self.baseline else None
 
 
+@dataclass
+class Route:
+    """The requests of one route of a policy, over all routers, by the tier that answered."""
+
+    requests: float = 0  # those that a tier has answered, and those that none could answer
+    cheaper: float = 0  # answered by a cheaper tier, because one that the route names earlier could not serve
+    dearer: float = 0
+    unserved: float = 0  # no tier could answer
+
+    @property
+    def fell(self) -> float:
+        """Those that the tier of the route did not answer."""
+        return self.cheaper + self.dearer + self.unserved
+
+    def __add__(self, other: Route) -> Route:
+        """The requests of both."""
+        return Route(
+            self.requests + other.requests,
+            self.cheaper + other.cheaper,
+            self.dearer + other.dearer,
+            self.unserved + other.unserved,
+        )
+
+
 @dataclass(frozen=True)
 class Figures:
     """All routers together."""
@@ -56,6 +84,7 @@ class Figures:
     rejected: Mapping[str, str]  # router -> why it refuses a newer config
     backends: Mapping[str, Backend]  # "namespace/tier/backend"
     errors: Mapping[str, float]  # code -> answers
+    policies: Mapping[str, Mapping[str, Route]]  # "namespace/name" -> route
 
     @property
     def requests(self) -> float:
@@ -73,17 +102,25 @@ def figures(pages: Iterable[Page], before: Iterable[Page] = ()) -> Figures:
             it.states[state["state"]] += 1
             it.reason = it.reason or state["reason"]
             it.in_flight += state["inFlight"]
+            if state.get("failing", 0) >= FAILING:  # routers of an older version do not say
+                it.failing += 1
+                it.words = it.words or state["words"]
     samples = sums(pages)
     samples.subtract(sums(before))
     errors: Counter[str] = Counter()
-    for (name, labels), value in samples.items():
-        _count(backends, errors, name, dict(labels), max(value, 0.0))  # a router that restarted begins at 0
+    policies: dict[str, dict[str, Route]] = defaultdict(lambda: defaultdict(Route))
+    for (name, labels), counted in samples.items():
+        told, value = dict(labels), max(float(counted), 0.0)  # a router that restarted begins at 0
+        _count(backends, errors, name, told, value)
+        if value and told.get("policy"):
+            _count_route(policies, name, told, value)
     return Figures(
         routers=len(pages),
         revisions=tuple(sorted({it.state["revision"] for it in pages if it.state["revision"] is not None})),
         rejected={it.router: it.state["rejected"] for it in pages if it.state["rejected"]},
         backends=dict(sorted(backends.items())),
         errors={code: count for code, count in errors.most_common() if count},
+        policies={key: dict(sorted(routes.items())) for key, routes in sorted(policies.items())},
     )
 
 
@@ -138,6 +175,20 @@ def _count(
         _add(it.ttft, labels["le"], value)
     elif name == "weir_output_tokens_per_second_bucket":
         _add(it.rate, labels["le"], value)
+
+
+def _count_route(policies: Mapping[str, Mapping[str, Route]], name: str, told: dict[str, str], value: float) -> None:
+    if name == "weir_requests_total" and told["tier"]:
+        policies[told["policy"]][told["route"]].requests += value
+    elif name == "weir_requests_unserved_total":
+        policies[told["policy"]][told["route"]].requests += value
+        policies[told["policy"]][told["route"]].unserved += value
+    elif name == "weir_requests_elsewhere_total":
+        it = policies[told["policy"]][told["route"]]
+        if told["direction"] == "cheaper":
+            it.cheaper += value
+        else:
+            it.dearer += value
 
 
 def _add(buckets: Buckets, bound: str, value: float) -> None:

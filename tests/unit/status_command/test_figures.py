@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from io import StringIO
 from typing import Any
 
 import aiohttp
 import pytest
+from rich.console import Console
 
 from support.callers import one
 from support.stand import Stand, stand
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
-from weir_cli.status.command import notes, record
+from weir_cli.status.command import _look, notes, record
 from weir_cli.status.figures import Page, figures, quantile
 from weir_router.contract import Price, TierRef
 
@@ -42,6 +44,33 @@ async def test_a_real_router_s_requests_shares_and_dollars():
     assert 0 < a.dollars < a.baseline
     assert a.saved == pytest.approx(a.baseline - a.dollars)
     assert (quantile(a.ttft, 0.5) or 9) < 1
+
+
+async def test_requests_that_fell_are_shown_by_policy_and_by_route():
+    changes = {"a": {"price": Price(input=9.0, output=9.0)}, "b": {"price": Price(input=1.0, output=1.0)}}
+    async with stand([SimModel("a")], [SimModel("b")], changes=changes) as s:
+        await one(s)
+        calm = _look([await page(s)], [], 0)
+        s.sim.fault("a", Fault(FaultKind.STATUS, status=403, body="<html>go away</html>"))
+        for _ in range(3):
+            await one(s)
+        look = _look([await page(s, "one"), await page(s, "two")], [], 0)
+        s.sim.fault("b", Fault(FaultKind.REFUSE))
+        await one(s)
+        found = figures([await page(s)])
+    counts = {"requests": 8, "cheaper": 6, "dearer": 0, "unserved": 0}
+    (told,) = look.record["policies"]
+    assert told == {"policy": "team-a/assistants", **counts, "routes": [{"route": "all", **counts}]}
+    assert found.policies["team-a/assistants"]["all"].unserved == 1
+    assert (look.bad, calm.bad) == (True, False)
+    assert look.notes == (f"{A} answers nothing: blocked: HTTP 403",)
+    told = look.record["backends"][0]
+    assert (told["states"], told["failing"], told["words"]) == ({"closed": 2}, 2, "blocked: HTTP 403")
+    shown, without = StringIO(), StringIO()
+    Console(file=shown, width=150).print(look.shown)
+    Console(file=without, width=150).print(calm.shown)
+    assert "6 (75%)" in shown.getvalue()
+    assert "cheaper" not in without.getvalue()
 
 
 async def test_two_routers_add_up_and_their_states_are_counted():
