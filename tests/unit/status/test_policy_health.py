@@ -75,7 +75,7 @@ def test_a_policy_whose_first_tiers_work_is_ready(tier: str | None):
 def test_requests_that_fell_show_though_the_first_tier_works_again():
     report = counts(RouteReport(requests=50, dearer=5), RouteReport(requests=50))
     at = case(routers=(gateway(states=of("budget", "closed"), policies=report),))
-    assert at.of("RoutingPolicy")["elsewhere"] == "5.0 % dearer"
+    assert at.of("RoutingPolicy")["elsewhere"] == "5 % dearer"
     assert ready(at)[1] == "Ready"
 
 

@@ -103,7 +103,7 @@ def elsewhere(counts: Iterable[RouteReport], before: Any) -> str | None:
         total = _sum(total, it)
     old = {word: share for share, word in _SHARE.findall(before)} if isinstance(before, str) else {}
     parts = [
-        f"{figure(100 * count / total.requests, old.get(word))} % {word}"
+        f"{_short(100 * count / total.requests, old.get(word))} % {word}"
         for word, count in (("cheaper", total.cheaper), ("dearer", total.dearer))
         if count and total.requests
     ]
@@ -142,6 +142,10 @@ def _elsewhere(name: str, counts: RouteReport | None, before: str) -> str:
         return ""
     word = "cheaper" if counts.cheaper >= counts.dearer else "dearer"
     old = re.search(rf"route '{re.escape(name)}':[^;]*; ([0-9.]+) % of ([0-9.]+) requests", before)
-    share = figure(100 * most / counts.requests, old and old[1])
-    requests = figure(counts.requests, old and old[2])
+    share, requests = _short(100 * most / counts.requests, old and old[1]), _short(counts.requests, old and old[2])
     return f"; {share} % of {requests} requests of the last ten minutes went to a {word} tier"
+
+
+def _short(value: float, before: str | None) -> str:
+    """A figure; of a whole number without `.0`."""
+    return figure(value, before).removesuffix(".0")
