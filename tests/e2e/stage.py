@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
 import yaml
-from world import TEAM, Application, Object, Weir, apply, kubectl
+from world import TEAM, Application, Object, Weir, apply, diagnosis, kubectl
 
 PLATFORM = "llm"
 STREAM_SECONDS = 30
@@ -102,6 +105,29 @@ def served(weir: Weir, application: Application, model: str) -> None:
     with application.asking("models", *gateways, "--", model) as lines:
         assert next(lines)["watching"] == len(gateways)
         assert len(next(lines)["seen"]) == len(gateways)
+
+
+@contextmanager
+def steady(application: Application, seconds: int, retries: int = 2) -> Iterator[None]:
+    """The block runs while the application asks all the time; afterwards each request must have been answered.
+
+    `retries` are the SDK's own, 2 by default; without them every failed attempt is a failure.
+    """
+    with application.asking("steady", "auto", str(seconds), str(retries)) as lines:
+        assert next(lines)["started"]
+        done = threading.Event()
+        result: list[Object] = []
+
+        def collect() -> None:
+            result.append(next(lines))
+            done.set()
+
+        threading.Thread(target=collect, daemon=True).start()
+        yield
+        assert done.wait(seconds + 60)
+    (end,) = result
+    print(end)
+    assert set(end["outcomes"]) == {"ok"}, diagnosis()
 
 
 def follow(application: Application, *urls: str, to: str, namespace: str = TEAM, of: str = PLATFORM) -> float:

@@ -9,13 +9,12 @@ import uuid
 
 import pytest
 import stage
-from test_rolling import steady
 from world import NAMESPACE, ROOT, Application, Weir, apply, kubectl, until
 
 
 def test_without_an_operator_routers_serve_and_start(weir: Weir, application: Application) -> None:
     # Given no operator
-    with weir.without_operator(), steady(application, 20):
+    with weir.without_operator(), stage.steady(application, 20):
         # When a pod of the gateway is deleted
         gone = weir.pods("gateway")[0]["metadata"]["name"]
         kubectl("delete", "pod", gone, "--namespace", NAMESPACE, "--wait=false")

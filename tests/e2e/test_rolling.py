@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import stage
-from world import NAMESPACE, ROOT, Application, Object, Weir, apply, diagnosis, helm, image_values, kubectl, until
+from world import NAMESPACE, ROOT, Application, Weir, apply, helm, image_values, kubectl, until
 
 STREAMS = 200
 
@@ -22,26 +19,6 @@ def models(weir: Weir, application: Application) -> None:
     stage.simulator()
     apply(stage.tier("slow"), stage.policy("slow", "slow", to="slow"))
     stage.served(weir, application, "slow")
-
-
-@contextmanager
-def steady(application: Application, seconds: int) -> Iterator[None]:
-    """The block runs while the application asks all the time; afterwards each request must have been answered."""
-    with application.asking("steady", "auto", str(seconds)) as lines:
-        assert next(lines)["started"]
-        done = threading.Event()
-        result: list[Object] = []
-
-        def collect() -> None:
-            result.append(next(lines))
-            done.set()
-
-        threading.Thread(target=collect, daemon=True).start()
-        yield
-        assert done.wait(seconds + 60)
-    (end,) = result
-    print(end)
-    assert set(end["outcomes"]) == {"ok"}, diagnosis()
 
 
 def test_a_rolling_update_cuts_none_of_200_streams(weir: Weir, application: Application) -> None:
@@ -68,7 +45,7 @@ def test_a_rolling_update_cuts_none_of_200_streams(weir: Weir, application: Appl
 def test_an_upgrade_and_its_rollback_keep_serving(weir: Weir, application: Application) -> None:
     chart = ["weir", str(ROOT / "helm" / "weir"), "--namespace", NAMESPACE]
     # Given callers who ask all the time
-    with steady(application, 45):
+    with stage.steady(application, 45):
         # When a release is upgraded, both parts of it, and rolled back
         helm(
             "upgrade",
@@ -95,7 +72,7 @@ def test_an_upgrade_from_the_previous_version_keeps_serving(weir: Weir, applicat
 
     # Given the previous version, with its own image, its chart and its CRDs, and callers who ask all the time
     upgrade(Path(os.environ["WEIR_PREVIOUS"]), os.environ["IMAGE"] + "-previous", "--reset-values")
-    with steady(application, 45):
+    with stage.steady(application, 45):
         # When it is upgraded to this one
         upgrade(ROOT, os.environ["IMAGE"], "--reset-then-reuse-values")
         # Then every request is answered
@@ -113,7 +90,7 @@ def test_a_drain_takes_one_pod_at_a_time(weir: Weir, application: Application) -
     # Given callers who ask all the time, and a budget that allows one pod to be missing
     weir.rolled_out()
     first, second = (pod["metadata"]["name"] for pod in weir.pods("gateway"))
-    with steady(application, 25):
+    with stage.steady(application, 25):
         # When a drain evicts one pod
         assert "Success" in evict(first)
         # Then the other one stays until there is another

@@ -3,7 +3,7 @@
 Beside a sidecar it sets neither Weir's URL nor a key: the SDK reads both from its own environment variables.
 
 ask.py one MODEL [PROMPT]              one request: where it went, and what came
-ask.py steady MODEL SECONDS            requests one after the other, by several workers, each with the SDK's own retries
+ask.py steady MODEL SECONDS RETRIES    requests one after the other, by several workers; RETRIES are the SDK's
 ask.py streams MODEL COUNT             streams that are open at the same time, each read to its end
 ask.py models URL... -- MODEL          per gateway pod, the time at which it serves MODEL
 """
@@ -46,7 +46,8 @@ async def one(client: AsyncOpenAI, model: str, *prompt: str) -> None:
     say(status=answer.http_response.status_code, text=answer.parse().choices[0].message.content, **way)
 
 
-async def steady(client: AsyncOpenAI, model: str, seconds: str) -> None:
+async def steady(client: AsyncOpenAI, model: str, seconds: str, retries: str) -> None:
+    client = client.with_options(max_retries=int(retries))
     end = time.monotonic() + float(seconds)
     outcomes: Counter[str] = Counter()
     slowest = 0.0
