@@ -19,6 +19,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── Overloaded            503  no room in this router, or at any backend, within the time that the request may wait
 ├── Unavailable           503  every candidate is out
 ├── CredentialsExhausted  502  every candidate is out, and only our credentials are to blame
+├── CreditExhausted       502  every candidate is out, and only the credit of our accounts is to blame
 ├── HostForbidden         502  every candidate's host leads to an address to which routers do not connect
 ├── ModelMissing          502  no backend has the model that the platform has configured for it
 ├── UpstreamLimited       429  every candidate is out, and only rate limits of upstreams are to blame
@@ -236,6 +237,13 @@ class CredentialsExhausted(WeirError):
     """Every candidate refuses our credentials. Never a 401: the caller's own key is fine."""
 
     status, code, source = 502, "upstream_credentials", Source.UPSTREAM
+    unserved = True
+
+
+class CreditExhausted(WeirError):
+    """The accounts at all candidates have no credit left, or have reached their spend cap. Their keys are fine."""
+
+    status, code, source = 502, "upstream_credit", Source.UPSTREAM
     unserved = True
 
 

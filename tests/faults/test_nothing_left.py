@@ -83,7 +83,8 @@ async def test_refused_credentials_are_a_502_and_out_for_a_minute(kind, dialect)
         await becomes(lambda: s.router.board.view()["llm/t0/a"].state == "ejected")
         for answer in [*answers, *await shapes_at_once(s)]:
             no_model = kind is FaultKind.NOT_FOUND or (kind, dialect) == (FaultKind.FORBIDDEN, Dialect.OPENAI)
-            code = "upstream_model_missing" if no_model else "upstream_credentials"
+            no_credit = kind in (FaultKind.INSUFFICIENT_QUOTA, FaultKind.PAYMENT_REQUIRED)
+            code = "upstream_model_missing" if no_model else "upstream_credit" if no_credit else "upstream_credentials"
             assert (answer.status, answer.error["code"]) == (502, code)
             assert answer.headers["x-should-retry"] == "false"
         assert s.sim.stats["a"].requests == 5  # those at once and the router's own request; no others

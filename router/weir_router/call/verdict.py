@@ -16,6 +16,7 @@ from weir_router.errors import (
     AttemptRecord,
     ContextExceeded,
     CredentialsExhausted,
+    CreditExhausted,
     DeadlineExceeded,
     FailureKind,
     HostForbidden,
@@ -133,7 +134,7 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
             return ending.refused
         if choice.unable is not None:
             return _unable(choice, choice.unable, ending.prompt_tokens)
-    tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in trail) or _skipped(choice)
+    tried = "; ".join(f"{a.tier}/{a.backend}: {a.message or a.outcome}" for a in trail) or _skipped(ending)
     kinds = {failure.kind for failure in ending.failures} - REFUSED
     views = _views(ending)
     only_credentials = bool(views) and all(view.credential_out or key in ending.ours for key, view in views.items())
@@ -146,7 +147,11 @@ def exhausted(reason: str, ending: Ending) -> WeirError:
     reasons = {view.reason for view in views.values() if view.reason is not None}
     if only_credentials and kinds <= CREDENTIAL_KINDS:
         if kinds | reasons == {FailureKind.MODEL}:
-            return ModelMissing(f"No backend has its model, as the platform has configured it ({tried}).", trail=trail)
+            what = "No backend has its model at its baseURL, as the platform has configured them"
+            return ModelMissing(f"{what} ({tried}).", trail=trail)
+        if kinds | reasons == {FailureKind.CREDIT}:
+            what = "The platform has no credit left at any backend, or has reached its spend cap there"
+            return CreditExhausted(f"{what} ({tried}).", trail=trail)
         if kinds | reasons == {FailureKind.LOOP}:
             what = "Every backend leads back to an installation of Weir that has passed the request on already"
             action = "Give their ModelTiers the baseURL of a model server or provider."
@@ -190,8 +195,14 @@ def _blocked(ending: Ending, tried: str) -> WeirError:
     )
 
 
-def _skipped(choice: Choice) -> str:
-    return "; ".join(f"{it.tier}/{it.backend}: {it.reason}" for it in choice.skipped) or choice.reason
+def _skipped(ending: Ending) -> str:
+    """The backends that were not tried, with the reason and their last failure: who reads it did not see the first."""
+    choice, shown = ending.choice, []
+    for it in choice.skipped:
+        view = ending.health.get(it.key) if it.seen is not None else None
+        last = f"; its last failure was {view.words}" if view is not None and view.words else ""
+        shown.append(f"{it.tier}/{it.backend}: {it.reason}{last}")
+    return "; ".join(shown) or choice.reason
 
 
 def _views(ending: Ending) -> dict[str, BackendView]:

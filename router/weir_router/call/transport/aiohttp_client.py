@@ -24,6 +24,7 @@ from weir_router.call.transport.base import (
     Response,
     failed,
     free,
+    not_connected,
     proxies,
     proxy_for,
     read_whole,
@@ -43,12 +44,12 @@ IN_PARTS = 1024 * 1024
 def _translated(error: Exception) -> AttemptFailed:
     """The client library's exception as one of ours."""
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            return failed(FailureKind.CONNECT, "TLS failed", error)
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
+            return not_connected(error)
         case aiohttp.ConnectionTimeoutError():
             return AttemptFailed(FailureKind.CONNECT, "no connection within the connect timeout")
         case aiohttp.ClientConnectorError():
-            return failed(FailureKind.CONNECT, "cannot connect", error)
+            return not_connected(error)
         case aiohttp.NonHttpUrlClientError() | ValueError():
             return unsendable(error)
         case aiohttp.ClientResponseError():

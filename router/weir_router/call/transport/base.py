@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import socket
+import ssl
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -12,6 +16,9 @@ from yarl import URL
 from weir_router.__about__ import __version__
 from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, FailureKind
+
+_TLS_DETAIL = re.compile(r"^\[[A-Z: _]+\] | \(_ssl\.c:\d+\)$")
+# OpenSSL's name of the error before its text, and the place in Python's source after it.
 
 MAX_WHOLE_ANSWER = 8 * 1024 * 1024
 """Bytes of the largest answer that is held as a whole, to bound memory: far above any model's text, and enough for an
@@ -157,6 +164,19 @@ def _bounded(whole: T) -> T:
 def failed(kind: FailureKind, what: str, error: BaseException) -> AttemptFailed:
     """`error` as a failure whose message begins with `what`, for example "the connection broke"."""
     return AttemptFailed(kind, f"{what}: {error or type(error).__name__}")
+
+
+def not_connected(error: BaseException) -> AttemptFailed:
+    """The failure for a connection that could not be made, in words that say what to mend. They name no host."""
+    cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error  # of aiohttp's
+    if isinstance(cause, socket.gaierror):
+        return AttemptFailed(FailureKind.CONNECT, f"cannot look up the host of baseURL: {cause.strerror or cause}")
+    if isinstance(cause, ssl.SSLError):
+        said = _TLS_DETAIL.sub("", str(cause.strerror or cause))
+        return AttemptFailed(FailureKind.CONNECT, f"TLS failed: {said}")
+    if isinstance(cause, OSError) and cause.errno:
+        return AttemptFailed(FailureKind.CONNECT, f"cannot connect: {os.strerror(cause.errno)}")
+    return failed(FailureKind.CONNECT, "cannot connect", error)
 
 
 def unsendable(error: Exception) -> AttemptFailed:

@@ -24,7 +24,7 @@ from aiohappyeyeballs import start_connection
 from yarl import URL
 
 from weir_router import header
-from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, failed, unsendable
+from weir_router.call.transport.base import KEEP_ALIVE, OWN_HEADERS, Response, not_connected, unsendable
 from weir_router.call.transport.exchange import Exchange
 from weir_router.call.transport.http1 import Connection
 from weir_router.call.transport.inflate import readable
@@ -178,10 +178,8 @@ class Http1Transport:
             if again and self._loop.time() - due > LATE:
                 return await self._connect(origin, timeout, again=False)
             raise AttemptFailed(FailureKind.CONNECT, "no connection within the connect timeout") from None
-        except ssl.SSLError as error:
-            raise failed(FailureKind.CONNECT, "TLS failed", error) from None
-        except OSError as error:
-            raise failed(FailureKind.CONNECT, "cannot connect", error) from None
+        except OSError as error:  # also of TLS
+            raise not_connected(error) from None
         except ValueError as error:  # a host name that DNS cannot carry
             raise unsendable(error) from None
 
