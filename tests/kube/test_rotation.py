@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from apiserver import ApiServer
 
-from cli.shell import policy, tier, until
+from cli.shell import http, policy, tier, until
 from support.helm import ROOT
 from support.installation import Caller, Installation, Operator, Router, Tenant
 from support.kube import run
@@ -107,10 +107,14 @@ def test_a_way_of_the_docs_keeps_the_label_and_the_new_key_is_used(team: Team, w
     until(lambda: team.caller.ask().status == 200)
 
 
-def test_the_usual_way_strips_the_label_and_the_condition_names_the_command_that_mends_it(team: Team) -> None:
+def test_the_usual_way_strips_the_label_and_the_condition_names_the_command_that_mends_it(
+    team: Team, operator: Operator
+) -> None:
     team.shell(NAIVE)
     assert team.label() == ""
     team.tenant.condition("modeltier/small", "ResolvedRefs", "False")
+    counted = 'weir_operator_objects{kind="ModelTier",ready="False",reason="NoUsableBackends"}'
+    until(lambda: operator.metric(counted) >= 1, lambda: http(f"{operator.admin}/metrics").text)
     path = '{.status.conditions[?(@.type=="ResolvedRefs")].message}'
     message = run(team.server, "-n", team.tenant.namespace, "get", "modeltier/small", "-o", f"jsonpath={path}")
     command = f"kubectl -n {team.tenant.namespace} label secret openai weir.dev/credential=true"

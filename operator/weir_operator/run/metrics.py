@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from weir_operator.kube.unknowns import Unknown
+from weir_operator.status.readiness import Readiness
 
 COMPILE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 PUBLISH_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -32,6 +33,7 @@ class Metrics:
         self.publish_seconds = Histogram(
             "weir_operator_publish_seconds", "To publish it.", buckets=PUBLISH_BUCKETS, registry=self.registry
         )
+        self._objects = _of_objects(self.registry)
         self.revision = Gauge(
             "weir_operator_revision", "Revision that this replica hands to routers; 0: none.", registry=self.registry
         )
@@ -92,8 +94,19 @@ class Metrics:
         for it in found:
             self._unknown.labels(it.kind, it.reason).inc()
 
+    def objects(self, found: Iterable[Readiness]) -> None:
+        """Shows how many objects have each readiness, and no others."""
+        self._objects.clear()
+        for it in found:
+            self._objects.labels(*it).inc()
+
     def routers_seen(self, found: Iterable[tuple[bool, bool]]) -> None:
         """Shows how many routers there are, each as (of the gateway, runs the published revision)."""
         self._routers.clear()
         for gateway, current in found:
             self._routers.labels(str(gateway).lower(), str(current).lower()).inc()
+
+
+def _of_objects(registry: CollectorRegistry) -> Gauge:
+    text = "ModelTiers and RoutingPolicies by their condition Ready and its reason."
+    return Gauge("weir_operator_objects", text, ["kind", "ready", "reason"], registry=registry)

@@ -49,6 +49,7 @@ from weir_operator.run.reconciler import Reconciler, Steps
 from weir_operator.run.settings import Settings
 from weir_operator.sidecar.expected import Scope
 from weir_operator.sidecar.sidecars import Sidecars
+from weir_operator.status.readiness import readiness
 from weir_operator.status.reporter import Reporter
 from weir_router.contract import CompiledConfig
 
@@ -221,6 +222,7 @@ class Replica:
         self.metrics.webhook_missing.set(self._sidecars.webhook.missing)
         self.metrics.webhook_changed.set(self._sidecars.webhook.changed)
         self.metrics.unknown(self.unknown())
+        self.metrics.objects(readiness(self._gatherer.manifests(), self.settings.class_name))
         self.metrics.routers_seen((it.gateway, it.current) for it in self._server.reports)
 
     async def start(self, on_failure: Callable[[], None]) -> None:
