@@ -19,6 +19,7 @@ from weir_operator.kinds.crdgen import UNSEEN
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.status import writer as pace
 from weir_operator.status.reporter import SETTLE_SECONDS
+from weir_router.contract import BackendReport
 
 TIER = """
 apiVersion: weir.dev/v1alpha1
@@ -272,7 +273,8 @@ async def test_an_event_of_a_verdict_that_comes_and_goes_is_not_repeated_for_min
     async with leading(cluster, client_of(cluster), namespace) as leader:
         leader.routers = [gateway(states={one: "closed"})]
         await served(leader)
-        for state, ready in [("open", "False"), ("closed", "True")] * 2:
+        for words, ready in [("first", "False"), ("", "True"), ("second", "False"), ("", "True")]:
+            state = BackendReport(state="open" if words else "closed", words=words)
             leader.routers = [gateway(states={one: state})]
             leader.reporter.heard()
             await leader.until_condition("mt/budget", "Ready", "status", ready)

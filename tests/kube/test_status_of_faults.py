@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -195,7 +196,7 @@ def test_a_first_tier_that_fails_is_named_while_the_next_one_serves(
     # A share is a figure, so it may come a minute after the verdict.
     until(lambda: shown(tenant, "rp/assistants", "ELSEWHERE") == "100 % cheaper", patience=QUIET_SECONDS + PROMISE)
     message = ready(tenant, "rp/assistants")["message"]
-    assert "; 100 % of 4 requests of the last ten minutes went to a cheaper tier" in message
+    assert re.search(r"; 100 % of \d requests of the last ten minutes went to a cheaper tier", message)
 
 
 def test_a_tier_of_another_class_and_an_object_of_none(tenant: Tenant, routers: list[Router]):

@@ -8,12 +8,16 @@ from datetime import UTC, datetime
 
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.observe.observed import Manifest
+from weir_operator.status.conditions import StatusReason
 from weir_operator.status.due import Task
 from weir_operator.status.events import Event, manifest_of
 from weir_operator.status.requests import Requests
 
 EVENT_SECONDS = 300.0
 """Seconds for which the same Event of the same object is not repeated: a backend may come and go all day."""
+
+COMES_AND_GOES = (StatusReason.DEGRADED, StatusReason.NO_HEALTHY_BACKENDS, StatusReason.NO_HEALTHY_TIERS)
+"""Reasons whose Events are the same in other words, too: counts of routers and words of upstreams differ each time."""
 
 
 class Teller:
@@ -41,7 +45,8 @@ class Teller:
             await self._tell(task.subject, event)
 
     async def _tell(self, subject: Manifest, event: Event) -> None:
-        now, key = self._monotonic(), (subject.uid, event)
+        same = event._replace(note="") if event.reason in COMES_AND_GOES else event
+        now, key = self._monotonic(), (subject.uid, same)
         if now - self._told.get(key, -EVENT_SECONDS) < EVENT_SECONDS:
             return
         self._told[key] = now

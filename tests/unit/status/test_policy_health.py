@@ -10,6 +10,8 @@ from support.statuses import NOW, POLICY, REFUSED, TIER, UNTRIED, Case, case, ch
 from weir_operator.kinds import ROUTING_POLICY
 from weir_operator.kinds.routingpolicy.health import elsewhere
 from weir_operator.kinds.routingpolicy.schema import RoutingPolicyStatus
+from weir_operator.kube.objects import ObjectName
+from weir_operator.observe.observed import ServiceData
 from weir_operator.status.due import Made, due
 from weir_operator.status.events import events
 from weir_router.contract import BackendReport, PolicyReport, RouteReport
@@ -108,6 +110,23 @@ def test_an_override_or_a_baseline_that_serves_nothing_is_named(spec: str, named
     )
     other = case(TIER, DEAR, policy, routers=(gateway(states=of("premium", "closed") | of("budget", REFUSED)),))
     assert ready(other)[1] == "Ready"
+
+
+def test_a_first_tier_that_is_paused_serves_nothing():
+    paused = DEAR.replace("name: one,", "name: one, state: Draining,").replace(
+        "name: two,", "name: two, state: Disabled,"
+    )
+    _, reason, message = ready(case(TIER, paused, TWO_TIERS, routers=(gateway(states=of("budget", "closed")),)))
+    assert reason == "Degraded"
+    assert message.startswith("route 'all': its first tier llm/premium serves nothing (no backend is Active)")
+
+
+def test_a_first_tier_whose_service_has_no_endpoints_serves_nothing():
+    own = "name: one, backendRef: {name: own, port: 80},"
+    one = changed(DEAR, "  - {name: two, provider: OpenAI, model: gpt-4o-mini}\n", "")
+    service = {ObjectName("llm", "own"): ServiceData({"weir.dev/backend": "true"}, ports={80: ""})}
+    at = case(TIER, changed(one, "name: one,", own), TWO_TIERS, around={"services": service, "slices": {}})
+    assert ready(at)[1] == "Degraded"
 
 
 def test_what_is_left_out_is_said_too():

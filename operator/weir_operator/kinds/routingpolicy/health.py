@@ -35,17 +35,20 @@ class Down(NamedTuple):
     @property
     def why(self) -> str:
         """The kinds of failure, e.g. `connect, timeout`."""
+        if not self.backends:
+            return "no backend is Active"
         return ", ".join(sorted(set(self.backends.values()) - {""})) or "all routers leave it alone"
 
 
 def failing_tiers(tiers: Iterable[Tier], told: Witnesses) -> Failing:
-    """The tiers that have a backend that serves nothing. Computed once for all policies."""
-    found = ((it, failing(it, told)) for it in tiers)
-    return {f"{it.namespace}/{it.name}": Down(down, _is_whole(it, down)) for it, down in found if down}
+    """The tiers that have a backend that serves nothing, or no Active one. Computed once for all policies."""
+    found = ((f"{it.namespace}/{it.name}", _down(it, told)) for it in tiers)
+    return {key: it for key, it in found if it.backends or it.whole}
 
 
-def _is_whole(tier: Tier, down: Mapping[str, str]) -> bool:
-    return all(it.id in down for it in tier.backends if it.state is BackendState.ACTIVE)
+def _down(tier: Tier, told: Witnesses) -> Down:
+    down = failing(tier, told)
+    return Down(down, all(it.id in down for it in tier.backends if it.state is BackendState.ACTIVE))
 
 
 def counted(routers: Iterable[Reported]) -> Counts:
