@@ -15,8 +15,9 @@ from cli.shell import weir
 from support.kube import apply, client_of, run
 from weir_cli.cluster.api import Cluster
 from weir_cli.cluster.installations import Installation
-from weir_cli.doctor.checks import Credential, Seen, Unready, Unseen, Workload
+from weir_cli.doctor.finding import Unseen
 from weir_cli.doctor.look import look
+from weir_cli.doctor.seen import Credential, Seen, Unready, Workload
 
 TIER = """
 apiVersion: weir.dev/v1alpha1
@@ -81,7 +82,7 @@ def test_what_is_there_is_seen(cluster: ApiServer, api: ApiClient, namespace: st
     seen = look(Cluster(api, namespace), Installation("weir", namespace))
     assert (seen.workloads, seen.bundle, seen.published) == ({"weir-operator": Workload(0, 2)}, "PEM", 7)
     assert seen.rights["create tokenreviews"] is True  # type: ignore[index]
-    gathers = {name for name in seen.rights if "modeltiers" in name}  # type: ignore[union-attr]
+    gathers = {name for name in seen.rights if "modeltiers in" in name}  # type: ignore[union-attr]
     assert gathers == {f"{verb} modeltiers in {where}" for verb in ("list", "watch") for where in "ab"}
 
 
@@ -149,7 +150,8 @@ def test_whoever_may_see_nothing_is_told_that_and_no_more(cluster: ApiServer, na
     kubeconfig["users"][0]["user"] = {"token": run(cluster, "-n", namespace, "create", "token", "visitor").strip()}
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
     done = weir("doctor", "--system-namespace", namespace, env={"KUBECONFIG": str(tmp_path / "kubeconfig")})
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 2, done.stdout
+    assert "your rights allow none of these checks" in done.stderr
     assert f"? pods: you may not list deployments.apps in namespace {namespace}" in done.stdout
 
 

@@ -172,14 +172,17 @@ class Installation:
             yield Operator(command, found[1], found[2])
 
     @contextlib.contextmanager
-    def router(self, name: str = "first", *, fresh: bool = True) -> Iterator[Router]:
-        """A router of the gateway, with the directory that `mount` fills; `fresh`: with a new token and authority."""
+    def router(self, name: str = "first", *, fresh: bool = True, admin: str = "127.0.0.1") -> Iterator[Router]:
+        """A router of the gateway, with the directory that `mount` fills; `fresh`: with a new token and authority.
+
+        `admin` is the address of its admin port: the API server's proxy does not connect to loopback.
+        """
         if fresh:
             (self.folder / "token").write_text(self._token(f"{self.release}-router", self._audience))
             (self.folder / "ca.crt").write_text(self.authority())
         self.volume.directory.mkdir(exist_ok=True)
         access = ("--config-server", f"https://localhost:{self.port}", "--token-file", self.folder / "token")
-        listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--no-log")
+        listen = ("--listen", "127.0.0.1:0", "--admin", f"{admin}:0", "--no-log")
         files = ("--config-dir", self.volume.directory, "--ca-file", self.folder / "ca.crt")
         with running("router", *files, *access, *listen, env={"POD_NAME": name}) as command:
             said = r"callers on (http://\S+),[^h]*(http://[^\s.]+\S*\d)"

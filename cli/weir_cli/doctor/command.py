@@ -10,9 +10,10 @@ from rich.markup import escape
 from weir_cli.cluster.flags import Connection, asks_cluster
 from weir_cli.cluster.installations import InstallationName, SystemNamespace, find
 from weir_cli.cluster.opening import cluster
-from weir_cli.doctor.checks import Finding, Verdict, examine
+from weir_cli.doctor.checks import examine, saw_nothing
+from weir_cli.doctor.finding import Finding, Verdict
 from weir_cli.shared.admin import AdminTokenFile, admin_headers
-from weir_cli.shared.output import Exit, Format, console, errors, print_json
+from weir_cli.shared.output import Exit, Format, console, errors, fail, print_json
 
 SIGNS = {
     Verdict.GOOD: "[green]✓[/]",
@@ -39,10 +40,12 @@ def doctor(
     kubectl weir doctor
     kubectl weir doctor --system-namespace weir-system --output json
 
-    Version, clock, CRDs, pods, the operator's rights, its certificate, what routers run, Secrets that tiers refer to,
-    and ports that every pod can reach. Checks that your rights do not allow are marked with ?, warnings with !. Of
-    Secrets it asks for names and labels only.
-    Exit code 0: nothing is wrong; 1: something is; 2: there is no cluster.
+    Version, clock, CRDs, pods, the operator's rights, its certificate, the sidecars' webhook, what routers run, Secrets
+    that tiers refer to, objects and backends that are not well, pods without the sidecar that they should have, and
+    ports that every pod can reach. Without rights on all namespaces, objects are those of your namespace: the
+    context's, or that of --namespace. Checks that your rights do not allow are marked with ? and name the missing
+    right, warnings with !. Of Secrets it asks for names and labels only.
+    Exit code 0: nothing is wrong in what you may see; 1: something is; 2: you may see nothing, or there is no cluster.
     """
     headers = admin_headers(admin_token_file)
     with cluster(connection) as there:
@@ -61,6 +64,8 @@ def doctor(
                 console.print(f"    {escape(it.action)}", highlight=False, soft_wrap=True)
     if any(it.verdict is Verdict.BAD for it in findings):
         raise typer.Exit(Exit.PROBLEMS)
+    if saw_nothing(findings):
+        raise fail("your rights allow none of these checks: see the rights that are named above.")
 
 
 def record(finding: Finding) -> dict[str, str]:
