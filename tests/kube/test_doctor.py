@@ -55,6 +55,7 @@ def test_what_is_not_there_is_seen_as_not_there(cluster: ApiServer, api: ApiClie
     assert {"modeltiers.weir.dev", "routingpolicies.weir.dev"} <= seen.crds  # type: ignore[operator]
     assert (seen.workloads, seen.bundle, seen.webhook, seen.published) == ({}, None, None, None)
     assert isinstance(seen.routers, Unseen)
+    assert not isinstance(seen.rights, Unseen), seen.rights
     assert seen.rights["create tokenreviews"] is False  # type: ignore[index]
     assert seen.rights["get /openid/v1/jwks"] is True  # type: ignore[index]
 
@@ -141,7 +142,8 @@ def test_the_command_says_what_is_wrong_and_ends_so(cluster: ApiServer, namespac
     assert "✓ CRDs: both kinds are served" in done.stdout
     assert f"✗ pods: no Deployment weir-operator, weir-gateway in namespace {namespace}" in done.stdout
     found = json.loads(weir("doctor", "--system-namespace", namespace, "-o", "json", env=env).stdout)
-    assert {it["check"]: it["verdict"] for it in found}["config"] == "unknown"
+    (config,) = (it for it in found if it["check"] == "config")
+    assert (config["verdict"], config["message"]) == ("bad", "nothing is published")
 
 
 def test_whoever_may_see_nothing_is_told_that_and_no_more(cluster: ApiServer, namespace: str, tmp_path: Path):

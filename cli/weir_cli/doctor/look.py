@@ -66,7 +66,9 @@ def _seen(part: Callable[[], T]) -> T | Unseen:
 
 def _needs(installation: Installation, installed: Installed, objects: ServedObjects) -> Needs:
     named = installed.option("--namespaces") or ""
-    return Needs(installation, tuple(named.split(",")), installed.sidecars(), refers_to_services(objects.tiers()))
+    tiers = _seen(objects.tiers)
+    services = not isinstance(tiers, Unseen) and refers_to_services(tiers)
+    return Needs(installation, tuple(named.split(",")), installed.sidecars(), services)
 
 
 def _without_sidecar(installation: Installation, installed: Installed, objects: ServedObjects) -> tuple[Lacking, ...]:

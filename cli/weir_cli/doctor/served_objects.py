@@ -26,7 +26,7 @@ from weir_operator.observe.observed import CREDENTIAL_LABEL, Manifest, Observed
 from weir_operator.observe.tenancy import EVERY, Tenancy
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_operator.sidecar.expected import Lacking, Scope, lacking
-from weir_operator.status.conditions import FALSE, TRUE, by_type
+from weir_operator.status.conditions import FALSE, TRUE, StatusReason, by_type
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Asks for an object without its content: a doctor has no business with keys."""
@@ -34,7 +34,7 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 ILL_STATES = ("Degraded", "Unhealthy", "Unusable")
 """States of a backend in a tier's status that are not well."""
 
-ILL_REASONS = ("NoHealthyTiers", "Degraded")
+ILL_REASONS = (StatusReason.NO_HEALTHY_TIERS, StatusReason.DEGRADED)
 """Reasons of a condition Ready that is True although requests fail, or are answered elsewhere."""
 
 
