@@ -22,9 +22,15 @@ from weir_operator.distribute import connections
 from weir_operator.distribute.reports import RELAY_PATH, Relay, Relayed
 from weir_operator.sidecar.admission import INJECT_PATH, Admission
 from weir_operator.sidecar.inject import Settings
-from weir_router.contract import POLL_PATH, REVIEW_PATH, BackendReport, RouterReport
+from weir_router.contract import POLL_PATH, REVIEW_PATH, BackendReport, PolicyReport, RouteReport, RouterReport
 
-FULL = RouterReport(router="r", revision=1, rejected="no", backends={"llm/t/b": BackendReport(state="open")})
+FULL = RouterReport(
+    router="r",
+    revision=1,
+    rejected="no",
+    backends={"llm/t/b": BackendReport(state="open", tried=False, failing=3, words="connect: refused")},
+    policies={"team-a/p": PolicyReport(routes={"all": RouteReport(requests=9, cheaper=1, dearer=1, unserved=1)})},
+)
 RELAYED = Relayed(namespace="team-a", account="app", router="r", seen=None, report=FULL, age=1.0)
 VALID: dict[str, Any] = {
     POLL_PATH: msgspec.to_builtins(FULL),

@@ -8,13 +8,14 @@ import random
 import pytest
 from msgspec.structs import replace
 
+from support.finished import finished
 from support.published import VALUES, compiled, tier
 from support.virtual import run
 from weir_router.admit.queue import Queue, Room
 from weir_router.clock import ManualClock
 from weir_router.config.store import ConfigStore
-from weir_router.contract import Priority, RouterLoad, Waiting
-from weir_router.errors import FailureKind
+from weir_router.contract import TRIED_SECONDS, Priority, Route, RouterLoad, TierRef, Waiting
+from weir_router.errors import AttemptRecord, FailureKind
 from weir_router.health.board import Board
 from weir_router.record.metrics import Metrics
 from weir_router.report.report import Busy, Reports, differs
@@ -166,6 +167,30 @@ def test_a_backend_is_told_as_tried_and_failing_with_the_words_of_its_last_failu
     it, other = found[KEY], found["llm/small/b1"]
     assert (it.tried, it.failing, it.words) == (True, 3, "model: no such model 2")
     assert (other.tried, other.failing, other.words) == (False, 0, "")
+
+
+def test_the_first_try_of_a_backend_and_the_first_fall_of_a_policy_are_news_until_they_are_forgotten():
+    router = Router()
+    router.reports.report()
+    guard = router.board.begin(KEY, 10)
+    assert guard is not None
+    guard.succeeded(1)
+    assert router.reports.news()
+    router.reports.report()
+    assert not router.reports.news()
+    both = (Route(name="r", tiers=(TierRef(tier="llm/first"), TierRef(tier="llm/t"))),)
+    attempts = [AttemptRecord("llm/first", "b", "connect", 0.1), AttemptRecord("llm/t", "b", "ok", 0.1)]
+    for news in (True, False):
+        ended = finished(routes=both, attempts=attempts)
+        assert ended.decision is not None
+        now = replace(ended.decision, now=router.clock.monotonic())
+        router.metrics.observe(finished(routes=both, attempts=attempts, decision=now))
+        assert router.reports.news() is news
+        assert router.reports.report().policies.keys() == {"a/p"}
+    router.clock.advance(TRIED_SECONDS + 1)
+    assert router.reports.news()
+    found = router.reports.report()
+    assert (found.policies, found.backends[KEY].tried, router.reports.news()) == ({}, False, False)
 
 
 def test_a_sidecar_tells_only_of_backends_that_it_uses_or_that_are_ill():

@@ -14,7 +14,7 @@ from weir_operator.distribute import offers, reports, server
 from weir_operator.distribute.reports import REPORT_SECONDS
 from weir_operator.distribute.reviews import CachedReviewer
 from weir_operator.kube.token_reviews import ReviewUnavailable
-from weir_router.contract import MAX_REPORT_BYTES, BackendReport, CallerRule, RouterReport
+from weir_router.contract import MAX_REPORT_BYTES, BackendReport, CallerRule, PolicyReport, RouteReport, RouterReport
 from weir_router.contract.delta import updated
 
 ONE, TWO = compiled(policy(models=("one",))), compiled(policy(models=("two",)))
@@ -204,6 +204,16 @@ async def test_a_router_that_refused_the_config_is_not_current(stand: Stand):
     etag = (await stand.poll()).etag
     await stand.poll(seen=etag, **report(rejected="version"))
     assert [(it.current, it.report.rejected) for it in stand.server.reports] == [(False, "version")]
+
+
+async def test_a_tenants_router_says_nothing_of_the_policies_of_others(stand: Stand):
+    stand.publish(ONE)
+    fell = PolicyReport(routes={"all": RouteReport(requests=9, cheaper=9)})
+    said = {"policies": dict.fromkeys(("team-a/own", "team-b/theirs", "llm/platforms"), fell)}
+    await stand.poll("gateway", **report("gw-0", **said))
+    await stand.poll("tenant", **report("app", **said))
+    heard = {it.report.router: list(it.report.policies) for it in stand.server.reports}
+    assert heard == {"gw-0": list(said["policies"]), "app": ["team-a/own"]}
 
 
 async def test_nobody_can_speak_for_a_router_of_somebody_else(stand: Stand):
