@@ -204,3 +204,16 @@ def test_a_sidecar_tells_only_of_backends_that_it_uses_or_that_are_ill():
     guard.cancelled()
     router.metrics.attempts["llm/small", "b1", "ok"].value += 1
     assert list(reports.report().backends) == ["llm/small/b1"]
+
+
+def test_a_sidecar_tells_of_an_endpoint_that_it_has_tried_although_metrics_count_its_service():
+    router = Router()
+    backend = tier().backends[0]
+    pods = tuple(replace(backend, endpoint=f"10.0.0.{number}:80", base_url=f"http://{number}") for number in (1, 2))
+    router.board.configure(compiled(tiers=[replace(tier(), backends=pods)]).config)
+    parts = (router.board, router.metrics, router.room, router.clock)
+    guard = router.board.begin("llm/small/b0@10.0.0.1:80", 10)
+    assert guard is not None
+    guard.succeeded(1)
+    found = Reports("app", ConfigStore(), *parts, whole=False).report().backends
+    assert {key: it.tried for key, it in found.items()} == {"llm/small/b0@10.0.0.1:80": True}
