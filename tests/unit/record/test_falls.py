@@ -74,11 +74,11 @@ def request(
     tiers = {
         key: Tier(namespace="llm", name=key[4:], backends=(backend(key),)) for key in (LARGE, MIDDLE, SMALL, "llm/free")
     }
-    ended = finished(policy=policy, tier=tier, attempts=[*attempts, *([tried(tier)] if tier else [])], **changes)
-    assert ended.decision is not None
-    decision = msgspec.structs.replace(ended.decision, choice=choice, now=now, config=CompiledConfig(tiers=tiers))
-    fields = {name: getattr(ended, name) for name in Finished.__slots__} | {"decision": decision}
-    return Finished(**fields)
+    decision = finished(policy=policy).decision
+    assert decision is not None
+    decision = msgspec.structs.replace(decision, choice=choice, now=now, config=CompiledConfig(tiers=tiers))
+    trail = [*attempts, *([tried(tier)] if tier else [])]
+    return finished(policy=policy, tier=tier, attempts=trail, decision=decision, **changes)
 
 
 def place(ended: Finished, route: int = 0) -> int | None:
