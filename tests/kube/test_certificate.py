@@ -197,7 +197,8 @@ async def test_a_pair_that_does_not_fit_is_refused_and_what_was_served_goes_on(
     await one.look()
     trusted = data(cluster, namespace, BUNDLE)["ca.crt"]
     other = make_certificate(make_authority("other", datetime.now(UTC)), ["localhost"], datetime.now(UTC))
-    patch = json.dumps({"stringData": {"tls.key": other.key.decode()}, "metadata": {"labels": None}})
+    theirs = {"stringData": {"tls.key": other.key.decode()}, "data": {"ca.key": None}, "metadata": {"labels": None}}
+    patch = json.dumps(theirs)
     run(cluster, "patch", SECRET, "-n", namespace, "--type=merge", "-p", patch)
     async with listening(hangs_up, one.context) as port:
         before = await served(port, trusted)
@@ -210,21 +211,85 @@ async def test_a_pair_that_does_not_fit_is_refused_and_what_was_served_goes_on(
     assert "PRIVATE KEY" not in caplog.text
 
 
-async def test_our_own_secret_that_was_spoilt_is_made_anew(cluster: ApiServer, api: ApiClient, namespace: str):
+@pytest.mark.parametrize("file", ["ca.crt", "ca.key", "tls.crt", "tls.key"])
+async def test_our_own_secret_that_was_spoilt_is_written_back(
+    cluster: ApiServer, api: ApiClient, namespace: str, file: str
+):
+    """Its authority stays, because routers know no other; a replica that remembers none makes a new one."""
     one = replica(api, namespace)
     await one.look()
-    run(cluster, "patch", SECRET, "-n", namespace, "--type=merge", "-p", '{"data": {"ca.crt": "eA=="}}')
+    before = data(cluster, namespace, SECRET)
+    patch = ("patch", SECRET, "-n", namespace, "--type=merge", "-p", json.dumps({"data": {file: "eA=="}}))
+    run(cluster, *patch)
     assert await one.look()
-    async with listening(hangs_up, one.context) as port:
+    assert data(cluster, namespace, SECRET) == before
+    run(cluster, *patch)
+    two = replica(api, namespace)
+    assert await two.look()
+    async with listening(hangs_up, two.context) as port:
         await served(port, data(cluster, namespace, BUNDLE)["ca.crt"])
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "expired"])
+async def test_a_certificate_that_another_client_puts_in_our_place_does_not_stay(
+    cluster: ApiServer, api: ApiClient, namespace: str, how: str
+):
+    one = replica(api, namespace)
+    await one.look()
+    before, trusted = data(cluster, namespace, SECRET), data(cluster, namespace, BUNDLE)
+    made = datetime.now(UTC) - (days(400) if how == "expired" else days(0))
+    authority = make_authority("other", made)
+    pair = make_certificate(authority, ["localhost"], made)
+    if how == "deleted":
+        run(cluster, "delete", SECRET, "-n", namespace)
+    else:
+        theirs = {"ca.crt": authority.certificate, "ca.key": authority.key}
+        theirs |= {"tls.crt": pair.certificate, "tls.key": pair.key}
+        patch = json.dumps({"stringData": {name: value.decode() for name, value in theirs.items()}})
+        run(cluster, "patch", SECRET, "-n", namespace, "--type=merge", "-p", patch)
+    assert await one.look()
+    assert (data(cluster, namespace, SECRET), data(cluster, namespace, BUNDLE)) == (before, trusted)
+
+
+async def test_another_tool_s_certificate_that_has_ended_is_named(cluster: ApiServer, api: ApiClient, namespace: str):
+    made = datetime.now(UTC) - days(91)
+    authority = make_authority("theirs", made)
+    pair = make_certificate(authority, ["localhost"], made)
+    text = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
+    metadata = {"name": "weir-operator-tls", "namespace": namespace}
+    body = {"apiVersion": "v1", "kind": "Secret", "stringData": {name: value.decode() for name, value in text.items()}}
+    apply(cluster, json.dumps(body | {"metadata": metadata}))
+    one = replica(api, namespace)
+    assert not await one.look()
+    assert one.trouble.startswith("the certificate of Secret/weir-operator-tls ended on ")
+
+
+async def test_a_replica_that_lags_behind_takes_over_a_renewal_and_does_not_undo_it(
+    cluster: ApiServer, api: ApiClient, namespace: str
+):
+    clock = Clock()
+    one, two = replica(api, namespace, clock), replica(api, namespace, clock)
+    await one.look()
+    await two.look()
+    clock.ahead = days(245)
+    for _ in ("the authority", "the certificate"):
+        assert await one.look()
+    renewed = data(cluster, namespace, SECRET)
+    assert await two.look()
+    assert data(cluster, namespace, SECRET) == renewed
+    run(cluster, "delete", SECRET, "-n", namespace)
+    assert all(await asyncio.gather(one.look(), two.look()))
+    assert data(cluster, namespace, SECRET) == renewed
 
 
 async def test_a_public_certificate_needs_no_bundle_and_a_bundle_of_somebody_else_stays(
     cluster: ApiServer, api: ApiClient, namespace: str
 ):
     run(cluster, "create", "configmap", "weir-ca", "-n", namespace, "--from-literal=ca.crt=theirs")
-    assert await replica(api, namespace).look()
+    one = replica(api, namespace)
+    assert await one.look()
     assert data(cluster, namespace, BUNDLE) == {"ca.crt": b"theirs"}
+    assert "lacks the authority of the certificate" in one.trouble
     pair = make_certificate(make_authority("public", datetime.now(UTC)), ["weir.example"], datetime.now(UTC))
     text = {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()}
     metadata = {"name": "other-operator-tls", "namespace": namespace}

@@ -1,138 +1,62 @@
-"""Objects of an installation that a hand breaks: each is right again, or named, within ten seconds.
+"""The sidecars' webhook configuration, broken by hand: right again, or named, within ten seconds.
 
-One operator and one router as processes, with exactly the rights of the chart. `docs/internals/three-am.md` has the
-seconds that these tests print.
+An operator as a process, with exactly the rights of the chart. `docs/internals/three-am.md` has the seconds that these
+tests print.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from apiserver import ApiServer
-from binaries import ensure_tool
 
-from cli.shell import policy, tier, until
-from support.helm import Helm, only, pods
-from support.installation import Installation, Operator, Router, Tenant
+from cli.shell import until
+from support.hand import HEALED, Hand, installed, operated, rendered, with_sidecars
+from support.helm import Object, only
+from support.installation import Installation, Operator
 from support.kube import run
 from weir_operator.kube.webhooks import configuration_name
+from weir_operator.sidecar.census import CENSUS_SECONDS
 
 NAMESPACE = "weir-healing"
-HEALED = 10.0
-"""Seconds within which a broken object is right again, or named."""
-
 WEBHOOK = configuration_name(NAMESPACE, NAMESPACE)
-CREDENTIAL = "sk-of-the-test"
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def objects() -> list[dict[str, Any]]:
-    return Helm(ensure_tool("helm")).render(release=NAMESPACE, namespace=NAMESPACE)
+def objects() -> list[Object]:
+    return rendered(NAMESPACE)
 
 
 @pytest.fixture(scope="module")
-def webhook(objects: list[dict[str, Any]]) -> dict[str, Any]:
+def webhook(objects: list[Object]) -> Object:
     return only(objects, "MutatingWebhookConfiguration")
 
 
 @pytest.fixture(scope="module")
 def installation(
-    cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory, webhook: dict[str, Any]
+    cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory, webhook: Object
 ) -> Iterator[Installation]:
-    run(cluster, "create", "namespace", NAMESPACE)
-    it = Installation(cluster, NAMESPACE, tmp_path_factory.mktemp("weir"), release=NAMESPACE)
+    it = installed(cluster, NAMESPACE, tmp_path_factory.mktemp("weir"))
     run(cluster, "apply", "-f", "-", input=json.dumps(webhook))
-    small = tier("http://127.0.0.1:9")
-    small["spec"]["className"] = NAMESPACE
-    reference = {"type": "APIKey", "secretRef": {"name": "openai", "key": "k"}}
-    small["spec"]["backends"][0]["credentials"] = reference
-    secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"k": CREDENTIAL}}
-    secret["metadata"] = {"name": "openai", "labels": {"weir.dev/credential": "true"}}
-    hashed = base64.b64encode(b"0" * 64).decode()
-    key = {"apiVersion": "v1", "kind": "Secret", "data": {"sha256": hashed}}
-    key["metadata"] = {"name": "caller", "labels": {"weir.dev/api-key": "true"}}
-    Tenant(cluster, NAMESPACE).apply(secret, key, small, policy("kept", model="kept", className=NAMESPACE))
     yield it
     run(cluster, "delete", "mutatingwebhookconfiguration", WEBHOOK, "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")
-def operator(installation: Installation, objects: list[dict[str, Any]]) -> Iterator[Operator]:
-    (spec,) = (it for it in pods(objects) if it["serviceAccountName"] == f"{NAMESPACE}-operator")
-    options = [it for it in spec["containers"][0]["args"] if it.startswith(("--sidecar=", "--service-name="))]
-    options += ["--class", NAMESPACE]
-    with installation.operator(*options) as operator:
-        operator.until(leads=True, ready=True)
-        Tenant(installation.server, NAMESPACE).condition("routingpolicy/kept", "Accepted", "True")
+def operator(installation: Installation, objects: list[Object]) -> Iterator[Operator]:
+    with operated(installation, *with_sidecars(NAMESPACE, objects)) as operator:
         yield operator
 
 
-@pytest.fixture(scope="module")
-def router(installation: Installation, operator: Operator) -> Iterator[Router]:
-    with installation.router() as router:
-        until(lambda: router.ready()["ready"], lambda: router.command.said + operator.command.said)
-        yield router
-
-
-class Hand:
-    """A person with kubectl, and a watch."""
-
-    def __init__(self, server: ApiServer, operator: Operator) -> None:
-        self.server = server
-        self.operator = operator
-        self._begun = time.monotonic()
-
-    def kubectl(self, *arguments: str, input: str | None = None) -> str:
-        return run(self.server, "-n", NAMESPACE, *arguments, input=input)
-
-    def breaks(self, *arguments: str, input: str | None = None) -> None:
-        self.kubectl(*arguments, input=input)
-        self._begun = time.monotonic()
-
-    def patches(self, resource: str, patch: Any, kind: str = "merge") -> None:
-        self.breaks("patch", resource, f"--type={kind}", "-p", json.dumps(patch))
-
-    def object(self, resource: str) -> dict[str, Any] | None:
-        done = self.server.kubectl("-n", NAMESPACE, "get", resource, "-o", "json")
-        return json.loads(done.stdout) if done.returncode == 0 else None  # type: ignore[no-any-return]
-
-    def files(self, resource: str) -> Any:
-        """The content and labels of a ConfigMap or Secret, as far as they matter."""
-        found = self.object(resource)
-        if found is None:
-            return None
-        data = {**found.get("data", {}), **found.get("binaryData", {})}
-        return data, found["metadata"].get("labels"), found.get("immutable", False)
-
-    def sees(self, what: str, condition: Callable[[], Any], within: float = HEALED) -> Any:
-        """Waits for `condition`, and prints after how many seconds it held."""
-        found = until(
-            condition,
-            lambda: f"{what}: not within {within} s: {self.operator.state()}\n{self.operator.command.said}",
-            patience=within,
-        )
-        print(f"\n    {what}: {time.monotonic() - self._begun:.1f} s")
-        return found
-
-    def named(self, text: str) -> None:
-        """Waits until `/readyz` names the fault."""
-        self.sees(f"named {text!r}", lambda: any(text in it for it in self.operator.state()["troubles"]))
-        assert text in self.operator.command.said
-
-    def is_well(self) -> None:
-        self.sees("nothing is wrong", lambda: not self.operator.state()["troubles"])
-
-
 @pytest.fixture
-def hand(installation: Installation, operator: Operator, router: Router) -> Hand:
-    return Hand(installation.server, operator)
+def hand(installation: Installation, operator: Operator) -> Hand:
+    return Hand(installation, operator)
 
 
 def bundles(hand: Hand) -> set[str]:
@@ -205,3 +129,28 @@ def test_a_condition_that_a_cloud_adds_is_no_fault(hand: Hand):
     hand.named("was changed: pod.sidecar.weir.dev is gone; helm upgrade")
     hand.patches(f"mutatingwebhookconfiguration/{WEBHOOK}", {"webhooks": before["webhooks"]})
     hand.is_well()
+
+
+def test_pods_that_should_have_a_sidecar_and_have_none_are_named_with_the_command_that_mends_it(
+    hand: Hand, namespace: str
+):
+    """No operator answers at the webhook's Service here, so each pod starts without a sidecar."""
+    for name in (namespace, NAMESPACE):
+        hand.server.kubectl("-n", name, "create", "serviceaccount", "default")
+    run(hand.server, "label", "namespace", namespace, "weir.dev/inject=true")
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d9", "uid": "1", "controller": True}
+    for name, labels in (("web-5d9-a", {}), ("web-5d9-b", {}), ("out", {"weir.dev/inject": "false"})):
+        metadata = {"name": name, "namespace": namespace, "labels": {"pod-template-hash": "5d9", **labels}}
+        spec = {"containers": [{"name": "app", "image": "app"}]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "ownerReferences": [owner]}, "spec": spec}
+        hand.breaks("create", "-n", namespace, "-f", "-", input=json.dumps(pod))
+    named = f"{namespace} 2 (kubectl rollout restart deployment/web -n {namespace})"
+    hand.sees("named", lambda: any(named in it for it in hand.operator.state()["troubles"]), CENSUS_SECONDS + HEALED)
+    assert hand.operator.metric(f'weir_operator_pods_without_sidecar{{namespace="{namespace}"}}') == 2
+    until(lambda: f"pods of namespace {namespace} have no sidecar" in hand.operator.command.said)
+    run(hand.server, "-n", namespace, "delete", "pods", "--all", "--force")
+    run(hand.server, "label", "namespace", namespace, "weir.dev/inject=yes", "--overwrite")
+    said = f"{namespace} (yes)"
+    hand.sees("misspelt", lambda: any(said in it for it in hand.operator.state()["troubles"]), CENSUS_SECONDS + HEALED)
+    assert hand.operator.metric(f'weir_operator_pods_without_sidecar{{namespace="{namespace}"}}') == 0
+    run(hand.server, "label", "namespace", namespace, "weir.dev/inject-")

@@ -28,6 +28,8 @@ RESOURCES = {
     "mutating_webhook_configuration": ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
     "namespaced_config_map": ("", "configmaps"),
     "namespaced_secret": ("", "secrets"),
+    "namespaced_pod": ("", "pods"),
+    "pod_for_all_namespaces": ("", "pods"),
     "namespaced_service_account": ("", "serviceaccounts"),
     "namespaced_lease": ("coordination.k8s.io", "leases"),
     "namespaced_custom_object": ("events.k8s.io", "events"),  # created; what is listed is a `Resource`
@@ -98,7 +100,7 @@ def test_the_operator_has_the_rights_that_its_code_uses_and_no_other(helm4: Helm
 @pytest.mark.parametrize(
     ("values", "resources"),
     [
-        (["sidecar.enabled=false"], {"mutatingwebhookconfigurations"}),
+        (["sidecar.enabled=false"], {"mutatingwebhookconfigurations", "pods"}),
         (["rbac.readServices=false"], {"services", "endpointslices"}),
         (["rbac.readNamespaces=false", "namespaces={default}"], {"namespaces"}),
     ],

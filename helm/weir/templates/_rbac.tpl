@@ -27,6 +27,11 @@
   resources: [endpointslices]
   verbs: [list, watch] # the pods behind it
 {{- end }}
+{{- if .Values.sidecar.enabled }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list] # those that should have a sidecar and have none, of namespaces and pods that ask for one
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create] # changes of verdicts

@@ -64,6 +64,11 @@ class Stored:
     labels: Mapping[str, str]
     model: Any = field(repr=False)  # V1ConfigMap or V1Secret: what others added to it stays
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the operator has written the object, be it without its labels now."""
+        return any(it.manager == FIELD_MANAGER for it in self.model.metadata.managed_fields or ())
+
 
 class ObjectStore:
     """The objects with certain labels in one namespace. Every method raises `PublishFailed`, and those that write
@@ -99,7 +104,21 @@ class ObjectStore:
         return _stored(name.kind, listed[0]) if listed else None
 
     def write(self, name: ObjectId, files: Mapping[str, bytes], old: Stored | None) -> Stored:
-        """Gives the object exactly these files. `old` is what was read; None: it must not be there yet."""
+        """Gives the object exactly these files. `old` is what was read; None: it must not be there yet, or be ours
+        without its labels. An object that was made immutable is made anew.
+        """
+        if old is not None and old.model.immutable:
+            self.delete(old)
+            old = None
+        try:
+            return self._write(name, files, old)
+        except Conflict:
+            found = self.find(name) if old is None else None
+            if found is None or not found.is_ours or self._labels.items() <= found.labels.items():
+                raise
+        return self.write(name, files, found)
+
+    def _write(self, name: ObjectId, files: Mapping[str, bytes], old: Stored | None) -> Stored:
         model = _model(name.kind) if old is None else old.model.model_copy(deep=True)
         model.metadata.name = name.name
         model.metadata.labels = {**(model.metadata.labels or {}), **self._labels}

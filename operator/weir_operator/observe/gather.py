@@ -133,7 +133,7 @@ class Gatherer:
             return None
         return Observed(
             manifests=known,
-            namespaces=None if namespaces is None else {key.name: it.labels for key, it in namespaces.items()},
+            namespaces=self.namespaces(),
             accepts={key.name: it.accepts for key, it in (namespaces or {}).items() if it.accepts},
             tenancy=self._tenancy,
             secrets=secrets,
@@ -143,6 +143,11 @@ class Gatherer:
             gateway=self._gateway,
             class_name=self._class_name,
         )
+
+    def namespaces(self) -> dict[str, Mapping[str, str]] | None:
+        """The labels of each namespace of the cluster; None: they are not known."""
+        found = self._namespaces.objects()
+        return None if found is None else {key.name: it.labels for key, it in found.items()}
 
     def manifests(self) -> Iterator[Manifest]:
         """The known objects of every kind, with their statuses as of now."""

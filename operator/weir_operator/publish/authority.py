@@ -132,6 +132,19 @@ def bundle(*texts: bytes, now: datetime) -> bytes:
     return _pem(*found)
 
 
+def check(kept: Kept) -> None:
+    """Raises `NotReadable` if a part cannot be read, or a key does not belong to its certificate."""
+    authority, served = certificates(kept.authorities)[-1], certificates(kept.served.certificate)[0]
+    for certificate, key in ((authority, kept.authority_key), (served, kept.served.key)):
+        if _key(key).public_key() != certificate.public_key():
+            raise NotReadable("a key does not belong to its certificate")
+
+
+def valid(kept: Kept, now: datetime) -> bool:
+    """Whether the newest authority, which was checked, has not expired."""
+    return certificates(kept.authorities)[-1].not_valid_after_utc > now
+
+
 def covers(bundled: bytes, authorities: bytes) -> bool:
     """Whether the newest of `authorities` is in `bundled`. Raises `NotReadable`."""
     return certificates(authorities)[-1] in certificates(bundled)

@@ -39,6 +39,7 @@ class Mirror:
         ]
         self._last: tuple[Index, CompiledConfig, Secrets] | None = None
         self._shards: dict[str, Shard] = {}  # of `_last`, by hash: one changes, fifteen are what they were
+        self._files: dict[str, bytes] = {}  # of `_last`
         self.trouble: str | None = None
         """Why what is there cannot be served; None: it can, or nothing is there."""
 
@@ -55,6 +56,11 @@ class Mirror:
     def listed(self) -> bool:
         """Whether it is known what is there, be it nothing."""
         return all(it.objects() is not None for it in self._sources)
+
+    @property
+    def index(self) -> Index | None:
+        """The index of the config that `read` gave last."""
+        return None if self._last is None else self._last[0]
 
     def unknown(self) -> tuple[Unknown, ...]:
         """Why what is known may be out of date."""
@@ -77,9 +83,12 @@ class Mirror:
             return None if self._last is None else f"{INDEX_FILE} is gone"
         try:
             index = parse_index(files[INDEX_FILE])
-            if self._last is None or self._last[0] != index or not index.files <= files.keys():
-                # Files are named by their content: the same index is the same config.
+            changed = any(files.get(name) != content for name, content in self._files.items())
+            if self._last is None or self._last[0] != index or changed:
+                # Files are named by their content: a changed one is damaged, or names lie.
+                self._shards = {} if changed else self._shards
                 self._last = (index, *assemble(index, files, self._shards))
+                self._files = {name: files[name] for name in index.files}
         except ConfigRejected as error:
             return str(error)
         return None

@@ -7,7 +7,8 @@
    we died in between, finds the old config whole.
 4. Files that the index no longer names are removed `RETIRE_AFTER` seconds later, by the next call.
 
-No other client may write these objects; when one has, 1 to 3 are done again. Leadership is checked before each write,
+No other client may write these objects; when one has, 1 to 3 are done again. An object of ours that lost its labels is
+taken back. Leadership is checked before each write,
 so that a leader that has been replaced writes nothing, however long a request of it took.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -51,6 +52,9 @@ upgraded mount no other. A file in it that no index names is removed as everywhe
 ATTEMPTS = 5
 """Conflicts in a row before giving up: more than one is two operators at work, which a Lease should prevent."""
 
+MAX_REVISION = 2**53
+"""Largest revision of an index that counts; a larger one was written by hand, and no successor of it could be read."""
+
 COMPONENT = "router-config"
 """Value of `app.kubernetes.io/component` that tells published objects from the installation's other ones."""
 
@@ -67,6 +71,7 @@ class Published:
     written: tuple[ObjectId, ...] = ()  # in the order of writing; empty: the content was there
     removed: tuple[ObjectId, ...] = ()  # rid of files that no index names, or deleted
     call_again_in: float | None = None  # seconds after which a call would remove something; None: nothing to remove
+    index: Index | None = field(default=None, compare=False, repr=False)
 
 
 class Publisher:
@@ -136,7 +141,8 @@ class Publisher:
         due = [self._retire_at] if unnamed else []
         if old in there and now < self._old_until:
             due.append(self._old_until)
-        return Published(self._revision, tuple(written), tuple(removed), min(due) - now if due else None)
+        again = min(due) - now if due else None
+        return Published(self._revision, tuple(written), tuple(removed), again, wanted.index)
 
     def _current(self, there: Mapping[ObjectId, Stored]) -> Index | None:
         """The index that is there, if it is one; its revision counts in any case, so that the next one is higher."""
@@ -144,7 +150,8 @@ class Publisher:
         data = stored.files.get(INDEX_FILE, b"") if stored else b""
         try:
             head = msgspec.json.decode(data, type=_Head)
-            self._revision = max(self._revision, head.revision)
+            if head.revision <= MAX_REVISION:
+                self._revision = max(self._revision, head.revision)
             return msgspec.json.decode(data, type=Index) if head.api_version == API_VERSION else None
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None

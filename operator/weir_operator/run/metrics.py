@@ -1,11 +1,12 @@
-"""The operator's metrics, in Prometheus' format. Filled by `reconciler` and `replica`; none has an object's name.
+"""The operator's metrics, in Prometheus' format. Filled by `reconciler` and `replica`; none has an object's name,
+and one that of namespaces.
 
 Routers' own figures are their own: nothing of them is repeated here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -48,16 +49,6 @@ class Metrics:
             registry=self.registry,
         )
         self.leader = Gauge("weir_operator_leader", "Whether this replica leads.", registry=self.registry)
-        self.webhook_missing = Gauge(
-            "weir_operator_webhook_missing",
-            "Whether the sidecars' webhook configuration is not there, though sidecars are on; of the leader.",
-            registry=self.registry,
-        )
-        self.webhook_changed = Gauge(
-            "weir_operator_webhook_changed",
-            "Whether another client changed fields of it that only Helm mends; of the leader.",
-            registry=self.registry,
-        )
         self.polls = Gauge("weir_operator_polls", "Routers' polls that wait at this replica.", registry=self.registry)
         self._routers = Gauge(
             "weir_operator_routers",
@@ -71,12 +62,49 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self._make_of_others()
         self._unknown = Gauge(
             "weir_operator_unknown_kinds",
             "Kinds, in one namespace or all, whose present state is not known.",
             ["kind", "reason"],
             registry=self.registry,
         )
+
+    def _make_of_others(self) -> None:
+        """Makes the gauges of what other clients broke, all of them the leader's."""
+        self.webhook_missing = Gauge(
+            "weir_operator_webhook_missing",
+            "Whether the sidecars' webhook configuration is not there, though sidecars are on; of the leader.",
+            registry=self.registry,
+        )
+        self.webhook_changed = Gauge(
+            "weir_operator_webhook_changed",
+            "Whether another client changed fields of it that only Helm mends; of the leader.",
+            registry=self.registry,
+        )
+        self._pods_without_sidecar = Gauge(
+            "weir_operator_pods_without_sidecar",
+            "Pods that should have a sidecar and have none, of the 50 namespaces with most; of the leader.",
+            ["namespace"],
+            registry=self.registry,
+        )
+        self._contested = Gauge(
+            "weir_operator_contested",
+            "Whether another client writes the operator's objects again and again, by group of objects.",
+            ["object"],
+            registry=self.registry,
+        )
+
+    def contested(self, found: Mapping[str, bool]) -> None:
+        """Shows whether another client contests each group of objects."""
+        for name, contested in found.items():
+            self._contested.labels(name).set(contested)
+
+    def pods_lacking(self, counts: Mapping[str, int]) -> None:
+        """Shows these, by namespace, and no others."""
+        self._pods_without_sidecar.clear()
+        for namespace, count in counts.items():
+            self._pods_without_sidecar.labels(namespace).set(count)
 
     def round(self, result: str) -> None:
         """Counts a round with one of `RESULTS`."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from weir_operator.compile import Compiled
+from weir_operator.kube.contest import Contest
 from weir_operator.kube.informers import backoff
 from weir_operator.kube.store import PublishFailed
 from weir_operator.observe.observed import Observed
@@ -43,6 +44,9 @@ CLOCK_CHECK_SECONDS = 30.0
 
 RESTORE_SECONDS = 2.0
 """Seconds from a change of published objects, which may be our own, until they are compared with the wanted ones."""
+
+RESTORE_MOST = 5.0
+"""Seconds from the first change at which they are compared in any case: a client may write them all the time."""
 
 REFUSED_KEYS_TOLD = 20
 """Lines of a round's log about callers' keys that are refused."""
@@ -67,7 +71,7 @@ class Steps:
     observed: Callable[[], Observed | None]
     compile: Callable[[Observed], Compiled]
     publish: Callable[[Compiled], Published]  # raises PublishFailed
-    intact: Callable[[int], bool]  # whether what is published is this revision, and whole
+    intact: Callable[[Published], bool]  # whether this is published, and whole
     due_in: Callable[[], float | None] = lambda: None  # seconds until `compile` may give something else by itself
 
 
@@ -102,10 +106,13 @@ class Reconciler:
         self.trouble = ""
         """Why the last round was not published; empty: it was."""
         self._failing_since: float | None = None  # monotonic; None: what was observed is published
-        self._revision = 0
+        self._published: Published | None = None
+        self._restoring = False  # the next round answers another client's change
+        self.contest = Contest("the published ConfigMaps or Secrets")
         self._round_at: float | None = None  # monotonic: when the next round is due by itself
         self._ends_at: float | None = None  # wall clock: when the next override ends
         self._look_at: float | None = None  # monotonic: when to compare what is published
+        self._touched_at = 0.0  # monotonic: the first change since the last comparison
         self._refused: frozenset[str] = frozenset()  # Secrets with callers' keys that were refused in the last round
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reconcile")
 
@@ -127,7 +134,10 @@ class Reconciler:
         self._loop.call_soon_threadsafe(self._touched)
 
     def _touched(self) -> None:
-        self._look_at = self._monotonic() + RESTORE_SECONDS
+        now = self._monotonic()
+        if self._look_at is None:
+            self._touched_at = now
+        self._look_at = min(now + RESTORE_SECONDS, self._touched_at + RESTORE_MOST)
         self._wake.set()
 
     async def run(self) -> None:
@@ -181,9 +191,14 @@ class Reconciler:
         if self._look_at is None or self._look_at > self._monotonic():
             return
         self._look_at = None
-        if self._revision and not self._steps.intact(self._revision):
-            _log.warning("what is published is not revision %d any more: it is written again", self._revision)
-            self._dirty = True
+        if self._published is None or self._steps.intact(self._published):
+            return
+        if (wait := self.contest.due_in) > 0:
+            self._look_at = self._touched_at = self._monotonic() + wait
+            return
+        self._restoring = True
+        _log.warning("the published config is not revision %d any more: it is written again", self._published.revision)
+        self._dirty = True
 
     async def _round(self, observed: Observed) -> _Round:
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._work, observed)
@@ -215,9 +230,14 @@ class Reconciler:
         later = published.call_again_in
         self._round_at = None if later is None else self._monotonic() + later
         self._metrics.round("published" if published.written else "unchanged")
+        restoring, self._restoring = self._restoring, False
         if published.written:
+            if restoring:
+                self.contest.restored()
+            self._look_at = None  # the mirror is to see it first
+            self._touched()
             _log.info("revision %d is published: %d objects written", published.revision, len(published.written))
-        self._revision = published.revision
+        self._published = published
         for listener in self._listeners:
             listener.published(observed, made.compiled, published.revision)
 

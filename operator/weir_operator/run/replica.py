@@ -112,13 +112,7 @@ class Replica:
             on_report=self._heard,
         )
         self._gateway_trust = GatewayTrust(settings.gateway_ca_file, self._changed)
-        self._sidecars = Sidecars(
-            settings.sidecar,
-            api_client,
-            Scope(namespace, settings.namespaces),
-            lambda: self._gateway_trust.authorities,
-            service=settings.service_name,
-        )
+        self._sidecars = self._make_sidecars(settings, api_client)
         self._sidecars.serve(self._server.app)
         leader = Leader(
             lambda: self._leadership.leader_address,
@@ -137,6 +131,16 @@ class Replica:
             scalers=self._reviewer(api_client, trust.autoscaling_audience(installation)),
             replicas=routers,
         ).serve(self._server.app)
+
+    def _make_sidecars(self, settings: Settings, api_client: ApiClient) -> Sidecars:
+        return Sidecars(
+            settings.sidecar,
+            api_client,
+            Scope(settings.namespace, settings.namespaces),
+            lambda: self._gateway_trust.authorities,
+            service=settings.service_name,
+            namespaces=lambda: self._gatherer.namespaces(),
+        )
 
     def _reviewer(self, api_client: ApiClient, audience: str) -> CachedReviewer:
         """Identifies tokens of one audience."""
@@ -172,7 +176,7 @@ class Replica:
             observed=self._observed,
             compile=self._compile,
             publish=publisher.publish,
-            intact=lambda revision: self.revision == revision and self._mirror.trouble is None,
+            intact=lambda published: self._mirror.trouble is None and self._mirror.index == published.index,
             due_in=self._routers.due_in,
         )
         self._reconciler = Reconciler(steps, (self._reporter,), metrics=self.metrics)
@@ -204,11 +208,13 @@ class Replica:
         found = (
             self._leadership.trouble,
             self._reconciler.trouble,
+            self._reconciler.contest.trouble,
             self._mirror.trouble,
             self._keys.failure,
             self._certificate.trouble,
+            self._certificate.contest.trouble,
             self._gateway_trust.trouble,
-            self._sidecars.trouble,
+            *self._sidecars.troubles(),
         )
         return tuple(it for it in found if it)
 
@@ -220,6 +226,13 @@ class Replica:
         self.metrics.certificate_expiry.set(until.timestamp() if until else 0.0)
         self.metrics.polls.set(self._server.waiting)
         self.metrics.webhook_missing.set(self._sidecars.webhook.missing)
+        contests = {
+            "config": self._reconciler.contest,
+            "certificate": self._certificate.contest,
+            "webhook": self._sidecars.webhook.contest,
+        }
+        self.metrics.contested({name: it.trouble is not None for name, it in contests.items()})
+        self.metrics.pods_lacking(self._sidecars.census.counts)
         self.metrics.webhook_changed.set(self._sidecars.webhook.changed)
         self.metrics.unknown(self.unknown())
         self.metrics.objects(readiness(self._gatherer.manifests(), self.settings.class_name))

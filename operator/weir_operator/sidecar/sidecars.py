@@ -1,20 +1,21 @@
-"""Sidecars in one replica of the operator: the webhook on the config server's port, and its configuration. Wired by
-`weir_operator.run.replica`, which passes the authority on; decides nothing.
+"""Sidecars in one replica of the operator: the webhook on the config server's port, its configuration, and the look for
+pods without a sidecar. Wired by `weir_operator.run.replica`, which passes the authority on; decides nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from aiohttp import web
 
 from weir_operator.kube.client import ApiClient
-from weir_operator.kube.informers import Source, stop_all
+from weir_operator.kube.informers import Source
 from weir_operator.kube.objects import JSON
 from weir_operator.kube.unknowns import Unknown
 from weir_operator.kube.webhooks import configuration_name, resource
 from weir_operator.sidecar.admission import Admission
+from weir_operator.sidecar.census import Census
 from weir_operator.sidecar.expected import Scope
 from weir_operator.sidecar.inject import Settings
 from weir_operator.sidecar.webhook import WebhookTrust, differences
@@ -34,9 +35,11 @@ class Sidecars:
         of_gateway: Callable[[], str],
         *,
         service: str,
+        namespaces: Callable[[], Mapping[str, Mapping[str, str]] | None],
     ) -> None:
         """`settings` of None switches sidecars off. `of_gateway` gives the authorities of the gateway's certificate
         (PEM), empty for public ones. `service` is that of the operator, which the webhook's configuration names.
+        `namespaces` gives the labels of each namespace; None: they are not known.
         """
         self._settings = settings
         self._of_gateway = of_gateway
@@ -46,6 +49,7 @@ class Sidecars:
         self._api_client = api_client
         self._name = configuration_name(settings.installation, scope.namespace) if settings else ""
         self._watch: Source[str] | None = None  # of a term
+        self.census = Census(api_client, scope, namespaces)
         self.webhook = WebhookTrust(
             api_client,
             self._name,
@@ -54,10 +58,11 @@ class Sidecars:
             sleep=self._sleep,
         )
 
-    @property
-    def trouble(self) -> str | None:
-        """Why pods may get no sidecar; None: nothing is wrong, as far as this replica knows."""
-        return self.webhook.trouble
+    def troubles(self) -> Iterator[str]:
+        """Why pods may get no sidecar, and which have none, as far as this replica knows."""
+        if self.webhook.trouble is not None:
+            yield self.webhook.trouble
+        yield from self.census.troubles()
 
     def unknown(self) -> tuple[Unknown, ...]:
         """Why changes of the webhook's configuration may be noticed late."""
@@ -76,16 +81,18 @@ class Sidecars:
             self._news.set()
 
     async def run(self) -> None:
-        """Keeps the webhook configuration, until cancelled."""
+        """Keeps the webhook configuration and looks for pods without a sidecar, until cancelled."""
         if self._settings is None:
             return
         self._watch = Source(self._api_client, resource(self._name), None, _version, self._changed)
         self._watch.start()
         try:
-            await self.webhook.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.webhook.run())
+                tasks.create_task(self.census.run())
         finally:
-            watch, self._watch = self._watch, None
-            await asyncio.to_thread(stop_all, [watch])
+            self._watch.stop()
+            self._watch = None
 
     def _changed(self) -> None:
         """Notes a change of the configuration; called from the watch's thread."""

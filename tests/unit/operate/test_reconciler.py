@@ -14,7 +14,8 @@ import pytest
 
 from support.published import compiled, policy
 from weir_operator.compile import Compiled
-from weir_operator.kube.store import PublishFailed
+from weir_operator.kube.contest import AT_ONCE
+from weir_operator.kube.store import Kind, ObjectId, PublishFailed
 from weir_operator.observe.observed import Observed
 from weir_operator.problems.problem import ConditionType, Problem, Reason
 from weir_operator.publish.publisher import Published
@@ -43,6 +44,7 @@ class Stand:
         self.later: float | None = None
         self.intact = True
         self.publishes = 0
+        self.written = False
         self.told: list[Any] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -60,7 +62,8 @@ class Stand:
         assert self.gate.wait(10)
         if self.trouble is not None:
             raise self.trouble
-        return Published(self.publishes, call_again_in=self.later)
+        written = (ObjectId(Kind.CONFIG_MAP, "weir-index"),) if self.written else ()
+        return Published(self.publishes, written, call_again_in=self.later)
 
     def published(self, observed: Observed, compiled: Compiled, revision: int) -> None:
         self.told.append(revision)
@@ -232,6 +235,30 @@ async def test_what_somebody_took_away_is_written_again():
         stand.intact = False
         stand.reconciler.touched()
         await stand.until(2)
+
+
+async def test_a_client_that_writes_all_the_time_puts_off_no_restoration(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reconciler, "RESTORE_SECONDS", 30.0)
+    monkeypatch.setattr(reconciler, "RESTORE_MOST", 0.1)
+    stand = Stand()
+    async with leading(stand):
+        await stand.until(1)
+        stand.intact = False
+        async with asyncio.timeout(10):
+            while stand.publishes < 2:
+                stand.reconciler.touched()
+                await asyncio.sleep(0.005)
+
+
+async def test_a_client_that_takes_it_away_again_and_again_is_named_and_waited_for():
+    stand = Stand()
+    stand.written = True
+    async with leading(stand):
+        await stand.until(1)
+        stand.intact = False
+        await stand.until(AT_ONCE + 1)
+        assert await stand.rest() == AT_ONCE + 1
+        assert stand.reconciler.contest.due_in > 0
 
 
 async def test_the_end_of_a_term_waits_for_what_is_being_written():
