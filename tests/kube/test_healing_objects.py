@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from apiserver import ApiServer
 
-from support.hand import Hand, installed, operated
+from support.hand import HEALED, Hand, installed, operated
 from support.installation import Installation
 
 NAMESPACE = "weir-healing-objects"
@@ -87,3 +87,61 @@ def test_an_object_of_the_operator_is_written_back(installation: Installation, h
                 hand.patches(resource, spoilt(hand, resource)[how])
             hand.sees(f"{what} {how}, written back", functools.partial(same, hand, resource, before))
             hand.is_well()
+
+
+def accepted(hand: Hand, resource: str) -> bool:
+    """Whether the object's status says that it is accepted, and more."""
+    found = (hand.object(resource) or {}).get("status", {}).get("conditions", ())
+    return len(found) > 1 and {"Accepted": "True"}.items() <= {it["type"]: it["status"] for it in found}.items()
+
+
+def test_a_status_that_another_client_changes_is_written_back(installation: Installation):
+    with operated(installation) as operator:
+        hand = Hand(installation, operator)
+        edited = {
+            "type": "Accepted",
+            "status": "False",
+            "reason": "Edited",
+            "message": "by hand",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        for resource in ("routingpolicy/kept", "modeltier/small"):
+            for how, new in (("deleted", None), ("edited", {"conditions": [edited]})):
+                patch = json.dumps({"status": new})
+                hand.breaks("patch", resource, "--subresource=status", "--type=merge", "-p", patch)
+                judged = functools.partial(accepted, hand, resource)
+                hand.sees(f"status of {resource} {how}, written back", judged)
+
+
+def test_a_lease_that_is_deleted_is_made_anew(installation: Installation):
+    with operated(installation) as operator:
+        hand = Hand(installation, operator)
+        lease = f"lease/{NAMESPACE}-operator"
+        hand.breaks("delete", lease)
+        hand.sees("Lease deleted, made anew", lambda: hand.object(lease) is not None)
+        hand.sees("leads again", lambda: operator.state()["leads"])
+
+
+def test_a_lease_in_the_name_of_a_holder_that_is_not_there_is_named_and_taken_over(installation: Installation):
+    with operated(installation) as operator:
+        hand = Hand(installation, operator)
+        spec = {"holderIdentity": "stranger", "leaseDurationSeconds": 100_000}
+        hand.patches(f"lease/{NAMESPACE}-operator", {"spec": spec})
+        hand.named("the Lease is held by stranger, which does not renew it")
+        hand.sees("leads again", lambda: operator.state()["leads"], 2 * HEALED)
+        hand.is_well()
+
+
+@pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
+def test_rights_that_are_taken_away_are_named_and_used_once_they_are_back(installation: Installation, kind: str):
+    with operated(installation) as operator:
+        hand = Hand(installation, operator)
+        (name,) = installation.rights(kind)
+        role = f"{kind.lower()}/{name}"
+        rules = (hand.object(role) or {})["rules"]
+        hand.patches(role, {"rules": None})
+        if kind == "Role":
+            hand.named("add to the operator's Role")
+        hand.patches(role, {"rules": rules})
+        hand.sees(f"{kind} put back, leads", lambda: operator.state()["leads"], 2 * HEALED)
+        hand.is_well()

@@ -34,6 +34,9 @@ LEAD_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 """Seconds between renewals: three may fail in a row."""
 
+LATE_SECONDS = 6.0
+"""Seconds without a renewal after which the holder of the Lease is named: two renewals are missing."""
+
 LEASE_CHECK_SECONDS = 1.0
 """Seconds between a follower's checks, and between tries after a failure: one small read each."""
 
@@ -68,8 +71,8 @@ class Leadership:
         self._until = 0.0
         self._held: Held | None = None
         self._seen: tuple[str, float] = ("", 0.0)  # a version, and since when we know it
-        self.trouble: str | None = None
-        """Why the Lease cannot be read or written; None: it can."""
+        self._trouble: str | None = None  # of the last request
+        self._late: str | None = None  # about a holder that does not renew
         # Its own thread: what strangers make others do must not delay a renewal.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lease")
 
@@ -77,6 +80,11 @@ class Leadership:
     def leads(self) -> bool:
         """Whether we may publish and write statuses now."""
         return self._monotonic() < self._until
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the Lease cannot be read or written, or that its holder is away; None: neither."""
+        return self._trouble or self._late
 
     @property
     def leader_address(self) -> str | None:
@@ -105,6 +113,7 @@ class Leadership:
                 self._held = await self._in_thread(self._lease.read)
                 self._works()
                 if self._free() and await self._claim(self._held):
+                    self._note_late(None)
                     _log.info("this replica leads now")
                     return
             except LeaseFailed as error:
@@ -117,7 +126,15 @@ class Leadership:
             return True
         if self._seen[0] != held.version:
             self._seen = held.version, now
-        return now - self._seen[1] >= held.seconds
+        since = now - self._seen[1]
+        self._note_late(held.holder if since >= LATE_SECONDS else None)
+        # A longer duration was written by hand: the holder may not be there at all.
+        return since >= min(held.seconds, LEASE_SECONDS)
+
+    def _note_late(self, holder: str | None) -> None:
+        if holder is not None and self._late is None:
+            _log.warning("the Lease is held by %s, which does not renew it. (Another replica leads soon.)", holder)
+        self._late = None if holder is None else f"the Lease is held by {holder}, which does not renew it"
 
     async def _claim(self, old: Held | None) -> bool:
         started = self._monotonic()
@@ -186,11 +203,11 @@ class Leadership:
 
     def _failed(self, error: Exception) -> None:
         text = str(error) or "no answer in time"
-        if text != self.trouble:
+        if text != self._trouble:
             _log.warning("%s. (It is tried again every second.)", text)
-        self.trouble = text
+        self._trouble = text
 
     def _works(self) -> None:
-        if self.trouble is not None:
+        if self._trouble is not None:
             _log.info("the Lease can be read and written again")
-        self.trouble = None
+        self._trouble = None

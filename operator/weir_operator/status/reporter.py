@@ -33,8 +33,9 @@ SETTLE_SECONDS = 1.5
 CALM_SECONDS = 0.3
 """Seconds between two looks: a hundred reports within a moment cause one look."""
 
-STATUS_CHECK_SECONDS = 10.0
-"""Seconds between two looks without any news: reports grow old, and routers late."""
+STATUS_CHECK_SECONDS = 8.0
+"""Seconds between two looks without any news: reports grow old, routers late, and a status that another client changed
+is written back within ten seconds."""
 
 _log = logging.getLogger("weir_operator.status")
 

@@ -12,7 +12,7 @@ import pytest
 
 from weir_operator.kube.lease import Held, LeaseFailed, LeaseTaken
 from weir_operator.lead import leadership
-from weir_operator.lead.leadership import LEAD_SECONDS, LEASE_SECONDS, Leadership
+from weir_operator.lead.leadership import LATE_SECONDS, LEAD_SECONDS, LEASE_SECONDS, Leadership
 
 
 @pytest.fixture(autouse=True)
@@ -191,3 +191,18 @@ async def test_what_breaks_a_term_ends_the_run_and_releases():
     with pytest.raises(RuntimeError, match="a bug"):
         await Leadership(Lease(cluster, "a"), monotonic=lambda: cluster.now).run(broken)
     assert cluster.writes == ["a", ""]
+
+
+async def test_a_duration_that_a_hand_has_written_keeps_no_replica_from_leading():
+    async with replicas("a") as (cluster, (a,)):
+        assert cluster.held is not None
+        metadata = SimpleNamespace(resource_version="hand")
+        cluster.held = Held("gone", None, 100_000.0, SimpleNamespace(metadata=metadata))
+        await a.until(False)
+        await a.looks()
+        cluster.now += LATE_SECONDS
+        await a.looks()
+        assert a.leadership.trouble == "the Lease is held by gone, which does not renew it"
+        cluster.now += LEASE_SECONDS
+        await a.until(True)
+        assert a.leadership.trouble is None
