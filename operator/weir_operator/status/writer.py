@@ -29,6 +29,11 @@ STALE_SECONDS = 1.0
 """Seconds until a status is written again after the object was changed by others: the informers know of it by then."""
 
 
+UNSEEN_SECONDS = 2.0
+"""Seconds for which the informers may not have seen a write. Later, a status that is as before was taken back by
+another client. A write on an older version than the server's is refused, so nothing is written twice."""
+
+
 class Snapshot(NamedTuple):
     """The state of the writes at one moment."""
 
@@ -83,7 +88,7 @@ class PacedWriter:
         seen, written = self._overlay.get(manifest.uid, (None, None))
         if written is None:
             return manifest.status
-        if manifest.status == seen:
+        if manifest.status == seen and self._monotonic() - self._written[manifest.uid] < UNSEEN_SECONDS:
             return written
         del self._overlay[manifest.uid]
         return manifest.status
