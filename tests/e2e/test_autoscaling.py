@@ -50,18 +50,20 @@ def keda(without_keda: str) -> None:
         pytest.skip(without_keda)
 
 
-def upgrade(*sets: str) -> None:
+def upgrade(*sets: str, flags: tuple[str, ...] = ()) -> None:
     """Upgrades the release with values of `gateway`."""
     options = [it for value in sets for it in ("--set", f"gateway.{value}")]
     chart = ("upgrade", "weir", str(ROOT / "helm" / "weir"), "--namespace", NAMESPACE, "--reuse-values", "--wait")
-    helm(*chart, *options)
+    helm(*chart, *options, *flags)
 
 
 @pytest.fixture
 def many(weir: Weir) -> Iterator[None]:
     """Five pods of the gateway, small enough for a node of two cores, with a limit of the autoscaler near."""
     small = ("resources.requests.cpu=20m", "resources.requests.memory=64Mi")
-    upgrade(f"replicas={MANY}", *small, f"autoscaling.minReplicas={MANY}", f"autoscaling.maxReplicas={MANY + 1}")
+    bounds = (f"autoscaling.minReplicas={MANY}", f"autoscaling.maxReplicas={MANY + 1}")
+    # An autoscaler of another scenario may have set the number last.
+    upgrade(f"replicas={MANY}", *small, *bounds, flags=("--force-conflicts",))
     weir.rolled_out()
     yield
     upgrade("autoscaling.type=", f"replicas={FEWEST}")

@@ -5,6 +5,7 @@ The server has no controllers: `Release.scaled` does what an autoscaler does.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import pytest
 from apiserver import ApiServer
 from binaries import ensure_tool, find, find_tool
 
-from support.helm import CHART, ROOT, Helm
+from support.helm import CHART, ROOT, Helm, only
 from support.kube import run
 
+NUMBERS = itertools.count(1)
 CRDS = ("modeltiers.weir.dev", "routingpolicies.weir.dev")
 
 
@@ -113,9 +115,9 @@ def helm(request: pytest.FixtureRequest) -> Helm:
 
 
 @pytest.fixture
-def place(server: ApiServer, request: pytest.FixtureRequest) -> str:
+def place(server: ApiServer) -> str:
     """A fresh namespace."""
-    name = f"place-{abs(hash(request.node.nodeid)) % 10**8}"
+    name = f"place-{next(NUMBERS)}"
     run(server, "create", "namespace", name)
     return name
 
@@ -316,3 +318,29 @@ def test_a_dry_run_on_the_server_shows_the_number_that_an_upgrade_would_set(
     done = release.chart("upgrade", HPA, flags=("--reuse-values", "--dry-run=server"))
     assert done.returncode == 0, done.stderr
     assert "\n  replicas: 5\n" in done.stdout
+
+
+@pytest.mark.parametrize("on_the_server", [True, False])
+def test_without_helm_on_the_cluster_the_ways_of_the_page_keep_the_pods(
+    server: ApiServer, place: str, on_the_server: bool
+) -> None:
+    """Rendered manifests take the field away, unless it is given up first, as docs/autoscaling.md says."""
+
+    def manifest(*values: str) -> str:
+        objects = Helm(ensure_tool("helm")).render(*values, namespace=place)
+        return json.dumps(only(objects, "Deployment", "weir-gateway"))
+
+    def kubectl_apply(text: str) -> int:
+        run(server, "apply", *(["--server-side"] if on_the_server else []), "-f", "-", input=text)
+        return Release(Helm(ensure_tool("helm")), server, place).replicas()
+
+    fixed, scaled = manifest("--set", "gateway.replicas=5"), manifest("--set", HPA)
+    assert kubectl_apply(fixed) == 5
+    assert kubectl_apply(scaled) == 1  # what the page warns of
+    assert kubectl_apply(fixed) == 5
+    if on_the_server:
+        run(server, "scale", "deployment/weir-gateway", "-n", place, "--replicas=6")
+        assert kubectl_apply(scaled) == 6
+    else:
+        run(server, "apply", "set-last-applied", "-f", "-", input=scaled)
+        assert kubectl_apply(scaled) == 5
