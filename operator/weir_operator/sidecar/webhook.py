@@ -16,6 +16,7 @@ from weir_operator.kube.client import ApiClient
 from weir_operator.kube.contest import Contest
 from weir_operator.kube.objects import JSON
 from weir_operator.kube.webhooks import WebhookNotTrusted, trust_authorities
+from weir_operator.sidecar.admission import INJECT_PATH
 from weir_operator.sidecar.expected import INJECT, NO, SYSTEM, YES, Scope
 
 WEBHOOK_CHECK_SECONDS = 300.0
@@ -137,6 +138,8 @@ def _differences(webhook: JSON, by: str, scope: Scope, service: str) -> Iterator
     if (address.get("namespace"), address.get("name")) != (scope.namespace, service):
         instead = f"Service {address.get('namespace')}/{address.get('name')}" if address else "a URL"
         yield f"calls {instead} instead of Service {scope.namespace}/{service}"
+    elif address.get("path") != INJECT_PATH:
+        yield f"calls path {address.get('path')} instead of {INJECT_PATH}"
     rules = webhook.get("rules") or ()
     if not any("pods" in (it.get("resources") or ()) and "CREATE" in (it.get("operations") or ()) for it in rules):
         yield "has no rule for the creation of pods"
@@ -146,8 +149,12 @@ def _differences(webhook: JSON, by: str, scope: Scope, service: str) -> Iterator
         has = (webhook.get(selector) or {}).get("matchExpressions") or ()
         if not all(any(_same(one, it) for it in has) for one in wanted):
             yield f"has another {selector}"
-        elif by == "namespace" and any(_refuses(it, wanted) for it in has):
+        elif any(_refuses(it, wanted) for it in has) or INJECT in (
+            (webhook.get(selector) or {}).get("matchLabels") or ()
+        ):
             yield f"has a further condition on {INJECT} in its {selector}"
+    if webhook.get("matchConditions"):
+        yield "has matchConditions, which the chart does not write"
 
 
 def _selectors(by: str, scope: Scope) -> dict[str, list[JSON]]:
