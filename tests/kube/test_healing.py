@@ -19,6 +19,7 @@ from support.hand import HEALED, Hand, installed, operated, rendered, with_sidec
 from support.helm import Object, only
 from support.installation import Installation, Operator
 from support.kube import run
+from weir_operator.kube.contest import AT_ONCE
 from weir_operator.kube.webhooks import configuration_name
 from weir_operator.sidecar.census import CENSUS_SECONDS
 
@@ -154,3 +155,15 @@ def test_pods_that_should_have_a_sidecar_and_have_none_are_named_with_the_comman
     hand.sees("misspelt", lambda: any(said in it for it in hand.operator.state()["troubles"]), CENSUS_SECONDS + HEALED)
     assert hand.operator.metric(f'weir_operator_pods_without_sidecar{{namespace="{namespace}"}}') == 0
     run(hand.server, "label", "namespace", namespace, "weir.dev/inject-")
+
+
+def test_a_tool_that_writes_the_authority_again_and_again_is_named(hand: Hand, installation: Installation):
+    authority = {base64.b64encode(installation.authority().encode()).decode()}
+    step = {"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}
+    for _ in range(AT_ONCE + 1):
+        if hand.operator.metric('weir_operator_contested{object="webhook"}') == 1:
+            break
+        hand.patches(f"mutatingwebhookconfiguration/{WEBHOOK}", [step], "json")
+        hand.sees("written back", lambda: bundles(hand) == authority, 2 * HEALED)
+    hand.named("another client writes caBundle of MutatingWebhookConfiguration")
+    assert hand.operator.metric('weir_operator_contested{object="webhook"}') == 1
