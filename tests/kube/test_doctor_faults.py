@@ -33,6 +33,8 @@ CLOSED = (
 )
 """Values without which doctor warns, rightly."""
 
+pytestmark = pytest.mark.timeout(400)  # three programs start, and seven commands run, on a machine that may be busy
+
 DEPLOYED = ("Deployment", "Service", "NetworkPolicy", "MutatingWebhookConfiguration")
 
 TIER = """
@@ -175,9 +177,8 @@ def pod(ward: Ward, namespace: str, name: str, *, labels: dict[str, str], owner:
 
 def test_doctor_is_silent_on_a_healthy_cluster_and_names_each_of_the_planted_faults(ward: Ward, tmp_path: Path):
     admin, tenant = administrator(ward.server), editor(ward.server, TEAM, tmp_path)
-    until(lambda: ward.examined(admin)[0] == 0, lambda: ward.examined(admin))
     code, findings, _ = ward.examined(admin)
-    assert (code, {it["verdict"] for it in findings}) == (0, {"good"})
+    assert (code, [it for it in findings if it["verdict"] != "good"]) == (0, [])
     code, findings, said = ward.examined(tenant)
     assert (code, {it["verdict"] for it in findings}) == (0, {"good", "unknown"}), findings
     assert "you may not list deployments.apps cluster-wide" in said
@@ -188,7 +189,7 @@ def test_doctor_is_silent_on_a_healthy_cluster_and_names_each_of_the_planted_fau
     while_the_operator_runs(ward)
     ward.operator.command.stop()
     without_it(ward)
-    until(lambda: "CRDs" in {check for check, _ in ward.wrong(admin)}, lambda: ward.wrong(admin))
+    until(lambda: "timeouts" not in served_fields(ward))
 
     found = ward.wrong(admin)
     planted = {
@@ -225,9 +226,19 @@ def test_doctor_is_silent_on_a_healthy_cluster_and_names_each_of_the_planted_fau
 
     run(ward.server, "delete", "mutatingwebhookconfiguration", "weir.weir-system.sidecar.weir.dev")
     run(ward.server, "delete", "crd", "modeltiers.weir.dev", "--wait=false")
-    until(lambda: "not served: modeltiers.weir.dev" in str(ward.wrong(admin)), lambda: ward.wrong(admin))
-    (gone,) = (message for check, message in ward.wrong(admin) if check == "webhook")
+    until(lambda: "modeltiers" not in run(ward.server, "get", "--raw", "/apis/weir.dev/v1alpha1"))
+    found = ward.wrong(admin)
+    assert ("CRDs", "not served: modeltiers.weir.dev") in found
+    (gone,) = (message for check, message in found if check == "webhook")
     assert "no MutatingWebhookConfiguration weir.weir-system.sidecar.weir.dev" in gone
+
+
+def served_fields(ward: Ward) -> Any:
+    """The fields of a ModelTier's spec that the API server has published."""
+    schemas = json.loads(run(ward.server, "get", "--raw", "/openapi/v3/apis/weir.dev/v1alpha1"))["components"][
+        "schemas"
+    ]
+    return schemas["dev.weir.v1alpha1.ModelTier"]["properties"]["spec"]["properties"]
 
 
 def while_the_operator_runs(ward: Ward) -> None:
