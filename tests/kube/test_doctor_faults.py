@@ -175,8 +175,27 @@ def pod(ward: Ward, namespace: str, name: str, *, labels: dict[str, str], owner:
     ward.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
 
 
-def test_doctor_is_silent_on_a_healthy_cluster_and_names_each_of_the_planted_faults(ward: Ward, tmp_path: Path):
-    admin, tenant = administrator(ward.server), editor(ward.server, TEAM, tmp_path)
+@pytest.fixture(scope="module")
+def tenant(ward: Ward, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A user with `edit` in the team's namespace."""
+    return editor(ward.server, TEAM, tmp_path_factory.mktemp("tenant"))
+
+
+def test_the_real_operator_judges_an_override_to_a_tier_that_the_tenant_may_not_read(
+    ward: Ward, tenant: dict[str, str]
+):
+    good = weir("override", "auto", "--tier", "llm/budget", "--for", "1h", "-o", "json", env=tenant)
+    assert (good.returncode, json.loads(good.stdout)["verdict"]["judged"]) == (0, True), good.stderr
+    done = weir("override", "auto", "--tier", "llm/none", "--for", "1h", env=tenant)
+    assert done.returncode == 1
+    assert "cannot be checked: you may not read ModelTier llm/none" in done.stderr
+    assert "the operator says: ResolvedRefs is False, TierNotFoundOrNotGranted: spec.override.tier" in done.stderr
+    assert weir("override", "auto", "--end", env=tenant).returncode == 0
+    ward.settled(f"rp/auto -n {TEAM}", "Ready")
+
+
+def test_doctor_is_silent_on_a_healthy_cluster_and_names_each_of_the_planted_faults(ward: Ward, tenant: dict[str, str]):
+    admin = administrator(ward.server)
     code, findings, _ = ward.examined(admin)
     assert (code, [it for it in findings if it["verdict"] != "good"]) == (0, [])
     code, findings, said = ward.examined(tenant)

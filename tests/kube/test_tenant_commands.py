@@ -7,7 +7,6 @@ import os
 import threading
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 
 import pytest
 from apiserver import ApiServer
@@ -53,8 +52,8 @@ def tenant(cluster: ApiServer, team: str, tmp_path: Path) -> dict[str, str]:
 
 
 def judged(cluster: ApiServer, team: str, **conditions: tuple[str, str, str]) -> None:
-    """Writes a status of the present generation, as the operator does."""
-    generation = json.loads(run(cluster, "get", "rp/mine", "-n", team, "-o", "json"))["metadata"]["generation"]
+    """Waits for an override and writes a status of its generation, as the operator does."""
+    generation = until(lambda: overridden(cluster, team))
     common = {"observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z"}
     listed = [
         {"type": kind, "status": status, "reason": reason, "message": message, **common}
@@ -64,8 +63,10 @@ def judged(cluster: ApiServer, team: str, **conditions: tuple[str, str, str]) ->
     run(cluster, "-n", team, "patch", "rp", "mine", "--subresource=status", "--type=merge", "-p", patch)
 
 
-def overridden(cluster: ApiServer, team: str) -> Any:
-    return json.loads(run(cluster, "get", "rp/mine", "-n", team, "-o", "json"))["spec"].get("override")
+def overridden(cluster: ApiServer, team: str) -> int | None:
+    """The generation of the policy with an override; None: it has none."""
+    body = json.loads(run(cluster, "get", "rp/mine", "-n", team, "-o", "json"))
+    return int(body["metadata"]["generation"]) if "override" in body["spec"] else None
 
 
 class Overriding(threading.Thread):
@@ -97,7 +98,6 @@ def test_an_override_to_a_tier_that_cannot_be_read_goes_on_and_says_so(
     cluster: ApiServer, team: str, tenant: dict[str, str]
 ):
     override = Overriding("mine", "--tier", f"{team}-llm/b", "--for", "1h", env=tenant)
-    until(lambda: overridden(cluster, team))
     judged(cluster, team, **GOOD)
     done = override.end()
     assert done.returncode == 0, done.stderr
@@ -109,7 +109,6 @@ def test_an_override_to_a_tier_that_cannot_be_read_goes_on_and_says_so(
 
 def test_what_the_operator_says_of_an_override_is_shown(cluster: ApiServer, team: str, tenant: dict[str, str]):
     override = Overriding("mine", "--tier", f"{team}-llm/none", "--for", "1h", env=tenant)
-    until(lambda: overridden(cluster, team))
     message = f"spec.override.tier: there is no ModelTier {team}-llm/none that grants namespace {team}"
     judged(cluster, team, **{**GOOD, "ResolvedRefs": ("False", "TierNotFoundOrNotGranted", message)})
     done = override.end()
@@ -122,7 +121,6 @@ def test_faults_of_other_parts_of_the_policy_are_none_of_the_override(
     cluster: ApiServer, team: str, tenant: dict[str, str]
 ):
     override = Overriding("mine", "--tier", f"{team}-llm/b", "--for", "1h", "-o", "json", env=tenant)
-    until(lambda: overridden(cluster, team))
     message = f"spec.routes[0].tiers[0]: there is no ModelTier {team}-llm/a that grants namespace {team}"
     judged(cluster, team, **{**GOOD, "ResolvedRefs": ("False", "TierNotFoundOrNotGranted", message)})
     done = override.end()
