@@ -14,8 +14,8 @@ from kubernetes.client import ApiClient
 from support.kube import Requests, client_of, run
 from weir_operator.kube import pods as edge
 from weir_operator.sidecar import census as module
-from weir_operator.sidecar.census import Census, Found
-from weir_operator.sidecar.expected import Scope
+from weir_operator.sidecar.census import COMMANDS, MAX_NOTE, Census, Found, event, summed
+from weir_operator.sidecar.expected import Lacking, Scope
 
 
 @pytest.fixture
@@ -121,3 +121,11 @@ def test_the_gauge_and_the_message_are_bounded(api: ApiClient):
     (trouble,) = itertools.islice(census.troubles(), 1)
     assert trouble.endswith("and 95 more namespaces")
     assert len(trouble) < 400
+
+
+def test_an_event_is_as_short_as_kubernetes_wants_it():
+    long = "kubectl rollout restart deployment/" + 250 * "x"
+    found = summed(Lacking("team-a", f"pod-{number}", "o", f"{long}-{number}", "uid") for number in range(9))
+    made = event(found["team-a"], 200 * "i", "2026-01-01T00:00:00.000000Z")
+    assert (found["team-a"].count, len(found["team-a"].commands)) == (9, COMMANDS)
+    assert (len(made["note"]), len(made["reportingInstance"])) == (MAX_NOTE, 128)

@@ -149,6 +149,9 @@ def test_pods_that_should_have_a_sidecar_and_have_none_are_named_with_the_comman
     hand.sees("named", lambda: any(named in it for it in hand.operator.state()["troubles"]), CENSUS_SECONDS + HEALED)
     assert hand.operator.metric(f'weir_operator_pods_without_sidecar{{namespace="{namespace}"}}') == 2
     until(lambda: f"pods of namespace {namespace} have no sidecar" in hand.operator.command.said)
+    (event,) = json.loads(run(hand.server, "-n", namespace, "get", "events", "-o", "json"))["items"]
+    assert (event["reason"], event["involvedObject"]["name"]) == ("NoSidecar", "web-5d9-a")
+    assert "kubectl rollout restart deployment/web" in event["message"]
     run(hand.server, "-n", namespace, "delete", "pods", "--all", "--force")
     run(hand.server, "label", "namespace", namespace, "weir.dev/inject=yes", "--overwrite")
     said = f"{namespace} (yes)"

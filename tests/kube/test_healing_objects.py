@@ -111,6 +111,7 @@ def test_a_status_that_another_client_changes_is_written_back(installation: Inst
                 hand.breaks("patch", resource, "--subresource=status", "--type=merge", "-p", patch)
                 judged = functools.partial(accepted, hand, resource)
                 hand.sees(f"status of {resource} {how}, written back", judged)
+        assert "it is written again" not in operator.command.said  # the published config was never touched
 
 
 def test_a_lease_that_is_deleted_is_made_anew(installation: Installation):

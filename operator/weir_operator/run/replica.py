@@ -140,6 +140,7 @@ class Replica:
             lambda: self._gateway_trust.authorities,
             service=settings.service_name,
             namespaces=lambda: self._gatherer.namespaces(),
+            instance=settings.pod_name,
         )
 
     def _reviewer(self, api_client: ApiClient, audience: str) -> CachedReviewer:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from weir_operator.kube.client import ApiClient
 from weir_operator.kube.objects import JSON
 from weir_operator.kube.pods import PodsNotListed, labelled_pods, pods
+from weir_operator.kube.statuses import StatusWriter
 from weir_operator.sidecar.expected import INJECT, YES, Lacking, Scope, asks, lacking, misspelt
 
 CENSUS_SECONDS = 30.0
@@ -31,7 +34,10 @@ SHOWN_NAMESPACES = 50
 """Namespaces with a value of their own in the gauge; the rest is summed up as namespace "*"."""
 
 LINES = 20
-"""Lines of one look's log."""
+"""Lines of one look's log, and its Events."""
+
+MAX_NOTE = 1000
+"""Characters of an Event's note; Kubernetes takes 1024 bytes."""
 
 _log = logging.getLogger("weir_operator.sidecars")
 
@@ -42,6 +48,7 @@ class Found:
 
     count: int
     commands: tuple[str, ...]  # the first `COMMANDS`
+    first: Lacking | None = None
 
     def __str__(self) -> str:
         return f"{self.count} ({'; '.join(self.commands)})"
@@ -51,9 +58,20 @@ class Census:
     """The pods of one installation that lack a sidecar."""
 
     def __init__(
-        self, api_client: ApiClient, scope: Scope, namespaces: Callable[[], Mapping[str, Mapping[str, str]] | None]
+        self,
+        api_client: ApiClient,
+        scope: Scope,
+        namespaces: Callable[[], Mapping[str, Mapping[str, str]] | None],
+        *,
+        instance: str = "weir-operator",
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`namespaces` gives the labels of each namespace; None: not known, and only pods that ask themselves count."""
+        """`namespaces` gives the labels of each namespace; None: not known, and only pods that ask themselves count.
+        `instance` is this operator's name, for Events.
+        """
+        self._events = StatusWriter(api_client, ())
+        self._instance = instance
+        self._wall = wall
         self._api_client = api_client
         self._scope = scope
         self._namespaces = namespaces
@@ -109,7 +127,10 @@ class Census:
         self._fail(None)
         looked = {*turn, *(name for name in (*found, *self._found) if name not in asking)}
         kept = {name: it for name, it in self._found.items() if name not in looked}
-        self._tell({**kept, **found}, {name: it for name, body in bodies.items() if (it := misspelt(body))})
+        new = self._tell({**kept, **found}, {name: it for name, body in bodies.items() if (it := misspelt(body))})
+        moment = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        for of_namespace in new:  # for the tenants, who do not see our log
+            await asyncio.to_thread(self._events.tell, event(of_namespace, self._instance, moment))
 
     def _next(self, asking: list[str]) -> list[str]:
         """The namespaces whose turn it is."""
@@ -138,8 +159,8 @@ class Census:
             _log.warning("pods without a sidecar are not known: %s", text)
         self._failure = text
 
-    def _tell(self, found: dict[str, Found], misspelt: dict[str, str]) -> None:
-        """Logs what is new."""
+    def _tell(self, found: dict[str, Found], misspelt: dict[str, str]) -> list[Found]:
+        """Logs what is new, and returns it."""
         new = sorted(
             name for name, it in found.items() if name not in self._found or it.count > self._found[name].count
         )
@@ -150,18 +171,47 @@ class Census:
         for name in sorted(misspelt.keys() - self._misspelt.keys())[:LINES]:
             _log.warning("namespace %s: %s=%s is neither true nor false: ignored", name, INJECT, misspelt[name])
         self._found, self._misspelt = found, misspelt
+        return [found[name] for name in new[:LINES]]
 
 
 def summed(found: Iterable[Lacking]) -> dict[str, Found]:
     """The pods by namespace. PURE."""
     counts: dict[str, int] = {}
     commands: dict[str, dict[str, None]] = {}
+    first: dict[str, Lacking] = {}
     for it in found:
+        first.setdefault(it.namespace, it)
         counts[it.namespace] = counts.get(it.namespace, 0) + 1
         of = commands.setdefault(it.namespace, {})
         if len(of) < COMMANDS:
             of[it.command] = None
-    return {name: Found(count, tuple(commands[name])) for name, count in counts.items()}
+    return {name: Found(count, tuple(commands[name]), first[name]) for name, count in counts.items()}
+
+
+def event(found: Found, instance: str, moment: str) -> JSON:
+    """The Event about the first of the pods, for those who may see no more than their namespace. PURE."""
+    pod = found.first
+    assert pod is not None
+    note = f"{found.count} pods of this namespace should have Weir's sidecar and have none: {'; '.join(found.commands)}"
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{pod.pod[:200]}-", "namespace": pod.namespace},
+        "type": "Warning",
+        "reason": "NoSidecar",
+        "note": note[:MAX_NOTE],
+        "action": "Report",
+        "eventTime": moment,
+        "reportingController": "weir.dev/operator",
+        "reportingInstance": instance[:128],
+        "regarding": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": pod.namespace,
+            "name": pod.pod,
+            "uid": pod.uid,
+        },
+    }
 
 
 def _of(listed: Iterable[JSON], namespace: JSON, scope: Scope) -> Iterator[Lacking]:

@@ -58,6 +58,7 @@ class Lacking:
     pod: str
     owner: str  # "deployment/web"; of a pod without a controller "pod/web"
     command: str  # mends it, for example "kubectl rollout restart deployment/web -n team-a"
+    uid: str = ""  # of the pod
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.pod}"
@@ -76,7 +77,7 @@ def lacking(pod: JSON, namespace: JSON, scope: Scope) -> Lacking | None:
         return None
     where, name = (namespace.get("metadata") or {}).get("name", ""), metadata.get("name", "")
     owner, command = _mended_by(metadata, name)
-    return Lacking(where, name, owner, f"{command} -n {where}")
+    return Lacking(where, name, owner, f"{command} -n {where}", metadata.get("uid", ""))
 
 
 def wanted(pod: JSON, namespace: JSON, scope: Scope) -> bool:

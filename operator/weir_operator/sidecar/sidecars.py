@@ -36,10 +36,11 @@ class Sidecars:
         *,
         service: str,
         namespaces: Callable[[], Mapping[str, Mapping[str, str]] | None],
+        instance: str,
     ) -> None:
         """`settings` of None switches sidecars off. `of_gateway` gives the authorities of the gateway's certificate
         (PEM), empty for public ones. `service` is that of the operator, which the webhook's configuration names.
-        `namespaces` gives the labels of each namespace; None: they are not known.
+        `namespaces` gives the labels of each namespace; None: they are not known. `instance` is this operator's name.
         """
         self._settings = settings
         self._of_gateway = of_gateway
@@ -49,7 +50,7 @@ class Sidecars:
         self._api_client = api_client
         self._name = configuration_name(settings.installation, scope.namespace) if settings else ""
         self._watch: Source[str] | None = None  # of a term
-        self.census = Census(api_client, scope, namespaces)
+        self.census = Census(api_client, scope, namespaces, instance=instance)
         self.webhook = WebhookTrust(
             api_client,
             self._name,
