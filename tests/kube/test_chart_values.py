@@ -264,6 +264,52 @@ def test_a_value_of_another_type_is_named(helm: Helm, tmp_path: Path) -> None:
         assert f"at '/{path.replace('.', '/')}': got " in told, f"{path} takes anything"
 
 
+def sections(found: dict[str, Any], above: str = "") -> list[str]:
+    """The paths of all mappings of values.yaml that are no value themselves, and of all values that are not empty."""
+    paths = []
+    values = {".".join(it.path): it for it in VALUES}
+    for name, it in found.items():
+        path = f"{above}{name}"
+        if path not in values:
+            paths += [path, *sections(it, f"{path}.")]
+        elif not isinstance(it, dict | list) and it != "" and "null" not in values[path].extra.get("type", ()):
+            paths.append(path)
+    return paths
+
+
+def test_null_where_something_has_to_be_is_named(helm: Helm, tmp_path: Path) -> None:
+    """Helm takes a key away whose value is null. Each depth is tried alone, since a section hides its values."""
+    required = sections(yaml.safe_load((CHART / "values.yaml").read_text()))
+    for depth in (1, 2, 3, 4):
+        tried = [path for path in required if path.count(".") == depth - 1]
+        told = refusal(helm, dict.fromkeys(tried), tmp_path)
+        for path in tried:
+            section, _, name = path.rpartition(".")
+            (line,) = [
+                it for it in told.splitlines() if f"at '{'/' * bool(section)}{section.replace('.', '/')}': miss" in it
+            ]
+            assert f"'{name}'" in line, line
+
+
+def test_null_is_as_good_as_empty(helm: Helm, tmp_path: Path) -> None:
+    empty = {
+        ".".join(it.path): None
+        for it in VALUES
+        if it.default in ("", [], {}) or isinstance(it.default, dict) or "null" in it.extra.get("type", ())
+    }
+    file = tmp_path / "values.yaml"
+    of = "gateway.autoscaling"
+    metrics, triggers = [{"type": "Pods"}], [{"type": "cron", "metadata": {"timezone": "UTC"}}]
+    for scaled in (
+        {},
+        {f"{of}.type": "HPA", f"{of}.metrics": metrics},
+        {f"{of}.type": "KEDA", f"{of}.triggers": triggers},
+    ):
+        file.write_text(yaml.safe_dump(nested(empty | scaled)))
+        done = helm.template("weir", "--values", str(file))
+        assert done.returncode == 0, done.stderr
+
+
 def test_an_unknown_key_is_named(helm: Helm, tmp_path: Path) -> None:
     told = refusal(helm, dict.fromkeys(UNKNOWN, 1), tmp_path)
     for path in UNKNOWN:

@@ -18,8 +18,8 @@
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
 gateway.autoscaling.minReplicas is {{ .minReplicas }} and maxReplicas {{ .maxReplicas }}: set maxReplicas to {{ .minReplicas }} or more.
 {{- end }}
-{{- $requests := $.Values.gateway.resources.requests | default dict }}
-{{- $limits := $.Values.gateway.resources.limits | default dict }}
+{{- $requests := ($.Values.gateway.resources).requests | default dict }}
+{{- $limits := ($.Values.gateway.resources).limits | default dict }}
 {{- if and .targetCPUUtilization (not $requests.cpu) (not $limits.cpu) }}
 gateway.autoscaling.targetCPUUtilization is a share of gateway.resources.requests.cpu, which is not set: set one, or targetCPUUtilization to null.
 {{- end }}
@@ -110,7 +110,7 @@ gateway.extraVolumeMounts has {{ .name }}, which is no volume: add it to gateway
 {{- $paths = append $paths .mountPath }}
 {{- end }}
 {{- range $part := list "gateway" "operator" "sidecar" }}
-{{- $resources := (index $.Values $part).resources }}
+{{- $resources := (index $.Values $part).resources | default dict }}
 {{- $limits := $resources.limits | default dict }}
 {{- range $what, $requested := $resources.requests | default dict }}
 {{- $limit := get $limits $what }}

@@ -52,10 +52,10 @@ labels:
   {{- end }}
   app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
   app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-  {{- range $key, $value := merge (dict) (.labels | default dict) .root.Values.commonLabels }}
+  {{- range $key, $value := merge (dict) (.labels | default dict) (.root.Values.commonLabels | default dict) }}
   {{ $key }}: {{ $value | quote }}
   {{- end }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- range $key, $value := . }}
   {{ $key }}: {{ $value | quote }}
@@ -67,10 +67,10 @@ annotations:
 {{- define "weir.podMetadata" -}}
 labels:
   {{- include "weir.selector" (list .root .component) | nindent 2 }}
-  {{- range $key, $value := merge (dict) .labels .root.Values.commonLabels }}
+  {{- range $key, $value := merge (dict) (.labels | default dict) (.root.Values.commonLabels | default dict) }}
   {{ $key }}: {{ $value | quote }}
   {{- end }}
-{{- with merge (dict) .annotations .root.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- range $key, $value := . }}
   {{ $key }}: {{ $value | quote }}
