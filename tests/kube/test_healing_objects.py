@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -146,3 +147,23 @@ def test_rights_that_are_taken_away_are_named_and_used_once_they_are_back(instal
         hand.patches(role, {"rules": rules})
         hand.sees(f"{kind} put back, leads", lambda: operator.state()["leads"], 2 * HEALED)
         hand.is_well()
+
+
+def versions_of(hand: Hand) -> list[str]:
+    return [(hand.object(place(hand, it)) or {})["metadata"]["resourceVersion"] for it in PUBLISHED.values()]
+
+
+def test_two_replicas_write_an_object_back_once_and_do_not_contest_each_other(installation: Installation):
+    options = ("--class", NAMESPACE)
+    with operated(installation) as first, installation.operator(*options, port=0) as second:
+        second.until(ready=True, leads=False)
+        hand = Hand(installation, first)
+        for what in ("certificate", "authority"):
+            before = hand.files(PUBLISHED[what])
+            hand.breaks("delete", PUBLISHED[what])
+            hand.sees(f"{what} deleted, written back", functools.partial(same, hand, PUBLISHED[what], before))
+        versions = versions_of(hand)
+        time.sleep(3)  # longer than a replica takes to write anything back
+        assert versions_of(hand) == versions
+        for operator in (first, second):
+            assert operator.metric('weir_operator_contested{object="certificate"}') == 0
