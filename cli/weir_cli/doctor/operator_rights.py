@@ -31,13 +31,20 @@ class Needs(NamedTuple):
                 attributes = {"group": group, "resource": named, "verb": verb, "namespace": namespace}
                 yield f"{verb} {resource}{where}", {**attributes, "subresource": part} if part else attributes
         name, namespace = self.installation
-        for resource, published in (("configmaps", "index"), ("secrets", "caller-keys")):
-            for verb in ("update", "delete"):
-                one = {"group": "", "resource": resource, "verb": verb, "namespace": namespace}
-                yield f"{verb} {resource} {name}-{published} in {namespace}", {**one, "name": f"{name}-{published}"}
+        for group, resource, verbs, own in (
+            ("", "configmaps", ("update", "delete"), f"{name}-index"),
+            ("", "configmaps", ("update", "delete"), f"{name}-ca"),
+            ("", "secrets", ("update", "delete"), f"{name}-caller-keys"),
+            ("", "secrets", ("update", "delete"), f"{name}-operator-tls"),
+            ("", "serviceaccounts", ("get",), f"{name}-operator"),
+            ("coordination.k8s.io", "leases", ("get", "update"), f"{name}-operator"),
+        ):
+            for verb in verbs:
+                one = {"group": group, "resource": resource, "verb": verb, "namespace": namespace, "name": own}
+                yield f"{verb} {resource} {own} in {namespace}", one
         if self.sidecars:
             resource, webhook = "mutatingwebhookconfigurations", configuration_name(name, namespace)
-            for verb in ("get", "patch"):
+            for verb in ("get", "list", "watch", "patch"):
                 one = {"group": "admissionregistration.k8s.io", "resource": resource, "verb": verb, "name": webhook}
                 yield f"{verb} {resource} {webhook}", one
         for path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
@@ -50,6 +57,8 @@ class Needs(NamedTuple):
                 yield GROUP, f"{kind.plural}/status", ("patch",), namespace
             yield "", "secrets", ("list", "watch"), namespace
             yield "events.k8s.io", "events", ("create",), namespace
+            if self.sidecars:
+                yield "", "pods", ("list",), namespace
             if self.services:
                 yield "", "services", ("list", "watch"), namespace
                 yield "discovery.k8s.io", "endpointslices", ("list", "watch"), namespace
@@ -59,8 +68,8 @@ class Needs(NamedTuple):
         yield "authentication.k8s.io", "tokenreviews", ("create",), ""
         if self.scopes == ("",):
             yield "", "namespaces", ("list", "watch"), ""
-        yield "", "configmaps", ("list", "create"), namespace
-        yield "", "secrets", ("list", "create"), namespace
+        yield "", "configmaps", ("list", "watch", "create"), namespace
+        yield "", "secrets", ("list", "watch", "create"), namespace
         yield "coordination.k8s.io", "leases", ("create",), namespace
 
 

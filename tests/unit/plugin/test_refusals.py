@@ -1,0 +1,60 @@
+"""Refusals of the API server: the right that is missing, in the words of `kubectl auth can-i`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from kubernetes.client import ApiException
+
+from weir_cli.cluster.refusals import missing, said, why
+
+USER = 'User "system:serviceaccount:team-a:ci" cannot'
+
+
+def refusal(message: str, status: int = 403) -> ApiException:
+    """An error of the client, with the API server's answer."""
+    error = ApiException(status=status, reason="Forbidden")
+    error.body = json.dumps({"kind": "Status", "message": message})
+    return error
+
+
+@pytest.mark.parametrize(
+    ("message", "right"),
+    [
+        (
+            f'deployments.apps is forbidden: {USER} list resource "deployments" in API group "apps" '
+            'in the namespace "w"',
+            "list deployments.apps in namespace w",
+        ),
+        (
+            f'pods "gw-0:9090" is forbidden: {USER} get resource "pods/proxy" in API group "" in the namespace "w"',
+            "get pods/proxy in namespace w",
+        ),
+        (
+            f'namespaces is forbidden: {USER} list resource "namespaces" in API group "" at the cluster scope',
+            "list namespaces cluster-wide",
+        ),
+        (
+            f'modeltiers.weir.dev "b" is forbidden: {USER} patch resource "modeltiers/status" in API group "weir.dev" '
+            'in the namespace "llm": RBAC: role.rbac.authorization.k8s.io "x" not found',
+            "patch modeltiers.weir.dev/status in namespace llm",
+        ),
+        (f'forbidden: {USER} get path "/openid/v1/jwks"', "get /openid/v1/jwks"),
+    ],
+)
+def test_the_missing_right_is_named(message: str, right: str):
+    assert missing(refusal(message)) == right
+    assert why(refusal(message)) == f"you may not {right}"
+
+
+def test_other_errors_are_told_in_the_api_server_s_words():
+    quota = 'pods "p" is forbidden: exceeded quota: q'
+    assert (missing(refusal(quota)), why(refusal(quota))) == (None, f"the API server answers: {quota}")
+    assert missing(refusal(f'{USER} get resource "pods" in API group ""', status=404)) is None
+
+
+def test_an_answer_without_words_has_its_status():
+    error = ApiException(status=502, reason="Bad Gateway")
+    error.body = "<html>"
+    assert said(error) == "502 Bad Gateway"
