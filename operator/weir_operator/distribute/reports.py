@@ -34,6 +34,9 @@ connect. A pod that has ended would otherwise hold back every change for a minut
 MAX_REPORTS = 2_000
 """Routers per namespace whose reports are kept: so many a tenant may cost us. Config they get all the same."""
 
+MAX_REQUESTS = 1_000_000_000
+"""Requests of one route that one router may report: more than any answers in ten minutes. JSON knows numbers that no
+share can be computed of, and one such number would stop the statuses of all tenants."""
 
 MAX_REPORT_BYTES_TOGETHER = 2 * 1024 * 1024
 """Bytes that the reports of one namespace's routers may have together: 1 KiB for each of as many as there may be.
@@ -108,21 +111,23 @@ def believable(report: RouterReport, namespace: str | None) -> RouterReport:
     """
     prefix = "" if namespace is None else f"{namespace}/"
     policies = {key: _counted(it) for key, it in report.policies.items() if key.startswith(prefix)}
-    backends = {
-        key: replace(it, failing=min(max(it.failing, 0), MAX_FAILING), words=line(it.words))
-        for key, it in report.backends.items()
-        if it.failing or it.words
-    }
+    backends = {key: _plain(it) for key, it in report.backends.items() if it.failing or it.words or it.reason}
     if not backends and policies == report.policies:
         return report
     return replace(report, backends=report.backends | backends, policies=policies)
+
+
+def _plain(it: BackendReport) -> BackendReport:
+    """A report whose words a terminal can show, and whose failures can be: both get into statuses."""
+    reason = None if it.reason is None else line(it.reason)
+    return replace(it, reason=reason, failing=min(max(it.failing, 0), MAX_FAILING), words=line(it.words))
 
 
 def _counted(policy: PolicyReport) -> PolicyReport:
     """Counts that can be: of a negative number, or of more falls than requests, no share could be made."""
     routes = {}
     for name, it in policy.routes.items():
-        left = requests = max(it.requests, 0)
+        left = requests = min(max(it.requests, 0), MAX_REQUESTS)
         left -= (cheaper := min(max(it.cheaper, 0), left))
         left -= (dearer := min(max(it.dearer, 0), left))
         unserved = min(max(it.unserved, 0), left)

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from weir_operator.distribute.reports import (
     LEFT_SECONDS,
     MAX_REPORT_BYTES_TOGETHER,
+    MAX_REQUESTS,
     REPORT_SECONDS,
     Relay,
     Relayed,
@@ -18,7 +20,9 @@ from weir_operator.distribute.reports import (
     RouterId,
     believable,
 )
+from weir_operator.kinds.routingpolicy.health import elsewhere
 from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.status.figures import figure
 from weir_router.contract import BackendReport, PolicyReport, RouteReport, RouterReport
 
 ACCOUNT = ServiceAccount("weir-system", "weir-router")
@@ -153,8 +157,21 @@ def test_a_router_speaks_of_the_policies_of_its_own_namespace_in_counts_that_can
     it = found.backends["a/t/b"]
     assert (it.failing, it.words.startswith("key [2J xxx"), len(it.words)) == (1_000, True, 100)
     assert believable(report, None).policies.keys() == policies.keys()
+    reason = RouterReport(router="r", backends={"a/t/b": BackendReport(state="open", reason=words)})
+    assert believable(reason, "a").backends["a/t/b"].reason == it.words
     honest = RouterReport(router="r", backends={"a/t/b": BackendReport(state="open")})
     assert believable(honest, "a") is honest
+
+
+@pytest.mark.parametrize("digits", [18, 25, 400, 4_000])
+def test_a_number_that_is_too_large_for_a_share_stops_no_status(digits: int) -> None:
+    count = 10**digits
+    lie = RouteReport(requests=count, cheaper=count // 2, dearer=-count, unserved=count)
+    report = RouterReport(router="r", policies={"a/p": PolicyReport(routes={"all": lie})})
+    for namespace in ("a", None):
+        (it,) = believable(report, namespace).policies["a/p"].routes.values()
+        assert elsewhere([it], None) == "100 % cheaper"
+        assert figure(it.requests) == str(MAX_REQUESTS)
 
 
 def test_reports_of_routers_of_another_version_are_read() -> None:
