@@ -20,6 +20,9 @@ from weir_operator.status.conditions import UNKNOWN, Judgement, StatusReason, by
 CONTROLLER = "weir.dev/operator"
 """`reportingController` of our Events."""
 
+MAX_NOTE_BYTES = 1_024
+"""Bytes of an Event's note in UTF-8: the API server refuses a longer one."""
+
 _SILENT = (
     StatusReason.PENDING,
     StatusReason.WAITING,
@@ -73,7 +76,7 @@ def manifest_of(event: Event, subject: Manifest, instance: str, moment: str) -> 
         "metadata": {"generateName": f"{subject.name[:200]}-", "namespace": subject.namespace},
         "type": event.type.value,
         "reason": event.reason,
-        "note": event.note,
+        "note": _cut(event.note),
         "action": "Report",
         "eventTime": moment,
         "reportingController": CONTROLLER,
@@ -86,3 +89,11 @@ def manifest_of(event: Event, subject: Manifest, instance: str, moment: str) -> 
             "uid": subject.uid,
         },
     }
+
+
+def _cut(note: str) -> str:
+    """`note` in as many bytes as an Event takes. A message of as many characters has more where it is not English."""
+    data = note.encode()
+    if len(data) <= MAX_NOTE_BYTES:
+        return note
+    return data[: MAX_NOTE_BYTES - 3].decode(errors="ignore") + "..."

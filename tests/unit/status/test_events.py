@@ -9,7 +9,7 @@ import pytest
 from support.statuses import TIER, case, gateway, observed
 from weir_operator.kinds import MODEL_TIER
 from weir_operator.status.changes import QUIET_SECONDS, same, write_at
-from weir_operator.status.events import events, manifest_of
+from weir_operator.status.events import MAX_NOTE_BYTES, Event, EventType, events, manifest_of
 
 GOOD = case().of()
 BAD = case(TIER.replace("name: one,", "name: one, credentials: {secretRef: {name: k, key: k}},")).of()
@@ -55,6 +55,14 @@ def test_an_event_is_about_its_object_and_fits_into_its_fields():
     }
     assert (body["metadata"]["generateName"], body["metadata"]["namespace"]) == ("budget-", "llm")
     assert len(body["reportingInstance"]) == 128
+
+
+@pytest.mark.parametrize("note", ["x" * 2_000, "漢" * 1_024, "a" + "é" * 600, "😀" * 300])
+def test_a_note_in_any_script_has_as_many_bytes_as_an_event_takes(note: str):
+    (subject,) = observed(TIER).of("ModelTier")
+    found = manifest_of(Event(EventType.WARNING, "Degraded", note), subject, "i", "2027-01-15T08:00:00.000000Z")["note"]
+    assert MAX_NOTE_BYTES - 3 <= len(found.encode()) <= MAX_NOTE_BYTES
+    assert note.startswith(found.removesuffix("..."))
 
 
 def test_what_is_there_is_not_written_whoever_has_added_something():
