@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from apiserver import ApiServer
 
+from cli.shell import until
 from support.kube import apply, client_of, run
 from support.leading import Leader, leading
 from support.statuses import gateway
@@ -19,7 +22,7 @@ from weir_operator.kinds.crdgen import UNSEEN
 from weir_operator.kube.statuses import StatusWriter
 from weir_operator.status import writer as pace
 from weir_operator.status.reporter import SETTLE_SECONDS
-from weir_router.contract import BackendReport
+from weir_router.contract import BackendReport, PolicyReport, RouteReport
 
 TIER = """
 apiVersion: weir.dev/v1alpha1
@@ -301,3 +304,66 @@ async def test_what_the_crd_says_of_a_new_object_gives_way_to_what_the_operator_
     weighted = tier(namespace, backend=", weight: 1").replace("spec:", "spec:\n  selection: Weighted")
     run(cluster, "apply", *how, "-f", "-", input=weighted)
     assert (await leader.status("mt/budget"))["observedGeneration"] == 1
+
+
+POLICY_NAME = {"apiVersion": "weir.dev/v1alpha1", "kind": "RoutingPolicy"}
+STATUS_FIELDS = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties"
+
+
+@contextlib.contextmanager
+def crd_without(server: ApiServer, namespace: str, *fields: str) -> Iterator[None]:
+    """The CRD of RoutingPolicies of an older version, whose status lacks these fields. `namespace` has a policy
+    `assistants`, by which it is seen that the API server has taken the change."""
+    crd = json.loads(run(server, "get", "crd", "routingpolicies.weir.dev", "-o", "json"))
+    known = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+
+    def patch(operation: str) -> None:
+        steps = [{"op": operation, "path": f"{STATUS_FIELDS}/{it}", "value": known[it]} for it in fields]
+        run(server, "patch", "crd", "routingpolicies.weir.dev", "--type=json", "-p", json.dumps(steps))
+
+    def knows(field: str) -> bool:
+        status = json.dumps({**POLICY_NAME, "metadata": {"name": "assistants"}, "status": {field: "x"}})
+        how = ("--server-side", "--subresource=status", "--dry-run=server", "--validate=false")
+        return server.kubectl("-n", namespace, "apply", *how, "-f", "-", input=status).returncode == 0
+
+    patch("remove")
+    try:
+        until(lambda: not any(map(knows, fields)))
+        yield
+    finally:
+        patch("add")
+        until(lambda: all(map(knows, fields)))
+
+
+async def test_fields_that_an_older_crd_does_not_know_hold_nothing_else_back(
+    cluster: ApiServer, namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(pace, "RETRY_SECONDS", 0.2)
+    apply(cluster, tier(namespace))
+    apply(cluster, policy(namespace))
+    override = {"tier": {"name": "budget"}, "until": "2100-01-01T00:00:00Z"}
+    fell = {"all": RouteReport(requests=9, cheaper=9)}
+    with crd_without(cluster, namespace, "elsewhere", "override"):
+        run(
+            cluster,
+            "-n",
+            namespace,
+            "patch",
+            "rp/assistants",
+            "--type=merge",
+            "-p",
+            json.dumps({"spec": {"override": override}}),
+        )
+        async with leading(cluster, client_of(cluster), namespace) as leader:
+            leader.routers = [gateway(policies={f"{namespace}/assistants": PolicyReport(routes=fell)})]
+            await leader.compile_when(lambda it: it.of("ModelTier") and it.of("RoutingPolicy"))
+            status = await leader.until_condition("rp/assistants", "Ready", "status", "True")
+            assert status.keys() == {"observedGeneration", "conditions", "routesReady", "tiersReady"}
+            await leader.until_calm()
+            writes = len(leader.writer.written)
+            leader.reporter.heard()
+            await leader.until_calm()
+            assert len(leader.writer.written) == writes
+    said = " ".join(it.getMessage() for it in caplog.records)
+    assert "the status of RoutingPolicys cannot be written" in said
+    assert "field not declared in schema" in said

@@ -8,6 +8,8 @@ one that was made of an older spec on a newer.
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http import HTTPStatus
@@ -23,6 +25,13 @@ from weir_operator.schemas.common import Kind
 
 _APPLY = "application/apply-patch+yaml"
 _EVENTS = ("events.k8s.io", "v1")
+
+UNDECLARED_SECONDS = 300.0
+"""Seconds for which a status field is left out after CRDs of an older version have refused it: a newer CRD may come at
+any time, and one refused write in five minutes costs nothing."""
+
+_UNDECLARED = re.compile(r"\.status\.(\w+)\S*: field not declared in schema")
+_NEEDED = frozenset({"conditions", "observedGeneration"})
 
 
 class Outcome(StrEnum):
@@ -55,9 +64,20 @@ class Subject(Protocol):
 class StatusWriter:
     """Writes for one operator. Used from several threads at once."""
 
-    def __init__(self, api_client: client.ApiClient, kinds: Iterable[Kind]) -> None:
+    def __init__(
+        self, api_client: client.ApiClient, kinds: Iterable[Kind], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._api = client.CustomObjectsApi(api_client)
         self._plurals = {kind.kind: kind.plural for kind in kinds}
+        self._monotonic = monotonic
+        self._undeclared: dict[tuple[str, str], float] = {}  # kind and field: until when it is left out
+
+    @property
+    def undeclared(self) -> frozenset[tuple[str, str]]:
+        """Kinds and fields of their statuses that the installed CRDs are too old for. Without them, the rest can be
+        written."""
+        now = self._monotonic()
+        return frozenset([key for key, until in list(self._undeclared.items()) if now < until])
 
     def write(self, subject: Subject, status: JSON) -> tuple[Outcome, str]:
         """Gives the object this status; the text says what is wrong."""
@@ -68,7 +88,7 @@ class StatusWriter:
             "metadata": {"name": subject.name, "namespace": subject.namespace, "resourceVersion": subject.version},
             "status": status,
         }
-        return _called(
+        outcome, text = _called(
             lambda: self._api.patch_namespaced_custom_object_status(
                 GROUP,
                 VERSION,
@@ -84,6 +104,10 @@ class StatusWriter:
             ),
             f'{{apiGroups: ["{GROUP}"], resources: ["{plural}/status"], verbs: ["patch"]}}',
         )
+        until = self._monotonic() + UNDECLARED_SECONDS
+        fields = set(_UNDECLARED.findall(text)) - _NEEDED
+        self._undeclared.update({(subject.kind, field): until for field in fields})
+        return outcome, text
 
     def tell(self, event: JSON) -> tuple[Outcome, str]:
         """Creates an Event; the text says what is wrong."""

@@ -5,7 +5,7 @@ Called by `status.reporter` in a thread: for a thousand objects it takes so long
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +44,18 @@ def due(
     present: Mapping[str, Any],
     written: Mapping[str, float],
     wall: float,
+    undeclared: Collection[tuple[str, str]] = (),
 ) -> list[tuple[Task, float]]:
     """The writes that are due, each with the moment from which it may happen (monotonic seconds).
 
     `there` are the objects of the cluster and `present` their statuses, both by `Kind/namespace/name`; `written` says
-    by uid when a status was written last; `wall` is the time in seconds since the epoch.
+    by uid when a status was written last; `wall` is the time in seconds since the epoch. `undeclared` are kinds and
+    fields that the installed CRDs do not know: with such a field the API server would refuse the whole status.
     """
     found = []
     steps = {kind.kind: kind.judge for kind in kinds}
-    for subject, wanted in statuses(made.observed, kinds, made.compiled, rollout, present, wall):
+    for subject, whole in statuses(made.observed, kinds, made.compiled, rollout, present, wall):
+        wanted = {name: it for name, it in whole.items() if (subject.kind, name) not in undeclared}
         current = there.get(subject.id)
         if current is None or current.uid != subject.uid:
             continue  # deleted since, or made anew: another compile will follow

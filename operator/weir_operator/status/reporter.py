@@ -145,8 +145,7 @@ class Reporter:
         self._writer.forget({it.uid for it in there.values()})
         self._teller.forget()
         before = self._writer.snapshot()
-        found = await asyncio.to_thread(
-            due, self._kinds, self._made, rollout, there, present, before.written, self._wall()
-        )
+        around = (present, before.written, self._wall(), self._writer.undeclared)
+        found = await asyncio.to_thread(due, self._kinds, self._made, rollout, there, *around)
         wait = self._writer.replace(found, before, now)
         return STATUS_CHECK_SECONDS if wait is None else min(STATUS_CHECK_SECONDS, wait)

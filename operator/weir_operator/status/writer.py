@@ -69,6 +69,11 @@ class PacedWriter:
         self._retry_at: dict[str, float] = {}  # uid
 
     @property
+    def undeclared(self) -> frozenset[tuple[str, str]]:
+        """Kinds and fields of their statuses that the installed CRDs do not know."""
+        return self._writer.undeclared
+
+    @property
     def busy(self) -> bool:
         """Whether anything waits to be written, or is being written."""
         return bool(self._queue or self._writing)
