@@ -41,6 +41,16 @@ def test_a_page_has_all_its_parts_on_one_screen(path: Path) -> None:
     assert f"amtool silence add alertname={path.stem}" in text
 
 
+PROSE = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.stem)
+def test_no_command_keeps_values_in_the_way_that_a_newer_chart_refuses(path: Path) -> None:
+    """`--reuse-values` keeps old defaults and has no new ones, which fails at the worst time (docs/install.md)."""
+    for line in path.read_text().splitlines():
+        assert not re.search(r"helm .* --reuse-values", line), line
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_page_names_only_metrics_labels_and_commands_that_are_there(path: Path) -> None:
     text = path.read_text()

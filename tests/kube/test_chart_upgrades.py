@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -344,3 +347,74 @@ def test_without_helm_on_the_cluster_the_ways_of_the_page_keep_the_pods(
     else:
         run(server, "apply", "set-last-applied", "-f", "-", input=scaled)
         assert kubectl_apply(scaled) == 5
+
+
+def mend(release: Release, page: str, folder: Path, flag: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs the shell lines of a runbook's part "Mend" as they stand, in the release's namespace, by its Helm; the last
+    one with a flag that the page names.
+    """
+    part = (ROOT / "docs" / "runbooks" / f"{page}.md").read_text().partition("## Mend")[2].partition("## ")[0]
+    lines = "".join(re.findall(r"```sh\n(.*?)```", part, re.DOTALL)).replace("weir-system", release.namespace)
+    assert "helm upgrade" in lines
+    assert flag in part
+    (folder / "helm").unlink(missing_ok=True)
+    (folder / "helm").symlink_to(release.helm.path)
+    path = os.pathsep.join([str(folder), str(release.server.assets), os.environ["PATH"]])
+    env = os.environ | {"PATH": path, "KUBECONFIG": str(release.server.kubeconfig)}
+    command = ["sh", "-ec", f"{lines.rstrip()} {flag}"]
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def webhooks(release: Release) -> Any:
+    name = f"weir.{release.namespace}.sidecar.weir.dev"
+    found = json.loads(run(release.server, "get", "mutatingwebhookconfiguration", name, "-o", "json"))
+    return found["webhooks"]
+
+
+BY_HAND: list[Any] = [
+    {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"},
+    {"op": "replace", "path": "/webhooks/0/rules", "value": []},
+    {"op": "replace", "path": "/webhooks/0/clientConfig/service/name", "value": "other"},
+    {"op": "add", "path": "/webhooks/0/namespaceSelector/matchLabels", "value": {"a": "b"}},
+    {"op": "add", "path": "/webhooks/1/matchConditions", "value": [{"name": "never", "expression": "false"}]},
+    {"op": "remove", "path": "/webhooks/1"},
+]
+"""Changes of the webhooks by another client, among them kinds that outlast an upgrade by one Helm or both."""
+
+
+@pytest.mark.parametrize("page", ["WeirWebhookChanged", "WeirWebhookMissing"])
+def test_the_runbooks_commands_put_the_webhook_back(release: Release, tmp_path: Path, page: str) -> None:
+    release.install()
+    before = webhooks(release)
+    name = f"mutatingwebhookconfiguration/weir.{release.namespace}.sidecar.weir.dev"
+    if page == "WeirWebhookMissing":
+        run(release.server, "delete", name)
+    else:
+        run(release.server, "patch", name, "--type=json", "--patch", json.dumps(BY_HAND))
+    done = mend(release, page, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert webhooks(release) == before
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_the_runbooks_commands_give_the_operator_its_rights_back(release: Release, tmp_path: Path, gone: bool) -> None:
+    release.install()
+    there = ("-n", release.namespace)
+    of = [("clusterrole", f"weir:{release.namespace}:weir:operator"), ("role", "weir-operator", *there)]
+
+    def rules() -> list[str]:
+        return [run(release.server, "get", *it, "-o", "jsonpath={.rules}") for it in of]
+
+    before = rules()
+    assert all(before)
+    for it in of:
+        if gone:
+            run(release.server, "delete", *it)
+        else:
+            run(release.server, "patch", *it, "--type=merge", "--patch", '{"rules": []}')
+    done = mend(release, "WeirClusterUnknown", tmp_path)
+    if done.returncode and not gone:  # Helm 4
+        assert "conflict" in done.stderr
+        done = mend(release, "WeirClusterUnknown", tmp_path, "--force-conflicts")
+    assert done.returncode == 0, done.stderr
+    assert rules() == before

@@ -127,7 +127,7 @@ def test_a_condition_that_a_cloud_adds_is_no_fault(hand: Hand):
     control_plane = {"key": "control-plane", "operator": "DoesNotExist"}
     steps = [{"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/-", "value": control_plane}]
     hand.patches(f"mutatingwebhookconfiguration/{WEBHOOK}", [*steps, {"op": "remove", "path": "/webhooks/1"}], "json")
-    hand.named("was changed: pod.sidecar.weir.dev is gone; helm upgrade")
+    hand.named("was changed: pod.sidecar.weir.dev is gone; delete it, then helm upgrade")
     hand.patches(f"mutatingwebhookconfiguration/{WEBHOOK}", {"webhooks": before["webhooks"]})
     hand.is_well()
 

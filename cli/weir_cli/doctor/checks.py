@@ -14,7 +14,7 @@ from weir_cli.doctor.seen import Seen
 from weir_operator.kinds import KINDS
 from weir_operator.kube.webhooks import configuration_name
 from weir_operator.schemas import GROUP
-from weir_operator.sidecar.webhook import MENDS
+from weir_operator.sidecar.webhook import MADE_ANEW, MENDS
 
 SKEW_SECONDS = 30.0
 """Seconds by which clocks may differ: half of the tolerance in verifying a token."""
@@ -169,7 +169,7 @@ def webhook(seen: Seen) -> Iterator[Finding]:
 
 def _of_webhook(bundles: frozenset[str], seen: Seen) -> Iterator[Finding]:
     if seen.webhook_differs:
-        yield bad("webhook", "; ".join(seen.webhook_differs), MENDS)  # type: ignore[arg-type]
+        yield bad("webhook", "; ".join(seen.webhook_differs), MADE_ANEW)  # type: ignore[arg-type]
     if "" in bundles:
         action = "the operator puts it there: see its log, and its right to patch the configuration"
         yield bad("webhook", "it has no caBundle: no pod gets a sidecar", action)

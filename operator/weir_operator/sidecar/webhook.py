@@ -26,7 +26,10 @@ RETRY_SECONDS = 5.0
 """Seconds between two checks while there is no certificate, and after a failure."""
 
 MENDS = "helm upgrade with the release's own values (helm get values) puts it back"
-"""The remedy for everything in the configuration that only Helm writes."""
+"""The remedy for a configuration that is gone."""
+
+MADE_ANEW = "delete it, then helm upgrade with the release's own values (helm get values) puts it back"
+"""The remedy for a changed one: Helm 4 does not overwrite another client's fields, and Helm 3 leaves new ones."""
 
 _log = logging.getLogger("weir_operator.webhooks")
 
@@ -104,7 +107,7 @@ class WebhookTrust:
             )
         elif differences:
             named = "; ".join(differences)
-            self._complain(f"MutatingWebhookConfiguration {self._name} was changed: {named}; {MENDS}")
+            self._complain(f"MutatingWebhookConfiguration {self._name} was changed: {named}; {MADE_ANEW}")
         else:
             self._complain(None)
 
