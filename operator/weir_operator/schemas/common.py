@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -69,8 +69,9 @@ def timestamp(text: str) -> float:
 
 
 def _is_time(text: str) -> bool:
+    """Whether there is such a time, also in UTC: `9999-12-31T23:00:00-14:00` is of a year that no Python knows."""
     try:
-        timestamp(text)
+        datetime.fromtimestamp(timestamp(text), UTC)
     except (ValueError, OverflowError):
         return False
     return True

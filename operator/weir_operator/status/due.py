@@ -15,7 +15,7 @@ from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.status.changes import write_at
 from weir_operator.status.events import Event, events
 from weir_operator.status.rollout import Rollout
-from weir_operator.status.statuses import statuses
+from weir_operator.status.statuses import Broken, statuses
 from weir_operator.status.step import Judgeable
 
 
@@ -45,16 +45,18 @@ def due(
     written: Mapping[str, float],
     wall: float,
     undeclared: Collection[tuple[str, str]] = (),
+    broken: Broken | None = None,
 ) -> list[tuple[Task, float]]:
     """The writes that are due, each with the moment from which it may happen (monotonic seconds).
 
     `there` are the objects of the cluster and `present` their statuses, both by `Kind/namespace/name`; `written` says
     by uid when a status was written last; `wall` is the time in seconds since the epoch. `undeclared` are kinds and
     fields that the installed CRDs do not know: with such a field the API server would refuse the whole status.
+    `broken`: as in `statuses`.
     """
     found = []
     steps = {kind.kind: kind.judge for kind in kinds}
-    for subject, whole in statuses(made.observed, kinds, made.compiled, rollout, present, wall):
+    for subject, whole in statuses(made.observed, kinds, made.compiled, rollout, present, wall, broken):
         wanted = {name: it for name, it in whole.items() if (subject.kind, name) not in undeclared}
         current = there.get(subject.id)
         if current is None or current.uid != subject.uid:

@@ -23,6 +23,7 @@ from weir_operator.observe.observed import Manifest, Observed
 from weir_operator.status.due import Made, due
 from weir_operator.status.requests import Requests
 from weir_operator.status.rollout import Attendance, Rollout, behind
+from weir_operator.status.statuses import Broken
 from weir_operator.status.step import Judgeable
 from weir_operator.status.teller import Teller
 from weir_operator.status.writer import PacedWriter
@@ -145,7 +146,16 @@ class Reporter:
         self._writer.forget({it.uid for it in there.values()})
         self._teller.forget()
         before = self._writer.snapshot()
-        around = (present, before.written, self._wall(), self._writer.undeclared)
+        broken: Broken = []
+        around = (present, before.written, self._wall(), self._writer.undeclared, broken)
         found = await asyncio.to_thread(due, self._kinds, self._made, rollout, there, *around)
+        if broken:
+            name, error = broken[0]
+            _log.error(
+                "the status of %s (and of %d more objects) cannot be worked out; this is a bug of Weir",
+                name,
+                len(broken) - 1,
+                exc_info=error,
+            )
         wait = self._writer.replace(found, before, now)
         return STATUS_CHECK_SECONDS if wait is None else min(STATUS_CHECK_SECONDS, wait)

@@ -29,6 +29,9 @@ from weir_operator.status.conditions import (
 from weir_operator.status.rollout import Rollout
 from weir_operator.status.step import Around, Judgeable, StatusStep, Subject
 
+Broken = list[tuple[str, Exception]]
+"""Objects whose status cannot be worked out, as `Kind/namespace/name`, each with the error."""
+
 
 def statuses(
     observed: Observed,
@@ -37,20 +40,29 @@ def statuses(
     rollout: Rollout,
     present: Mapping[str, Any],
     now: float,
+    broken: Broken | None = None,
 ) -> list[tuple[Manifest, JSON]]:
     """Every object of our class with the status that it should have.
 
-    `present` are the statuses that are there, by object; `now` is in seconds since the epoch.
+    `present` are the statuses that are there, by object; `now` is in seconds since the epoch. An object whose status
+    cannot be worked out, by a bug of ours, goes into `broken` with its error and keeps no other from its status;
+    without `broken`, the error is raised.
     """
     problems: dict[str, list[Problem]] = defaultdict(list)
     for problem in compiled.problems:
         problems[problem.object].append(problem)
     around = Around(compiled.config, rollout)
-    return [
-        (it, _status(step, Subject(it, problems.get(it.id, ()), present.get(it.id), step.whole), around, now))
-        for step, manifests in ((kind.judge, observed.of(kind.kind)) for kind in kinds)
-        for it in ours(manifests, observed.class_name)
-    ]
+    found = []
+    for step, manifests in ((kind.judge, observed.of(kind.kind)) for kind in kinds):
+        for it in ours(manifests, observed.class_name):
+            subject = Subject(it, problems.get(it.id, ()), present.get(it.id), step.whole)
+            try:
+                found.append((it, _status(step, subject, around, now)))
+            except Exception as error:
+                if broken is None:
+                    raise
+                broken.append((it.id, error))
+    return found
 
 
 def _status(step: StatusStep, it: Subject, around: Around, now: float) -> JSON:

@@ -163,6 +163,9 @@ def test_every_rule_of_the_crds_is_refused_here_too():
         (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}}}),
         (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}, "until": "2026-13-01T00:00:00Z"}}),
         (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}, "until": "tomorrow"}}),
+        # In UTC these are of the year 10000, which no Python knows.
+        (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}, "until": "9999-12-31T23:59:59-14:00"}}),
+        (RoutingPolicySpec, POLICY | {"override": {"tier": {"name": "t"}, "until": "9999-12-31T23:59:59.999999999Z"}}),
         (RoutingPolicySpec, when(require={"labels": {}})),
     ],
 )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.statuses import KEYED, NOW_TEXT, POLICY, TIER, Case, case, changed, gateway, sidecar
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.distribute.reports import Reported
-from weir_operator.kinds import KINDS
+from weir_operator.kinds import KINDS, MODEL_TIER, ROUTING_POLICY
 from weir_operator.kinds.modeltier.schema import ModelTierStatus
 from weir_operator.kinds.routingpolicy.schema import RoutingPolicyStatus
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.observed import ServiceData, SliceData
-from weir_operator.status.statuses import statuses
+from weir_operator.status.due import Made, due
+from weir_operator.status.statuses import Broken, statuses
+from weir_operator.status.step import Judged
 
 ONE, TWO = "llm/budget/one", "llm/budget/two"
 
@@ -266,3 +270,25 @@ def test_a_tier_of_nothing_but_a_service_without_ready_pods_is_not_ready_and_say
     assert (status, reason) == ("False", "NoHealthyBackends")
     assert "one: NoEndpoints" in message
     assert at.condition("Ready", "RoutingPolicy")[:2] == ("False", "RouteCannotBeServed")
+
+
+@pytest.mark.parametrize("until", ["9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999999Z"])
+def test_an_override_whose_end_is_beyond_the_calendar_is_refused(until: str):
+    text = POLICY.rstrip() + f'\n  override: {{tier: {{name: budget, namespace: llm}}, until: "{until}"}}\n'
+    status, reason, message = case(TIER, text).condition("Accepted", "RoutingPolicy")
+    assert (status, reason) == ("False", "InvalidSpec")
+    assert "spec.override.until: is no time that a calendar has" in message
+
+
+def test_an_object_whose_status_cannot_be_worked_out_keeps_no_other_from_its_own():
+    def raises(*_: object) -> Judged:
+        raise OverflowError("by a bug of ours")
+
+    kinds = (MODEL_TIER, replace(ROUTING_POLICY, judge=replace(ROUTING_POLICY.judge, judge=raises)))
+    at = case()
+    broken: Broken = []
+    made, there = Made(at.observed, at.compiled), {it.id: it for it in at.observed.all()}
+    ((task, _),) = due(kinds, made, at.rollout, there, dict.fromkeys(there), {}, at.now, broken=broken)
+    assert task.subject.kind == "ModelTier"
+    ((name, error),) = broken
+    assert (name, str(error)) == ("RoutingPolicy/team-a/auto", "by a bug of ours")
