@@ -86,6 +86,20 @@ def test_alerts_without_sidecars_ask_for_none(helm4: Helm) -> None:
     assert group["rules"][0]["annotations"]["runbook_url"] == "https://wiki.example/weir/WeirErrors.md"
 
 
+@pytest.mark.parametrize(
+    ("values", "missed"),
+    [
+        ("gateway.replicas=0", False),
+        ("gateway.replicas=0,gateway.autoscaling.type=HPA", True),
+        ("crds.keep=true", True),
+    ],
+)
+def test_a_gateway_that_is_to_have_no_router_is_not_missed(helm4: Helm, values: str, missed: bool) -> None:
+    rendered = helm4.render("--set", f"monitoring.prometheusRule.enabled=true,{values}")
+    (group,) = only(rendered, "PrometheusRule")["spec"]["groups"]
+    assert ("WeirNoGateway" in {it["alert"] for it in group["rules"]}) == missed
+
+
 def test_sidecars_are_scraped_where_their_metrics_are_open(helm4: Helm) -> None:
     given = ("--set", "monitoring.podMonitor.enabled=true")
     assert only(helm4.render(*given), "PodMonitor")["metadata"]["name"] == "weir"

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from binaries import ensure_tool, find, find_tool
 
 from support.helm import CHART, ROOT, Helm, only
 from support.kube import run
+from weir_cli.doctor.checks import APPLY_CRDS
 
 NUMBERS = itertools.count(1)
 CRDS = ("modeltiers.weir.dev", "routingpolicies.weir.dev")
@@ -297,6 +299,34 @@ def test_kept_crds_are_taken_over_as_the_page_says(release: Release, place: str,
     release.crds = False
     release.install()
     assert there()
+
+
+def test_doctors_command_brings_older_crds_up_to_date(release: Release, without_crds: None) -> None:
+    """Helm 4 is a manager of its fields, so that another client's apply needs a flag."""
+    release.crds = True
+    release.install()
+    for name in CRDS:
+        done = release.server.kubectl("get", "crd", name, "-o", "json")
+        older = json.loads(done.stdout)
+        for version in older["spec"]["versions"]:
+            version["schema"]["openAPIV3Schema"]["description"] = "An older version."
+        manager = "helm" if release.helm.run("version", "--short").stdout.startswith("v4") else "kubectl"
+        apply = ("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-f", "-")
+        run(release.server, *apply, input=json.dumps(older))
+    command = [str(release.server.assets / "kubectl"), *shlex.split(APPLY_CRDS)[1:]]
+    env = os.environ | {"KUBECONFIG": str(release.server.kubeconfig)}
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "An older version." not in run(release.server, "get", "crd", *CRDS, "-o", "json")
+
+
+def test_the_notes_say_that_nobody_may_scrape(release: Release) -> None:
+    said = "name its namespace in networkPolicy.monitoring"
+    scraped = ("monitoring.podMonitor.enabled=true", "networkPolicy.monitoring={monitoring}")
+    for values, told in ((scraped[:1], True), (scraped, False), ((), False)):
+        done = release.chart("install", *values, flags=("--dry-run=client",))
+        assert done.returncode == 0, done.stderr
+        assert (said in done.stdout) == told
 
 
 def test_crds_that_would_be_deleted_with_all_objects_are_not(release: Release, place: str, without_crds: None) -> None:

@@ -27,6 +27,8 @@ EXPIRY_DAYS = 7
 
 CRDS = tuple(f"{kind.plural}.{GROUP}" for kind in KINDS)
 
+APPLY_CRDS = "kubectl apply --server-side --force-conflicts -f crds/"
+"""The command for older CRDs. The flag takes the fields over from Helm 4 and from other tools."""
 
 Check = Callable[[Seen], Iterator[Finding]]
 
@@ -79,7 +81,7 @@ def crds(seen: Seen) -> Iterator[Finding]:
     if isinstance(seen.lacking, Unseen):
         yield unknown("CRDs", seen.lacking)
     elif seen.lacking:
-        action = "kubectl apply --server-side -f crds/ of the operator's version; Helm upgrades them with crds.install"
+        action = f"{APPLY_CRDS} of the operator's version; Helm upgrades them with crds.install"
         yield bad("CRDs", f"older than this weir: they lack {named(seen.lacking)}", action)
     elif not missing:
         yield good("CRDs", "both kinds are served")

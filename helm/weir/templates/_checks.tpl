@@ -179,7 +179,8 @@ crds.install is false, and this release does not keep its CRDs: Helm would delet
 {{- range (lookup "apps/v1" "Deployment" .Release.Namespace "").items }}
 {{- $annotations := .metadata.annotations | default dict }}
 {{- $labels := .metadata.labels | default dict }}
-{{- if and (eq "weir" (get $labels "app.kubernetes.io/name")) (eq "operator" (get $labels "app.kubernetes.io/component")) (eq $.Release.Name (get $annotations "meta.helm.sh/release-name")) }}
+{{- if and (eq "weir" (get $labels "app.kubernetes.io/name")) (eq "operator" (get $labels "app.kubernetes.io/component")) (eq $.Release.Name (get $annotations "meta.helm.sh/release-name")) (hasPrefix (printf "%s-" $.Chart.Name) (get $labels "helm.sh/chart")) }}
+{{- /* Another alias of a parent chart has another Chart.Name: that is a second installation. */}}
 this release is installed as {{ get $labels "app.kubernetes.io/instance" }}, and would be {{ include "weir.installation" $ }} (fullnameOverride): everything would be made anew and the old Service be gone, with callers and tokens of its name. Set fullnameOverride={{ get $labels "app.kubernetes.io/instance" }}; for the new name install a second release with crds.install=false, lead callers there, and uninstall this one.
 {{- end }}
 {{- end }}
