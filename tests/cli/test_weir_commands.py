@@ -236,7 +236,8 @@ def test_explain_takes_a_moment_and_a_latency_budget() -> None:
     } in story["passedOver"]
     shown = run("explain", *asked, *saturday, "--header", "x-weir-ttft: 800ms").stdout
     assert "at 2026-12-05T11:00:00Z, first content within 0.8 s" in shown
-    for wrong in (["--at", "tomorrow"], ["--at", "2026-12-05T12:00:00"], ["--header", "x-weir-ttft: soon"]):
+    ends = (["--at", "9999-12-31T23:59:59-14:00"], ["--at", "0001-01-01T00:00:00+14:00"])
+    for wrong in (["--at", "tomorrow"], ["--at", "2026-12-05T12:00:00"], *ends, ["--header", "x-weir-ttft: soon"]):
         result = run("explain", *asked, *wrong)
         assert result.exit_code in (1, 2)
         assert "such as" in result.stderr

@@ -109,6 +109,39 @@ def test_a_server_a_token_and_an_authority_need_no_kubeconfig(cluster: ApiServer
     assert cluster.token not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("content", [b"- a\n- b\n", b"\x00\xff", b"{not: [yaml", b"contexts: 7\ncurrent-context: a\n"])
+def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / "config").write_bytes(content)
+    done = shown(env={"KUBECONFIG": str(tmp_path / "config")})
+    assert (done.returncode, str(tmp_path / "config") in done.stderr) == (2, True), done.stderr
+
+
+def test_a_credential_plugin_that_gives_nothing_is_no_missing_right(cluster: ApiServer, team: str, tmp_path: Path):
+    content = config(cluster)
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "/no/such-plugin"}
+    content["users"][0]["user"] = {"exec": plugin}
+    env = {"KUBECONFIG": str(write(tmp_path / "exec", content))}
+    for command in (["doctor"], ["override", "auto"]):
+        done = weir(*command, "-n", team, env=env)
+        assert done.returncode == 2, done.stdout
+        assert "credential plugin /no/such-plugin gave no credential" in done.stderr
+        assert "you may not" not in done.stderr + done.stdout
+    done = shown("-n", team, "--token", cluster.token, env=env)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["status", "doctor", "override"])
+def test_an_api_server_that_does_not_answer_is_named_with_the_cause(cluster: ApiServer, name: str):
+    causes = {"https://127.0.0.1:9": "Connection refused", "https://weir.invalid": "Failed to resolve 'weir.invalid'"}
+    for server, cause in causes.items():
+        env = {"KUBECONFIG": str(cluster.kubeconfig)}
+        done = weir(*COMMANDS[name], "--server", server, env=env)
+        assert done.returncode == 2, done.stdout
+        place = f"the API server at {server.removeprefix('https://')}"
+        assert place in done.stderr
+        assert cause in done.stderr
+
+
 def test_a_token_wins_over_that_of_the_kubeconfig(cluster: ApiServer, team: str):
     done = shown("-n", team, "--token", "wrong", env={"KUBECONFIG": str(cluster.kubeconfig)})
     assert (done.returncode, "Unauthorized" in done.stderr) == (2, True), done.stderr

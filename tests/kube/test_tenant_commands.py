@@ -238,6 +238,16 @@ def test_an_installation_is_found_and_of_several_the_message_asks_which(cluster:
     for options in (("-n", team), ("--installation", "blue"), ("--system-namespace", team)):
         done = weir("status", *options, env=admin)
         assert f"namespace {team} has no running router of installation blue" in done.stderr
+    for command in ("status", "doctor"):
+        done = weir(command, "--installation", "bleu", env=admin)
+        assert done.returncode == 2, done.stdout
+        assert "there is no Deployment of an installation bleu, but there are those of" in done.stderr
+        assert f"blue in namespace {team}" in done.stderr
+    done = weir("doctor", "--installation", "bleu", "--system-namespace", team, env=admin)
+    assert (done.returncode, f"no Deployment bleu-operator, bleu-gateway in namespace {team}" in done.stdout) == (
+        1,
+        True,
+    )
     text = (POLICY % {"at": team}).replace("name: all,", "name: other,")
     path = f"{cluster.assets}{os.pathsep}{os.environ['PATH']}"
     done = weir("diff", "-f", "-", stdin=text, env={**admin, "PATH": path})

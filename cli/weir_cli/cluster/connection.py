@@ -54,7 +54,13 @@ def connect(connection: Connection) -> tuple[client.ApiClient, str]:
     except (config.ConfigException, OSError, yaml.YAMLError) as error:
         why = str(error).rstrip(".")
         raise NoPages(f"there is no cluster: {why}. For a router without one: --url http://127.0.0.1:9090") from None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # of a file that is no kubeconfig
+        named = ", ".join(map(str, _paths(connection, os.environ)))
+        raise NoPages(f"{named} cannot be read as a kubeconfig: {type(error).__name__}: {error}") from None
     _override(configuration, connection)
+    if "exec" in user and not (configuration.api_key or configuration.cert_file):
+        command = user["exec"].get("command")
+        raise NoPages(f"the kubeconfig's credential plugin {command} gave no credential: run it by hand to see why")
     api_client = client.ApiClient(configuration)
     _impersonate(api_client, connection, user)
     return api_client, connection.namespace or namespace or DEFAULT_NAMESPACE

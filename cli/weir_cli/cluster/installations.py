@@ -51,6 +51,12 @@ def find(api_client: Any, namespace: str | None, name: str | None, near: str | N
     usual = [it for it in dict.fromkeys((namespace,) if namespace else (near, SYSTEM_NAMESPACE)) if it]
     listed, note = _listed(api_client, namespace, usual)
     found = [it for it in listed if name in (None, it.name)]
+    if listed and not found and namespace is None and note is None:
+        there = ", ".join(f"{it.name} in namespace {it.namespace}" for it in listed)
+        raise NoPages(
+            f"there is no Deployment of an installation {name}, but there are those of {there}. If its own are gone, "
+            "say --system-namespace as well"
+        )
     if len(found) > 1:
         found = [it for it in found if it.namespace == near] or found
     if len(found) > 1:

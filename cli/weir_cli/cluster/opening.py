@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from weir_cli.cluster.connection import NEEDS_CLIENT, NoPages, connect
 from weir_cli.cluster.flags import Connection
-from weir_cli.cluster.refusals import said
+from weir_cli.cluster.refusals import said, silence
 from weir_cli.shared.output import fail
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def answered() -> Iterator[None]:
     except ApiException as error:
         raise NoPages(f"the API server says: {said(error)}") from None
     except urllib3.exceptions.HTTPError as error:
-        raise NoPages(f"the API server does not answer: {type(error).__name__}") from None
+        raise NoPages(silence(error)) from None
 
 
 @contextmanager

@@ -23,6 +23,14 @@ def said(error: Any) -> str:
         return f"{error.status} {error.reason}"
 
 
+def silence(error: Any) -> str:
+    """Why the API server does not answer, with its place where the client says it: refused, unknown name, TLS."""
+    pool, cause = getattr(error, "pool", None), getattr(error, "reason", None) or error
+    where = f" at {pool.host}:{pool.port}" if pool is not None else ""
+    words = str(cause).partition("): ")[2] or str(cause) or type(error).__name__  # urllib3 begins with its connection
+    return f"the API server{where} does not answer: {words}"
+
+
 def right(verb: str, resource: str, group: str = "", namespace: str = "") -> str:
     """A right in the words of `kubectl auth can-i`, e.g. `list deployments.apps in namespace weir-system`."""
     named, _, part = resource.partition("/")

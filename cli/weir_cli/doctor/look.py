@@ -16,7 +16,7 @@ from kubernetes import client
 from weir_cli.cluster.api import Cluster
 from weir_cli.cluster.connection import NoPages
 from weir_cli.cluster.installations import Installation
-from weir_cli.cluster.refusals import FORBIDDEN, why
+from weir_cli.cluster.refusals import FORBIDDEN, silence, why
 from weir_cli.doctor import api_server
 from weir_cli.doctor.finding import Unseen
 from weir_cli.doctor.installed import Installed
@@ -59,7 +59,7 @@ def _seen(part: Callable[[], T]) -> T | Unseen:
     except client.ApiException as error:
         return Unseen(why(error))
     except urllib3.exceptions.HTTPError as error:
-        return Unseen(f"the API server does not answer: {type(error).__name__}")
+        return Unseen(silence(error))
     except NoPages as error:
         return Unseen(str(error))
 

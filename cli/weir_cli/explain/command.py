@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -170,7 +170,8 @@ def _moment(text: str) -> float:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    # At either end of the calendar, another time zone may have no such moment.
+    if moment is None or moment.tzinfo is None or not MINYEAR < moment.year < MAXYEAR:
         raise fail(f"--at {text!r} is no moment with its offset, such as 2026-12-01T22:30:00+01:00.")
     return moment.timestamp()
 

@@ -14,7 +14,7 @@ from kubernetes import client
 
 from weir_cli.cluster.connection import API_SECONDS, NoPages
 from weir_cli.cluster.installations import Installation
-from weir_cli.cluster.refusals import why
+from weir_cli.cluster.refusals import silence, why
 from weir_cli.status.figures import Page
 from weir_cli.status.pages import TOKEN_NEEDED, page
 
@@ -32,7 +32,7 @@ def gateway_pages(api_client: client.ApiClient, installation: Installation, head
     except client.ApiException as error:
         raise NoPages(why(error)) from None
     except urllib3.exceptions.HTTPError as error:
-        raise NoPages(f"the API server does not answer: {type(error).__name__}") from None
+        raise NoPages(silence(error)) from None
 
 
 def _of_pods(api: Any, installation: Installation, headers: Mapping[str, str]) -> list[Page]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import urllib3
 from kubernetes.client import ApiException
 
-from weir_cli.cluster.refusals import missing, said, why
+from weir_cli.cluster.refusals import missing, said, silence, why
 
 USER = 'User "system:serviceaccount:team-a:ci" cannot'
 
@@ -58,3 +59,15 @@ def test_an_answer_without_words_has_its_status():
     error = ApiException(status=502, reason="Bad Gateway")
     error.body = "<html>"
     assert said(error) == "502 Bad Gateway"
+
+
+def test_a_server_that_does_not_answer_is_named_with_the_cause():
+    pool = urllib3.HTTPSConnectionPool("api.example", 6443)
+    timeout = urllib3.exceptions.ReadTimeoutError(pool, "/", "Read timed out. (read timeout=10)")
+    tls = urllib3.exceptions.SSLError("[SSL] certificate verify failed: unknown authority (_ssl.c:1006)")
+    for error, words in ((timeout, "Read timed out. (read timeout=10)"), (tls, str(tls))):
+        for found in (error, urllib3.exceptions.MaxRetryError(pool, "/a?token=secret", error)):
+            assert silence(found).endswith(f" does not answer: {words}")
+            assert "secret" not in silence(found)
+        assert "at api.example:6443 " in silence(found)
+    assert silence(urllib3.exceptions.HTTPError()) == "the API server does not answer: HTTPError"
