@@ -199,6 +199,32 @@ def test_a_first_tier_that_fails_is_named_while_the_next_one_serves(
     assert re.search(r"; 100 % of \d requests of the last ten minutes went to a cheaper tier", message)
 
 
+def test_a_backend_that_fails_for_one_tenant_only(
+    tenant: Tenant, routers: list[Router], simulator: SimulatorThread, namespace: str
+):
+    run(tenant.server, "create", "namespace", f"{namespace}-other")
+    other = Tenant(tenant.server, f"{namespace}-other")
+    shared = tier(simulator.url)
+    shared["spec"]["grants"] = [{"namespaces": {"from": "All"}}]
+    tenant.apply(*ours(shared, policy()))
+    routes = [{"name": "all", "tiers": [{"name": "small", "namespace": namespace}]}]
+    other.apply(*ours(policy(model="theirs", routes=routes)))
+    caller, others = tenant.caller(routers[0]), other.caller(routers[0])
+    until(lambda: (caller.models(), others.models()) == ({"auto"}, {"theirs"}))
+    for _ in range(4):
+        assert others.ask("theirs").status == 200
+        simulator.fault("sim-minnow", Fault(FaultKind.SERVER_ERROR))
+        assert caller.ask().status >= 500
+        simulator.clear("sim-minnow")
+    message = said(tenant, "rp/assistants", "Degraded", time.monotonic())
+    assert re.search(r"route 'all': none of its \d requests of the last ten minutes was answered", message)
+    assert ready(tenant, "mt/small")["reason"] == "Ready"
+    assert ready(other, "rp/assistants")["message"] == "requests are served"
+    assert caller.ask().status == 200
+    # A count that is no verdict comes with the router's next poll, within 50 s.
+    until(lambda: ready(tenant, "rp/assistants")["reason"] == "Ready", patience=QUIET_SECONDS + PROMISE)
+
+
 def test_a_tier_of_another_class_and_an_object_of_none(tenant: Tenant, routers: list[Router]):
     tenant.apply(tier("http://127.0.0.1:9"), *ours(policy()), policy("nobody", "other", className="nobody"))
     tenant.condition("rp/assistants", "Ready", "False")

@@ -65,6 +65,37 @@ def test_a_route_whose_first_tier_serves_nothing_is_degraded_with_the_share_that
     assert at.of("RoutingPolicy")["elsewhere"] == "34 % cheaper, 1.7 % dearer"
 
 
+NONE_ANSWERED = (
+    "route 'all': none of its 4 requests of the last ten minutes was answered. See the status of the tier, or ask its "
+    "owner"
+)
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        ([RouteReport(requests=4, unserved=4)], ("True", "Degraded", NONE_ANSWERED)),
+        (
+            [RouteReport(requests=3, unserved=3), RouteReport(requests=1, unserved=1)],
+            ("True", "Degraded", NONE_ANSWERED),
+        ),
+        ([RouteReport(requests=2, unserved=2)], ("True", "Ready", "requests are served")),
+        ([RouteReport(requests=4, unserved=4), RouteReport(requests=1)], ("True", "Ready", "requests are served")),
+    ],
+)
+def test_a_tier_that_serves_others_but_none_of_the_policy_s_requests(reports: list[RouteReport], expected: Any):
+    """A backend that fails for one tenant only is not out, and its tier says nothing."""
+    states = of("budget", "closed")
+    routers = tuple(gateway(f"gw-{n}", states=states, policies=counts(it)) for n, it in enumerate(reports))
+    assert ready(case(routers=routers)) == expected
+
+
+def test_a_route_whose_tiers_are_out_does_not_say_it_twice():
+    report = counts(RouteReport(requests=9, unserved=9))
+    (_, reason, message) = ready(case(routers=(gateway(states=of("budget", REFUSED), policies=report),)))
+    assert (reason, "none of its" in message) == ("NoHealthyTiers", False)
+
+
 @pytest.mark.parametrize("tier", ["budget", None])
 def test_a_policy_whose_first_tiers_work_is_ready(tier: str | None):
     """A tier that comes later serves nothing, or none fails."""

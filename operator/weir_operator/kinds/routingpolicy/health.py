@@ -15,7 +15,7 @@ from weir_operator.kinds.modeltier.states import Witnesses, failing
 from weir_operator.kinds.routingpolicy.checks import serves
 from weir_operator.status.conditions import TRUE, Judgement, StatusReason, shortened
 from weir_operator.status.figures import figure
-from weir_router.contract import BackendState, Mode, Policy, Route, RouteReport, Tier
+from weir_router.contract import FAILING, BackendState, Mode, Policy, Route, RouteReport, Tier
 
 Failing = Mapping[str, "Down"]
 """The tiers with backends that serve nothing, by `namespace/name`."""
@@ -74,7 +74,8 @@ def _sum(one: RouteReport, two: RouteReport) -> RouteReport:
 def judged(
     policy: Policy, tiers: Mapping[str, Tier], down: Failing, counts: Mapping[str, RouteReport], before: str
 ) -> Judgement | None:
-    """The judgement on the policy's tiers, as its condition Ready; None: no first tier of a route fails.
+    """The judgement on the policy's tiers, as its condition Ready; None: no first tier of a route fails, and requests
+    are answered.
 
     `counts` are those of its routes, and `before` is the present message, whose figures stay as long as they are near.
     """
@@ -89,11 +90,26 @@ def judged(
         else:
             share = _elsewhere(route.name, counts.get(route.name), before)
             beside.append(f"{_name(route)}: its first tier {ill[0]} serves nothing ({down[ill[0]].why}){share}")
+    beside += [] if without else _unanswered(policy, counts, before)
     if not without and not beside:
         return None
     reason = StatusReason.NO_HEALTHY_TIERS if without else StatusReason.DEGRADED
     message = f"{'; '.join([*without, *beside])}. See the status of the tier, or ask its owner"
     return Judgement(TRUE, reason, shortened(message))
+
+
+def _unanswered(policy: Policy, counts: Mapping[str, RouteReport], before: str) -> list[str]:
+    """The routes of which no request was answered, in words. A backend may serve other tenants, and fail for this one:
+    then no tier is out.
+    """
+    found = []
+    for route in policy.routes:
+        it = counts.get(route.name)
+        if it is not None and it.requests == it.unserved >= FAILING:
+            old = re.search(rf"{re.escape(_name(route))}: none of its ([0-9.]+) requests", before)
+            requests = _short(it.requests, old and old[1])
+            found.append(f"{_name(route)}: none of its {requests} requests of the last ten minutes was answered")
+    return found
 
 
 def elsewhere(counts: Iterable[RouteReport], before: Any) -> str | None:
