@@ -199,6 +199,7 @@ def test_a_first_tier_that_fails_is_named_while_the_next_one_serves(
     assert re.search(r"; 100 % of \d requests of the last ten minutes went to a cheaper tier", message)
 
 
+@pytest.mark.timeout(240)  # it ends with a router's next poll
 def test_a_backend_that_fails_for_one_tenant_only(
     tenant: Tenant, routers: list[Router], simulator: SimulatorThread, namespace: str
 ):

@@ -117,6 +117,17 @@ def test_what_the_operator_says_of_an_override_is_shown(cluster: ApiServer, team
     assert "--end ends the override" in done.stderr
 
 
+def test_an_override_to_a_tier_that_fails_is_set_and_the_command_says_so(
+    cluster: ApiServer, team: str, tenant: dict[str, str]
+):
+    override = Overriding("mine", "--tier", f"{team}-llm/b", "--for", "1h", env=tenant)
+    message = f"the override: no tier is healthy ({team}-llm/b: connect)"
+    judged(cluster, team, **{**GOOD, "Ready": ("True", "NoHealthyTiers", message)})
+    done = override.end()
+    assert done.returncode == 0, done.stderr
+    assert f"note: the operator says: {message}" in done.stderr
+
+
 def test_faults_of_other_parts_of_the_policy_are_none_of_the_override(
     cluster: ApiServer, team: str, tenant: dict[str, str]
 ):

@@ -22,6 +22,7 @@ from weir_operator.kinds import ROUTING_POLICY
 from weir_operator.kube.objects import ObjectName
 from weir_operator.observe.convert import manifest
 from weir_operator.schemas.common import DEFAULT_CLASS, DURATION, seconds, timestamp
+from weir_operator.status.conditions import READY
 
 BY, REASON = "weir.dev/override-by", "weir.dev/override-reason"
 """Annotations that say whose override it is, and why. The API server's audit log is what proves it."""
@@ -96,6 +97,8 @@ def _conclude(verdict: Verdict) -> None:
         errors.print(f"note: {verdict.message}", highlight=False, soft_wrap=True)
     elif not verdict.usable:
         raise fail(f"the operator says: {verdict.message} (--end ends the override)", Exit.PROBLEMS)
+    elif verdict.message != READY.good.message:  # for example, every backend of the override's tier fails
+        errors.print(f"note: the operator says: {escape(verdict.message)}", highlight=False, soft_wrap=True)
 
 
 def _wanted(tier: str | None, duration: str | None, end: bool) -> tuple[str, float] | None:
