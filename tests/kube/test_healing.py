@@ -98,6 +98,8 @@ def test_an_authority_of_the_webhook_that_is_emptied_or_replaced_is_written_back
         ({"op": "remove", "path": "/webhooks/1"}, "pod.sidecar.weir.dev is gone"),
         ({"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"}, "has failurePolicy Fail"),
         ({"op": "replace", "path": "/webhooks/0/clientConfig/service/name", "value": "x"}, "calls Service"),
+        ({"op": "replace", "path": "/webhooks/0/clientConfig/service/port", "value": 443}, "calls port 443"),
+        ({"op": "add", "path": "/webhooks/0/objectSelector/matchLabels", "value": {"a": "b"}}, "asks for label a"),
         ({"op": "replace", "path": "/webhooks/0/rules/0/resources", "value": ["configmaps"]}, "has no rule"),
         ({"op": "replace", "path": "/webhooks/0/namespaceSelector", "value": {}}, "has another namespaceSelector"),
         (

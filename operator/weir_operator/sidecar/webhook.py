@@ -31,6 +31,12 @@ MENDS = "helm upgrade with the release's own values (helm get values) puts it ba
 MADE_ANEW = "delete it, then helm upgrade with the release's own values (helm get values) puts it back"
 """The remedy for a changed one: Helm 4 does not overwrite another client's fields, and Helm 3 leaves new ones."""
 
+PORT = 8443
+"""Port of the operator's Service in the chart. The API server takes 443 where none is named."""
+
+RULE = {"apiGroups": "", "apiVersions": "v1", "resources": "pods", "operations": "CREATE"}
+"""Fields of a rule for the creation of pods, each with the value that it names; "*" and "*/*" are everything."""
+
 _log = logging.getLogger("weir_operator.webhooks")
 
 
@@ -122,7 +128,8 @@ class WebhookTrust:
 def differences(body: JSON, scope: Scope, service: str) -> tuple[str, ...]:
     """Differences of a configuration from the chart's that keep pods from getting sidecars, or from starting. PURE.
 
-    Additions are left alone: some clouds add namespaces to each selector.
+    Additions are left alone, such as the namespaces that some clouds exclude in each selector, but for labels that pods
+    or namespaces would need.
     """
     there = {it.get("name"): it for it in body.get("webhooks") or ()}
     found: list[str] = []
@@ -143,19 +150,26 @@ def _differences(webhook: JSON, by: str, scope: Scope, service: str) -> Iterator
         yield f"calls {instead} instead of Service {scope.namespace}/{service}"
     elif address.get("path") != INJECT_PATH:
         yield f"calls path {address.get('path')} instead of {INJECT_PATH}"
-    rules = webhook.get("rules") or ()
-    if not any("pods" in (it.get("resources") or ()) and "CREATE" in (it.get("operations") or ()) for it in rules):
+    elif address.get("port", 443) != PORT:
+        yield f"calls port {address.get('port', 443)} instead of {PORT}"
+    if "v1" not in (versions := webhook.get("admissionReviewVersions") or ()):
+        yield f"asks in version {', '.join(versions)} instead of v1"
+    if not any(_covers_pods(it) for it in webhook.get("rules") or ()):
         yield "has no rule for the creation of pods"
     if webhook.get("failurePolicy") != "Ignore":
         yield "has failurePolicy Fail instead of Ignore, so that no pod starts while the operator is away"
     for selector, wanted in _selectors(by, scope).items():
-        has = (webhook.get(selector) or {}).get("matchExpressions") or ()
+        labels = (webhook.get(selector) or {}).get("matchLabels") or {}
+        equal = [{"key": key, "operator": "In", "values": [value]} for key, value in labels.items()]
+        has = [*((webhook.get(selector) or {}).get("matchExpressions") or ()), *equal]
+        further = [it for it in has if not any(_same(one, it) for one in wanted)]
+        needed = sorted({str(it.get("key")) for it in further if it.get("operator") in ("In", "Exists")})
         if not all(any(_same(one, it) for it in has) for one in wanted):
             yield f"has another {selector}"
-        elif any(_refuses(it, wanted) for it in has) or INJECT in (
-            (webhook.get(selector) or {}).get("matchLabels") or ()
-        ):
+        elif any(it.get("key") == INJECT for it in further):
             yield f"has a further condition on {INJECT} in its {selector}"
+        elif needed:
+            yield f"asks for label {', '.join(needed)} in its {selector}"
     if webhook.get("matchConditions"):
         yield "has matchConditions, which the chart does not write"
 
@@ -181,5 +195,6 @@ def _same(one: JSON, other: Any) -> bool:
     return said(one) == said(other)
 
 
-def _refuses(it: Any, wanted: list[JSON]) -> bool:
-    return it.get("key") == INJECT and not any(_same(one, it) for one in wanted)
+def _covers_pods(rule: JSON) -> bool:
+    named = all({"*", "*/*", value} & {*(rule.get(key) or ())} for key, value in RULE.items())
+    return named and rule.get("scope", "*") != "Cluster"

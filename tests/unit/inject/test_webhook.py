@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from weir_operator.sidecar.expected import INJECT, NO, SYSTEM, YES, Scope
-from weir_operator.sidecar.webhook import differences
+from weir_operator.sidecar.webhook import RULE, differences
 
 SCOPE = Scope("llm", ("team-a",))
 NAMES = "kubernetes.io/metadata.name"
@@ -26,7 +26,8 @@ def webhook(by: str) -> dict[str, Any]:
     return {
         "name": f"{by}.sidecar.weir.dev",
         "clientConfig": {"service": {"name": "weir-operator", "namespace": "llm", "path": "/v1/inject", "port": 8443}},
-        "rules": [{"apiGroups": [""], "resources": ["pods"], "operations": ["CREATE"]}],
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}],
+        "admissionReviewVersions": ["v1"],
         "namespaceSelector": {"matchExpressions": namespaces},
         "objectSelector": {"matchExpressions": [refusing if by == "namespace" else asking]},
         "failurePolicy": "Ignore",
@@ -50,6 +51,10 @@ def found(change: Callable[[dict[str, Any]], object]) -> tuple[str, ...]:
         lambda it: it["namespaceSelector"]["matchExpressions"].reverse(),
         lambda it: it["namespaceSelector"]["matchExpressions"][0]["values"].reverse(),
         lambda it: it["rules"].insert(0, {"resources": ["services"], "operations": ["CREATE"]}),
+        lambda it: it.update(rules=[{key: ["*"] for key in RULE}]),
+        lambda it: it["rules"][0].update(scope="*"),
+        lambda it: it["objectSelector"]["matchExpressions"].append({"key": "a", "operator": "NotIn", "values": ["b"]}),
+        lambda it: it.update(admissionReviewVersions=["v1beta1", "v1"]),
     ],
 )
 def test_additions_and_another_order_are_no_difference(change: Any):
@@ -66,6 +71,20 @@ def test_additions_and_another_order_are_no_difference(change: Any):
         (lambda it: it["clientConfig"]["service"].update(path="/"), "calls path / instead of /v1/inject"),
         (lambda it: it.update(rules=None), "has no rule for the creation of pods"),
         (lambda it: it["rules"][0].update(operations=["UPDATE"]), "has no rule for the creation of pods"),
+        (lambda it: it["rules"][0].update(apiGroups=["apps"]), "has no rule for the creation of pods"),
+        (lambda it: it["rules"][0].update(apiVersions=["v2"]), "has no rule for the creation of pods"),
+        (lambda it: it["rules"][0].update(scope="Cluster"), "has no rule for the creation of pods"),
+        (lambda it: it["clientConfig"]["service"].update(port=443), "calls port 443 instead of 8443"),
+        (lambda it: it["clientConfig"]["service"].pop("port"), "calls port 443 instead of 8443"),
+        (lambda it: it.update(admissionReviewVersions=["v1beta1"]), "asks in version v1beta1 instead of v1"),
+        (
+            lambda it: it["namespaceSelector"].update(matchLabels={"a": "b"}),
+            "asks for label a in its namespaceSelector",
+        ),
+        (
+            lambda it: it["objectSelector"]["matchExpressions"].append({"key": "a", "operator": "Exists"}),
+            "asks for label a in its objectSelector",
+        ),
         (lambda it: it.update(failurePolicy="Fail"), "has failurePolicy Fail"),
         (lambda it: it.update(namespaceSelector=None), "has another namespaceSelector"),
         (lambda it: it["namespaceSelector"]["matchExpressions"].pop(1), "has another namespaceSelector"),
