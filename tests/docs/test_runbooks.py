@@ -41,6 +41,14 @@ def test_a_page_has_all_its_parts_on_one_screen(path: Path) -> None:
     assert f"amtool silence add alertname={path.stem}" in text
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_no_command_shows_what_a_secret_holds(path: Path) -> None:
+    """A private key or a provider's key would be in the terminal, and soon in a chat."""
+    for line in path.read_text().splitlines():
+        shows = re.match(r"kubectl get \S*secrets? .*--output (yaml|json)\b(?!path)", line)
+        assert not shows or "| grep" in line, line
+
+
 PROSE = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
 
 
