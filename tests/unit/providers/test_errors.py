@@ -315,16 +315,33 @@ def test_a_callers_fault_is_never_a_401() -> None:
         "api_key=secretsecret",
         "eyJhbGciOiJIUzI1NiJ9.eyJzZWNyZXQi.secret",
         "AIzaSySecretSecretSecret",
+        '{"api_key": "secretsecret", "model": "m"}',
+        "{'apiKey':'secretsecret'}",
+        "Access denied: invalid subscription key: secretsecret",
+        "Ocp-Apim-Subscription-Key=secretsecret",
+        "Invalid API key 3456abcdef0123456789abcdef012345",
+        "client_secret=secretsecret",
+        "ghp_secretsecretsecretsecret",
+        "ASIASECRETSECRET",
     ],
 )
 def test_keys_are_redacted(message: str) -> None:
     found = failed(openai, 400, openai_error(message))
     assert "[redacted]" in found.message
-    assert not any(part in found.message for part in ("secret", "Secret", "abcdef", "3456"))
+    assert not any(part in found.message for part in ("secretsecret", "Secret", "SECRET", "abcdef", "3456"))
 
 
-def test_ordinary_words_are_not_redacted() -> None:
-    message = "max_tokens: 9 > 8, the risk-assessment of token limits is key-value based"
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens: 9 > 8, the risk-assessment of token limits is key-value based",
+        "Access denied due to invalid subscription key or wrong API endpoint.",
+        "API key expired. Please renew the API key.",
+        "Unrecognized keys: 'foo', 'bar'",
+        "the secret of a good prompt is brevity",
+    ],
+)
+def test_ordinary_words_are_not_redacted(message: str) -> None:
     assert failed(openai, 400, openai_error(message)).message == message
 
 

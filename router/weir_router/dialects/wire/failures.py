@@ -341,11 +341,17 @@ def _detail(item: object) -> str:
 
 _SECRETS = re.compile(
     r"""
-    (?P<lead>(?:api[\s_-]?key|token|credentials?)\b(?:\s+(?:provided|is))?\s*[:=]\s*["'`]?|bearer\s+)
+    (?P<lead>
+      (?:(?:api|subscription|access)[\s_-]?key|token|credentials?|client[\s_-]?secret)\b
+        ["'`]?(?:\s+(?:provided|is))?\s*[:=]\s*["'`]?
+      | (?:api|subscription)[\s_-]?key\s+["'`]?(?=[0-9a-f]{16})
+      | bearer\s+
+    )
     (?P<value>[^\s"'`,;]{4,})
     | \b(?:sk|pk|rk|key|gsk|xai|hf|r8|weir|pplx|fw|nvapi|csk|tgp)[-_][\w*.+/=-]{6,}
     | \bAIza[\w*-]{10,}
-    | \bAKIA[A-Z0-9*]{8,}
+    | \bgh[opsu]_\w{16,}
+    | \bA[KS]IA[A-Z0-9*]{8,}
     | \beyJ[\w*-]{8,}(?:\.[\w*-]+)*
     """,
     re.IGNORECASE | re.VERBOSE,
