@@ -104,7 +104,7 @@ def test_every_alert_has_cases_and_all_cases_have_an_alert(rules: list[Object]) 
     assert sorted(it["alert"] for it in rules) == sorted(CASES.keys() - {HEALTHY})
 
 
-@pytest.mark.parametrize("name", CASES.keys() - {HEALTHY})
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {HEALTHY}))
 def test_it_fires_when_it_should_and_not_before(rules: list[Object], tmp_path: Path, name: str) -> None:
     case = CASES[name]["fires"]
     fired = {"exp_labels": case["labels"], "exp_annotations": case["says"]}

@@ -20,8 +20,8 @@ from support.helm import Object, only
 from support.installation import Installation, Operator
 from support.kube import run
 from weir_operator.kube.contest import AT_ONCE
-from weir_operator.kube.webhooks import configuration_name
 from weir_operator.sidecar.census import CENSUS_SECONDS
+from weir_operator.sidecar.expected import configuration_name
 
 NAMESPACE = "weir-healing"
 WEBHOOK = configuration_name(NAMESPACE, NAMESPACE)

@@ -21,9 +21,9 @@ from support.helm import Helm, only
 from support.kube import client_of, run
 from support.servers import certificates, server_context
 from weir_operator.distribute.server import ConfigServer, listen
-from weir_operator.kube.webhooks import Configuration, WebhookNotTrusted, configuration_name, trust_authorities
+from weir_operator.kube.webhooks import Configuration, WebhookNotTrusted, trust_authorities
 from weir_operator.sidecar.admission import INJECT_PATH, Admission
-from weir_operator.sidecar.expected import CONTAINER, NO, SYSTEM, YES, Scope, lacking
+from weir_operator.sidecar.expected import CONTAINER, NO, SYSTEM, YES, Scope, configuration_name, lacking
 from weir_operator.sidecar.inject import Settings
 from weir_operator.sidecar.webhook import WEBHOOK_CHECK_SECONDS, WebhookTrust
 

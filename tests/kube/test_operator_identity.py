@@ -16,8 +16,7 @@ from support.helm import Helm, only, pods
 from support.installation import Installation, Operator, Router, Tenant
 from support.kube import run
 from weir_cli.sim import SimulatorThread
-from weir_operator.kube.webhooks import configuration_name
-from weir_operator.sidecar.expected import CONTAINER
+from weir_operator.sidecar.expected import CONTAINER, configuration_name
 from weir_operator.sidecar.inject import AUTHORITIES
 
 NAMESPACE = "weir-identity"

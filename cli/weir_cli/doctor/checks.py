@@ -12,9 +12,8 @@ from weir_cli.doctor.finding import Finding, Unseen, Verdict, bad, good, named, 
 from weir_cli.doctor.object_checks import backends, callers, credentials, objects, sidecars
 from weir_cli.doctor.seen import Seen
 from weir_operator.kinds import KINDS
-from weir_operator.kube.webhooks import configuration_name
 from weir_operator.schemas import GROUP
-from weir_operator.sidecar.webhook import MADE_ANEW, MENDS
+from weir_operator.sidecar.expected import MADE_ANEW, MENDS, configuration_name
 
 SKEW_SECONDS = 30.0
 """Seconds by which clocks may differ: half of the tolerance in verifying a token."""

@@ -17,8 +17,7 @@ from weir_cli.doctor.network import COMPONENT, left_open
 from weir_cli.doctor.reads import Once, or_none
 from weir_cli.doctor.seen import Workload
 from weir_cli.status.cluster import gateway_pages
-from weir_operator.kube.webhooks import configuration_name
-from weir_operator.sidecar.expected import Scope
+from weir_operator.sidecar.expected import Scope, configuration_name
 from weir_operator.sidecar.webhook import differences
 
 

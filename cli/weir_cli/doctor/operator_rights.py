@@ -10,8 +10,8 @@ from kubernetes import client
 from weir_cli.cluster.connection import API_SECONDS
 from weir_cli.cluster.installations import Installation
 from weir_operator.kinds import KINDS
-from weir_operator.kube.webhooks import configuration_name
 from weir_operator.schemas import GROUP
+from weir_operator.sidecar.expected import configuration_name
 
 
 class Needs(NamedTuple):

@@ -33,11 +33,6 @@ class Configuration(NamedTuple):
     written: bool = False
 
 
-def configuration_name(installation: str, namespace: str) -> str:
-    """The chart's name for the configuration of an installation in a namespace."""
-    return f"{installation}.{namespace}.sidecar.weir.dev"
-
-
 def resource(name: str) -> Resource:
     """The configuration, to be watched."""
     kind, group = "MutatingWebhookConfiguration", "admissionregistration.k8s.io"

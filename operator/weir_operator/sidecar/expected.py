@@ -41,6 +41,17 @@ STATIC = "kubernetes.io/config.mirror"
 HASHES = ("pod-template-hash", "rollouts-pod-template-hash")
 """Labels with the last part of a ReplicaSet's name: what precedes it is the Deployment, or the Rollout of Argo."""
 
+MENDS = "helm upgrade with the release's own values (helm get values) puts it back"
+"""The remedy for a configuration that is gone."""
+
+MADE_ANEW = "delete it, then helm upgrade with the release's own values (helm get values) puts it back"
+"""The remedy for a changed one: Helm 4 does not overwrite another client's fields, and Helm 3 leaves new ones."""
+
+
+def configuration_name(installation: str, namespace: str) -> str:
+    """The chart's name for the configuration of an installation in a namespace."""
+    return f"{installation}.{namespace}.sidecar.weir.dev"
+
 
 @dataclass(frozen=True)
 class Scope:

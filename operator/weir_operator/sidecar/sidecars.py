@@ -13,10 +13,10 @@ from weir_operator.kube.client import ApiClient
 from weir_operator.kube.informers import Source
 from weir_operator.kube.objects import JSON
 from weir_operator.kube.unknowns import Unknown
-from weir_operator.kube.webhooks import configuration_name, resource
+from weir_operator.kube.webhooks import resource
 from weir_operator.sidecar.admission import Admission
 from weir_operator.sidecar.census import Census
-from weir_operator.sidecar.expected import Scope
+from weir_operator.sidecar.expected import Scope, configuration_name
 from weir_operator.sidecar.inject import Settings
 from weir_operator.sidecar.webhook import WebhookTrust, differences
 

@@ -17,19 +17,13 @@ from weir_operator.kube.contest import Contest
 from weir_operator.kube.objects import JSON
 from weir_operator.kube.webhooks import WebhookNotTrusted, trust_authorities
 from weir_operator.sidecar.admission import INJECT_PATH
-from weir_operator.sidecar.expected import INJECT, NO, SYSTEM, YES, Scope
+from weir_operator.sidecar.expected import INJECT, MADE_ANEW, MENDS, NO, SYSTEM, YES, Scope
 
 WEBHOOK_CHECK_SECONDS = 300.0
 """Seconds between two checks without any news. The watch tells of changes at once."""
 
 RETRY_SECONDS = 5.0
 """Seconds between two checks while there is no certificate, and after a failure."""
-
-MENDS = "helm upgrade with the release's own values (helm get values) puts it back"
-"""The remedy for a configuration that is gone."""
-
-MADE_ANEW = "delete it, then helm upgrade with the release's own values (helm get values) puts it back"
-"""The remedy for a changed one: Helm 4 does not overwrite another client's fields, and Helm 3 leaves new ones."""
 
 PORT = 8443
 """Port of the operator's Service in the chart. The API server takes 443 where none is named."""

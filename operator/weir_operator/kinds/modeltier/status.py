@@ -12,7 +12,7 @@ from weir_operator.status.step import Around, Judged, StatusStep, Subject, waits
 
 PRICED = Condition(ConditionType.PRICED, Judgement(TRUE, StatusReason.PRICED, "every backend has a price"), strict=True)
 
-UNTRIED = "nothing is wrong with it, but no router has tried it in the last ten minutes"
+UNTRIED = "nothing is wrong with it, but none of the present routers has tried it in the last ten minutes"
 """The message of a tier that is ready, as far as anybody knows."""
 
 _ILL = (CoarseState.DEGRADED, CoarseState.UNHEALTHY)
