@@ -106,6 +106,8 @@ def test_a_secret_is_looked_at_without_what_is_in_it(cluster: ApiServer, api: Ap
 def test_objects_that_nobody_has_looked_at_and_that_nobody_can_use_are_found(
     cluster: ApiServer, api: ApiClient, namespace: str
 ):
+    # Operators that other tests have left may serve other classes only.
+    run(cluster, "delete", "deployments", "--all-namespaces", "--selector", "app.kubernetes.io/name=weir")
     apply(cluster, TIER % (namespace, "openai"))
     apply(cluster, POLICY % (namespace, namespace))
     seen = look(Cluster(api, namespace), Installation("weir", namespace))
