@@ -144,8 +144,8 @@ def table(costs: list[Estimate]) -> Table:
         listing.add_column(heading, justify="right", no_wrap=True)
     for it in costs:
         way = it.goes if it.goes == it.would_go else f"{it.goes} → {it.would_go}"
-        told = (_dollars(it.before), _dollars(it.after), _change(it.before, it.after) or it.why)
-        listing.add_row(*map(escape, (it.policy, it.route, way, f"{it.requests:,.0f}", *told)))
+        figures = (_dollars(it.before), _dollars(it.after), _change(it.before, it.after) or it.why)
+        listing.add_row(*map(escape, (it.policy, it.route, way, f"{it.requests:,.0f}", *figures)))
     known = [(it.before, it.after) for it in costs if it.before is not None and it.after is not None]
     if len(costs) > 1 and known:
         before, after = sum(each[0] for each in known), sum(each[1] for each in known)

@@ -144,8 +144,8 @@ def authority(seen: Seen) -> Iterator[Finding]:
         yield unknown("certificate", seen.expires)
     elif seen.expires is not None and seen.expires < EXPIRY_DAYS * 86_400:
         when = f"ends in {seen.expires / 3600:.0f} h" if seen.expires > 0 else "has ended"
-        told = f"the authority in ConfigMap {seen.installation}-ca {when}"
-        yield bad("certificate", told, "see the operator's log")
+        message = f"the authority in ConfigMap {seen.installation}-ca {when}"
+        yield bad("certificate", message, "see the operator's log")
     else:
         yield good("certificate", "routers have the operator's authority")
 
@@ -162,8 +162,8 @@ def webhook(seen: Seen) -> Iterator[Finding]:
         yield from list(_of_webhook(seen.webhook, seen)) or [good("webhook", "it has the operator's authority")]
     elif seen.sidecars:
         name = configuration_name(seen.installation, seen.namespace)
-        told = f"there is no MutatingWebhookConfiguration {name}: new pods start without a sidecar"
-        yield bad("webhook", told, MENDS)
+        message = f"there is no MutatingWebhookConfiguration {name}: new pods start without a sidecar"
+        yield bad("webhook", message, MENDS)
     else:
         yield good("webhook", "sidecars are switched off")
 

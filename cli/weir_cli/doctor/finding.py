@@ -36,10 +36,10 @@ class Unseen:
     why: str
 
 
-def named(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    rest = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + rest
+def named(names: Sequence[str], separator: str = ", ") -> str:
+    """The first names, and the number of the others, e.g. `a, b, c, d, e, and 2 more`."""
+    rest = f"{separator}and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return separator.join(names[:SHOWN]) + rest
 
 
 def good(check: str, message: str) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weir_cli.doctor.finding import SHOWN, Finding, Unseen, bad, good, named, unknown
+from weir_cli.doctor.finding import Finding, Unseen, bad, good, named, unknown
 from weir_cli.doctor.seen import Seen, Unready
 
 
@@ -22,8 +22,8 @@ def credentials(seen: Seen) -> Iterator[Finding]:
         action = f"kubectl label secret --namespace {namespace} {name} weir.dev/credential=true"
         yield bad("credentials", f"without the label weir.dev/credential: {', '.join(silent)}", action)
     if not absent and not silent:
-        told = f"all {len(seen.credentials)} that tiers{seen.where} refer to are there and labelled"
-        yield good("credentials", told)
+        message = f"all {len(seen.credentials)} that tiers{seen.where} refer to are there and labelled"
+        yield good("credentials", message)
 
 
 def objects(seen: Seen) -> Iterator[Finding]:
@@ -33,8 +33,8 @@ def objects(seen: Seen) -> Iterator[Finding]:
             yield unknown("objects", part)
             return
     if seen.unready:
-        told = f"not ready: {named(_told(seen.unready))}"  # type: ignore[arg-type]
-        yield bad("objects", told, "kubectl describe tells each condition")
+        message = f"not ready: {named(_in_words(seen.unready))}"  # type: ignore[arg-type]
+        yield bad("objects", message, "kubectl describe tells each condition")
     if seen.unserved:
         action = "see className: an installation serves the class of its value className (weir operator --class)"
         yield bad("objects", f"no operator of this cluster serves {named(seen.unserved)}", action)
@@ -51,7 +51,7 @@ def backends(seen: Seen) -> Iterator[Finding]:
         yield unknown("backends", seen.ill)
     elif seen.ill:
         action = "kubectl describe tells the provider's answer; kubectl weir status shows each router's view"
-        yield bad("backends", f"not well: {named(_told(seen.ill))}", action)
+        yield bad("backends", f"not well: {named(_in_words(seen.ill))}", action)
     else:
         yield good("backends", f"routers leave none{seen.where} alone")
 
@@ -74,13 +74,12 @@ def sidecars(seen: Seen) -> Iterator[Finding]:
         yield unknown("sidecars", found)
     elif found:
         pods = f"{len(found)} pod{'s' if len(found) != 1 else ''}"
-        told = f"{pods} should have a sidecar and have none: {named([str(it) for it in found])}"
+        message = f"{pods} should have a sidecar and have none: {named([str(it) for it in found])}"
         commands = list(dict.fromkeys(it.command for it in found))
-        more = f"; and {len(commands) - SHOWN} more" if len(commands) > SHOWN else ""
-        yield bad("sidecars", told, "; ".join(commands[:SHOWN]) + more)
+        yield bad("sidecars", message, named(commands, "; "))
     else:
         yield good("sidecars", f"no pod{seen.where} lacks one")
 
 
-def _told(found: tuple[Unready, ...]) -> list[str]:
+def _in_words(found: tuple[Unready, ...]) -> list[str]:
     return [f"{it.object} ({it.reason}: {it.message})" if it.message else f"{it.object} ({it.reason})" for it in found]

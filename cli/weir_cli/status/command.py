@@ -132,8 +132,8 @@ def _here(headers: Mapping[str, str]) -> list[str]:
 def _own(there: Cluster, lacking: Sequence[str]) -> Callable[[], Look]:
     """Looks at the objects of one namespace, for users who may not see the routers' figures. Raises `NoPages`."""
     _, hidden = own.own(there, lacking)
-    told = f"you may not see the figures of all tenants: you may not {'; '.join((*lacking, *hidden))}"
-    errors.print(f"note: {told}. Below are the statuses of your objects", highlight=False, soft_wrap=True)
+    message = f"you may not see the figures of all tenants: you may not {'; '.join((*lacking, *hidden))}"
+    errors.print(f"note: {message}. Below are the statuses of your objects", highlight=False, soft_wrap=True)
 
     def look() -> Look:
         with answered():

@@ -110,10 +110,10 @@ def figures(pages: Iterable[Page], before: Iterable[Page] = ()) -> Figures:
     errors: Counter[str] = Counter()
     policies: dict[str, dict[str, Route]] = defaultdict(lambda: defaultdict(Route))
     for (name, labels), counted in samples.items():
-        told, value = dict(labels), max(float(counted), 0.0)  # a router that restarted begins at 0
-        _count(backends, errors, name, told, value)
-        if value and told.get("policy"):
-            _count_route(policies, name, told, value)
+        series, value = dict(labels), max(float(counted), 0.0)  # a router that restarted begins at 0
+        _count(backends, errors, name, series, value)
+        if value and series.get("policy"):
+            _count_route(policies, name, series, value)
     return Figures(
         routers=len(pages),
         revisions=tuple(sorted({it.state["revision"] for it in pages if it.state["revision"] is not None})),
@@ -177,15 +177,15 @@ def _count(
         _add(it.rate, labels["le"], value)
 
 
-def _count_route(policies: Mapping[str, Mapping[str, Route]], name: str, told: dict[str, str], value: float) -> None:
-    if name == "weir_requests_total" and told["tier"]:
-        policies[told["policy"]][told["route"]].requests += value
+def _count_route(policies: Mapping[str, Mapping[str, Route]], name: str, series: dict[str, str], value: float) -> None:
+    if name == "weir_requests_total" and series["tier"]:
+        policies[series["policy"]][series["route"]].requests += value
     elif name == "weir_requests_unserved_total":
-        policies[told["policy"]][told["route"]].requests += value
-        policies[told["policy"]][told["route"]].unserved += value
+        policies[series["policy"]][series["route"]].requests += value
+        policies[series["policy"]][series["route"]].unserved += value
     elif name == "weir_requests_elsewhere_total":
-        it = policies[told["policy"]][told["route"]]
-        if told["direction"] == "cheaper":
+        it = policies[series["policy"]][series["route"]]
+        if series["direction"] == "cheaper":
             it.cheaper += value
         else:
             it.dearer += value
