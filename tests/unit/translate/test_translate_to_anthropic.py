@@ -326,7 +326,7 @@ USER_PART = lambda part: {"messages": [{"role": "user", "content": [part]}]}
         ({"web_search_options": {}}, "web_search_options"),
         ({"functions": [WEATHER]}, "functions"),
         ({"function_call": "auto"}, "function_call"),
-        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
+        ({"tools": [{"type": "smell", "smell": {"name": "x"}}]}, "tools[0].type"),
         ({"stop": ["\n"]}, "stop"),
         (USER_PART({"type": "input_audio", "input_audio": {}}), "messages[0].content[0].type"),
         (USER_PART({"type": "file", "file": {"file_id": "f"}}), "messages[0].content[0].file.file_id"),
@@ -342,8 +342,8 @@ USER_PART = lambda part: {"messages": [{"role": "user", "content": [part]}]}
         ({"messages": [{"role": "assistant", "audio": {"id": "x"}}]}, "messages[0].audio"),
         ({"messages": [{"role": "system", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
         ({"messages": [{"role": "assistant", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]}, "messages[0].tool_calls[0].type"),
-        ({"tool_choice": {"type": "custom", "custom": {"name": "x"}}}, "tool_choice.type"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"type": "smell"}]}]}, "messages[0].tool_calls[0].type"),
+        ({"tool_choice": {"type": "smell", "smell": {"name": "x"}}}, "tool_choice.type"),
     ],
 )
 def test_what_an_anthropic_model_cannot_do_is_refused_by_name(openai_ask, body, param):

@@ -25,6 +25,7 @@ from weir_router.dialects.neutral.conversation import (
     Turn,
     Unknown,
 )
+from weir_router.dialects.neutral.custom import arguments_of
 from weir_router.dialects.neutral.ids import tool_id
 from weir_router.dialects.neutral.table import refusal
 from weir_router.dialects.neutral.target import Target
@@ -149,7 +150,7 @@ def _assistant_blocks(turn: Turn, to: Target, dropped: list[str]) -> list[dict[s
         elif isinstance(part, Call):
             if part.opaque is not None:
                 dropped.append("reasoning")
-            use = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": _input(part.arguments)}
+            use = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": _input(arguments_of(part))}
             blocks.append(marked(use, part.cache))
         elif isinstance(part, Foreign):
             raise foreign(part)

@@ -8,9 +8,10 @@ from weir_router.dialects.anthropic import thinking
 from weir_router.dialects.anthropic.thinking import DEFAULT_MAX_TOKENS
 from weir_router.dialects.anthropic.turns import foreign, marked, messages_of, text_block
 from weir_router.dialects.neutral.conversation import Choice, Conversation, Foreign, Shape, Text, Tool
+from weir_router.dialects.neutral.custom import as_function
 from weir_router.dialects.neutral.ids import user_id
 from weir_router.dialects.neutral.schemas import structured, tool_input
-from weir_router.dialects.neutral.table import Fate, Field, Refused, Table, refusal, settle
+from weir_router.dialects.neutral.table import NO_STATE, Fate, Field, Refused, Table, refusal, settle
 from weir_router.dialects.neutral.target import ANY, Target
 
 MAX_USER = 256
@@ -27,6 +28,7 @@ _NO_LOGPROBS = Refused("Anthropic models give no log probabilities", "leave it o
 TABLE: Table = {
     **dict.fromkeys(Field, Fate.KEPT),
     Field.THOUGHT: Fate.BY_MODEL,
+    Field.GRAMMAR: Fate.APPROXIMATED,
     Field.ANSWERS: Refused("Anthropic models give one answer", "ask several times, or leave n out"),
     Field.LOGPROBS: _NO_LOGPROBS,
     Field.TOP_LOGPROBS: _NO_LOGPROBS,
@@ -49,6 +51,12 @@ TABLE: Table = {
     Field.TOOL_HINTS: Fate.DROPPED,
     Field.TOOL_SEARCH: Fate.DROPPED,
     Field.SERVER_TOOLS: Fate.DROPPED,
+    **NO_STATE,
+    Field.TRUNCATION: Fate.DROPPED,
+    Field.COMPACTION: Fate.DROPPED,
+    Field.INCLUDE: Fate.DROPPED,
+    Field.MAX_TOOL_CALLS: Fate.DROPPED,
+    Field.PHASE: Fate.DROPPED,
     Field.UNKNOWN: Fate.DROPPED,
 }
 
@@ -149,6 +157,7 @@ def _tools(asked: Conversation, out: dict[str, Any]) -> None:
 def _tool(tool: Tool | Foreign) -> dict[str, Any]:
     if isinstance(tool, Foreign):
         raise foreign(tool)
+    tool = as_function(tool)
     out: dict[str, Any] = {"name": tool.name}
     if tool.description:
         out["description"] = tool.description

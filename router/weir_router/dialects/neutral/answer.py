@@ -58,6 +58,7 @@ class CallBegin(msgspec.Struct, frozen=True, gc=False):
     id: str
     name: str
     opaque: str = ""  # the signature of the thought that led to it
+    custom: bool = False  # of a custom tool: its arguments are plain text
 
 
 class Signed(msgspec.Struct, frozen=True, gc=False):
@@ -68,7 +69,7 @@ class Signed(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallArguments(msgspec.Struct, frozen=True, gc=False):
-    """A further piece of a tool call's JSON."""
+    """A further piece of a tool call's arguments: JSON, or a custom tool's text."""
 
     position: int
     text: str

@@ -76,7 +76,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A tool call. `arguments` is JSON text, as the model wrote it."""
+    """A tool call. `arguments` is JSON text, as the model wrote it; of a custom tool, its input as plain text."""
 
     id: str
     name: str
@@ -84,6 +84,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     at: str = ""  # of the arguments
     opaque: Opaque | None = None  # the signature of the thought that led to it
     cache: str | None = None
+    custom: bool = False
 
 
 Part = Text | Image | Document | Foreign
@@ -105,14 +106,23 @@ class Turn(msgspec.Struct, frozen=True):
     parts: tuple[Part | Thought | Call | Result, ...]
 
 
+class Grammar(msgspec.Struct, frozen=True, gc=False):
+    """The grammar of a custom tool's input."""
+
+    syntax: str  # lark, regex
+    definition: str
+
+
 class Tool(msgspec.Struct, frozen=True):
-    """A function that the model may call."""
+    """A function that the model may call, or a custom tool, whose input is plain text: see `custom`."""
 
     name: str
     description: str | None
     parameters: dict[str, Any] | None  # JSON schema
     strict: bool
     cache: str | None = None
+    custom: bool = False
+    grammar: Grammar | None = None  # of a custom tool's input; None: any text
 
 
 class Choice(msgspec.Struct, frozen=True):

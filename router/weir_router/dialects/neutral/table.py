@@ -24,6 +24,8 @@ class Field(StrEnum):
     CALLS = "calls"
     RESULTS = "results"
     TOOLS = "tools"
+    CUSTOM_TOOLS = "custom_tools"  # whose input is text and not JSON
+    GRAMMAR = "grammar"  # of a custom tool's input
     CHOICE = "choice"
     PARALLEL = "parallel"
     SHAPE = "shape"
@@ -64,6 +66,15 @@ class Field(StrEnum):
     TOOL_HINTS = "tool_hints"  # examples, and when a tool is loaded
     TOOL_SEARCH = "tool_search"
     SERVER_TOOLS = "server_tools"  # calls of tools that ran at the provider, in the history
+    PREVIOUS_RESPONSE = "previous_response_id"  # state at a provider, which only its own id names
+    STORED_CONVERSATION = "stored_conversation"
+    STORED_PROMPT = "stored_prompt"
+    BACKGROUND = "background"  # the answer is fetched later
+    TRUNCATION = "truncation"  # a provider shortens the conversation
+    COMPACTION = "compaction"
+    INCLUDE = "include"  # further details of the answer
+    MAX_TOOL_CALLS = "max_tool_calls"  # of tools that run at the provider
+    PHASE = "phase"  # of an earlier message: a comment, or the answer itself
     UNKNOWN = "unknown"
 
 
@@ -73,6 +84,7 @@ class Fate(Enum):
     KEPT = "kept"
     BY_MODEL = "by model"  # kept for models that take it, otherwise dropped
     DROPPED = "dropped"  # it only tunes: without it, the answer still fits the request
+    APPROXIMATED = "approximated"  # said in words that the model reads, since the format has no field for it
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -83,6 +95,21 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 Table = Mapping[Field, Fate | Refused]
+
+
+NO_STATE: dict[Field, Fate | Refused] = {
+    Field.PREVIOUS_RESPONSE: Refused(
+        "an earlier answer is known to its own provider only", "send the whole conversation as input, with store: false"
+    ),
+    Field.STORED_CONVERSATION: Refused(
+        "a stored conversation is known to its own provider only", "send its items as input, with store: false"
+    ),
+    Field.STORED_PROMPT: Refused(
+        "a stored prompt is known to its own provider only", "send its text as instructions or input"
+    ),
+    Field.BACKGROUND: Refused("an answer cannot be fetched later", "leave background out, and read a stream"),
+}
+"""Rows of formats without state at the provider."""
 
 
 class Named(Protocol):
@@ -107,10 +134,10 @@ def refusal(at: str, why: str, do: str) -> BadRequest:
 
 
 def settle(table: Table, extras: Iterable[Named], dropped: list[str]) -> None:
-    """Adds the fields that the table drops to `dropped`. Raises `BadRequest` for the first that it refuses."""
+    """Adds the fields that the table drops or approximates to `dropped`. Raises `BadRequest` for the first refused one."""
     for extra in extras:
         fate = table[extra.field]
         if isinstance(fate, Refused):
             raise refusal(extra.at, fate.why, fate.do)
-        if fate is Fate.DROPPED:
+        if fate is Fate.DROPPED or fate is Fate.APPROXIMATED:
             dropped.append(extra.name)

@@ -15,6 +15,7 @@ from weir_router.dialects.base import EventReader, EventWriter, FormatRecord, Si
 from weir_router.dialects.neutral import answer
 from weir_router.dialects.neutral.checked import Checked
 from weir_router.dialects.neutral.conversation import Call, Conversation
+from weir_router.dialects.neutral.custom import Unwrapping, names_of, unwrapped
 from weir_router.dialects.neutral.repair import repaired
 from weir_router.dialects.neutral.target import ANY, Target
 from weir_router.dialects.wire.failures import malformed
@@ -71,6 +72,9 @@ def response(
     """
     try:
         found = upstream.read_answer(payload)
+        if customs := _customs(ask):
+            parts = [unwrapped(part, customs) if isinstance(part, Call) else part for part in found.parts]
+            found = replace(found, parts=tuple(parts))
         if names := _full_names(ask):
             parts = [
                 replace(part, name=names.get(part.name, part.name)) if isinstance(part, Call) else part
@@ -87,6 +91,8 @@ def stream(ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int,
     writer = caller.event_writer(ask, created, realm)
     if names := _full_names(ask):
         writer = _Renamed(writer, names)
+    if customs := _customs(ask):
+        writer = Unwrapping(writer, customs)
     return Translated(upstream.event_reader(), writer)
 
 
@@ -94,6 +100,12 @@ def _full_names(ask: Ask) -> dict[str, str]:
     """The names of tools that were shortened in the request."""
     asked: Conversation | None = ask.conversation
     return asked.full_names if asked else {}
+
+
+def _customs(ask: Ask) -> frozenset[str]:
+    """The names of the custom tools in the request, as the upstream knows them."""
+    asked: Conversation | None = ask.conversation
+    return names_of(asked) if asked else frozenset()
 
 
 class _Renamed:

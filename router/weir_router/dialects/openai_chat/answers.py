@@ -121,6 +121,9 @@ def read_answer(payload: dict[str, Any]) -> Answer:
 
 
 def _call(call: dict[str, Any]) -> Call:
+    custom = as_dict(call.get("custom"))
+    if name := as_text(custom.get("name")):
+        return Call(as_text(call.get("id")), name, as_text(custom.get("input")), custom=True)
     function = as_dict(call.get("function"))
     if not (name := as_text(function.get("name"))):
         raise malformed("a tool call without a name")
@@ -178,5 +181,8 @@ def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dic
 
 
 def _shown(call: Call, answer: str, position: int) -> dict[str, Any]:
+    shown = call_id(call.id, answer, position)
+    if call.custom:
+        return {"id": shown, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call_id(call.id, answer, position), "type": "function", "function": function}
+    return {"id": shown, "type": "function", "function": function}

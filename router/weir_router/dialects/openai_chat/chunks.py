@@ -28,6 +28,7 @@ class Chunks:
         self._opened = False
         self._realm = realm
         self._signatures = 0
+        self._customs: set[int] = set()  # positions of calls of custom tools
         self._thought: list[str] = []  # since the last signature
 
     def write(self, event: Event) -> bytes:
@@ -42,7 +43,8 @@ class Chunks:
             case Signed(blob=blob, redacted=redacted):
                 return self._signed(blob, redacted=redacted)
             case CallArguments(position=position, text=text):
-                return self._chunk({"tool_calls": [{"index": position, "function": {"arguments": text}}]})
+                piece = {"custom": {"input": text}} if position in self._customs else {"function": {"arguments": text}}
+                return self._chunk({"tool_calls": [{"index": position, **piece}]})
             case CallBegin():
                 return self._chunk({"tool_calls": [self._opening(event)]})
             case Usage():
@@ -89,12 +91,11 @@ class Chunks:
         return b"" if self._opened else self._open()
 
     def _opening(self, call: CallBegin) -> dict[str, Any]:
-        return {
-            "index": call.position,
-            "id": call_id(call.id, self._head["id"], call.position),
-            "type": "function",
-            "function": {"name": call.name, "arguments": ""},
-        }
+        shown = {"index": call.position, "id": call_id(call.id, self._head["id"], call.position)}
+        if call.custom:
+            self._customs.add(call.position)
+            return {**shown, "type": "custom", "custom": {"name": call.name, "input": ""}}
+        return {**shown, "type": "function", "function": {"name": call.name, "arguments": ""}}
 
 
 def _line(chunk: dict[str, Any]) -> bytes:

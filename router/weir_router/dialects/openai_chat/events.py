@@ -16,7 +16,7 @@ from weir_router.dialects.openai_chat.answers import (
     tier_of,
     usage_of,
 )
-from weir_router.dialects.openai_chat.calls import Calls
+from weir_router.dialects.openai_chat.calls import Calls, function_of
 from weir_router.dialects.openai_chat.turns import REASONING
 from weir_router.dialects.openai_chat.understand import signature_of
 from weir_router.dialects.wire.failures import malformed
@@ -35,6 +35,7 @@ class _Call:
         self.waiting: list[str] = []  # arguments that came before the name
         self.length = 0  # characters of `waiting`
         self.opaque = ""  # Gemini's signature
+        self.custom = False
 
     def wait(self, arguments: str) -> None:
         """Keeps arguments until the name comes. Raises `AttemptFailed` (malformed) if there are too many."""
@@ -108,8 +109,9 @@ class ChatEvents:
             self._nameless += 1
         call = self._calls[position]
         call.id = call.id or as_text(part.get("id"))
-        function = as_dict(part.get("function"))
-        arguments = arguments_of(function)
+        function = function_of(part)
+        call.custom = call.custom or bool(as_dict(part.get("custom")))
+        arguments = as_text(function.get("input")) if call.custom else arguments_of(function)
         call.opaque = call.opaque or signature_of(part)
         if not call.name:
             call.name = as_text(function.get("name"))
@@ -117,7 +119,7 @@ class ChatEvents:
                 call.wait(arguments)
                 return
             self._nameless -= 1
-            out.append(CallBegin(call.position, call.id, call.name, call.opaque))
+            out.append(CallBegin(call.position, call.id, call.name, call.opaque, call.custom))
             arguments = "".join(call.waiting) + arguments
             call.waiting.clear()
         if arguments:

@@ -18,6 +18,7 @@ from weir_router.dialects.neutral.conversation import (
     Turn,
     Unknown,
 )
+from weir_router.dialects.neutral.custom import arguments_of
 from weir_router.dialects.neutral.table import refusal
 from weir_router.dialects.neutral.target import Target
 from weir_router.errors import BadRequest
@@ -117,7 +118,7 @@ def _assistant(turn: Turn, to: Target, dropped: list[str]) -> dict[str, Any]:
         if isinstance(part, Text):
             texts.append(part.text)
         elif isinstance(part, Call):
-            function = {"name": part.name, "arguments": part.arguments}
+            function = {"name": part.name, "arguments": arguments_of(part)}
             calls.append({"id": part.id, "type": "function", "function": function})
         elif isinstance(part, Foreign):
             raise foreign(part)

@@ -17,6 +17,7 @@ from weir_router.dialects.neutral.conversation import (
     Effort,
     Extra,
     Foreign,
+    Grammar,
     Image,
     Part,
     Result,
@@ -77,7 +78,7 @@ FIELDS = frozenset(
     {
         *_READ,
         *EXTRAS,
-        *("name", "detail", "cache_control", "reasoning", "prefill", "prompt_cache_breakpoint", "thinking"),
+        *("name", "detail", "cache_control", "reasoning", "prefill", "prompt_cache_breakpoint", "thinking", "grammar"),
     }
 )
 """Names that `x-weir-dropped` may hold for a caller of this format, beside unknown ones."""
@@ -165,7 +166,10 @@ def _effort(body: Checked) -> Effort | None:
 
 
 def _tool(tool: Checked, extras: list[Extra]) -> Tool | Foreign:
-    if (kind := tool.maybe_text("type") or "function") != "function":
+    kind = tool.maybe_text("type") or "function"
+    if kind == "custom":
+        return _custom_tool(tool.obj("custom"), _cache(tool, extras), extras)
+    if kind != "function":
         return Foreign(Unknown.TOOL, kind, tool.at("type"))
     function = tool.obj("function")
     parameters = function.maybe_obj("parameters")
@@ -178,6 +182,16 @@ def _tool(tool: Checked, extras: list[Extra]) -> Tool | Foreign:
     )
 
 
+def _custom_tool(custom: Checked, cache: str | None, extras: list[Extra]) -> Tool:
+    form = custom.maybe_obj("format")
+    grammar = None
+    if form and form.text("type") == "grammar":
+        it = form.obj("grammar")
+        grammar = Grammar(it.text("syntax"), it.text("definition"))
+        extras.append(Extra(Field.GRAMMAR, form.at("grammar")))
+    return Tool(custom.text("name"), custom.maybe_text("description"), None, False, cache, True, grammar)
+
+
 def _choice(body: Checked) -> Choice | Foreign | None:
     choice = body.raw("tool_choice")
     if choice is None:
@@ -188,12 +202,13 @@ def _choice(body: Checked) -> Choice | Foreign | None:
         raise BadRequest("tool_choice must be auto, none, required or an object", param="tool_choice")
     named = body.obj("tool_choice")
     kind = named.text("type")
-    if kind == "function":
-        return Choice("named", named.obj("function").text("name"))
+    if kind in ("function", "custom"):
+        return Choice("named", named.obj(kind).text("name"))
     if kind == "allowed_tools":
         allowed = named.obj("allowed_tools")
         mode = "any" if allowed.maybe_text("mode") == "required" else "auto"
-        return Choice(mode, None, tuple([tool.obj("function").text("name") for tool in allowed.objects("tools")]))
+        tools = [tool.obj(tool.maybe_text("type") or "function") for tool in allowed.objects("tools")]
+        return Choice(mode, None, tuple([tool.text("name") for tool in tools]))
     return Foreign(Unknown.CHOICE, kind, "tool_choice.type")
 
 
@@ -297,7 +312,11 @@ def _said(part: Checked, extras: list[Extra]) -> Text:
 
 
 def _call(call: Checked) -> Call | Foreign:
-    if (kind := call.maybe_text("type") or "function") != "function":
+    kind = call.maybe_text("type") or "function"
+    if kind == "custom":
+        custom = call.obj("custom")
+        return Call(call.text("id"), custom.text("name"), custom.text("input"), custom.at("input"), custom=True)
+    if kind != "function":
         return Foreign(Unknown.CALL, kind, call.at("type"))
     function = call.obj("function")
     name, given = function.text("name"), function.raw("arguments")

@@ -6,10 +6,11 @@ from typing import Any
 
 from weir_router.contract import Traits
 from weir_router.dialects.neutral.conversation import Choice, Conversation, Effort, Foreign, Shape, Tool
+from weir_router.dialects.neutral.custom import as_function
 from weir_router.dialects.neutral.efforts import WIDELY_KNOWN_EFFORTS, effort_of, nearest
 from weir_router.dialects.neutral.ids import user_id
 from weir_router.dialects.neutral.schemas import is_strict, parameters
-from weir_router.dialects.neutral.table import Fate, Field, Refused, Table, refusal, settle
+from weir_router.dialects.neutral.table import NO_STATE, Fate, Field, Refused, Table, refusal, settle
 from weir_router.dialects.neutral.target import ANY, Target
 from weir_router.dialects.openai_chat.turns import foreign, messages_of
 from weir_router.dialects.openai_chat.understand import EXTRAS
@@ -26,6 +27,7 @@ SCHEMA_NAME = "answer"
 TABLE: Table = {
     **dict.fromkeys(Field, Fate.KEPT),
     Field.THOUGHT: Fate.BY_MODEL,
+    Field.GRAMMAR: Fate.APPROXIMATED,
     Field.CACHE: Fate.DROPPED,
     Field.DETAIL: Fate.DROPPED,
     Field.NAMES: Fate.DROPPED,
@@ -44,6 +46,12 @@ TABLE: Table = {
     Field.PLACE: Refused(
         "OpenAI models cannot promise where they run", "leave it out, or route by the label of a backend"
     ),
+    **NO_STATE,
+    Field.TRUNCATION: Fate.DROPPED,
+    Field.COMPACTION: Fate.DROPPED,
+    Field.INCLUDE: Fate.DROPPED,
+    Field.MAX_TOOL_CALLS: Fate.DROPPED,
+    Field.PHASE: Fate.DROPPED,
 }
 
 _NAMES = {field: name for name, (field, _) in EXTRAS.items()}
@@ -123,6 +131,7 @@ def _tools(asked: Conversation, out: dict[str, Any]) -> None:
 def _tool(tool: Tool | Foreign) -> dict[str, Any]:
     if isinstance(tool, Foreign):
         raise foreign(tool)
+    tool = as_function(tool)
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
