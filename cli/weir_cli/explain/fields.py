@@ -26,7 +26,7 @@ def fate(ask: Ask, backend: Backend) -> dict[str, Any]:
     `dropped` are left out, `added` come from its defaults or from a translation, `refused` is the reason why it cannot
     have the request at all.
     """
-    pairing = pairing_of(ask.format, backend.provider)
+    pairing = pairing_of(ask.format, backend)
     stream = ask.stream or (backend.transport is Transport.STREAMED and ask.streamable)
     try:
         outgoing = pairing.format.prepare(ask, backend, pairing, None, stream=stream)

@@ -12,6 +12,7 @@ from typing import Protocol
 from weir_router.contract import Policy
 from weir_router.decide.types import Asked
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Place
 from weir_router.dialects.usage import Usage
 
 
@@ -47,6 +48,9 @@ class Answering(Protocol):
 
     async def relay(self, sink: Sink) -> None:
         """Writes what follows `body`, and ends `sink`. Raises `AttemptFailed` for a stream that breaks."""
+
+    def place(self) -> Place | None:
+        """The place at which its stream breaks: see `base.Renderer`."""
 
     def cancel(self) -> None:
         """Ends the work for this answer. Does nothing after the end."""

@@ -24,7 +24,7 @@ from weir_router.clock import Clock
 from weir_router.contract import Backend
 from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import JSON, Event, Reader, Signal, Splitter
+from weir_router.dialects.base import JSON, Event, Place, Reader, Signal, Splitter
 from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
@@ -76,7 +76,7 @@ class Attempt:
         self.seconds = 0.0
         self.failure: AttemptFailed | None = None  # its end, if it failed
         self._ask = ask
-        self._pairing = pairing = pairing_of(ask.format, candidate.backend.provider)
+        self._pairing = pairing = pairing_of(ask.format, candidate.backend)
         self._format = pairing.format
         self._framing = pairing.host.framing
         self.guard = guard
@@ -158,6 +158,10 @@ class Attempt:
         except BaseException:
             self.cancel()
             raise
+
+    def place(self) -> Place | None:
+        """See `Answering`. It is asked of streams only."""
+        return self._renderer.place()
 
     def cancel(self) -> None:
         """Stops the upstream call because the caller went away; no one is to blame. Does nothing after the end."""
@@ -391,9 +395,5 @@ class Attempt:
         self.seconds = self._clock.monotonic() - self._watchdog.started
         self._watchdog.stop()
         self._hold.settle(self.usage)
-        if self._response is None:
-            return
-        if self.done:
-            self._response.finish()
-        else:
-            self._response.release()
+        if self._response is not None:
+            (self._response.finish if self.done else self._response.release)()

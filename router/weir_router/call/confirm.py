@@ -65,7 +65,7 @@ class Confirmer:
         """The failure that the tiny request meets; None: it was answered."""
         backend = candidate.backend
         ask = _question(backend.provider)
-        pairing = pairing_of(ask.format, backend.provider)
+        pairing = pairing_of(ask.format, backend)
         try:
             outgoing = pairing.format.prepare(ask, backend, pairing, credential, stream=False)
             url = backend.base_url + outgoing.path

@@ -176,6 +176,8 @@ class Backend(Wire, frozen=True):
     traits: Traits = Traits()
     extra: Extra | None = None
     endpoint: str = ""  # "10.0.0.7:8000", of a Service; empty: the host of `base_url`
+    formats: tuple[str, ...] = ()  # wire formats that it takes, the best first, e.g. ("Responses", "Chat"); empty: its
+    # provider's first one. Unknown ones, of a newer operator, are left out
 
     @property
     def id(self) -> str:

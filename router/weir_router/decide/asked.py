@@ -60,15 +60,16 @@ def _latency_budget(text: str) -> float:
 
 
 def _unable(ask: Ask) -> Unable:
-    """Says of a backend why this request cannot be put into its format; asks once for each provider."""
+    """Says of a backend why this request cannot be put into its format; asks once for each format."""
     reasons: dict[str, str | None] = {}
 
     def reason(backend: Backend) -> str | None:
-        provider = backend.provider
-        if pairing_of(ask.format, provider).same:
+        pairing = pairing_of(ask.format, backend)
+        if pairing.same:
             return None
-        if provider not in reasons:
-            reasons[provider] = untranslatable(ask, provider)
-        return reasons[provider]
+        format = pairing.format.format
+        if format not in reasons:
+            reasons[format] = untranslatable(ask, pairing)
+        return reasons[format]
 
     return reason

@@ -77,6 +77,15 @@ class Reader(Protocol):
         """
 
 
+class Place(NamedTuple):
+    """The place in a stream at which it breaks, for formats whose events are numbered."""
+
+    id: str  # of the response
+    model: str
+    created: int  # seconds since the epoch
+    number: int  # of the last event; -1: none
+
+
 class Renderer(Protocol):
     """Turns one upstream stream into the caller's bytes."""
 
@@ -94,6 +103,9 @@ class Renderer(Protocol):
 
     def end(self) -> bytes:
         """The bytes that complete the answer: the rest of a stream, or the whole body for a plain caller."""
+
+    def place(self) -> Place | None:
+        """The place that a caller's stream has reached; None: its events have no numbers, or none has been sent."""
 
 
 class Whole(NamedTuple):
@@ -142,7 +154,7 @@ class Framing(msgspec.Struct, frozen=True):
 class Host(msgspec.Struct, frozen=True):
     """The properties of an upstream that depend on its host, and not on its format."""
 
-    paths: dict[Format, str]  # below the backend's base URL, e.g. "/chat/completions"
+    paths: dict[Format, str]  # below the backend's base URL, e.g. "/chat/completions"; the first is the default
     headers: Callable[[str | None, tuple[tuple[str, str], ...]], Kept]  # from a credential and the caller's headers
     forget: Callable[[], None]  # drops kept headers, which hold credentials
     framing: Framing
@@ -223,11 +235,15 @@ class EventWriter(Protocol):
     def end(self) -> bytes:
         """The end of the stream, after the stop reason."""
 
+    def place(self) -> Place | None:
+        """See `Renderer`."""
+
 
 class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """All properties of a format. Every field is required, so no format can lack one."""
 
     format: Format
+    name: str  # in a backend's `formats`, e.g. "Chat"
     operation: Operation
     title: str  # for messages, e.g. "OpenAI"
 
@@ -239,7 +255,7 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     look: Callable[[bytes], Look]  # the model in a body that is not decoded yet. Raises `BadRequest`
     read: Callable[[bytes, dict[str, str]], Ask]  # body and headers. Raises `BadRequest`
     error_body: Callable[[WeirError, str], bytes]  # with the request's id
-    error_event: Callable[[WeirError, str], bytes]  # the last event of a broken stream
+    error_event: Callable[[WeirError, str, Place | None], bytes]  # the last event of a stream, broken at this place
     model: Callable[[str], dict[str, Any]]  # one entry of GET /v1/models
     listing: Callable[[Sequence[str]], dict[str, Any]]
 

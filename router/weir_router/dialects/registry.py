@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from weir_router.contract import Dialect
+from weir_router.contract import Backend, Dialect
 from weir_router.dialects.anthropic.host import HOST as ANTHROPIC
 from weir_router.dialects.anthropic.record import RECORD as ANTHROPIC_MESSAGES
 from weir_router.dialects.ask import Ask
@@ -17,6 +17,7 @@ from weir_router.dialects.base import FormatRecord, Host, Pairing
 from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat.host import HOST as OPENAI
 from weir_router.dialects.openai_chat.record import RECORD as OPENAI_CHAT
+from weir_router.dialects.openai_responses.record import RECORD as OPENAI_RESPONSES
 
 DEFAULT_PROVIDER = Dialect.OPENAI
 """Provider of a request that names none, e.g. in `weir explain`."""
@@ -29,6 +30,8 @@ def record_of(format: Format) -> FormatRecord:
             return OPENAI_CHAT
         case Format.ANTHROPIC_MESSAGES:
             return ANTHROPIC_MESSAGES
+        case Format.OPENAI_RESPONSES:
+            return OPENAI_RESPONSES
         case _:
             assert_never(format)
 
@@ -54,24 +57,34 @@ belong to the platform's own account.
 
 
 def format_at(provider: Dialect, operation: Operation) -> FormatRecord:
-    """The format that a provider takes for an operation. If it takes several, the first."""
-    paths = host_of(provider).paths
-    return next(record for record in RECORDS if record.operation is operation and record.format in paths)
+    """The format that a provider takes for an operation by default."""
+    records = map(record_of, host_of(provider).paths)
+    return next(record for record in records if record.operation is operation)
 
 
-def _pairing(caller: FormatRecord, provider: Dialect) -> Pairing:
-    """The caller's own format if the host takes it, since nothing is lost then; otherwise the host's."""
+def _pairing(caller: FormatRecord, provider: Dialect, formats: tuple[str, ...]) -> Pairing:
+    """The caller's own format if the backend takes it, since nothing is lost then; otherwise the backend's first."""
     host = host_of(provider)
-    taken = caller if caller.format in host.paths else format_at(provider, caller.operation)
-    return Pairing(caller, taken, host, host.paths[taken.format], taken is caller)
+    known = {record.name: record for record in map(record_of, host.paths) if record.operation is caller.operation}
+    taken = [known[name] for name in formats if name in known] or [format_at(provider, caller.operation)]
+    format = caller if caller in taken else taken[0]
+    return Pairing(caller, format, host, host.paths[format.format], format is caller)
 
 
-_PAIRINGS = {record.format: {provider: _pairing(record, provider) for provider in Dialect} for record in RECORDS}
+_PAIRINGS: dict[Format, dict[Dialect, dict[tuple[str, ...], Pairing]]] = {
+    record.format: {provider: {(): _pairing(record, provider, ())} for provider in Dialect} for record in RECORDS
+}
+"""Pairings by the caller's format, the backend's provider and its formats. Each set of formats is paired once."""
 
 
-def pairing_of(caller: Format, provider: Dialect) -> Pairing:
-    """A caller's format, and the host and the format of a backend of this provider."""
-    return _PAIRINGS[caller][provider]
+def pairing_of(caller: Format, backend: Backend) -> Pairing:
+    """A caller's format, and the host and the format of a backend."""
+    pairings = _PAIRINGS[caller][backend.provider]
+    try:
+        return pairings[backend.formats]
+    except KeyError:
+        found = pairings[backend.formats] = _pairing(record_of(caller), backend.provider, backend.formats)
+        return found
 
 
 def caller_of(headers: Mapping[str, str]) -> FormatRecord:
@@ -99,7 +112,6 @@ def forget_credentials() -> None:
         host_of(provider).forget()
 
 
-def untranslatable(ask: Ask, provider: Dialect) -> str | None:
-    """The reason why backends of this provider cannot serve the request; None: they can."""
-    pairing = _PAIRINGS[ask.format][provider]
+def untranslatable(ask: Ask, pairing: Pairing) -> str | None:
+    """The reason why backends of this format cannot serve the request; None: they can."""
     return None if pairing.same else translation.untranslatable(ask, pairing.caller, pairing.format)

@@ -18,6 +18,7 @@ from weir_router.contract import CallerKind, CompiledConfig, Policy, PromptLoggi
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for, prefixes_for
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.wire import body as wire_body
 from weir_router.dialects.wire import items
 from weir_router.dialects.wire.body import MAX_ITEMS
 from weir_router.dialects.wire.look import Look
@@ -67,10 +68,11 @@ class Door:
 
     def policy(self, visit: Visit, caller: Caller, look: Look, size: int) -> Policy:
         """The policy of a body of `size` bytes. Raises `errors.WeirError`."""
-        visit.model, visit.stream = look.model, look.stream is True
-        policy = find_policy(self.index, caller, look.model)
+        model = look.model or self._only(caller)
+        visit.model, visit.stream = model, look.stream is True
+        policy = find_policy(self.index, caller, model)
         if policy is None:
-            raise self._unknown(caller, look.model)
+            raise self._unknown(caller, model)
         visit.policy, visit.policy_key = policy, policy.key
         if policy.not_ready is not None:
             raise PolicyNotReady(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}")
@@ -80,6 +82,13 @@ class Door:
                 "(limits.requestBytes)."
             )
         return policy
+
+    def _only(self, caller: Caller) -> str:
+        """The model of a request that names none, of a format that allows it: the only one that its caller may ask for.
+        Raises `BadRequest`.
+        """
+        names = models_for(self.index, caller)
+        return names[0] if len(names) == 1 else wire_body.model({"model": None})
 
     def _unknown(self, caller: Caller, model: str) -> UnknownModel:
         names = [*models_for(self.index, caller), *prefixes_for(self.index, caller)]

@@ -17,8 +17,8 @@ DEPLOYMENTS = "deployments"
 _LATER = "this release of Weir does not serve it. Ask it of the provider directly"
 
 NOT_SERVED = {
-    "/v1/responses": "The Responses API is not served yet: set the client to chat completions (POST "
-    "/v1/chat/completions), such as use_responses_api=False in LangChain",
+    "/v1/responses": "Answers are not kept, and there is no WebSocket: send the whole conversation in a POST to "
+    "/v1/responses, with store: false",
     "/v1/messages/count_tokens": "Tokens are not counted before a request: Weir has no tokenizer of every model. "
     "The usage of each answer has its exact numbers; clients that find no such path estimate",
     "/v1/messages/batches": f"Batches: {_LATER}",

@@ -13,6 +13,12 @@ from weir_router.serve.browsers import Gate, preflight
 from weir_router.serve.http import NO_METHOD, Answer, Handler, Request, fields
 from weir_router.serve.paths import meant, not_served
 
+UPGRADE_REQUIRED = 426
+"""Status of the answer to a WebSocket's handshake: the path is served over plain HTTP only."""
+
+ONLY_HTTP = b"upgrade: HTTP/1.1\r\n"
+"""The header line that every 426 has (RFC 9110)."""
+
 Explain = Callable[[Request, int], Answer]
 """Function that makes the answer for an unknown path (status 404) or method (405) from the request and the status."""
 
@@ -103,6 +109,10 @@ class Routes:
 
     async def _nowhere(self, request: Request) -> Answer:
         methods = self._methods(request.path)
+        if methods and request.headers.get("upgrade", "").lower() == "websocket":
+            # Codex tries one first, and falls back at once only after a 426.
+            answer = self._explain(request, UPGRADE_REQUIRED)
+            return Answer(answer.status, answer.fields + ONLY_HTTP, answer.body)
         answer = self._explain(request, 405 if methods else 404)
         return Answer(answer.status, answer.fields + allow(methods), answer.body) if methods else answer
 

@@ -139,7 +139,7 @@ class Gateway:
             return error_answer(error, format, new_request_id())
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
-        """Handles `POST /v1/chat/completions` and `POST /v1/messages`."""
+        """Handles `POST` to the path of a format, e.g. `/v1/chat/completions`."""
         visit = Visit(request, format, self._clock.monotonic())
         self._recorder.started()
         try:
@@ -165,7 +165,7 @@ class Gateway:
             await door.turns.next()
         look = visit.format.look(body)
         policy = door.policy(visit, caller, look, size)
-        via = self._hops.passed(headers, look.model, self._store.config) if "via" in headers else ""
+        via = self._hops.passed(headers, visit.model or "", self._store.config) if "via" in headers else ""
         hold = door.reserve(policy, caller)
         try:
             if hold.pending is not None:
@@ -180,6 +180,8 @@ class Gateway:
                     if heavy:
                         await door.turns.next()
                 visit.ask = ask = visit.format.read(body, headers)
+                if not ask.model:
+                    visit.ask = ask = msgspec.structs.replace(ask, model=visit.model)
                 if via:
                     visit.ask = ask = msgspec.structs.replace(ask, via=via)
                 if self._before:

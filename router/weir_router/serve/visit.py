@@ -125,7 +125,8 @@ class Visit:
         self._blame(error)
         self.outcome = "broken"
         stream.closes(self.end_of)
-        stream.end(self.format.error_event(error, self.id))
+        place = None if self.answer is None else self.answer.place()
+        stream.end(self.format.error_event(error, self.id, place))
 
     def finished(self, now: float) -> Finished:
         """The event that the request has ended; `now` is monotonic."""

@@ -96,7 +96,12 @@ def test_every_provider_has_a_host_a_simulator_and_an_address() -> None:
 
 def test_a_caller_without_a_mark_has_the_first_format() -> None:
     assert RECORDS[0].mark is None
-    assert [record_of(format).mark for format in Format if format is not RECORDS[0].format].count(None) == 0
+    marks = [record_of(format).mark for format in Format if record_of(format).mark is not None]
+    assert len(marks) == len(set(marks))
+
+
+def test_every_format_has_a_name_for_backends() -> None:
+    assert len({record.name for record in RECORDS}) == len(RECORDS)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.format)
@@ -106,6 +111,7 @@ def test_a_caller_is_known_by_the_key_that_its_sdk_sends(record: FormatRecord) -
 
 
 BASE_URLS = {Format.OPENAI_CHAT: "OPENAI_BASE_URL", Format.ANTHROPIC_MESSAGES: "ANTHROPIC_BASE_URL"}
+BASE_URLS[Format.OPENAI_RESPONSES] = "OPENAI_BASE_URL"
 """Variables from which the SDK of each format takes the address of its server."""
 
 

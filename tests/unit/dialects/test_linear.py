@@ -156,7 +156,71 @@ def anthropic_stream(kind, n):
     return b"".join(b"event: %b\ndata: %b\n\n" % (it["type"].encode(), msgspec.json.encode(it)) for it in events)
 
 
+def item_added(index, **item):
+    return {"type": "response.output_item.added", "output_index": index, "item": {"id": f"i{index}", **item}}
+
+
+def item_done(index, **item):
+    return {"type": "response.output_item.done", "output_index": index, "item": {"id": f"i{index}", **item}}
+
+
+def said(index, kind="output_text", delta="word"):
+    return {"type": f"response.{kind}.delta", "item_id": f"i{index}", "output_index": index, "delta": delta}
+
+
+def function(index, arguments=""):
+    return {"type": "function_call", "call_id": f"c{index}", "name": "f", "arguments": arguments}
+
+
+RESPONSES = {
+    "texts": lambda n: [item_added(0, type="message", content=[]), *[said(0) for _ in range(n)]],
+    "refusals": lambda n: [item_added(0, type="message", content=[]), *[said(0, "refusal") for _ in range(n)]],
+    "reasoning": lambda n: [
+        item_added(0, type="reasoning", summary=[]),
+        *[said(0, "reasoning_summary_text") for _ in range(n)],
+    ],
+    "messages": lambda n: [
+        it
+        for i in range(n)
+        for it in (item_added(i, type="message", content=[]), said(i), item_done(i, type="message"))
+    ],
+    "encrypted reasoning": lambda n: [
+        item_done(i, type="reasoning", summary=[], encrypted_content="x" * 50) for i in range(n)
+    ],
+    "calls": lambda n: [
+        it for i in range(n) for it in (item_added(i, **function(i)), item_done(i, **function(i, "{}")))
+    ],
+    "calls, then arguments backwards": lambda n: [
+        *[item_added(i, **function(i)) for i in range(n // 2)],
+        *[said(i, "function_call_arguments", "{}") for i in reversed(range(n // 2))],
+    ],
+    "calls of one index": lambda n: [item_done(0, **function(i, "{}")) for i in range(n)],
+    "arguments": lambda n: [item_added(0, **function(0)), *[said(0, "function_call_arguments", " ") for _ in range(n)]],
+    "items at the end": lambda n: [RESPONSES_END | {"response": {"output": [function(i, "{}") for i in range(n)]}}],
+    "events of other kinds": lambda n: [{"type": "response.web_search_call.searching"} for _ in range(n)],
+    "a long id": lambda n: [
+        {"type": "response.created", "response": {"id": "x" * 20 * n, "model": "m" * 20 * n, "output": []}},
+        item_added(0, type="message", content=[]),
+        *[said(0, delta="a") for _ in range(n)],
+    ],
+}
+RESPONSES_END = {
+    "type": "response.completed",
+    "response": {"id": "x", "status": "completed", "output": [], "usage": {}},
+}
+
+
+def ended(usage):
+    return {**RESPONSES_END, "response": {**RESPONSES_END["response"], "usage": usage}}
+
+
+def responses_stream(kind, n):
+    events = [*RESPONSES[kind](n), RESPONSES_END]
+    return b"".join(b"event: %b\ndata: %b\n\n" % (it["type"].encode(), msgspec.json.encode(it)) for it in events)
+
+
 STREAMS = {
+    **{("Responses", kind): responses_stream for kind in RESPONSES},
     **{(Dialect.OPENAI, kind): openai_stream for kind in OPENAI},
     **{(Dialect.ANTHROPIC, kind): anthropic_stream for kind in ANTHROPIC},
 }
@@ -177,6 +241,7 @@ def asked(format, *, stream):
         "max_tokens": 9,
         "stream": stream,
         "messages": [{"role": "user", "content": "hi"}],
+        "input": "hi",
         "thinking": {"type": "enabled", "budget_tokens": 1024},
     }
     return record_of(format).read(msgspec.json.encode(body), {})
@@ -198,11 +263,18 @@ def counted(work):
     return result, calls
 
 
+def backend_of(provider):
+    """A backend of a provider, or (for the name of a format) of the first provider with that format alone."""
+    plain = isinstance(provider, Dialect)
+    at, formats = (provider, ()) if plain else (Dialect.OPENAI, (provider,))
+    return Backend(name="b", provider=at, base_url="http://127.0.0.1", model="m", formats=formats)
+
+
 def relayed(format, provider, stream, raw):
     """The caller's bytes for the upstream's, read event by event as `call.attempt` does."""
-    pairing = pairing_of(format, provider)
+    backend = backend_of(provider)
+    pairing = pairing_of(format, backend)
     reader = pairing.format.reader()
-    backend = Backend(name="b", provider=provider, base_url="http://127.0.0.1", model="m")
     renderer = pairing.format.renderer(asked(format, stream=stream), pairing, backend)
     out = []
     for event in sse.Splitter().feed(raw):
@@ -263,6 +335,7 @@ def test_an_index_that_is_no_small_number_is_malformed(index):
         (Dialect.OPENAI, openai({"content": "a"}, index), Format),
         (Dialect.OPENAI, calls, Format),
         (Dialect.ANTHROPIC, tool(index), Format),
+        ("Responses", item_added(index, **function(0)), Format),
     ):
         for format in formats:
             raw = b"data: %b\n\n" % msgspec.json.encode(event)
@@ -280,6 +353,7 @@ def test_an_index_that_is_no_small_number_is_malformed(index):
         (Dialect.OPENAI, "calls without an index", Format.ANTHROPIC_MESSAGES, True),
         (Dialect.ANTHROPIC, "blocks of one index", Format.ANTHROPIC_MESSAGES, True),
         (Dialect.ANTHROPIC, "blocks of one index", Format.OPENAI_CHAT, True),
+        (Dialect.OPENAI, "calls without an index", Format.OPENAI_RESPONSES, True),
     ],
 )
 def test_more_than_a_thousand_calls_or_blocks_are_malformed(provider, kind, format, stream):
@@ -297,8 +371,9 @@ def test_counts_that_no_answer_has_are_not_believed(value):
     for provider, payload in (
         (Dialect.OPENAI, {"choices": [], "usage": {"prompt_tokens": value, "completion_tokens": 3}}),
         (Dialect.ANTHROPIC, {"type": "message_delta", "usage": {"input_tokens": value, "output_tokens": 3}}),
+        ("Responses", ended({"input_tokens": value, "output_tokens": 3})),
     ):
-        reader = pairing_of(Format.OPENAI_CHAT, provider).format.reader()
+        reader = pairing_of(Format.ANTHROPIC_MESSAGES, backend_of(provider)).format.reader()
         reader.read(payload)
         assert (reader.usage.input, reader.usage.output) == (0, 3)
 

@@ -44,7 +44,7 @@ def test_the_least_request() -> None:
 
 
 def test_read_picks_the_dialect() -> None:
-    body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}]}'
+    body = b'{"model":"m","max_tokens":1,"input":"x","messages":[{"role":"user","content":"x"}]}'
     assert [record_of(dialect).read(body, {}).format for dialect in Format] == list(Format)
 
 

@@ -91,13 +91,25 @@ async def test_health_is_for_load_balancers_and_needs_a_config_but_no_key() -> N
         s.router.store.config = CompiledConfig()
 
 
-@pytest.mark.parametrize("path", [*NOT_SERVED, "/v1/messages/batches/1/results", "/openai/v1/responses", "/responses"])
+async def test_a_websocket_is_refused_at_once_as_codex_wants_it() -> None:
+    async with stand([SimModel("m")]) as s:
+        marks = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+        for path in ("/v1/responses", "/responses", "/v1/chat/completions"):
+            status, body, allowed = await asked(s, "GET", path, KEYED | marks)
+            assert (status, allowed) == (426, "")
+            assert "no WebSocket" in body["error"]["message"] or path.endswith("completions")
+        assert (await asked(s, "GET", "/v1/responses", KEYED))[0] == 405
+        assert (await asked(s, "GET", "/v1/nothing", KEYED | marks))[0] == 404
+
+
+@pytest.mark.parametrize("path", [*NOT_SERVED, "/v1/messages/batches/1/results", "/openai/v1/files", "/responses"])
 async def test_what_providers_serve_and_weir_does_not_is_refused_in_words(path: str) -> None:
     async with stand([SimModel("m")]) as s:
         for marks in ({}, MARKED):
-            status, body, _ = await asked(s, "POST", path, KEYED | marks, json={})
+            below = f"{path}/1" if meant(path) == "/v1/responses" else path
+            status, body, _ = await asked(s, "POST", below, KEYED | marks, json={})
             assert status == 404
             why = next(why for known, why in NOT_SERVED.items() if meant(path).startswith(known))
             assert why in body["error"]["message"]
-            of_claude = bool(marks) or "/messages" in path
+            of_claude = "/messages" in path or (bool(marks) and meant(path) != "/v1/responses")
             assert (body.get("type") == "error") == of_claude

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from weir_router.dialects.anthropic.answers import NO_ID, shown_id, stop_shown, usage_shown
 from weir_router.dialects.anthropic.stream import STOP_EVENT
+from weir_router.dialects.base import Place
 from weir_router.dialects.neutral.answer import (
     NO_USAGE,
     STOP,
@@ -122,6 +123,10 @@ class Blocks:
             + _event("message_delta", delta=delta, usage=usage_shown(self._usage, None))
             + STOP_EVENT
         )
+
+    def place(self) -> Place | None:
+        """See `base.Renderer`."""
+        return None
 
     def _written_at_last(self) -> bytes:
         """All that has waited, each tool call with its arguments."""

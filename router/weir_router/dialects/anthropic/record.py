@@ -13,6 +13,7 @@ from weir_router.estimate import tokens
 
 RECORD = FormatRecord(
     format=Format.ANTHROPIC_MESSAGES,
+    name="Messages",
     operation=Operation.CHAT,
     title="Anthropic",
     path="/v1/messages",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from weir_router.dialects.base import EventWriter
+from weir_router.dialects.base import EventWriter, Place
 from weir_router.dialects.neutral.answer import CallArguments, CallBegin, Event, Stop
 from weir_router.dialects.neutral.conversation import Call, Conversation, Tool
 from weir_router.dialects.wire.failures import malformed
@@ -114,3 +114,7 @@ class Unwrapping:
     def end(self) -> bytes:
         """See `base.EventWriter`."""
         return self._writer.end()
+
+    def place(self) -> Place | None:
+        """See `base.EventWriter`."""
+        return self._writer.place()

@@ -1,6 +1,8 @@
-"""Media types of inline images. Used by the formats' readers."""
+"""Inline images and files: their URLs and media types. Used by the formats' readers."""
 
 from __future__ import annotations
+
+from weir_router.errors import BadRequest
 
 _BEGINNINGS = {
     "iVBORw0KGgo": "image/png",
@@ -18,3 +20,16 @@ def image_type(stated: str, data: str) -> str:
     found = next((media_type for beginning, media_type in _BEGINNINGS.items() if data.startswith(beginning)), None)
     stated = stated.strip().lower()
     return found or ("image/jpeg" if stated == "image/jpg" else stated)
+
+
+def is_data_url(url: str) -> bool:
+    """Whether a URL holds the data itself."""
+    return url[:5].lower() == "data:"
+
+
+def split_data_url(url: str, where: str) -> tuple[str, str]:
+    """The media type of such a URL, and its data in base64. Raises `BadRequest`."""
+    head, comma, data = url.partition(",")
+    if not (is_data_url(url) and comma and head.lower().endswith(";base64")):
+        raise BadRequest(f"{where} must be a URL of the form data:TYPE;base64,DATA", param=where)
+    return head[5:-7].split(";", 1)[0].strip().lower(), data

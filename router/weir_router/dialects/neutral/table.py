@@ -134,7 +134,7 @@ def refusal(at: str, why: str, do: str) -> BadRequest:
 
 
 def settle(table: Table, extras: Iterable[Named], dropped: list[str]) -> None:
-    """Adds the fields that the table drops or approximates to `dropped`. Raises `BadRequest` for the first refused one."""
+    """Adds fields that are dropped or approximated to `dropped`. Raises `BadRequest` for the first that is refused."""
     for extra in extras:
         fate = table[extra.field]
         if isinstance(fate, Refused):

@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr, replace
 
 from weir_router.dialects import base
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import EventReader, EventWriter, FormatRecord, Signal
+from weir_router.dialects.base import EventReader, EventWriter, FormatRecord, Place, Signal
 from weir_router.dialects.neutral import answer
 from weir_router.dialects.neutral.checked import Checked
 from weir_router.dialects.neutral.conversation import Call, Conversation
@@ -125,6 +125,10 @@ class _Renamed:
         """See `EventWriter`."""
         return self._writer.end()
 
+    def place(self) -> Place | None:
+        """See `EventWriter`."""
+        return self._writer.place()
+
 
 class Translated:
     """A `Renderer` from one format's stream to another's.
@@ -169,3 +173,7 @@ class Translated:
         self._ended = True
         self._reader.check()
         return self._writer.end()
+
+    def place(self) -> Place | None:
+        """See `Renderer`."""
+        return self._writer.place()

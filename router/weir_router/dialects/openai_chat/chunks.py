@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_router.dialects.base import Place
 from weir_router.dialects.neutral.answer import NO_USAGE, CallArguments, CallBegin, Event, Signed, Start, Stop, Usage
 from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.neutral.ids import call_id
@@ -61,6 +62,10 @@ class Chunks:
         if self._include_usage:
             usage = _line({**self._head, "choices": [], "usage": usage_shown(self._usage)})
         return usage + DONE_EVENT
+
+    def place(self) -> Place | None:
+        """See `base.Renderer`."""
+        return None
 
     def _signed(self, blob: str, *, redacted: bool) -> bytes:
         text = "" if redacted else "".join(self._thought)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from weir_router.dialects.base import Place
 from weir_router.dialects.wire.errors import detail
 from weir_router.errors import WeirError
 
@@ -18,6 +19,6 @@ def body(error: WeirError, request_id: str) -> bytes:
     return _encode({"error": {**detail(error, kind), "param": error.param, "request_id": request_id}})
 
 
-def event(error: WeirError, request_id: str) -> bytes:
+def event(error: WeirError, request_id: str, place: Place | None = None) -> bytes:
     """The SSE event that ends a broken stream; the SDK raises it as an APIError."""
     return b"data: " + body(error, request_id) + b"\n\n"

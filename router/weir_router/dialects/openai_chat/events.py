@@ -53,7 +53,7 @@ class ChatEvents:
         self.stopped = False
         self.over = False
         self._started = False
-        self._named = False  # an event has said how the server calls its reasoning
+        self._says = False  # the thought so far has the name that must come back with it
         self._order = Calls()
         self._calls: list[_Call] = []
         self._nameless = 0  # of them, those whose name has not come
@@ -84,11 +84,12 @@ class ChatEvents:
     def _choice(self, choice: dict[str, Any], out: list[Event]) -> None:
         delta = as_dict(choice.get("delta"))
         if thought := reasoning_of(delta):
-            if not self._named and says_reasoning(delta):
-                self._named = True
-                out.append(Signed(REASONING))
+            self._says = self._says or says_reasoning(delta)
             out.append(Thought(thought))
         content = delta.get("content")
+        if self._says and (content or delta.get("refusal") or delta.get("tool_calls") or choice.get("finish_reason")):
+            self._says = False
+            out.append(Signed(REASONING))
         if isinstance(content, list):
             out += parts_of(content)
         elif text := as_text(content):

@@ -18,4 +18,10 @@ def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> 
     return Kept(headers)
 
 
-HOST = Host({Format.OPENAI_CHAT: "/chat/completions"}, _headers, _headers.cache_clear, SSE, ())
+PATHS = {
+    Format.OPENAI_CHAT: "/chat/completions",
+    Format.OPENAI_RESPONSES: "/responses",
+    Format.ANTHROPIC_MESSAGES: "/messages",  # vLLM, Ollama and others beside OpenAI's own formats
+}
+
+HOST = Host(PATHS, _headers, _headers.cache_clear, SSE, ())

@@ -12,6 +12,7 @@ from weir_router.dialects.wire.body import look
 
 RECORD = FormatRecord(
     format=Format.OPENAI_CHAT,
+    name="Chat",
     operation=Operation.CHAT,
     title="OpenAI",
     path="/v1/chat/completions",

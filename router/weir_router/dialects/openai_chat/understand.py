@@ -28,7 +28,7 @@ from weir_router.dialects.neutral.conversation import (
     Turn,
     Unknown,
 )
-from weir_router.dialects.neutral.media import image_type
+from weir_router.dialects.neutral.media import image_type, is_data_url, split_data_url
 from weir_router.dialects.neutral.opaque import untagged
 from weir_router.dialects.neutral.table import Field, refusal
 from weir_router.dialects.wire.relay import encode
@@ -334,9 +334,9 @@ def _image(image: Checked, cache: str | None, extras: list[Extra]) -> Image:
     url, at = image.text("url"), image.at("url")
     if image.raw("detail") not in (None, "auto"):
         extras.append(Extra(Field.DETAIL, image.at("detail")))
-    if not _is_data_url(url):
+    if not is_data_url(url):
         return Image(at, url, cache=cache)
-    media_type, data = _split_data_url(url, at)
+    media_type, data = split_data_url(url, at)
     return Image(at, None, image_type(media_type, data), data, cache)
 
 
@@ -346,16 +346,5 @@ def _document(file: Checked) -> Document:
             file.at("file_id"), "an uploaded file is known to its own provider only", "send it inline as file_data"
         )
     at = file.at("file_data")
-    media_type, data = _split_data_url(file.text("file_data"), at)
+    media_type, data = split_data_url(file.text("file_data"), at)
     return Document(at, media_type, data, title=file.maybe_text("filename"))
-
-
-def _is_data_url(url: str) -> bool:
-    return url[:5].lower() == "data:"
-
-
-def _split_data_url(url: str, where: str) -> tuple[str, str]:
-    head, comma, data = url.partition(",")
-    if not (_is_data_url(url) and comma and head.lower().endswith(";base64")):
-        raise BadRequest(f"{where} must be a URL of the form data:TYPE;base64,DATA", param=where)
-    return head[5:-7].split(";", 1)[0].strip().lower(), data

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from weir_router.contract import Backend, Capability
+from weir_router.contract import Backend, Capability, Parameters
 from weir_router.dialects.neutral.conversation import EFFORTS
 from weir_router.dialects.neutral.efforts import nearest
 from weir_router.estimate import tokens
@@ -38,19 +38,9 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt, *, translated:
     """Changes the top level of an upstream request in place; values may be decoded or `msgspec.Raw`. Gives the names of
     fields that are left out. `translated`: Weir may have set a limit of the answer that the caller did not state.
     """
-    dropped = _NOTHING
-    parameters = backend.parameters
-    if parameters.defaults:
-        for name, default in parameters.defaults.items():
-            fields.setdefault(name, msgspec.Raw(default.encode()))
-    for name, demanded in parameters.rename.items():
-        if name in fields:
-            value = fields.pop(name)
-            fields.setdefault(demanded, value)
-    for name in parameters.drop:
-        if name in fields:
-            del fields[name]
-            dropped += (name,)
+    dropped, parameters = _NOTHING, backend.parameters
+    if parameters.defaults or parameters.rename or parameters.drop:
+        dropped = adjust(fields, parameters)
     if "reasoning_effort" in fields or "thinking" in fields or "output_config" in fields:
         capabilities = backend.capabilities
         if capabilities is not None and Capability.REASONING not in capabilities:
@@ -62,9 +52,26 @@ def fit(fields: dict[str, Any], backend: Backend, prompt: Prompt, *, translated:
         _know_effort(fields, traits.efforts)
     if "max_tokens" not in fields and "max_completion_tokens" not in fields:
         return dropped
-    limit = _output_limit(backend, prompt, translated)
+    limit = output_limit(backend, prompt, translated)
     if limit is not None:
         _clamp(fields, limit)
+    return dropped
+
+
+def adjust(fields: dict[str, Any], parameters: Parameters) -> tuple[str, ...]:
+    """The backend's own changes: defaults, other names, and fields to drop, whose names it gives."""
+    dropped = _NOTHING
+    if parameters.defaults:
+        for name, default in parameters.defaults.items():
+            fields.setdefault(name, msgspec.Raw(default.encode()))
+    for name, demanded in parameters.rename.items():
+        if name in fields:
+            value = fields.pop(name)
+            fields.setdefault(demanded, value)
+    for name in parameters.drop:
+        if name in fields:
+            del fields[name]
+            dropped += (name,)
     return dropped
 
 
@@ -90,7 +97,7 @@ def leave_out(
 
 def _know_effort(fields: dict[str, Any], efforts: tuple[str, ...]) -> None:
     """Replaces an effort that the model does not know by the next one."""
-    asked = _decoded(fields["reasoning_effort"])
+    asked = decoded(fields["reasoning_effort"])
     if isinstance(asked, str) and asked in EFFORTS and asked not in efforts and asked != "none":
         fields["reasoning_effort"] = nearest(asked, efforts)
 
@@ -103,7 +110,7 @@ def _without_thought(fields: dict[str, Any]) -> tuple[str, ...]:
 
 def without_effort(fields: dict[str, Any]) -> tuple[str, ...]:
     """Leaves out the effort in `output_config`. Gives its name, if it was there."""
-    config = _decoded(fields.get("output_config"))
+    config = decoded(fields.get("output_config"))
     if not isinstance(config, dict) or EFFORT not in config:
         return _NOTHING
     del fields["output_config"]
@@ -116,12 +123,12 @@ def _without_reasoning(fields: dict[str, Any], efforts: tuple[str, ...]) -> tupl
     """Asks for no reasoning, since the model refuses tools beside it. Gives the field's name if the caller asked."""
     if efforts and "none" not in efforts:
         return _NOTHING  # the model cannot do without: its refusal says so
-    asked = _decoded(fields.get("reasoning_effort"))
+    asked = decoded(fields.get("reasoning_effort"))
     fields["reasoning_effort"] = "none"
     return _NOTHING if asked in (None, "none") else ("reasoning_effort",)
 
 
-def _output_limit(backend: Backend, prompt: Prompt, translated: bool) -> int | None:
+def output_limit(backend: Backend, prompt: Prompt, translated: bool) -> int | None:
     """Tokens that the answer may have; None: no limit is known."""
     limits = [backend.limits.output_tokens] if backend.limits.output_tokens else []
     # Count the prompt only if the caller's own limit could collide with the context.
@@ -134,14 +141,14 @@ def _output_limit(backend: Backend, prompt: Prompt, translated: bool) -> int | N
 
 def _clamp(fields: dict[str, Any], limit: int) -> None:
     for name in OUTPUT_LIMITS:
-        asked = _decoded(fields.get(name))
+        asked = decoded(fields.get(name))
         if type(asked) is int and asked > limit:
             fields[name] = limit
             _shrink_thinking(fields, limit)
 
 
 def _shrink_thinking(fields: dict[str, Any], limit: int) -> None:
-    thinking = _decoded(fields.get("thinking"))
+    thinking = decoded(fields.get("thinking"))
     if not isinstance(thinking, dict):
         return
     budget = thinking.get("budget_tokens")
@@ -149,5 +156,6 @@ def _shrink_thinking(fields: dict[str, Any], limit: int) -> None:
         fields["thinking"] = {**thinking, "budget_tokens": max(limit // 2, MIN_THINKING_BUDGET)}
 
 
-def _decoded(value: Any) -> Any:
+def decoded(value: Any) -> Any:
+    """A field's value, decoded if it is not yet."""
     return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value

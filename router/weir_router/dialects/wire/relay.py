@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from weir_router.dialects.base import Event, Signal
+from weir_router.dialects.base import Event, Place, Signal
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.lossy import lossy
 
@@ -57,6 +57,10 @@ class Relay:
 
     def end(self) -> bytes:
         return self._last
+
+    def place(self) -> Place | None:
+        """See `Renderer`. The events of other formats have no numbers."""
+        return None
 
 
 class UsageHidingRelay(Relay):
@@ -188,6 +192,9 @@ class Assembled:
             return encode(self._translate(answer) if self._translate else answer)
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
             raise lossy("its events make no whole answer") from None
+
+    def place(self) -> Place | None:
+        return None
 
 
 def encode(value: Any) -> bytes:

@@ -1,0 +1,45 @@
+"""The record of this format: see `base.FormatRecord`."""
+
+from __future__ import annotations
+
+from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.openai_chat import models
+from weir_router.dialects.openai_responses import answers, errors, request, understand, upstream, whole, write
+from weir_router.dialects.openai_responses.events import ResponseEvents
+from weir_router.dialects.openai_responses.items import Items
+from weir_router.dialects.openai_responses.stream import NORMAL_ENDS, ResponsesReader
+
+RECORD = FormatRecord(
+    format=Format.OPENAI_RESPONSES,
+    name="Responses",
+    operation=Operation.CHAT,
+    title="OpenAI Responses",
+    path="/v1/responses",
+    mark=None,
+    key="authorization",
+    request_id="x-request-id",
+    look=request.look,
+    read=request.read,
+    error_body=errors.body,
+    error_event=errors.event,
+    model=models.model,
+    listing=models.listing,
+    answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
+    prepare=upstream.prepare,
+    reader=ResponsesReader,
+    normal_ends=NORMAL_ENDS,
+    renderer=upstream.renderer,
+    skim_whole=whole.skim_whole,
+    read_whole=whole.read_whole,
+    render_whole=whole.render_whole,
+    failure=upstream.failure,
+    understand=understand.understand,
+    fields=understand.FIELDS,
+    write=write.write,
+    table=write.TABLE,
+    read_answer=answers.read_answer,
+    write_answer=answers.write_answer,
+    event_reader=ResponseEvents,
+    event_writer=Items,
+)

@@ -1,0 +1,142 @@
+"""Reads Responses requests: an `Ask` from body and headers. Called by `serve`; changes nothing, sends nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
+from weir_router.dialects.openai_chat.request import PASSED_HEADERS as PASSED_BY_CHAT
+from weir_router.dialects.wire import body as read_body
+from weir_router.dialects.wire.look import Look, decode_raw
+from weir_router.dialects.wire.outgoing import IN_PLACE
+from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
+from weir_router.errors import BadRequest
+
+PASSED_HEADERS = (*PASSED_BY_CHAT, "openai-safety-identifier", "session_id", "x-codex-turn-state")
+"""Headers for upstreams of the same format that change or trace the answer. Never credentials."""
+
+STATEFUL = {
+    "previous_response_id": "Send the whole conversation as `input`, with `store: false`",
+    "conversation": "Send its items as `input`, with `store: false`",
+    "background": "Leave it out, and read a stream",
+}
+"""Fields that need state at a provider, and what to do instead: any caller could name another's state."""
+
+ITEMS = "Send the item itself: with `store: false`, clients do so"
+"""What to do instead of a reference to an item."""
+
+_NOT_DEMANDING = frozenset({None, "none", "minimal"})
+_ROLES = {"developer": "system"}
+
+
+def look(body: bytes) -> Look:
+    """See `base.FormatRecord`. Codex may leave the model out, which is then empty."""
+    try:
+        return read_body.look(body)
+    except BadRequest:
+        try:
+            raw = decode_raw(body)
+        except (ValueError, RecursionError):
+            raw = None
+        if raw is None or bytes(raw.model) != b"null":
+            raise
+        return Look("", bytes(raw.stream) == b"true")
+
+
+def read(body: bytes, headers: dict[str, str]) -> Ask:
+    """Reads a `POST /v1/responses`. Unknown fields, roles and items are kept. Raises `errors.BadRequest`."""
+    fields, raw = read_body.parse(body)
+    model = "" if fields.get("model") is None else read_body.model(fields)
+    for name, instead in STATEFUL.items():
+        if fields.get(name):
+            raise BadRequest(f"`{name}` names state at a provider, which Weir does not serve. {instead}.", param=name)
+    tally = Tally()
+    instructions = fields.get("instructions")
+    if isinstance(instructions, str) and instructions:
+        tally.turn("system", [instructions])
+    _read_input(tally, fields)
+    prompt = tally.prompt(
+        tools=len(read_body.optional_list(fields, "tools")),
+        schema=_schema(fields),
+        reasoning=_reasoning(fields),
+        max_output=read_body.whole_number(fields, "max_output_tokens"),
+        extra=extra_chars(raw, "tools", "text"),
+    )
+    return Ask(
+        format=Format.OPENAI_RESPONSES,
+        model=model,
+        stream=read_body.flag(fields, "stream"),
+        body=fields,
+        raw=raw,
+        prompt=prompt,
+        headers=read_body.passed_on(headers, PASSED_HEADERS),
+        large=len(body) >= IN_PLACE,
+    )
+
+
+def _read_input(tally: Tally, fields: dict[str, Any]) -> None:
+    given = fields.get("input")
+    if isinstance(given, str):
+        tally.turn("user", [given])
+        return
+    if given is None:
+        if fields.get("prompt") is not None:
+            return
+        raise read_body.missing("input", 'Send a text or items, e.g. "input": "Hello".')
+    if not isinstance(given, list):
+        raise read_body.wrong_type("input", "a string or a list of items", given)
+    if not given:
+        raise BadRequest('`input` is empty. Send a text or items, e.g. "input": "Hello".', param="input")
+    for index, item in enumerate(given):
+        if not isinstance(item, dict):
+            raise read_body.wrong_type(f"input[{index}]", 'an object such as {"role": "user", "content": ...}', item)
+        _read_item(tally, item, f"input[{index}]")
+
+
+def _read_item(tally: Tally, item: dict[str, Any], where: str) -> None:
+    kind = item.get("type")
+    texts: list[str] = []
+    if kind == "item_reference" or (kind is None and "role" not in item):
+        raise BadRequest(f"`{where}` names an item at a provider, which Weir does not serve. {ITEMS}.", param=where)
+    if isinstance(kind, str) and kind.endswith("_output"):
+        _read_parts(tally, item.get("output"), f"{where}.output", texts)
+        tally.tool_results += 1
+        tally.turn("tool", texts)
+    elif kind in (None, "message"):
+        role = item.get("role")
+        if not isinstance(role, str):
+            raise read_body.wrong_type(f"{where}.role", "a string such as user or assistant", role)
+        _read_parts(tally, item.get("content"), f"{where}.content", texts)
+        tally.turn(_ROLES.get(role, role), texts)
+    else:
+        texts += [it for name in ("arguments", "input") if isinstance(it := item.get(name), str)]
+        if texts:
+            tally.turn("assistant", texts)
+
+
+def _read_parts(tally: Tally, content: object, where: str, texts: list[str]) -> None:
+    if isinstance(content, dict):  # the output of a computer call
+        return
+    for part in read_body.parts(content, where):
+        match part.get("type"):
+            case "input_image":
+                tally.images += 1
+            case "input_file":
+                tally.documents += 1
+            case "input_audio":
+                tally.audio += 1
+            case _ if (text := text_of(part)) is not None:
+                texts.append(text)
+
+
+def _schema(fields: dict[str, Any]) -> bool:
+    form = read_body.optional_object(fields, "text").get("format")
+    return isinstance(form, dict) and form.get("type") == "json_schema"
+
+
+def _reasoning(fields: dict[str, Any]) -> bool:
+    effort = read_body.optional_object(fields, "reasoning").get("effort")
+    if effort is not None and not isinstance(effort, str):
+        raise read_body.wrong_type("reasoning.effort", "a string", effort)
+    return effort not in _NOT_DEMANDING
