@@ -21,16 +21,26 @@ def untranslatable(ask: Ask, to: Format) -> str | None:
     return translation.untranslatable(ask, record_of(ask.format), record_of(to))
 
 
-def response(payload: dict[str, Any], to: Format, ask: Ask, *, created: int = 0, realm: str = "") -> dict[str, Any]:
-    """A whole answer of the other format for a caller of the format `to`."""
-    return translation.response(payload, ask, record_of(to), record_of(other(to)), created, realm)
+def response(
+    payload: dict[str, Any],
+    to: Format,
+    ask: Ask,
+    *,
+    upstream: Format | None = None,
+    created: int = 0,
+    realm: str = "",
+) -> dict[str, Any]:
+    """A whole answer of the format `upstream`, or of the other one, for a caller of the format `to`."""
+    return translation.response(payload, ask, record_of(to), record_of(upstream or other(to)), created, realm)
 
 
-def stream(to: Format, ask: Ask, *, created: int = 0, realm: str = "") -> translation.Translated:
-    """A renderer from the other format's stream for a caller of the format `to`."""
-    return translation.stream(ask, record_of(to), record_of(other(to)), created, realm)
+def stream(
+    to: Format, ask: Ask, *, upstream: Format | None = None, created: int = 0, realm: str = ""
+) -> translation.Translated:
+    """A renderer from the stream of the format `upstream`, or of the other one, for a caller of the format `to`."""
+    return translation.stream(ask, record_of(to), record_of(upstream or other(to)), created, realm)
 
 
 def other(format: Format) -> Format:
-    """The other one of the two formats."""
-    return next(each for each in Format if each is not format)
+    """The format of the other maker, as the two oldest are translated into each other."""
+    return Format.OPENAI_CHAT if format is Format.ANTHROPIC_MESSAGES else Format.ANTHROPIC_MESSAGES

@@ -34,14 +34,17 @@ from weir_router.dialects.neutral.opaque import Opaque
 from weir_router.dialects.neutral.table import Fate, Field
 from weir_router.dialects.neutral.target import Target
 from weir_router.dialects.openai_chat.understand import EXTRAS as OPENAI_EXTRAS
+from weir_router.dialects.openai_responses.understand import EXTRAS as RESPONSES_EXTRAS
 from weir_router.dialects.registry import RECORDS
 from weir_router.dialects.wire.relay import encode
 
 TARGET = Target("", Traits(thinking=Thinking.ADAPTIVE, efforts=("low", "medium", "high")))
 VALUES: dict[str, Any] = {"metadata": {"a": "b"}, "logit_bias": {"1": 2}, "prediction": {"type": "content"}}
+VALUES |= {"verbosity": "low", "include": ["message.input_image.image_url"]}
 NAMES = {field: name for name, (field, _) in OPENAI_EXTRAS.items()} | {
     it: name for name, it in ANTHROPIC_EXTRAS.items()
 }
+NAMES = {field: name for name, (field, _) in RESPONSES_EXTRAS.items()} | NAMES
 EXTRAS = [Extra(field, name, VALUES.get(name, 1.5)) for field, name in NAMES.items()]
 
 words = st.text(string.ascii_letters + "äß👋 ", min_size=1, max_size=8).map(lambda text: f"a{text}b")
@@ -98,7 +101,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
         temperature=None if effort else draw(sampled),
         top_p=None if effort else draw(sampled),
         stops=tuple(draw(st.lists(words, max_size=4))),
-        max_output=draw(st.integers(1, 9999)),
+        max_output=draw(st.integers(16, 9999)),
         effort=effort,
         user=draw(st.none() | names),
         tier=draw(st.sampled_from([None, "auto", "standard"])),
@@ -142,7 +145,8 @@ def canonical(asked: Conversation, record: FormatRecord) -> dict[str, Any]:
 @given(asked=conversations())
 def test_a_conversation_comes_back(record: FormatRecord, asked: Conversation) -> None:
     refused = [extra for extra in asked.extras if not isinstance(record.table[extra.field], Fate)]
-    asked = msgspec.structs.replace(asked, extras=tuple([it for it in asked.extras if it not in refused]))
+    stops = asked.stops if isinstance(record.table[Field.STOPS], Fate) else ()
+    asked = msgspec.structs.replace(asked, extras=tuple([it for it in asked.extras if it not in refused]), stops=stops)
     dropped: list[str] = []
     written = record.write(asked, TARGET, dropped)
     assume(record.table[Field.CACHE] is Fate.DROPPED or "cache_control" not in dropped)  # too many marks

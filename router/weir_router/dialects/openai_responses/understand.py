@@ -32,7 +32,7 @@ EXTRAS: dict[str, tuple[Field, Callable[[Any], bool]]] = {
     "conversation": (Field.STORED_CONVERSATION, bool),
     "prompt": (Field.STORED_PROMPT, bool),
     "background": (Field.BACKGROUND, bool),
-    "include": (Field.INCLUDE, lambda value: value != [SEALED_REASONING] and bool(value)),
+    "include": (Field.INCLUDE, bool),
     "store": (Field.STORE, bool),
     "truncation": (Field.TRUNCATION, lambda value: value != "disabled"),
     "context_management": (Field.COMPACTION, bool),
@@ -103,6 +103,8 @@ def _extras(body: Checked) -> Iterator[Extra]:
     for name, value in body.data.items():
         if value is None:
             continue
+        if name == "include" and isinstance(value, list):
+            value = [it for it in value if it != SEALED_REASONING]
         if name in EXTRAS:
             field, asks = EXTRAS[name]
             if asks(value):

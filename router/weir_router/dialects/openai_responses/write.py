@@ -119,7 +119,8 @@ def _reason(effort: Effort | None, traits: Traits, out: dict[str, Any]) -> None:
     if name is not None:
         out["reasoning"] = {"effort": name} if name == "none" else {"effort": name, "summary": "auto"}
     if (name or traits.efforts) and name != "none":
-        out["include"] = [SEALED_REASONING, *out.get("include", ())]
+        others = out.get("include")
+        out["include"] = [SEALED_REASONING, *(others if isinstance(others, list) else ())]
 
 
 def _effort(effort: Effort | None, traits: Traits) -> str | None:
