@@ -87,7 +87,8 @@ def _assistant(turn: Turn, to: Target, items: list[dict[str, Any]], customs: set
     said: list[dict[str, Any]] = []
     for part in turn.parts:
         if isinstance(part, Text):
-            said.append(_said(part))
+            if part.text:
+                said.append(_said(part))
             continue
         if said:
             items.append(_message("assistant", _collapsed(said)))
