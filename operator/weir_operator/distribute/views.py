@@ -205,4 +205,5 @@ def _backend(backend: Backend) -> Backend:
         traits=backend.traits,
         extra=backend.extra,
         endpoint=backend.endpoint,
+        formats=backend.formats,
     )

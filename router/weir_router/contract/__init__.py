@@ -70,6 +70,7 @@ from weir_router.contract.tier import (
     Timeouts,
     Traits,
     Transport,
+    WireFormat,
 )
 from weir_router.contract.version import API_VERSION, ConfigRejected, check_version, digest
 
@@ -137,6 +138,7 @@ __all__ = [
     "Transport",
     "Waiting",
     "When",
+    "WireFormat",
     "check_version",
     "digest",
     "line",

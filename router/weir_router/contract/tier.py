@@ -14,6 +14,14 @@ class Dialect(StrEnum):
     ANTHROPIC = "Anthropic"
 
 
+class WireFormat(StrEnum):
+    """The shape of requests and answers that a backend may take (`dialects` in the CRD)."""
+
+    CHAT = "Chat"
+    RESPONSES = "Responses"
+    MESSAGES = "Messages"
+
+
 class Capability(StrEnum):
     """An ability that a request may need and a backend may offer."""
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from weir_router.contract import Backend
+from weir_router.contract import Backend, WireFormat
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.neutral import answer
@@ -243,7 +243,7 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """All properties of a format. Every field is required, so no format can lack one."""
 
     format: Format
-    name: str  # in a backend's `formats`, e.g. "Chat"
+    name: WireFormat  # in a backend's `formats`
     operation: Operation
     title: str  # for messages, e.g. "OpenAI"
 

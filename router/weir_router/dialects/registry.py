@@ -65,7 +65,7 @@ def format_at(provider: Dialect, operation: Operation) -> FormatRecord:
 def _pairing(caller: FormatRecord, provider: Dialect, formats: tuple[str, ...]) -> Pairing:
     """The caller's own format if the backend takes it, since nothing is lost then; otherwise the backend's first."""
     host = host_of(provider)
-    known = {record.name: record for record in map(record_of, host.paths) if record.operation is caller.operation}
+    known = {record.name.value: record for record in map(record_of, host.paths) if record.operation is caller.operation}
     taken = [known[name] for name in formats if name in known] or [format_at(provider, caller.operation)]
     format = caller if caller in taken else taken[0]
     return Pairing(caller, format, host, host.paths[format.format], format is caller)

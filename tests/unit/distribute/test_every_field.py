@@ -45,7 +45,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         (
             *("name", "provider", "base_url", "model", "credential", "price", "limits", "capabilities", "objectives"),
             *("timeouts", "breaker", "parameters", "labels", "state", "weight", "transport", "traits", "extra"),
-            "endpoint",
+            *("endpoint", "formats"),
         ),
         SEEN,
     ),

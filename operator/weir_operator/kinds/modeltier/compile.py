@@ -235,7 +235,16 @@ def _backend(
         transport=stated.transport,
         traits=known.traits if known else contract.Traits(),
         extra=extra_of(stated.headers, stated.query, stated.credentials.header if stated.credentials else None),
+        formats=_formats(stated, facts.base_url),
     )
+
+
+def _formats(stated: schema.BackendSpec, base_url: str) -> tuple[str, ...]:
+    """The wire formats of a backend; empty: its provider's first one."""
+    formats = stated.dialects
+    if formats is None and base_url == schema.DEFAULT_BASE_URL[stated.provider]:
+        formats = schema.OWN_FORMATS[stated.provider]
+    return tuple([format.value for format in dict.fromkeys(formats or ())])
 
 
 def _either(first: T | None, second: T | None) -> T | None:

@@ -36,13 +36,20 @@ from weir_operator.schemas.common import (
     seconds,
 )
 from weir_operator.schemas.rules import MAP, SET, Model, Rule
-from weir_router.contract import BackendState, Capability, Dialect, Selection, Transport
+from weir_router.contract import BackendState, Capability, Dialect, Selection, Transport, WireFormat
 
 DEFAULT_BASE_URL = {Dialect.OPENAI: "https://api.openai.com/v1", Dialect.ANTHROPIC: "https://api.anthropic.com"}
 """A provider's URL without a `baseURL`; OpenAI's SDK and Anthropic's have the same defaults."""
 
 DEFAULT_PATH = {Dialect.OPENAI: "/v1", Dialect.ANTHROPIC: ""}
 """Path of the API on a server of your own, as in vLLM, SGLang, llama.cpp, Ollama and TGI."""
+
+SPOKEN = {Dialect.OPENAI: tuple(WireFormat), Dialect.ANTHROPIC: (WireFormat.MESSAGES,)}
+"""The wire formats that a server of a provider's kind may take."""
+
+OWN_FORMATS = {Dialect.OPENAI: (WireFormat.RESPONSES, WireFormat.CHAT), Dialect.ANTHROPIC: ()}
+"""The wire formats of the provider itself, if they are more than one. OpenAI's newest models take tools in its Responses
+API only."""
 
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
 MAX_STEPS = 4  # of a price; providers have one or two
@@ -275,7 +282,11 @@ class BackendSpec(Model):
     name: Name
     """Name of the backend, unique in the tier; it appears in metrics and in `x-weir-backend`."""
     provider: Dialect
-    """Wire dialect of the server; with `baseURL` any server that speaks it."""
+    """Kind of its server: how it is addressed and how it takes a key; with `baseURL` any server of that kind."""
+    dialects: Annotated[tuple[WireFormat, ...], Field(min_length=1, max_length=len(WireFormat))] | None = None
+    """Wire formats that it takes, the best first, for example `[Responses, Chat]`. A caller's own format is used if it is
+    listed; otherwise requests are translated to the first. Default: `[Responses, Chat]` for OpenAI itself, `[Chat]` for
+    other servers of that kind, `[Messages]` for `provider: Anthropic`."""
     model: Token
     """Name of the model at the provider, for example `gpt-5.4-mini`."""
     base_model: Token | None = None
@@ -323,6 +334,11 @@ class BackendSpec(Model):
             "!has(self.baseURL) || !has(self.backendRef)",
             "baseURL and backendRef exclude each other",
             lambda it: it.base_url is None or it.backend_ref is None,
+        ),
+        Rule(
+            "!has(self.dialects) || self.provider != 'Anthropic' || self.dialects.all(it, it == 'Messages')",
+            "a server of provider Anthropic takes the dialect Messages only; others that do are of provider OpenAI",
+            lambda it: it.dialects is None or set(it.dialects) <= set(SPOKEN[it.provider]),
         ),
     )
 

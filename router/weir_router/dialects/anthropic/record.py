@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weir_router.contract import WireFormat
 from weir_router.dialects.anthropic import answers, errors, models, request, understand, upstream, whole, write
 from weir_router.dialects.anthropic.blocks import Blocks
 from weir_router.dialects.anthropic.events import MessageEvents
@@ -13,7 +14,7 @@ from weir_router.estimate import tokens
 
 RECORD = FormatRecord(
     format=Format.ANTHROPIC_MESSAGES,
-    name="Messages",
+    name=WireFormat.MESSAGES,
     operation=Operation.CHAT,
     title="Anthropic",
     path="/v1/messages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weir_router.contract import WireFormat
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.openai_chat import answers, errors, models, request, understand, upstream, whole, write
@@ -12,7 +13,7 @@ from weir_router.dialects.wire.body import look
 
 RECORD = FormatRecord(
     format=Format.OPENAI_CHAT,
-    name="Chat",
+    name=WireFormat.CHAT,
     operation=Operation.CHAT,
     title="OpenAI",
     path="/v1/chat/completions",

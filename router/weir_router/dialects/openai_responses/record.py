@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weir_router.contract import WireFormat
 from weir_router.dialects.axes import Format, Operation
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.openai_chat import models
@@ -12,7 +13,7 @@ from weir_router.dialects.openai_responses.stream import NORMAL_ENDS, ResponsesR
 
 RECORD = FormatRecord(
     format=Format.OPENAI_RESPONSES,
-    name="Responses",
+    name=WireFormat.RESPONSES,
     operation=Operation.CHAT,
     title="OpenAI Responses",
     path="/v1/responses",
