@@ -343,7 +343,7 @@ def test_a_chat_conversation_is_written_as_items():
                 {"role": "system", "content": "Be brief"},
                 {
                     "role": "user",
-                    "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": url}}],
+                    "content": [{"type": "text", "text": "a"}, image],
                 },
                 {"role": "assistant", "content": "Yo", "refusal": "no", "tool_calls": [call, custom]},
                 {"role": "tool", "tool_call_id": "c1", "content": "42"},
@@ -502,7 +502,9 @@ VALUES = [
     "message", "user", "assistant", "system", "developer", "input_text", "output_text", "refusal", "input_image",
     "input_file", "reasoning", "function_call", "function_call_output", "custom_tool_call",
     "custom_tool_call_output", "function", "custom", "grammar", "lark", "auto", "required",
-    "allowed_tools", "json_schema", "data:image/png;base64,A", "item_reference", "web_search_call", "high", "w1.00000000.x", "call__w1_0a1b2c3d_YQ", "\ud800",
+    "allowed_tools", "json_schema",
+    "data:image/png;base64,A", "item_reference", "web_search_call", "high", "w1.00000000.x",
+    "call__w1_0a1b2c3d_YQ", "\ud800",
 ]  # fmt: skip
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4)
 anything = st.recursive(

@@ -48,8 +48,7 @@ SPOKEN = {Dialect.OPENAI: tuple(WireFormat), Dialect.ANTHROPIC: (WireFormat.MESS
 """The wire formats that a server of a provider's kind may take."""
 
 OWN_FORMATS = {Dialect.OPENAI: (WireFormat.RESPONSES, WireFormat.CHAT), Dialect.ANTHROPIC: ()}
-"""The wire formats of the provider itself, if they are more than one. OpenAI's newest models take tools in its Responses
-API only."""
+"""The wire formats of the provider itself, if they are several: OpenAI's newest models take tools in Responses only."""
 
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
 MAX_STEPS = 4  # of a price; providers have one or two
