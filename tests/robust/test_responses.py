@@ -319,7 +319,7 @@ async def test_a_request_without_a_model_gets_the_only_one(tmp_path: Path) -> No
 
 
 async def test_a_custom_tool_works_on_each_upstream(tmp_path: Path) -> None:
-    """As Codex patches a file: on a server without custom tools it is a function."""
+    """Codex patches files with one. On a server without custom tools it is a function."""
     patch = "*** Begin Patch\n*** End Patch"
     native = Call("c1", "apply_patch", patch, custom=True)
     function = Call("c1", "apply_patch", json.dumps({"input": patch}))

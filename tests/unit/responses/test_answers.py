@@ -17,11 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
+from support import translate
 from support.drawn_answers import answers, events_of
 from support.responses_grammar import events_of as read_events
 from support.responses_grammar import violation
+from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
+from weir_router.dialects.base import Event, Signal
 from weir_router.dialects.neutral.answer import Answer, CallArguments, CallBegin, Start, Stop, Usage
 from weir_router.dialects.neutral.conversation import Call, Text, Thought
 from weir_router.dialects.neutral.opaque import Opaque
@@ -325,3 +328,59 @@ def test_any_answer_is_read_or_malformed(payload: Any) -> None:
         pass
     except UnicodeEncodeError:
         assert "\\ud800" in json.dumps(payload)
+
+
+# ---- callers of other formats ----
+
+SEALED_STEPS = (
+    Thought("first", Opaque("", "blob1")),
+    Thought("", Opaque("", "blob2", redacted=True)),
+    Thought("second", Opaque("", "blob3")),
+    Text("Hello"),
+    Call("c1", "f", "{}"),
+)
+
+
+def shown_to(format: Format, *, stream: bool, **body: Any) -> Any:
+    """The answer of a Responses upstream with encrypted reasoning for a caller of another format."""
+    answer = Answer("resp_1", "m", SEALED_STEPS, "tools", Usage())
+    ask = Ask(format, "auto", stream, {"model": "auto", **body}, {}, Prompt(()))
+    if not stream:
+        upstream = write_answer(answer, ask_of(), CREATED, REALM)
+        return translate.response(upstream, format, ask, upstream=Format.OPENAI_RESPONSES, realm=REALM)
+    renderer = translate.stream(format, ask, upstream=Format.OPENAI_RESPONSES, realm=REALM)
+    out = b""
+    for payload in payloads(written(events_of(answer))):
+        out += renderer.feed(Event(b"", None, b""), payload, Signal.NONE)
+    return [event.data for event in read_events(out + renderer.end())]
+
+
+def test_claude_code_gets_each_step_of_reasoning_with_its_state() -> None:
+    plain = shown_to(Format.ANTHROPIC_MESSAGES, stream=False, thinking={"type": "adaptive"})
+    mark = sealed(REALM, "")  # the upstream of this test is a router itself
+    steps = [(block["type"], block.get("signature") or block.get("data")) for block in plain["content"][:3]]
+    assert steps == [
+        ("thinking", f"w1.{REALM}.{mark}blob1"),
+        ("redacted_thinking", f"w1.{REALM}.{mark}blob2"),
+        ("thinking", f"w1.{REALM}.{mark}blob3"),
+    ]
+    assert [block["type"] for block in plain["content"][3:]] == ["text", "tool_use"]
+    events = shown_to(Format.ANTHROPIC_MESSAGES, stream=True, thinking={"type": "adaptive"})
+    assembler = AnthropicAssembler()
+    for event in events:
+        assembler.feed(event)
+    assert assembler.answer()["content"] == plain["content"]
+    assert all(
+        it["type"] in ("text", "tool_use") for it in shown_to(Format.ANTHROPIC_MESSAGES, stream=False)["content"]
+    )
+
+
+def test_a_caller_of_chat_completions_gets_it_in_reasoning_details() -> None:
+    plain = shown_to(Format.OPENAI_CHAT, stream=False)["choices"][0]["message"]
+    blobs = [it.get("signature") or it.get("data") for it in plain["reasoning_details"]]
+    assert [blob[-5:] for blob in blobs] == ["blob1", "blob2", "blob3"]
+    assert all(blob.startswith(f"w1.{REALM}.") for blob in blobs)
+    chunks = shown_to(Format.OPENAI_CHAT, stream=True)
+    found = [it for chunk in chunks if chunk != "[DONE]" for choice in chunk["choices"]
+             for it in choice["delta"].get("reasoning_details", ())]  # fmt: skip
+    assert found == plain["reasoning_details"]

@@ -133,12 +133,8 @@ def _part(block: dict[str, Any]) -> Text | Thought | Call | None:
 
 def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dict[str, Any]:
     """A neutral answer as a message, which has no time."""
-    blocks: list[dict[str, Any]] = []
     thoughts = [part for part in answer.parts if isinstance(part, Thought)]
-    thought = "".join([part.text for part in thoughts])
-    if thought and wants_thinking(ask):
-        blob = thoughts[0].opaque.blob if thoughts[0].opaque else ""
-        blocks.append({"type": "thinking", "thinking": thought, "signature": tagged(realm, blob) if realm else ""})
+    blocks = _thinking(thoughts, realm) if wants_thinking(ask) else []
     texts = [part for part in answer.parts if isinstance(part, Text)]
     if text := "".join([part.text for part in texts]):
         blocks.append({"type": "text", "text": text})
@@ -162,6 +158,31 @@ def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dic
         "stop_sequence": None,
         "usage": usage_shown(answer.usage, answer.tier),
     }
+
+
+def _thinking(thoughts: list[Thought], realm: str) -> list[dict[str, Any]]:
+    """Blocks of thought, each up to its signature; encrypted thought is a block of its own."""
+    blocks: list[dict[str, Any]] = []
+    text = ""
+
+    def end(blob: str = "") -> None:
+        if text:
+            blocks.append({"type": "thinking", "thinking": text, "signature": tagged(realm, blob) if realm else ""})
+
+    for thought in thoughts:
+        opaque = thought.opaque
+        if opaque is not None and opaque.redacted:
+            end()
+            text = ""
+            if realm:
+                blocks.append({"type": "redacted_thinking", "data": tagged(realm, opaque.blob)})
+            continue
+        text += thought.text
+        if opaque is not None:
+            end(opaque.blob)
+            text = ""
+    end()
+    return blocks
 
 
 def shown_id(call: str, realm: str, signature: str) -> str:

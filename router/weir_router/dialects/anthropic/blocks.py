@@ -70,7 +70,7 @@ class Blocks:
             case CallArguments(position=position, text=text):
                 if position == self._open:
                     return False
-            case CallBegin(name=text):
+            case CallBegin(name=text) | Signed(blob=text):
                 pass
             case _:
                 return False
@@ -103,9 +103,8 @@ class Blocks:
             case Usage():
                 self._usage = event
                 return b""
-            case Signed(blob=blob):
-                self._signature = blob
-                return b""
+            case Signed(blob=blob, redacted=redacted):
+                return self._sign(blob, redacted=redacted)
             case Start():
                 return self._start(event)
             case Stop(reason=reason):
@@ -169,6 +168,18 @@ class Blocks:
             out = self._begin(kind, empty)
         return out + self._delta({"type": f"{kind}_delta", field: text})
 
+    def _sign(self, blob: str, *, redacted: bool) -> bytes:
+        """Ends the thought so far with its signature; encrypted thought is a block of its own."""
+        if redacted:
+            if not self._thinking or not self._realm:
+                return b""
+            block = {"type": "redacted_thinking", "data": tagged(self._realm, blob)}
+            return self._begin("redacted", block) + self._close()
+        if self._open != "thinking":
+            return b""
+        self._signature = blob
+        return self._close()
+
     def _begin(self, what: str | int, block: dict[str, Any]) -> bytes:
         out = self._close()
         self._open, self._blocks = what, self._blocks + 1
@@ -183,6 +194,7 @@ class Blocks:
         signed = b""
         if self._open == "thinking" and self._realm:
             signed = self._delta({"type": "signature_delta", "signature": tagged(self._realm, self._signature)})
+            self._signature = ""
         self._open = None
         return signed + _event("content_block_stop", index=self._blocks - 1)
 

@@ -1,7 +1,7 @@
 """Assembles a stream of this format into the answer that the same request would have got without a stream.
 
-Used through `relay.Assembled`. The last event holds the whole response, but its `output` may be empty: the items count
-as they were done, whatever it says. Arguments that came only with the end of a call are put into its item.
+Used through `relay.Assembled`. The last event holds the whole response, but its `output` may be empty: each
+item counts as its own last event has it. Arguments that came only with the end of a call are put into its item.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Events of this format as neutral events. Used by `neutral.translation`.
 
-Each item counts for itself, whatever the last event says: OpenAI's own may have an empty `output`, and some servers
-send a tool's arguments only with the end of the call, or an item only with its own end.
+Each item counts as its own events have it, since OpenAI's last event may have an empty `output`. Some servers send a
+tool's arguments only with the end of the call, or an item only with its own end.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from weir_router.dialects.openai_responses.sealed import RAW, SEALED, unsealed
 from weir_router.errors import BadRequest
 
 STATELESS = "send the item itself: with store: false, clients do so"
-"""What a caller does who refers to an item that is stored at a provider."""
+"""Remedy for a reference to an item that is stored at a provider."""
 
 HOSTED = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call", "mcp_list_tools")
 """Items of tools that ran at the provider. The model's next message holds what came of them."""

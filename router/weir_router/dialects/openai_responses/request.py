@@ -24,7 +24,7 @@ STATEFUL = {
 """Fields that need state at a provider, and what to do instead: any caller could name another's state."""
 
 ITEMS = "Send the item itself: with `store: false`, clients do so"
-"""What to do instead of a reference to an item."""
+"""Remedy for a reference to an item."""
 
 _NOT_DEMANDING = frozenset({None, "none", "minimal"})
 _ROLES = {"developer": "system"}

@@ -20,7 +20,7 @@ from weir_router.dialects.neutral.conversation import (
     Turn,
     Unknown,
 )
-from weir_router.dialects.neutral.table import Field
+from weir_router.dialects.neutral.table import Field, refusal
 from weir_router.dialects.openai_responses.history import History
 from weir_router.errors import BadRequest
 
@@ -37,7 +37,6 @@ EXTRAS: dict[str, tuple[Field, Callable[[Any], bool]]] = {
     "truncation": (Field.TRUNCATION, lambda value: value != "disabled"),
     "context_management": (Field.COMPACTION, bool),
     "max_tool_calls": (Field.MAX_TOOL_CALLS, lambda _: True),
-    "top_logprobs": (Field.TOP_LOGPROBS, bool),
     "moderation": (Field.MODERATION, lambda _: True),
     "metadata": (Field.METADATA, bool),
     "prompt_cache_key": (Field.CACHE_HINTS, bool),
@@ -48,7 +47,7 @@ _READ = frozenset(
     {
         *("model", "input", "instructions", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls"),
         *("text", "temperature", "top_p", "max_output_tokens", "reasoning", "user", "safety_identifier"),
-        "service_tier",
+        *("service_tier", "top_logprobs"),
     }
 )
 """Fields that `understand` reads."""
@@ -74,6 +73,8 @@ _SUMMARIES = ("auto", "concise", "detailed")
 
 def understand(body: Checked, model: str) -> Conversation:
     """The request in the neutral form. Raises `BadRequest`."""
+    if body.raw("top_logprobs"):
+        raise refusal("top_logprobs", "log probabilities are not translated", "leave it out")
     extras = list(_extras(body))
     text = body.maybe_obj("text")
     if text and (verbosity := text.maybe_text("verbosity")):

@@ -112,8 +112,8 @@ def _shape(shape: Shape) -> dict[str, Any]:
 
 
 def _reason(effort: Effort | None, traits: Traits, out: dict[str, Any]) -> None:
-    """Asks a model that reasons for its effort, for what it thought in words, and for the state of its reasoning,
-    which the next turn brings back.
+    """Asks a model that reasons for its effort, for a summary, and for the state of its reasoning, which the next turn
+    brings back.
     """
     name = _effort(effort, traits)
     if name is not None:
