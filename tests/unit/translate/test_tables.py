@@ -47,6 +47,7 @@ ASKED: dict[Field, dict[str, Any]] = {
     Field.CALLS: {"turns": (HELLO, Turn("assistant", (Text("a"), Call("c", "f", "{}"))), HELLO)},
     Field.RESULTS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), Turn("user", (Result("c", ()), Text("Hello"))))},
     Field.TOOLS: {"tools": TOOLS},
+    Field.HOSTED_TOOLS: {"tools": TOOLS, "extras": (Extra(Field.HOSTED_TOOLS, "tools[1].web_search", {}),)},
     Field.CUSTOM_TOOLS: {"tools": (PATCH,)},
     Field.GRAMMAR: {
         "tools": (msgspec.structs.replace(PATCH, grammar=Grammar("lark", "start: x")),),
@@ -71,6 +72,7 @@ BARE: dict[Field, dict[str, Any]] = {
     Field.THOUGHT: {"turns": (HELLO, Turn("assistant", (Text("a"), CALL)), HELLO)},
     Field.CALLS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
     Field.RESULTS: {"turns": (HELLO, Turn("assistant", (Text("a"),)), HELLO)},
+    Field.HOSTED_TOOLS: {"tools": TOOLS},
     Field.GRAMMAR: {"tools": (PATCH,)},
     Field.CHOICE: {"tools": TOOLS},
     Field.PARALLEL: {"tools": TOOLS},

@@ -52,6 +52,7 @@ TABLE: Table = {
     Field.TOOL_SEARCH: Fate.DROPPED,
     Field.SERVER_TOOLS: Fate.DROPPED,
     **NO_STATE,
+    Field.HOSTED_TOOLS: Fate.DROPPED,
     Field.TRUNCATION: Fate.DROPPED,
     Field.COMPACTION: Fate.DROPPED,
     Field.INCLUDE: Fate.DROPPED,

@@ -123,6 +123,7 @@ class Tool(msgspec.Struct, frozen=True):
     cache: str | None = None
     custom: bool = False
     grammar: Grammar | None = None  # of a custom tool's input; None: any text
+    namespace: str = ""  # with which its name begins; empty: none
 
 
 class Choice(msgspec.Struct, frozen=True):

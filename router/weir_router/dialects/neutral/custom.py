@@ -42,7 +42,9 @@ def as_function(tool: Tool) -> Tool:
     words = [tool.description] if tool.description else []
     if tool.grammar is not None:
         words.append(f"The input must match this {tool.grammar.syntax} grammar:\n{tool.grammar.definition}")
-    return Tool(tool.name, "\n\n".join(words) or None, schema(), False, tool.cache)
+    return replace(
+        tool, description="\n\n".join(words) or None, parameters=schema(), strict=False, custom=False, grammar=None
+    )
 
 
 def arguments_of(call: Call) -> str:

@@ -24,6 +24,7 @@ class Field(StrEnum):
     CALLS = "calls"
     RESULTS = "results"
     TOOLS = "tools"
+    HOSTED_TOOLS = "hosted_tools"  # that run at the provider, offered beside the caller's own
     CUSTOM_TOOLS = "custom_tools"  # whose input is text and not JSON
     GRAMMAR = "grammar"  # of a custom tool's input
     CHOICE = "choice"

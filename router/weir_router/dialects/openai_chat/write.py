@@ -47,6 +47,7 @@ TABLE: Table = {
         "OpenAI models cannot promise where they run", "leave it out, or route by the label of a backend"
     ),
     **NO_STATE,
+    Field.HOSTED_TOOLS: Fate.DROPPED,
     Field.TRUNCATION: Fate.DROPPED,
     Field.COMPACTION: Fate.DROPPED,
     Field.INCLUDE: Fate.DROPPED,

@@ -15,6 +15,7 @@ from weir_router.dialects.neutral.ids import call_id
 from weir_router.dialects.neutral.opaque import Opaque, tagged_id
 from weir_router.dialects.openai_responses import shape
 from weir_router.dialects.openai_responses.history import BETWEEN
+from weir_router.dialects.openai_responses.namespaces import Named, names_in
 from weir_router.dialects.openai_responses.sealed import RAW, SEALED, sealed
 from weir_router.dialects.openai_responses.shape import CONTENT_FILTER, INCOMPLETE
 from weir_router.dialects.openai_responses.usage import counted
@@ -115,7 +116,7 @@ def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dic
     id = shape.response_id(answer.id)
     groups = _grouped(answer.parts)
     output: list[dict[str, Any]] = []
-    calls = 0
+    calls, names = 0, names_in(ask)
     for index, group in enumerate(groups):
         last = index == len(groups) - 1
         status = INCOMPLETE_STATUS if last and answer.stop in INCOMPLETE else COMPLETED
@@ -127,7 +128,8 @@ def write_answer(answer: Answer, ask: Ask, created: int, realm: str = "") -> dic
         else:
             shown = shown_call(group.id, answer.id, calls, realm, group.opaque.blob if group.opaque else "")
             item = shape.item_id("ctc" if group.custom else "fc", id, index)
-            output.append(shape.call(item, shown, group.name, group.arguments, status, custom=group.custom))
+            named = names.get(group.name) or Named("", group.name)
+            output.append(shape.call(item, shown, named, group.arguments, status, custom=group.custom))
             calls += 1
     response = shape.begun(ask, id, answer.model, created, answer.tier)
     return shape.ended(response, output, answer.stop, answer.usage, created)

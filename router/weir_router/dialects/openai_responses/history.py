@@ -26,6 +26,7 @@ from weir_router.dialects.neutral.conversation import (
 from weir_router.dialects.neutral.media import image_type, is_data_url, split_data_url
 from weir_router.dialects.neutral.opaque import Opaque, untagged_id
 from weir_router.dialects.neutral.table import Field, refusal
+from weir_router.dialects.openai_responses.namespaces import joined
 from weir_router.dialects.openai_responses.sealed import RAW, SEALED, unsealed
 from weir_router.errors import BadRequest
 
@@ -114,12 +115,12 @@ class History:
 
     def _call(self, item: Checked) -> None:
         call, opaque = untagged_id(item.text("call_id"))
-        name, arguments = item.text("name"), item.text("arguments")
+        name, arguments = joined(item), item.text("arguments")
         self._add("assistant", Call(call, name, arguments, item.at("arguments"), opaque))
 
     def _custom_call(self, item: Checked) -> None:
         call, opaque = untagged_id(item.text("call_id"))
-        name, text = item.text("name"), item.text("input")
+        name, text = joined(item), item.text("input")
         self._add("assistant", Call(call, name, text, item.at("input"), opaque, custom=True))
 
     def _output(self, item: Checked) -> None:

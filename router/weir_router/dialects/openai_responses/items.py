@@ -25,6 +25,7 @@ from weir_router.dialects.neutral.answer import (
 from weir_router.dialects.neutral.conversation import Text, Thought
 from weir_router.dialects.openai_responses import shape
 from weir_router.dialects.openai_responses.answers import COMPLETED, INCOMPLETE_STATUS, shown_call
+from weir_router.dialects.openai_responses.namespaces import Named, names_in
 from weir_router.dialects.openai_responses.sealed import sealed
 from weir_router.dialects.openai_responses.shape import INCOMPLETE
 from weir_router.dialects.wire import positions
@@ -82,6 +83,7 @@ class Items:
         self._thought: _Text | None = None
         self._calls: dict[int, _Call] = {}  # open, by position
         self._begun = 0  # calls so far
+        self._names = names_in(ask)
         self._chars = 0
 
     def write(self, event: Event) -> bytes:
@@ -241,8 +243,11 @@ class Items:
         call = shown_call(begin.id, self._answer, self._begun, self._realm, begin.opaque)
         self._begun += 1
         self._calls[begin.position] = _Call(index, item, call, begin)
-        empty = shape.call(item, call, begin.name, "", "in_progress", custom=begin.custom)
+        empty = shape.call(item, call, self._named(begin), "", "in_progress", custom=begin.custom)
         return out + self._added(index, empty)
+
+    def _named(self, begin: CallBegin) -> Named:
+        return self._names.get(begin.name) or Named("", begin.name)
 
     def _argue(self, position: int, text: str) -> bytes:
         call = self._calls.get(position)
@@ -263,9 +268,9 @@ class Items:
         if custom:
             done = self._event("response.custom_tool_call_input.done", {**place, "input": text})
         else:
-            named = {**place, "name": call.begin.name, "arguments": text}
-            done = self._event("response.function_call_arguments.done", named)
-        item = shape.call(call.item, call.call, call.begin.name, text, status, custom=custom)
+            arguments = {**place, "name": self._named(call.begin).name, "arguments": text}
+            done = self._event("response.function_call_arguments.done", arguments)
+        item = shape.call(call.item, call.call, self._named(call.begin), text, status, custom=custom)
         return done + self._finished(call.index, item)
 
     def _close(self, status: str = COMPLETED) -> bytes:

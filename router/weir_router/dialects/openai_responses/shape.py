@@ -9,6 +9,7 @@ from typing import Any
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.neutral.answer import FILTER, LENGTH, Usage
 from weir_router.dialects.neutral.ids import tool_id
+from weir_router.dialects.openai_responses.namespaces import Named
 
 MAX_OUTPUT_TOKENS, CONTENT_FILTER = "max_output_tokens", "content_filter"
 """Reasons of an incomplete response."""
@@ -129,22 +130,14 @@ def reasoning(id: str, text: str, blob: str) -> dict[str, Any]:
     return {**out, "encrypted_content": blob} if blob else out
 
 
-def call(id: str, call_id: str, name: str, arguments: str, status: str, *, custom: bool) -> dict[str, Any]:
+def call(id: str, call_id: str, named: Named, arguments: str, status: str, *, custom: bool) -> dict[str, Any]:
     """An item: a call of a function or of a custom tool."""
-    if custom:
-        return {
-            "id": id,
-            "type": "custom_tool_call",
-            "status": status,
-            "call_id": call_id,
-            "name": name,
-            "input": arguments,
-        }
-    return {
+    out = {
         "id": id,
-        "type": "function_call",
+        "type": "custom_tool_call" if custom else "function_call",
         "status": status,
         "call_id": call_id,
-        "name": name,
-        "arguments": arguments,
+        "name": named.name,
+        "input" if custom else "arguments": arguments,
     }
+    return {**out, "namespace": named.namespace} if named.namespace else out

@@ -22,6 +22,7 @@ from weir_router.dialects.neutral.conversation import (
 )
 from weir_router.dialects.neutral.table import Field, refusal
 from weir_router.dialects.openai_responses.history import History
+from weir_router.dialects.openai_responses.namespaces import joined
 from weir_router.errors import BadRequest
 
 SEALED_REASONING = "reasoning.encrypted_content"
@@ -55,11 +56,15 @@ _READ = frozenset(
 TOOL_HINTS = ("defer_loading", "allowed_callers", "output_schema")
 """Fields of a tool that other formats do not have."""
 
+OFFERED = ("web_search", "image_generation", "tool_search")
+"""Beginnings of the types of tools that run at OpenAI, and that agents offer beside their own: Codex always does."""
+
 FIELDS = frozenset(
     {
         *_READ,
         *EXTRAS,
         *TOOL_HINTS,
+        *OFFERED,
         *("phase", "detail", "grammar", "verbosity", "server_tools", "prompt_cache_breakpoint", "summary"),
         *("reasoning_effort", "thinking", "prefill", "context", "mode"),
     }
@@ -79,7 +84,7 @@ def understand(body: Checked, model: str) -> Conversation:
     text = body.maybe_obj("text")
     if text and (verbosity := text.maybe_text("verbosity")):
         extras.append(Extra(Field.VERBOSITY, text.at("verbosity"), verbosity))
-    tools = tuple([_tool(tool, extras) for tool in body.objects("tools")])
+    tools = _tools(body, extras)
     instructions = body.maybe_text("instructions")
     return Conversation(
         model=model,
@@ -158,16 +163,38 @@ def _effort(reasoning: Checked | None, extras: list[Extra]) -> Effort | None:
     return Effort(effort)
 
 
-def _tool(tool: Checked, extras: list[Extra]) -> Tool | Foreign:
+def _tools(body: Checked, extras: list[Extra]) -> tuple[Tool | Foreign, ...]:
+    """The tools, those of namespaces as any other. A search that is offered beside them is left out: without it, the
+    model answers as well as it can. A search alone is what the caller wants.
+    """
+    own: list[Tool | Foreign] = []
+    offered: list[Checked] = []
+    for tool in body.objects("tools"):
+        kind = tool.text("type")
+        if kind == "namespace":
+            own += [_tool(inner, extras, tool.text("name")) for inner in tool.objects("tools")]
+        elif kind.startswith(OFFERED):
+            offered.append(tool)
+        else:
+            own.append(_tool(tool, extras))
+    if not own:
+        return tuple([Foreign(Unknown.TOOL, tool.text("type"), tool.at("type")) for tool in offered])
+    extras += [Extra(Field.HOSTED_TOOLS, tool.at(tool.text("type")), tool.data) for tool in offered]
+    return tuple(own)
+
+
+def _tool(tool: Checked, extras: list[Extra], namespace: str = "") -> Tool | Foreign:
     kind = tool.text("type")
     if kind not in ("function", "custom"):
         return Foreign(Unknown.TOOL, kind, tool.at("type"))
     extras += [Extra(Field.TOOL_HINTS, tool.at(hint)) for hint in TOOL_HINTS if tool.raw(hint)]
-    name, description = tool.text("name"), tool.maybe_text("description")
+    name, description = joined(tool, namespace), tool.maybe_text("description")
     if kind == "custom":
-        return Tool(name, description, None, False, None, True, _grammar(tool.maybe_obj("format"), extras))
+        grammar = _grammar(tool.maybe_obj("format"), extras)
+        return Tool(name, description, None, False, custom=True, grammar=grammar, namespace=namespace)
     parameters = tool.maybe_obj("parameters")
-    return Tool(name, description, parameters.data if parameters else None, tool.flag("strict") or False)
+    schema, strict = parameters.data if parameters else None, tool.flag("strict") or False
+    return Tool(name, description, schema, strict, namespace=namespace)
 
 
 def _grammar(form: Checked | None, extras: list[Extra]) -> Grammar | None:
@@ -188,8 +215,8 @@ def _choice(body: Checked) -> Choice | Foreign | None:
     named = body.obj("tool_choice")
     kind = named.text("type")
     if kind in ("function", "custom"):
-        return Choice("named", named.text("name"))
+        return Choice("named", joined(named))
     if kind == "allowed_tools":
         mode = "any" if named.maybe_text("mode") == "required" else "auto"
-        return Choice(mode, None, tuple([tool.text("name") for tool in named.objects("tools")]))
+        return Choice(mode, None, tuple([joined(tool) for tool in named.objects("tools") if tool.has("name")]))
     return Foreign(Unknown.CHOICE, kind, "tool_choice.type")

@@ -143,7 +143,7 @@ def _tools(asked: Conversation, out: dict[str, Any]) -> None:
         tools = [tool for tool in tools if tool["name"] in choice.allowed]
     if not tools:
         return
-    out["tools"] = tools
+    out["tools"] = [*tools, *[extra.value for extra in asked.extras if extra.field is Field.HOSTED_TOOLS]]
     if choice:
         out["tool_choice"] = _choice(choice, asked)
     if asked.parallel is False:
