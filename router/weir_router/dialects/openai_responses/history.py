@@ -39,6 +39,9 @@ HOSTED = ("web_search_call", "file_search_call", "code_interpreter_call", "image
 BETWEEN = "\n\n"
 """Text between two parts of a summary."""
 
+TOOLS_ITEM = "additional_tools"
+"""Item that holds tools: `understand` reads it."""
+
 Said = Text | Thought | Call | Foreign
 
 
@@ -57,6 +60,8 @@ class History:
         reader = _READERS.get(kind)
         if reader is not None:
             reader(self, item)
+        elif kind == TOOLS_ITEM:
+            return
         elif kind in HOSTED:
             self._extras.append(Extra(Field.SERVER_TOOLS, "server_tools"))
         else:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.openai_chat.request import PASSED_HEADERS as PASSED_BY_CHAT
+from weir_router.dialects.openai_responses.history import TOOLS_ITEM
 from weir_router.dialects.wire import body as read_body
 from weir_router.dialects.wire.look import Look, decode_raw
 from weir_router.dialects.wire.outgoing import IN_PLACE
@@ -56,12 +59,13 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
     if isinstance(instructions, str) and instructions:
         tally.turn("system", [instructions])
     _read_input(tally, fields)
+    more_tools, more_chars = _more_tools(fields)
     prompt = tally.prompt(
-        tools=len(read_body.optional_list(fields, "tools")),
+        tools=len(read_body.optional_list(fields, "tools")) + more_tools,
         schema=_schema(fields),
         reasoning=_reasoning(fields),
         max_output=read_body.whole_number(fields, "max_output_tokens"),
-        extra=extra_chars(raw, "tools", "text"),
+        extra=extra_chars(raw, "tools", "text") + more_chars,
     )
     return Ask(
         format=Format.OPENAI_RESPONSES,
@@ -113,6 +117,15 @@ def _read_item(tally: Tally, item: dict[str, Any], where: str) -> None:
         texts += [it for name in ("arguments", "input") if isinstance(it := item.get(name), str)]
         if texts:
             tally.turn("assistant", texts)
+
+
+def _more_tools(fields: dict[str, Any]) -> tuple[int, int]:
+    """The number of tools that stand among the items, where Codex puts them, and their characters."""
+    given = fields.get("input")
+    if not isinstance(given, list):
+        return 0, 0
+    tools = [it for item in given if item.get("type") == TOOLS_ITEM for it in read_body.optional_list(item, "tools")]
+    return len(tools), len(msgspec.json.encode(tools)) if tools else 0
 
 
 def _read_parts(tally: Tally, content: object, where: str, texts: list[str]) -> None:

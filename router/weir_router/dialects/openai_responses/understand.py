@@ -21,7 +21,7 @@ from weir_router.dialects.neutral.conversation import (
     Unknown,
 )
 from weir_router.dialects.neutral.table import Field, refusal
-from weir_router.dialects.openai_responses.history import History
+from weir_router.dialects.openai_responses.history import TOOLS_ITEM, History
 from weir_router.dialects.openai_responses.namespaces import joined
 from weir_router.errors import BadRequest
 
@@ -169,7 +169,7 @@ def _tools(body: Checked, extras: list[Extra]) -> tuple[Tool | Foreign, ...]:
     """
     own: list[Tool | Foreign] = []
     offered: list[Checked] = []
-    for tool in body.objects("tools"):
+    for tool in _given_tools(body):
         kind = tool.text("type")
         if kind == "namespace":
             own += [_tool(inner, extras, tool.text("name")) for inner in tool.objects("tools")]
@@ -181,6 +181,15 @@ def _tools(body: Checked, extras: list[Extra]) -> tuple[Tool | Foreign, ...]:
         return tuple([Foreign(Unknown.TOOL, tool.text("type"), tool.at("type")) for tool in offered])
     extras += [Extra(Field.HOSTED_TOOLS, tool.at(tool.text("type")), tool.data) for tool in offered]
     return tuple(own)
+
+
+def _given_tools(body: Checked) -> Iterator[Checked]:
+    """All tools of a request: its own field, and those that stand among the items, where Codex puts them."""
+    yield from body.objects("tools")
+    if isinstance(body.raw("input"), list):
+        for item in body.objects("input"):
+            if item.raw("type") == TOOLS_ITEM:
+                yield from item.objects("tools")
 
 
 def _tool(tool: Checked, extras: list[Extra], namespace: str = "") -> Tool | Foreign:
