@@ -38,6 +38,22 @@ export ANTHROPIC_MODEL={to.model}
 export ANTHROPIC_SMALL_FAST_MODEL={to.model}{_node(to)}"""
 
 
+def _codex(to: Target) -> str:
+    return f"""\
+# Codex: in ~/.codex/config.toml
+model = "{to.model}"
+model_provider = "weir"
+
+[model_providers.weir]
+name = "Weir"
+base_url = "{to.url}/v1"
+wire_api = "responses"
+env_key = "WEIR_API_KEY"
+
+# in the shell that starts `codex`
+# export WEIR_API_KEY={to.key}{_python(to, export="# export ")}"""
+
+
 def _openai(to: Target) -> str:
     return f"""\
 # OpenAI's SDKs, and clients built on them; in the code: client.chat.completions.create(model="{to.model}", ...)
@@ -71,12 +87,11 @@ def _python(to: Target, export: str = "export ") -> str:
     return f"\n{export}SSL_CERT_FILE={to.ca_file}" if to.ca_file else ""
 
 
-LINES: dict[Client, Callable[[Target], str] | str] = {
+LINES: dict[Client, Callable[[Target], str]] = {
     Client.CLAUDE_CODE: _claude_code,
-    Client.CODEX: "Codex speaks only the Responses API, which this release of Weir does not serve. Nothing that Codex "
-    "can be set to leads it here.",
+    Client.CODEX: _codex,
     Client.OPENAI: _openai,
     Client.CURSOR: _cursor,
     Client.OPEN_WEBUI: _open_webui,
 }
-"""The settings of each client, or the reason why there are none."""
+"""The settings of each client."""

@@ -35,7 +35,7 @@ def connect(
     weir connect openai --url https://models.example.com --key '$WEIR_KEY'
     weir connect openai --url https://weir.weir-system.svc --ca-file ca.crt
 
-    Exit code 1: the client cannot use this release; 2: wrong arguments.
+    Exit code 1: the client cannot use such a router; 2: wrong arguments.
     """
     base = url.rstrip("/").removesuffix("/v1").rstrip("/")
     if not _URL.fullmatch(base):
@@ -45,7 +45,4 @@ def connect(
     for option, text in (("--model", model), ("--key", key), ("--ca-file", ca_file or "none")):
         if not _WORD.fullmatch(text):
             raise fail(f"{option} has a character that a shell would read as something else.")
-    lines = LINES[client]
-    if isinstance(lines, str):
-        raise fail(lines, Exit.PROBLEMS)
-    typer.echo(lines(Target(base, model, key, ca_file)))
+    typer.echo(LINES[client](Target(base, model, key, ca_file)))
