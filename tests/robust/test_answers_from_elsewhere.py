@@ -14,6 +14,7 @@ from weir_router.call.answering import Answering, Sink
 from weir_router.contract import Limit, Policy
 from weir_router.decide.types import Asked
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.base import Place
 from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptFailed, FailureKind
 from weir_router.serve.extensions import Extensions
@@ -39,6 +40,9 @@ class Known:
 
     async def relay(self, sink: Sink) -> None:
         await self._ends(sink)
+
+    def place(self) -> Place | None:
+        return None
 
     def cancel(self) -> None:
         self.cancelled += 1
