@@ -39,6 +39,11 @@ REFUSED = [
         tier(baseURL="http://x/v1", backendRef={"name": "s", "port": 80}),
         "baseURL and backendRef exclude each other",
     ),
+    (
+        ModelTierSpec,
+        tier(provider="Anthropic", dialects=["Messages", "Chat"]),
+        "a server of provider Anthropic takes the dialect Messages only; others that do are of provider OpenAI",
+    ),
     (ModelTierSpec, tier(baseURL="http://x:99999/v1"), "a port is a number from 1 to 65535"),
     (
         ModelTierSpec,

@@ -283,9 +283,9 @@ class BackendSpec(Model):
     provider: Dialect
     """Kind of its server: how it is addressed and how it takes a key; with `baseURL` any server of that kind."""
     dialects: Annotated[tuple[WireFormat, ...], Field(min_length=1, max_length=len(WireFormat))] | None = None
-    """Wire formats that it takes, the best first, for example `[Responses, Chat]`. A caller's own format is used if it is
-    listed; otherwise requests are translated to the first. Default: `[Responses, Chat]` for OpenAI itself, `[Chat]` for
-    other servers of that kind, `[Messages]` for `provider: Anthropic`."""
+    """Wire formats that it takes, the best first, for example `[Responses, Chat]`. A caller's own format is used if it
+    is listed; otherwise requests are translated to the first. Default: `[Responses, Chat]` for OpenAI itself, `[Chat]`
+    for other servers of that kind, `[Messages]` for `provider: Anthropic`."""
     model: Token
     """Name of the model at the provider, for example `gpt-5.4-mini`."""
     base_model: Token | None = None
