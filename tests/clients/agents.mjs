@@ -49,6 +49,36 @@ async function openai(job) {
   }
 }
 
+async function openaiResponses(job) {
+  const OpenAI = require("openai").default;
+  const client = new OpenAI({ baseURL: `${job.url}/v1`, apiKey: job.key });
+  const input = [{ role: "user", content: PROMPT }];
+  const tools = job.tools.map((it) => ({ type: "function", strict: false, ...it }));
+  const asked = { model: job.model, instructions: SYSTEM, input, tools, store: false };
+  if (job.thinking) Object.assign(asked, { reasoning: { effort: "high" }, include: ["reasoning.encrypted_content"] });
+  for (;;) {
+    const done = [];
+    let answer;
+    if (job.streamed) {
+      for await (const event of await client.responses.create({ ...asked, stream: true })) {
+        if (event.type === "response.output_item.done") done.push(event.item);
+        if (event.type === "response.completed") answer = event.response;
+      }
+    } else {
+      answer = await client.responses.create(asked);
+      done.push(...answer.output);
+    }
+    check(answer.usage.output_tokens > 0, "no usage");
+    input.push(...done);
+    const uses = done.filter((it) => it.type === "function_call");
+    if (!uses.length) return done.filter((it) => it.type === "message").flatMap((it) => it.content).map((it) => it.text).join("");
+    for (const call of uses) {
+      const output = carriedOut(call.name, JSON.parse(call.arguments));
+      input.push({ type: "function_call_output", call_id: call.call_id, output });
+    }
+  }
+}
+
 async function anthropic(job) {
   const Anthropic = require("@anthropic-ai/sdk").default;
   const client = new Anthropic({ baseURL: job.url, apiKey: job.key });
@@ -88,7 +118,13 @@ async function aiSdk(job, model, providerOptions) {
 
 const CLIENTS = {
   "openai-node": openai,
+  "openai-responses-node": openaiResponses,
   "anthropic-node": anthropic,
+  "ai-sdk-responses": (job) => {
+    const { createOpenAI } = require("@ai-sdk/openai");
+    const options = { store: false, ...(job.thinking ? { reasoningEffort: "high", forceReasoning: true } : {}) };
+    return aiSdk(job, createOpenAI({ baseURL: `${job.url}/v1`, apiKey: job.key }).responses(job.model), { openai: options });
+  },
   "ai-sdk-openai": (job) => {
     const { createOpenAI } = require("@ai-sdk/openai");
     const options = job.thinking ? { openai: { reasoningEffort: "high", forceReasoning: true } } : {};

@@ -61,6 +61,52 @@ def openai_sdk(job: Any) -> str:
             messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
 
 
+def openai_responses(job: Any) -> str:
+    """The SDK's own loop over the Responses API: items go back as its objects, and nothing is stored."""
+    import openai
+
+    client = openai.OpenAI(base_url=job["url"] + "/v1", api_key=job["key"])
+    items: list[Any] = [{"role": "user", "content": PROMPT}]
+    asked: Any = {"model": job["model"], "instructions": SYSTEM, "input": items, "store": False}
+    asked["tools"] = [{"type": "function", "strict": False, **tool} for tool in job["tools"]]
+    if job["thinking"]:
+        asked["reasoning"] = {"effort": "high", "summary": "auto"}
+        asked["include"] = ["reasoning.encrypted_content"]
+    while True:
+        if job["streamed"]:
+            with client.responses.stream(**asked) as stream:
+                for _ in stream:
+                    pass
+                answer: Any = stream.get_final_response()
+            output = [it.to_dict() for it in answer.output] if answer.output else stream_items(stream)
+        else:
+            answer = client.responses.create(**asked)
+            output = [it.to_dict() for it in answer.output]
+        assert answer.usage is not None
+        assert answer.usage.output_tokens > 0
+        items += [unparsed(it) for it in output]
+        calls = [it for it in output if it["type"] == "function_call"]
+        if not calls:
+            assert answer.status == "completed"
+            return "".join(part["text"] for it in output if it["type"] == "message" for part in it["content"])
+        for call in calls:
+            result = carried_out(call["name"], json.loads(call["arguments"]))
+            items.append({"type": "function_call_output", "call_id": call["call_id"], "output": result})
+
+
+def stream_items(stream: Any) -> list[Any]:
+    """The items of a stream whose last event has none."""
+    done = stream._state._completed_output
+    return [done[index].to_dict() for index in sorted(done)]
+
+
+def unparsed(value: Any) -> Any:
+    """What the stream helper gives without its own fields, which nobody sends back."""
+    if isinstance(value, dict):
+        return {name: unparsed(it) for name, it in value.items() if name not in ("parsed", "parsed_arguments")}
+    return [unparsed(it) for it in value] if isinstance(value, list) else value
+
+
 def anthropic_sdk(job: Any) -> str:
     """The SDK's own loop: blocks go back as its objects; the prompt and the tools are cached."""
     import anthropic
@@ -100,6 +146,15 @@ def langchain_openai(job: Any) -> str:
 
     more: Any = {"reasoning_effort": "high"} if job["thinking"] else {}
     more |= {"use_responses_api": False, "stream_usage": True}
+    return _langchain(ChatOpenAI(model=job["model"], base_url=job["url"] + "/v1", api_key=job["key"], **more), job)
+
+
+def langchain_responses(job: Any) -> str:
+    """`ChatOpenAI` over the Responses API."""
+    from langchain_openai import ChatOpenAI
+
+    more: Any = {"reasoning": {"effort": "high", "summary": "auto"}} if job["thinking"] else {}
+    more |= {"use_responses_api": True, "store": False, "include": ["reasoning.encrypted_content"]}
     return _langchain(ChatOpenAI(model=job["model"], base_url=job["url"] + "/v1", api_key=job["key"], **more), job)
 
 
@@ -144,6 +199,16 @@ def pydantic_ai_openai(job: Any) -> str:
     return _pydantic_ai(model, job, {"openai_reasoning_effort": "high"} if job["thinking"] else {})
 
 
+def pydantic_ai_responses(job: Any) -> str:
+    """An `Agent` on `OpenAIResponsesModel`."""
+    from pydantic_ai.models.openai import OpenAIResponsesModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    model = OpenAIResponsesModel(job["model"], provider=OpenAIProvider(base_url=job["url"] + "/v1", api_key=job["key"]))
+    settings: Any = {"openai_store": False}
+    return _pydantic_ai(model, job, settings | ({"openai_reasoning_effort": "high"} if job["thinking"] else {}))
+
+
 def pydantic_ai_anthropic(job: Any) -> str:
     """An `Agent` on `AnthropicModel`."""
     from anthropic import AsyncAnthropic
@@ -179,10 +244,13 @@ def _pydantic_ai(model: Any, job: Any, settings: Any) -> str:
 
 CLIENTS: dict[str, Callable[[Any], str]] = {
     "openai": openai_sdk,
+    "openai-responses": openai_responses,
     "anthropic": anthropic_sdk,
     "langchain-openai": langchain_openai,
+    "langchain-responses": langchain_responses,
     "langchain-anthropic": langchain_anthropic,
     "pydantic-ai-openai": pydantic_ai_openai,
+    "pydantic-ai-responses": pydantic_ai_responses,
     "pydantic-ai-anthropic": pydantic_ai_anthropic,
 }
 

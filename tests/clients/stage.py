@@ -1,4 +1,4 @@
-"""A router before two strict models, one of each format, and the agents that work on them through it."""
+"""A router before strict models, one of each format or more, and the agents that work on them through it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from clients import installed, script, strict_anthropic, strict_openai
+from clients import installed, script, strict_anthropic, strict_openai, strict_responses
 from clients.script import Call, Turn
 from support.scripted import Asked, policy, router, tier, upstream
 
-OPENAI, ANTHROPIC, ADAPTIVE = "auto-openai", "auto-anthropic", "auto-adaptive"
+OPENAI, ANTHROPIC, ADAPTIVE, RESPONSES = "auto-openai", "auto-anthropic", "auto-adaptive", "auto-responses"
 """Names by which callers ask for the models."""
 
-MODELS = {OPENAI: "gpt-5.1", ANTHROPIC: "claude-sonnet-4-5", ADAPTIVE: "claude-opus-4-8"}
+MODELS = {OPENAI: "gpt-5.1", ANTHROPIC: "claude-sonnet-4-5", ADAPTIVE: "claude-opus-4-8", RESPONSES: "gpt-5.1"}
 """The models, as the catalogue knows them: the first Claude thinks within a budget, the other as it sees fit."""
 
 KEY = "unused"
@@ -62,6 +62,17 @@ class Stage:
         done = self._checked(asked, strict_openai)
         return strict_openai.answer(asked.body, self._said(done, asked), done)
 
+    def responses(self, asked: Asked) -> Iterable[bytes]:
+        """An answer of the model behind the Responses API."""
+        self.requests.append(asked)
+        try:
+            strict_responses.check(asked.body)
+        except strict_responses.Refused as refused:
+            self.faults.append(str(refused))
+            return [strict_responses.refusal(str(refused))]
+        done = self._checked(asked, strict_responses)
+        return strict_responses.answer(asked.body, self._said(done, asked), done)
+
     def anthropic(self, asked: Asked) -> Iterable[bytes]:
         """An answer of a model behind the Messages API."""
         self.requests.append(asked)
@@ -98,7 +109,8 @@ class Stage:
 
     def _check_prefix(self, body: dict[str, Any], number: int) -> None:
         """Notes a request that does not begin with the one before: the provider's cache would be of no use."""
-        now = [_uncounted(body.get(name)) for name in ("tools", "system", "messages")]
+        system, said = body.get("system", body.get("instructions")), body.get("messages", body.get("input"))
+        now = [_uncounted(it) for it in (body.get("tools"), system, said)]
         if number:
             tools, system, messages = self._before
             found = any(call.name == SEARCH for call in self._script(number - 1).calls)
@@ -134,8 +146,11 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """The models, and a router that serves each under its name; without `history` they do not compare what was said."""
     made = Stage(script, is_result, history)
-    async with upstream(made.openai) as openai, upstream(made.anthropic) as anthropic:
+    servers = upstream(made.openai), upstream(made.anthropic), upstream(made.responses)
+    async with servers[0] as openai, servers[1] as anthropic, servers[2] as responses:
         objects = [
+            tier("r", {**_backend("OpenAI", f"{responses}/v1", RESPONSES), "dialects": ["Responses"]}),
+            policy("r", [RESPONSES], ["r"]),
             tier("o", _backend("OpenAI", f"{openai}/v1", OPENAI)),
             tier("a", _backend("Anthropic", anthropic, ANTHROPIC)),
             policy("o", [OPENAI], ["o"]),

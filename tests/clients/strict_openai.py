@@ -92,10 +92,11 @@ def _check_tools(body: dict[str, Any]) -> None:
         if "properties" not in parameters and parameters.keys() - {"type", "additionalProperties", "$schema"}:
             raise Refused(f"Invalid schema for function '{function['name']}': object schema missing properties")
         if function.get("strict"):
-            _check_strict(parameters, function["name"])
+            check_strict(parameters, function["name"])
 
 
-def _check_strict(schema: Any, name: str) -> None:
+def check_strict(schema: Any, name: str) -> None:
+    """Raises `Refused` for a schema that OpenAI does not take with `strict`."""
     if isinstance(schema, dict):
         if schema.get("type") == "object":
             if schema.get("additionalProperties") is not False:
@@ -103,10 +104,10 @@ def _check_strict(schema: Any, name: str) -> None:
             if set(schema.get("required") or ()) != set(schema.get("properties") or ()):
                 raise Refused(f"Invalid schema for function '{name}': 'required' must have every key in properties")
         for inner in schema.values():
-            _check_strict(inner, name)
+            check_strict(inner, name)
     elif isinstance(schema, list):
         for inner in schema:
-            _check_strict(inner, name)
+            check_strict(inner, name)
 
 
 def _check_messages(messages: list[dict[str, Any]]) -> None:

@@ -13,26 +13,31 @@ from pathlib import Path
 import pytest
 
 from clients import script
-from clients.stage import ADAPTIVE, ANTHROPIC, OPENAI, jobs, stage, work
+from clients.stage import ADAPTIVE, ANTHROPIC, OPENAI, RESPONSES, jobs, stage, work
 
 TURNS = int(os.environ.get("WEIR_CLIENT_TURNS", "3"))
 
 CLIENTS = (
     "openai",
+    "openai-responses",
     "anthropic",
     "langchain-openai",
+    "langchain-responses",
     "langchain-anthropic",
     "pydantic-ai-openai",
+    "pydantic-ai-responses",
     "pydantic-ai-anthropic",
     "openai-node",
+    "openai-responses-node",
     "anthropic-node",
     "ai-sdk-openai",
+    "ai-sdk-responses",
     "ai-sdk-openai-compatible",
     "ai-sdk-anthropic",
 )
 
 
-@pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, ADAPTIVE])
+@pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, ADAPTIVE, RESPONSES])
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_an_agent_calls_each_tool_once_and_ends(client: str, model: str, tmp_path: Path) -> None:
     async with stage(tmp_path, partial(script.turn, turns=TURNS)) as s:
