@@ -84,7 +84,7 @@ tenants: .venv/.ready ## honest callers beside hostile neighbours and beside hon
 	@$(BIN)/python -m bench.tenants $(ARGS)
 
 full: ## what takes too long for every change: long runs of clients, fuzzing, failures, attacks, soak and benchmarks; one to two hours
-	@WEIR_CLIENT_TURNS=20 $(MAKE) test ARGS=tests/clients
+	@WEIR_CLIENT_TURNS=20 WEIR_CONVERSATIONS=200 $(MAKE) test ARGS=tests/clients
 	@$(MAKE) fuzz MINUTES=10
 	@$(MAKE) failover ARGS=
 	@$(MAKE) tenants ARGS=

@@ -49,7 +49,7 @@ EFFORTS = ("none", "low", "medium", "high")
 
 _ids = itertools.count()
 _sealed: set[str] = set()
-"""Encrypted reasoning that the model has given."""
+"""Encrypted reasoning that models have given."""
 
 
 def check(body: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def check(body: dict[str, Any]) -> None:
     if not given:
         raise Refused("Missing required parameter: 'input'.")
     if not isinstance(given, str):
-        _check_items(given, stored=body.get("store") is not False)
+        _check_items(given, body["model"], stored=body.get("store") is not False)
 
 
 def _check_tools(body: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ def _check_tools(body: dict[str, Any]) -> None:
             check_strict(parameters, tool["name"])
 
 
-def _check_items(items: list[dict[str, Any]], *, stored: bool) -> None:
+def _check_items(items: list[dict[str, Any]], model: str, *, stored: bool) -> None:
     called: dict[str, bool] = {}  # whether its output has come, by the id of the call
     for place, item in enumerate(items):
         where, kind = f"input[{place}]", item.get("type", "message")
@@ -116,7 +116,7 @@ def _check_items(items: list[dict[str, Any]], *, stored: bool) -> None:
                 raise Refused(f"No tool call found for function call output with call_id {item['call_id']}.")
             called[item["call_id"]] = True
         else:
-            _check_reasoning(item, items[place + 1 :], where, stored=stored)
+            _check_reasoning(item, items[place + 1 :], where, model, stored=stored)
     for call, done in called.items():
         if not done:
             raise Refused(f"No tool output found for function call {call}.")
@@ -141,14 +141,21 @@ def _check_message(item: dict[str, Any], where: str) -> None:
             raise Refused(f"Unknown parameter - '{where}.content'")
 
 
-def _check_reasoning(item: dict[str, Any], following: list[dict[str, Any]], where: str, *, stored: bool) -> None:
+def _check_reasoning(
+    item: dict[str, Any], following: list[dict[str, Any]], where: str, model: str, *, stored: bool
+) -> None:
     blob = item.get("encrypted_content")
     if blob is None and not (stored and item.get("id")):
         raise Refused(f"Item '{where}' not found. Items are not persisted when `store` is set to false.")
-    if blob is not None and blob not in _sealed:
+    if blob is not None and (blob not in _sealed or not blob.startswith(_seal(model))):
         raise Refused(f"The encrypted content for item {where} could not be verified.")
     if not following or following[0].get("type") == "function_call_output" or following[0].get("role") == "user":
         raise Refused(f"Item '{where}' of type 'reasoning' was provided without its required following item.")
+
+
+def _seal(model: str) -> str:
+    """The beginning of a model's encrypted reasoning, which no other model reads."""
+    return f"gAAAA{model}."
 
 
 def history(body: dict[str, Any]) -> list[list[tuple[Call, str]]]:
@@ -210,7 +217,7 @@ def _output(body: dict[str, Any], turn: Turn, number: int, id: str) -> list[dict
         summary = [{"type": "summary_text", "text": turn.thought}] if reasoning.get("summary") else []
         item: dict[str, Any] = {"id": f"rs_{id}", "type": "reasoning", "summary": summary}
         if "reasoning.encrypted_content" in (body.get("include") or ()):
-            item["encrypted_content"] = f"gAAAA{id}=="
+            item["encrypted_content"] = f"{_seal(body['model'])}{id}=="
             _sealed.add(item["encrypted_content"])
         output.append(item)
     if turn.text:

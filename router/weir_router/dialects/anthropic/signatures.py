@@ -20,7 +20,6 @@ class Fitted(NamedTuple):
 
     messages: list[Any]
     lost: bool  # thought of another realm was left out
-    lacking: bool  # it was that of the calls whose results come last, which a model that thinks for a budget demands
 
 
 def fitting(messages: list[Any], realm: str) -> Fitted | None:
@@ -28,8 +27,8 @@ def fitting(messages: list[Any], realm: str) -> Fitted | None:
     if not any(_is_foreign(block, realm) for message in messages for block in _blocks(message)):
         return None
     result: list[Any] = []
-    lost = lacking = False
-    for position, message in enumerate(messages):
+    lost = False
+    for message in messages:
         blocks = _blocks(message)
         if not blocks or not any(_is_foreign(block, realm) for block in blocks):
             result.append(message)
@@ -37,10 +36,15 @@ def fitting(messages: list[Any], realm: str) -> Fitted | None:
         kept = [own for block in blocks if (own := _own(block, realm)) is not None]
         if kept:
             result.append({**message, "content": kept})
-        if len(kept) < len(blocks):
-            lost = True
-            lacking = lacking or (position == len(messages) - 2 and _lacks_thought(kept))
-    return Fitted(result, lost, lacking)
+        lost = lost or len(kept) < len(blocks)
+    return Fitted(result, lost)
+
+
+def lacking(messages: list[Any]) -> bool:
+    """Whether the calls whose results come last have no thought before them, which a model that thinks for a budget
+    demands: another one has made them.
+    """
+    return len(messages) > 1 and _lacks_thought(_blocks(messages[-2]))
 
 
 def _blocks(message: Any) -> list[Any]:

@@ -70,13 +70,12 @@ def _fit_signatures(fields: dict[str, Any], ask: Ask, realm: str, dropped: list[
     """Leaves out thought that another realm has signed, and thinking where the model would demand that thought."""
     messages = fields["messages"] if isinstance(fields["messages"], list) else ask.body["messages"]
     fitting = signatures.fitting(messages, realm)
-    if fitting is None:
-        return
-    fields["messages"] = fitting.messages
-    if fitting.lost:
-        dropped.append("reasoning")
+    if fitting is not None:
+        fields["messages"] = messages = fitting.messages
+        if fitting.lost:
+            dropped.append("reasoning")
     thinking = ask.body.get("thinking")
-    if fitting.lacking and isinstance(thinking, dict) and thinking.get("type") == "enabled":
+    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and signatures.lacking(messages):
         fields.pop("thinking", None)
         dropped.append("thinking")
 
