@@ -17,7 +17,7 @@ from robust.fuzz import seeds
 from robust.mutations import broken, broken_text, odd
 from support.stand import KEY, Stand, backend, config_for, stand
 from weir_cli.sim import SimModel
-from weir_router.contract import Dialect, Route, TierRef, When
+from weir_router.contract import Dialect, Route, TierRef, When, WireFormat
 
 PER_BATCH = 100
 AT_ONCE = 16
@@ -157,8 +157,60 @@ ANTHROPIC: list[dict[str, Any]] = [
     },
 ]
 
-PATHS = {Dialect.OPENAI: "/v1/chat/completions", Dialect.ANTHROPIC: "/v1/messages"}
-VALID = {Dialect.OPENAI: OPENAI, Dialect.ANTHROPIC: ANTHROPIC}
+RESPONSES: list[dict[str, Any]] = [
+    {"model": "auto", "input": "Say hello."},
+    {
+        "model": "auto",
+        "stream": True,
+        "instructions": "Be brief.",
+        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "store": False,
+        "prompt_cache_key": "k",
+        "input": [
+            {"role": "developer", "content": "Be kind."},
+            {
+                "type": "message",
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "What is it?"},
+                    {"type": "input_image", "image_url": f"data:image/png;base64,{IMAGE}", "detail": "low"},
+                    {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+                ],
+            },
+        ],
+    },
+    {
+        "model": "auto",
+        "max_output_tokens": 40,
+        "parallel_tool_calls": False,
+        "tool_choice": {"type": "function", "name": "weather"},
+        "tools": [
+            {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": True},
+            {"type": "custom", "name": "patch", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}},
+            {"type": "namespace", "name": "more", "tools": [{"type": "function", "name": "f", "parameters": {}}]},
+            {"type": "web_search"},
+        ],
+        "input": [
+            {"role": "user", "content": "Weather in Oslo?"},
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "w1.0a1b2c3d.c2ln"},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "I look.", "annotations": []}]},
+            {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Oslo"}'},
+            {"type": "custom_tool_call", "call_id": "c2", "name": "patch", "input": "x"},
+            {"type": "function_call_output", "call_id": "c1", "output": "Snow"},
+            {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "ok"}]},
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        ],
+    },
+]
+
+PATHS = {
+    Dialect.OPENAI: "/v1/chat/completions",
+    Dialect.ANTHROPIC: "/v1/messages",
+    WireFormat.RESPONSES: "/v1/responses",
+}
+VALID = {Dialect.OPENAI: OPENAI, Dialect.ANTHROPIC: ANTHROPIC, WireFormat.RESPONSES: RESPONSES}
 ROUTES = ("same", "openai", "anthropic")
 MODELS = (SimModel("sim-openai"), SimModel("sim-anthropic", dialect=Dialect.ANTHROPIC))
 
@@ -176,7 +228,7 @@ async def gateway() -> AsyncIterator[Stand]:
         yield it
 
 
-def body_of(dialect: Dialect, rng: random.Random) -> bytes:
+def body_of(dialect: Dialect | WireFormat, rng: random.Random) -> bytes:
     """A randomly broken request body."""
     valid = rng.choice(VALID[dialect])
     kind = rng.random()
@@ -200,7 +252,7 @@ def encode(value: Any) -> bytes:
         return json.dumps(value).encode()
 
 
-def error_in(dialect: Dialect, body: bytes) -> dict[str, Any]:
+def error_in(dialect: Dialect | WireFormat, body: bytes) -> dict[str, Any]:
     """The error object of an answer, its envelope checked."""
     decoded = msgspec.json.decode(body)
     if dialect is Dialect.ANTHROPIC:
@@ -213,7 +265,9 @@ def error_in(dialect: Dialect, body: bytes) -> dict[str, Any]:
     return error
 
 
-async def send(session: aiohttp.ClientSession, dialect: Dialect, upstream: str, body: bytes) -> tuple[int, bytes]:
+async def send(
+    session: aiohttp.ClientSession, dialect: Dialect | WireFormat, upstream: str, body: bytes
+) -> tuple[int, bytes]:
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json", "x-weir-feature": upstream}
     async with session.post(PATHS[dialect], data=io.BytesIO(body), headers=headers) as response:
         return response.status, await response.read()
@@ -231,12 +285,18 @@ async def check(session: aiohttp.ClientSession, seed: int) -> None:
     elif answer.startswith((b"data:", b"event:")):
         assert b"event: error" not in answer, told
         assert b'data: {"error"' not in answer, told
+        assert b"response.failed" not in answer, told
     else:
         assert isinstance(msgspec.json.decode(answer), dict), told
 
 
 async def check_good(session: aiohttp.ClientSession) -> None:
-    for dialect, upstream in ((Dialect.OPENAI, "anthropic"), (Dialect.ANTHROPIC, "openai")):
+    for dialect, upstream in (
+        (Dialect.OPENAI, "anthropic"),
+        (Dialect.ANTHROPIC, "openai"),
+        (WireFormat.RESPONSES, "openai"),
+        (WireFormat.RESPONSES, "anthropic"),
+    ):
         status, answer = await send(session, dialect, upstream, encode(VALID[dialect][0]))
         assert status == 200, answer
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from support.pairings import pairing_at
 from weir_cli.sim import anthropic_wire, openai_wire
 from weir_cli.sim.answer import compose
 from weir_cli.sim.models import SimModel
 from weir_router.contract import Backend, Dialect
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
-from weir_router.dialects.registry import caller_named, pairing_of, record_of
+from weir_router.dialects.registry import caller_named, record_of
 from weir_router.dialects.wire import sse
 
 openai, anthropic = record_of(Format.OPENAI_CHAT), record_of(Format.ANTHROPIC_MESSAGES)
@@ -31,7 +32,7 @@ CLAUDE = Backend(name="c", provider=Dialect.ANTHROPIC, base_url="https://api.ant
 
 def assembled(provider: Any, dialect: Dialect, body: dict[str, Any], stream: bytes) -> Any:
     ask = caller_named(dialect).read(json.dumps(body).encode(), {})
-    renderer = provider.renderer(ask, pairing_of(ask.format, dialect), CLAUDE)
+    renderer = provider.renderer(ask, pairing_at(ask.format, dialect), CLAUDE)
     reader = provider.reader()
     for event in sse.Splitter().feed(stream):
         payload = sse.decode(event)

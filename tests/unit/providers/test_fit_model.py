@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from support.pairings import pairing_at
 from weir_router.contract import Backend, Capability, Dialect, Thinking, Traits
 from weir_router.dialects.axes import Format
-from weir_router.dialects.registry import pairing_of, record_of
+from weir_router.dialects.registry import record_of
 
 NEW = Traits(thinking=Thinking.ADAPTIVE, efforts=("low", "medium", "high", "max"), no_prefill=True)
 OLD = Traits(thinking=Thinking.BUDGET, one_sampling=True)
@@ -25,7 +26,7 @@ def sent(
     ask = record.read(json.dumps({**base, **body}).encode(), {})
     model: Any = {"model": "m", "traits": traits, "capabilities": capabilities}
     backend = Backend(name="b", provider=provider, base_url="https://api.anthropic.com", **model)
-    outgoing = record.prepare(ask, backend, pairing_of(format, provider), None, stream=False)
+    outgoing = record.prepare(ask, backend, pairing_at(format, provider), None, stream=False)
     return json.loads(outgoing.body), outgoing.dropped
 
 

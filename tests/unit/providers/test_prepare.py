@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from support.pairings import pairing_at
 from weir_router.contract import Backend, BackendLimits, Dialect, Extra, Parameters
 from weir_router.dialects.anthropic.host import DEFAULT_VERSION
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import FormatRecord, Outgoing
-from weir_router.dialects.registry import pairing_of, record_of
+from weir_router.dialects.registry import record_of
 from weir_router.dialects.wire.fit import fit
 from weir_router.errors import BadRequest
 from weir_router.estimate.prompt import Prompt, Turn
@@ -25,7 +26,7 @@ HELLO = b'[ {"role":"user", "content":"Hi \\u00e9"} ]'
 
 def prepare(record: FormatRecord, ask: Ask, backend: Backend, credential: str | None, **how: bool) -> Outgoing:
     provider = Dialect.OPENAI if record is openai else Dialect.ANTHROPIC
-    return record.prepare(ask, backend, pairing_of(ask.format, provider), credential, **how)
+    return record.prepare(ask, backend, pairing_at(ask.format, provider), credential, **how)
 
 
 def backend(dialect: Dialect = Dialect.OPENAI, **more: Any) -> Backend:

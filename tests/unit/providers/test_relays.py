@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.pairings import pairing_at
 from weir_router.contract import Backend, Dialect
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Pairing, Signal
-from weir_router.dialects.registry import caller_named, pairing_of, record_of
+from weir_router.dialects.registry import caller_named, record_of
 from weir_router.dialects.wire import sse
 from weir_router.dialects.wire.relay import encode
 from weir_router.errors import AttemptFailed, FailureKind
@@ -27,7 +28,7 @@ CLAUDE = Backend(name="c", provider=Dialect.ANTHROPIC, base_url="https://api.ant
 
 
 def pairing_to(provider: Any, ask: Ask) -> Pairing:
-    return pairing_of(ask.format, Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC)
+    return pairing_at(ask.format, Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC)
 
 
 def ask_of(dialect: Dialect, **fields: Any) -> Ask:

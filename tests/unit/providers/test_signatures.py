@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from support.pairings import pairing_at
 from weir_router.contract import Backend, Dialect, Traits
 from weir_router.dialects.axes import Format
 from weir_router.dialects.neutral.target import realm_of
-from weir_router.dialects.registry import host_of, pairing_of, record_of
+from weir_router.dialects.registry import host_of, record_of
 from weir_router.dialects.wire import sse
 
 anthropic = record_of(Format.ANTHROPIC_MESSAGES)
-PAIRING = pairing_of(Format.ANTHROPIC_MESSAGES, Dialect.ANTHROPIC)
+PAIRING = pairing_at(Format.ANTHROPIC_MESSAGES, Dialect.ANTHROPIC)
 PLATFORMS = host_of(Dialect.ANTHROPIC).platforms
 TEXT = {"type": "text", "text": "Hello"}
 USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
@@ -132,7 +133,7 @@ def test_without_the_thought_of_the_calls_that_are_answered_there_is_no_budget_f
 @pytest.mark.parametrize("more", [{}, {"reasoning_effort": "high"}, {"reasoning_effort": "none"}])
 def test_tools_that_exclude_reasoning_are_sent_without(more):
     openai = record_of(Format.OPENAI_CHAT)
-    pairing = pairing_of(Format.OPENAI_CHAT, Dialect.OPENAI)
+    pairing = pairing_at(Format.OPENAI_CHAT, Dialect.OPENAI)
     body = {"model": "auto", "messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}], **more}
     ask = openai.read(json.dumps(body).encode(), {})
     apart = Traits(tools_without_reasoning=True, efforts=("none", "low"))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.pairings import pairing_at
 from weir_router.contract import Backend, Dialect
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.request import read as parse_anthropic
@@ -14,7 +15,7 @@ from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
 from weir_router.dialects.openai_chat.assemble import OpenAIAssembler
 from weir_router.dialects.openai_chat.request import read as parse
-from weir_router.dialects.registry import pairing_of, record_of
+from weir_router.dialects.registry import record_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import sse
 from weir_router.dialects.wire.frame import Frame
@@ -96,7 +97,7 @@ CLAUDE = Backend(name="c", provider=Dialect.ANTHROPIC, base_url="https://api.ant
 
 def same_renderer(provider):
     dialect = Dialect.OPENAI if provider is openai else Dialect.ANTHROPIC
-    return provider.renderer(streaming_ask(provider), pairing_of(provider.format, dialect), CLAUDE)
+    return provider.renderer(streaming_ask(provider), pairing_at(provider.format, dialect), CLAUDE)
 
 
 def streaming_ask(provider):
