@@ -41,6 +41,15 @@ def test_each_candidate_shows_what_it_does_not_get(
     assert fields(tmp_path, request_fields, **backend) == fate
 
 
+def test_a_request_to_the_responses_api_is_known_by_its_fields(tmp_path: Path) -> None:
+    save(tmp_path / "all.yaml", tier("http://127.0.0.1:9", provider="Anthropic"), policy())
+    asked = {"model": "auto", "input": "Hi", "truncation": "auto"}
+    (tmp_path / "body.json").write_text(json.dumps(asked))
+    shown = json.loads(run("explain", tmp_path, "--request", tmp_path / "body.json", "--output", "json").stdout)
+    (candidate,) = shown["candidates"]
+    assert candidate["fields"] == {"dropped": ["truncation"]}
+
+
 def test_a_field_that_is_refused_skips_the_candidate(tmp_path: Path) -> None:
     save(tmp_path / "all.yaml", tier("http://127.0.0.1:9", provider="Anthropic"), policy())
     (tmp_path / "body.json").write_text(json.dumps(BODY | {"n": 2}))

@@ -32,7 +32,8 @@ from weir_router.decide.policy import PolicyIndex, find_policy, models_for, pref
 from weir_router.decide.types import Choice
 from weir_router.decide.world import World
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_named
+from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_with
+from weir_router.dialects.wire.body import parse
 from weir_router.errors import BadRequest
 
 ANONYMOUS = "anonymous"
@@ -200,7 +201,7 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
             {"model": model, "max_tokens": 1024, "messages": [{"role": "user", "content": prompt}]}
         )
     try:
-        return caller_named(dialect).read(body, {})
+        return caller_with(dialect, parse(body)[0]).read(body, {})
     except BadRequest as error:
         raise fail(error.message, Exit.PROBLEMS) from error
 

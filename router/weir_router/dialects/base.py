@@ -249,6 +249,7 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     # Callers of this format.
     path: str  # e.g. "/v1/chat/completions"
+    turns: str  # field of a request that holds the conversation, e.g. "messages"
     mark: str | None  # header that identifies such a caller on a path of all formats; None: none does
     key: str  # header in which its SDK sends an API key, e.g. "x-api-key"; see `identify.keys.presented_key`
     request_id: str  # header in which its SDK looks for the id of a request

@@ -106,6 +106,15 @@ def caller_named(provider: Dialect) -> FormatRecord:
     return format_at(provider, Operation.CHAT)
 
 
+def caller_with(provider: Dialect, fields: Mapping[str, object]) -> FormatRecord:
+    """The format of a request whose path is not known, by its fields: that of the provider's SDK, or another one that
+    the provider takes, if only that has the field with the conversation.
+    """
+    usual = caller_named(provider)
+    others = [record_of(format) for format in host_of(provider).paths]
+    return next((it for it in (usual, *others) if it.turns in fields), usual)
+
+
 def forget_credentials() -> None:
     """Drops headers that are kept for further requests, since a new config may have replaced their credentials."""
     for provider in Dialect:

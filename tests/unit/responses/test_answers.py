@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import string
 from typing import Any
 
@@ -270,6 +271,14 @@ def test_the_response_repeats_what_was_asked() -> None:
     for payload in payloads(written([Start("x", "m"), Text("Hi"), Stop("stop")], **asked)):
         if "response" in payload:
             assert {name: payload["response"][name] for name in asked} == asked
+
+
+@pytest.mark.parametrize("given", ["resp_abc", "chatcmpl-9", "x" * 256, "a/b c", "gen-1"])
+def test_ids_are_those_that_openai_takes_back(given: str) -> None:
+    parts = (Thought("hm"), Text("Hi"), Call("c1", "f", "{}"), Call("c2", "p", "x", custom=True))
+    whole = write_answer(Answer(given, "m", parts, "tools", Usage()), ask_of(), 0)
+    for shown in (whole["id"], *[it["id"] for it in whole["output"]]):
+        assert re.fullmatch(r"(resp|rs|msg|fc|ctc)_[A-Za-z0-9_-]{1,58}", shown)
 
 
 def test_an_answer_without_an_id_has_one() -> None:

@@ -18,6 +18,7 @@ RECORD = FormatRecord(
     operation=Operation.CHAT,
     title="Anthropic",
     path="/v1/messages",
+    turns="messages",
     mark="anthropic-version",
     key="x-api-key",
     request_id="request-id",

@@ -17,6 +17,7 @@ RECORD = FormatRecord(
     operation=Operation.CHAT,
     title="OpenAI",
     path="/v1/chat/completions",
+    turns="messages",
     mark=None,
     key="authorization",
     request_id="x-request-id",

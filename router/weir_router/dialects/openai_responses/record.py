@@ -17,6 +17,7 @@ RECORD = FormatRecord(
     operation=Operation.CHAT,
     title="OpenAI Responses",
     path="/v1/responses",
+    turns="input",
     mark=None,
     key="authorization",
     request_id="x-request-id",

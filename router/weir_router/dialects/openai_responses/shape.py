@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from weir_router.dialects.ask import Ask
@@ -39,6 +40,9 @@ _ECHOED: dict[str, Any] = {
 }
 """Fields of a request that its response repeats, with their values if the request has none. Long ones of a large
 request are not kept, and then empty."""
+
+MAX_ID = 48
+"""Characters of a response's id behind its prefix: ids of items are made of it, and OpenAI takes 64 of those."""
 
 _TIERS = {"standard": "default", "priority": "priority"}
 
@@ -98,9 +102,9 @@ def usage_shown(usage: Usage) -> dict[str, Any]:
 
 
 def response_id(given: str) -> str:
-    """The id of a response, with this format's prefix."""
-    made = tool_id(given) or "unknown"
-    return made if made.startswith("resp_") else f"resp_{made}"
+    """The id of a response, with this format's prefix. A long one becomes its hash."""
+    made = tool_id(given).removeprefix("resp_") or "unknown"
+    return f"resp_{made if len(made) <= MAX_ID else sha256(made.encode()).hexdigest()[:MAX_ID]}"
 
 
 def item_id(prefix: str, response: str, index: int) -> str:
