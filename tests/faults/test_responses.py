@@ -1,4 +1,4 @@
-"""Every fault of the simulator for a caller of the Responses API, whose stream is translated: each stream that it gets
+"""Every fault of the simulator for a caller of the Responses API, on upstreams of each format: each stream that it gets
 has the order of events that its SDK demands, and none ends cleanly but cut off.
 """
 
@@ -18,7 +18,7 @@ from support.stand import KEY, stand
 from weir_cli.sim import SimModel
 from weir_cli.sim.faults import Fault, FaultKind
 from weir_operator.sidecar.inject import PLACEHOLDER
-from weir_router.contract import Dialect, Failover, Timeouts
+from weir_router.contract import Dialect, Failover, Timeouts, WireFormat
 
 QUICK = {"timeouts": Timeouts(connect=0.5, ttft=0.25, idle=0.25)}
 WORDS = "one two three four five six seven eight nine ten"
@@ -48,12 +48,14 @@ def text_of(events: list[Sent]) -> str:
     return "".join([it.data["delta"] for it in events if it.name == "response.output_text.delta"])
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
+@pytest.mark.parametrize("upstream", WireFormat)
 @pytest.mark.parametrize("kind", FaultKind)
-async def test_every_stream_keeps_the_grammar(kind: FaultKind, dialect: Dialect) -> None:
+async def test_every_stream_keeps_the_grammar(kind: FaultKind, upstream: WireFormat) -> None:
+    dialect = Dialect.ANTHROPIC if upstream is WireFormat.MESSAGES else Dialect.OPENAI
     first = SimModel("a", dialect=dialect, answer=f"a: {WORDS}", tokens_per_second=100)
     second = SimModel("b", dialect=dialect, answer=f"b: {WORDS}")
-    async with stand([first], [second], changes={"a": QUICK, "b": QUICK}) as s:
+    changes = {name: {**QUICK, "formats": (upstream.value,)} for name in ("a", "b")}
+    async with stand([first], [second], changes=changes) as s:
         after = 3 if kind in BREAKING - {FaultKind.NO_FINISH} else None
         s.sim.fault("a", Fault(kind, after=after, **FIELDS.get(kind, {})))
         (status, raw), (plain_status, _) = await asyncio.gather(asked(s, stream=True), asked(s, stream=False))

@@ -19,7 +19,7 @@ from weir_cli.sim.models import SimModel
 from weir_cli.sim.prompt_cache import PromptCache
 from weir_cli.sim.refused import Refused
 from weir_cli.sim.wires import WIRES
-from weir_router.contract import Dialect
+from weir_router.contract import WireFormat
 
 UNKNOWN = "-"
 """Name under which requests for an unknown model are counted."""
@@ -35,7 +35,13 @@ class Exchange:
     """One model's answer to one body."""
 
     def __init__(
-        self, dialect: Dialect, name: str, model: SimModel | None, ask: Ask | None, refused: Refused | None, seed: int
+        self,
+        dialect: WireFormat,
+        name: str,
+        model: SimModel | None,
+        ask: Ask | None,
+        refused: Refused | None,
+        seed: int,
     ) -> None:
         self.dialect = dialect
         self.name = name  # of the model; UNKNOWN where there is none
@@ -106,9 +112,9 @@ class ExchangeBook:
     def __init__(self, models: Iterable[SimModel], seed: int) -> None:
         self.models = {model.name: model for model in models}
         self._seed = seed
-        self._kept: dict[Dialect, dict[bytes, Exchange]] = {dialect: {} for dialect in Dialect}
+        self._kept: dict[WireFormat, dict[bytes, Exchange]] = {dialect: {} for dialect in WireFormat}
 
-    def look_up(self, dialect: Dialect, body: bytes) -> Exchange:
+    def look_up(self, dialect: WireFormat, body: bytes) -> Exchange:
         """The exchange that `body` begins at this dialect's endpoint."""
         kept = self._kept[dialect]
         exchange = kept.get(body)
@@ -120,14 +126,14 @@ class ExchangeBook:
                 kept[body] = exchange
         return exchange
 
-    def _make(self, dialect: Dialect, raw: bytes) -> Exchange:
+    def _make(self, dialect: WireFormat, raw: bytes) -> Exchange:
         wire = WIRES[dialect]
         try:
             body: dict[str, Any] = _decode(raw)
         except msgspec.MsgspecError:
             return Exchange(dialect, UNKNOWN, None, None, wire.unreadable(), self._seed)
         model = self.models.get(str(body.get("model")))
-        if model is None or model.dialect is not dialect:
+        if model is None or model.dialect is not wire.PROVIDER:
             return Exchange(dialect, UNKNOWN, None, None, wire.unknown_model(str(body.get("model"))), self._seed)
         try:
             return Exchange(dialect, model.name, model, wire.parse(body, model), None, self._seed)

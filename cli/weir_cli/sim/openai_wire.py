@@ -13,8 +13,12 @@ from weir_cli.sim.faults import FaultKind
 from weir_cli.sim.frames import Frame, Part, as_json
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.refused import Refused
+from weir_router.contract import Dialect
 
 PATH = "/v1/chat/completions"
+
+PROVIDER = Dialect.OPENAI
+"""Kind of the models that are known here."""
 
 MARK: bytes | None = None
 """Header that tells a caller of this API on a path that both APIs have; None: no header does."""

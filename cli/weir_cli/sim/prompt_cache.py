@@ -48,7 +48,7 @@ class PromptCache:
 
 def _beginnings(owner: str, body: Mapping[str, Any]) -> Iterator[bytes]:
     """A hash for each beginning of the prompt, the shortest first: each is made of the one before."""
-    prompt = "".join(_texts([body.get("tools"), body.get("system"), body.get("messages")]))
+    prompt = "".join(_texts([body.get(name) for name in ("tools", "system", "messages", "instructions", "input")]))
     key = owner.encode()
     for at in range(0, len(prompt) - _STEP + 1, _STEP):
         key = blake2b(key + prompt[at : at + _STEP].encode("utf-8", "replace"), digest_size=16).digest()

@@ -27,7 +27,7 @@ from weir_cli.sim.prompt_cache import PromptCache
 from weir_cli.sim.refused import Refused
 from weir_cli.sim.stats import Book, ModelStats, Seen
 from weir_cli.sim.wires import WIRES, Wire
-from weir_router.contract import Dialect
+from weir_router.contract import WireFormat
 
 AT_ONCE_BYTES = 49_152
 """A stream up to this size is written in one go: it fits under asyncio's high-water mark of 64 KiB."""
@@ -165,7 +165,7 @@ class Simulator:
         if self._waiters:
             self._wake()
 
-    def _serve(self, out: Connection, request: Request, dialect: Dialect) -> None:
+    def _serve(self, out: Connection, request: Request, dialect: WireFormat) -> None:
         exchange = self._exchanges.look_up(dialect, request.body)
         model, stats = exchange.model, self._book.note(exchange.name, request)
         refused = exchange.refused or _wrong_credentials(model, dialect, request)
@@ -211,7 +211,7 @@ class Simulator:
     def _list(self, out: Connection, request: Request) -> None:
         dialect = _dialect_of(request)
         wire, given = WIRES[dialect], _given_key(request)
-        models = [m for m in self.models if m.dialect is dialect]
+        models = [m for m in self.models if m.dialect is wire.PROVIDER]
         visible = [m for m in models if m.key is None or m.key == given]
         if models and not visible:
             self._refuse(out, dialect, wire.wrong_key(given))
@@ -224,7 +224,7 @@ class Simulator:
         except ControlError as error:
             out.whole(error.status, JSON, {}, as_json({"error": error.message}))
 
-    def _refuse(self, out: Connection, dialect: Dialect, refused: Refused) -> None:
+    def _refuse(self, out: Connection, dialect: WireFormat, refused: Refused) -> None:
         request_id = self._request_id()
         body, content_type = refused.render(WIRES[dialect].payload, request_id)
         out.whole(refused.status, content_type, {WIRES[dialect].REQUEST_ID_HEADER: request_id, **refused.headers}, body)
@@ -239,7 +239,7 @@ class Simulator:
                 future.set_result(None)
 
 
-def _dialect_of(request: Request) -> Dialect:
+def _dialect_of(request: Request) -> WireFormat:
     return next((dialect for dialect, wire in WIRES.items() if _is_marked(wire, request)), _UNMARKED)
 
 
@@ -252,7 +252,7 @@ def _given_key(request: Request) -> str | None:
     return request.header(b"x-api-key") or (bearer.removeprefix("Bearer ") if bearer else None)
 
 
-def _wrong_credentials(model: SimModel | None, dialect: Dialect, request: Request) -> Refused | None:
+def _wrong_credentials(model: SimModel | None, dialect: WireFormat, request: Request) -> Refused | None:
     wire = WIRES[dialect]
     if (refused := wire.missing_header(_is_marked(wire, request))) is not None:
         return refused

@@ -1,22 +1,23 @@
-"""The wire formats that the simulator speaks, by provider. A new one is a module like `openai_wire`, and a row here."""
+"""The wire formats that the simulator speaks. A new one is a module like `openai_wire`, and a row here."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol, assert_never
 
-from weir_cli.sim import anthropic_wire, openai_wire
+from weir_cli.sim import anthropic_wire, openai_wire, responses_wire
 from weir_cli.sim.answer import Answer, Ask
 from weir_cli.sim.faults import FaultKind
 from weir_cli.sim.frames import Frame
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.refused import Refused
-from weir_router.contract import Dialect
+from weir_router.contract import Dialect, WireFormat
 
 
 class Wire(Protocol):
     """One wire format; a module satisfies it."""
 
     PATH: str
+    PROVIDER: Dialect
     MARK: bytes | None
     REQUEST_ID_HEADER: str
     PING: bytes
@@ -64,15 +65,17 @@ class Wire(Protocol):
         """400 for a request without a header that the API wants. `marked`: the header `MARK` is there."""
 
 
-def wire_of(provider: Dialect) -> Wire:
-    """The wire format of a provider."""
-    match provider:
-        case Dialect.OPENAI:
+def wire_of(format: WireFormat) -> Wire:
+    """A wire format by its name."""
+    match format:
+        case WireFormat.CHAT:
             return openai_wire
-        case Dialect.ANTHROPIC:
+        case WireFormat.RESPONSES:
+            return responses_wire
+        case WireFormat.MESSAGES:
             return anthropic_wire
         case _:
-            assert_never(provider)
+            assert_never(format)
 
 
-WIRES: dict[Dialect, Wire] = {provider: wire_of(provider) for provider in Dialect}
+WIRES: dict[WireFormat, Wire] = {format: wire_of(format) for format in WireFormat}

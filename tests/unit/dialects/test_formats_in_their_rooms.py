@@ -25,7 +25,8 @@ ROOMS = {
     "router/weir_router/dialects/registry.py": "one row for each format and host",
     "operator/weir_operator/kinds/modeltier/schema.py": "a row of addresses for each provider",
     "cli/weir_cli/import_litellm/endpoints.py": "a table of LiteLLM's providers",
-    "cli/weir_cli/sim/wires.py": "one row for each wire",
+    "cli/weir_cli/sim/openai_wire.py": "a wire of its provider",
+    "cli/weir_cli/sim/anthropic_wire.py": "a wire of its provider",
     "cli/weir_cli/sim/fleet.py": "a table of models",
     "cli/weir_cli/sim/models.py": "a model's default",
     "cli/weir_cli/cluster/objects.py": "a manifest",
@@ -90,8 +91,12 @@ def test_every_format_has_a_record_and_a_path_of_its_own() -> None:
 
 def test_every_provider_has_a_host_a_simulator_and_an_address() -> None:
     assert all(format_at(provider, Operation.CHAT) in RECORDS for provider in Dialect)
-    assert set(WIRES) == set(DEFAULT_BASE_URL) == set(DEFAULT_PATH) == set(Dialect)
-    assert all(caller_named(provider).path == WIRES[provider].PATH for provider in Dialect)
+    assert {wire.PROVIDER for wire in WIRES.values()} == set(DEFAULT_BASE_URL) == set(DEFAULT_PATH) == set(Dialect)
+    assert all(WIRES[caller_named(provider).name].PROVIDER is provider for provider in Dialect)
+
+
+def test_every_format_has_a_simulator() -> None:
+    assert all(record.path == WIRES[record.name].PATH for record in RECORDS)
 
 
 def test_a_caller_without_a_mark_has_the_first_format() -> None:
