@@ -101,7 +101,7 @@ def stream_items(stream: Any) -> list[Any]:
 
 
 def unparsed(value: Any) -> Any:
-    """What the stream helper gives without its own fields, which nobody sends back."""
+    """An answer of the stream helper without the fields that it adds."""
     if isinstance(value, dict):
         return {name: unparsed(it) for name, it in value.items() if name not in ("parsed", "parsed_arguments")}
     return [unparsed(it) for it in value] if isinstance(value, list) else value

@@ -24,6 +24,7 @@ ROOMS = {
     "router/weir_router/dialects/axes.py": "the list of formats",
     "router/weir_router/dialects/registry.py": "one row for each format and host",
     "operator/weir_operator/kinds/modeltier/schema.py": "a row of addresses for each provider",
+    "operator/weir_operator/kinds/modeltier/dialects.py": "a row of wire formats for each provider",
     "cli/weir_cli/import_litellm/endpoints.py": "a table of LiteLLM's providers",
     "cli/weir_cli/sim/openai_wire.py": "a wire of its provider",
     "cli/weir_cli/sim/anthropic_wire.py": "a wire of its provider",

@@ -22,6 +22,7 @@ from weir_operator.compile.step import Around, Lookup
 from weir_operator.kinds.modeltier import schema
 from weir_operator.kinds.modeltier.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.kinds.modeltier.classes import OtherClasses
+from weir_operator.kinds.modeltier.dialects import OWN_FORMATS
 from weir_operator.kinds.modeltier.request import ParametersSpec, default_of, extra_of
 from weir_operator.kinds.modeltier.services import Services, base_url_of, path_of
 from weir_operator.kube.objects import ObjectName
@@ -243,7 +244,7 @@ def _formats(stated: schema.BackendSpec, base_url: str) -> tuple[str, ...]:
     """The wire formats of a backend; empty: its provider's first one."""
     formats = stated.dialects
     if formats is None and base_url == schema.DEFAULT_BASE_URL[stated.provider]:
-        formats = schema.OWN_FORMATS[stated.provider]
+        formats = OWN_FORMATS[stated.provider]
     return tuple([format.value for format in dict.fromkeys(formats or ())])
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from weir_operator.kinds.modeltier.dialects import SPOKEN
 from weir_operator.kinds.modeltier.request import Headers, KeyHeader, ParametersSpec, Query
 from weir_operator.schemas.common import (
     DEFAULT_CLASS,
@@ -43,12 +44,6 @@ DEFAULT_BASE_URL = {Dialect.OPENAI: "https://api.openai.com/v1", Dialect.ANTHROP
 
 DEFAULT_PATH = {Dialect.OPENAI: "/v1", Dialect.ANTHROPIC: ""}
 """Path of the API on a server of your own, as in vLLM, SGLang, llama.cpp, Ollama and TGI."""
-
-SPOKEN = {Dialect.OPENAI: tuple(WireFormat), Dialect.ANTHROPIC: (WireFormat.MESSAGES,)}
-"""The wire formats that a server of a provider's kind may take."""
-
-OWN_FORMATS = {Dialect.OPENAI: (WireFormat.RESPONSES, WireFormat.CHAT), Dialect.ANTHROPIC: ()}
-"""The wire formats of the provider itself, if they are several: OpenAI's newest models take tools in Responses only."""
 
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
 MAX_STEPS = 4  # of a price; providers have one or two
