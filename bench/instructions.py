@@ -33,7 +33,8 @@ MANIFESTS = """
 """ + "".join(
     f"""---
 {{kind: ModelTier, apiVersion: weir.dev/v1alpha1, metadata: {{name: {name}}}, spec: {{backends: [
-  {{name: m, provider: OpenAI, baseURL: "http://ADDRESS/v1", model: m, price: {{input: "1", output: "2"}}}}]}}}}
+  {{name: m, provider: OpenAI, baseURL: "http://ADDRESS/v1", model: m, dialects: [Chat, Responses],
+   price: {{input: "1", output: "2"}}}}]}}}}
 """
     for name in "ab"
 )
@@ -42,11 +43,12 @@ USAGE = {"prompt_tokens": 30, "completion_tokens": 60, "total_tokens": 90}
 
 
 class Upstream:
-    """Answers whole, or as a stream of `chunks` chunks, each of which waits for `go`."""
+    """Answers whole, or as a stream of `chunks` chunks, each of which waits for `go`. `responses`: such an API's."""
 
-    def __init__(self, chunks: int) -> None:
+    def __init__(self, chunks: int, *, responses: bool = False) -> None:
         self.go: asyncio.Queue[None] = asyncio.Queue()
         self._chunks = chunks
+        self._begin, self._word, self._end = (_BEGUN, _said, _ENDED) if responses else (_ROLE, _word, _STOP)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the router."""
@@ -67,13 +69,12 @@ class Upstream:
 
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
         fields = b"content-type: text/event-stream\r\ntransfer-encoding: chunked"
-        writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (fields, _delta({"role": "assistant", "content": ""})))
+        writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (fields, self._begin))
         for number in range(self._chunks):
             await self.go.get()
-            writer.write(_delta({"content": f" word{number % 7}"}))
+            writer.write(self._word(number))
         await self.go.get()
-        end = _delta({}, "stop") + _event(_encoded(choices=[], usage=USAGE)) + _event(b"[DONE]")
-        writer.write(end + b"0\r\n\r\n")
+        writer.write(self._end + b"0\r\n\r\n")
 
 
 def _encoded(**more: object) -> bytes:
@@ -84,10 +85,33 @@ def _delta(delta: dict[str, str], reason: str | None = None) -> bytes:
     return _event(_encoded(choices=[{"index": 0, "delta": delta, "finish_reason": reason}]))
 
 
-def _event(data: bytes) -> bytes:
+def _word(number: int) -> bytes:
+    return _delta({"content": f" word{number % 7}"})
+
+
+def _event(data: bytes, name: bytes = b"") -> bytes:
     """One event as one chunk."""
-    event = b"data: " + data + b"\n\n"
+    event = (b"event: " + name + b"\n" if name else b"") + b"data: " + data + b"\n\n"
     return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def _numbered(kind: str, number: int, **data: object) -> bytes:
+    """An event of the Responses API."""
+    fields = {"type": f"response.{kind}", "sequence_number": number, **data}
+    return _event(json.dumps(fields, separators=(",", ":")).encode(), str(fields["type"]).encode())
+
+
+def _said(number: int) -> bytes:
+    at = {"item_id": "msg_68a1b2c3d4e5f6", "output_index": 0, "content_index": 0}
+    return _numbered("output_text.delta", number + 2, **at, delta=f" word{number % 7}", logprobs=[], obfuscation="x")
+
+
+_ROLE = _delta({"role": "assistant", "content": ""})
+_STOP = _delta({}, "stop") + _event(_encoded(choices=[], usage=USAGE)) + _event(b"[DONE]")
+_RESPONSE = {"id": "resp_1", "object": "response", "model": "m", "status": "in_progress", "output": []}
+_BEGUN = _numbered("created", 0, response=_RESPONSE) + _numbered("in_progress", 1, response=_RESPONSE)
+_ENDED = _numbered("completed", 1000, response={**_RESPONSE, "status": "completed", "usage": {
+    "input_tokens": 30, "output_tokens": 60, "total_tokens": 90}})  # fmt: skip
 
 
 def _length(head: bytes) -> int:
@@ -96,9 +120,9 @@ def _length(head: bytes) -> int:
     return int(found[1])
 
 
-async def counted(compiled: Path | None, requests: int, chunks: int) -> float:
-    """Instructions of one request; 0 `chunks`: a plain one."""
-    upstream = Upstream(chunks)
+async def counted(compiled: Path | None, requests: int, chunks: int, *, responses: bool = False) -> float:
+    """Instructions of one request; 0 `chunks`: a plain one. `responses`: to the Responses API."""
+    upstream = Upstream(chunks, responses=responses)
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     port, admin = free_port(), free_port()
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -115,10 +139,10 @@ async def counted(compiled: Path | None, requests: int, chunks: int) -> float:
             await _ready(router, admin)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             for _ in range(WARM):
-                await _ask(upstream, reader, writer, chunks)
+                await _ask(upstream, reader, writer, chunks, responses)
             await _control("--zero", router.pid)
             for _ in range(requests):
-                await _ask(upstream, reader, writer, chunks)
+                await _ask(upstream, reader, writer, chunks, responses)
             await _control("--dump", router.pid)
             total = _total(Path(folder, "count.1"))
         finally:
@@ -158,14 +182,18 @@ async def _control(command: str, pid: int) -> None:
         raise RuntimeError(f"callgrind_control {command} failed")
 
 
-async def _ask(upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chunks: int) -> None:
-    asked: dict[str, object] = {"model": "auto", "messages": [{"role": "user", "content": PROMPT}]}
+async def _ask(
+    upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chunks: int, responses: bool
+) -> None:
+    path = b"/v1/responses" if responses else b"/v1/chat/completions"
+    messages = [{"role": "user", "content": PROMPT}]
+    asked: dict[str, object] = {"model": "auto", ("input" if responses else "messages"): messages}
     if chunks:
-        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        asked |= {"stream": True} if responses else {"stream": True, "stream_options": {"include_usage": True}}
         upstream.go.put_nowait(None)
     body = json.dumps(asked).encode()
     fields = b"host: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d" % len(body)
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\n%b\r\n\r\n%b" % (fields, body))
+    writer.write(b"POST %b HTTP/1.1\r\n%b\r\n\r\n%b" % (path, fields, body))
     head = await reader.readuntil(b"\r\n\r\n")
     assert b" 200 " in head.splitlines()[0], head
     if not chunks:
@@ -184,7 +212,14 @@ async def measure(compiled: Path | None, requests: int) -> Sequence[tuple[str, f
     """The figures, one after the other: two routers under callgrind at once would only be slower."""
     plain = await counted(compiled, requests, 0)
     short, long = await counted(compiled, requests, 1), await counted(compiled, requests, 101)
-    return [("plain request", plain), ("stream of one chunk", short), ("further chunk", (long - short) / 100)]
+    few, many = [await counted(compiled, requests, chunks, responses=True) for chunks in (1, 101)]
+    return [
+        ("plain request", plain),
+        ("stream of one chunk", short),
+        ("further chunk", (long - short) / 100),
+        ("stream of the Responses API with one delta", few),
+        ("further delta", (many - few) / 100),
+    ]
 
 
 def main() -> None:

@@ -210,7 +210,7 @@ def test_server_side_apply_merges_backends_by_name(cluster: ApiServer, namespace
 @pytest.mark.parametrize(
     ("path", "description"),
     [
-        ("modeltier.spec.backends", "Wire dialect of the server"),
+        ("modeltier.spec.backends", "Kind of its server"),
         ("modeltier.spec.backends.limits", "up to which the model is known to be good"),
         ("modeltier.spec.backends.price", "Prices in US dollars per million tokens."),
         ("modeltier.spec.backends.price.input", 'US dollars per million tokens, as text such as `"0.15"`.'),
