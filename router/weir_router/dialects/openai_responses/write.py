@@ -28,7 +28,7 @@ _NO_LOGPROBS = Refused("log probabilities are not translated", "leave it out")
 TABLE: Table = {
     **dict.fromkeys(Field, Fate.KEPT),
     Field.THOUGHT: Fate.BY_MODEL,
-    Field.STOPS: Refused("the Responses API has no stop sequences", "leave them out"),
+    Field.STOPS: Fate.DROPPED,  # as for models of chat completions that refuse them
     Field.ANSWERS: Refused("the Responses API gives one answer", "ask several times, or leave n out"),
     Field.LOGPROBS: _NO_LOGPROBS,
     Field.TOP_LOGPROBS: _NO_LOGPROBS,
@@ -81,9 +81,7 @@ def write(asked: Conversation, target: Target = ANY, dropped: list[str] | None =
     if asked.max_output:
         out["max_output_tokens"] = max(asked.max_output, MIN_OUTPUT)
     if asked.stops:
-        fate = TABLE[Field.STOPS]
-        assert isinstance(fate, Refused)
-        raise refusal(asked.stops_at, fate.why, fate.do)
+        dropped.append(asked.stops_at)
     _tools(asked, out)
     if asked.temperature is not None:
         out["temperature"] = asked.temperature
