@@ -98,7 +98,12 @@ def responses(stream: bool, body: Any) -> Callable[[Any], Iterator[tuple[Any, st
     """A caller of the Responses API: the request, and what it makes of an answer."""
     reasoning = {"reasoning": {"effort": "high", "summary": "auto"}, "include": ["reasoning.encrypted_content"]}
     tools = [{"type": "function", "strict": False, **tool} for tool in TOOLS]
-    body |= {"input": [{"role": "user", "content": "Work."}], "tools": tools, "stream": stream, "store": False}
+    body |= {
+        "input": [{"role": "user", "content": body.pop("prompt")}],
+        "tools": tools,
+        "stream": stream,
+        "store": False,
+    }
     body |= reasoning
 
     def take(answer: Any) -> Iterator[tuple[Any, str]]:
@@ -118,7 +123,7 @@ def responses(stream: bool, body: Any) -> Callable[[Any], Iterator[tuple[Any, st
 def chat(body: Any) -> Callable[[Any], Iterator[tuple[Any, str]]]:
     """A caller of chat completions that sends back the fields of OpenAI's own answers."""
     tools = [{"type": "function", "function": tool} for tool in TOOLS]
-    body |= {"messages": [{"role": "user", "content": "Work."}], "tools": tools, "reasoning_effort": "high"}
+    body |= {"messages": [{"role": "user", "content": body.pop("prompt")}], "tools": tools, "reasoning_effort": "high"}
 
     def take(answer: Any) -> Iterator[tuple[Any, str]]:
         given = answer["choices"][0]["message"]
@@ -136,7 +141,7 @@ def chat(body: Any) -> Callable[[Any], Iterator[tuple[Any, str]]]:
 def messages(body: Any) -> Callable[[Any], Iterator[tuple[Any, str]]]:
     """A caller of Anthropic's messages that thinks."""
     tools = [{"name": it["name"], "description": it["description"], "input_schema": it["parameters"]} for it in TOOLS]
-    body |= {"messages": [{"role": "user", "content": "Work."}], "tools": tools, "max_tokens": 4000}
+    body |= {"messages": [{"role": "user", "content": body.pop("prompt")}], "tools": tools, "max_tokens": 4000}
     body["thinking"] = {"type": "enabled", "budget_tokens": 2000}
 
     def take(answer: Any) -> Iterator[tuple[Any, str]]:
@@ -166,7 +171,8 @@ CALLERS: dict[str, tuple[str, Callable[[Any], Callable[[Any], Iterator[tuple[Any
 async def conversation(session: aiohttp.ClientSession, url: str, caller: str, number: int) -> None:
     """Works until the model calls no tool. Every call came once, and the last text is whole."""
     path, make = CALLERS[caller]
-    body: dict[str, Any] = {"model": "auto"}
+    # Each begins differently: a conversation has a home, by its beginning.
+    body: dict[str, Any] = {"model": "auto", "prompt": f"Work on number {number}."}
     take = make(body)
     calls: list[Any] = []
     for _ in range(TURNS + 1):
