@@ -17,6 +17,7 @@ import msgspec
 from weir_router.contract import Backend, WireFormat
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.listed import Listed
 from weir_router.dialects.neutral import answer
 from weir_router.dialects.neutral.answer import Answer
 from weir_router.dialects.neutral.checked import Checked
@@ -257,8 +258,8 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     read: Callable[[bytes, dict[str, str]], Ask]  # body and headers. Raises `BadRequest`
     error_body: Callable[[WeirError, str], bytes]  # with the request's id
     error_event: Callable[[WeirError, str, Place | None], bytes]  # the last event of a stream, broken at this place
-    model: Callable[[str], dict[str, Any]]  # one entry of GET /v1/models
-    listing: Callable[[Sequence[str]], dict[str, Any]]
+    model: Callable[[Listed], dict[str, Any]]  # one entry of GET /v1/models
+    listing: Callable[[Sequence[Listed], Mapping[str, str]], dict[str, Any]]  # sorted by name, and the query
 
     # Upstreams of this format.
     answer_headers: tuple[str, ...]  # headers of an upstream's answer that the caller gets

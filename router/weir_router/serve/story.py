@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-from urllib.parse import unquote
 
 import msgspec
 
@@ -30,7 +29,7 @@ from weir_router.contract.caller import Caller
 from weir_router.contract.hours import load_zones
 from weir_router.decide.asked import asked
 from weir_router.decide.decision import decide
-from weir_router.decide.policy import PolicyIndex, find_policy, models_for
+from weir_router.decide.policy import PolicyIndex
 from weir_router.decide.types import Asked, Decision
 from weir_router.decide.world import World
 from weir_router.dialects import registry
@@ -45,7 +44,6 @@ from weir_router.errors import (
     NotConfigured,
     Source,
     StreamBroken,
-    UnknownModel,
     WeirError,
     forget_frames,
 )
@@ -60,9 +58,9 @@ from weir_router.serve.answers import (
 )
 from weir_router.serve.door import Door
 from weir_router.serve.extensions import NONE, Extensions
-from weir_router.serve.front import MODELS_PATH
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Request
+from weir_router.serve.models import Models
 from weir_router.serve.turns import HEAVY
 from weir_router.serve.visit import Visit
 from weir_router.serve.waiting import Waiting
@@ -129,12 +127,10 @@ class Gateway:
         try:
             caller, index = await self._identify(request.headers), self._door.index
             self._door.own(request, caller)
-            wanted = unquote(request.path.removeprefix(MODELS_PATH).removeprefix("/"), errors="replace")
-            if not wanted:
-                return json_answer(200, msgspec.json.encode(format.listing(models_for(index, caller))))
-            if find_policy(index, caller, wanted) is None:
-                raise UnknownModel(f"You may not ask for a model {wanted!r}; see GET /v1/models.")
-            return json_answer(200, msgspec.json.encode(format.model(wanted)))
+            config = self._store.config
+            assert config is not None
+            models = Models(index, config, caller, self._clock.wall())
+            return json_answer(200, models.answer(request, format))
         except WeirError as error:
             return error_answer(error, format, new_request_id())
 

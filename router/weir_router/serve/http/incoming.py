@@ -283,7 +283,8 @@ class Incoming:
         if not target.startswith(b"/") and b"://" in target:  # a whole URL: its host replaces `Host` (RFC 9112)
             authority, _, path = target.partition(b"://")[2].partition(b"/")
             target, headers["host"] = b"/" + path, authority.decode("latin-1")
-        return Request(self._method.decode("ascii"), _path(target), self._version, headers, body, keep_alive, opener)
+        method, query = self._method.decode("ascii"), _query(target)
+        return Request(method, _path(target), self._version, headers, body, keep_alive, opener, query)
 
     def admitted(self) -> bool:
         """Whether the body is read before the handler has seen the request."""
@@ -328,3 +329,8 @@ def _path(target: bytes) -> str:
     if _QUERY in target:
         target = target.partition(b"?")[0]
     return target.decode("latin-1")
+
+
+def _query(target: bytes) -> str:
+    """The query of a request's target, without the question mark."""
+    return target.partition(b"?")[2].decode("latin-1") if _QUERY in target else ""

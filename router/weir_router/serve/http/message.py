@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from weir_router import header
 from weir_router.admit.memory import STRANGERS, Holder
@@ -109,6 +110,7 @@ class Request(Holder):
         "keep_alive",
         "method",
         "path",
+        "query",
         "refused",
         "version",
     )
@@ -122,9 +124,11 @@ class Request(Holder):
         body: bytes | None,
         keep_alive: bool,
         opener: Opener,
+        query: str = "",
     ) -> None:
         self.method = method
         self.path = path  # still percent-encoded, without the query
+        self.query = query  # still percent-encoded, without the question mark
         self.version = version  # "1.0" or "1.1"
         self.headers = headers
         self.body = body  # None: not read; see `read`
@@ -142,6 +146,10 @@ class Request(Holder):
             raise NoBody(*self.refused)
         assert self.body is not None
         return self.body
+
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the query. The last value of a repeated name counts."""
+        return dict(parse_qsl(self.query, keep_blank_values=True))
 
     @property
     def peer(self) -> str:
