@@ -20,6 +20,7 @@ from weir_router.health.latency import Pool, size_class
 from weir_router.health.place import Entry, Place
 from weir_router.health.settings import Settings
 from weir_router.health.view import BackendView
+from weir_router.health.witness import Witness
 
 __all__ = ["BackendView", "Board", "Guard", "identity"]
 
@@ -111,6 +112,14 @@ class Board:
         if ticket is None:
             return None
         return Guard(self._clock, entry, ticket, prompt_tokens)
+
+    def witness(self, key: str, namespace: str, backend: Backend) -> Witness | None:
+        """Takes the backend for a request that needs no slot. None: it is out, or no longer the one that is meant."""
+        entry = self._entries.get(key)
+        if entry is None or identity(backend) != identity(entry.backend):
+            return None
+        ticket = entry.place.breaker.acquire(namespace)
+        return None if ticket is None else Witness(self._clock, entry.place, ticket)
 
     def in_doubt(self, key: str) -> bool:
         """Whether a refusal of our credential, credit or model waits for a second request that meets the same."""

@@ -104,6 +104,14 @@ class ScriptedTransport:
             raise answer
         return answer
 
+    async def ask(self, method, url, headers, body, connect_timeout):
+        name = url.split("/")[2]
+        self.sent.append((name, method, url.partition(name)[2], headers, body))
+        answer = self.answers[name].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
 
 def stream(*parts):
     return ScriptedResponse(parts or (CONTENT, STOP + DONE))

@@ -72,6 +72,19 @@ async def test_a_credential_in_the_url_is_sent_as_basic_authorization(transport)
     assert "authorization: basic " in heads[0]
 
 
+async def test_urls_of_single_requests_are_not_remembered():
+    transport = AutoTransport()
+    async with listener() as (port, heads):
+        for url in (f"http://127.0.0.1:{port}/v1/x/1", f"http://user:pass@127.0.0.1:{port}/v1/x/2"):
+            response = await transport.ask("DELETE", url, {}, b"", 2.0)
+            assert await response.read_all() == b"ok"
+            response.release()
+    assert [head.split(" http")[0] for head in heads] == ["delete /v1/x/1", "delete /v1/x/2"]
+    assert not transport._targets
+    assert not transport._chosen
+    await transport.close()
+
+
 async def test_urls_of_earlier_configs_are_forgotten(monkeypatch):
     monkeypatch.setattr(auto, "MOST_URLS", 3)
     transport = AutoTransport()

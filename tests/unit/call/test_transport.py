@@ -69,6 +69,24 @@ async def test_a_connection_is_used_again_and_cookies_are_not_kept(client):
     assert b"cookie" not in heard[1][1]
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+async def test_other_methods_use_the_same_connections(client, method):
+    async with serving(OK, OK) as (url, heard):
+        await whole(client, url)
+        response = await client.ask(method, f"{url}/a?b=c&d=1", {"x-mine": "yes"}, b"", 1.0)
+        assert await response.read_all() == b"hello"
+        response.release()
+    assert heard[0][0] == heard[1][0]
+    assert heard[1][1].startswith(f"{method} /v1/a?b=c&d=1 HTTP/1.1".lower().encode())
+    assert b"x-mine: yes" in heard[1][1]
+
+
+async def test_a_url_that_cannot_be_sent_is_a_failure_to_connect(client):
+    with pytest.raises(AttemptFailed) as caught:
+        await client.ask("GET", "ftp://x/v1", {}, b"", 1.0)
+    assert caught.value.kind is FailureKind.CONNECT
+
+
 async def test_a_connection_left_in_the_middle_of_a_body_is_not_used_again(client):
     half = OK[:-2]
     async with serving(half, OK) as (url, heard):

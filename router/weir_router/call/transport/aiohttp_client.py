@@ -9,6 +9,7 @@ import asyncio
 import io
 import socket
 import ssl
+from contextlib import suppress
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -154,14 +155,21 @@ class AiohttpTransport:
         self._via = via
 
     async def post(self, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
+        with suppress(ValueError):  # then `ask` raises
+            self._routes[url] = self._routes.get(url) or _route(url)
+        return await self.ask("POST", url, headers, body, connect_timeout)
+
+    async def ask(self, method: str, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
+        """See `Transport`."""
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)  # DNS, TCP and TLS together
         try:
-            target, proxy = self._routes.get(url) or self._route(url)
+            target, proxy = self._routes.get(url) or _route(url)
             if target.host and (address := read(target.host)) is not None:  # aiohttp looks up names only
                 await self._names.addresses(str(address), target.port or 0)
             whole = body if isinstance(body, bytes) else body.whole()
             data = whole if len(whole) < IN_PARTS else io.BytesIO(whole)
-            response = await self._session.post(
+            response = await self._session.request(
+                method,
                 target,
                 data=data,
                 headers=self._marked(headers),
@@ -188,12 +196,13 @@ class AiohttpTransport:
             self._tls = further, await asyncio.to_thread(trusting, further)
         return self._tls[1]
 
-    def _route(self, url: str) -> tuple[URL, str | None]:
-        """The parsed URL and its proxy, kept per URL. aiohttp's `trust_env` is not used: it reads ~/.netrc in a thread
-        for every request, and would send its passwords to upstreams."""
-        target = URL(url)
-        route = self._routes[url] = target, proxy_for(target)
-        return route
-
     async def close(self) -> None:
         await self._session.close()
+
+
+def _route(url: str) -> tuple[URL, str | None]:
+    """The parsed URL and its proxy. aiohttp's `trust_env` is not used: it reads ~/.netrc in a thread for every request,
+    and would send its passwords to upstreams. Raises `ValueError`.
+    """
+    target = URL(url)
+    return target, proxy_for(target)

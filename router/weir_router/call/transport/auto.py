@@ -49,6 +49,15 @@ class AutoTransport:
         transport = self._chosen.get(url) or self._choose(url)
         return transport.post(url, headers, body, connect_timeout)
 
+    def ask(
+        self, method: str, url: str, headers: dict[str, str], body: Body, connect_timeout: float
+    ) -> Coroutine[Any, Any, Response]:
+        """See `Transport`."""
+        transport: Transport = self._http1
+        if not _ordinary(url):
+            transport = self._aiohttp = self._aiohttp or self._aiohttp_transport()
+        return transport.ask(method, url, headers, body, connect_timeout)
+
     def _choose(self, url: str) -> Transport:
         for known in (self._targets, self._chosen):
             if len(known) >= MOST_URLS:

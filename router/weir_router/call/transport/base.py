@@ -109,6 +109,9 @@ class Transport(Protocol):
         connection is made. A cancelled call closes its connection.
         """
 
+    async def ask(self, method: str, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
+        """Like `post`, with any method, for a URL that is not asked again and again: nothing is remembered of it."""
+
     async def close(self) -> None:
         """Closes every connection."""
 

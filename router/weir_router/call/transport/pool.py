@@ -66,13 +66,15 @@ class Target(NamedTuple):
     via: bytes  # header of that name: after those of the installations that the request has passed
 
 
-def parsed(url: str, via: str = "") -> Target:
-    """A URL, parsed, for requests with this `via` header. Raises `ValueError` if it is not an http or https URL."""
+def parsed(url: str, via: str = "", method: str = "POST") -> Target:
+    """A URL, parsed, for requests of this method with this `via` header. Raises `ValueError` if it is not an http or
+    https URL.
+    """
     it = URL(url)
     host, port = it.raw_host, it.port
     if it.scheme not in ("http", "https") or not host or port is None:
         raise ValueError("not an http or https URL")
-    start = f"POST {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n".encode()
+    start = f"{method} {it.raw_path_qs} HTTP/1.1\r\nhost: {it.host_port_subcomponent}\r\n".encode()
     marked = f"via: {via}\r\n".encode() if via else b""
     host = host.rstrip(".")
     origin = Origin(it.scheme == "https", host, port, f"{it.scheme}://{host}:{port}")
@@ -116,8 +118,12 @@ class Http1Transport:
         self._closed = False
 
     async def post(self, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
+        return await self.ask("POST", url, headers, body, connect_timeout)
+
+    async def ask(self, method: str, url: str, headers: dict[str, str], body: Body, connect_timeout: float) -> Response:
+        """See `Transport`."""
         try:
-            target = parsed(url, self.via)
+            target = parsed(url, self.via, method)
         except ValueError as error:
             raise unsendable(error) from None
         return await self.send(target, headers, body, connect_timeout)

@@ -1,0 +1,156 @@
+"""One request to one backend that is known already: no choice, no slot, no queue and no retry. Used by `serve`.
+
+Examples: the tokens of a request are counted where it would go, and a stored answer is read where it is. Health hears
+of its failures (`health.witness`), and the transport keeps to the rules for hosts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from weir_router.admit.memory import Holder
+from weir_router.call.candidates import Tools
+from weir_router.call.clocks import CONNECT_TIMEOUT
+from weir_router.call.conceal import conceal, concealed, passed_on
+from weir_router.call.ends import words_of
+from weir_router.call.transport import Response
+from weir_router.call.verdict import MEANING, Ending, Next, exhausted, refusal
+from weir_router.contract import Backend
+from weir_router.decide.types import UNSEEN, Candidate, Choice, Skipped
+from weir_router.dialects.base import Host
+from weir_router.dialects.registry import ANSWER_HEADERS, host_of
+from weir_router.dialects.wire import failures
+from weir_router.dialects.wire.failures import Table
+from weir_router.dialects.wire.headers import extended
+from weir_router.dialects.wire.outgoing import Body
+from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind, WeirError, forget_frames
+from weir_router.health.kinds import CREDENTIAL_KINDS
+
+DIRECT_TIMEOUT = 30.0
+"""Seconds for the whole answer: no model writes it, so it is there in a second or two."""
+
+MISSING = frozenset({404, 405, 410})
+"""Statuses that are about the path or a stored answer, and say nothing about the backend's model."""
+
+_REFUSED = frozenset({Next.ANSWER, Next.WITHOUT, Next.LARGER})
+
+
+class Errand(NamedTuple):
+    """One request to a backend."""
+
+    method: str  # e.g. "GET"
+    path: str  # below the backend's base URL, with its own query, e.g. "/responses/resp_1?include[]=x"
+    body: Body = b""
+    headers: tuple[tuple[str, str], ...] = ()  # the caller's that go with it, e.g. `anthropic-beta`
+    seconds: float = DIRECT_TIMEOUT  # for the whole answer, unless the backend has `timeouts.total`
+
+
+class Reply(NamedTuple):
+    """The answer to an errand, whose status is 2xx."""
+
+    status: int
+    headers: dict[str, str]  # for the caller: see `FormatRecord.answer_headers`
+    body: bytes  # without the credential that was sent
+    record: AttemptRecord  # for the trail
+
+
+async def direct(
+    tools: Tools, candidate: Candidate, errand: Errand, table: Table, credential: str | None, holder: Holder
+) -> Reply:
+    """Asks the candidate's backend once. `table` reads the error of its format, e.g. `openai_responses.failures.TABLE`.
+
+    `holder` is the caller's request: its namespace stands for it, and the answer's bytes are counted for it. Raises
+    `WeirError`: `UpstreamRefused` where the request is at fault, otherwise an error that blames the upstream.
+    """
+    backend, clock = candidate.backend, tools.clock
+    started = clock.monotonic()
+    witness = tools.board.witness(candidate.key, holder.namespace, backend)
+    if witness is None:
+        raise _failed(tools, candidate, None, started)
+
+    def grow(size: int) -> None:
+        tools.memory.claim(size, holder.namespace, "this answer")
+        holder.held += size
+
+    try:
+        async with asyncio.timeout(backend.timeouts.total or errand.seconds):
+            response = await send(tools, backend, errand, credential)
+            try:
+                body = concealed(await response.read_all(grow), credential)
+            finally:
+                response.release()
+        if not 200 <= response.status < 300:
+            raise failure_of(table, response.status, response.headers, body)
+        witness.ended()
+        record = AttemptRecord(candidate.tier, backend.name, "ok", clock.monotonic() - started, response.status)
+        return Reply(response.status, passed_on(response.headers, ANSWER_HEADERS, credential), body, record)
+    except (AttemptFailed, TimeoutError) as error:
+        failure = error if isinstance(error, AttemptFailed) else late(clock.monotonic() - started)
+        conceal(failure, credential)
+        witness.failed(failure.kind, failure.retry_after, words_of(failure))
+        raise _failed(tools, candidate, failure, started) from None
+    finally:
+        witness.ended()
+
+
+async def send(tools: Tools, backend: Backend, errand: Errand, credential: str | None) -> Response:
+    """The beginning of the answer. Raises `AttemptFailed`."""
+    host: Host = host_of(backend.provider)
+    path, extra = errand.path, backend.extra
+    if extra is None:
+        headers = host.headers(credential, errand.headers)
+    else:
+        headers = extended(host.headers, credential, errand.headers, extra)
+        if extra.query:
+            path += ("&" if "?" in path else "?") + extra.query
+    connect = backend.timeouts.connect or CONNECT_TIMEOUT
+    return await tools.transport.ask(errand.method, backend.base_url + path, headers, errand.body, connect)
+
+
+def failure_of(table: Table, status: int, headers: Mapping[str, str], body: bytes) -> AttemptFailed:
+    """The failure in an error answer. A path or answer that is not there is no fault of the backend's model."""
+    failure = failures.from_answer(table, status, headers, body, frozenset())
+    if status in MISSING:
+        failure.kind = FailureKind.CALLER
+    return failure
+
+
+def late(seconds: float) -> AttemptFailed:
+    """The failure of a backend that has not answered in time."""
+    return AttemptFailed(FailureKind.TOO_LONG, f"no answer within {seconds:.1f} s")
+
+
+def _failed(tools: Tools, candidate: Candidate, failure: AttemptFailed | None, started: float) -> WeirError:
+    """The error for a backend that has failed, or is out (None)."""
+    now, health = tools.clock.monotonic(), tools.board.view()
+    tier, key, name = candidate.tier, candidate.key, candidate.backend.name
+    trail: list[AttemptRecord] = []
+    if failure is not None:
+        forget_frames(failure)
+        code = failure.code or failure.type
+        trail = [AttemptRecord(tier, name, failure.kind.value, now - started, failure.status, code, failure.message)]
+        if MEANING[failure.kind] in _REFUSED:
+            return refusal(failure, trail)
+    view = health.get(key)
+    why = "not in the config" if view is None else f"{view.state} because of {view.reason}"
+    tried = frozenset({key}) if trail else frozenset[str]()
+    return exhausted(
+        "no other has what it asks for",
+        Ending(
+            choice=Choice(None, (), (Skipped(tier, name, why, key, seen=UNSEEN),), ""),
+            trail=trail,
+            failures=[] if failure is None else [failure],
+            tried=tried,
+            ours=tried if failure is not None and failure.kind in CREDENTIAL_KINDS else frozenset(),
+            limited=None,
+            refused=None,
+            health=health,
+            now=now,
+            deadline=math.inf,
+            bound=0.0,
+            prompt_tokens=0,
+        ),
+    )
