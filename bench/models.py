@@ -26,7 +26,7 @@ from weir_cli.sim.exchange import Exchange, ExchangeBook
 from weir_cli.sim.frames import Part
 from weir_cli.sim.http1 import Short, read_request
 from weir_cli.sim.server import BACKLOG
-from weir_router.contract import Dialect
+from weir_router.contract import WireFormat
 
 GRAIN = 0.0002
 """Seconds between two checks for due chunks: with 2,000 streams eight chunks, for the wake-up of one."""
@@ -90,7 +90,7 @@ class Models:
             self._held[descriptor] = data
             return
         with contextlib.suppress(ConnectionError):  # it has left: the next read finds out
-            self._answer(caller, self._book.look_up(Dialect.OPENAI, found[0].body))
+            self._answer(caller, self._book.look_up(WireFormat.CHAT, found[0].body))
 
     def _answer(self, caller: socket.socket, exchange: Exchange) -> None:
         number, model = next(self._numbers), exchange.model

@@ -124,11 +124,14 @@ def stream(ask: Ask, model: SimModel, answers: list[Answer]) -> list[Frame]:
 
 def listing(models: list[SimModel]) -> bytes:
     """The body of `GET /v1/models`."""
-    data = [
-        {"type": "model", "id": m.name, "display_name": m.name, "created_at": "2026-01-01T00:00:00Z"} for m in models
-    ]
+    data = [described(model) for model in models]
     first, last = (models[0].name, models[-1].name) if models else (None, None)
     return as_json({"data": data, "has_more": False, "first_id": first, "last_id": last})
+
+
+def described(model: SimModel) -> dict[str, Any]:
+    """One model in a listing."""
+    return {"type": "model", "id": model.name, "display_name": model.name, "created_at": "2026-01-01T00:00:00Z"}
 
 
 def choices(body: dict[str, Any]) -> int:
@@ -156,6 +159,11 @@ def unknown_model(name: str) -> Refused:
     return Refused(404, "not_found_error", f"model: {name}")
 
 
+def extra_field(field: str) -> Refused:
+    """400 for a field that the request does not have."""
+    return Refused(400, _INVALID, f"{field}: Extra inputs are not permitted")
+
+
 def unreadable() -> Refused:
     """400 for a body that is not a JSON object."""
     return Refused(400, _INVALID, "The request body is not valid JSON: expected an object")
@@ -176,7 +184,7 @@ def error_event(error: dict[str, Any]) -> bytes:
 def _check_fields(body: dict[str, Any], model: SimModel) -> None:
     for field in model.refuses:
         if field in body:
-            raise Refused(400, _INVALID, f"{field}: Extra inputs are not permitted")
+            raise extra_field(field)
     limit = body.get("max_tokens")
     if limit is None:
         raise Refused(400, _INVALID, "max_tokens: Field required")

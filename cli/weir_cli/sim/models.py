@@ -7,6 +7,8 @@ answers a request.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ DEFAULT_ANSWER_TOKENS = 40
 DEFAULT_CONTEXT_TOKENS = 128_000
 """Tokens of context that most hosted models offer at the time of writing."""
 
+DEFAULT_DIMENSIONS = 1_536
+"""Numbers in a vector of OpenAI's small embedding model."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 
 
@@ -28,11 +33,32 @@ class ModelsFileError(ValueError):
     """The models file cannot be used; the message says where and why."""
 
 
+class Service(StrEnum):
+    """A kind of request that a model may take; the names are those of a ModelTier's `dialects` and `endpoints`."""
+
+    CHAT = "Chat"
+    RESPONSES = "Responses"
+    MESSAGES = "Messages"
+    EMBEDDINGS = "Embeddings"
+    COMPLETIONS = "Completions"
+    MODERATIONS = "Moderations"
+    IMAGES = "Images"
+    AUDIO = "Audio"
+    RERANK = "Rerank"
+
+
+_OFFERED = {
+    Dialect.OPENAI: frozenset(Service) - {Service.MESSAGES},
+    Dialect.ANTHROPIC: frozenset({Service.MESSAGES}),
+}
+"""Requests that a model takes by default, by its provider."""
+
+
 class SimModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One simulated model. Every figure that shapes its answers is here, so the same model always answers alike."""
 
     name: str
-    dialect: Dialect = Dialect.OPENAI  # the only endpoint at which it is known
+    dialect: Dialect = Dialect.OPENAI  # decides what it offers
     ttft: float = 0.0  # seconds to the first content; 0: at once
     ttft_sigma: float = 0.0  # above 0 the time to the first content is lognormal, with `ttft` as its median
     tokens_per_second: float | None = None  # None or 0: as fast as possible
@@ -43,16 +69,23 @@ class SimModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     answer_tokens: int = DEFAULT_ANSWER_TOKENS
     context_tokens: int = DEFAULT_CONTEXT_TOKENS
     output_tokens: int | None = None  # the largest max_tokens that is accepted; None: any
+    dimensions: int = DEFAULT_DIMENSIONS  # of its vectors, and the most that a request may ask for
     reasoning_tokens: int = 0  # above 0 it is a reasoning model: `reasoning_content` in the OpenAI dialect
     cached_tokens: int = 0  # reported as read from the prompt cache, up to the prompt's length
     prompt_cache: bool = False  # whether it has a prompt cache of its own, see `weir_cli.sim.prompt_cache`
     cache_write_tokens: int = 0  # reported as written to it (Anthropic)
+    offers: tuple[Service, ...] = ()  # requests that the model takes; empty: those of its `dialect`
     key: str | None = None  # the API key that it insists on; None: any or none
     refuses: tuple[str, ...] = ()  # top-level fields answered with 400 unsupported_parameter
     extra: dict[str, Any] = {}  # fields that no SDK knows, added to every answer and chunk
     price_input: float | None = None  # US dollars per million tokens; informational
     price_output: float | None = None
     tier: str | None = None  # informational
+
+    @property
+    def offered(self) -> Collection[Service]:
+        """The requests that it takes."""
+        return self.offers or _OFFERED[self.dialect]
 
     @property
     def instant(self) -> bool:

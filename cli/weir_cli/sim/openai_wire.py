@@ -121,12 +121,12 @@ def stream(ask: Ask, model: SimModel, answers: list[Answer]) -> list[Frame]:
 
 def listing(models: list[SimModel]) -> bytes:
     """The body of `GET /v1/models`."""
-    return as_json(
-        {
-            "object": "list",
-            "data": [{"id": m.name, "object": "model", "created": CREATED, "owned_by": "weir-sim"} for m in models],
-        }
-    )
+    return as_json({"object": "list", "data": [described(model) for model in models]})
+
+
+def described(model: SimModel) -> dict[str, Any]:
+    """One model in a listing."""
+    return {"id": model.name, "object": "model", "created": CREATED, "owned_by": "weir-sim"}
 
 
 def choices(body: dict[str, Any]) -> int:

@@ -10,7 +10,7 @@ import asyncio
 import random
 from typing import Any
 
-from weir_cli.sim.connection import EVENT_STREAM, JSON, Connection
+from weir_cli.sim.connection import JSON, Connection
 from weir_cli.sim.exchange import Exchange
 from weir_cli.sim.faults import DEFAULT_AFTER, Fault, FaultKind
 from weir_cli.sim.frames import Part, as_json
@@ -93,7 +93,7 @@ class Playback:
 
     async def _ping(self) -> None:
         stream = self._exchange.stream
-        self._out.open(EVENT_STREAM if stream else JSON, self._headers)
+        self._out.open(self._exchange.stream_type if stream else self._exchange.content_type, self._headers)
         while True:
             await self._out.send(self._wire.PING if stream else b"\n")
             await self._tick()
@@ -104,20 +104,20 @@ class Playback:
         if self._kind is FaultKind.MALFORMED:
             body = body[: len(body) // 2]
         if self._kind is FaultKind.BYTE_DRIP:
-            self._out.open(JSON, self._headers, len(body))
+            self._out.open(self._exchange.content_type, self._headers, len(body))
             await self._drip(body)
         elif self._kind in _BREAK_PLAIN:
-            self._out.open(JSON, self._headers, len(body))
+            self._out.open(self._exchange.content_type, self._headers, len(body))
             await self._out.send(body[: len(body) // 2])
             await self._break()
         else:
-            self._out.whole(200, JSON, self._headers, body)
+            self._out.whole(200, self._exchange.content_type, self._headers, body)
 
     async def _stream(self) -> None:
         frames = self._exchange.parts(exhausted=True) if self._kind is FaultKind.EMPTY_LENGTH else self._exchange.frames
         send = self._drip if self._kind is FaultKind.BYTE_DRIP else self._out.send
         breaks_after = _after(self._fault) if self._kind in _BREAKS else None
-        self._out.open(EVENT_STREAM, {**self._headers, "cache-control": "no-cache"})
+        self._out.open(self._exchange.stream_type, {**self._headers, "cache-control": "no-cache"})
         clock = asyncio.get_running_loop().time
         due, content = clock() + self._pace.first(), 0
         for part, data in frames:

@@ -37,6 +37,7 @@ ERROR_NUMBER = 1_000_000
 _INVALID = "invalid_request_error"
 
 listing = openai_wire.listing
+described = openai_wire.described
 payload = openai_wire.payload
 unknown_path = openai_wire.unknown_path
 unknown_model = openai_wire.unknown_model

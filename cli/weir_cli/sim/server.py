@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Self
+from urllib.parse import unquote
 
-from weir_cli.sim.connection import EVENT_STREAM, JSON, Connection, head_of
+from weir_cli.sim.connection import JSON, Connection, head_of
 from weir_cli.sim.control import PREFIX, ControlError, control
+from weir_cli.sim.endpoints import ENDPOINTS
 from weir_cli.sim.exchange import UNKNOWN, Exchange, ExchangeBook
 from weir_cli.sim.faults import ANY_MODEL, Fault, FaultBoard, refusal
 from weir_cli.sim.frames import as_json
 from weir_cli.sim.http1 import Request
-from weir_cli.sim.models import SimModel
+from weir_cli.sim.models import Service, SimModel
 from weir_cli.sim.playback import Pace, Playback
 from weir_cli.sim.prompt_cache import PromptCache
 from weir_cli.sim.refused import Refused
@@ -152,21 +154,30 @@ class Simulator:
             self._connections.discard(connection)
 
     def _handle(self, out: Connection, request: Request) -> None:
-        dialect = _DIALECTS.get(request.path)
-        if dialect is not None and request.method == "POST":
-            self._serve(out, request, dialect)
+        if request.method == "POST" and (exchange := self._asked(request)) is not None:
+            self._serve(out, request, exchange)
         elif request.path.startswith(PREFIX):
             self._control(out, request)
-        elif request.path == _MODELS_PATH and request.method == "GET":
-            self._list(out, request)
+        elif request.method == "GET" and (request.path == _MODELS_PATH or request.path.startswith(f"{_MODELS_PATH}/")):
+            self._list(out, request, unquote(request.path[len(_MODELS_PATH) + 1 :]))
         else:
             dialect = _dialect_of(request)
             self._refuse(out, dialect, WIRES[dialect].unknown_path(request.method, request.path))
         if self._waiters:
             self._wake()
 
-    def _serve(self, out: Connection, request: Request, dialect: WireFormat) -> None:
-        exchange = self._exchanges.look_up(dialect, request.body)
+    def _asked(self, request: Request) -> Exchange | None:
+        """The exchange that a request begins; None: it is for no model."""
+        dialect = _DIALECTS.get(request.path)
+        if dialect is not None:
+            return self._exchanges.look_up(dialect, request.body)
+        endpoint = ENDPOINTS.get(request.path)
+        if endpoint is None:
+            return None
+        return self._exchanges.reply(endpoint, request.header(b"content-type"), request.body)
+
+    def _serve(self, out: Connection, request: Request, exchange: Exchange) -> None:
+        dialect = exchange.dialect
         model, stats = exchange.model, self._book.note(exchange.name, request)
         refused = exchange.refused or _wrong_credentials(model, dialect, request)
         fault = self._board.take(exchange.name) if self._board and refused is None else None
@@ -189,11 +200,12 @@ class Simulator:
         """The fast path: no task, no clock, bytes that were made before. False: too large a stream for it."""
         write, header = out.transport.write, WIRES[exchange.dialect].REQUEST_ID_HEADER
         if not exchange.stream:
-            write(head_of(200, JSON, {header: self._request_id()}, len(exchange.body)) + exchange.body)
+            head = head_of(200, exchange.content_type, {header: self._request_id()}, len(exchange.body))
+            write(head + exchange.body)
             return True
         if exchange.wire_size > AT_ONCE_BYTES or not request.chunks:
             return False
-        write(head_of(200, EVENT_STREAM, {header: self._request_id(), "cache-control": "no-cache"}, None))
+        write(head_of(200, exchange.stream_type, {header: self._request_id(), "cache-control": "no-cache"}, None))
         for chunk in exchange.wire:
             write(chunk)
         return True
@@ -208,13 +220,20 @@ class Simulator:
         if self._waiters:
             self._wake()
 
-    def _list(self, out: Connection, request: Request) -> None:
+    def _list(self, out: Connection, request: Request, name: str) -> None:
+        """Answers with the models of an API, or with the one that is called `name`."""
         dialect = _dialect_of(request)
         wire, given = WIRES[dialect], _given_key(request)
-        models = [m for m in self.models if m.dialect is wire.PROVIDER]
+        models = [m for m in self.models if _is_listed(m, dialect)]
         visible = [m for m in models if m.key is None or m.key == given]
         if models and not visible:
             self._refuse(out, dialect, wire.wrong_key(given))
+        elif name:
+            found = next((m for m in visible if m.name == name), None)
+            if found is None:
+                self._refuse(out, dialect, wire.unknown_model(name))
+            else:
+                out.whole(200, JSON, {wire.REQUEST_ID_HEADER: self._request_id()}, as_json(wire.described(found)))
         else:
             out.whole(200, JSON, {wire.REQUEST_ID_HEADER: self._request_id()}, wire.listing(visible))
 
@@ -243,13 +262,24 @@ def _dialect_of(request: Request) -> WireFormat:
     return next((dialect for dialect, wire in WIRES.items() if _is_marked(wire, request)), _UNMARKED)
 
 
+def _is_listed(model: SimModel, dialect: WireFormat) -> bool:
+    """Whether an API lists the model: Anthropic's those that take messages, OpenAI's those that take anything else."""
+    if dialect is WireFormat.MESSAGES:
+        return Service.MESSAGES in model.offered
+    return any(service is not Service.MESSAGES for service in model.offered)
+
+
 def _is_marked(wire: Wire, request: Request) -> bool:
     return wire.MARK is not None and request.header(wire.MARK) is not None
 
 
 def _given_key(request: Request) -> str | None:
     bearer = request.header(b"authorization")
-    return request.header(b"x-api-key") or (bearer.removeprefix("Bearer ") if bearer else None)
+    return (
+        request.header(b"x-api-key")
+        or request.header(b"api-key")
+        or (bearer.removeprefix("Bearer ") if bearer else None)
+    )
 
 
 def _wrong_credentials(model: SimModel | None, dialect: WireFormat, request: Request) -> Refused | None:

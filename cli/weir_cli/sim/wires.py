@@ -43,6 +43,9 @@ class Wire(Protocol):
     def listing(self, models: list[SimModel]) -> bytes:
         """The body of `GET /v1/models`."""
 
+    def described(self, model: SimModel) -> dict[str, Any]:
+        """One model in a listing."""
+
     def payload(self, refused: Refused, request_id: str) -> dict[str, Any]:
         """The error object, in an answer's body or in an event of a stream."""
 

@@ -15,7 +15,7 @@ from bench.processes import MODELS, Process, asked, models
 
 from weir_cli.sim import SimModel
 from weir_cli.sim.exchange import ExchangeBook
-from weir_router.contract import Dialect
+from weir_router.contract import WireFormat
 
 PAUSE = 0.02  # seconds between chunks of bench-stream
 
@@ -45,7 +45,7 @@ async def answered(port: int, *sent: bytes, length: int) -> bytes:
 
 async def test_a_stream_is_the_simulators_with_a_pause_before_each_further_content(serving, book):
     body = asked("bench-stream", stream=True)
-    said = b"".join(book.look_up(Dialect.OPENAI, body.encode()).wire)
+    said = b"".join(book.look_up(WireFormat.CHAT, body.encode()).wire)
     started = time.perf_counter()
     assert await answered(serving.port, Job(port=0, body=body).request(), length=len(said)) == said
     assert time.perf_counter() - started >= 99 * PAUSE
@@ -53,7 +53,7 @@ async def test_a_stream_is_the_simulators_with_a_pause_before_each_further_conte
 
 async def test_a_plain_answer_is_the_simulators_and_a_request_may_come_in_parts(serving, book):
     body = asked("bench-plain")
-    said = book.look_up(Dialect.OPENAI, body.encode()).body
+    said = book.look_up(WireFormat.CHAT, body.encode()).body
     request = Job(port=0, body=body).request()
     assert await answered(serving.port, request[:100], request[100:], length=len(said)) == said
 
