@@ -29,9 +29,10 @@ from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate
 from weir_router.serve.extensions import NONE, Extensions
-from weir_router.serve.front import HEALTH_PATH, HOME_PATH, MODELS_PATH, Front
+from weir_router.serve.front import HEALTH_PATH, HOME_PATH, Front
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Certificate, Places, Server
+from weir_router.serve.paths import MODELS
 from weir_router.serve.routes import Complete, Knows, Routes, completing, no_http, unknown_to_admins, unknown_to_callers
 from weir_router.sidecar.relay import Relay
 from weir_router.sidecar.sidecar import Pod, Sidecar
@@ -240,8 +241,8 @@ def _callers(gateway: story.Gateway, front: Front, complete: Complete, gate: Gat
     return Routes(
         {
             **{("POST", record.path): completing(complete, record) for record in RECORDS},
-            ("GET", MODELS_PATH): gateway.list_models,
-            ("GET", MODELS_PATH + "/*"): gateway.list_models,
+            ("GET", MODELS): gateway.list_models,
+            ("GET", MODELS + "/*"): gateway.list_models,
             ("GET", HOME_PATH): front.home,
             ("GET", HEALTH_PATH): front.health,
         },

@@ -95,12 +95,6 @@ def caller_of(headers: Mapping[str, str]) -> FormatRecord:
     return RECORDS[0]
 
 
-def format_of(path: str, headers: Mapping[str, str]) -> FormatRecord:
-    """The format of a caller whose request is not served, by a path like `/v1/messages/count_tokens` or a header."""
-    found = (record for record in RECORDS if path == record.path or path.startswith(f"{record.path}/"))
-    return next(found, None) or caller_of(headers)
-
-
 def caller_named(provider: Dialect) -> FormatRecord:
     """The format of a caller whose SDK is made for this provider."""
     return format_at(provider, Operation.CHAT)

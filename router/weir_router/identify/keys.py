@@ -27,16 +27,20 @@ def presented_key(headers: dict[str, str]) -> str | None:
     """The key or token that an SDK sent: OpenAI's in `Authorization: Bearer`, Anthropic's in either header, and that of
     OpenAI for Azure in `api-key`.
 
-    Anthropic's SDK sends both when its environment holds a key and a token. Then Weir's own key counts first, a token
-    second, and a provider's key last.
+    Anthropic's SDK sends two when its environment holds a key and a token, and clients that also know Azure send
+    `api-key` beside another. Then Weir's own key counts first, a token second, and a provider's key last.
     """
     authorization = headers.get("authorization", "")
     is_bearer = authorization.startswith("Bearer ") or authorization[: len(_BEARER)].lower() == _BEARER
     bearer = authorization[len(_BEARER) :].strip() if is_bearer else ""
     own = headers.get("x-api-key", "")
-    if not bearer or not own:
-        return bearer or own or headers.get(AZURE_KEY) or None
-    return min(own, bearer, key=lambda it: 0 if it.startswith(KEY_PREFIX) else 1 if is_token(it) else 2)
+    if AZURE_KEY not in headers and (not bearer or not own):
+        return bearer or own or None  # nearly always
+    return min([it for it in (own, bearer, headers.get(AZURE_KEY)) if it], key=_rank, default=None)
+
+
+def _rank(key: str) -> int:
+    return 0 if key.startswith(KEY_PREFIX) else 1 if is_token(key) else 2
 
 
 def is_token(key: str) -> bool:

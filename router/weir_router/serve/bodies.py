@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from weir_router.admit.memory import PER_BYTE, RETRY_AFTER, Memory
 from weir_router.errors import BadRequest, Overloaded, RequestTooLarge
 from weir_router.serve.http import MALFORMED, NO_MEMORY, NoBody, Request
@@ -41,3 +43,14 @@ async def unpacked(request: Request, body: bytes, coding: str, limit: int, memor
         if len(part) == PART:
             await turns.next()
     return b"".join(parts)
+
+
+def named(body: bytes, model: str) -> bytes:
+    """A JSON body that asks for `model`: the last field of a name counts, so one is put at the end. Any other body
+    stays as it is.
+    """
+    rest = body.rstrip()
+    if not rest.endswith(b"}"):
+        return body
+    rest = rest[:-1].rstrip()
+    return b'%b%b"model":%b}' % (rest, b"" if rest.endswith(b"{") else b",", msgspec.json.encode(model))

@@ -9,8 +9,9 @@ from weir_router.config.store import ConfigStore
 from weir_router.dialects.registry import RECORDS
 from weir_router.serve.answers import json_answer
 from weir_router.serve.http import Answer, Request, fields
+from weir_router.serve.paths import MODELS
 
-HOME_PATH, HEALTH_PATH, MODELS_PATH = "/", "/health", "/v1/models"
+HOME_PATH, HEALTH_PATH = "/", "/health"
 
 _HOME = msgspec.json.encode(
     {
@@ -18,7 +19,7 @@ _HOME = msgspec.json.encode(
         "version": __version__,
         "links": {
             **{record.format.value: record.path for record in RECORDS},
-            "models": MODELS_PATH,
+            "models": MODELS,
             "health": HEALTH_PATH,
         },
     }

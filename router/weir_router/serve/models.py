@@ -13,8 +13,8 @@ from weir_router.decide.sizes import listed
 from weir_router.dialects.base import FormatRecord
 from weir_router.dialects.listed import Listed
 from weir_router.errors import UnknownModel
-from weir_router.serve.front import MODELS_PATH
 from weir_router.serve.http import Request
+from weir_router.serve.paths import MODELS
 
 
 class Models:
@@ -45,4 +45,4 @@ def named(path: str) -> str:
     """The model that a path names, which may have slashes and percent signs: `a/b` for `/v1/models/a%2Fb` and for
     `/v1/models/a/b`. Empty: none.
     """
-    return unquote(path.removeprefix(MODELS_PATH).removeprefix("/"), errors="replace")
+    return unquote(path.removeprefix(MODELS).removeprefix("/"), errors="replace")

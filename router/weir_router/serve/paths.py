@@ -5,11 +5,21 @@ Example: a base URL that ends in a slash makes `//v1/messages`, one without its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from weir_router.contract import Dialect
+from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.registry import RECORDS, caller_named, caller_of
+
 VERSION = "/v1"
 """The first part of every path that callers use."""
 
-PREFIXES = ("openai", "anthropic")
+PREFIXES = {"openai": Dialect.OPENAI, "anthropic": Dialect.ANTHROPIC}
 """First parts under which other gateways serve a provider's paths, as in `/anthropic/v1/messages`."""
+
+MODELS = "/v1/models"
+"""The list of models, whose SDKs share one path."""
 
 DEPLOYMENTS = "deployments"
 """Part of Azure's paths, as in `/openai/deployments/gpt-4o/chat/completions`."""
@@ -38,10 +48,9 @@ NOT_SERVED = {
 def meant(path: str) -> str:
     """The path that a client means: `//v1/messages/`, `/anthropic/v1/messages` and `/messages` are `/v1/messages`.
 
-    A base URL by itself, such as `/v1/`, is `/`. The deployment in a path of Azure is left out: its SDK names the model
-    in the body, too.
+    A base URL by itself, such as `/v1/`, is `/`. The deployment in a path of Azure is left out, see `deployment`.
     """
-    parts = [part for part in path.split("/") if part]
+    parts = _parts(path)
     if parts and parts[0] in PREFIXES:
         del parts[0]
         if parts[0:1] == [DEPLOYMENTS]:
@@ -49,6 +58,32 @@ def meant(path: str) -> str:
     while parts and parts[0] == VERSION[1:]:
         del parts[0]
     return "/".join((VERSION, *parts)) if parts else "/"
+
+
+def deployment(path: str) -> str:
+    """The model that a path of Azure names: `gpt-4o` in `/openai/deployments/gpt-4o/chat/completions`. Empty: none."""
+    parts = _parts(path)
+    azure = len(parts) > 2 and parts[0] in PREFIXES and parts[1] == DEPLOYMENTS
+    return unquote(parts[2], errors="replace") if azure else ""
+
+
+def shape(path: str, headers: Mapping[str, str]) -> FormatRecord:
+    """The format of errors on a path, served or not. It follows the path: that of a format, those below it such as
+    `/v1/messages/batches`, and those under a provider's prefix. Only the list of models is for callers of all formats,
+    who are known by their header.
+    """
+    wanted = meant(path)
+    for record in RECORDS:
+        if wanted == record.path or wanted.startswith(f"{record.path}/"):
+            return record
+    first = _parts(path)[:1]
+    if first and first[0] in PREFIXES:
+        return caller_named(PREFIXES[first[0]])
+    return caller_of(headers) if wanted == MODELS or wanted.startswith(f"{MODELS}/") else RECORDS[0]
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
 
 
 def not_served(path: str) -> str | None:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from weir_router.dialects.base import FormatRecord
-from weir_router.dialects.registry import RECORDS, format_of
+from weir_router.dialects.registry import RECORDS
 from weir_router.errors import BadRequest, WeirError
 from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.browsers import Gate, preflight
 from weir_router.serve.http import NO_METHOD, Answer, Handler, Request, fields
-from weir_router.serve.paths import meant, not_served
+from weir_router.serve.paths import deployment, meant, not_served, shape
 
 UPGRADE_REQUIRED = 426
 """Status of the answer to a WebSocket's handshake: the path is served over plain HTTP only."""
@@ -90,7 +90,7 @@ class Routes:
         path = meant(request.path)
         if not self._methods(path):
             return None
-        request.path = path
+        request.path, request.deployment = path, deployment(request.path)
         return self.find(request.method, path)
 
     async def _from_browser(self, request: Request, handler: Handler | None) -> Answer | None:
@@ -98,7 +98,7 @@ class Routes:
         headers = request.headers
         error = self._gate.refusal(request.method, headers)
         if error is not None:
-            return error_answer(error, format_of(request.path, request.headers), new_request_id())
+            return error_answer(error, shape(request.sent, headers), new_request_id())
         lines = self._gate.lines(headers)
         if lines and request.method == "OPTIONS" and "access-control-request-method" in headers:
             return Answer(200, lines + preflight(headers), b"")
@@ -132,7 +132,7 @@ def unknown_to_callers(request: Request, status: int) -> Answer:
         "an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
     )
     error.status, error.code = status, "unknown_path"
-    return error_answer(error, format_of(meant(request.path), request.headers), new_request_id())
+    return error_answer(error, shape(request.sent, request.headers), new_request_id())
 
 
 def unknown_to_admins(request: Request, status: int) -> Answer:
@@ -142,9 +142,9 @@ def unknown_to_admins(request: Request, status: int) -> Answer:
     )
 
 
-def no_http(status: int, message: str) -> Answer:
-    """The answer to bytes that are not a valid HTTP request, or to HTTP that is not spoken here."""
+def no_http(path: str, headers: dict[str, str], status: int, message: str) -> Answer:
+    """The answer to bytes that are not a valid HTTP request, or to HTTP that is not spoken here; see `Refusal`."""
     error = BadRequest(message)
     error.status = status
-    answer = error_answer(error, RECORDS[0], new_request_id())
+    answer = error_answer(error, shape(path, headers), new_request_id())
     return Answer(status, answer.fields + ALLOW, answer.body) if status == NO_METHOD else answer

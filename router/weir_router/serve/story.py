@@ -35,7 +35,6 @@ from weir_router.decide.world import World
 from weir_router.dialects import registry
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import FormatRecord
-from weir_router.dialects.registry import caller_of
 from weir_router.errors import (
     AttemptFailed,
     CheckRefused,
@@ -61,6 +60,7 @@ from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.models import Models
+from weir_router.serve.paths import shape
 from weir_router.serve.turns import HEAVY
 from weir_router.serve.visit import Visit
 from weir_router.serve.waiting import Waiting
@@ -123,7 +123,7 @@ class Gateway:
 
     async def list_models(self, request: Request) -> Answer:
         """Handles `GET /v1/models` and `GET /v1/models/{id}`."""
-        format = caller_of(request.headers)
+        format = shape(request.sent, request.headers)
         try:
             caller, index = await self._identify(request.headers), self._door.index
             self._door.own(request, caller)
@@ -154,6 +154,8 @@ class Gateway:
         body = visit.request.body
         if body is None or "content-encoding" in headers:
             body = await self._body(visit, caller)
+        if visit.request.deployment:
+            body = visit.request.body = bodies.named(body, visit.request.deployment)
         door = self._door
         size = len(body)
         heavy = size >= HEAVY

@@ -77,7 +77,7 @@ class Relay:
         body = await bodies.read(request)
         try:
             response = await self._transport.post(
-                self._url + request.path, self._headers(request.headers), body, CONNECT_SECONDS
+                self._url + request.target, self._headers(request.headers), body, CONNECT_SECONDS
             )
         except AttemptFailed as failure:
             raise self._unavailable(failure.message) from None

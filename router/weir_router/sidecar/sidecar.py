@@ -72,7 +72,8 @@ class Sidecar:
             return False
         try:
             caller = await self._identifier.identify(request.headers)
-            model = format.look(await bodies.read(request)).model
+            body = await bodies.read(request)
+            model = format.look(bodies.named(body, request.deployment) if request.deployment else body).model
         except WeirError:
             return False  # the gateway may know better; and if not, it says what is wrong
         policy = find_policy(self._index, caller, model)

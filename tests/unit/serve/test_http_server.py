@@ -94,7 +94,7 @@ async def serving(room=10 * MAX_BODY, places=100):
     site.refused = []
     site.places = Places(places)
     site.memory = Memory(room * PER_BYTE * (SHARE + 1) // SHARE)
-    refusal = lambda status, message: Answer(status, b"", message.encode())
+    refusal = lambda path, headers, status, message: Answer(status, b"", message.encode())
     it = Server(
         site.handle,
         refusal,

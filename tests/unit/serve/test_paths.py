@@ -111,5 +111,4 @@ async def test_what_providers_serve_and_weir_does_not_is_refused_in_words(path: 
             assert status == 404
             why = next(why for known, why in NOT_SERVED.items() if meant(path).startswith(known))
             assert why in body["error"]["message"]
-            of_claude = "/messages" in path or (bool(marks) and meant(path) != "/v1/responses")
-            assert (body.get("type") == "error") == of_claude
+            assert (body.get("type") == "error") == ("/messages" in path)

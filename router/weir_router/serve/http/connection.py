@@ -271,7 +271,7 @@ class Connection(Paced):
             return
         self._incoming.body.clear()
         self._incoming.ignoring = self._linger = True
-        self._refusal = self._keeper.refusal(*refused)
+        self._refusal = self._keeper.refusal(*self._incoming.place(), *refused)
         self._keeper.refused("malformed")
         if self._served is None:
             self._go_on()

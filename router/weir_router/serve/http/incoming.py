@@ -281,10 +281,15 @@ class Incoming:
         """The request whose head has come."""
         target, headers = self._target, self._headers
         if not target.startswith(b"/") and b"://" in target:  # a whole URL: its host replaces `Host` (RFC 9112)
-            authority, _, path = target.partition(b"://")[2].partition(b"/")
-            target, headers["host"] = b"/" + path, authority.decode("latin-1")
+            authority, target = _parted(target)
+            headers["host"] = authority.decode("latin-1")
         method, query = self._method.decode("ascii"), _query(target)
         return Request(method, _path(target), self._version, headers, body, keep_alive, opener, query)
+
+    def place(self) -> tuple[str, dict[str, str]]:
+        """The path and the headers of a request that is refused, as far as they have come."""
+        whole = not self._target.startswith(b"/") and b"://" in self._target
+        return _path(_parted(self._target)[1] if whole else self._target), self._headers
 
     def admitted(self) -> bool:
         """Whether the body is read before the handler has seen the request."""
@@ -322,6 +327,12 @@ class Incoming:
 
 def _malformed(why: str) -> Refused:
     return MALFORMED, f"This is not an HTTP/1.1 request: {why}."
+
+
+def _parted(target: bytes) -> tuple[bytes, bytes]:
+    """The authority of a whole URL, and the target that it would be by itself."""
+    authority, _, path = target.partition(b"://")[2].partition(b"/")
+    return authority, b"/" + path
 
 
 def _path(target: bytes) -> str:

@@ -62,8 +62,8 @@ class Keeper(Protocol):
     async def handle(self, request: Request) -> Answer | None:
         """See `message.Handler`; raises only when cancelled."""
 
-    def refusal(self, status: int, message: str) -> Answer:
-        """The answer to bytes that are not a valid HTTP request."""
+    def refusal(self, path: str, headers: dict[str, str], status: int, message: str) -> Answer:
+        """The answer to bytes that are not a valid HTTP request; see `message.Refusal`."""
 
     def opened(self, connection: Kept) -> None:
         """Called when the connection can be written to. It is closed at once if there is no place for it."""

@@ -106,12 +106,14 @@ class Request(Holder):
     __slots__ = (
         "_opener",
         "body",
+        "deployment",
         "headers",
         "keep_alive",
         "method",
         "path",
         "query",
         "refused",
+        "sent",
         "version",
     )
 
@@ -127,7 +129,9 @@ class Request(Holder):
         query: str = "",
     ) -> None:
         self.method = method
-        self.path = path  # still percent-encoded, without the query
+        self.path = path  # still percent-encoded, without the query; the one that the caller means
+        self.sent = path  # the same, as the caller sent it
+        self.deployment = ""  # the model that the path names, as Azure's do
         self.query = query  # still percent-encoded, without the question mark
         self.version = version  # "1.0" or "1.1"
         self.headers = headers
@@ -146,6 +150,11 @@ class Request(Holder):
             raise NoBody(*self.refused)
         assert self.body is not None
         return self.body
+
+    @property
+    def target(self) -> str:
+        """The path and the query, as the caller sent them."""
+        return f"{self.sent}?{self.query}" if self.query else self.sent
 
     def parameters(self) -> dict[str, str]:
         """The parameters of the query. The last value of a repeated name counts."""
@@ -186,6 +195,10 @@ class _Sharing:
 
 Handler = Callable[[Request], Coroutine[Any, Any, Answer | None]]
 """A function that answers a request; None: it has written a stream. Cancelled when the caller goes away."""
+
+Refusal = Callable[[str, dict[str, str], int, str], Answer]
+"""A function that makes the answer to an invalid request: from its path and headers as far as they have come, the
+status and a sentence for the caller."""
 
 Admits = Callable[[str, str, dict[str, str]], str | None]
 """A function of method, path and headers: the caller's namespace if a body is read before the handler has seen the

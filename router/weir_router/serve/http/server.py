@@ -18,7 +18,7 @@ from weir_router.clock import Clock
 from weir_router.serve.http.body import Largest
 from weir_router.serve.http.connection import Connection
 from weir_router.serve.http.keeper import Kept
-from weir_router.serve.http.message import Admits, Answer, Common, Handler
+from weir_router.serve.http.message import Admits, Common, Handler, Refusal
 from weir_router.serve.http.places import Places
 from weir_router.serve.http.tls import Certificate, Handshake
 
@@ -64,7 +64,7 @@ class Server:
     def __init__(
         self,
         handler: Handler,
-        refusal: Callable[[int, str], Answer],
+        refusal: Refusal,
         clock: Clock,
         *,
         admits: Admits,
