@@ -28,7 +28,7 @@ def python() -> list[str]:
     """The command that runs clients in Python."""
     if not (folder() / "venv" / ".ready").exists():
         pytest.skip("the clients in Python are not installed: run hack/clients/ensure")
-    return [str(folder() / "venv" / "bin" / "python"), str(Path(__file__).with_name("agents.py"))]
+    return [str(folder() / "venv" / "bin" / "python"), str(Path(__file__).with_name("driver.py"))]
 
 
 def node() -> list[str]:
@@ -36,14 +36,24 @@ def node() -> list[str]:
     found = shutil.which("node")
     if found is None or not (folder() / "node_modules" / ".ready").exists():
         pytest.skip("Node 20 or the clients in Node are not installed: install Node and npm, run hack/clients/ensure")
-    return [found, str(Path(__file__).with_name("agents.mjs"))]
+    return [found, str(Path(__file__).with_name("driver.mjs"))]
 
 
 def claude() -> str:
     """The program `claude`."""
-    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    package = f"claude-code-{sys.platform}-{machine}"
-    program = folder() / "node_modules" / "@anthropic-ai" / package / "claude"
-    if not program.exists():
-        pytest.skip(f"Claude Code is not installed: hack/clients/ensure found no package @anthropic-ai/{package}")
-    return str(program)
+    return _program("Claude Code", f"@anthropic-ai/claude-code-{_machine()}", "claude")
+
+
+def codex() -> str:
+    """The program `codex`."""
+    return _program("Codex", f"@openai/codex-{_machine()}", "vendor/*/bin/codex")
+
+
+def _machine() -> str:
+    return f"{sys.platform}-{ {'x86_64': 'x64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine())}"
+
+
+def _program(name: str, package: str, pattern: str) -> str:
+    for program in (folder() / "node_modules" / package).glob(pattern):
+        return str(program)
+    pytest.skip(f"{name} is not installed: hack/clients/ensure found no package {package}")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from typing import Any
 from clients import installed, script, strict_anthropic, strict_openai, strict_responses
 from clients.script import Call, Turn
 from support.scripted import Asked, policy, router, tier, upstream
+from support.tap import Tap, tapped
 
 OPENAI, ANTHROPIC, ADAPTIVE, RESPONSES = "auto-openai", "auto-anthropic", "auto-adaptive", "auto-responses"
 """Names by which callers ask for the models."""
+
+NEWEST = "gpt-6-sol"
+"""A name that Codex knows, of the model behind Chat Completions."""
 
 MODELS = {OPENAI: "gpt-5.1", ANTHROPIC: "claude-sonnet-4-5", ADAPTIVE: "claude-opus-4-8", RESPONSES: "gpt-5.1"}
 """The models, as the catalogue knows them: the first Claude thinks within a budget, the other as it sees fit."""
@@ -40,16 +45,21 @@ IsResult = Callable[[Call, str], bool]
 
 
 class Stage:
-    """The stage as a test sees it: the models' script, and what they have found wrong."""
+    """The stage as a test sees it: the models' script, and the faults that models and `tap` have found."""
 
     def __init__(self, script: Script, is_result: IsResult, history: bool) -> None:
-        self.url = ""
         self.faults: list[str] = []
         self.requests: list[Asked] = []
         self._script = script
         self._is_result = is_result
         self._history = history
+        self.tap: Tap
         self._before: Any = None  # the last request, as a provider's cache of prompts sees it
+
+    @property
+    def url(self) -> str:
+        """Where clients find the router."""
+        return self.tap.url
 
     def openai(self, asked: Asked) -> Iterable[bytes]:
         """An answer of the model behind Chat Completions."""
@@ -86,7 +96,7 @@ class Stage:
 
     def _said(self, done: int, asked: Asked) -> Turn:
         """The turn, with the names that tools have in this request."""
-        tools = [it.get("function", it)["name"] for it in asked.body.get("tools") or ()]
+        tools = [it.get("function", it).get("name", "") for it in asked.body.get("tools") or ()]
         turn = self._script(done)
         named = [it._replace(name=next((n for n in tools if is_short(it.name, n)), it.name)) for it in turn.calls]
         return turn._replace(calls=tuple(named))
@@ -153,14 +163,15 @@ async def stage(
             policy("r", [RESPONSES], ["r"]),
             tier("o", _backend("OpenAI", f"{openai}/v1", OPENAI)),
             tier("a", _backend("Anthropic", anthropic, ANTHROPIC)),
-            policy("o", [OPENAI], ["o"]),
+            policy("o", [OPENAI, NEWEST], ["o"]),
             policy("a", [ANTHROPIC], ["a"]),
             tier("d", _backend("Anthropic", anthropic, ADAPTIVE)),
             policy("d", [ADAPTIVE], ["d"]),
         ]
-        async with router(folder, objects) as url:
-            made.url = url
+        async with router(folder, objects) as url, tapped(url) as tap:
+            made.tap = tap
             yield made
+            made.faults += tap.offences
 
 
 def _backend(provider: str, url: str, name: str) -> dict[str, Any]:
@@ -199,6 +210,11 @@ TOOLS = [
         },
     },
 ]  # fmt: skip
+
+
+def exported(lines: str) -> dict[str, str]:
+    """The variables that lines for a shell export."""
+    return dict(re.findall(r"^export (\w+)=(.*)$", lines, re.MULTILINE))
 
 
 def jobs(stage: Stage, model: str, turns: int) -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ from support.scripted import head, whole
 
 __all__ = ["Refused", "answer", "check", "history", "refusal"]
 
-FIELDS = {"stream", *response_create_params.ResponseCreateParamsBase.__annotations__}
+FIELDS = {"stream", "client_metadata", *response_create_params.ResponseCreateParamsBase.__annotations__}
+"""Fields of a request: those of the SDK, and one that Codex sends."""
 
 ITEM_FIELDS = {
     "message": {"type", "role", "content", "id", "status", "phase"},
@@ -37,6 +38,9 @@ PARTS = {
 
 PREFIXES = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
 """Beginnings of ids of items."""
+
+OTHER_TOOLS = ("custom", "namespace", "web_search")
+"""Tools besides functions that Codex offers."""
 
 MAX_ID = 64
 """Characters of a call's or an item's id that OpenAI accepts."""
@@ -81,6 +85,8 @@ def _check_tools(body: dict[str, Any]) -> None:
     if not tools and body.get("tool_choice") not in (None, "auto", "none"):
         raise Refused("Tool choice must be 'auto' or 'none' when no tools are given.")
     for place, tool in enumerate(tools):
+        if tool.get("type") in OTHER_TOOLS:
+            continue
         if tool.get("type") != "function":
             raise Refused(f"Invalid value: '{tool.get('type')}' - 'tools[{place}].type'")
         others = tool.keys() - {"type", "name", "description", "parameters", "strict"}
@@ -189,8 +195,8 @@ USAGE = {
 }
 
 
-def answer(body: dict[str, Any], turn: Turn, number: int) -> Iterable[bytes]:
-    """The turn, plain or as a stream."""
+def answer(body: dict[str, Any], turn: Turn, number: int, *, terse: bool = False) -> Iterable[bytes]:
+    """The turn, plain or as a stream; the last event of a `terse` stream has no items, as OpenAI has sent it."""
     id = f"{next(_ids):04}"
     output = _output(body, turn, number, id)
     response = {
@@ -206,8 +212,10 @@ def answer(body: dict[str, Any], turn: Turn, number: int) -> Iterable[bytes]:
         "error": None,
         "incomplete_details": None,
         "usage": USAGE,
+        **{name: body.get(name) for name in ("instructions", "metadata", "temperature", "top_p")},
+        "store": body.get("store") is not False,
     }
-    return _stream(response) if body.get("stream") else [whole(response)]
+    return _stream(response, terse=terse) if body.get("stream") else [whole(response)]
 
 
 def _output(body: dict[str, Any], turn: Turn, number: int, id: str) -> list[dict[str, Any]]:
@@ -231,7 +239,7 @@ def _output(body: dict[str, Any], turn: Turn, number: int, id: str) -> list[dict
     return output
 
 
-def _stream(response: dict[str, Any]) -> Iterator[bytes]:
+def _stream(response: dict[str, Any], *, terse: bool) -> Iterator[bytes]:
     numbers = itertools.count()
 
     def event(kind: str, **data: Any) -> bytes:
@@ -248,8 +256,7 @@ def _stream(response: dict[str, Any]) -> Iterator[bytes]:
         for kind, data in _body(item):
             yield event(kind, **at, **data)
         yield event("output_item.done", output_index=index, item=item)
-    # As OpenAI has sent it: the items count, and not this.
-    yield event("completed", response={**response, "output": []} if len(response["output"]) > 1 else response)
+    yield event("completed", response={**response, "output": []} if terse else response)
 
 
 def _emptied(item: dict[str, Any]) -> dict[str, Any]:

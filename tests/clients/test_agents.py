@@ -20,6 +20,8 @@ TURNS = int(os.environ.get("WEIR_CLIENT_TURNS", "3"))
 CLIENTS = (
     "openai",
     "openai-responses",
+    "agents-sdk",
+    "agents-sdk-chat",
     "anthropic",
     "langchain-openai",
     "langchain-responses",

@@ -1,6 +1,6 @@
-"""Claude Code works headless through a router: with its own tools, and with a tool of MCP whose name is long.
+"""Claude Code works headless through a router: it reads and edits files, and calls a tool of MCP whose name is long.
 
-It has a home of its own, sends nothing about itself, and a proxy that is not there keeps it from any other host.
+It has the settings that `weir connect claude-code` prints. It has a home of its own, sends nothing about itself, and a proxy that is not there keeps it from any other host.
 `WEIR_CLIENT_TURNS=20` makes the runs longer: `make full` does.
 """
 
@@ -16,8 +16,9 @@ import pytest
 from clients import installed
 from clients.mcp_server import TOOL
 from clients.script import FINAL, Call, Turn
-from clients.stage import ADAPTIVE, ANTHROPIC, KEY, OPENAI, SEARCH, stage
+from clients.stage import ADAPTIVE, ANTHROPIC, KEY, OPENAI, RESPONSES, SEARCH, exported, stage
 from clients.test_agents import TURNS
+from weir_cli.connect.clients import LINES, Client, Target
 
 SERVER = "plugin_example-channel-strategist_example-analytics"
 LONG = f"mcp__{SERVER}__{TOOL}"
@@ -28,9 +29,12 @@ LONGEST_RUN = 60.0
 
 
 def script(folder: Path, number: int) -> Turn:
-    """The model: it loads the long tool, then reads files and calls it, alone and at once."""
-    if number >= TURNS:
+    """The model: it loads the long tool, then reads files and calls it, alone and at once; at last it edits a file."""
+    if number > TURNS:
         return Turn("Nothing is left.", FINAL, ())
+    if number == TURNS:
+        edit = {"file_path": str(folder / "note-1.txt"), "old_string": "text of", "new_string": "größe 🎉 of"}
+        return Turn("Now the edit.", "", (Call("Edit", {**edit, "replace_all": False}),))
     if number == 0:
         return Turn("Which tools?", "", (Call(SEARCH, {"query": f"select:{LONG}"}),))
     video = Call(LONG, {"video": f"größe {number}", "depth": 2})
@@ -42,21 +46,20 @@ def is_result(call: Call, result: str) -> bool:
     """Whether Claude Code has run the tool."""
     if call.name == "Read":
         return f"text of {call.arguments['file_path']}" in result
+    if call.name == "Edit":
+        return "has been updated" in result
     return call.name == SEARCH or f"transcript of {json.dumps(call.arguments, sort_keys=True)}" in result
 
 
-async def claude(url: str, model: str, folder: Path) -> dict[str, object]:
-    """The last event of a run in `folder`."""
+async def claude(url: str, model: str, folder: Path) -> tuple[int | None, dict[str, object]]:
+    """Exit code and last event of a run in `folder`."""
     server = {"command": sys.executable, "args": [str(Path(__file__).with_name("mcp_server.py"))]}
     (folder / "mcp.json").write_text(json.dumps({"mcpServers": {SERVER: server}}))
     environ = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder / "home"),
         "CLAUDE_CONFIG_DIR": str(folder / "home" / ".claude"),
-        "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_AUTH_TOKEN": KEY,
-        "ANTHROPIC_MODEL": model,
-        "ANTHROPIC_DEFAULT_HAIKU_MODEL": model,
+        **exported(LINES[Client.CLAUDE_CODE](Target(url, model, KEY))),
         "ENABLE_TOOL_SEARCH": "true",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
@@ -74,7 +77,7 @@ async def claude(url: str, model: str, folder: Path) -> dict[str, object]:
         "Work until all is done.",
         *options,
         "--allowedTools",
-        f"Read,{SEARCH},{LONG}",
+        f"Read,Edit,{SEARCH},{LONG}",
         cwd=folder,
         env=environ,
         stdin=asyncio.subprocess.DEVNULL,
@@ -88,18 +91,19 @@ async def claude(url: str, model: str, folder: Path) -> dict[str, object]:
             process.kill()
             await process.wait()
     try:
-        return dict(json.loads(out))
+        return process.returncode, dict(json.loads(out))
     except ValueError:
         pytest.fail(f"Claude Code said {out!r} {said!r}")
 
 
-@pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, ADAPTIVE])
-async def test_claude_code_works_on_a_model_of_either_format(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, ADAPTIVE, RESPONSES])
+async def test_claude_code_edits_a_file_on_a_model_of_each_format(model: str, tmp_path: Path) -> None:
     for number in range(TURNS):
         note = tmp_path / f"note-{number}.txt"
         note.write_text(f"text of {note}\n")
     async with stage(tmp_path, lambda number: script(tmp_path, number), is_result) as s:
-        done = await claude(s.url, model, tmp_path)
+        code, done = await claude(s.url, model, tmp_path)
     assert s.faults == []
-    assert (done["result"], done["is_error"]) == (FINAL, False)
-    assert len(s.requests) >= TURNS + 1
+    assert (code, done["result"], done["is_error"]) == (0, FINAL, False)
+    assert len(s.requests) >= TURNS + 2
+    assert (tmp_path / "note-1.txt").read_text().startswith("größe 🎉 of ")

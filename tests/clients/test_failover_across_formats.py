@@ -41,6 +41,7 @@ class Model:
     def __init__(self, format: Any, faults: list[str], rng: random.Random, **more: Any) -> None:
         self._format = format
         self._check = more.pop("check")
+        self._answer = more.pop("answer", format.answer)
         self._faults = faults
         self._rng = rng
         self.served = 0
@@ -62,7 +63,7 @@ class Model:
             expected = [(call, script.result(call)) for call in script.turn(number, TURNS).calls]
             if happened != expected:
                 self._faults.append(f"turn {number}: {happened} instead of {expected}")
-        answer: Iterable[bytes] = self._format.answer(asked.body, script.turn(len(history), TURNS), len(history))
+        answer: Iterable[bytes] = self._answer(asked.body, script.turn(len(history), TURNS), len(history))
         return answer
 
     def _failing(self, asked: Asked) -> list[Piece]:
@@ -193,7 +194,7 @@ async def test_conversations_go_on_while_backends_of_all_formats_fail(tmp_path: 
     sol = lambda asked: strict_responses.check(asked.body)
     models = [
         Model(strict_responses, faults, rng, check=sol),
-        Model(strict_responses, faults, rng, check=sol),
+        Model(strict_responses, faults, rng, check=sol, answer=partial(strict_responses.answer, terse=True)),
         Model(strict_openai, faults, rng, check=gpt),
         Model(strict_anthropic, faults, rng, check=claude),
     ]

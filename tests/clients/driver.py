@@ -1,4 +1,4 @@
-"""Agents on real clients in Python, run as `python agents.py CLIENT JOB` with an environment that has these clients.
+"""Agents on real clients in Python, run as `python driver.py CLIENT JOB` with an environment that has these clients.
 
 A job is JSON: `url`, `key`, `model`, `streamed`, `thinking`, `turns`, and the `tools` as `name`, `description` and
 `parameters`. An agent works until the model calls no tool, and prints one line of JSON: the `calls` that it has carried
@@ -17,6 +17,9 @@ PROMPT = "Work until all is done."
 SYSTEM = "You are a careful agent."
 BUDGET = 2000
 """Tokens of thought that Anthropic's clients ask for."""
+
+ENCRYPTED: Any = {"store": False, "include": ["reasoning.encrypted_content"]}
+"""Options of the Responses API by which reasoning goes with the conversation."""
 
 calls: list[list[Any]] = []
 
@@ -62,26 +65,25 @@ def openai_sdk(job: Any) -> str:
 
 
 def openai_responses(job: Any) -> str:
-    """The SDK's own loop over the Responses API: items go back as its objects, and nothing is stored."""
+    """The SDK's own loop over the Responses API: items go back as its objects."""
     import openai
 
     client = openai.OpenAI(base_url=job["url"] + "/v1", api_key=job["key"])
     items: list[Any] = [{"role": "user", "content": PROMPT}]
-    asked: Any = {"model": job["model"], "instructions": SYSTEM, "input": items, "store": False}
+    asked: Any = {"model": job["model"], "instructions": SYSTEM, "input": items}
     asked["tools"] = [{"type": "function", "strict": False, **tool} for tool in job["tools"]]
     if job["thinking"]:
         asked["reasoning"] = {"effort": "high", "summary": "auto"}
-        asked["include"] = ["reasoning.encrypted_content"]
+        asked |= ENCRYPTED
     while True:
         if job["streamed"]:
             with client.responses.stream(**asked) as stream:
                 for _ in stream:
                     pass
                 answer: Any = stream.get_final_response()
-            output = [it.to_dict() for it in answer.output] if answer.output else stream_items(stream)
         else:
             answer = client.responses.create(**asked)
-            output = [it.to_dict() for it in answer.output]
+        output = [it.to_dict() for it in answer.output]
         assert answer.usage is not None
         assert answer.usage.output_tokens > 0
         items += [unparsed(it) for it in output]
@@ -92,12 +94,6 @@ def openai_responses(job: Any) -> str:
         for call in calls:
             result = carried_out(call["name"], json.loads(call["arguments"]))
             items.append({"type": "function_call_output", "call_id": call["call_id"], "output": result})
-
-
-def stream_items(stream: Any) -> list[Any]:
-    """The items of a stream whose last event has none."""
-    done = stream._state._completed_output
-    return [done[index].to_dict() for index in sorted(done)]
 
 
 def unparsed(value: Any) -> Any:
@@ -153,8 +149,8 @@ def langchain_responses(job: Any) -> str:
     """`ChatOpenAI` over the Responses API."""
     from langchain_openai import ChatOpenAI
 
-    more: Any = {"reasoning": {"effort": "high", "summary": "auto"}} if job["thinking"] else {}
-    more |= {"use_responses_api": True, "store": False, "include": ["reasoning.encrypted_content"]}
+    more: Any = {"reasoning": {"effort": "high", "summary": "auto"}, **ENCRYPTED} if job["thinking"] else {}
+    more |= {"use_responses_api": True}
     return _langchain(ChatOpenAI(model=job["model"], base_url=job["url"] + "/v1", api_key=job["key"], **more), job)
 
 
@@ -205,8 +201,7 @@ def pydantic_ai_responses(job: Any) -> str:
     from pydantic_ai.providers.openai import OpenAIProvider
 
     model = OpenAIResponsesModel(job["model"], provider=OpenAIProvider(base_url=job["url"] + "/v1", api_key=job["key"]))
-    settings: Any = {"openai_store": False}
-    return _pydantic_ai(model, job, settings | ({"openai_reasoning_effort": "high"} if job["thinking"] else {}))
+    return _pydantic_ai(model, job, {"openai_reasoning_effort": "high", "openai_store": False} if job["thinking"] else {})
 
 
 def pydantic_ai_anthropic(job: Any) -> str:
@@ -242,9 +237,59 @@ def _pydantic_ai(model: Any, job: Any, settings: Any) -> str:
     return asyncio.run(work())
 
 
+def agents_sdk(job: Any) -> str:
+    """An `Agent` of OpenAI's Agents SDK over the Responses API."""
+    from agents import OpenAIResponsesModel
+
+    return _agents_sdk(OpenAIResponsesModel, job)
+
+
+def agents_sdk_chat(job: Any) -> str:
+    """An `Agent` of OpenAI's Agents SDK over chat completions."""
+    from agents import OpenAIChatCompletionsModel
+
+    return _agents_sdk(OpenAIChatCompletionsModel, job)
+
+
+def _agents_sdk(kind: Any, job: Any) -> str:
+    import openai
+    from agents import Agent, FunctionTool, ModelSettings, Runner, set_tracing_disabled
+    from openai.types.shared import Reasoning
+
+    set_tracing_disabled(True)  # traces would go to OpenAI
+    client = openai.AsyncOpenAI(base_url=job["url"] + "/v1", api_key=job["key"])
+    settings = ModelSettings(include_usage=True)
+    if job["thinking"]:
+        settings.reasoning = Reasoning(effort="high")
+        settings.store, settings.response_include = False, ["reasoning.encrypted_content"]
+
+    def tool(it: Any) -> Any:
+        async def run(_: Any, arguments: str) -> str:
+            return carried_out(it["name"], json.loads(arguments or "{}"))
+
+        return FunctionTool(it["name"], it["description"], it["parameters"], run, strict_json_schema=False)
+
+    model, tools = kind(job["model"], client), [tool(it) for it in job["tools"]]
+    agent = Agent("Careful", instructions=SYSTEM, model=model, tools=tools, model_settings=settings)
+
+    async def work() -> str:
+        if job["streamed"]:
+            result: Any = Runner.run_streamed(agent, PROMPT, max_turns=job["turns"] + 5)
+            async for _ in result.stream_events():
+                pass
+        else:
+            result = await Runner.run(agent, PROMPT, max_turns=job["turns"] + 5)
+        assert result.context_wrapper.usage.output_tokens > 0
+        return str(result.final_output)
+
+    return asyncio.run(work())
+
+
 CLIENTS: dict[str, Callable[[Any], str]] = {
     "openai": openai_sdk,
     "openai-responses": openai_responses,
+    "agents-sdk": agents_sdk,
+    "agents-sdk-chat": agents_sdk_chat,
     "anthropic": anthropic_sdk,
     "langchain-openai": langchain_openai,
     "langchain-responses": langchain_responses,

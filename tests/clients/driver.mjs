@@ -1,4 +1,4 @@
-// Agents on real clients in JavaScript, run as `node agents.mjs CLIENT JOB...`. Jobs and output are those of agents.py.
+// Agents on real clients in JavaScript, run as `node driver.mjs CLIENT JOB...`. Jobs and output are those of driver.py.
 // WEIR_CLIENTS is the folder that has node_modules.
 import { createRequire } from "node:module";
 
