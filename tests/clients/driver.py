@@ -201,7 +201,9 @@ def pydantic_ai_responses(job: Any) -> str:
     from pydantic_ai.providers.openai import OpenAIProvider
 
     model = OpenAIResponsesModel(job["model"], provider=OpenAIProvider(base_url=job["url"] + "/v1", api_key=job["key"]))
-    return _pydantic_ai(model, job, {"openai_reasoning_effort": "high", "openai_store": False} if job["thinking"] else {})
+    return _pydantic_ai(
+        model, job, {"openai_reasoning_effort": "high", "openai_store": False} if job["thinking"] else {}
+    )
 
 
 def pydantic_ai_anthropic(job: Any) -> str:

@@ -13,6 +13,9 @@ import pytest
 
 ENSURE = Path(__file__).parents[2] / "hack" / "clients" / "ensure"
 
+MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
+"""Machines by the names that Node has for them."""
+
 
 def folder() -> Path:
     """The place of the clients, as `hack/clients/ensure` knows it."""
@@ -50,7 +53,8 @@ def codex() -> str:
 
 
 def _machine() -> str:
-    return f"{sys.platform}-{ {'x86_64': 'x64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine())}"
+    machine = platform.machine()
+    return f"{sys.platform}-{MACHINES.get(machine, machine)}"
 
 
 def _program(name: str, package: str, pattern: str) -> str:

@@ -58,7 +58,7 @@ class Stage:
 
     @property
     def url(self) -> str:
-        """Where clients find the router."""
+        """The router's URL for clients: that of the tap before it."""
         return self.tap.url
 
     def openai(self, asked: Asked) -> Iterable[bytes]:

@@ -1,6 +1,7 @@
 """Claude Code works headless through a router: it reads and edits files, and calls a tool of MCP whose name is long.
 
-It has the settings that `weir connect claude-code` prints. It has a home of its own, sends nothing about itself, and a proxy that is not there keeps it from any other host.
+It has the settings that `weir connect claude-code` prints and a home of its own. It sends nothing about itself, and a
+proxy that is not there keeps it from any other host.
 `WEIR_CLIENT_TURNS=20` makes the runs longer: `make full` does.
 """
 

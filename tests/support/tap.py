@@ -15,7 +15,7 @@ OF_THE_CONNECTION = ("host", "connection", "keep-alive", "content-length", "tran
 
 
 class Tap:
-    """What went through: the number of streams, and each offence against the grammar."""
+    """The relay as a test sees it: its URL, the number of streams, and each offence against the grammar."""
 
     def __init__(self, router: str) -> None:
         self.url = ""
