@@ -20,12 +20,14 @@ from weir_router.contract import (
     Complexity,
     Day,
     HeaderMatch,
+    Operation,
     TimeWindow,
     When,
     conditions,
 )
 from weir_router.contract.caller import Caller
-from weir_router.contract.conditions import Facts
+from weir_router.contract.facts import FACTS as NAMES_OF_FACTS
+from weir_router.contract.facts import Facts
 from weir_router.decide.request import RouteRequest, asked_of
 
 HERE = Path(__file__).parent
@@ -64,6 +66,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     frozenset[str]: st.frozensets(NAMES, max_size=2),
     Caller: CALLERS,
     Complexity: st.sampled_from(Complexity),
+    Operation: st.sampled_from(Operation),
     frozenset[Complexity]: st.frozensets(st.sampled_from(Complexity)),
     frozenset[Capability]: st.frozensets(st.sampled_from(Capability), max_size=3),
     Mapping[str, str]: st.dictionaries(NAMES, NAMES, max_size=2),
@@ -77,7 +80,10 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 def drawn(made: Callable[..., Any]) -> st.SearchStrategy[Any]:
     """Conditions or facts in which every field is drawn."""
     source = made.__init__ if made is Facts else made
-    return st.builds(made, **{name: VALUES[it] for name, it in get_type_hints(source).items() if name != "return"})
+    values = {name: VALUES[it] for name, it in get_type_hints(source).items() if name != "return"}
+    if "operations" in values:  # texts, as a newer operator may know more
+        values["operations"] = st.frozensets(st.sampled_from(Operation), max_size=3)
+    return st.builds(made, **values)
 
 
 WHENS, REQUESTS = drawn(When), drawn(Facts)
@@ -97,14 +103,14 @@ def test_the_full_example_sets_each_field() -> None:
 
 
 def test_every_fact_is_kept_by_a_change_of_another() -> None:
-    assert tuple(inspect.signature(Facts).parameters) == conditions.FACTS
+    assert tuple(inspect.signature(Facts).parameters) == NAMES_OF_FACTS
 
 
 @bounded
 @given(REQUESTS)
 def test_the_router_and_the_diff_fill_in_every_fact(facts: Facts) -> None:
     request = RouteRequest(asked_of(facts), facts.caller, facts.complexity, facts.wall)
-    assert [getattr(request, name) for name in conditions.FACTS] == [getattr(facts, name) for name in conditions.FACTS]
+    assert [getattr(request, name) for name in NAMES_OF_FACTS] == [getattr(facts, name) for name in NAMES_OF_FACTS]
 
 
 @bounded
@@ -119,7 +125,8 @@ def test_a_condition_that_covers_another_holds_wherever_that_does(earlier: When,
 @given(WHENS)
 def test_a_condition_covers_itself_and_one_without_any_covers_all(when: When) -> None:
     assert conditions.covers(when, when)
-    assert conditions.covers(When(), when)
+    assert conditions.covers(When(operations=when.operations), when)
+    assert conditions.covers(When(operations=frozenset(Operation)), When(operations=when.operations))
 
 
 @bounded
@@ -161,6 +168,10 @@ def test_what_does_not_hold_has_a_reason_and_what_holds_has_none(when: When, fac
             ["it is Sunday 15:00 in Europe/Berlin, not Friday, Sunday 22:00-06:00 Europe/Berlin or every day 15:00-"],
         ),
         (When(max_latency_budget=1.0), ["the request has no latency budget (x-weir-ttft)"]),
+        (
+            When(operations=frozenset({"Embeddings", "Responses"})),
+            ["the operation is Chat, not Embeddings or Responses"],
+        ),
         (When(features=frozenset({"summaries"}), max_prompt_tokens=1), ["100 prompt tokens", "features is chat, not"]),
     ],
 )
@@ -174,3 +185,36 @@ def test_each_reason_names_what_is_and_what_should_be(when: When, reasons: list[
     if any(when.features):
         without = FACTS.but(feature=None)
         assert conditions.unmet(when, without)[-1] == "features is not given, not summaries"
+
+
+def test_a_route_without_operations_takes_conversations_and_nothing_else() -> None:
+    for operation in Operation:
+        asked = FACTS.but(operation=operation)
+        talks = operation in (Operation.CHAT, Operation.RESPONSES)
+        assert conditions.matches(When(), asked) is talks
+        assert conditions.matches(When(operations=frozenset({operation})), asked)
+        assert conditions.covers(When(), When(operations=frozenset({operation}))) is talks
+        assert not conditions.covers(When(operations=frozenset({operation})), When())
+    vectors = FACTS.but(operation=Operation.EMBEDDINGS)
+    assert conditions.unmet(When(), vectors) == [
+        "the operation is Embeddings, not Chat or Responses; name it in when.operations"
+    ]
+    assert conditions.met(When(), vectors).operation is Operation.CHAT
+
+
+def test_an_operation_of_a_newer_operator_holds_for_no_request() -> None:
+    newer = msgspec.json.decode(b'{"operations": ["Dreams"]}', type=When)
+    assert not any(conditions.matches(newer, FACTS.but(operation=it)) for it in Operation)
+    assert conditions.met(newer, FACTS).operation is Operation.CHAT
+
+
+def test_an_older_router_keeps_chats_out_of_routes_for_other_operations() -> None:
+    """It ignores `operations`, and looks for a header that no request can have."""
+    when = When(operations=frozenset({"Embeddings"}), headers=(conditions.KEEPS_OLDER_OUT,))
+    assert conditions.matches(when, FACTS.but(operation=Operation.EMBEDDINGS))
+    assert conditions.covers(When(operations=frozenset({"Embeddings"})), when)
+    assert conditions.covers(when, When(operations=frozenset({"Embeddings"})))
+    fields = msgspec.json.decode(msgspec.json.encode(when))
+    del fields["operations"]
+    assert fields == {"headers": [{"name": ":operation"}]}
+    assert not conditions.header_matches(conditions.KEEPS_OLDER_OUT, FACTS.headers)

@@ -87,6 +87,11 @@ BROKEN: list[tuple[str, Any, str]] = [
         {"name": "a", "provider": "Anthropic", "model": "m", "dialects": ["Messages", "Chat"]},
         "a server of provider Anthropic takes the dialect Messages only; others that do are of provider OpenAI",
     ),
+    (
+        "ModelTier.spec.backends[]",
+        {"name": "a", "provider": "Anthropic", "model": "m", "endpoints": ["Embeddings"]},
+        "a server of provider Anthropic takes conversations only; others have endpoints with provider OpenAI",
+    ),
     ("ModelTier.spec.backends[].baseURL", "http://host.example:99999/v1", "a port is a number from 1 to 65535"),
     ("ModelTier.spec.backends[].baseURL", "http://host.example/v1/../admin", PATH_OF_URL),
     ("ModelTier.spec.backends[].backendRef.path", "/v1/%2e%2e/admin", PATH_OF_URL),

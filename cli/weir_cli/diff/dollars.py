@@ -20,7 +20,8 @@ from msgspec.structs import replace
 from weir_cli.diff.traffic import Flow, Traffic
 from weir_router.contract import Backend, CallerKind, CompiledConfig, Complexity, Policy, Route
 from weir_router.contract.caller import Caller
-from weir_router.contract.conditions import Facts, met, one_of
+from weir_router.contract.conditions import met, one_of
+from weir_router.contract.facts import Facts
 from weir_router.decide.decision import decide
 from weir_router.decide.request import asked_of
 from weir_router.decide.types import Choice

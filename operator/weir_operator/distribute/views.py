@@ -206,4 +206,6 @@ def _backend(backend: Backend) -> Backend:
         extra=backend.extra,
         endpoint=backend.endpoint,
         formats=backend.formats,
+        endpoints=backend.endpoints,
+        base_model=backend.base_model,
     )

@@ -81,6 +81,7 @@ class Reason(StrEnum):
     ROUTE_WITHOUT_TIERS = "RouteWithoutTiers"
     ROUTE_CANNOT_BE_SERVED = "RouteCannotBeServed"
     ROUTE_SHADOWED = "RouteShadowed"
+    MIXED_EMBEDDINGS = "MixedEmbeddings"
     NO_USABLE_ROUTES = "NoUsableRoutes"
     OBSERVE_WITHOUT_BASELINE = "ObserveWithoutBaseline"
     OVERRIDE_EXPIRED = "OverrideExpired"

@@ -24,7 +24,7 @@ from weir_router.clock import Clock
 from weir_router.contract import Backend
 from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import JSON, Event, Place, Reader, Signal, Splitter
+from weir_router.dialects.base import JSON, ConversationRecord, Event, Place, Reader, Signal, Splitter, StreamedRecord
 from weir_router.dialects.registry import ANSWER_HEADERS, pairing_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire.frame import Frame
@@ -111,10 +111,10 @@ class Attempt:
             if self._load is not None:
                 self._load.sent()
             self.headers = passed_on(response.headers, ANSWER_HEADERS, credential)
-            kind = response.headers.get("content-type", "")
-            if response.status == 200 and kind != JSON and self._framing.reads(kind, streamed):
+            kind, streams = response.headers.get("content-type", ""), self._pairing.streams
+            if response.status == 200 and kind != JSON and streams is not None and self._framing.reads(kind, streamed):
                 head: list[bytes] = []
-                await self._flow(self._opening(head))
+                await self._flow(self._opening(head, streams))
                 self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), credential)
                 self._commit()
                 self.empty = self.done and self._ends_empty() and not has_tokens(self.usage)
@@ -196,20 +196,21 @@ class Attempt:
         self.usage, self.empty = whole.usage, whole.empty
         if self._ask.stream:
             raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
-        if self._tap is not None:
+        if self._tap is not None and isinstance(self._format, ConversationRecord):
             self._tap.answer(self._format.read_answer(payload))
         render, created = self._format.render_whole, int(self._clock.wall())
         return render(self._ask, self._pairing, self.backend, raw, payload, created=created)
 
-    def _opening(self, head: list[bytes]) -> Receive:
+    def _opening(self, head: list[bytes], streams: StreamedRecord) -> Receive:
         """A receiver that takes a stream up to the commit point, and keeps the caller's bytes in `head`."""
-        self._reader = self._format.reader()
-        self._renderer = self._format.renderer(self._ask, self._pairing, self.backend, created=int(self._clock.wall()))
+        self._reader = streams.reader()
+        self._normal_ends = streams.normal_ends
+        self._renderer = streams.renderer(self._ask, self._pairing, self.backend, created=int(self._clock.wall()))
         self._frame = self._renderer.frame()
         self._skims = self._renderer.skims
         tap = self._tap
-        if tap is not None:
-            self._reader = TappedReader(self._reader, self._format.event_reader(), tap)
+        if tap is not None and isinstance(streams, ConversationRecord):
+            self._reader = TappedReader(self._reader, streams.event_reader(), tap)
             self._frame, self._skims = Frame(), False
 
         def receive(data: bytes) -> bool:
@@ -223,7 +224,7 @@ class Attempt:
 
     def _ends_empty(self) -> bool:
         """Whether the stream ends normally, and has brought no content so far."""
-        return self._reader.stop_reason in self._format.normal_ends and not self._contents()
+        return self._reader.stop_reason in self._normal_ends and not self._contents()
 
     def _passes(self, tap: Tap) -> bool:
         """Whether what has come so far may go to the caller, or has failed."""

@@ -17,8 +17,7 @@ from weir_router.clock import Clock
 from weir_router.contract import Dialect
 from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.axes import Operation
-from weir_router.dialects.registry import format_at, pairing_of
+from weir_router.dialects.registry import caller_named, pairing_of
 from weir_router.errors import AttemptFailed, FailureKind, WeirError
 from weir_router.health.board import Board
 
@@ -84,4 +83,4 @@ class Confirmer:
 
 
 def _question(provider: Dialect) -> Ask:
-    return format_at(provider, Operation.CHAT).read(QUESTION, {})
+    return caller_named(provider).read(QUESTION, {})

@@ -16,6 +16,7 @@ from weir_router.contract.base import prepare
 from weir_router.contract.caller import TOKEN_ALGORITHMS, CallerKey, CallerKind, CallerRule, SigningKey, TokenTrust
 from weir_router.contract.config import POLL_PATH, CompiledConfig, Delivery
 from weir_router.contract.policy import (
+    CONVERSATIONS,
     MAX_BODY_BYTES,
     Complexity,
     Day,
@@ -23,6 +24,7 @@ from weir_router.contract.policy import (
     HeaderMatch,
     Limit,
     Mode,
+    Operation,
     Override,
     Policy,
     Priority,
@@ -58,6 +60,7 @@ from weir_router.contract.tier import (
     BreakerKnobs,
     Capability,
     Dialect,
+    Endpoint,
     Extra,
     Objectives,
     Parameters,
@@ -76,6 +79,7 @@ from weir_router.contract.version import API_VERSION, ConfigRejected, check_vers
 
 __all__ = [
     "API_VERSION",
+    "CONVERSATIONS",
     "FAILING",
     "MAX_BODY_BYTES",
     "MAX_FAILING",
@@ -101,6 +105,7 @@ __all__ = [
     "Day",
     "Delivery",
     "Dialect",
+    "Endpoint",
     "Extra",
     "Failover",
     "HeaderMatch",
@@ -108,6 +113,7 @@ __all__ = [
     "Limit",
     "Mode",
     "Objectives",
+    "Operation",
     "Override",
     "Parameters",
     "Policy",

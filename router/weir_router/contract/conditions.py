@@ -11,55 +11,19 @@ every condition with `complexity: [Simple]`, and is explained as "complexity is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
 from weir_router.contract import hours
 from weir_router.contract.caller import Caller, CallerKind, CallerRule
-from weir_router.contract.policy import Complexity, HeaderMatch, When
-from weir_router.contract.tier import Capability
+from weir_router.contract.facts import Facts
+from weir_router.contract.policy import CONVERSATIONS, Complexity, HeaderMatch, Operation, When
 
-NO_HEADERS: Mapping[str, str] = {}
-
-
-class Facts:
-    """The facts of one request that conditions can be about, without any of its text. Made by `decide`."""
-
-    __slots__ = (
-        "caller", "complexity", "feature", "headers", "latency_budget", "model", "needs", "prompt_tokens", "wall",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        caller: Caller,
-        model: str,
-        complexity: Complexity,
-        prompt_tokens: int,
-        needs: frozenset[Capability] = frozenset(),
-        headers: Mapping[str, str] = NO_HEADERS,
-        feature: str | None = None,
-        wall: float = 0.0,
-        latency_budget: float | None = None,
-    ) -> None:
-        self.caller: Final = caller
-        self.model: Final = model  # the name that the caller asks for
-        self.complexity: Final = complexity  # as applied: estimated, or raised by `minConfidence`
-        self.prompt_tokens: Final = prompt_tokens  # estimated
-        self.needs: Final = needs
-        self.headers: Final = headers  # names in lower case
-        self.feature: Final = feature  # the client's own claim, `x-weir-feature`
-        self.wall: Final = wall  # seconds since the epoch
-        self.latency_budget: Final = latency_budget  # seconds to the first content, `x-weir-ttft`
-
-    def but(self, **changes: Any) -> Facts:
-        """The same with other values, e.g. `facts.but(prompt_tokens=9)`."""
-        same = {name: getattr(self, name) for name in FACTS}
-        return Facts(**(same | changes))
-
-
-FACTS = ("caller", "model", "complexity", "prompt_tokens", "needs", "headers", "feature", "wall", "latency_budget")
-"""Names of all facts."""
+KEEPS_OLDER_OUT = HeaderMatch(name=":operation")
+"""A header that no request can have, for routes without `Chat`. A router of an older version does not know
+`when.operations`, and would send chats into them; this one does not look at the header.
+"""
 
 
 class Condition:
@@ -178,22 +142,25 @@ class Needs(Condition):
 class Headers(Condition):
     """`headers`: every match must hold."""
 
+    def is_set(self, when: When) -> bool:
+        return bool(_stated(when))
+
     def matches(self, when: When, facts: Facts) -> bool:
-        return all(header_matches(match, facts.headers) for match in when.headers)
+        return all(header_matches(match, facts.headers) for match in _stated(when))
 
     def covers(self, earlier: When, later: When) -> bool:
         names = {it.name for it in later.headers}
         return all(
             wants.name in names and any(_header_implies(has, wants) for has in later.headers)
-            for wants in earlier.headers
+            for wants in _stated(earlier)
         )
 
     def unmet(self, when: When, facts: Facts) -> str:
-        missed = [match for match in when.headers if not header_matches(match, facts.headers)]
+        missed = [match for match in _stated(when) if not header_matches(match, facts.headers)]
         return "; ".join(_header_missed(match) for match in missed)
 
     def met(self, when: When, facts: Facts) -> Facts:
-        missed = [match for match in when.headers if not header_matches(match, facts.headers)]
+        missed = [match for match in _stated(when) if not header_matches(match, facts.headers)]
         given = {match.name: match.exact or match.prefix or "" for match in missed}
         return facts.but(headers={**facts.headers, **given})
 
@@ -261,6 +228,28 @@ class WithinBudget(Condition):
         return facts if self.matches(when, facts) else facts.but(latency_budget=when.max_latency_budget)
 
 
+class Operations(Condition):
+    """`operations`: the request must ask for one of them; a route that names none serves conversations."""
+
+    def matches(self, when: When, facts: Facts) -> bool:
+        return facts.operation in (when.operations or CONVERSATIONS)
+
+    def covers(self, earlier: When, later: When) -> bool:
+        return (later.operations or CONVERSATIONS) <= (earlier.operations or CONVERSATIONS)
+
+    def unmet(self, when: When, facts: Facts) -> str:
+        stated = "" if when.operations else "; name it in when.operations"
+        return f"the operation is {facts.operation}, not {_either(when.operations or CONVERSATIONS)}{stated}"
+
+    def met(self, when: When, facts: Facts) -> Facts:
+        known = [it for it in Operation if it in (when.operations or CONVERSATIONS)]
+        return facts if not known or self.matches(when, facts) else facts.but(operation=known[0])
+
+
+def _stated(when: When) -> tuple[HeaderMatch, ...]:
+    return tuple([match for match in when.headers if match.name != KEEPS_OLDER_OUT.name])
+
+
 def _complexity(facts: Facts) -> str | None:
     return facts.complexity
 
@@ -273,7 +262,10 @@ def _feature(facts: Facts) -> str | None:
     return facts.feature
 
 
+OPERATIONS = Operations("operations")
+
 CONDITIONS: tuple[Condition, ...] = (
+    OPERATIONS,
     OneOf("complexity", _complexity, lambda facts, it: facts.but(complexity=it), frozenset(Complexity)),
     AtLeast("min_prompt_tokens"),
     AtMost("max_prompt_tokens"),
@@ -297,9 +289,15 @@ def conditions_of(when: When) -> tuple[Condition, ...]:
     return found
 
 
+def conditions_for(when: When, facts: Facts) -> tuple[Condition, ...]:
+    """Those that can fail for this request: those that are set, and `operations` if the default does not hold."""
+    found = conditions_of(when)
+    return found if when.operations or facts.operation in CONVERSATIONS else (OPERATIONS, *found)
+
+
 def matches(when: When, facts: Facts) -> bool:
     """Whether all conditions hold."""
-    return all(it.matches(when, facts) for it in conditions_of(when))
+    return all(it.matches(when, facts) for it in conditions_for(when, facts))
 
 
 def covers(earlier: When, later: When) -> bool:
@@ -309,12 +307,12 @@ def covers(earlier: When, later: When) -> bool:
 
 def unmet(when: When, facts: Facts) -> list[str]:
     """Why the conditions do not all hold: one reason for each that does not."""
-    return [it.unmet(when, facts) for it in conditions_of(when) if not it.matches(when, facts)]
+    return [it.unmet(when, facts) for it in conditions_for(when, facts) if not it.matches(when, facts)]
 
 
 def met(when: When, facts: Facts) -> Facts:
     """`facts`, changed until all conditions hold, where they can hold together."""
-    for it in conditions_of(when):
+    for it in conditions_for(when, facts):
         facts = it.met(when, facts)
     return facts
 

@@ -27,6 +27,23 @@ class Complexity(StrEnum):
         return Complexity.MODERATE if self is Complexity.SIMPLE else Complexity.COMPLEX
 
 
+class Operation(StrEnum):
+    """The type of work that a request asks for."""
+
+    CHAT = "Chat"  # a chat completion or a message, in both formats
+    RESPONSES = "Responses"  # a request to the Responses API; its backend may take another format
+    EMBEDDINGS = "Embeddings"
+    COMPLETIONS = "Completions"
+    MODERATIONS = "Moderations"
+    IMAGES = "Images"
+    AUDIO = "Audio"
+    RERANK = "Rerank"
+
+
+CONVERSATIONS = frozenset({Operation.CHAT, Operation.RESPONSES})
+"""The operations of a route that names none. Every backend serves them, since requests are translated to its format."""
+
+
 class Mode(StrEnum):
     """`OBSERVE` classifies, decides and records, but sends to the baseline."""
 
@@ -115,6 +132,8 @@ class When(Wire, frozen=True, dict=True):  # a dict for what `conditions` works 
     features: frozenset[str] = frozenset()
     times: tuple[TimeWindow, ...] = ()  # any of them
     max_latency_budget: float | None = None  # seconds; the request's own budget is at most this
+    operations: frozenset[str] = frozenset()  # any of them; empty: `CONVERSATIONS`. Unknown ones, of a newer operator,
+    # never hold
 
 
 class Route(Wire, frozen=True):

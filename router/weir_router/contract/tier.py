@@ -22,6 +22,17 @@ class WireFormat(StrEnum):
     MESSAGES = "Messages"
 
 
+class Endpoint(StrEnum):
+    """The operations that a backend may take beyond conversations (`endpoints` in the CRD)."""
+
+    EMBEDDINGS = "Embeddings"
+    COMPLETIONS = "Completions"
+    MODERATIONS = "Moderations"
+    IMAGES = "Images"
+    AUDIO = "Audio"
+    RERANK = "Rerank"
+
+
 class Capability(StrEnum):
     """An ability that a request may need and a backend may offer."""
 
@@ -186,11 +197,18 @@ class Backend(Wire, frozen=True):
     endpoint: str = ""  # "10.0.0.7:8000", of a Service; empty: the host of `base_url`
     formats: tuple[str, ...] = ()  # wire formats that it takes, the best first, e.g. ("Responses", "Chat"); empty: its
     # provider's first one. Unknown ones, of a newer operator, are left out
+    endpoints: tuple[str, ...] = ()  # operations that it takes beyond conversations, e.g. ("Embeddings",)
+    base_model: str | None = None  # the model behind a deployment with a name of its own; None: `model`
 
     @property
     def id(self) -> str:
         """The backend's identity within its tier: `name`, or `name@endpoint`."""
         return f"{self.name}@{self.endpoint}" if self.endpoint else self.name
+
+    @property
+    def identity(self) -> str:
+        """The name of the model itself. Vectors of one model can be compared, at all of its deployments."""
+        return self.base_model or self.model
 
     def key(self, tier: str) -> str:
         """`namespace/tier/backend`, for the "namespace/name" of its tier: names it among all backends of a config."""

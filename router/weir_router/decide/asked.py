@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from weir_router.contract import Backend
+from weir_router.contract import CONVERSATIONS, Backend
 from weir_router.decide.loop import began_with
 from weir_router.decide.session import HOME_TOKENS, session_of
 from weir_router.decide.types import Asked, Unable
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import pairing_of, untranslatable
+from weir_router.dialects.registry import OPERATIONS, pairing_of, untranslatable
 from weir_router.errors import BadRequest
 from weir_router.estimate.features import measure
 
@@ -34,11 +34,24 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 def asked(ask: Ask, headers: dict[str, str]) -> Asked:
     """Measures the prompt, once. `headers` are the request's, with names in lower case. Raises `BadRequest`."""
     prompt = ask.prompt
-    features, feature, unable = measure(prompt), _feature(headers), _unable(ask)
+    features, feature, operation = measure(prompt), _feature(headers), OPERATIONS[ask.format]
+    unable = _unable(ask) if operation in CONVERSATIONS else None
     budget = _latency_budget(headers[TTFT_HEADER]) if TTFT_HEADER in headers else None
     session = session_of(ask, headers) if features.tokens >= HOME_TOKENS or prompt.tools else None
     began = began_with(prompt) if prompt.tool_results else None
-    return Asked(ask.model, features, prompt.max_output, prompt.needs, headers, feature, unable, budget, session, began)
+    return Asked(
+        ask.model,
+        features,
+        prompt.max_output,
+        prompt.needs,
+        headers,
+        feature,
+        unable,
+        budget,
+        session,
+        began,
+        operation,
+    )
 
 
 def _feature(headers: dict[str, str]) -> str | None:

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from weir_router.contract import BackendState, Mode, Policy, Route, TierRef
-from weir_router.contract.conditions import conditions_of
+from weir_router.contract import CONVERSATIONS, BackendState, Mode, Operation, Policy, Route, TierRef
+from weir_router.contract.conditions import conditions_for, conditions_of
+from weir_router.contract.embeddings import embedding_models
 from weir_router.decide.draws import Draws
 from weir_router.decide.fit import context_too_small, falls_short, unfit
 from weir_router.decide.rank import Option, order_backends, order_tiers, placed
@@ -25,6 +26,7 @@ from weir_router.decide.types import Candidate, Choice, Seen, Skipped
 from weir_router.decide.world import World
 from weir_router.health.view import Judged, Snapshot, held
 
+EMBEDDINGS = Operation.EMBEDDINGS.value
 UNKNOWN = Snapshot()
 """Stands for a backend that the view does not hold (`weir explain` has no router): taken to be well."""
 REASONS_SHOWN = 5
@@ -68,8 +70,9 @@ def _held(world: World, refs: Sequence[TierRef], request: RouteRequest) -> Mappi
 def match_route(policy: Policy, request: RouteRequest) -> Route | None:
     """The first route whose conditions all hold; None: no route's do."""
     for route in policy.routes:
-        for condition in conditions_of(route.when):
-            if not condition.matches(route.when, request):
+        when = route.when
+        for condition in conditions_of(when) if request.endpoint is None else conditions_for(when, request):
+            if not condition.matches(when, request):
                 break
         else:
             return route
@@ -80,19 +83,28 @@ def _destination(
     policy: Policy, route: Route | None, request: RouteRequest, wall: float
 ) -> tuple[tuple[TierRef, ...], str]:
     """The tiers to use, and why these."""
-    override = policy.override
-    if override is not None and wall < override.until:
-        until = datetime.fromtimestamp(override.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return (override.tier,), f"override: everything goes to {override.tier.tier} until {until}"
-    if policy.mode is Mode.OBSERVE and policy.baseline is not None:
-        matched = "no route" if route is None else f"route {route.name}"
-        return (policy.baseline,), f"observe: {matched} matches, sent to the baseline {policy.baseline.tier}"
+    if request.endpoint is None:  # other operations have their route's tiers only: vectors of another model are no use
+        override = policy.override
+        if override is not None and wall < override.until:
+            until = datetime.fromtimestamp(override.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return (override.tier,), f"override: everything goes to {override.tier.tier} until {until}"
+        if policy.mode is Mode.OBSERVE and policy.baseline is not None:
+            matched = "no route" if route is None else f"route {route.name}"
+            return (policy.baseline,), f"observe: {matched} matches, sent to the baseline {policy.baseline.tier}"
     if route is None:
-        size = f"{request.complexity.value}, {request.prompt_tokens} prompt tokens"
-        return (), f"no route of {policy.key} matches this request ({size})"
+        return (), _unmatched(policy, request)
     if not route.tiers:  # kept by the compiler for its `require`: falling to a later route would break residency
         return (), f"route {route.name} matches, and none of its tiers can be used; see the conditions of {policy.key}"
     return route.tiers, f"route {route.name} is the first that matches"
+
+
+def _unmatched(policy: Policy, request: RouteRequest) -> str:
+    """Why no route serves the request."""
+    operation = request.operation
+    if all(operation not in (it.when.operations or CONVERSATIONS) for it in policy.routes):
+        return f"no route of {policy.key} serves {operation}: name it in when.operations of a route"
+    size = f"{request.complexity.value}, {request.prompt_tokens} prompt tokens"
+    return f"no route of {policy.key} matches this request ({size})"
 
 
 def _unable(candidates: Sequence[Candidate], skipped: Sequence[Skipped]) -> str | None:
@@ -120,6 +132,8 @@ class _Plan:
     def order(self, refs: tuple[TierRef, ...]) -> tuple[tuple[Candidate, ...], tuple[Skipped, ...], bool]:
         """`(candidates, skipped, panic)` of these tiers."""
         skipped: list[Skipped] = []
+        if self._request.endpoint == EMBEDDINGS and (mixed := self._mixed(refs)):
+            return (), mixed, False
         fitting = self._effective(self._fitting(refs, skipped), skipped)
         ready = [option for option in fitting if option.available_at <= self._now]
         if len(ready) == len(fitting):
@@ -130,6 +144,16 @@ class _Plan:
         taken = {option.key for option in ready}
         skipped += [self._unavailable(option) for option in fitting if option.key not in taken]
         return self._candidates(ready), tuple(skipped), panic
+
+    def _mixed(self, refs: tuple[TierRef, ...]) -> tuple[Skipped, ...]:
+        """All backends, if they are of several models for embeddings; empty: they are of one."""
+        tiers = [(ref.tier, self._tiers[ref.tier].backends) for ref in refs if ref.tier in self._tiers]
+        models = embedding_models([backend for _, backends in tiers for backend in backends], self._require)
+        if len(models) < 2:
+            return ()
+        reason = f"the route has {len(models)} models for embeddings, whose vectors cannot be compared"
+        found = [(tier, backend) for tier, backends in tiers for backend in backends]
+        return tuple([Skipped(tier, it.name, f"{reason} ({it.model})", it.key(tier), unfit=True) for tier, it in found])
 
     def _last_resorts(self, fitting: list[Option]) -> bool:
         """Whether there are any; marks them."""

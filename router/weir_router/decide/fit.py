@@ -31,6 +31,11 @@ def lacks_label(backend: Backend, require: Mapping[str, str]) -> str | None:
     return None
 
 
+def lacks_endpoint(backend: Backend, endpoint: str) -> str | None:
+    """The backend must list an operation that is no conversation."""
+    return None if endpoint in backend.endpoints else f"does not list {endpoint} in its endpoints"
+
+
 def lacks_capability(backend: Backend, request: RouteRequest) -> str | None:
     """The backend must offer the capabilities that the request needs."""
     if not request.needs or backend.capabilities is None:
@@ -60,6 +65,7 @@ def unfit(backend: Backend, request: RouteRequest, require: Mapping[str, str]) -
     """
     return (
         lacks_label(backend, require)
+        or (lacks_endpoint(backend, request.endpoint) if request.endpoint is not None else None)
         or lacks_capability(backend, request)
         or context_too_small(backend, request)
         or refused_by_hook(backend, request)

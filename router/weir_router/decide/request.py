@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from weir_router.contract import Complexity
+from weir_router.contract import CONVERSATIONS, Complexity
 from weir_router.contract.caller import Caller
-from weir_router.contract.conditions import Facts
+from weir_router.contract.facts import Facts
 from weir_router.decide.types import Asked
 from weir_router.estimate.prompt import Features
 
@@ -14,7 +14,7 @@ from weir_router.estimate.prompt import Features
 class RouteRequest(Facts):
     """One request for one choice. Every fact is filled in here, and in `asked_of`."""
 
-    __slots__ = ("max_output", "session", "unable")
+    __slots__ = ("endpoint", "max_output", "session", "unable")
 
     def __init__(self, asked: Asked, caller: Caller, complexity: Complexity, wall: float) -> None:
         """`complexity` is the class as applied, `wall` the moment in seconds since the epoch."""
@@ -28,7 +28,9 @@ class RouteRequest(Facts):
             asked.feature,
             wall,
             asked.latency_budget,
+            asked.operation,
         )
+        self.endpoint: Final = None if asked.operation in CONVERSATIONS else asked.operation  # that a backend must list
         self.max_output: Final = asked.max_output  # tokens the caller asked for at most
         self.unable: Final = asked.unable
         self.session: Final = asked.session
@@ -43,4 +45,5 @@ def asked_of(facts: Facts) -> Asked:
         headers=facts.headers,
         feature=facts.feature,
         latency_budget=facts.latency_budget,
+        operation=facts.operation,
     )

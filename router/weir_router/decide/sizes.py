@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from weir_router.contract import Backend, BackendState, CompiledConfig, Complexity, Mode, Policy, Route, TierRef
 from weir_router.contract.caller import Caller
-from weir_router.contract.conditions import Facts, conditions_of
+from weir_router.contract.conditions import conditions_of
+from weir_router.contract.facts import Facts
 from weir_router.decide.fit import lacks_label
 from weir_router.dialects.listed import Listed
 

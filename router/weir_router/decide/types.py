@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from weir_router.contract import Backend, Capability, CompiledConfig, Complexity, Limit, Policy
+from weir_router.contract import Backend, Capability, CompiledConfig, Complexity, Limit, Operation, Policy
 from weir_router.contract.caller import Caller
 from weir_router.estimate.prompt import Classification, Features
 
@@ -30,6 +30,7 @@ class Asked(msgspec.Struct, frozen=True):
     latency_budget: float | None = None  # seconds to the first content that the caller accepts
     session: str | None = None  # the conversation, where it has a home: see `decide.session`
     began: Features | None = None  # in a tool loop: the features of the prompt that began it, see `decide.loop`
+    operation: Operation = Operation.CHAT
 
 
 Note = str | tuple[str, float]

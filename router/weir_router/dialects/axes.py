@@ -1,4 +1,4 @@
-"""The axes of a request on the wire: the operation, the format, and the host (`base.Host`).
+"""The axes of a request on the wire: the operation (`contract.Operation`), the format, and the host (`base.Host`).
 
 An upstream is one host that takes one format for one operation: Azure and OpenAI are two hosts of one format.
 """
@@ -6,12 +6,6 @@ An upstream is one host that takes one format for one operation: Azure and OpenA
 from __future__ import annotations
 
 from enum import StrEnum
-
-
-class Operation(StrEnum):
-    """Type of work that a request asks for."""
-
-    CHAT = "chat"
 
 
 class Format(StrEnum):

@@ -1,9 +1,11 @@
 """The interface of a format and of a host. No I/O, no clock.
 
 A `FormatRecord` holds all that depends on a format: `serve` reads callers' requests and writes their errors with it,
-`call.attempt` speaks to an upstream with it. For one attempt it asks for an `Outgoing`, sends it, and then hands the
-failed answer to `failure`, the whole answer to `read_whole`, or each event of the stream to a `Reader` (what does it
-mean?) and to a `Renderer` (what does the caller get?).
+`call.attempt` speaks to an upstream with it. A `StreamedRecord` adds streams, a `ConversationRecord` translation.
+
+For one attempt it asks for an `Outgoing`, sends it, and then hands the failed answer to `failure`, the whole answer to
+`read_whole`, or each event of the stream to a `Reader` (what does it mean?) and to a `Renderer` (what does the caller
+get?).
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from weir_router.contract import Backend, WireFormat
+from weir_router.contract import Backend, Operation, WireFormat
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.axes import Format
 from weir_router.dialects.listed import Listed
 from weir_router.dialects.neutral import answer
 from weir_router.dialects.neutral.answer import Answer
@@ -170,6 +172,13 @@ class Pairing(msgspec.Struct, frozen=True):
     host: Host
     path: str  # at the host
     same: bool  # the formats are the same: bytes stay unchanged, and nothing is translated
+    streams: StreamedRecord | None  # `format`, if its answers may be streams
+
+    def both(self) -> tuple[ConversationRecord, ConversationRecord]:
+        """The formats of caller and upstream, between which a conversation is translated."""
+        assert isinstance(self.caller, ConversationRecord)
+        assert isinstance(self.format, ConversationRecord)
+        return self.caller, self.format
 
 
 class Prepare(Protocol):
@@ -241,38 +250,46 @@ class EventWriter(Protocol):
 
 
 class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """All properties of a format. Every field is required, so no format can lack one."""
+    """All properties that every format has. Every field is required, so no format can lack one."""
 
     format: Format
-    name: WireFormat  # in a backend's `formats`
-    operation: Operation
+    operation: Operation  # of its callers
     title: str  # for messages, e.g. "OpenAI"
 
     # Callers of this format.
     path: str  # e.g. "/v1/chat/completions"
-    turns: str  # field of a request that holds the conversation, e.g. "messages"
-    mark: str | None  # header that identifies such a caller on a path of all formats; None: none does
     key: str  # header in which its SDK sends an API key, e.g. "x-api-key"; see `identify.keys.presented_key`
     request_id: str  # header in which its SDK looks for the id of a request
     look: Callable[[bytes], Look]  # the model in a body that is not decoded yet. Raises `BadRequest`
     read: Callable[[bytes, dict[str, str]], Ask]  # body and headers. Raises `BadRequest`
     error_body: Callable[[WeirError, str], bytes]  # with the request's id
-    error_event: Callable[[WeirError, str, Place | None], bytes]  # the last event of a stream, broken at this place
-    model: Callable[[Listed], dict[str, Any]]  # one entry of GET /v1/models
-    listing: Callable[[Sequence[Listed], Mapping[str, str]], dict[str, Any]]  # sorted by name, and the query
 
     # Upstreams of this format.
     answer_headers: tuple[str, ...]  # headers of an upstream's answer that the caller gets
     prepare: Prepare
-    reader: Callable[[], Reader]
-    normal_ends: frozenset[str]  # stop reasons of answers that are neither cut off nor filtered
-    renderer: MakeRenderer
     skim_whole: Callable[[Ask, bytes], Usage | None]  # usage of an answer that stays unchanged; None: read it
     read_whole: Callable[[Any], Whole]  # raises `AttemptFailed` for an error inside a 200 or a malformed body
     render_whole: RenderWhole
     failure: Callable[[int, Mapping[str, str], bytes, frozenset[str]], AttemptFailed]  # the failure in an error answer
 
-    # Translation, through the neutral form.
+
+class StreamedRecord(FormatRecord, frozen=True, kw_only=True, eq=False):
+    """A format whose answers may be streams."""
+
+    error_event: Callable[[WeirError, str, Place | None], bytes]  # the last event of a stream, broken at this place
+    reader: Callable[[], Reader]
+    normal_ends: frozenset[str]  # stop reasons of answers that are neither cut off nor filtered
+    renderer: MakeRenderer
+
+
+class ConversationRecord(StreamedRecord, frozen=True, kw_only=True, eq=False):
+    """A format of conversations. Any two of them are translated into each other, through the neutral form."""
+
+    name: WireFormat  # in a backend's `formats`
+    turns: str  # field of a request that holds the conversation, e.g. "messages"
+    mark: str | None  # header that identifies such a caller on a path of all formats; None: none does
+    model: Callable[[Listed], dict[str, Any]]  # one entry of GET /v1/models
+    listing: Callable[[Sequence[Listed], Mapping[str, str]], dict[str, Any]]  # sorted by name, and the query
     understand: Callable[[Checked, str], Conversation]  # a body, and the model's name. Raises `BadRequest`
     fields: frozenset[str]  # names of a request's fields that it knows, at any depth
     write: Write

@@ -12,8 +12,8 @@ from weir_router.contract import Backend, Dialect
 from weir_router.dialects.anthropic.host import HOST as ANTHROPIC
 from weir_router.dialects.anthropic.record import RECORD as ANTHROPIC_MESSAGES
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.axes import Format, Operation
-from weir_router.dialects.base import FormatRecord, Host, Pairing
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import ConversationRecord, FormatRecord, Host, Pairing, StreamedRecord
 from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat.host import HOST as OPENAI
 from weir_router.dialects.openai_chat.record import RECORD as OPENAI_CHAT
@@ -48,7 +48,13 @@ def host_of(provider: Dialect) -> Host:
 
 
 RECORDS = tuple(map(record_of, Format))
-"""Records of all formats. The first is the default for callers."""
+"""Records of all formats."""
+
+CONVERSATIONS = tuple([record for record in RECORDS if isinstance(record, ConversationRecord)])
+"""Records of the formats of conversations. The first is the default for callers."""
+
+OPERATIONS = {record.format: record.operation for record in RECORDS}
+"""The operation of each format's callers."""
 
 ANSWER_HEADERS = tuple(dict.fromkeys(name for record in RECORDS for name in record.answer_headers))
 """Headers of an upstream's answer that a caller gets, since the SDKs show them. It gets no quotas and cookies, which
@@ -56,29 +62,39 @@ belong to the platform's own account.
 """
 
 
-def format_at(provider: Dialect, operation: Operation) -> FormatRecord:
-    """The format that a provider takes for an operation by default."""
-    records = map(record_of, host_of(provider).paths)
-    return next(record for record in records if record.operation is operation)
+_SPOKEN = {
+    provider: [it for it in map(record_of, host_of(provider).paths) if isinstance(it, ConversationRecord)]
+    for provider in Dialect
+}
+"""The formats of conversations that a provider takes, the default first."""
+
+
+def caller_named(provider: Dialect) -> ConversationRecord:
+    """The format of conversations that a provider takes by default: that of a caller whose SDK is made for it."""
+    return _SPOKEN[provider][0]
 
 
 def _pairing(caller: FormatRecord, provider: Dialect, formats: tuple[str, ...]) -> Pairing:
-    """The caller's own format if the backend takes it, since nothing is lost then; otherwise the backend's first."""
-    host = host_of(provider)
-    known = {record.name.value: record for record in map(record_of, host.paths) if record.operation is caller.operation}
-    taken = [known[name] for name in formats if name in known] or [format_at(provider, caller.operation)]
-    format = caller if caller in taken else taken[0]
-    return Pairing(caller, format, host, host.paths[format.format], format is caller)
+    """The caller's own format if the backend takes it, since nothing is lost then; a conversation is otherwise
+    translated to the backend's first.
+    """
+    host, format = host_of(provider), caller
+    if isinstance(caller, ConversationRecord):
+        known = {record.name.value: record for record in _SPOKEN[provider]}
+        taken = [known[name] for name in formats if name in known] or [caller_named(provider)]
+        format = caller if caller in taken else taken[0]
+    streams = format if isinstance(format, StreamedRecord) else None
+    return Pairing(caller, format, host, host.paths[format.format], format is caller, streams)
 
 
 _PAIRINGS: dict[Format, dict[Dialect, dict[tuple[str, ...], Pairing]]] = {
-    record.format: {provider: {(): _pairing(record, provider, ())} for provider in Dialect} for record in RECORDS
+    record.format: {provider: {} for provider in Dialect} for record in RECORDS
 }
 """Pairings by the caller's format, the backend's provider and its formats. Each set of formats is paired once."""
 
 
 def pairing_of(caller: Format, backend: Backend) -> Pairing:
-    """A caller's format, and the host and the format of a backend."""
+    """A caller's format, and the host and the format of a backend, which lists the operation."""
     pairings = _PAIRINGS[caller][backend.provider]
     try:
         return pairings[backend.formats]
@@ -87,26 +103,20 @@ def pairing_of(caller: Format, backend: Backend) -> Pairing:
         return found
 
 
-def caller_of(headers: Mapping[str, str]) -> FormatRecord:
+def caller_of(headers: Mapping[str, str]) -> ConversationRecord:
     """The format of a caller on a path that all formats share, by the header that marks it."""
-    for record in RECORDS:
+    for record in CONVERSATIONS:
         if record.mark is not None and record.mark in headers:
             return record
-    return RECORDS[0]
+    return CONVERSATIONS[0]
 
 
-def caller_named(provider: Dialect) -> FormatRecord:
-    """The format of a caller whose SDK is made for this provider."""
-    return format_at(provider, Operation.CHAT)
-
-
-def caller_with(provider: Dialect, fields: Mapping[str, object]) -> FormatRecord:
+def caller_with(provider: Dialect, fields: Mapping[str, object]) -> ConversationRecord:
     """The format of a request whose path is not known, by its fields: that of the provider's SDK, or another one that
     the provider takes, if only that has the field with the conversation.
     """
     usual = caller_named(provider)
-    others = [record_of(format) for format in host_of(provider).paths]
-    return next((it for it in (usual, *others) if it.turns in fields), usual)
+    return next((it for it in (usual, *_SPOKEN[provider]) if it.turns in fields), usual)
 
 
 def forget_credentials() -> None:
@@ -117,4 +127,4 @@ def forget_credentials() -> None:
 
 def untranslatable(ask: Ask, pairing: Pairing) -> str | None:
     """The reason why backends of this format cannot serve the request; None: they can."""
-    return None if pairing.same else translation.untranslatable(ask, pairing.caller, pairing.format)
+    return None if pairing.same else translation.untranslatable(ask, *pairing.both())

@@ -18,6 +18,7 @@ from weir_router.contract import (
     CompiledConfig,
     Complexity,
     HeaderMatch,
+    Operation,
     Policy,
     Price,
     Route,
@@ -62,6 +63,7 @@ class RecordedRequest(_Form, frozen=True):
     session: str | None = None  # hash of the conversation, where it has a home
     began: Features | None = None  # in a tool loop: those of the prompt that began it
     unable: dict[str, str] = {}  # provider -> why its backends cannot serve this request
+    operation: Operation = Operation.CHAT
 
 
 class RecordedHealth(_Form, frozen=True):
@@ -238,6 +240,7 @@ def inputs_of(record: RecordedDecision, config: CompiledConfig) -> Inputs:
         latency_budget=request.latency_budget,
         session=request.session,
         began=request.began,
+        operation=request.operation,
         unable=lambda backend: request.unable.get(backend.provider),
     )
     world = World(config, health, record.wall, record.monotonic, record.draw)
@@ -259,6 +262,7 @@ def _request(decision: Decision) -> RecordedRequest:
         latency_budget=asked.latency_budget,
         session=asked.session,
         began=asked.began,
+        operation=asked.operation,
         headers=_stand_ins(decision.policy, asked.headers),
         unable=_unable(decision),
     )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
-from weir_router.dialects.registry import RECORDS
+from weir_router.dialects.registry import CONVERSATIONS
 from weir_router.record.falls import Falls
 from weir_router.record.finished import Finished
 from weir_router.record.names import Names
@@ -30,7 +30,7 @@ MAX_GOALS = 2_000
 """Places that requests of one namespace go to, by `REQUEST_LABELS`, that have series of their own: each has one per
 outcome."""
 
-KNOWN_FIELDS = frozenset().union(*(record.fields for record in RECORDS))
+KNOWN_FIELDS = frozenset().union(*(record.fields for record in CONVERSATIONS))
 """Fields of requests that get a label of their own; callers may invent others."""
 
 TTFT_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30.0, 60.0)

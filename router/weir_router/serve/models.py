@@ -10,7 +10,7 @@ from weir_router.contract import CompiledConfig
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, models_for
 from weir_router.decide.sizes import listed
-from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.base import ConversationRecord
 from weir_router.dialects.listed import Listed
 from weir_router.errors import UnknownModel
 from weir_router.serve.http import Request
@@ -26,7 +26,7 @@ class Models:
         self._caller = caller
         self._wall = wall
 
-    def answer(self, request: Request, format: FormatRecord) -> bytes:
+    def answer(self, request: Request, format: ConversationRecord) -> bytes:
         """The body for `request`. Raises `UnknownModel`, or `BadRequest` for a query that says no page."""
         wanted = named(request.path)
         if wanted:

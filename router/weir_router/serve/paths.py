@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from weir_router.contract import Dialect
 from weir_router.dialects.base import FormatRecord
-from weir_router.dialects.registry import RECORDS, caller_named, caller_of
+from weir_router.dialects.registry import CONVERSATIONS, RECORDS, caller_named, caller_of
 
 VERSION = "/v1"
 """The first part of every path that callers use."""
@@ -79,7 +79,7 @@ def shape(path: str, headers: Mapping[str, str]) -> FormatRecord:
     first = _parts(path)[:1]
     if first and first[0] in PREFIXES:
         return caller_named(PREFIXES[first[0]])
-    return caller_of(headers) if wanted == MODELS or wanted.startswith(f"{MODELS}/") else RECORDS[0]
+    return caller_of(headers) if wanted == MODELS or wanted.startswith(f"{MODELS}/") else CONVERSATIONS[0]
 
 
 def _parts(path: str) -> list[str]:

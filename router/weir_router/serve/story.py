@@ -34,7 +34,7 @@ from weir_router.decide.types import Asked, Decision
 from weir_router.decide.world import World
 from weir_router.dialects import registry
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.base import ConversationRecord, FormatRecord
 from weir_router.errors import (
     AttemptFailed,
     CheckRefused,
@@ -129,6 +129,7 @@ class Gateway:
             self._door.own(request, caller)
             config = self._store.config
             assert config is not None
+            assert isinstance(format, ConversationRecord)
             models = Models(index, config, caller, self._clock.wall())
             return json_answer(200, models.answer(request, format))
         except WeirError as error:

@@ -13,7 +13,7 @@ from weir_router.contract import Policy
 from weir_router.contract.caller import Caller
 from weir_router.decide.types import Decision
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.base import FormatRecord, StreamedRecord
 from weir_router.errors import AttemptRecord, RateLimited, WeirError, forget_frames
 from weir_router.record.finished import NOTHING, Bill, Finished
 from weir_router.record.spend import bill
@@ -122,6 +122,7 @@ class Visit:
 
     def break_off(self, stream: Stream, error: WeirError) -> None:
         """Ends a stream whose content cannot be taken back with an error event, never with a clean close."""
+        assert isinstance(self.format, StreamedRecord)
         self._blame(error)
         self.outcome = "broken"
         stream.closes(self.end_of)

@@ -21,6 +21,7 @@ from weir_router.contract import (
     TierRef,
     When,
 )
+from weir_router.contract.conditions import KEEPS_OLDER_OUT
 
 TWO_ROUTES = "[{name: lost, tiers: [{name: missing}]}, {name: kept, tiers: [{name: missing}, {name: budget}]}]"
 
@@ -334,3 +335,88 @@ def test_a_policy_of_which_no_model_can_be_read_claims_nothing(compiled, policy)
     result = compiled(policy(spec="models: auto"))
     assert not result.config.policies
     assert result.problems[0].field == "spec.models"
+
+
+EVERYTHING = "{name: everything, tiers: [{name: budget}]}"
+VECTORS = "{name: vectors, when: {operations: [Embeddings]}, tiers: [{name: one}, {name: two}]}"
+
+
+def of(name: str, model: str, more: str = "endpoints: [Embeddings]") -> str:
+    return f"""
+---
+apiVersion: weir.dev/v1alpha1
+kind: ModelTier
+metadata: {{name: {name}, namespace: default}}
+spec:
+  grants: [{{}}]
+  backends:
+  - {{name: b, provider: OpenAI, model: {model}, baseURL: "http://models.example/v1", {more}}}
+"""
+
+
+def test_a_route_names_operations_and_a_backend_its_endpoints(compiled, tier, policy):
+    result = compiled(tier() + of("one", "v") + of("two", "v") + policy(routes=f"[{VECTORS}, {EVERYTHING}]"))
+    vectors, everything = only(result).routes
+    assert everything.when == When()
+    assert vectors.when == When(operations=frozenset({"Embeddings"}), headers=(KEEPS_OLDER_OUT,))
+    assert [it.endpoints for it in result.config.tiers["default/one"].backends] == [("Embeddings",)]
+    assert not [it for it in result.problems if it.reason != Reason.PRICE_UNKNOWN]
+
+
+@pytest.mark.parametrize(("operations", "kept_out"), [("Chat, Embeddings", False), ("Responses", True)])
+def test_an_older_router_is_kept_out_of_routes_without_chat(operations, kept_out, compiled, tier, policy):
+    route = f"{{name: r, when: {{operations: [{operations}]}}, tiers: [{{name: budget}}]}}"
+    (found,) = only(compiled(tier() + policy(routes=f"[{route}]"))).routes
+    assert (KEEPS_OLDER_OUT in found.when.headers) is kept_out
+
+
+@pytest.mark.parametrize("state", ["Active", "Disabled"])
+@pytest.mark.parametrize("more", ["", "override: {tier: {name: budget}, until: 2099-01-01T00:00:00Z}"])
+def test_two_models_for_embeddings_in_one_route_are_named(state, more, compiled, tier, policy):
+    tiers = tier() + of("one", "v-small") + of("two", "v-large", f"endpoints: [Embeddings], state: {state}")
+    spec = "models: [{name: auto}]\n  " + more
+    result = compiled(tiers + policy(routes=f"[{VECTORS}, {EVERYTHING}]", spec=spec))
+    (mixed,) = [it for it in result.problems if it.reason == Reason.MIXED_EMBEDDINGS]
+    assert (mixed.condition, mixed.severity) == ("Accepted", Severity.ERROR)
+    assert mixed.field == "spec.routes[0].tiers"
+    assert "'vectors' has 2 models for embeddings: v-large, v-small;" in mixed.message
+    assert [route.name for route in only(result).routes] == ["vectors", "everything"]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("endpoints: [Embeddings]", "endpoints: [Embeddings], baseModel: v-small"),
+        ("endpoints: [Embeddings]", "endpoints: [Rerank]"),
+        ("endpoints: [Embeddings]", "labels: {a: b}"),
+    ],
+)
+def test_one_model_for_embeddings_is_fine(one, two, compiled, tier, policy):
+    result = compiled(tier() + of("one", "v-small", one) + of("two", "v-large", two) + policy(routes=f"[{VECTORS}]"))
+    assert Reason.MIXED_EMBEDDINGS not in reasons(result)
+
+
+def test_a_route_whose_backends_do_not_list_its_operation_cannot_be_served(compiled, tier, policy):
+    result = compiled(
+        tier() + of("one", "v", "labels: {a: b}") + of("two", "v", "labels: {a: b}") + policy(routes=f"[{VECTORS}]")
+    )
+    assert Reason.ROUTE_CANNOT_BE_SERVED in reasons(result)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "shadowed"),
+    [
+        ("", "{operations: [Embeddings]}", False),
+        ("{operations: [Embeddings]}", "", False),
+        ("", "{operations: [Responses]}", True),
+        ("{operations: [Chat, Responses]}", "", True),
+        ("{operations: [Embeddings, Rerank]}", "{operations: [Rerank]}", True),
+    ],
+)
+def test_a_route_is_shadowed_by_one_that_has_all_its_operations(earlier, later, shadowed, compiled, policy):
+    routes = [
+        f"{{name: r{at}, {f'when: {when}, ' if when else ''}tiers: [{{name: one}}]}}"
+        for at, when in enumerate((earlier, later))
+    ]
+    result = compiled(of("one", "v", "endpoints: [Embeddings, Rerank]") + policy(routes=f"[{', '.join(routes)}]"))
+    assert (Reason.ROUTE_SHADOWED in reasons(result)) is shadowed

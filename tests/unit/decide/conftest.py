@@ -22,7 +22,7 @@ from weir_router.contract import (
     TierRef,
 )
 from weir_router.contract.caller import Caller
-from weir_router.contract.conditions import Facts
+from weir_router.contract.facts import Facts
 from weir_router.decide.choose import choose
 from weir_router.decide.request import RouteRequest, asked_of
 from weir_router.decide.types import Choice

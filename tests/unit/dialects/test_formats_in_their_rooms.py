@@ -11,10 +11,11 @@ import pytest
 from weir_cli.sim.wires import WIRES
 from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, DEFAULT_PATH
 from weir_operator.sidecar.inject import SDKS
-from weir_router.contract import Dialect
-from weir_router.dialects.axes import Format, Operation
+from weir_router.contract import CONVERSATIONS as TALKS
+from weir_router.contract import Dialect, Endpoint, Operation
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import FormatRecord
-from weir_router.dialects.registry import RECORDS, caller_named, format_at, record_of
+from weir_router.dialects.registry import CONVERSATIONS, RECORDS, caller_named
 from weir_router.identify.keys import presented_key
 
 ROOT = Path(__file__).parents[3]
@@ -91,23 +92,28 @@ def test_every_format_has_a_record_and_a_path_of_its_own() -> None:
 
 
 def test_every_provider_has_a_host_a_simulator_and_an_address() -> None:
-    assert all(format_at(provider, Operation.CHAT) in RECORDS for provider in Dialect)
+    assert all(caller_named(provider) in CONVERSATIONS for provider in Dialect)
     assert {wire.PROVIDER for wire in WIRES.values()} == set(DEFAULT_BASE_URL) == set(DEFAULT_PATH) == set(Dialect)
     assert all(WIRES[caller_named(provider).name].PROVIDER is provider for provider in Dialect)
 
 
 def test_every_format_has_a_simulator() -> None:
-    assert all(record.path == WIRES[record.name].PATH for record in RECORDS)
+    assert all(record.path == WIRES[record.name].PATH for record in CONVERSATIONS)
 
 
 def test_a_caller_without_a_mark_has_the_first_format() -> None:
-    assert RECORDS[0].mark is None
-    marks = [record_of(format).mark for format in Format if record_of(format).mark is not None]
+    assert CONVERSATIONS[0].mark is None
+    marks = [record.mark for record in CONVERSATIONS if record.mark is not None]
     assert len(marks) == len(set(marks))
 
 
-def test_every_format_has_a_name_for_backends() -> None:
-    assert len({record.name for record in RECORDS}) == len(RECORDS)
+def test_every_format_of_conversations_has_a_name_for_backends() -> None:
+    assert len({record.name for record in CONVERSATIONS}) == len(CONVERSATIONS)
+
+
+def test_a_backend_lists_each_operation_that_is_no_conversation() -> None:
+    assert {*Endpoint} == {*Operation} - TALKS
+    assert all((record.operation in TALKS) is (record in CONVERSATIONS) for record in RECORDS)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.format)
@@ -128,4 +134,4 @@ def test_the_sdk_of_every_format_is_led_to_the_sidecar() -> None:
 
 def test_known_fields_are_frozen():
     """Compiled code takes the declared type at its word."""
-    assert all(type(record.fields) is frozenset for record in RECORDS)
+    assert all(type(record.fields) is frozenset for record in CONVERSATIONS)

@@ -45,7 +45,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         (
             *("name", "provider", "base_url", "model", "credential", "price", "limits", "capabilities", "objectives"),
             *("timeouts", "breaker", "parameters", "labels", "state", "weight", "transport", "traits", "extra"),
-            *("endpoint", "formats"),
+            *("endpoint", "formats", "endpoints", "base_model"),
         ),
         SEEN,
     ),
@@ -105,6 +105,7 @@ DECISIONS: dict[str, dict[str, str]] = {
         "features": SEEN,
         "times": SEEN,
         "max_latency_budget": SEEN,
+        "operations": SEEN,
     },
     "TimeWindow": {"zone": SEEN, "days": SEEN, "start": SEEN, "end": SEEN},
     "HeaderMatch": {"name": SEEN, "exact": SEEN, "prefix": SEEN},

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_router.contract import Dialect
-from weir_router.dialects.axes import Format, Operation
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Signal
 from weir_router.dialects.openai_chat import usage as openai_usage
-from weir_router.dialects.registry import format_at, record_of
+from weir_router.dialects.registry import caller_named, record_of
 from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -37,8 +37,8 @@ def stop(reason: Any = "end_turn", **more: Any) -> dict[str, Any]:
 
 
 def test_each_dialect_has_its_provider() -> None:
-    assert format_at(Dialect.OPENAI, Operation.CHAT) is openai
-    assert format_at(Dialect.ANTHROPIC, Operation.CHAT) is anthropic
+    assert caller_named(Dialect.OPENAI) is openai
+    assert caller_named(Dialect.ANTHROPIC) is anthropic
 
 
 @pytest.mark.parametrize(

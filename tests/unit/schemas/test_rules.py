@@ -44,6 +44,11 @@ REFUSED = [
         tier(provider="Anthropic", dialects=["Messages", "Chat"]),
         "a server of provider Anthropic takes the dialect Messages only; others that do are of provider OpenAI",
     ),
+    (
+        ModelTierSpec,
+        tier(provider="Anthropic", endpoints=["Embeddings"]),
+        "a server of provider Anthropic takes conversations only; others have endpoints with provider OpenAI",
+    ),
     (ModelTierSpec, tier(baseURL="http://x:99999/v1"), "a port is a number from 1 to 65535"),
     (
         ModelTierSpec,

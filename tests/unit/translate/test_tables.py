@@ -31,7 +31,7 @@ from weir_router.dialects.neutral.table import Fate, Field, Refused
 from weir_router.dialects.neutral.target import ANY, Target
 from weir_router.dialects.openai_chat import turns as openai_turns
 from weir_router.dialects.openai_responses import turns as responses_turns
-from weir_router.dialects.registry import RECORDS
+from weir_router.dialects.registry import CONVERSATIONS
 from weir_router.errors import BadRequest
 
 HELLO = Turn("user", (Text("Hello"),))
@@ -79,7 +79,7 @@ BARE: dict[Field, dict[str, Any]] = {
 }
 """The same conversation without the field, where that is not a plain hello."""
 
-records = pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.title)
+records = pytest.mark.parametrize("record", CONVERSATIONS, ids=lambda record: record.title)
 fields = pytest.mark.parametrize("field", Field)
 
 

@@ -35,7 +35,7 @@ from weir_router.dialects.neutral.table import Fate, Field
 from weir_router.dialects.neutral.target import Target
 from weir_router.dialects.openai_chat.understand import EXTRAS as OPENAI_EXTRAS
 from weir_router.dialects.openai_responses.understand import EXTRAS as RESPONSES_EXTRAS
-from weir_router.dialects.registry import RECORDS
+from weir_router.dialects.registry import CONVERSATIONS
 from weir_router.dialects.wire.relay import encode
 
 TARGET = Target("", Traits(thinking=Thinking.ADAPTIVE, efforts=("low", "medium", "high")))
@@ -140,7 +140,7 @@ def canonical(asked: Conversation, record: FormatRecord) -> dict[str, Any]:
     return out
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.title)
+@pytest.mark.parametrize("record", CONVERSATIONS, ids=lambda record: record.title)
 @settings(max_examples=150, deadline=None)
 @given(asked=conversations())
 def test_a_conversation_comes_back(record: FormatRecord, asked: Conversation) -> None:

@@ -23,6 +23,7 @@ from weir_operator.kinds.modeltier import schema
 from weir_operator.kinds.modeltier.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.kinds.modeltier.classes import OtherClasses
 from weir_operator.kinds.modeltier.dialects import OWN_FORMATS
+from weir_operator.kinds.modeltier.price import PriceSpec
 from weir_operator.kinds.modeltier.request import ParametersSpec, default_of, extra_of
 from weir_operator.kinds.modeltier.services import Services, base_url_of, path_of
 from weir_operator.kube.objects import ObjectName
@@ -195,7 +196,7 @@ def _facts(
         namespace=namespace,
         base_url=(stated_url or schema.DEFAULT_BASE_URL[stated.provider]).rstrip("/"),
         model=stated.model,
-        price=_price(stated.price or unstated(schema.PriceSpec), known),
+        price=_price(stated.price or unstated(PriceSpec), known),
         reference=reference,
         secret=secret,
         value=value,
@@ -237,6 +238,8 @@ def _backend(
         traits=known.traits if known else contract.Traits(),
         extra=extra_of(stated.headers, stated.query, stated.credentials.header if stated.credentials else None),
         formats=_formats(stated, facts.base_url),
+        endpoints=tuple([endpoint.value for endpoint in stated.endpoints or ()]),
+        base_model=stated.base_model if stated.base_model != stated.model else None,
     )
 
 
@@ -252,7 +255,7 @@ def _either(first: T | None, second: T | None) -> T | None:
     return second if first is None else first
 
 
-def _price(stated: schema.PriceSpec, known: Entry | None) -> contract.Price | None:
+def _price(stated: PriceSpec, known: Entry | None) -> contract.Price | None:
     """Figure by figure; without both input and output there is no price."""
     ours = {name: None if text is None else float(text) for name, text in stated if name != "steps"}
     theirs = msgspec.structs.asdict(known.price) if known else {}
@@ -272,7 +275,7 @@ def _price(stated: schema.PriceSpec, known: Entry | None) -> contract.Price | No
     )
 
 
-def _steps(stated: schema.PriceSpec, known: Entry | None) -> tuple[contract.PriceStep, ...]:
+def _steps(stated: PriceSpec, known: Entry | None) -> tuple[contract.PriceStep, ...]:
     """The steps for long prompts. The catalogue's go with its own prices only."""
     if stated.steps is None:
         return known.price.steps if known and stated.input is None and stated.output is None else ()

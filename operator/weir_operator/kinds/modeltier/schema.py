@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from weir_operator.kinds.modeltier.dialects import SPOKEN
+from weir_operator.kinds.modeltier.dialects import SPOKEN, WITH_ENDPOINTS
+from weir_operator.kinds.modeltier.price import PriceSpec
 from weir_operator.kinds.modeltier.request import Headers, KeyHeader, ParametersSpec, Query
 from weir_operator.schemas.common import (
     DEFAULT_CLASS,
@@ -25,7 +26,6 @@ from weir_operator.schemas.common import (
     Duration,
     Generation,
     Labels,
-    Money,
     Name,
     Namespaces,
     ObjectivesSpec,
@@ -37,7 +37,7 @@ from weir_operator.schemas.common import (
     seconds,
 )
 from weir_operator.schemas.rules import MAP, SET, Model, Rule
-from weir_router.contract import BackendState, Capability, Dialect, Selection, Transport, WireFormat
+from weir_router.contract import BackendState, Capability, Dialect, Endpoint, Selection, Transport, WireFormat
 
 DEFAULT_BASE_URL = {Dialect.OPENAI: "https://api.openai.com/v1", Dialect.ANTHROPIC: "https://api.anthropic.com"}
 """A provider's URL without a `baseURL`; OpenAI's SDK and Anthropic's have the same defaults."""
@@ -46,7 +46,6 @@ DEFAULT_PATH = {Dialect.OPENAI: "/v1", Dialect.ANTHROPIC: ""}
 """Path of the API on a server of your own, as in vLLM, SGLang, llama.cpp, Ollama and TGI."""
 
 MAX_BACKENDS = 32  # several regions and accounts of several providers; keeps CEL and the breaker table small
-MAX_STEPS = 4  # of a price; providers have one or two
 MAX_URL = 1024
 # No user info, query or fragment: a key in a URL ends up in logs.
 BASE_URL = r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$"
@@ -117,42 +116,6 @@ class SecretReference(Model):
     """Name of the Secret. It consents by the label `weir.dev/credential: "true"`."""
     key: Token
     """Key within the Secret's data, for example `api-key`."""
-
-
-class PriceStepSpec(Model):
-    """US dollars per million tokens of a request with a long prompt."""
-
-    above: Tokens
-    """Number of prompt tokens, cached ones included; a longer prompt has this price."""
-    input: Money
-    """Price of prompt tokens."""
-    cached_input: Money | None = None
-    """Price of prompt tokens read from the provider's prompt cache. Default: as `input`."""
-    cache_write: Money | None = None
-    """Price of prompt tokens written into the provider's prompt cache. Default: as `input`."""
-    cache_write_long: Money | None = None
-    """Price of prompt tokens written with the longer lifetime. Default: as in a price without steps."""
-    output: Money
-    """Price of completion tokens, reasoning included."""
-
-
-class PriceSpec(Model):
-    """Prices in US dollars per million tokens."""
-
-    input: Money | None = None
-    """Price of prompt tokens. Default: the catalogue's."""
-    cached_input: Money | None = None
-    """Price of prompt tokens read from the provider's prompt cache. Default: the catalogue's, or as `input`."""
-    cache_write: Money | None = None
-    """Price of prompt tokens written into the provider's prompt cache. Default: the catalogue's, or as `input`."""
-    cache_write_long: Money | None = None
-    """Price of prompt tokens written with the longer lifetime (Anthropic: 1 hour, OpenAI: 12 hours). Default: the
-    catalogue's, or twice `input` if there is a `cacheWrite`, else as `input`."""
-    output: Money | None = None
-    """Price of completion tokens, reasoning included. Default: the catalogue's."""
-    steps: Annotated[tuple[PriceStepSpec, ...], Field(max_length=MAX_STEPS)] | None = None
-    """Prices of long prompts; an empty list: none. The highest step below the prompt's length is the price of all
-    tokens of a request. Default: the catalogue's, with its own prices only."""
 
 
 class BackendLimitsSpec(Model):
@@ -281,6 +244,9 @@ class BackendSpec(Model):
     """Wire formats that it takes, the best first, for example `[Responses, Chat]`. A caller's own format is used if it
     is listed; otherwise requests are translated to the first. Default: `[Responses, Chat]` for OpenAI itself, `[Chat]`
     for other servers of that kind, `[Messages]` for `provider: Anthropic`."""
+    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=len(Endpoint)), SET] | None = None
+    """Operations that it takes beyond conversations, for example `[Embeddings]`. Routes that name one in
+    `when.operations` send it here. Default: none."""
     model: Token
     """Name of the model at the provider, for example `gpt-5.4-mini`."""
     base_model: Token | None = None
@@ -333,6 +299,11 @@ class BackendSpec(Model):
             "!has(self.dialects) || self.provider != 'Anthropic' || self.dialects.all(it, it == 'Messages')",
             "a server of provider Anthropic takes the dialect Messages only; others that do are of provider OpenAI",
             lambda it: it.dialects is None or set(it.dialects) <= set(SPOKEN[it.provider]),
+        ),
+        Rule(
+            "!has(self.endpoints) || self.provider != 'Anthropic'",
+            "a server of provider Anthropic takes conversations only; others have endpoints with provider OpenAI",
+            lambda it: it.endpoints is None or it.provider in WITH_ENDPOINTS,
         ),
     )
 

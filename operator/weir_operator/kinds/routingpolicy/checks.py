@@ -13,7 +13,11 @@ from weir_operator.compile.callers import namespaces_are_unknown
 from weir_operator.problems.finding import Check, Finding, Verdict
 from weir_operator.problems.problem import ConditionType, Reason
 from weir_operator.schemas.common import DEFAULT_CLASS
-from weir_router.contract import Backend, BackendState, Mode, Route, Tier
+from weir_router.contract import CONVERSATIONS, Backend, BackendState, Mode, Operation, Route, Tier
+from weir_router.contract.embeddings import embedding_models
+
+MODELS_SHOWN = 3
+"""Models that a message names."""
 
 # --- references to tiers
 
@@ -99,9 +103,11 @@ def route_cannot_be_served(it: RouteFacts) -> Finding | None:
     if not backends or any(serves(backend, it.route) for backend in backends):
         return None
     message = (
-        f"no backend of route '{it.route.name}' is Active and has the labels, capabilities and context that it asks"
+        f"no backend of route '{it.route.name}' is Active and has the endpoints, labels, capabilities and context that "
+        "it asks"
     )
-    action = "Compare when.require, when.capabilities and when.promptTokens with the backends of its tiers."
+    action = "Compare when.operations, when.require, when.capabilities and when.promptTokens with the backends of its "
+    action += "tiers."
     return Finding(Reason.ROUTE_CANNOT_BE_SERVED, message, Verdict.FAULTY, ConditionType.READY, action)
 
 
@@ -110,6 +116,7 @@ def serves(backend: Backend, route: Route) -> bool:
     return (
         backend.state is BackendState.ACTIVE
         and route.require.items() <= backend.labels.items()
+        and any(it in CONVERSATIONS or it in backend.endpoints for it in route.when.operations or CONVERSATIONS)
         and (backend.capabilities is None or route.when.capabilities <= backend.capabilities)
         and (_context(backend) is None or (route.when.min_prompt_tokens or 0) <= (_context(backend) or 0))
     )
@@ -128,7 +135,29 @@ def route_is_shadowed(it: RouteFacts) -> Finding | None:
     return Finding(Reason.ROUTE_SHADOWED, message, Verdict.WARN, ConditionType.ACCEPTED, action)
 
 
-ROUTE_CHECKS: tuple[Check[RouteFacts], ...] = (route_has_no_tiers, route_cannot_be_served, route_is_shadowed)
+def route_mixes_embeddings(it: RouteFacts) -> Finding | None:
+    """It stays, for its other operations; routers refuse embeddings on it, since vectors of two models cannot be
+    compared.
+    """
+    if Operation.EMBEDDINGS not in it.route.when.operations:
+        return None
+    backends = [backend for reference in it.route.tiers for backend in it.tiers[reference.tier].backends]
+    models = embedding_models(backends, it.route.require)
+    if len(models) < 2:
+        return None
+    message = f"route '{it.route.name}' has {len(models)} models for embeddings: {', '.join(models[:MODELS_SHOWN])}; "
+    message += "their vectors cannot be compared, so it answers none"
+    action = "Keep one model for embeddings in all tiers of the route, and give each other one a policy of its own; "
+    action += "deployments of one model share its name by baseModel."
+    return Finding(Reason.MIXED_EMBEDDINGS, message, Verdict.FAULTY, ConditionType.ACCEPTED, action, ".tiers")
+
+
+ROUTE_CHECKS: tuple[Check[RouteFacts], ...] = (
+    route_has_no_tiers,
+    route_cannot_be_served,
+    route_mixes_embeddings,
+    route_is_shadowed,
+)
 
 
 # --- policies

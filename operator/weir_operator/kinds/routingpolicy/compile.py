@@ -32,7 +32,7 @@ from weir_operator.problems.problem import Reason
 from weir_operator.schemas.common import MAX_RULES, MAX_TEXT, CallerRuleSpec, From, TierReference, seconds, timestamp
 from weir_operator.schemas.rules import Model, unstated
 from weir_router import contract
-from weir_router.contract.conditions import covers
+from weir_router.contract.conditions import KEEPS_OLDER_OUT, covers
 
 M = TypeVar("M", bound=Model)
 
@@ -265,15 +265,13 @@ def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
     tokens = stated.prompt_tokens or unstated(schema.PromptTokens)
     own, around = references.namespace, references.around
     callers = caller_rules(stated.callers or (), own, around.namespaces)
+    operations = frozenset(stated.operations or ())
     return contract.When(
         complexity=frozenset(stated.complexity or ()),
         min_prompt_tokens=tokens.min,
         max_prompt_tokens=tokens.max,
         capabilities=frozenset(stated.capabilities or ()),
-        headers=tuple(
-            contract.HeaderMatch(name=header.name.lower(), exact=header.exact, prefix=header.prefix)
-            for header in stated.headers or ()
-        ),
+        headers=_headers(stated, operations),
         callers=with_tiers(callers, own, around.consents) if stated.user_tiers else callers,
         user_tiers=frozenset(stated.user_tiers or ()),
         features=frozenset(stated.features or ()),
@@ -287,7 +285,18 @@ def _when(stated: schema.WhenSpec, references: _References) -> contract.When:
             for window in stated.times or ()
         ),
         max_latency_budget=seconds(stated.latency_budget.max) if stated.latency_budget else None,
+        operations=operations,
     )
+
+
+def _headers(stated: schema.WhenSpec, operations: frozenset[contract.Operation]) -> tuple[contract.HeaderMatch, ...]:
+    headers = [
+        contract.HeaderMatch(name=header.name.lower(), exact=header.exact, prefix=header.prefix)
+        for header in stated.headers or ()
+    ]
+    if operations and contract.Operation.CHAT not in operations:
+        headers.append(KEEPS_OLDER_OUT)
+    return tuple(headers)
 
 
 def _selects(spec: schema.RoutingPolicySpec) -> bool:

@@ -34,7 +34,7 @@ from weir_operator.schemas.common import (
     seconds,
 )
 from weir_operator.schemas.rules import SET, Model, Rule
-from weir_router.contract import Capability, Complexity, Day, Mode, Priority, PromptLogging
+from weir_router.contract import Capability, Complexity, Day, Mode, Operation, Priority, PromptLogging
 from weir_router.contract.hours import DAY_MINUTES, zone_of
 
 DEFAULT_ATTEMPTS = 3  # with the first: two other models see nearly every outage; more only adds waiting
@@ -183,6 +183,10 @@ class LatencyBudgetSpec(Model):
 class WhenSpec(Model):
     """Conditions on a request, all of which must hold; and with `require` one on its candidates."""
 
+    operations: Annotated[tuple[Operation, ...], Field(min_length=1, max_length=len(Operation)), SET] | None = None
+    """Operations that the request may ask for, any of them, for example `[Embeddings]`. `Chat`: a chat completion or a
+    message. All but `Chat` and `Responses` need backends that list them in `endpoints`. Default: `[Chat,
+    Responses]`."""
     complexity: Annotated[tuple[Complexity, ...], Field(min_length=1, max_length=len(Complexity)), SET] | None = None
     """Classes of prompts, any of them. Default: all."""
     prompt_tokens: PromptTokens | None = None

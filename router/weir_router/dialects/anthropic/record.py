@@ -1,18 +1,18 @@
-"""The record of this format: see `base.FormatRecord`."""
+"""The record of this format: see `base.ConversationRecord`."""
 
 from __future__ import annotations
 
-from weir_router.contract import WireFormat
+from weir_router.contract import Operation, WireFormat
 from weir_router.dialects.anthropic import answers, errors, models, request, understand, upstream, whole, write
 from weir_router.dialects.anthropic.blocks import Blocks
 from weir_router.dialects.anthropic.events import MessageEvents
 from weir_router.dialects.anthropic.stream import NORMAL_ENDS, AnthropicReader
-from weir_router.dialects.axes import Format, Operation
-from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import ConversationRecord
 from weir_router.dialects.wire.body import look
 from weir_router.estimate import tokens
 
-RECORD = FormatRecord(
+RECORD = ConversationRecord(
     format=Format.ANTHROPIC_MESSAGES,
     name=WireFormat.MESSAGES,
     operation=Operation.CHAT,

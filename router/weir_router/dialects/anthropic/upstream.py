@@ -45,7 +45,7 @@ def prepare(
             dropped += fit_model(fields, ask.body, backend.traits)
         _fit_signatures(fields, ask, target.realm, dropped)
     else:
-        fields = translation.request(ask, pairing.caller, pairing.format, target, dropped)
+        fields = translation.request(ask, *pairing.both(), target, dropped)
     stream = ask.stream if "stream" in without else stream
     if stream != ask.stream or not same:
         fields["stream"] = stream
@@ -85,9 +85,10 @@ def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) 
     realm = realm_of(backend, pairing.host.platforms)
     if not pairing.same:
         if ask.stream:
-            return translation.stream(ask, pairing.caller, pairing.format, created, realm)
+            return translation.stream(ask, *pairing.both(), created, realm)
+        caller, upstream = pairing.both()
         translated = partial(
-            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created, realm=realm
+            translation.response, ask=ask, caller=caller, upstream=upstream, created=created, realm=realm
         )
         return Assembled(AnthropicAssembler(), translated)
     if not realm:

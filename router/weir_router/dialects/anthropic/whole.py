@@ -52,6 +52,6 @@ def render_whole(
     """See `base.FormatRecord`."""
     realm = realm_of(backend, pairing.host.platforms)
     if not pairing.same:
-        return encode(translation.response(payload, ask, pairing.caller, pairing.format, created, realm))
+        return encode(translation.response(payload, ask, *pairing.both(), created, realm))
     shown = signatures.marked(payload, realm) if realm else payload
     return raw if shown is payload else encode(shown)

@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr, replace
 
 from weir_router.dialects import base
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import EventReader, EventWriter, FormatRecord, Place, Signal
+from weir_router.dialects.base import ConversationRecord, EventReader, EventWriter, Place, Signal
 from weir_router.dialects.neutral import answer
 from weir_router.dialects.neutral.checked import Checked
 from weir_router.dialects.neutral.conversation import Call, Conversation
@@ -23,7 +23,7 @@ from weir_router.dialects.wire.frame import Frame
 from weir_router.errors import BadRequest
 
 
-def conversation_of(ask: Ask, caller: FormatRecord) -> Conversation:
+def conversation_of(ask: Ask, caller: ConversationRecord) -> Conversation:
     """The request in the neutral form, made on first use. Raises `BadRequest`."""
     found: Conversation | None = ask.conversation
     if found is None:
@@ -33,7 +33,7 @@ def conversation_of(ask: Ask, caller: FormatRecord) -> Conversation:
 
 
 def request(
-    ask: Ask, caller: FormatRecord, to: FormatRecord, target: Target = ANY, dropped: list[str] | None = None
+    ask: Ask, caller: ConversationRecord, to: ConversationRecord, target: Target = ANY, dropped: list[str] | None = None
 ) -> dict[str, Any]:
     """The caller's request in the format `to`, for the backend `target`; names what it drops in `dropped`.
 
@@ -47,7 +47,7 @@ def request(
         raise BadRequest("the request is nested too deeply to be translated") from None
 
 
-def untranslatable(ask: Ask, caller: FormatRecord, to: FormatRecord) -> str | None:
+def untranslatable(ask: Ask, caller: ConversationRecord, to: ConversationRecord) -> str | None:
     """The reason why backends of the format `to` cannot serve this request; None: they can.
 
     It translates the request, so that this answer and `request` never disagree: call it once per request and format.
@@ -62,7 +62,12 @@ def untranslatable(ask: Ask, caller: FormatRecord, to: FormatRecord) -> str | No
 
 
 def response(
-    payload: dict[str, Any], ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int, realm: str = ""
+    payload: dict[str, Any],
+    ask: Ask,
+    caller: ConversationRecord,
+    upstream: ConversationRecord,
+    created: int,
+    realm: str = "",
 ) -> dict[str, Any]:
     """A whole answer of the upstream in the caller's format.
 
@@ -86,7 +91,9 @@ def response(
         raise malformed("an answer that is nested too deeply") from None
 
 
-def stream(ask: Ask, caller: FormatRecord, upstream: FormatRecord, created: int, realm: str = "") -> Translated:
+def stream(
+    ask: Ask, caller: ConversationRecord, upstream: ConversationRecord, created: int, realm: str = ""
+) -> Translated:
     """A renderer from the upstream's stream to the caller's. `realm`: as for `response`."""
     writer = caller.event_writer(ask, created, realm)
     if names := _full_names(ask):

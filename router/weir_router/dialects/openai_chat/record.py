@@ -1,17 +1,17 @@
-"""The record of this format: see `base.FormatRecord`."""
+"""The record of this format: see `base.ConversationRecord`."""
 
 from __future__ import annotations
 
-from weir_router.contract import WireFormat
-from weir_router.dialects.axes import Format, Operation
-from weir_router.dialects.base import FormatRecord
+from weir_router.contract import Operation, WireFormat
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import ConversationRecord
 from weir_router.dialects.openai_chat import answers, errors, models, request, understand, upstream, whole, write
 from weir_router.dialects.openai_chat.chunks import Chunks
 from weir_router.dialects.openai_chat.events import ChatEvents
 from weir_router.dialects.openai_chat.stream import NORMAL_ENDS, OpenAIReader
 from weir_router.dialects.wire.body import look
 
-RECORD = FormatRecord(
+RECORD = ConversationRecord(
     format=Format.OPENAI_CHAT,
     name=WireFormat.CHAT,
     operation=Operation.CHAT,

@@ -43,7 +43,7 @@ def prepare(
     else:
         dropped = []
         target = target_of(backend, pairing.host.platforms)
-        fields = translation.request(ask, pairing.caller, pairing.format, target, dropped)
+        fields = translation.request(ask, *pairing.both(), target, dropped)
     stream = ask.stream if "stream" in without else stream
     added = _NOTHING
     if stream != ask.stream or not same:
@@ -87,9 +87,10 @@ def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) 
     if not pairing.same:
         realm = realm_of(backend, pairing.host.platforms)
         if ask.stream:
-            return translation.stream(ask, pairing.caller, pairing.format, created, realm)
+            return translation.stream(ask, *pairing.both(), created, realm)
+        caller, upstream = pairing.both()
         translated = partial(
-            translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created, realm=realm
+            translation.response, ask=ask, caller=caller, upstream=upstream, created=created, realm=realm
         )
         return Assembled(OpenAIAssembler(), translated)
     if not ask.stream:

@@ -71,4 +71,4 @@ def render_whole(
     if pairing.same:
         return raw
     realm = realm_of(backend, pairing.host.platforms)
-    return encode(translation.response(payload, ask, pairing.caller, pairing.format, created, realm))
+    return encode(translation.response(payload, ask, *pairing.both(), created, realm))

@@ -1,20 +1,20 @@
-"""The record of this format: see `base.FormatRecord`."""
+"""The record of this format: see `base.ConversationRecord`."""
 
 from __future__ import annotations
 
-from weir_router.contract import WireFormat
-from weir_router.dialects.axes import Format, Operation
-from weir_router.dialects.base import FormatRecord
+from weir_router.contract import Operation, WireFormat
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import ConversationRecord
 from weir_router.dialects.openai_chat import models
 from weir_router.dialects.openai_responses import answers, errors, request, understand, upstream, whole, write
 from weir_router.dialects.openai_responses.events import ResponseEvents
 from weir_router.dialects.openai_responses.items import Items
 from weir_router.dialects.openai_responses.stream import NORMAL_ENDS, ResponsesReader
 
-RECORD = FormatRecord(
+RECORD = ConversationRecord(
     format=Format.OPENAI_RESPONSES,
     name=WireFormat.RESPONSES,
-    operation=Operation.CHAT,
+    operation=Operation.RESPONSES,
     title="OpenAI Responses",
     path="/v1/responses",
     turns="input",

@@ -46,7 +46,7 @@ def prepare(
         if isinstance(items, list) and (fitting := sealed.fitting(items, target.realm, dropped)) is not items:
             fields["input"] = fitting
     else:
-        fields = translation.request(ask, pairing.caller, pairing.format, target, dropped)
+        fields = translation.request(ask, *pairing.both(), target, dropped)
     stream = ask.stream if "stream" in without else stream
     if stream != ask.stream or not same:
         fields["stream"] = stream
@@ -76,10 +76,9 @@ def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) 
             return Relayed(realm, created)
         return Assembled(ResponsesAssembler(), partial(sealed.marked, realm=realm) if realm else None)
     if ask.stream:
-        return translation.stream(ask, pairing.caller, pairing.format, created, realm)
-    translated = partial(
-        translation.response, ask=ask, caller=pairing.caller, upstream=pairing.format, created=created, realm=realm
-    )
+        return translation.stream(ask, *pairing.both(), created, realm)
+    caller, upstream = pairing.both()
+    translated = partial(translation.response, ask=ask, caller=caller, upstream=upstream, created=created, realm=realm)
     return Assembled(ResponsesAssembler(), translated)
 
 
