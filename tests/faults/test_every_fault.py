@@ -33,7 +33,10 @@ ELSEWHERE = {
     FaultKind.SLOW_FIRST_TOKEN: ("silent", "silent", "closed"),
     FaultKind.BYTE_DRIP: ("silent", "silent", "closed"),
     FaultKind.PINGS: ("silent", "silent", "closed"),
+    FaultKind.SILENT_REASONING: ("silent", "silent", "closed"),
     FaultKind.ERROR_EVENT: ("server", "overload", "closed"),
+    FaultKind.FAILED_EVENT: ("server", "overload", "closed"),
+    FaultKind.QUOTA_EVENT: ("credit", "credit", "ejected"),
     FaultKind.ERROR_BODY: ("server", "overload", "closed"),
     FaultKind.CONTEXT_LENGTH: ("context_length", "context_length", "closed"),
 }
@@ -48,6 +51,8 @@ BROKEN = {
     FaultKind.ENDS_EARLY: "truncated",
     FaultKind.MALFORMED: "malformed",
     FaultKind.ERROR_EVENT: None,  # as the provider says it
+    FaultKind.FAILED_EVENT: None,
+    FaultKind.QUOTA_EVENT: "credit",
     FaultKind.NO_FINISH: "truncated",
 }
 """Faults after the commit point, in the middle of a stream."""
@@ -57,7 +62,12 @@ ANSWERED = {
     FaultKind.CONTENT_FILTER: {},
     FaultKind.STATUS: {"status": 413},
 }
-UNHARMED = {FaultKind.NO_DONE: {}, FaultKind.EMPTY_LENGTH: {}, FaultKind.DRIP: {"seconds": 0.02}}
+UNHARMED = {
+    FaultKind.ITEM_NEVER_DONE: {},
+    FaultKind.NO_DONE: {},
+    FaultKind.EMPTY_LENGTH: {},
+    FaultKind.DRIP: {"seconds": 0.02},
+}
 OTHERS = {FaultKind.STREAM_REFUSED, FaultKind.STREAM_IGNORED}
 
 

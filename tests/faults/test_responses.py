@@ -31,7 +31,7 @@ FIELDS: dict[FaultKind, dict[str, Any]] = {
     FaultKind.STATUS: {"status": 413},
 }
 BREAKING = {FaultKind.STALL, FaultKind.CUT, FaultKind.RESET, FaultKind.ENDS_EARLY, FaultKind.MALFORMED}
-BREAKING |= {FaultKind.ERROR_EVENT, FaultKind.NO_FINISH}
+BREAKING |= {FaultKind.ERROR_EVENT, FaultKind.QUOTA_EVENT, FaultKind.FAILED_EVENT, FaultKind.NO_FINISH}
 REFUSED = {FaultKind.BAD_REQUEST: 400, FaultKind.CONTENT_FILTER: 400, FaultKind.STATUS: 413}
 
 
@@ -71,6 +71,8 @@ async def test_every_stream_keeps_the_grammar(kind: FaultKind, upstream: WireFor
             assert last.name == "response.failed"
             assert last.data["error"]["code"] == "stream_broken"
             assert f"a: {WORDS}".startswith(text_of(events))
+        elif kind is FaultKind.ITEM_NEVER_DONE and upstream is WireFormat.RESPONSES:
+            assert (last.name, text_of(events)) == ("response.failed", f"a: {WORDS}")
         elif kind is FaultKind.EMPTY_LENGTH:
             assert last.name == "response.incomplete"
         else:

@@ -181,6 +181,16 @@ def error_event(error: dict[str, Any]) -> bytes:
     return b"event: error\ndata: " + as_json(error) + b"\n\n"
 
 
+def failed_event(error: dict[str, Any], begun: bytes, number: int) -> bytes:
+    """The end of a stream that failed: an error, as in its middle."""
+    return error_event(error)
+
+
+def unfinished(frames: list[Frame]) -> list[Frame]:
+    """The stream without the ends of its items, which this format has not."""
+    return frames
+
+
 def _check_fields(body: dict[str, Any], model: SimModel) -> None:
     for field in model.refuses:
         if field in body:
@@ -306,11 +316,12 @@ def _blocks(answer: Answer, *, whole: bool) -> list[tuple[dict[str, Any], list[d
 
 
 def _deltas(index: int, deltas: list[dict[str, Any]]) -> list[Frame]:
-    content = {"text_delta", "thinking_delta", "input_json_delta"}
-    return [
-        _event(Part.CONTENT if d["type"] in content else Part.LEAD, "content_block_delta", index=index, delta=d)
-        for d in deltas
-    ]
+    parts = {
+        "text_delta": Part.CONTENT,
+        "thinking_delta": Part.THOUGHT,
+        "input_json_delta": Part.CONTENT,
+    }
+    return [_event(parts.get(d["type"], Part.LEAD), "content_block_delta", index=index, delta=d) for d in deltas]
 
 
 def _event(part: Part, name: str, **fields: Any) -> Frame:

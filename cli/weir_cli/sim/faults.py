@@ -55,10 +55,14 @@ class FaultKind(StrEnum):
     DRIP = "drip"
     BYTE_DRIP = "byte_drip"
     ERROR_EVENT = "error_event"
+    QUOTA_EVENT = "quota_event"
+    FAILED_EVENT = "failed_event"
     ERROR_BODY = "error_body"
     STREAM_IGNORED = "stream_ignored"
     EMPTY_LENGTH = "empty_length"
     PINGS = "pings"
+    ITEM_NEVER_DONE = "item_never_done"
+    SILENT_REASONING = "silent_reasoning"
 
 
 HELP: dict[FaultKind, str] = {
@@ -90,10 +94,14 @@ HELP: dict[FaultKind, str] = {
     FaultKind.DRIP: "one token every `seconds` (plain: as late as the last token)",
     FaultKind.BYTE_DRIP: "one byte every `seconds`, headers excepted",
     FaultKind.ERROR_EVENT: "error event in a 200 stream after `after` content chunks (plain: as error_body)",
+    FaultKind.QUOTA_EVENT: "insufficient_quota in a 200 stream after `after` content chunks (plain: its HTTP error)",
+    FaultKind.FAILED_EVENT: "as error_event, but in Responses the event is `response.failed`",
     FaultKind.ERROR_BODY: "status 200 whose JSON body is an error, stream asked or not",
     FaultKind.STREAM_IGNORED: "a plain answer although a stream was asked",
     FaultKind.EMPTY_LENGTH: "no content, finish reason length, as when reasoning used up the limit",
     FaultKind.PINGS: "only comments (OpenAI) or pings (Anthropic), one every `seconds`, forever (plain: line feeds)",
+    FaultKind.ITEM_NEVER_DONE: "Responses: items have no end, and the response completes without them; others whole",
+    FaultKind.SILENT_REASONING: "silence where reasoning or else content begins, for `seconds` or forever",
 }
 """One line for each fault."""
 
@@ -105,7 +113,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     probability: float = 1.0  # of each request, drawn from the simulator's seed
     count: int | None = None  # holds for the next so many requests; None: until cleared
     lasts: float | None = None  # seconds from being switched on; None: until cleared
-    after: int | None = None  # content chunks; None: reset and error_event 0, all others DEFAULT_AFTER
+    after: int | None = None  # content chunks; None: reset and events with an error 0, others DEFAULT_AFTER
     seconds: float = 0.0
     factor: float = 1.0
     retry_after: str | float | None = None  # seconds or an HTTP date, as the header says it
@@ -184,6 +192,8 @@ def refusal(fault: Fault, errors: Mapping[FaultKind, Refused], model: str, *, st
     """The HTTP error of this fault, in the provider's own words (`errors`); None: the fault is no HTTP error."""
     if fault.kind is FaultKind.STREAM_REFUSED and not stream:
         return None
+    if fault.kind is FaultKind.QUOTA_EVENT and not stream:
+        return errors[FaultKind.INSUFFICIENT_QUOTA]
     if fault.kind is FaultKind.STATUS:
         refused = Refused(fault.status or 500, "api_error", "Something went wrong.")
     elif found := errors.get(fault.kind):

@@ -12,6 +12,7 @@ class Part(Enum):
     """The role of a frame for a fault, which breaks before some frames and leaves others out."""
 
     LEAD = auto()  # before or around content: role chunk, message_start, a block's start and stop
+    THOUGHT = auto()  # paced, as content; one token of reasoning each
     CONTENT = auto()  # paced; one token each
     FINISH = auto()  # the finish reason
     USAGE = auto()

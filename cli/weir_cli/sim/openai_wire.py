@@ -177,6 +177,16 @@ def error_event(error: dict[str, Any]) -> bytes:
     return b"data: " + as_json(error) + b"\n\n"
 
 
+def failed_event(error: dict[str, Any], begun: bytes, number: int) -> bytes:
+    """The end of a stream that failed: an error, as in its middle."""
+    return error_event(error)
+
+
+def unfinished(frames: list[Frame]) -> list[Frame]:
+    """The stream without the ends of its items; it has none."""
+    return frames
+
+
 def _check_fields(body: dict[str, Any], model: SimModel) -> None:
     for field in model.refuses:
         if field in body:
@@ -318,7 +328,7 @@ def _choice_frames(ask: Ask, before: bytes, after: bytes, index: int, answer: An
     opening: dict[str, Any] = {"role": "assistant", "content": None if refused or answer.calls else "", "refusal": None}
     return [
         frame(Part.LEAD, opening),
-        *(frame(Part.CONTENT, {"reasoning_content": token}) for token in answer.thinking),
+        *(frame(Part.THOUGHT, {"reasoning_content": token}) for token in answer.thinking),
         *(frame(Part.CONTENT, {field: token}, tokens=[token]) for token in answer.text),
         *(frame(Part.CONTENT, {"tool_calls": [call]}) for call in _call_deltas(answer)),
         frame(Part.FINISH, {}, _FINISH[answer.stop]),

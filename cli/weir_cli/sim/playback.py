@@ -13,16 +13,18 @@ from typing import Any
 from weir_cli.sim.connection import JSON, Connection
 from weir_cli.sim.exchange import Exchange
 from weir_cli.sim.faults import DEFAULT_AFTER, Fault, FaultKind
-from weir_cli.sim.frames import Part, as_json
+from weir_cli.sim.frames import Frame, Part, as_json
 from weir_cli.sim.models import SimModel
 from weir_cli.sim.wires import WIRES
 
 DEFAULT_SECONDS = 0.1
 """Seconds between bytes, tokens or pings of a fault that gives no `seconds`."""
 
-_BREAKS = frozenset(
-    {FaultKind.STALL, FaultKind.CUT, FaultKind.RESET, FaultKind.ENDS_EARLY, FaultKind.ERROR_EVENT, FaultKind.MALFORMED}
-)
+_ERRORS = frozenset({FaultKind.ERROR_EVENT, FaultKind.QUOTA_EVENT, FaultKind.FAILED_EVENT})
+"""Faults that end a stream with an error."""
+
+_BREAKS = _ERRORS | {FaultKind.STALL, FaultKind.CUT, FaultKind.RESET, FaultKind.ENDS_EARLY, FaultKind.MALFORMED}
+_PACED = frozenset({Part.THOUGHT, Part.CONTENT})
 _BREAK_PLAIN = frozenset({FaultKind.STALL, FaultKind.CUT, FaultKind.RESET})
 _LEFT_OUT: dict[FaultKind | None, Part] = {FaultKind.NO_DONE: Part.END, FaultKind.NO_FINISH: Part.FINISH}
 
@@ -84,7 +86,7 @@ class Playback:
             out.abort()
         elif kind is FaultKind.PINGS:
             await self._ping()
-        elif kind is FaultKind.ERROR_BODY or (kind is FaultKind.ERROR_EVENT and not self._exchange.stream):
+        elif kind is FaultKind.ERROR_BODY or (kind in _ERRORS and not self._exchange.stream):
             out.whole(200, JSON, self._headers, as_json(self._error()))
         elif self._exchange.stream and kind is not FaultKind.STREAM_IGNORED:
             await self._stream()
@@ -101,6 +103,8 @@ class Playback:
     async def _plain(self) -> None:
         body = self._exchange.whole(exhausted=True) if self._kind is FaultKind.EMPTY_LENGTH else self._exchange.body
         await asyncio.sleep(self._pace.whole(self._exchange.steps))
+        if self._kind is FaultKind.SILENT_REASONING:
+            await self._silence()
         if self._kind is FaultKind.MALFORMED:
             body = body[: len(body) // 2]
         if self._kind is FaultKind.BYTE_DRIP:
@@ -109,27 +113,31 @@ class Playback:
         elif self._kind in _BREAK_PLAIN:
             self._out.open(self._exchange.content_type, self._headers, len(body))
             await self._out.send(body[: len(body) // 2])
-            await self._break()
+            await self._break(b"", 0)
         else:
             self._out.whole(200, self._exchange.content_type, self._headers, body)
 
     async def _stream(self) -> None:
-        frames = self._exchange.parts(exhausted=True) if self._kind is FaultKind.EMPTY_LENGTH else self._exchange.frames
+        frames = self._frames()
+        silent = self._kind is FaultKind.SILENT_REASONING
         send = self._drip if self._kind is FaultKind.BYTE_DRIP else self._out.send
         breaks_after = _after(self._fault) if self._kind in _BREAKS else None
         self._out.open(self._exchange.stream_type, {**self._headers, "cache-control": "no-cache"})
         clock = asyncio.get_running_loop().time
         due, content = clock() + self._pace.first(), 0
-        for part, data in frames:
+        for number, (part, data) in enumerate(frames):
+            if silent and part in (Part.THOUGHT, Part.CONTENT, Part.FINISH):
+                await self._silence()
+                silent = False
             if part is _LEFT_OUT.get(self._kind):
                 continue
-            if breaks_after is not None and content >= breaks_after and part in (Part.CONTENT, Part.FINISH):
-                if await self._break():
+            if breaks_after is not None and content >= breaks_after and (part in _PACED or part is Part.FINISH):
+                if await self._break(frames[0].data, number):
                     return
                 breaks_after = None
                 continue
             # An answer without content keeps its model waiting all the same, up to the finish reason.
-            if part is Part.CONTENT or (part is Part.FINISH and not content):
+            if part in _PACED or (part is Part.FINISH and not content):
                 content += 1
                 # Due times are absolute, so that late wake-ups do not add up to a slower model.
                 if (wait := due - clock()) > 0:
@@ -137,6 +145,17 @@ class Playback:
                 due += self._pace.each()
             await send(data)
         self._out.end()
+
+    def _frames(self) -> list[Frame]:
+        if self._kind is FaultKind.EMPTY_LENGTH:
+            return self._exchange.parts(exhausted=True)
+        frames = self._exchange.frames
+        return self._wire.unfinished(frames) if self._kind is FaultKind.ITEM_NEVER_DONE else frames
+
+    async def _silence(self) -> None:
+        if not self._fault.seconds:
+            await self._out.hang()
+        await asyncio.sleep(self._fault.seconds)
 
     async def _drip(self, data: bytes) -> None:
         for at in range(len(data)):
@@ -146,8 +165,8 @@ class Playback:
     async def _tick(self) -> None:
         await asyncio.sleep(self._fault.seconds or DEFAULT_SECONDS)
 
-    async def _break(self) -> bool:
-        """Breaks the answer here; False: it goes on."""
+    async def _break(self, begun: bytes, number: int) -> bool:
+        """Breaks the answer here; False: it goes on. `begun` is its first event, and `number` that of the next one."""
         if self._kind is FaultKind.MALFORMED:
             await self._out.send(self._wire.BROKEN)
             return False
@@ -158,16 +177,20 @@ class Playback:
         elif self._kind is FaultKind.RESET:
             await self._out.reset()
         else:
-            if self._kind is FaultKind.ERROR_EVENT:
+            if self._kind is FaultKind.FAILED_EVENT:
+                await self._out.send(self._wire.failed_event(self._error(), begun, number))
+            elif self._kind in _ERRORS:
                 await self._out.send(self._wire.error_event(self._error()))
             self._out.end()
         return True
 
     def _error(self) -> dict[str, Any]:
-        return self._wire.payload(self._wire.ERROR_IN_200, self._request_id)
+        quota = self._kind is FaultKind.QUOTA_EVENT
+        error = self._wire.ERRORS[FaultKind.INSUFFICIENT_QUOTA] if quota else self._wire.ERROR_IN_200
+        return self._wire.payload(error, self._request_id)
 
 
 def _after(fault: Fault) -> int:
     if fault.after is not None:
         return fault.after
-    return 0 if fault.kind is FaultKind.ERROR_EVENT else DEFAULT_AFTER
+    return 0 if fault.kind in _ERRORS else DEFAULT_AFTER

@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from weir_cli.sim import openai_errors, openai_wire
 from weir_cli.sim.answer import Answer, Ask, Stop, Tool, count_tokens, text_of
 from weir_cli.sim.faults import FaultKind
@@ -87,8 +89,7 @@ def stream(ask: Ask, model: SimModel, answers: list[Answer]) -> list[Frame]:
     numbers = itertools.count()
 
     def frame(part: Part, kind: str, /, **data: Any) -> Frame:
-        event = {"type": f"response.{kind}", "sequence_number": next(numbers), **data}
-        return Frame(part, b"event: %b\ndata: %b\n\n" % (event["type"].encode(), as_json(event)))
+        return _frame(part, {"type": f"response.{kind}", "sequence_number": next(numbers), **data})
 
     begun = {**ended, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     frames = [frame(Part.LEAD, "created", response=begun), frame(Part.LEAD, "in_progress", response=begun)]
@@ -107,6 +108,30 @@ def error_event(error: dict[str, Any]) -> bytes:
     event = {name: told[name] for name in ("code", "message", "param")}
     event |= {"type": "error", "sequence_number": ERROR_NUMBER}
     return b"event: error\ndata: %b\n\n" % as_json(event)
+
+
+def failed_event(error: dict[str, Any], begun: bytes, number: int) -> bytes:
+    """The end of a stream that failed. `begun` is its first event, and `number` that of the new one."""
+    response = _data(begun)["response"]
+    response |= {"status": "failed", "error": {name: error["error"][name] for name in ("code", "message")}}
+    event = {"type": "response.failed", "sequence_number": number, "response": response}
+    return b"event: response.failed\ndata: %b\n\n" % as_json(event)
+
+
+def unfinished(frames: list[Frame]) -> list[Frame]:
+    """The stream without the ends of its items; its last event does not know them either."""
+    kept = [(frame.part, _data(frame.data)) for frame in frames if b".done\n" not in frame.data]
+    kept[-1][1]["response"]["output"] = []
+    return [_frame(part, {**data, "sequence_number": number}) for number, (part, data) in enumerate(kept)]
+
+
+def _frame(part: Part, event: dict[str, Any]) -> Frame:
+    return Frame(part, b"event: %b\ndata: %b\n\n" % (event["type"].encode(), as_json(event)))
+
+
+def _data(event: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(event.partition(b"\ndata: ")[2])
+    return found
 
 
 def _items(body: dict[str, Any], model: SimModel) -> list[dict[str, Any]]:
@@ -197,7 +222,7 @@ def _body(item: dict[str, Any], answer: Answer) -> Iterator[tuple[Part, str, dic
         at, part = {"summary_index": 0}, item["summary"][0]
         yield Part.LEAD, "reasoning_summary_part.added", {**at, "part": {**part, "text": ""}}
         for token in answer.thinking:
-            yield Part.CONTENT, "reasoning_summary_text.delta", {**at, "delta": token}
+            yield Part.THOUGHT, "reasoning_summary_text.delta", {**at, "delta": token}
         yield Part.LEAD, "reasoning_summary_text.done", {**at, "text": part["text"]}
         yield Part.LEAD, "reasoning_summary_part.done", {**at, "part": part}
     elif item["type"] == "message":

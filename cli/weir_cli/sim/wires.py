@@ -52,6 +52,12 @@ class Wire(Protocol):
     def error_event(self, error: dict[str, Any]) -> bytes:
         """An error in the middle of a stream."""
 
+    def failed_event(self, error: dict[str, Any], begun: bytes, number: int) -> bytes:
+        """The end of a stream that failed. `begun` is its first event, and `number` that of the new one."""
+
+    def unfinished(self, frames: list[Frame]) -> list[Frame]:
+        """The stream without the ends of its items."""
+
     def unknown_path(self, method: str, path: str) -> Refused:
         """404 for a path that the API does not have."""
 

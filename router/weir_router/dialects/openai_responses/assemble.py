@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from weir_router.dialects.openai_responses.order import is_same
 from weir_router.dialects.wire import positions
 from weir_router.dialects.wire.lossy import lossy
 from weir_router.dialects.wire.relay import LoneText
@@ -24,7 +25,7 @@ class ResponsesAssembler:
 
     def __init__(self) -> None:
         self._response: dict[str, Any] | None = None
-        self._added: set[int] = set()
+        self._added: dict[int, dict[str, Any]] = {}
         self._done: dict[int, dict[str, Any]] = {}
         self._arguments: dict[int, tuple[str, str]] = {}  # by index: the item's field, and its value
 
@@ -33,14 +34,24 @@ class ResponsesAssembler:
         kind = payload.get("type")
         if kind == "response.output_item.added":
             if payload["item"] is not None:
-                self._added.add(_index(payload))
+                self._add(_index(payload), payload["item"])
         elif kind == "response.output_item.done":
-            self._done[_index(payload)] = dict(payload["item"])
+            self._end(_index(payload), dict(payload["item"]))
         elif kind in _ARGUMENTS:
             field = _ARGUMENTS[kind]
             self._arguments[_index(payload)] = field, payload[field]
         elif kind in _ENDS:
             self._response = payload["response"]
+
+    def _add(self, index: int, item: dict[str, Any]) -> None:
+        if index in self._added:
+            raise lossy("two items are at one index")
+        self._added[index] = item
+
+    def _end(self, index: int, item: dict[str, Any]) -> None:
+        if not is_same(self._added.get(index, item), item):
+            raise lossy("an item ends as another one")
+        self._done[index] = item
 
     def lone_text(self, payload: dict[str, Any]) -> LoneText | None:
         """See `relay.Assembler`. Each event has a number, so none is like another."""
@@ -57,7 +68,7 @@ class ResponsesAssembler:
         output = self._response.get("output") or []
         if len(output) > len(self._done):
             return self._response
-        if self._added - self._done.keys():
+        if self._added.keys() - self._done.keys():
             raise lossy("an item has no end")
         return {**self._response, "output": [self._done[index] for index in sorted(self._done)]}
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.dialects.base import Event, Place, Signal
+from weir_router.dialects.openai_responses import skim
+from weir_router.dialects.openai_responses.numbered import NumberedFrame
+from weir_router.dialects.openai_responses.order import Order
 from weir_router.dialects.openai_responses.sealed import marked_event
 from weir_router.dialects.wire.frame import Frame
 from weir_router.dialects.wire.relay import encode
 
 
 class Relayed:
-    """A `Renderer` that changes nothing but the mark of encrypted reasoning, and knows the number of the last event.
-
-    No frame helps: each event has a number of its own, so no two are alike.
-    """
+    """A `Renderer` that changes nothing but the mark of encrypted reasoning, and knows the number of the last event."""
 
     skims = True
 
@@ -23,12 +23,16 @@ class Relayed:
         self._created = created
         self._id = self._model = ""
         self._number = -1
+        self._order = Order()
+        self._frame = NumberedFrame()
 
     def feed(self, event: Event, payload: dict[str, Any] | None, signal: Signal) -> bytes:
         """See `Renderer`."""
         if payload is None:
             return event.raw
-        self._number += 1
+        self._frame.forget()
+        self._order.check(payload)
+        self._number = self._last() + 1
         number, response = payload.get("sequence_number"), payload.get("response")
         if type(number) is int:
             self._number = number
@@ -41,13 +45,17 @@ class Relayed:
         return b"%bdata: %b\n\n" % (name, encode(shown))
 
     def pass_on(self, part: bytes, signal: Signal) -> bytes | None:
-        """See `Renderer`."""
-        self._number += 1
+        """See `Renderer`. The frame learns what further deltas of the same item look like."""
+        it = skim.place_of(part)
+        if not self._order.has(it.type, it.output_index, it.content_index):
+            return None
+        self._number = self._last() + 1
+        self._frame.learn_delta(part)
         return part
 
     def frame(self) -> Frame:
         """See `Renderer`."""
-        return Frame()
+        return self._frame
 
     def end(self) -> bytes:
         """See `Renderer`. The last event is there already."""
@@ -55,4 +63,10 @@ class Relayed:
 
     def place(self) -> Place | None:
         """See `Renderer`."""
-        return Place(self._id, self._model, self._created, self._number) if self._id else None
+        return Place(self._id, self._model, self._created, self._last()) if self._id else None
+
+    def _last(self) -> int:
+        """The number of the last event."""
+        if self._frame.last:
+            self._number, self._frame.last = int(self._frame.last), b""
+        return self._number

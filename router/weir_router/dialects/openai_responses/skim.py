@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
 class Delta(msgspec.Struct, gc=False):
+    """A delta with a text."""
+
     type: str
     delta: str
 
 
+class Place(msgspec.Struct, gc=False):
+    """The item and the part of a delta."""
+
+    type: str
+    output_index: Any = None
+    content_index: Any = None
+
+
+def place_of(part: bytes) -> Place:
+    """The place of a delta that `delta` has read before."""
+    return _place(part[part.index(b"{") : -2])
+
+
+_place = msgspec.json.Decoder(Place).decode
 delta = msgspec.json.Decoder(Delta).decode

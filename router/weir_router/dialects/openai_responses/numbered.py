@@ -1,0 +1,70 @@
+"""The frame of a stream whose events have numbers: the bytes around the number and the text of a delta.
+
+Example: of `{"type":"response.output_text.delta","sequence_number":7,…,"delta":" a","logprobs":[],"obfuscation":"x"}`
+the next delta of the same item differs only in the number, the text and OpenAI's padding. Used by `relayed`.
+"""
+
+from __future__ import annotations
+
+from weir_router.dialects.wire.frame import END, PADDING, Frame, is_plain, text_of
+
+_NUMBER = b'"sequence_number":'
+_ZERO = ord("0")
+_END_OF_PADDING = b'"' + END
+
+
+class NumberedFrame(Frame):
+    """The frame of one stream. `last` is the number of the last event that passed, since the last look at it."""
+
+    __slots__ = ("_at", "_digits", "_middle", "_rest", "last")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = b""
+        self._at = 0  # bytes before the number, with which `_before` begins
+        self._digits = 0
+        self._rest = b""  # bytes between the number and the text
+        self._middle = b""  # bytes between the text and the padding
+
+    def learn_delta(self, part: bytes) -> None:
+        """Learns the frame of a delta; it stays empty where the number does not stand before the text."""
+        self.learn(part, b"delta")
+        head, found, rest = self._before.partition(_NUMBER)
+        number = rest.partition(b",")[0]
+        if not found or not number.isdigit() or _NUMBER in rest:
+            self.forget()
+            return
+        self._at, self._digits = len(head) + len(found), len(number)
+        self._before, self._rest = head + found, rest[len(number) :]
+        self._middle = self._after[: -len(END)] + PADDING
+
+    def passed(self, part: bytes) -> bytes | None:
+        """The same bytes, if `part` is the frame around a number, some text and, where it was learned, padding."""
+        before, after = self._before, self._at + self._digits
+        if not before or not part.startswith(before):
+            return None
+        if not part.startswith(self._rest, after):
+            after += 1  # 100 comes after 99
+            if not part.startswith(self._rest, after):
+                return None
+            self._digits += 1
+        number = part[self._at : after]
+        if not number.isdigit() or (number[0] == _ZERO and len(number) > 1):
+            return None
+        after += len(self._rest)
+        if self._padded:
+            if not part.endswith(_END_OF_PADDING):
+                return None
+            text, found, padding = part[after : -len(_END_OF_PADDING)].partition(self._middle)
+            if not found or not padding or not text:
+                return None
+            if not is_plain(text + padding) and not (is_plain(padding) and text_of(text)):
+                return None
+        else:
+            if not part.endswith(self._after):
+                return None
+            text = part[after : -len(self._after)]
+            if not is_plain(text) and not text_of(text):
+                return None
+        self.last = number
+        return part
