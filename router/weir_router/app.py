@@ -17,7 +17,7 @@ from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
 from weir_router.contract import MAX_BODY_BYTES, CompiledConfig, HostPolicy, Secrets
-from weir_router.dialects.registry import RECORDS
+from weir_router.dialects.registry import CONVERSATIONS, RECORDS
 from weir_router.health.board import Board
 from weir_router.health.breaker import State
 from weir_router.identify.identifier import Identifier
@@ -28,6 +28,7 @@ from weir_router.record.turns import Watch
 from weir_router.serve import story
 from weir_router.serve.admin import Admin
 from weir_router.serve.browsers import Allowed, Gate
+from weir_router.serve.counting import Counter
 from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.front import HEALTH_PATH, HOME_PATH, Front
 from weir_router.serve.hops import Hops
@@ -121,7 +122,7 @@ class Router:
 
     async def __aenter__(self) -> Router:
         transport = self._transport = AutoTransport(self._hosts, self._hops.via)
-        recorder = Recorder(self.metrics.in_flight, (self.metrics.observe, log))
+        recorder = Recorder(self.metrics.in_flight, (self.metrics.observe, log), aside=(log,))
         self._review_client = _review_client(self._reviewer) if self._reviewer is not None else None
         pod = self._pod
         identifier = Identifier(self.clock, local=pod.caller if pod else None, reviewer=self._review_client)
@@ -139,23 +140,24 @@ class Router:
             self._hops,
         )
         complete: Complete = gateway.complete
+        count: Complete = Counter(gateway).count
         knows: Knows = gateway.knows
         if pod is not None:
             self._to_gateway = AutoTransport(anywhere, authorities=lambda: pod.authorities(self.store.config))
             relay = Relay(pod.gateway, pod.token_file, self._to_gateway, recorder, self.clock)
-            sidecar = Sidecar(gateway, relay, self.store, identifier, pod.caller.namespace)
-            complete, knows = sidecar.complete, sidecar.knows
+            sidecar = Sidecar(gateway.complete, count, relay, self.store, identifier, pod.caller.namespace)
+            complete, count, knows = sidecar.complete, sidecar.count, sidecar.knows
         admin = Admin(self.store, self.board, self.metrics, self.room, self._places, self.memory, self._admin_token)
         try:
             first, *further = self._callers_gates
             front = Front(self.store)
-            routes, places = _callers(gateway, front, complete, first, knows), self._places
+            routes, places = _callers(gateway, front, complete, count, first, knows), self._places
             self.url = await self._serve(
                 routes, first, places, *self._addresses[0], self._listener, certificate=self._certificate
             )
             for gate in further:
                 assert self._plain is not None
-                routes = _callers(gateway, front, complete, gate, knows)
+                routes = _callers(gateway, front, complete, count, gate, knows)
                 self.plain_url = await self._serve(routes, gate, places, *self._plain)
             gate, places = self._admins_gate, self._admin_places
             self.admin_url = await self._serve(_admins(admin, gate), gate, places, *self._addresses[1])
@@ -237,10 +239,14 @@ def _review_client(reviewer: Access) -> ReviewClient:
     return ReviewClient(reviewer)
 
 
-def _callers(gateway: story.Gateway, front: Front, complete: Complete, gate: Gate, knows: Knows) -> Routes:
+def _callers(
+    gateway: story.Gateway, front: Front, complete: Complete, count: Complete, gate: Gate, knows: Knows
+) -> Routes:
+    countable = [(record, record.counting) for record in CONVERSATIONS if record.counting is not None]
     return Routes(
         {
             **{("POST", record.path): completing(complete, record) for record in RECORDS},
+            **{("POST", record.path + it.path): completing(count, record) for record, it in countable},
             ("GET", MODELS): gateway.list_models,
             ("GET", MODELS + "/*"): gateway.list_models,
             ("GET", HOME_PATH): front.home,

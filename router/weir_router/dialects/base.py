@@ -19,6 +19,7 @@ import msgspec
 from weir_router.contract import Backend, Operation, WireFormat
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
+from weir_router.dialects.counting import Counting
 from weir_router.dialects.listed import Listed
 from weir_router.dialects.neutral import answer
 from weir_router.dialects.neutral.answer import Answer
@@ -290,6 +291,7 @@ class ConversationRecord(StreamedRecord, frozen=True, kw_only=True, eq=False):
     mark: str | None  # header that identifies such a caller on a path of all formats; None: none does
     model: Callable[[Listed], dict[str, Any]]  # one entry of GET /v1/models
     listing: Callable[[Sequence[Listed], Mapping[str, str]], dict[str, Any]]  # sorted by name, and the query
+    counting: Counting | None  # of tokens, without an answer; None: it has no such path
     understand: Callable[[Checked, str], Conversation]  # a body, and the model's name. Raises `BadRequest`
     fields: frozenset[str]  # names of a request's fields that it knows, at any depth
     write: Write

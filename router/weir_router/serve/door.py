@@ -118,12 +118,14 @@ class Door:
         request.body = None
         return Load(self._memory, request, ask, body, logged=policy.prompt_logging is PromptLogging.FULL)
 
-    def reserve(self, policy: Policy, caller: Caller) -> Hold:
-        """The policy's limits, which count per caller. Raises `errors.RateLimited`."""
+    def reserve(self, policy: Policy, caller: Caller, apart: str = "") -> Hold:
+        """The policy's limits per caller. Requests of a kind `apart` count by themselves. Raises `RateLimited`."""
         limits = policy.limits
         if limits is None:
             return self._ledger.reserve(())
         key = f"{limits.key}/{_KINDS[caller.kind]}/{caller.namespace}/{caller.name}"
+        if apart:
+            key = f"{apart}/{key}"
         return self._ledger.reserve((msgspec.structs.replace(limits, key=key),), caller.namespace)
 
     async def room(self, policy: Policy, caller: Caller, size: int) -> None:

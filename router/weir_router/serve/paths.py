@@ -15,7 +15,7 @@ from weir_router.dialects.registry import CONVERSATIONS, RECORDS, caller_named, 
 VERSION = "/v1"
 """The first part of every path that callers use."""
 
-PREFIXES = {"openai": Dialect.OPENAI, "anthropic": Dialect.ANTHROPIC}
+PREFIXES = {provider.value.lower(): provider for provider in Dialect}
 """First parts under which other gateways serve a provider's paths, as in `/anthropic/v1/messages`."""
 
 MODELS = "/v1/models"
@@ -29,8 +29,6 @@ _LATER = "this release of Weir does not serve it. Ask it of the provider directl
 NOT_SERVED = {
     "/v1/responses": "Answers are not kept, and there is no WebSocket: send the whole conversation in a POST to "
     "/v1/responses, with store: false",
-    "/v1/messages/count_tokens": "Tokens are not counted before a request: Weir has no tokenizer of every model. "
-    "The usage of each answer has its exact numbers; clients that find no such path estimate",
     "/v1/messages/batches": f"Batches: {_LATER}",
     "/v1/batches": f"Batches: {_LATER}",
     "/v1/files": f"Files: {_LATER}",

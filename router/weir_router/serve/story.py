@@ -86,20 +86,20 @@ class Gateway:
         hops: Hops | None = None,
     ) -> None:
         self._before = extensions.before
-        self._hops = hops or Hops()
+        self.hops = hops or Hops()
         self._sources = extensions.sources
         ledger = LocalLedger(clock)
-        self._room = room
-        self._door = Door(ledger, room, memory)
+        self.room = room
+        self.door = Door(ledger, room, memory)
         self._identifier = identifier
-        self._store = store
+        self.store = store
         self._board = board
-        self._recorder = recorder
-        self._clock = clock
+        self.recorder = recorder
+        self.clock = clock
         self._draw = rng.random
         self._budgets = RetryBudgets(clock)
         self._waiting = Waiting()
-        self._tools = Tools(
+        self.tools = Tools(
             board,
             ledger,
             self._budgets,
@@ -115,7 +115,7 @@ class Gateway:
         store.subscribe(self._configured)
 
     def _configured(self, config: CompiledConfig, secrets: Secrets) -> None:
-        self._door.index = PolicyIndex(config)
+        self.door.index = PolicyIndex(config)
         load_zones(config)
         self._budgets.configure(config)
         self._identifier.configure(config, secrets)
@@ -125,51 +125,51 @@ class Gateway:
         """Handles `GET /v1/models` and `GET /v1/models/{id}`."""
         format = shape(request.sent, request.headers)
         try:
-            caller, index = await self._identify(request.headers), self._door.index
-            self._door.own(request, caller)
-            config = self._store.config
+            caller, index = await self.identify(request.headers), self.door.index
+            self.door.own(request, caller)
+            config = self.store.config
             assert config is not None
             assert isinstance(format, ConversationRecord)
-            models = Models(index, config, caller, self._clock.wall())
+            models = Models(index, config, caller, self.clock.wall())
             return json_answer(200, models.answer(request, format))
         except WeirError as error:
             return error_answer(error, format, new_request_id())
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """Handles `POST` to the path of a format, e.g. `/v1/chat/completions`."""
-        visit = Visit(request, format, self._clock.monotonic())
-        self._recorder.started()
+        visit = Visit(request, format, self.clock.monotonic())
+        self.recorder.started()
         try:
             return await self._complete(visit)
         except WeirError as error:
             return visit.refuse(error)
         except Exception as bug:
-            return visit.refuse(_bug(bug, visit.id))
+            return visit.refuse(bug_in(bug, visit.id))
         finally:
-            self._recorder.ended(visit.finished(self._clock.monotonic()))
+            self.recorder.ended(visit.finished(self.clock.monotonic()))
 
     async def _complete(self, visit: Visit) -> Answer | None:
         headers = visit.request.headers
-        visit.caller = caller = self._known(headers) or await self._identify(headers)
-        self._door.own(visit.request, caller)
+        visit.caller = caller = self._known(headers) or await self.identify(headers)
+        self.door.own(visit.request, caller)
         body = visit.request.body
         if body is None or "content-encoding" in headers:
-            body = await self._body(visit, caller)
+            body = await self.body(visit, caller)
         if visit.request.deployment:
             body = visit.request.body = bodies.named(body, visit.request.deployment)
-        door = self._door
+        door = self.door
         size = len(body)
         heavy = size >= HEAVY
         if heavy:
             await door.turns.next()
         look = visit.format.look(body)
         policy = door.policy(visit, caller, look, size)
-        via = self._hops.passed(headers, visit.model or "", self._store.config) if "via" in headers else ""
+        via = self.hops.passed(headers, visit.model or "", self.store.config) if "via" in headers else ""
         hold = door.reserve(policy, caller)
         try:
             if hold.pending is not None:
                 await hold.pending
-            if not self._room.enter(caller.namespace):
+            if not self.room.enter(caller.namespace):
                 await door.room(policy, caller, size)
             try:
                 if size >= LARGE:
@@ -190,7 +190,7 @@ class Gateway:
                 if answer is None:
                     deciding = _Deciding(self, measured, caller, policy)
                     visit.decision = decision = self.decide(measured, caller, policy)
-                    visit.journey = journey = Journey(self._tools, ask, decision, self._store.secrets, size, deciding)
+                    visit.journey = journey = Journey(self.tools, ask, decision, self.store.secrets, size, deciding)
                     if ask.large:
                         journey.load = door.load(visit.request, ask, body, policy)
                         body = b""
@@ -202,7 +202,7 @@ class Gateway:
                 await _relay(visit, answer)
                 return None
             finally:
-                self._room.leave(caller.namespace)
+                self.room.leave(caller.namespace)
         finally:
             hold.release()
 
@@ -237,29 +237,30 @@ class Gateway:
         caller = self._known(headers)
         return None if caller is None else caller.namespace
 
-    async def _body(self, visit: Visit, caller: Caller) -> bytes:
+    async def body(self, visit: Visit, caller: Caller) -> bytes:
         """The body of a request, if it has not come yet or is compressed."""
         request, coding = visit.request, visit.request.headers.get("content-encoding")
         body = request.body
         if body is None:
             body = await bodies.read(request)
-            visit.arrived = self._clock.monotonic()  # the caller's time for sending is not ours
-        return body if coding is None else await self._door.unpacked(request, body, coding, caller)
+            visit.arrived = self.clock.monotonic()  # the caller's time for sending is not ours
+        return body if coding is None else await self.door.unpacked(request, body, coding, caller)
 
     def _known(self, headers: dict[str, str]) -> Caller | None:
         """The caller in nearly all cases, without a coroutine; None: call `_identify`."""
-        return None if self._store.config is None else self._identifier.remembered(headers)
+        return None if self.store.config is None else self._identifier.remembered(headers)
 
-    async def _identify(self, headers: dict[str, str]) -> Caller:
-        if self._store.config is None:
+    async def identify(self, headers: dict[str, str]) -> Caller:
+        """The caller behind `headers`. Raises `errors.WeirError`."""
+        if self.store.config is None:
             raise NotConfigured("This router has no config yet; it is waiting for the operator.", retry_after=2.0)
         return await self._identifier.identify(headers)
 
     def decide(self, asked: Asked, caller: Caller, policy: Policy) -> Decision:
         """The decision with the present health and time."""
-        config = self._store.config
+        config = self.store.config
         assert config is not None
-        now, wall = self._clock.monotonic(), self._clock.wall()
+        now, wall = self.clock.monotonic(), self.clock.wall()
         return decide(asked, caller, policy, World(config, self._board.view(), wall, now, self._draw()))
 
 
@@ -310,13 +311,13 @@ async def _relay(visit: Visit, answer: Answering) -> None:
             visit.break_off(stream, error)
         except Exception as bug:
             answer.cancel()
-            visit.break_off(stream, _bug(bug, visit.id))
+            visit.break_off(stream, bug_in(bug, visit.id))
     finally:
         answer.cancel()
         visit.trail()  # the attempt as it has ended
 
 
-def _bug(bug: Exception, request_id: str) -> InternalError:
+def bug_in(bug: Exception, request_id: str) -> InternalError:
     """Logs a bug, and turns it into an error that names the log line."""
     logger.error("request %s failed because of a bug in Weir", request_id, exc_info=bug)
     return InternalError(

@@ -19,7 +19,7 @@ from weir_router.errors import WeirError
 from weir_router.identify.identifier import Identifier
 from weir_router.serve import bodies
 from weir_router.serve.http import Answer, Request
-from weir_router.serve.story import Gateway
+from weir_router.serve.routes import Complete
 from weir_router.sidecar.relay import Relay
 
 
@@ -43,9 +43,11 @@ class Sidecar:
     """Serves requests itself or relays them to the gateway."""
 
     def __init__(
-        self, gateway: Gateway, relay: Relay, store: ConfigStore, identifier: Identifier, namespace: str
+        self, serve: Complete, count: Complete, relay: Relay, store: ConfigStore, identifier: Identifier, namespace: str
     ) -> None:
-        self._gateway = gateway
+        """`serve` and `count` handle a request here."""
+        self._serve = serve
+        self._count = count
         self._relay = relay
         self._identifier = identifier
         self._namespace = namespace
@@ -60,7 +62,13 @@ class Sidecar:
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
         """Handles `POST /v1/chat/completions` and `POST /v1/messages`."""
         if await self._is_ours(request, format):
-            return await self._gateway.complete(request, format)
+            return await self._serve(request, format)
+        return await self._relay.complete(request, format)
+
+    async def count(self, request: Request, format: FormatRecord) -> Answer | None:
+        """Handles a request to count tokens."""
+        if await self._is_ours(request, format):
+            return await self._count(request, format)
         return await self._relay.complete(request, format)
 
     def knows(self, headers: dict[str, str]) -> str | None:

@@ -9,7 +9,7 @@ from weir_cli.sim.endpoints.reply import Reply
 from weir_cli.sim.frames import as_json
 from weir_cli.sim.models import SimModel
 
-_ANY_LIMIT = 1
+_ANY_LIMIT = 1_000_000
 """Stands for `max_tokens`, which a request to count has not and a message must have."""
 
 

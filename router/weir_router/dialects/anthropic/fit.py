@@ -67,7 +67,8 @@ def _budget(fields: dict[str, Any], body: dict[str, Any]) -> list[str]:
     else:
         fields.pop("output_config", None)
     budget = EFFORT_BUDGETS.get(effort if isinstance(effort, str) else "high", EFFORT_BUDGETS["high"])
-    budget = min(budget, body["max_tokens"] // 2)  # at least half of the caller's limit remains for the answer
+    if "max_tokens" in body:  # a request to count has none
+        budget = min(budget, body["max_tokens"] // 2)  # at least half of the caller's limit remains for the answer
     if budget >= MIN_THINKING_BUDGET:
         fields["thinking"] = {"type": "enabled", "budget_tokens": budget}
         return ["effort"] if effort else []

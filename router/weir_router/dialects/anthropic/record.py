@@ -5,6 +5,7 @@ from __future__ import annotations
 from weir_router.contract import Operation, WireFormat
 from weir_router.dialects.anthropic import answers, errors, models, request, understand, upstream, whole, write
 from weir_router.dialects.anthropic.blocks import Blocks
+from weir_router.dialects.anthropic.counting import COUNTING
 from weir_router.dialects.anthropic.events import MessageEvents
 from weir_router.dialects.anthropic.stream import NORMAL_ENDS, AnthropicReader
 from weir_router.dialects.axes import Format
@@ -27,6 +28,7 @@ RECORD = ConversationRecord(
     error_body=errors.body,
     error_event=errors.event,
     model=models.model,
+    counting=COUNTING,
     listing=models.listing,
     answer_headers=("request-id",),
     prepare=upstream.prepare,

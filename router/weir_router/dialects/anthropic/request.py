@@ -14,12 +14,14 @@ PASSED_HEADERS = ("anthropic-version", "anthropic-beta", "x-request-id")
 """Headers for upstreams of the same format that change or trace the answer. Never credentials."""
 
 
-def read(body: bytes, headers: dict[str, str]) -> Ask:
-    """Reads a `POST /v1/messages`. Unknown fields, roles and blocks are kept. Raises `errors.BadRequest`."""
+def read(body: bytes, headers: dict[str, str], limited: bool = True) -> Ask:
+    """Reads a `POST /v1/messages`. Unknown fields, roles and blocks are kept. `limited`: it must say how long the
+    answer may be. Raises `errors.BadRequest`.
+    """
     fields, raw = read_body.parse(body)
     model = read_body.model(fields)
     max_tokens = read_body.whole_number(fields, "max_tokens")
-    if max_tokens is None:
+    if max_tokens is None and limited:
         raise read_body.missing("max_tokens", 'Say how long the answer may be, e.g. "max_tokens": 1024.')
     tally = Tally()
     _read_system(tally, fields)

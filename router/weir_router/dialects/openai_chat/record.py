@@ -26,6 +26,7 @@ RECORD = ConversationRecord(
     error_body=errors.body,
     error_event=errors.event,
     model=models.model,
+    counting=None,
     listing=models.listing,
     answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
     prepare=upstream.prepare,

@@ -7,6 +7,7 @@ from weir_router.dialects.axes import Format
 from weir_router.dialects.base import ConversationRecord
 from weir_router.dialects.openai_chat import models
 from weir_router.dialects.openai_responses import answers, errors, request, understand, upstream, whole, write
+from weir_router.dialects.openai_responses.counting import COUNTING
 from weir_router.dialects.openai_responses.events import ResponseEvents
 from weir_router.dialects.openai_responses.items import Items
 from weir_router.dialects.openai_responses.stream import NORMAL_ENDS, ResponsesReader
@@ -26,6 +27,7 @@ RECORD = ConversationRecord(
     error_body=errors.body,
     error_event=errors.event,
     model=models.model,
+    counting=COUNTING,
     listing=models.listing,
     answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
     prepare=upstream.prepare,
