@@ -47,6 +47,7 @@ PUBLISHED = {
     "shard": "configmap/SHARD",
     "credentials": "secret/CREDENTIALS",
     "callers' keys": f"secret/{NAMESPACE}-caller-keys",
+    "keys of state": f"secret/{NAMESPACE}-state-keys",
     "authority": f"configmap/{NAMESPACE}-ca",
     "certificate": f"secret/{NAMESPACE}-operator-tls",
 }

@@ -18,6 +18,7 @@ from weir_operator.compile import Compiled
 from weir_operator.compile.room import credential_shard
 from weir_operator.kube.store import Kind, ObjectId, PublishFailed, Stored
 from weir_operator.publish.publisher import OLD_SECONDS, RETIRE_AFTER, ConfigTooLarge, Published, Publisher
+from weir_operator.publish.state_keys import KEEP_SECONDS, ROTATE_SECONDS, SPREAD, StateKeys
 from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, digest
 from weir_router.contract.published import INDEX_FILE, assemble, credential_file, parse_index
 
@@ -398,3 +399,82 @@ def test_an_api_server_that_is_away_is_told_without_what_was_sent():
         pytest.raises(PublishFailed, match=r"cannot list ConfigMaps in x: \w+Error$"),
     ):
         Publisher(api, "x", "weir").publish(ONE)
+
+
+class Days:
+    """A wall clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def keys(self, **options: Any) -> StateKeys:
+        return StateKeys(wall=lambda: self.now, **options)
+
+
+def state_keys(cluster: Cluster) -> list[str]:
+    return [it.key for it in cluster.routed()[1].state_keys]
+
+
+def test_keys_of_state_outlive_operators_and_are_replaced_in_time(cluster: Cluster):
+    days = Days()
+    result = cluster.new_publisher(state_keys=days.keys()).publish(ONE)
+    (first,) = state_keys(cluster)
+    assert result.call_again_in == ROTATE_SECONDS
+    second = cluster.new_publisher(state_keys=days.keys())
+    assert second.publish(ONE) == Published(1, call_again_in=ROTATE_SECONDS)
+    days.now += ROTATE_SECONDS
+    assert second.publish(ONE).revision == 2
+    assert state_keys(cluster)[0] == first
+    assert len(state_keys(cluster)) == 2
+    days.now += SPREAD + KEEP_SECONDS
+    cluster.new_publisher(state_keys=days.keys()).publish(ONE)
+    assert first not in state_keys(cluster)
+    assert len(state_keys(cluster)) == 2  # the second has sealed for thirty days, and so has a successor
+
+
+def test_two_replicas_that_lead_in_turns_keep_the_same_keys(cluster: Cluster):
+    days = Days()
+    publishers = [cluster.new_publisher(state_keys=days.keys()) for _ in range(2)]
+    for number in range(4):
+        publishers[number % 2].publish(ONE)
+    assert publishers[0].publish(ONE).revision == 1
+    days.now += ROTATE_SECONDS
+    for number in range(4):
+        publishers[1 - number % 2].publish(ONE)
+    assert publishers[0].publish(ONE).revision == 2
+    assert len(state_keys(cluster)) == 2
+
+
+def test_a_deleted_secret_of_state_is_written_back_from_memory_and_otherwise_made_anew(cluster: Cluster):
+    days = Days()
+    publisher = cluster.new_publisher(state_keys=days.keys())
+    publisher.publish(ONE)
+    (first,) = keys = state_keys(cluster)
+    cluster.kubectl("delete", "secret", "weir-state-keys")
+    assert names(publisher.publish(ONE).written) == ["weir-state-keys"]
+    assert state_keys(cluster) == keys
+    seen = cluster.routed()[1].state_keys
+    cluster.kubectl("delete", "secret", "weir-state-keys")
+    cluster.new_publisher(state_keys=days.keys(mirrored=lambda: seen)).publish(ONE)
+    assert state_keys(cluster) == keys
+    cluster.kubectl("delete", "secret", "weir-state-keys")
+    assert cluster.new_publisher(state_keys=days.keys()).publish(ONE).revision == 2
+    assert first not in state_keys(cluster)
+
+
+def test_keys_of_state_are_in_their_secret_only(cluster: Cluster):
+    cluster.new_publisher(state_keys=Days().keys()).publish(ONE)
+    (key,) = state_keys(cluster)
+    holders = {
+        name
+        for name, it in cluster.objects().items()
+        for file, content in {**it.get("data", {}), **it.get("binaryData", {})}.items()
+        if key in _readable(file, content)
+    }
+    assert holders == {"Secret/weir-state-keys"}
+
+
+def _readable(file: str, content: str) -> str:
+    if not file.endswith(".gz"):
+        return content + base64.b64decode(content + "==", validate=False).decode("latin-1")
+    return gzip.decompress(base64.b64decode(content)).decode()

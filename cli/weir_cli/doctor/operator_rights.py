@@ -35,6 +35,7 @@ class Needs(NamedTuple):
             ("", "configmaps", ("update", "delete"), f"{name}-index"),
             ("", "configmaps", ("update", "delete"), f"{name}-ca"),
             ("", "secrets", ("update", "delete"), f"{name}-caller-keys"),
+            ("", "secrets", ("update", "delete"), f"{name}-state-keys"),
             ("", "secrets", ("update", "delete"), f"{name}-operator-tls"),
             ("", "serviceaccounts", ("get",), f"{name}-operator"),
             ("coordination.k8s.io", "leases", ("get", "update"), f"{name}-operator"),

@@ -212,7 +212,7 @@ allowedOrigins: {{- toYaml . | nindent 2 }}
 {{/* The first is the one Secret of credentials of version 0.1, which goes an hour after an upgrade. */}}
 {{- define "weir.publishedSecrets" -}}
 {{- $installation := include "weir.installation" . }}
-{{- $found := list (printf "%s-credentials" $installation) (printf "%s-caller-keys" $installation) }}
+{{- $found := list (printf "%s-credentials" $installation) (printf "%s-caller-keys" $installation) (printf "%s-state-keys" $installation) }}
 {{- range until 32 }}{{ $found = append $found (printf "%s-credentials-%02d" $installation .) }}{{ end }}
 {{- toJson $found }}
 {{- end }}

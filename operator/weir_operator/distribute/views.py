@@ -208,4 +208,5 @@ def _backend(backend: Backend) -> Backend:
         formats=backend.formats,
         endpoints=backend.endpoints,
         base_model=backend.base_model,
+        account=backend.account,
     )

@@ -13,7 +13,7 @@ from weir_operator.kube.informers import WATCH_SECONDS, Source, stop_all
 from weir_operator.kube.unknowns import Resource, Unknown
 from weir_operator.observe import convert
 from weir_operator.publish.publisher import selector
-from weir_router.contract import CompiledConfig, ConfigRejected, Secrets
+from weir_router.contract import CompiledConfig, ConfigRejected, Secrets, StateKey
 from weir_router.contract.published import INDEX_FILE, Index, Shard, assemble, parse_index
 
 
@@ -61,6 +61,12 @@ class Mirror:
     def index(self) -> Index | None:
         """The index of the config that `read` gave last."""
         return None if self._last is None else self._last[0]
+
+    @property
+    def state_keys(self) -> tuple[StateKey, ...]:
+        """The keys that seal ids, as `read` gave them last; from any thread."""
+        last = self._last
+        return () if last is None else last[2].state_keys
 
     def unknown(self) -> tuple[Unknown, ...]:
         """Why what is known may be out of date."""

@@ -28,7 +28,15 @@ from weir_operator.compile.room import (
 from weir_operator.kube.encoding import encoded
 from weir_operator.kube.store import Kind, ObjectId, PublishFailed
 from weir_router.contract import CompiledConfig, Policy, Secrets, Tier, digest
-from weir_router.contract.published import INDEX_FILE, Index, Shard, caller_keys_file, credential_file, shard_file
+from weir_router.contract.published import (
+    INDEX_FILE,
+    Index,
+    Shard,
+    caller_keys_file,
+    credential_file,
+    shard_file,
+    state_keys_file,
+)
 
 _INSTALLATION = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 
@@ -53,6 +61,7 @@ class Names:
         }
         self.old_credentials = ObjectId(Kind.SECRET, f"{installation}-credentials")  # of all namespaces, until 0.1
         self.caller_keys = ObjectId(Kind.SECRET, f"{installation}-caller-keys")
+        self.state_keys = ObjectId(Kind.SECRET, f"{installation}-state-keys")
         self.shards = {
             shard: ObjectId(Kind.CONFIG_MAP, f"{installation}-shard-{shard}")
             for shard in map(shard_name, range(SHARDS))
@@ -61,7 +70,7 @@ class Names:
     @property
     def all(self) -> tuple[ObjectId, ...]:
         """The objects in the order of writing: the index, which names the others, is the last."""
-        return (*self.credentials.values(), self.caller_keys, *self.shards.values(), self.index)
+        return (*self.credentials.values(), self.caller_keys, self.state_keys, *self.shards.values(), self.index)
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
     shards = {shard: encoded(content) for shard, content in _split(config).items()}
     used = _used(config)
     keys = encoded(secrets.caller_keys) if secrets.caller_keys else None
+    seals = encoded(secrets.state_keys) if secrets.state_keys else None
     index = Index(
         api_version=config.api_version,
         revision=revision,
@@ -110,6 +120,7 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
         shards={shard: digest(content) for shard, content in shards.items()},
         credentials=tuple(sorted({hashed for hashes in used.values() for hashed in hashes})),
         caller_keys=None if keys is None else digest(keys),
+        state_keys=None if seals is None else digest(seals),
     )
     contents: dict[ObjectId, Mapping[str, bytes]] = {
         names.shards[shard]: {shard_file(shard, digest(content)): _packed(content)} for shard, content in shards.items()
@@ -117,6 +128,8 @@ def publication(compiled: Compiled, revision: int, *, names: Names) -> Publicati
     contents |= {names.credentials[shard]: _credentials(hashes, secrets) for shard, hashes in used.items()}
     if keys is not None:
         contents[names.caller_keys] = {caller_keys_file(digest(keys)): _packed(keys)}
+    if seals is not None:
+        contents[names.state_keys] = {state_keys_file(digest(seals)): _packed(seals)}
     result = Publication(index, names, contents)
     for name, files in result.objects:
         if not fits(files):

@@ -2,9 +2,9 @@
 
 1. Read what is there: all objects of this installation, in two requests.
 2. Content that is there already keeps its revision, and nothing is written.
-3. Otherwise: credentials, callers' keys, shards, and the index last. Until the index is written the old one holds, and
-   an object that changes keeps the files which the old index names: a router that reads in between, or starts after
-   we died in between, finds the old config whole.
+3. Otherwise: credentials, callers' keys, keys that seal ids, shards, and the index last. Until the index is written
+   the old one holds, and an object that changes keeps the files which the old index names: a router that reads in
+   between, or starts after we died in between, finds the old config whole.
 4. Files that the index no longer names are removed `RETIRE_AFTER` seconds later, by the next call.
 
 No other client may write these objects; when one has, 1 to 3 are done again. An object of ours that lost its labels is
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -25,6 +25,7 @@ from weir_operator.kube.client import ApiClient
 from weir_operator.kube.owner import Owner
 from weir_operator.kube.store import Conflict, Kind, ObjectId, ObjectStore, PublishFailed, Stored
 from weir_operator.publish.publication import ConfigTooLarge, Names, Publication, fits, publication
+from weir_operator.publish.state_keys import StateKeys
 from weir_router.contract import API_VERSION, prepare
 from weir_router.contract.published import INDEX_FILE, Index
 
@@ -85,16 +86,18 @@ class Publisher:
         *,
         leads: Callable[[], bool] = lambda: True,
         owner: Owner | None = None,
+        state_keys: StateKeys | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`namespace` is the gateway's; `leads` is asked before each write. Raises `ValueError` for an installation
-        that cannot be part of a name.
+        that cannot be part of a name. `state_keys`: None: routers get none.
         """
         self.names = Names(installation)
         self._labels = labels(installation)
         self._selector = selector(installation)
         self._store = ObjectStore(api_client, namespace, self._labels, owner)
         self._leads = leads
+        self._state_keys = state_keys
         self._monotonic = monotonic
         self._revision = 0
         # Another replica may have written the index just before us.
@@ -117,11 +120,20 @@ class Publisher:
     def _publish(self, compiled: Compiled, written: list[ObjectId], removed: list[ObjectId]) -> Published:
         there = self._store.read(self._selector)
         current = self._current(there)
+        compiled = self._with_keys(compiled, current, there)
         wanted = publication(compiled, self._revision, names=self.names)
         if current != wanted.index:
             wanted = wanted.at(self._revision + 1)
         self._write(wanted, current, there, written)
         return self._retire(wanted, there, written, removed)
+
+    def _with_keys(self, compiled: Compiled, current: Index | None, there: Mapping[ObjectId, Stored]) -> Compiled:
+        """The compiled config with the keys that seal ids, of which a compile knows nothing."""
+        if self._state_keys is None:
+            return compiled
+        stored = there.get(self.names.state_keys)
+        keys = self._state_keys.wanted(stored.files if stored else {}, current)
+        return replace(compiled, secrets=msgspec.structs.replace(compiled.secrets, state_keys=keys))
 
     def _retire(
         self,
@@ -141,6 +153,8 @@ class Publisher:
         due = [self._retire_at] if unnamed else []
         if old in there and now < self._old_until:
             due.append(self._old_until)
+        if self._state_keys is not None:
+            due.append(now + self._state_keys.due_in())
         again = min(due) - now if due else None
         return Published(self._revision, tuple(written), tuple(removed), again, wanted.index)
 

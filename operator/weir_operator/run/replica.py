@@ -43,6 +43,7 @@ from weir_operator.publish.certificate import Certificate, server_names
 from weir_operator.publish.gateway_trust import GatewayTrust
 from weir_operator.publish.mirror import Mirror
 from weir_operator.publish.publisher import Publisher, labels
+from weir_operator.publish.state_keys import StateKeys
 from weir_operator.run.admin import Admin
 from weir_operator.run.metrics import Metrics
 from weir_operator.run.reconciler import Reconciler, Steps
@@ -164,7 +165,12 @@ class Replica:
             tenancy=settings.tenancy,
         )
         publisher = Publisher(
-            api_client, settings.namespace, settings.installation, leads=lambda: self.leads, owner=self._owner
+            api_client,
+            settings.namespace,
+            settings.installation,
+            leads=lambda: self.leads,
+            owner=self._owner,
+            state_keys=StateKeys(mirrored=lambda: self._mirror.state_keys),
         )
         self._reporter = Reporter(
             StatusWriter(api_client, KINDS),

@@ -52,7 +52,7 @@ from weir_router.contract.report import (
     line,
 )
 from weir_router.contract.review import REVIEW_PATH, ReviewAnswer, ReviewRequest
-from weir_router.contract.secrets import Secrets
+from weir_router.contract.secrets import Secrets, StateKey
 from weir_router.contract.tier import (
     Backend,
     BackendLimits,
@@ -134,6 +134,7 @@ __all__ = [
     "Secrets",
     "Selection",
     "SigningKey",
+    "StateKey",
     "Thinking",
     "Tier",
     "TierRef",

@@ -65,6 +65,7 @@ def difference(base: str, old: Delivery, new: Delivery) -> Delta:
     secrets = Secrets(
         credentials=_changed(before.credentials, after.credentials),
         caller_keys=_changed(before.caller_keys, after.caller_keys),
+        state_keys=new.secrets.state_keys,  # there are two, so they always come whole
     )
     gone = Gone(
         tiers=_missing(before.tiers, after.tiers),
@@ -90,6 +91,7 @@ def updated(old: Delivery, delta: Delta) -> Delivery:
     secrets = Secrets(
         credentials=_merged(old.secrets.credentials, gone.credentials, delta.secrets.credentials),
         caller_keys=_merged(old.secrets.caller_keys, gone.caller_keys, delta.secrets.caller_keys),
+        state_keys=delta.secrets.state_keys,
     )
     new = Delivery(config=config, secrets=secrets, authorities=delta.authorities)
     if (entries := _entries(new)) != delta.entries:

@@ -20,7 +20,7 @@ from weir_router.contract.base import Wire, prepare
 from weir_router.contract.caller import CallerKey, TokenTrust
 from weir_router.contract.config import CompiledConfig
 from weir_router.contract.policy import Policy
-from weir_router.contract.secrets import Secrets
+from weir_router.contract.secrets import Secrets, StateKey
 from weir_router.contract.tier import Tier
 from weir_router.contract.version import API_VERSION, ConfigRejected, check_version, digest
 
@@ -43,6 +43,11 @@ def credential_file(hashed: str) -> str:
 def caller_keys_file(hashed: str) -> str:
     """Name of the file of all callers' keys: gzipped `Secrets.caller_keys`, whose JSON has the hash `hashed`."""
     return f"caller-keys.{hashed.removeprefix('sha256:')}.json.gz"
+
+
+def state_keys_file(hashed: str) -> str:
+    """Name of the file of the keys that seal ids: gzipped `Secrets.state_keys`, whose JSON has the hash `hashed`."""
+    return f"state-keys.{hashed.removeprefix('sha256:')}.json.gz"
 
 
 class Shard(Wire, frozen=True):
@@ -68,13 +73,15 @@ class Index(Wire, frozen=True, omit_defaults=False):
     shards: dict[str, str] = {}  # "07" -> hash; an empty shard has no file and is left out
     credentials: tuple[str, ...] = ()  # hashes of the credentials that the shards name
     caller_keys: str | None = None  # hash; None: no caller has a key
+    state_keys: str | None = None  # hash; None: there are none
 
     @property
     def files(self) -> frozenset[str]:
         """The name of every file that this index needs."""
         shards = (shard_file(shard, hashed) for shard, hashed in self.shards.items())
         keys = () if self.caller_keys is None else (caller_keys_file(self.caller_keys),)
-        return frozenset((*shards, *map(credential_file, self.credentials), *keys))
+        seals = () if self.state_keys is None else (state_keys_file(self.state_keys),)
+        return frozenset((*shards, *map(credential_file, self.credentials), *keys, *seals))
 
 
 def parse_index(data: bytes) -> Index:
@@ -119,7 +126,8 @@ def assemble(
         hosts=index.hosts,
         gateway_authorities=index.gateway_authorities,
     )
-    return config, Secrets(credentials=source.credentials(index), caller_keys=source.caller_keys(index))
+    keys, seals = source.caller_keys(index), source.state_keys(index)
+    return config, Secrets(credentials=source.credentials(index), caller_keys=keys, state_keys=seals)
 
 
 def _merged(parts: Iterable[dict[str, T]]) -> dict[str, T]:
@@ -148,6 +156,12 @@ class _Files:
             return {}
         name = caller_keys_file(index.caller_keys)
         return self.decoded("the file of callers' keys", name, index.caller_keys, dict[str, CallerKey])
+
+    def state_keys(self, index: Index) -> tuple[StateKey, ...]:
+        if index.state_keys is None:
+            return ()
+        name = state_keys_file(index.state_keys)
+        return self.decoded("the file of keys that seal ids", name, index.state_keys, tuple[StateKey, ...])
 
     def decoded(self, what: str, name: str, hashed: str, type_: type[T]) -> T:
         try:

@@ -68,6 +68,12 @@ def test_each_ready_endpoint_is_a_backend_at_its_own_address(compiled):
     assert reasons(result) == []
 
 
+def test_each_endpoint_keeps_its_own_state(compiled):
+    result = compiled(tier(dialects=["Responses"]))
+    accounts = [it.account for it in result.config.tiers["llm/t"].backends]
+    assert len({*accounts, ""}) == 3
+
+
 def test_endpoints_of_several_slices_are_each_there_once_and_ipv6_is_written_as_such(compiled):
     more = SliceData("vllm", {"http": 8081}, ready=("10.0.0.2", "fd00::7"))
     other = SliceData("another", {"http": 1}, ready=("10.9.9.9",))

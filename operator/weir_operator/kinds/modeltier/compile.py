@@ -22,7 +22,7 @@ from weir_operator.compile.step import Around, Lookup
 from weir_operator.kinds.modeltier import schema
 from weir_operator.kinds.modeltier.checks import BACKEND_CHECKS, TIER_CHECKS, BackendFacts, TierFacts
 from weir_operator.kinds.modeltier.classes import OtherClasses
-from weir_operator.kinds.modeltier.dialects import OWN_FORMATS
+from weir_operator.kinds.modeltier.dialects import OWN_FORMATS, account_of
 from weir_operator.kinds.modeltier.price import PriceSpec
 from weir_operator.kinds.modeltier.request import ParametersSpec, default_of, extra_of
 from weir_operator.kinds.modeltier.services import Services, base_url_of, path_of
@@ -81,7 +81,13 @@ class CompiledTier:
                 backends.append(backend)
             else:
                 backends += (
-                    replaced(backend, base_url=f"http://{it}{path_of(stated)}", endpoint=it) for it in endpoints
+                    replaced(
+                        backend,
+                        base_url=f"http://{it}{path_of(stated)}",
+                        endpoint=it,
+                        account=backend.account and account_of(backend.account, it),
+                    )
+                    for it in endpoints
                 )
         return replaced(self.tier, backends=tuple(backends))
 
@@ -214,6 +220,8 @@ def _backend(
     known: Entry | None,
 ) -> contract.Backend:
     capabilities = known.capabilities if known else None
+    formats, secret = _formats(stated, facts.base_url), facts.reference
+    holder = () if secret is None else (facts.namespace, secret.name, secret.key)
     return contract.Backend(
         name=stated.name,
         provider=stated.provider,
@@ -237,9 +245,10 @@ def _backend(
         transport=stated.transport,
         traits=known.traits if known else contract.Traits(),
         extra=extra_of(stated.headers, stated.query, stated.credentials.header if stated.credentials else None),
-        formats=_formats(stated, facts.base_url),
+        formats=formats,
         endpoints=tuple([endpoint.value for endpoint in stated.endpoints or ()]),
         base_model=stated.base_model if stated.base_model != stated.model else None,
+        account=account_of(facts.base_url, *holder) if contract.WireFormat.RESPONSES in formats else "",
     )
 
 

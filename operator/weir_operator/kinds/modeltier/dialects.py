@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from hashlib import blake2b
+
 from weir_router.contract import Dialect, WireFormat
 
 SPOKEN = {Dialect.OPENAI: tuple(WireFormat), Dialect.ANTHROPIC: (WireFormat.MESSAGES,)}
@@ -12,3 +15,13 @@ WITH_ENDPOINTS = frozenset({Dialect.OPENAI})
 
 OWN_FORMATS = {Dialect.OPENAI: (WireFormat.RESPONSES, WireFormat.CHAT), Dialect.ANTHROPIC: ()}
 """The wire formats of the provider itself, if they are several: OpenAI's newest models take tools in Responses only."""
+
+
+def account_of(*place: str) -> str:
+    """The name of what holds the state that requests leave: 48 bits, as in ids of stored answers.
+
+    It is of the address and of the Secret's name and key. So an account's tiers and models share it, it outlives new
+    values of the credential, and another Secret or address makes another account of it.
+    """
+    found = blake2b("\0".join(place).encode("utf-8", "replace"), digest_size=6).digest()
+    return urlsafe_b64encode(found).decode()
