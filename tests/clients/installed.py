@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import sys
@@ -61,3 +62,38 @@ def _program(name: str, package: str, pattern: str) -> str:
     for program in (folder() / "node_modules" / package).glob(pattern):
         return str(program)
     pytest.skip(f"{name} is not installed: hack/clients/ensure found no package {package}")
+
+
+def programs(folder: Path) -> None:
+    """Makes a folder with the programs of clients by the names that their users type."""
+    folder.mkdir()
+    for name, program in (
+        ("claude", claude()),
+        ("codex", codex()),
+        ("cn", _program("Continue", "@continuedev/cli", "dist/cn.js")),
+    ):
+        (folder / name).symlink_to(program)
+
+
+PACKAGES = {
+    "codex": "@openai/codex-linux-x64",
+    "claude-code": "@anthropic-ai/claude-code-linux-x64",
+    "openai": "openai==",
+    "anthropic": "anthropic==",
+    "agents-sdk": "openai-agents==",
+    "ai-sdk": "ai",
+    "pydantic-ai": "pydantic-ai-slim==",
+    "langchain": "langchain-openai==",
+    "continue": "@continuedev/cli",
+}
+"""Packages whose version is that of a client: of Python if they end in `==`, otherwise of Node."""
+
+
+def version(client: str) -> str:
+    """The version of a client, of the lock files."""
+    package = PACKAGES[client]
+    if package.endswith("=="):
+        lines = (ENSURE.parent / "requirements.txt").read_text().splitlines()
+        return next(line.removeprefix(package).split()[0] for line in lines if line.startswith(package))
+    lock = json.loads((ENSURE.parent / "package-lock.json").read_text())
+    return str(lock["packages"][f"node_modules/{package}"]["version"]).partition("-")[0]

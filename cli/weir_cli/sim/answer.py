@@ -160,11 +160,17 @@ MEDIA = frozenset({"image_url", "image", "input_audio", "audio", "file", "docume
 """Types of parts that count as `IMAGE_TOKENS`."""
 
 
+def is_media(part: dict[str, Any]) -> bool:
+    """Whether a part counts as `IMAGE_TOKENS`. The `type` of a tool's schema may be a list, or a schema by itself."""
+    kind = part.get("type")
+    return isinstance(kind, str) and kind in MEDIA
+
+
 def _measure(content: Any) -> tuple[int, int]:
     if isinstance(content, str):
         return len(content), 0
     if isinstance(content, dict):
-        if content.get("type") in MEDIA:
+        if is_media(content):
             return 0, 1
         content = list(content.values())
     if not isinstance(content, list):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from weir_cli.sim.answer import CHARACTERS_PER_TOKEN, IMAGE_TOKENS, MEDIA
+from weir_cli.sim.answer import CHARACTERS_PER_TOKEN, IMAGE_TOKENS, is_media
 
 LEAST_TOKENS = 1_024
 """Tokens of the shortest beginning that is cached: OpenAI's figure, and that of most Claude models."""
@@ -63,7 +63,7 @@ def _texts(content: Any) -> Iterator[str]:
         case list():
             for item in content:
                 yield from _texts(item)
-        case dict() if content.get("type") in MEDIA:
+        case dict() if is_media(content):
             digest = blake2b(repr(content).encode("utf-8", "replace")).hexdigest()
             yield digest.ljust(IMAGE_TOKENS * CHARACTERS_PER_TOKEN)
         case dict():

@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 
 from support.servers import is_cut
 from weir_cli.sim import FLEET, FaultKind, SimModel, Simulator, SimulatorThread, read_models
-from weir_cli.sim.answer import tokens_of
+from weir_cli.sim.answer import count_tokens, tokens_of
 from weir_cli.sim.command import sim as sim_command
 from weir_cli.sim.fleet import TIERS, of_tier
 from weir_cli.sim.models import ModelsFileError
+from weir_cli.sim.prompt_cache import PromptCache
 from weir_cli.sim.sample import sample
 
 PATHS = [path for path in sys.path if path]
@@ -74,6 +75,15 @@ def test_the_fleet_covers_four_tiers_with_rising_prices_and_both_dialects() -> N
 @pytest.mark.parametrize("text", ["", "one two", "  lead and trail \n", "x" * 100, "水" * 40 + " 🐟"])
 def test_tokens_lose_nothing(text: str) -> None:
     assert "".join(tokens_of(text)) == text
+
+
+def test_the_schema_of_a_tool_may_have_types_of_every_form() -> None:
+    """Codex's tools have a parameter `type`."""
+    properties = {"type": {"type": "string"}, "limit": {"type": ["integer", "null"]}}
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": properties}}
+    assert count_tokens([tool]) > 0
+    cache = PromptCache()
+    assert [cache.read("m", {"tools": [tool] * 199}, 0.0) > 0 for _ in range(2)] == [False, True]
 
 
 @pytest.mark.parametrize(
