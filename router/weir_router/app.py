@@ -17,6 +17,8 @@ from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
 from weir_router.contract import MAX_BODY_BYTES, CompiledConfig, HostPolicy, Secrets
+from weir_router.dialects.passed.endpoints import ALIASES
+from weir_router.dialects.passed.record import PASSED
 from weir_router.dialects.registry import CONVERSATIONS, RECORDS
 from weir_router.health.board import Board
 from weir_router.health.breaker import State
@@ -247,6 +249,7 @@ def _callers(
         {
             **{("POST", record.path): completing(complete, record) for record in RECORDS},
             **{("POST", record.path + it.path): completing(count, record) for record, it in countable},
+            **{("POST", path): completing(complete, PASSED[format]) for path, format in ALIASES.items()},
             ("GET", MODELS): gateway.list_models,
             ("GET", MODELS + "/*"): gateway.list_models,
             ("GET", HOME_PATH): front.home,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from weir_router.contract import Backend, Dialect
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Pairing
-from weir_router.dialects.registry import pairing_of
+from weir_router.dialects.registry import CONVERSATIONS, pairing_of
+
+FORMATS = tuple(record.format for record in CONVERSATIONS)
+"""The formats of conversations, between which Weir translates."""
 
 
 def pairing_at(caller: Format, provider: Dialect) -> Pairing:

@@ -80,14 +80,10 @@ class Attempt:
         self._format = pairing.format
         self._framing = pairing.host.framing
         self.guard = guard
-        self._hold = hold
-        self._clocks = clocks
-        self._transport = transport
-        self._clock = clock
+        self._hold, self._clocks = hold, clocks
+        self._transport, self._clock = transport, clock
         self._prompt_tokens = prompt_tokens
-        self._load = load
-        self._others = others
-        self._tap = tap
+        self._load, self._others, self._tap = load, others, tap
         self._splitter: Splitter | None = None  # only for a stream that must be read
         self._response: Response | None = None
         self._open = True
@@ -110,26 +106,30 @@ class Attempt:
             self._response = response = await self._watchdog.waits_for(post)
             if self._load is not None:
                 self._load.sent()
-            self.headers = passed_on(response.headers, ANSWER_HEADERS, credential)
-            kind, streams = response.headers.get("content-type", ""), self._pairing.streams
-            if response.status == 200 and kind != JSON and streams is not None and self._framing.reads(kind, streamed):
-                head: list[bytes] = []
-                await self._flow(self._opening(head, streams))
-                self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), credential)
-                self._commit()
-                self.empty = self.done and self._ends_empty() and not has_tokens(self.usage)
-                return
-            rest = response.read_all(self._held.grow)
-            body = await (rest if response.ended() else self._watchdog.waits_for(rest))
-            if response.status != 200:
-                raise self._format.failure(response.status, response.headers, body, added)
-            self._take_whole(body)
+            await self._answered(response, added, streamed)
         except AttemptFailed as failure:
             self._end(failure)
             raise
         except BaseException:
             self.cancel()
             raise
+
+    async def _answered(self, response: Response, added: frozenset[str], streamed: bool) -> None:
+        """Reads the answer up to the commit point."""
+        self.headers = passed_on(response.headers, ANSWER_HEADERS, self._credential)
+        kind, streams = response.headers.get("content-type", ""), self._pairing.streams
+        if response.status == 200 and kind != JSON and streams is not None and self._framing.reads(kind, streamed):
+            head: list[bytes] = []
+            await self._flow(self._opening(head, streams))
+            self.body = b"".join(head) if self._ask.stream else concealed(b"".join(head), self._credential)
+            self._commit()
+            self.empty = self.done and self._ends_empty() and not has_tokens(self.usage)
+            return
+        rest = response.read_all(self._held.grow)
+        body = await (rest if response.ended() else self._watchdog.waits_for(rest))
+        if response.status != 200:
+            raise self._format.failure(response.status, response.headers, body, added)
+        self._take_whole(body)
 
     async def relay(self, sink: Sink) -> None:
         """Writes each part after the commit point as soon as it comes, and ends `sink`.

@@ -23,6 +23,7 @@ from weir_router.call.clocks import CONNECT_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT
 from weir_router.call.ends import EMPTY
 from weir_router.call.held import Held
 from weir_router.call.load import Load
+from weir_router.call.passing import Passing
 from weir_router.call.patience import EARLY, Patience, patience_of
 from weir_router.call.tap import Listener, Subscriber, Tap
 from weir_router.call.verdict import CORRECTED, MEANING, PASSING, Ending, Next, alike, exhausted, refusal
@@ -30,6 +31,7 @@ from weir_router.contract import Secrets
 from weir_router.contract import Transport as Mode
 from weir_router.decide.types import Candidate, Decision
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.passed.record import PASSED
 from weir_router.dialects.wire.outgoing import header_of
 from weir_router.errors import (
     AttemptFailed,
@@ -74,6 +76,7 @@ class Journey:
         self._candidates = Candidates(tools, decision)
         self.over_quota: Sequence[str] = self._candidates.over_quota  # tiers whose grants had no room for it
         self._ask = ask
+        self._passes = ask.format in PASSED  # its answers pass in the bytes that come
         self._again = again
         self._bounds = policy.failover
         self._waits = policy.queue
@@ -275,7 +278,8 @@ class Journey:
             self._candidates.last = self._tries() + 1 >= self._bounds.attempts
         if streamed:
             taken.guard.awaits_content()
-        return Attempt(
+        listens = self._listeners or self._tools.after
+        return (Passing if self._passes else Attempt)(
             self._ask,
             taken.candidate,
             guard=taken.guard,
@@ -286,9 +290,9 @@ class Journey:
             timers=self._tools.timers,
             prompt_tokens=self._prompt_tokens,
             load=self.load,
-            held=Held(self._tools.memory, self._candidates.namespace, stream=self._ask.stream),
+            held=Held(self._tools.memory, self._candidates.namespace, stream=self._ask.stream or self._passes),
             others=self._candidates,
-            tap=Tap(self._listeners, self._tools.after) if self._listeners or self._tools.after else None,
+            tap=Tap(self._listeners, self._tools.after) if listens else None,
         )
 
     def _failed(self, attempt: Attempt, failure: AttemptFailed) -> None:

@@ -9,8 +9,17 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """Shape of a request and of its answer. Each has a folder here."""
+    """Shape of a request and of its answer. Each has a folder here; passed endpoints share one."""
 
     OPENAI_CHAT = "openai-chat"
     ANTHROPIC_MESSAGES = "anthropic-messages"
     OPENAI_RESPONSES = "openai-responses"
+    COMPLETIONS = "openai-completions"
+    MODERATIONS = "openai-moderations"
+    IMAGE_GENERATIONS = "openai-image-generations"
+    IMAGE_EDITS = "openai-image-edits"
+    IMAGE_VARIATIONS = "openai-image-variations"
+    SPEECH = "openai-speech"
+    TRANSCRIPTIONS = "openai-transcriptions"
+    TRANSLATIONS = "openai-translations"
+    RERANK = "cohere-rerank"

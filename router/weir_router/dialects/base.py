@@ -274,10 +274,15 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     failure: Callable[[int, Mapping[str, str], bytes, frozenset[str]], AttemptFailed]  # the failure in an error answer
 
 
-class StreamedRecord(FormatRecord, frozen=True, kw_only=True, eq=False):
-    """A format whose answers may be streams."""
+class RelayedRecord(FormatRecord, frozen=True, kw_only=True, eq=False):
+    """A format whose answers may reach the caller in parts."""
 
     error_event: Callable[[WeirError, str, Place | None], bytes]  # the last event of a stream, broken at this place
+
+
+class StreamedRecord(RelayedRecord, frozen=True, kw_only=True, eq=False):
+    """A format whose answers may be streams, which Weir reads."""
+
     reader: Callable[[], Reader]
     normal_ends: frozenset[str]  # stop reasons of answers that are neither cut off nor filtered
     renderer: MakeRenderer

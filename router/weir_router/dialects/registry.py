@@ -18,6 +18,7 @@ from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat.host import HOST as OPENAI
 from weir_router.dialects.openai_chat.record import RECORD as OPENAI_CHAT
 from weir_router.dialects.openai_responses.record import RECORD as OPENAI_RESPONSES
+from weir_router.dialects.passed.record import PASSED
 
 DEFAULT_PROVIDER = Dialect.OPENAI
 """Provider of a request that names none, e.g. in `weir explain`."""
@@ -33,7 +34,7 @@ def record_of(format: Format) -> FormatRecord:
         case Format.OPENAI_RESPONSES:
             return OPENAI_RESPONSES
         case _:
-            assert_never(format)
+            return PASSED[format]
 
 
 def host_of(provider: Dialect) -> Host:

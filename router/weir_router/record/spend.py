@@ -41,10 +41,9 @@ def bill(attempts: Sequence[Spent], *, ok: bool, baseline: Tier | None) -> Bill:
             spent = (spent or 0.0) + dollars(attempt.usage, price)
             source = price.source
     last = attempts[-1]
-    usage = last.usage
+    usage, model = last.usage, last.backend.model
     if usage is None:
-        return Bill(None, None, spent, source)
-    model = last.backend.model
+        return Bill(None, model if ok else None, spent, source)
     if not ok:
         return Bill(usage, model, spent, source)
     return Bill(usage, model, spent, source, baseline_dollars(usage, baseline), _rate(last, usage))

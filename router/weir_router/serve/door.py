@@ -18,6 +18,7 @@ from weir_router.contract import CallerKind, CompiledConfig, Policy, PromptLoggi
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy, largest_request, models_for, prefixes_for
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.passed.multipart import is_form
 from weir_router.dialects.wire import body as wire_body
 from weir_router.dialects.wire import items
 from weir_router.dialects.wire.body import MAX_ITEMS
@@ -102,7 +103,11 @@ class Door:
         )
 
     def weigh(self, request: Request, body: bytes) -> None:
-        """Takes memory for the items of a large body, see `wire.items`. Raises `errors.WeirError`."""
+        """Takes memory for the items of a large body, see `wire.items`; a form is not decoded. Raises
+        `errors.WeirError`.
+        """
+        if is_form(body):
+            return
         found = items.count(body, MAX_ITEMS)
         if found is None:
             raise RequestTooLarge(

@@ -24,21 +24,27 @@ MODELS = "/v1/models"
 DEPLOYMENTS = "deployments"
 """Part of Azure's paths, as in `/openai/deployments/gpt-4o/chat/completions`."""
 
-_LATER = "this release of Weir does not serve it. Ask it of the provider directly"
+_ASK = "ask the provider directly, with a key of your own"
+_OR = f"or {_ASK}"
+_THEN = "and name it as the model of a backend"
 
 NOT_SERVED = {
     "/v1/responses": "Answers are not kept, and there is no WebSocket: send the whole conversation in a POST to "
     "/v1/responses, with store: false",
-    "/v1/messages/batches": f"Batches: {_LATER}",
-    "/v1/batches": f"Batches: {_LATER}",
-    "/v1/files": f"Files: {_LATER}",
-    "/v1/completions": "The old completions API is not served: use chat completions (POST /v1/chat/completions)",
+    "/v1/messages/batches": f"A batch runs for hours at one provider: send its requests one by one, {_OR}",
+    "/v1/batches": f"A batch runs for hours at one provider: send its requests one by one, {_OR}",
+    "/v1/files": f"A file stays at one provider: send its content in the request, {_OR}",
+    "/v1/uploads": f"A file stays at one provider: send its content in the request, {_OR}",
+    "/v1/vector_stores": f"A vector store stays at one provider: use embeddings and a database of your own, {_OR}",
+    "/v1/assistants": f"Assistants stay at one provider: use responses (POST /v1/responses), {_OR}",
+    "/v1/threads": f"Threads stay at one provider: use responses (POST /v1/responses), {_OR}",
+    "/v1/realtime": "A realtime session is held with one provider: use POST /v1/audio/transcriptions and "
+    f"/v1/audio/speech, {_OR}",
+    "/v1/fine_tuning": f"A fine-tuned model belongs to one account: train it at its provider, {_THEN}",
+    "/v1/containers": f"A container stays at one provider: run code in a tool of your own, {_OR}",
+    "/v1/evals": f"An evaluation stays at one provider: run it in a client of Weir, {_OR}",
+    "/v1/videos": f"A video is made in minutes, and fetched from the provider that makes it: {_ASK}",
     "/v1/complete": "The old completions API is not served: use messages (POST /v1/messages)",
-    "/v1/embeddings": f"Embeddings: {_LATER}",
-    "/v1/images": f"Images as answers: {_LATER}",
-    "/v1/audio": f"Audio: {_LATER}",
-    "/v1/moderations": f"Moderations: {_LATER}",
-    "/v1/rerank": f"Reranking: {_LATER}",
 }
 """Paths of providers that Weir does not serve, with those below them, and what to do instead."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from weir_router.dialects.base import FormatRecord
-from weir_router.dialects.registry import RECORDS
+from weir_router.dialects.registry import CONVERSATIONS, RECORDS
 from weir_router.errors import BadRequest, WeirError
 from weir_router.serve.answers import error_answer, new_request_id
 from weir_router.serve.browsers import Gate, preflight
@@ -124,12 +124,14 @@ class Routes:
 
 def unknown_to_callers(request: Request, status: int) -> Answer:
     """The answer for a wrong path on the callers' port, in a form that the SDKs understand."""
-    served = ", ".join(f"POST {record.path} ({record.title})" for record in RECORDS)
+    served = ", ".join(f"POST {record.path} ({record.title})" for record in CONVERSATIONS)
+    routed = ", ".join(record.path for record in RECORDS if record not in CONVERSATIONS)
     instead = not_served(request.path)
     hint = f" {instead}." if instead else ""
     error: WeirError = BadRequest(
-        f"Weir does not serve {request.method} {request.path}.{hint} It serves {served} and GET /v1/models: "
-        "an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does not."
+        f"Weir does not serve {request.method} {request.path}.{hint} It serves {served} and GET /v1/models, and "
+        f"POST to {routed} where a policy routes them: an OpenAI SDK's base URL ends in /v1, an Anthropic SDK's does "
+        "not."
     )
     error.status, error.code = status, "unknown_path"
     return error_answer(error, shape(request.sent, request.headers), new_request_id())

@@ -21,6 +21,7 @@ from weir_router.call.clocks import Timers
 from weir_router.call.confirm import Confirmer
 from weir_router.call.journey import Journey
 from weir_router.call.load import LARGE
+from weir_router.call.passing import Passing
 from weir_router.call.transport import Transport
 from weir_router.clock import Clock
 from weir_router.config.store import ConfigStore
@@ -197,7 +198,7 @@ class Gateway:
                         if heavy:
                             await door.turns.next()
                     answer = await (self._streamed(visit, journey, policy) if visit.stream else journey.commit())
-                if not visit.stream:
+                if _is_whole(visit, answer):
                     return _whole(visit, answer)
                 await _relay(visit, answer)
                 return None
@@ -283,11 +284,19 @@ def _lines(visit: Visit, answer: Answering) -> bytes:
     return visit.lines({visit.format.request_id: visit.id, **answer.headers})
 
 
+def _is_whole(visit: Visit, answer: Answering) -> bool:
+    """Whether the answer goes out at once, and not as a stream."""
+    if not isinstance(answer, Passing):
+        return not visit.stream
+    visit.passes, visit.events, visit.stream = True, answer.events, answer.events
+    return answer.done
+
+
 def _whole(visit: Visit, answer: Answering) -> Answer:
     """The whole answer for a plain caller."""
     lines = _lines(visit, answer)
     visit.outcome = "ok"
-    return json_answer(200, answer.body, lines)
+    return Answer(200, lines, answer.body) if visit.passes else json_answer(200, answer.body, lines)
 
 
 async def _relay(visit: Visit, answer: Answering) -> None:

@@ -13,7 +13,7 @@ from weir_router.contract import Policy
 from weir_router.contract.caller import Caller
 from weir_router.decide.types import Decision
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.base import FormatRecord, StreamedRecord
+from weir_router.dialects.base import FormatRecord, RelayedRecord
 from weir_router.errors import AttemptRecord, RateLimited, WeirError, forget_frames
 from weir_router.record.finished import NOTHING, Bill, Finished
 from weir_router.record.spend import bill
@@ -30,8 +30,8 @@ class Visit:
     """One request in progress. Its outcome is `cancelled` unless another is set."""
 
     __slots__ = (
-        "answer", "arrived", "ask", "backend", "caller", "decision", "error", "format", "id", "journey", "model",
-        "opened", "outcome", "policy", "policy_key", "request", "status", "stream", "tier", "ttft",
+        "answer", "arrived", "ask", "backend", "caller", "decision", "error", "events", "format", "id", "journey",
+        "model", "opened", "outcome", "passes", "policy", "policy_key", "request", "status", "stream", "tier", "ttft",
     )  # fmt: skip
 
     def __init__(self, request: Request, format: FormatRecord, arrived: float) -> None:
@@ -42,6 +42,8 @@ class Visit:
         self.caller: Caller | None = None
         self.model: str | None = None  # the name that the caller asks for
         self.stream = False
+        self.passes = False  # the bytes of the answer pass as they came, with its own content type
+        self.events = True  # if it is a stream, then one of events
         self.ask: Ask | None = None
         self.policy: Policy | None = None
         self.policy_key: str | None = None
@@ -85,7 +87,7 @@ class Visit:
     def begin(self, lines: bytes, first: bytes) -> Stream:
         """The stream to the caller, with its `first` bytes; header lines only if it has not begun before the answer."""
         if self.opened is None:
-            return self.request.stream(200, STREAM_LINES + lines, first)
+            return self.request.stream(200, lines if self.passes else STREAM_LINES + lines, first)
         self.opened.write(first)
         return self.opened
 
@@ -99,7 +101,7 @@ class Visit:
 
     def end_of(self, last: bytes) -> bytes:
         """The `last` bytes of a stream, with the facts that are known only now."""
-        if self.answer is None and self.journey is None:
+        if self.passes or (self.answer is None and self.journey is None):
             return last  # a sidecar relays the facts of its gateway
         trail = self.trail()
         facts = Facts(self.tier, self.backend, len(trail))
@@ -121,10 +123,14 @@ class Visit:
         return json_answer(error.status, self.format.error_body(error, self.id), lines)
 
     def break_off(self, stream: Stream, error: WeirError) -> None:
-        """Ends a stream whose content cannot be taken back with an error event, never with a clean close."""
-        assert isinstance(self.format, StreamedRecord)
+        """Ends a stream whose content cannot be taken back with an error event, or in the middle, which closes the
+        connection; never with a clean close.
+        """
         self._blame(error)
         self.outcome = "broken"
+        if not self.events:
+            return
+        assert isinstance(self.format, RelayedRecord)
         stream.closes(self.end_of)
         place = None if self.answer is None else self.answer.place()
         stream.end(self.format.error_event(error, self.id, place))

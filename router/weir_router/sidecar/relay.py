@@ -84,7 +84,8 @@ class Relay:
         try:
             visit.status, visit.id = response.status, response.headers.get("x-weir-request-id", visit.id)
             head = _relayed(response.headers, _OURS)
-            if response.headers.get("content-type", "").startswith("text/event-stream"):
+            visit.events = response.headers.get("content-type", "").startswith("text/event-stream")
+            if visit.events or (response.status < 300 and "content-length" not in response.headers):
                 await _stream(visit, response, fields(head))
                 return None
             try:
@@ -129,7 +130,7 @@ def _relayed(headers: Mapping[str, str], kept_back: frozenset[str]) -> dict[str,
 
 
 async def _stream(visit: Visit, response: Response, head: bytes) -> None:
-    """The answer's events, each in the moment in which it comes."""
+    """The answer's events, or other bytes such as audio, each in the moment in which it comes."""
     stream = visit.request.stream(response.status, head)
 
     def receive(part: bytes) -> bool:
@@ -141,5 +142,5 @@ async def _stream(visit: Visit, response: Response, head: bytes) -> None:
         await response.each(receive)
         visit.outcome = "ok"
         stream.end()
-    except AttemptFailed as failure:  # content has gone out: an error event, never a clean close
+    except AttemptFailed as failure:  # content has gone out: an error event or a cut, never a clean close
         visit.break_off(stream, StreamBroken(f"The gateway's stream broke: {failure.message}."))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 
 from support import translate
+from support.pairings import FORMATS
 from weir_router.contract import Capability, Traits
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
@@ -527,7 +528,7 @@ def test_any_body_gives_a_request_or_says_why_not(body: Any) -> None:
     before = json.dumps(body)
     with contextlib.suppress(BadRequest):
         ask = request.read(raw, {})
-        for to in Format:
+        for to in FORMATS:
             with contextlib.suppress(BadRequest):
                 made = record_of(to).write(understand(Checked(ask.body), ask.model), Target(REALM))
                 assert made.get("messages") or made.get("input")

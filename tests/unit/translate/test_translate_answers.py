@@ -8,6 +8,7 @@ from anthropic.types import Message
 from openai.types.chat import ChatCompletion
 
 from support import translate
+from support.pairings import FORMATS
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal
 from weir_router.errors import AttemptFailed, FailureKind
@@ -416,7 +417,7 @@ def test_content_that_a_server_sends_as_parts_is_read(anthropic_ask):
     assert out["content"] == [{"type": "text", "text": "Hello"}]
 
 
-@pytest.mark.parametrize("dialect", list(Format))
+@pytest.mark.parametrize("dialect", FORMATS)
 def test_nothing_follows_the_end_of_a_stream(openai_ask, anthropic_ask, kit, dialect):
     ask, payloads = (
         (openai_ask(), list(events(message(TEXT))))

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import translate
+from support.pairings import FORMATS
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Event, Signal
@@ -185,7 +186,7 @@ any_turn = st.fixed_dictionaries(
 any_body = st.builds(
     lambda body, messages: {**body, "messages": messages}, any_object, st.lists(any_turn, max_size=4) | anything
 )
-dialects = pytest.mark.parametrize("dialect", list(Format))
+dialects = pytest.mark.parametrize("dialect", FORMATS)
 
 
 def other(dialect: Format) -> Format:

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Host
+from weir_router.dialects.passed.endpoints import ENDPOINTS
 from weir_router.dialects.wire.headers import HEADERS_KEPT, Kept
 from weir_router.dialects.wire.sse import SSE
 
@@ -22,6 +23,7 @@ PATHS = {
     Format.OPENAI_CHAT: "/chat/completions",
     Format.OPENAI_RESPONSES: "/responses",
     Format.ANTHROPIC_MESSAGES: "/messages",  # vLLM, Ollama and others beside OpenAI's own formats
+    **{format: endpoint.path for format, endpoint in ENDPOINTS.items()},
 }
 
 HOST = Host(PATHS, _headers, _headers.cache_clear, SSE, ())

@@ -11,6 +11,7 @@ from weir_router.dialects.openai_responses.counting import COUNTING
 from weir_router.dialects.openai_responses.events import ResponseEvents
 from weir_router.dialects.openai_responses.items import Items
 from weir_router.dialects.openai_responses.stream import NORMAL_ENDS, ResponsesReader
+from weir_router.dialects.wire.body import look_unnamed
 
 RECORD = ConversationRecord(
     format=Format.OPENAI_RESPONSES,
@@ -22,7 +23,7 @@ RECORD = ConversationRecord(
     mark=None,
     key="authorization",
     request_id="x-request-id",
-    look=request.look,
+    look=look_unnamed,
     read=request.read,
     error_body=errors.body,
     error_event=errors.event,

@@ -11,7 +11,6 @@ from weir_router.dialects.axes import Format
 from weir_router.dialects.openai_chat.request import PASSED_HEADERS as PASSED_BY_CHAT
 from weir_router.dialects.openai_responses.history import TOOLS_ITEM
 from weir_router.dialects.wire import body as read_body
-from weir_router.dialects.wire.look import Look, decode_raw
 from weir_router.dialects.wire.outgoing import IN_PLACE
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
 from weir_router.errors import BadRequest
@@ -31,20 +30,6 @@ ITEMS = "Send the item itself: with `store: false`, clients do so"
 
 _NOT_DEMANDING = frozenset({None, "none", "minimal"})
 _ROLES = {"developer": "system"}
-
-
-def look(body: bytes) -> Look:
-    """See `base.FormatRecord`. Codex may leave the model out, which is then empty."""
-    try:
-        return read_body.look(body)
-    except BadRequest:
-        try:
-            raw = decode_raw(body)
-        except (ValueError, RecursionError):
-            raw = None
-        if raw is None or bytes(raw.model) != b"null":
-            raise
-        return Look("", bytes(raw.stream) == b"true")
 
 
 def read(body: bytes, headers: dict[str, str]) -> Ask:

@@ -59,6 +59,20 @@ def look(body: bytes) -> Look:
     return seen
 
 
+def look_unnamed(body: bytes) -> Look:
+    """Like `look`, for formats whose callers may leave the model out, which is then empty."""
+    try:
+        return look(body)
+    except BadRequest:
+        try:
+            raw = typed.decode_raw(body)
+        except (ValueError, RecursionError):
+            raw = None
+        if raw is None or bytes(raw.model) != b"null":
+            raise
+        return Look("", bytes(raw.stream) == b"true")
+
+
 def _look_again(body: bytes) -> Look:
     """Like `look`, for an unexpected body. It builds no value but the model's text."""
     try:
