@@ -53,6 +53,7 @@ class Stage:
         self._script = script
         self._is_result = is_result
         self._history = history
+        self.broken: set[int] = set()  # numbers of the requests whose answer breaks off, from 1
         self.tap: Tap
         self._before: Any = None  # the last request, as a provider's cache of prompts sees it
 
@@ -70,7 +71,7 @@ class Stage:
             self.faults.append(str(refused))
             return [strict_openai.refusal(str(refused))]
         done = self._checked(asked, strict_openai)
-        return strict_openai.answer(asked.body, self._said(done, asked), done)
+        return self._sent(strict_openai.answer(asked.body, self._said(done, asked), done))
 
     def responses(self, asked: Asked) -> Iterable[bytes]:
         """An answer of the model behind the Responses API."""
@@ -81,7 +82,7 @@ class Stage:
             self.faults.append(str(refused))
             return [strict_responses.refusal(str(refused))]
         done = self._checked(asked, strict_responses)
-        return strict_responses.answer(asked.body, self._said(done, asked), done)
+        return self._sent(strict_responses.answer(asked.body, self._said(done, asked), done))
 
     def anthropic(self, asked: Asked) -> Iterable[bytes]:
         """An answer of a model behind the Messages API."""
@@ -92,7 +93,11 @@ class Stage:
             self.faults.append(str(refused))
             return [strict_anthropic.refusal(str(refused))]
         done = self._checked(asked, strict_anthropic)
-        return strict_anthropic.answer(asked.body, self._said(done, asked), done)
+        return self._sent(strict_anthropic.answer(asked.body, self._said(done, asked), done))
+
+    def _sent(self, answer: Iterable[bytes]) -> Iterable[bytes]:
+        pieces = list(answer)
+        return pieces[: len(pieces) // 2] if len(self.requests) in self.broken else pieces
 
     def _said(self, done: int, asked: Asked) -> Turn:
         """The turn, with the names that tools have in this request."""

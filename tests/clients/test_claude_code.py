@@ -108,3 +108,12 @@ async def test_claude_code_edits_a_file_on_a_model_of_each_format(model: str, tm
     assert (code, done["result"], done["is_error"]) == (0, FINAL, False)
     assert len(s.requests) >= TURNS + 2
     assert (tmp_path / "note-1.txt").read_text().startswith("größe 🎉 of ")
+
+
+@pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, RESPONSES])
+async def test_claude_code_asks_again_when_a_stream_breaks(model: str, tmp_path: Path) -> None:
+    async with stage(tmp_path, lambda _: Turn("", FINAL, ()), history=False) as s:
+        s.broken = {1}
+        code, done = await claude(s.url, model, tmp_path)
+    assert s.faults == []
+    assert (code, done["result"], len(s.requests)) == (0, FINAL, 2)

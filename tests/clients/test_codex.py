@@ -16,10 +16,13 @@ import pytest
 from clients import installed
 from clients.script import FINAL, Call, Turn
 from clients.stage import ANTHROPIC, KEY, NEWEST, OPENAI, RESPONSES, stage
+from support.scripted import policy, router, tier, upstream, whole
 from weir_cli.connect.clients import LINES, Client, Target
 
 LONGEST_RUN = 60.0
 """Seconds after which a run of Codex is ended."""
+
+BACKEND = {"name": "b", "provider": "OpenAI", "model": "gpt-5.1", "price": {"input": "1", "output": "2"}}
 
 NOTE, BEFORE, AFTER = "note.txt", "größe: small\n", "größe: large 🎉\n"
 """The file, its text, and the text after the edit."""
@@ -118,3 +121,26 @@ async def test_codex_edits_a_file_on_a_model_of_each_format(
     assert events[-1]["usage"]["output_tokens"] == 20 * len(turns)
     assert (tmp_path / NOTE).read_text() == AFTER
     assert s.tap.streams == len(turns) == len(s.requests)
+
+
+@pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, RESPONSES])
+async def test_codex_asks_again_when_a_stream_breaks(model: str, tmp_path: Path) -> None:
+    async with stage(tmp_path, lambda _: Turn("", FINAL, ()), history=False) as s:
+        s.broken = {1}
+        code, events, said = await codex(s.url, model, tmp_path)
+    assert s.faults == []
+    assert code == 0, (events, said)
+    assert [it["message"] for it in events if it["type"] == "error" and "broke" in it["message"]]
+    assert [it["item"]["text"] for it in events if it.get("item", {}).get("type") == "agent_message"] == [FINAL]
+    assert (len(s.requests), s.tap.streams) == (2, 2)
+
+
+async def test_codex_hears_that_the_context_is_full(tmp_path: Path) -> None:
+    too_long = {"error": {"message": "The prompt is too long.", "code": "context_length_exceeded"}}
+    async with (
+        upstream(lambda _: [whole(too_long, 400)]) as url,
+        router(tmp_path, [tier("t", {**BACKEND, "baseURL": f"{url}/v1"}), policy("p", ["auto"], ["t"])]) as router_url,
+    ):
+        code, events, _ = await codex(router_url, "auto", tmp_path)
+    assert code == 1
+    assert "ran out of room" in events[-1]["error"]["message"]
