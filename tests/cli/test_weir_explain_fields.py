@@ -32,6 +32,7 @@ def fields(folder: Path, request: dict[str, Any], **backend: Any) -> dict[str, A
         ({"seed": 1}, {"parameters": {"drop": ["seed"]}}, {"dropped": ["seed"]}),
         ({"seed": 1}, {"parameters": {"defaults": {"top_p": "1", "seed": "2"}}}, {"added": ["top_p"]}),
         ({}, {"limits": {"outputTokens": 20}}, {"changed": ["max_tokens"]}),
+        ({"n": 2}, {"dialects": ["Responses", "Chat"]}, {"dialect": "Chat"}),
         ({"seed": 1, "logit_bias": {"1": 2}}, {"provider": "Anthropic"}, {"dropped": ["logit_bias", "seed"]}),
     ],
 )

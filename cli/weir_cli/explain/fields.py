@@ -12,7 +12,8 @@ import msgspec
 
 from weir_router.contract import Backend, Transport
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import pairing_of
+from weir_router.dialects.base import ConversationRecord
+from weir_router.dialects.registry import pairing_of, pairings_of
 from weir_router.dialects.wire.outgoing import Spliced
 from weir_router.errors import BadRequest
 
@@ -23,10 +24,10 @@ OURS = frozenset({"model", "stream", "stream_options"})
 def fate(ask: Ask, backend: Backend) -> dict[str, Any]:
     """The fields of `ask` that change on their way to `backend`; without a key where none does.
 
-    `dropped` are left out, `added` come from its defaults or from a translation, `refused` is the reason why it cannot
-    have the request at all.
+    `dialect` is the format that it gets, if the backend lists several. `dropped` are left out, `added` come from its
+    defaults or from a translation, `refused` is the reason why it cannot have the request at all.
     """
-    pairing = pairing_of(ask.format, backend)
+    pairing = pairing_of(ask, backend)
     stream = ask.stream or (backend.transport is Transport.STREAMED and ask.streamable)
     try:
         outgoing = pairing.format.prepare(ask, backend, pairing, None, stream=stream)
@@ -35,6 +36,8 @@ def fate(ask: Ask, backend: Backend) -> dict[str, Any]:
     body = outgoing.body.whole() if isinstance(outgoing.body, Spliced) else outgoing.body
     sent = msgspec.json.decode(body)
     found: dict[str, Any] = {"dropped": sorted(outgoing.dropped)}
+    if len(pairings_of(ask.format, backend)) > 1 and isinstance(pairing.format, ConversationRecord):
+        found["dialect"] = pairing.format.name.value
     if pairing.same:
         found["added"] = sorted(sent.keys() - ask.body.keys() - OURS)
         found["changed"] = sorted(it for it in sent.keys() & ask.body.keys() - OURS if sent[it] != ask.body[it])
@@ -43,5 +46,6 @@ def fate(ask: Ask, backend: Backend) -> dict[str, Any]:
 
 def described(found: dict[str, Any]) -> str:
     """The fate in words, e.g. `drops seed, logit_bias; adds temperature`; empty: nothing changes."""
+    spoken = [f"as {found['dialect']}"] if "dialect" in found else []
     words = {"dropped": "drops", "added": "adds", "changed": "changes"}
-    return "; ".join(f"{verb} {', '.join(found[name])}" for name, verb in words.items() if name in found)
+    return "; ".join(spoken + [f"{verb} {', '.join(found[name])}" for name, verb in words.items() if name in found])

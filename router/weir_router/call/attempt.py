@@ -76,7 +76,7 @@ class Attempt:
         self.seconds = 0.0
         self.failure: AttemptFailed | None = None  # its end, if it failed
         self._ask = ask
-        self._pairing = pairing = pairing_of(ask.format, candidate.backend)
+        self._pairing = pairing = pairing_of(ask, candidate.backend)
         self._format = pairing.format
         self._framing = pairing.host.framing
         self.guard = guard

@@ -64,7 +64,7 @@ class Confirmer:
         """The failure that the tiny request meets; None: it was answered."""
         backend = candidate.backend
         ask = _question(backend.provider)
-        pairing = pairing_of(ask.format, backend)
+        pairing = pairing_of(ask, backend)
         try:
             outgoing = pairing.format.prepare(ask, backend, pairing, credential, stream=False)
             url = backend.base_url + outgoing.path

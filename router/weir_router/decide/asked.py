@@ -9,7 +9,8 @@ from weir_router.decide.loop import began_with
 from weir_router.decide.session import HOME_TOKENS, session_of
 from weir_router.decide.types import Asked, Unable
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import OPERATIONS, pairing_of, untranslatable
+from weir_router.dialects.registry import OPERATIONS, pairing_of
+from weir_router.dialects.registry import unable as unable_at
 from weir_router.errors import BadRequest
 from weir_router.estimate.features import measure
 
@@ -73,16 +74,9 @@ def _latency_budget(text: str) -> float:
 
 
 def _unable(ask: Ask) -> Unable:
-    """Says of a backend why this request cannot be put into its format; asks once for each format."""
-    reasons: dict[str, str | None] = {}
+    """Says of a backend why this request cannot be put into any format that it takes."""
 
     def reason(backend: Backend) -> str | None:
-        pairing = pairing_of(ask.format, backend)
-        if pairing.same:
-            return None
-        format = pairing.format.format
-        if format not in reasons:
-            reasons[format] = untranslatable(ask, pairing)
-        return reasons[format]
+        return None if pairing_of(ask, backend).same else unable_at(ask, backend)
 
     return reason

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
+from msgspec.structs import force_setattr
+
 from weir_router.contract import Backend, Dialect
 from weir_router.dialects.anthropic.host import HOST as ANTHROPIC
 from weir_router.dialects.anthropic.record import RECORD as ANTHROPIC_MESSAGES
@@ -75,33 +77,64 @@ def caller_named(provider: Dialect) -> ConversationRecord:
     return _SPOKEN[provider][0]
 
 
-def _pairing(caller: FormatRecord, provider: Dialect, formats: tuple[str, ...]) -> Pairing:
-    """The caller's own format if the backend takes it, since nothing is lost then; a conversation is otherwise
-    translated to the backend's first.
+Pairings = tuple[Pairing, ...]
+"""The ways to send a caller's request to a backend, the best first."""
+
+
+def _pairings(caller: FormatRecord, provider: Dialect, formats: tuple[str, ...]) -> Pairings:
+    """The caller's own format, if the backend takes it, since nothing is lost then. A conversation can also be
+    translated to the others that the backend lists, in its order.
     """
-    host, format = host_of(provider), caller
+    host = host_of(provider)
+    options: list[FormatRecord] = [caller]
     if isinstance(caller, ConversationRecord):
         known = {record.name.value: record for record in _SPOKEN[provider]}
         taken = [known[name] for name in formats if name in known] or [caller_named(provider)]
-        format = caller if caller in taken else taken[0]
+        options = [*(it for it in taken if it is caller), *(it for it in taken if it is not caller)]
+    return tuple([_pairing(caller, it, host) for it in options])
+
+
+def _pairing(caller: FormatRecord, format: FormatRecord, host: Host) -> Pairing:
     streams = format if isinstance(format, StreamedRecord) else None
     return Pairing(caller, format, host, host.paths[format.format], format is caller, streams)
 
 
-_PAIRINGS: dict[Format, dict[Dialect, dict[tuple[str, ...], Pairing]]] = {
+_PAIRINGS: dict[Format, dict[Dialect, dict[tuple[str, ...], Pairings]]] = {
     record.format: {provider: {} for provider in Dialect} for record in RECORDS
 }
 """Pairings by the caller's format, the backend's provider and its formats. Each set of formats is paired once."""
 
 
-def pairing_of(caller: Format, backend: Backend) -> Pairing:
-    """A caller's format, and the host and the format of a backend, which lists the operation."""
-    pairings = _PAIRINGS[caller][backend.provider]
+def pairings_of(caller: Format, backend: Backend) -> Pairings:
+    """The ways to send a request of a format to a backend, which lists the operation; the best first."""
+    known = _PAIRINGS[caller][backend.provider]
     try:
-        return pairings[backend.formats]
+        return known[backend.formats]
     except KeyError:
-        found = pairings[backend.formats] = _pairing(record_of(caller), backend.provider, backend.formats)
+        found = known[backend.formats] = _pairings(record_of(caller), backend.provider, backend.formats)
         return found
+
+
+def pairing_of(ask: Ask, backend: Backend) -> Pairing:
+    """The way to send this request to a backend: the best one whose format can express it, or else the best."""
+    try:  # as `pairings_of` does: each call counts here
+        options = _PAIRINGS[ask.format][backend.provider][backend.formats]
+    except KeyError:
+        options = pairings_of(ask.format, backend)
+    best = options[0]
+    if len(options) == 1 or (best.same and not backend.traits.tools_without_reasoning):
+        return best
+    if backend.traits.tools_without_reasoning and ask.prompt.tools:
+        options = tuple(sorted(options, key=lambda it: _loses_reasoning(ask, it)))
+    for option in options:
+        if option.same or untranslatable(ask, option) is None:
+            return option
+    return options[0]
+
+
+def _loses_reasoning(ask: Ask, pairing: Pairing) -> bool:
+    """Whether the request would have to go without reasoning: models that take tools beside it in one format only."""
+    return pairing.format.format is Format.OPENAI_CHAT and ask.body.get("reasoning_effort") != "none"
 
 
 def caller_of(headers: Mapping[str, str]) -> ConversationRecord:
@@ -127,5 +160,22 @@ def forget_credentials() -> None:
 
 
 def untranslatable(ask: Ask, pairing: Pairing) -> str | None:
-    """The reason why backends of this format cannot serve the request; None: they can."""
-    return None if pairing.same else translation.untranslatable(ask, *pairing.both())
+    """The reason why backends of this format cannot serve the request; None: they can. Asks once for each format."""
+    if pairing.same:
+        return None
+    known: dict[str, str | None] | None = ask.unable
+    if known is None:
+        known = {}
+        force_setattr(ask, "unable", known)
+    format = pairing.format.format
+    if format not in known:
+        known[format] = translation.untranslatable(ask, *pairing.both())
+    return known[format]
+
+
+def unable(ask: Ask, backend: Backend) -> str | None:
+    """The reason why the backend cannot serve the request in any format that it lists; None: it can."""
+    if untranslatable(ask, pairing_of(ask, backend)) is None:
+        return None
+    reasons = [untranslatable(ask, it) for it in pairings_of(ask.format, backend)]
+    return "; ".join(dict.fromkeys([it for it in reasons if it is not None]))

@@ -154,13 +154,13 @@ class Counter:
             return None
         if until is not None:
             del self._without[candidate.key]
-        return candidate if pairing_of(ask.format, candidate.backend).same else None
+        return candidate if pairing_of(ask, candidate.backend).same else None
 
 
 def _errand(ask: Ask, candidate: Candidate, counting: Counting, credential: str | None) -> Errand:
     """The request to the provider: as a message would go there, with the fields that are counted."""
     backend = candidate.backend
-    pairing = pairing_of(ask.format, backend)
+    pairing = pairing_of(ask, backend)
     plain = msgspec.structs.replace(backend, parameters=msgspec.structs.replace(backend.parameters, defaults={}))
     outgoing = pairing.format.prepare(ask, plain, pairing, credential, stream=False)
     headers = {**ask.headers, "via": ask.via} if ask.via else ask.headers

@@ -12,7 +12,7 @@ import pytest
 from support.pairings import FORMATS
 from weir_router.contract import Backend, Dialect
 from weir_router.dialects.axes import Format
-from weir_router.dialects.registry import pairing_of, record_of
+from weir_router.dialects.registry import pairings_of, record_of
 from weir_router.dialects.wire import positions, sse
 from weir_router.errors import AttemptFailed, FailureKind
 
@@ -274,7 +274,7 @@ def backend_of(provider):
 def relayed(format, provider, stream, raw):
     """The caller's bytes for the upstream's, read event by event as `call.attempt` does."""
     backend = backend_of(provider)
-    pairing = pairing_of(format, backend)
+    pairing = pairings_of(format, backend)[0]
     reader = pairing.format.reader()
     renderer = pairing.format.renderer(asked(format, stream=stream), pairing, backend)
     out = []
@@ -374,7 +374,7 @@ def test_counts_that_no_answer_has_are_not_believed(value):
         (Dialect.ANTHROPIC, {"type": "message_delta", "usage": {"input_tokens": value, "output_tokens": 3}}),
         ("Responses", ended({"input_tokens": value, "output_tokens": 3})),
     ):
-        reader = pairing_of(Format.ANTHROPIC_MESSAGES, backend_of(provider)).format.reader()
+        reader = pairings_of(Format.ANTHROPIC_MESSAGES, backend_of(provider))[0].format.reader()
         reader.read(payload)
         assert (reader.usage.input, reader.usage.output) == (0, 3)
 

@@ -242,8 +242,8 @@ class BackendSpec(Model):
     """Kind of its server: how it is addressed and how it takes a key; with `baseURL` any server of that kind."""
     dialects: Annotated[tuple[WireFormat, ...], Field(min_length=1, max_length=len(WireFormat))] | None = None
     """Wire formats that it takes, the best first, for example `[Responses, Chat]`. A caller's own format is used if it
-    is listed; otherwise requests are translated to the first. Default: `[Responses, Chat]` for OpenAI itself, `[Chat]`
-    for other servers of that kind, `[Messages]` for `provider: Anthropic`."""
+    is listed; otherwise requests are translated to the first that can express them. Default: `[Responses, Chat]` for
+    OpenAI itself, `[Chat]` for other servers of that kind, `[Messages]` for `provider: Anthropic`."""
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=len(Endpoint)), SET] | None = None
     """Operations that it takes beyond conversations, for example `[Embeddings]`. Routes that name one in
     `when.operations` send it here. Default: none."""
