@@ -17,6 +17,7 @@ from weir_cli.explain.command import explain
 from weir_cli.import_litellm import litellm
 from weir_cli.key import command as key
 from weir_cli.operator.command import operator
+from weir_cli.probe.command import probe
 from weir_cli.router import command as router_command
 from weir_cli.sidecar import command as sidecar
 from weir_cli.sim.command import sim
@@ -36,7 +37,7 @@ app = typer.Typer(
 imports = typer.Typer(help="Turn another gateway's config into manifests.", no_args_is_help=True)
 imports.command("litellm")(litellm)
 
-IN_CLUSTERS = (status, doctor, diff, pause, resume, override)
+IN_CLUSTERS = (status, doctor, probe, diff, pause, resume, override)
 """Commands that ask a cluster; `kubectl weir` runs them, and `explain` too."""
 
 IN_PODS = {"router": router_command, "sidecar": sidecar}

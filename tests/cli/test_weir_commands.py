@@ -29,6 +29,7 @@ COMMANDS = {
     "validate": "weir validate manifests",
     "explain": "weir explain examples/quickstart",
     "catalogue": "weir catalogue",
+    "probe": "kubectl weir probe llm/budget",
     "sim": "curl -X PUT",
     "diff": "kubectl weir diff -f manifests/",
     "pause": "kubectl weir pause llm/budget",

@@ -348,3 +348,22 @@ async def test_many_at_once_do_not_mix(tmp_path: Path) -> None:
                 return (await stream.get_final_response()).output_text
 
         assert await asyncio.gather(*map(one, range(20))) == [f"re n{number}" for number in range(20)]
+
+
+@pytest.mark.parametrize("path", ["responses", "chat/completions", "messages"])
+async def test_a_server_of_messages_learns_the_version_of_its_api(tmp_path: Path, path: str) -> None:
+    """Also at hosts that are not Anthropic's, and from callers that do not say it."""
+    seen: list[str | None] = []
+
+    def answer(asked: Asked) -> list[Piece]:
+        seen.append(asked.headers.get("anthropic-version"))
+        return [written(Format.ANTHROPIC_MESSAGES, HELLO, stream=bool(asked.body.get("stream")))]
+
+    body = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    async with served(tmp_path, answer, ["Messages"]) as url, aiohttp.ClientSession() as session:
+        sent = {"model": "auto", "input": "Hi"} if path == "responses" else body
+        for version in ("", "2023-01-01"):
+            headers = {"anthropic-version": version} if version else {}
+            async with session.post(f"{url}/v1/{path}", json=sent, headers=headers) as found:
+                assert found.status == 200
+    assert seen == ["2023-06-01", "2023-01-01" if path == "messages" else "2023-06-01"]

@@ -11,6 +11,7 @@ from weir_router.dialects.anthropic import signatures
 from weir_router.dialects.anthropic.assemble import AnthropicAssembler
 from weir_router.dialects.anthropic.failures import TABLE
 from weir_router.dialects.anthropic.fit import fit_model
+from weir_router.dialects.anthropic.host import DEFAULT_VERSION
 from weir_router.dialects.anthropic.stream import STOP_EVENT
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Outgoing, Pairing, Renderer
@@ -24,6 +25,9 @@ from weir_router.dialects.wire.relay import Assembled, ChangingRelay, Relay
 from weir_router.errors import AttemptFailed
 
 UNKNOWN = Traits()
+
+_VERSION = ("anthropic-version", DEFAULT_VERSION)
+"""Header that servers demand, beside that of a caller; Anthropic's own host adds it, too."""
 
 
 def prepare(
@@ -56,6 +60,8 @@ def prepare(
         if EFFORT in without:
             dropped += without_effort(fields)
     passed = tuple(ask.headers.items()) if same else ()
+    if not same or _VERSION[0] not in ask.headers:
+        passed = (_VERSION, *passed)
     path, extra = pairing.path, backend.extra
     if extra is None:
         headers = pairing.host.headers(credential, passed)
