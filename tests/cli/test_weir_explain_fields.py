@@ -64,3 +64,24 @@ def test_people_read_it_beside_the_candidate(tmp_path: Path) -> None:
     save(tmp_path / "all.yaml", tier("http://127.0.0.1:9", parameters={"drop": ["seed"]}), policy())
     (tmp_path / "body.json").write_text(json.dumps(BODY | {"seed": 1}))
     assert "drops seed" in run("explain", tmp_path, "--request", tmp_path / "body.json").stdout
+
+
+OPERATIONS = ("Completions", "Moderations", "Images", "Audio", "Rerank")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_requests_beside_conversations_are_explained(tmp_path: Path, operation: str) -> None:
+    routes = [
+        {"name": "talk", "tiers": [{"name": "small"}]},
+        {"name": "rest", "when": {"operations": list(OPERATIONS)}, "tiers": [{"name": "small"}]},
+    ]
+    changes = {"endpoints": list(OPERATIONS), "parameters": {"drop": ["user"], "defaults": {"quality": '"low"'}}}
+    save(tmp_path / "all.yaml", tier("http://127.0.0.1:9", **changes), policy(routes=routes))
+    shown = json.loads(run("explain", tmp_path, "a dam", "--operation", operation, "--output", "json").stdout)
+    assert (shown["route"], shown["operation"], shown["model"]) == ("rest", operation, "auto")
+    assert [it["backend"] for it in shown["candidates"]] == [shown["candidates"][0]["backend"]]
+    (tmp_path / "body.json").write_text(json.dumps({"input": "a dam", "prompt": "a dam", "query": "a", "user": "me"}))
+    arguments = ("--request", tmp_path / "body.json", "--operation", operation)
+    shown = json.loads(run("explain", tmp_path, *arguments, "--output", "json").stdout)
+    assert shown["candidates"][0]["fields"] == {"dropped": ["user"], "added": ["quality"]}
+    assert f"operation {operation}" in run("explain", tmp_path, "a dam", "--operation", operation).stdout

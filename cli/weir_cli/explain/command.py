@@ -24,7 +24,7 @@ from weir_cli.shared.tenancy import SYSTEM_NAMESPACE, ConsentOrDefault, Offering
 from weir_cli.shared.workspace import counted, open_workspace
 from weir_operator.compile.catalogue import Catalogue
 from weir_operator.observe.tenancy import Consent, Tenancy
-from weir_router.contract import Backend, CallerKind, CompiledConfig, Dialect, Policy
+from weir_router.contract import CONVERSATIONS, Backend, CallerKind, CompiledConfig, Dialect, Operation, Policy
 from weir_router.contract.caller import Caller
 from weir_router.decide.asked import FEATURE_HEADER, asked
 from weir_router.decide.decision import decide, passed_over
@@ -32,7 +32,8 @@ from weir_router.decide.policy import PolicyIndex, find_policy, models_for, pref
 from weir_router.decide.types import Choice
 from weir_router.decide.world import World
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_with
+from weir_router.dialects.passed.endpoints import ENDPOINTS
+from weir_router.dialects.registry import DEFAULT_PROVIDER, caller_at, caller_with
 from weir_router.dialects.wire.body import parse
 from weir_router.errors import BadRequest
 
@@ -50,6 +51,10 @@ Subject = Annotated[
 Moment = Annotated[
     str | None, typer.Option(help="Moment of the request, e.g. 2026-12-01T22:30:00+01:00; default: now.")
 ]
+Kind = Annotated[Operation, typer.Option(help="Operation of the request, e.g. Images.")]
+Named = Annotated[
+    str | None, typer.Option(help="Model name to ask for; default: the first that the caller may ask for.")
+]
 Output = Annotated[Format, typer.Option("--output", "-o", help="table for people, json for machines.")]
 
 
@@ -59,9 +64,8 @@ def explain(
     prompt: Annotated[str | None, typer.Argument(help="The prompt, or use --request.")] = None,
     request: Annotated[Path | None, typer.Option(help="A whole request body (JSON) instead of a prompt.")] = None,
     dialect: Annotated[Dialect, typer.Option(help="Dialect of the request.")] = DEFAULT_PROVIDER,
-    model: Annotated[
-        str | None, typer.Option(help="Model name to ask for; default: the first that the caller may ask for.")
-    ] = None,
+    operation: Kind = Operation.CHAT,
+    model: Named = None,
     caller: Annotated[
         str,
         typer.Option(
@@ -89,6 +93,7 @@ def explain(
     \b
     weir explain examples/quickstart "Hi, can you prove Fermat's theorem?"
     weir explain examples/full --request body.json --namespace team-a
+    weir explain examples/full "a dam at dawn" --operation Embeddings --namespace team-a
     weir explain examples/full "Hi" --namespace team-a --at 2026-12-04T23:00:00+01:00 --header "x-weir-ttft: 800ms"
     kubectl weir explain team-a/assistants "Hi, can you prove Fermat's theorem?"
     kubectl weir explain assistants "Hi" --namespace team-a --caller team-b/ci
@@ -103,7 +108,7 @@ def explain(
     )
     for note in about.notes:
         errors.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
-    ask = _ask(prompt, request, dialect, model or about.model)
+    ask = _ask(prompt, request, dialect, operation, model or about.model)
     policy = about.policy or _policy(about.config, about.who, ask.model)
     if policy.not_ready is not None:
         raise fail(f"RoutingPolicy {policy.key} is not ready: {policy.not_ready}", Exit.PROBLEMS)
@@ -188,7 +193,7 @@ def _headers(texts: list[str], feature: str | None) -> dict[str, str]:
     return headers if feature is None else {**headers, FEATURE_HEADER: feature}
 
 
-def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str) -> Ask:
+def _ask(prompt: str | None, request: Path | None, dialect: Dialect, operation: Operation, model: str) -> Ask:
     if (prompt is None) == (request is None):
         raise fail("give either a prompt or --request FILE.")
     if request is not None:
@@ -196,12 +201,17 @@ def _ask(prompt: str | None, request: Path | None, dialect: Dialect, model: str)
             body = request.read_bytes()
         except OSError as error:
             raise fail(f"cannot read {request}: {error.strerror}") from error
-    else:
+    elif operation is Operation.CHAT:
         body = msgspec.json.encode(
             {"model": model, "max_tokens": 1024, "messages": [{"role": "user", "content": prompt}]}
         )
+    else:
+        endpoint = ENDPOINTS.get(caller_at(operation).format)
+        body = msgspec.json.encode({"model": model, (endpoint and endpoint.text) or "input": prompt})
     try:
-        return caller_with(dialect, parse(body)[0]).read(body, {})
+        chat = operation is Operation.CHAT
+        ask = (caller_with(dialect, parse(body)[0]) if chat else caller_at(operation)).read(body, {})
+        return ask if ask.model else msgspec.structs.replace(ask, model=model)
     except BadRequest as error:
         raise fail(error.message, Exit.PROBLEMS) from error
 
@@ -217,6 +227,7 @@ def _story(about: Asked, policy: Policy, ask: Ask, headers: dict[str, str], wall
     return {
         "policy": policy.key,
         "model": ask.model,
+        "operation": decision.asked.operation,
         "complexity": decision.complexity,
         "probability": round(decision.classification.probability, 3),
         "reason": decision.reason,
@@ -256,7 +267,10 @@ def _price(backend: Backend) -> dict[str, Any] | None:
 
 def _print(story: dict[str, Any]) -> None:
     story = _escaped(story)
-    console.print(f"policy [bold]{story['policy']}[/], model '{story['model']}', mode {story['mode']}", highlight=False)
+    asks = "" if story["operation"] in CONVERSATIONS else f", operation {story['operation']}"
+    console.print(
+        f"policy [bold]{story['policy']}[/], model '{story['model']}', mode {story['mode']}{asks}", highlight=False
+    )
     console.print(
         f"class [bold]{story['complexity']}[/] with probability {story['probability']}: {story['reason']}",
         highlight=False,

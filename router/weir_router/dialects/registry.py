@@ -10,7 +10,7 @@ from typing import assert_never
 
 from msgspec.structs import force_setattr
 
-from weir_router.contract import Backend, Dialect
+from weir_router.contract import Backend, Dialect, Operation
 from weir_router.dialects.anthropic.host import HOST as ANTHROPIC
 from weir_router.dialects.anthropic.record import RECORD as ANTHROPIC_MESSAGES
 from weir_router.dialects.ask import Ask
@@ -151,6 +151,11 @@ def caller_with(provider: Dialect, fields: Mapping[str, object]) -> Conversation
     """
     usual = caller_named(provider)
     return next((it for it in (usual, *_SPOKEN[provider]) if it.turns in fields), usual)
+
+
+def caller_at(operation: Operation) -> FormatRecord:
+    """The first format for this operation."""
+    return next(record for record in RECORDS if record.operation is operation)
 
 
 def forget_credentials() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from weir_router.contract import PromptLogging
+from weir_router.contract import Operation, PromptLogging
 from weir_router.dialects.usage import Usage
 from weir_router.errors import AttemptRecord
 from weir_router.estimate.prompt import Features
@@ -28,6 +28,7 @@ class RequestRecord(msgspec.Struct, omit_defaults=True):
     feature: str | None = None
     policy: str | None = None
     model: str | None = None  # as asked
+    operation: Operation = Operation.CHAT
     stream: bool = False
     route: str | None = None
     complexity: str | None = None

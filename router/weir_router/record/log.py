@@ -73,6 +73,7 @@ def record_of(it: Finished) -> RequestRecord:
         record.policy, record.prompt_logging = it.policy_key, policy.prompt_logging
     if decision is not None:
         choice, features = decision.choice, decision.asked.features
+        record.operation = decision.asked.operation
         record.feature, record.complexity, record.reason = decision.asked.feature, decision.complexity, decision.reason
         # `round` would convert to a string and back
         record.probability = int(decision.classification.probability * 1000 + 0.5) / 1000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import random
 import time
 from email.policy import HTTP
 
@@ -161,6 +160,7 @@ HOSTILE = {
     "thousands of headers": (form(part("a", head="X: y\r\n" * 10_000)), "larger than"),
     "thousands of parts": (form(*[part("a")] * 10_000), f"more than {MAX_PARTS} parts"),
     "a line feed before a delimiter": (form(part("a", b"x\n--" + BOUNDARY + b"\r\n")), "no CRLF of the part"),
+    "a carriage return before a delimiter": (form(part("a", b"x\r--" + BOUNDARY + b"\r\n")), "ends in CR"),
     "a delimiter that goes on": (form(part("a", b"x\r\n--" + BOUNDARY + b"9\r\n")), "goes on"),
     "a delimiter with spaces": (form(part("a", b"x\r\n--" + BOUNDARY + b"  \r\n")), "goes on"),
     "a delimiter at the beginning of a content": (form(part("a", b"--" + BOUNDARY + b"\r\n")), "no CRLF of the part"),
@@ -193,32 +193,3 @@ def test_time_is_linear_in_the_size(filling: bytes) -> None:
 
     assert seconds(16_000_000) < 1.0, "25 MB of audio must not hold up the loop"
     assert seconds(16_000_000) < 40 * max(seconds(1_000_000), 0.0005)
-
-
-@pytest.mark.parametrize("seed", range(300))
-def test_random_forms_are_read_as_other_parsers_read_them_or_refused(seed: int) -> None:
-    """Any change of a valid form is refused, or the router and Python's parser agree on its models."""
-    rng = random.Random(seed)
-    parts = [part("model", b"auto"), FILE, part("language", b"en"), part("prompt", b"a\r\n\r\nb")]
-    rng.shuffle(parts)
-    body = bytearray(form(*parts))
-    for _ in range(rng.randrange(1, 6)):
-        at = rng.randrange(len(body))
-        match rng.randrange(4):
-            case 0:
-                body[at] = rng.randrange(256)
-            case 1:
-                del body[at : at + rng.randrange(1, 40)]
-            case 2:
-                body[at:at] = body[at : at + rng.randrange(1, 200)]
-            case _:
-                body[at:at] = rng.choice(
-                    [b"\r\n", b"\n", b"--" + BOUNDARY, b"\r\n--" + BOUNDARY + b"\r\n", b'; name="model"']
-                )
-    try:
-        found = scanned(bytes(body))
-    except BadRequest:
-        return
-    models = [content.decode("utf-8", "replace") for name, content in fields(bytes(body)) if name == "model"]
-    assert models == ([] if found.model is None else [found.model])
-    assert multipart.look(bytes(body)).model == found.model

@@ -7,7 +7,7 @@ import pytest
 
 from support.decisions import decision_of
 from support.finished import finished, refused
-from weir_router.contract import Backend, CallerKind, Dialect, Policy, PromptLogging
+from weir_router.contract import Backend, CallerKind, Dialect, Operation, Policy, PromptLogging
 from weir_router.contract.caller import Caller
 from weir_router.decide.types import Candidate, Choice
 from weir_router.dialects.registry import caller_named
@@ -114,11 +114,12 @@ def test_a_line_can_tell_every_field():
     choice = Choice(route="r", candidates=(), skipped=(), reason="an override", diverted=True, observed=observed)
     policy = Policy(namespace="a", name="p", models=("auto",), callers=(), prompt_logging=PromptLogging.FULL)
     decision = decision_of(choice, policy)
+    asked = msgspec.structs.replace(decision.asked, feature="chat", operation=Operation.IMAGES)
     ask = caller_named(Dialect.OPENAI).read(b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}', {})
     record = record_of(
         finished(
             caller=Caller("a", "bot", CallerKind.SERVICE_ACCOUNT, pod="bot-0"),
-            decision=msgspec.structs.replace(decision, asked=msgspec.structs.replace(decision.asked, feature="chat")),
+            decision=msgspec.structs.replace(decision, asked=asked),
             policy=policy,
             ask=ask,
             model="auto",

@@ -92,6 +92,8 @@ def scan(body: bytes, boundary: bytes, *, whole: bool = True) -> Form:
     delimiter = b"--" + boundary
     if not body.startswith(delimiter + _CRLF):
         _refuse("its first line is not the boundary that its content-type states")
+    if whole and b"\r" + delimiter in body:  # a line to some parsers
+        _refuse("a line begins with its boundary, and the line before it ends in CR")
     line = b"\n" + delimiter
     at, found = len(delimiter), None
     count = 0
