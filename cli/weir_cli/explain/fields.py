@@ -36,7 +36,7 @@ def fate(ask: Ask, backend: Backend) -> dict[str, Any]:
     body = outgoing.body.whole() if isinstance(outgoing.body, Spliced) else outgoing.body
     sent = msgspec.json.decode(body)
     found: dict[str, Any] = {"dropped": sorted(outgoing.dropped)}
-    if len(pairings_of(ask.format, backend)) > 1 and isinstance(pairing.format, ConversationRecord):
+    if len(pairings_of(ask.format, backend, ask.mixed)) > 1 and isinstance(pairing.format, ConversationRecord):
         found["dialect"] = pairing.format.name.value
     if pairing.same:
         found["added"] = sorted(sent.keys() - ask.body.keys() - OURS)

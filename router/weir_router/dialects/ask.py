@@ -25,5 +25,6 @@ class Ask(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}  # the caller's, for an upstream of the same format (anthropic-beta ...)
     large: bool = False  # its fields go out without a copy, see `wire.outgoing`
     conversation: Conversation | None = None  # in the neutral form, made when needed: see `neutral.translation`
+    mixed: bool = False  # has parts of the Responses API in a chat completion: see `openai_chat.mixed`
     unable: dict[str, str | None] | None = None  # by format, why it cannot be put into it: see `registry`
     via: str = ""  # other installations of Weir that it has passed, see `serve.hops`

@@ -18,6 +18,7 @@ from weir_router.dialects.axes import Format
 from weir_router.dialects.base import ConversationRecord, FormatRecord, Host, Pairing, StreamedRecord
 from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat.host import HOST as OPENAI
+from weir_router.dialects.openai_chat.mixed import RECORD as MIXED
 from weir_router.dialects.openai_chat.record import RECORD as OPENAI_CHAT
 from weir_router.dialects.openai_responses.record import RECORD as OPENAI_RESPONSES
 from weir_router.dialects.passed.record import PASSED
@@ -104,23 +105,30 @@ _PAIRINGS: dict[Format, dict[Dialect, dict[tuple[str, ...], Pairings]]] = {
 }
 """Pairings by the caller's format, the backend's provider and its formats. Each set of formats is paired once."""
 
+_MIXED: dict[Dialect, dict[tuple[str, ...], Pairings]] = {provider: {} for provider in Dialect}
+"""The same for callers whose body is `Ask.mixed`."""
 
-def pairings_of(caller: Format, backend: Backend) -> Pairings:
-    """The ways to send a request of a format to a backend, which lists the operation; the best first."""
-    known = _PAIRINGS[caller][backend.provider]
+
+def pairings_of(caller: Format, backend: Backend, mixed: bool = False) -> Pairings:
+    """The ways to send a request of a format to a backend, which lists the operation; the best first. `mixed`: see
+    `Ask`.
+    """
+    known = (_MIXED if mixed else _PAIRINGS[caller])[backend.provider]
     try:
         return known[backend.formats]
     except KeyError:
-        found = known[backend.formats] = _pairings(record_of(caller), backend.provider, backend.formats)
+        found = known[backend.formats] = _pairings(
+            MIXED if mixed else record_of(caller), backend.provider, backend.formats
+        )
         return found
 
 
 def pairing_of(ask: Ask, backend: Backend) -> Pairing:
     """The way to send this request to a backend: the best one whose format can express it, or else the best."""
     try:  # as `pairings_of` does: each call counts here
-        options = _PAIRINGS[ask.format][backend.provider][backend.formats]
+        options = (_MIXED if ask.mixed else _PAIRINGS[ask.format])[backend.provider][backend.formats]
     except KeyError:
-        options = pairings_of(ask.format, backend)
+        options = pairings_of(ask.format, backend, ask.mixed)
     best = options[0]
     if len(options) == 1 or (best.same and not backend.traits.tools_without_reasoning):
         return best
@@ -182,5 +190,5 @@ def unable(ask: Ask, backend: Backend) -> str | None:
     """The reason why the backend cannot serve the request in any format that it lists; None: it can."""
     if untranslatable(ask, pairing_of(ask, backend)) is None:
         return None
-    reasons = [untranslatable(ask, it) for it in pairings_of(ask.format, backend)]
+    reasons = [untranslatable(ask, it) for it in pairings_of(ask.format, backend, ask.mixed)]
     return "; ".join(dict.fromkeys([it for it in reasons if it is not None]))

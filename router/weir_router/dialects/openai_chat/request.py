@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from weir_router.dialects.ask import Ask
@@ -24,6 +25,10 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
     """Reads a `POST /v1/chat/completions`. Unknown fields and roles are kept. Raises `errors.BadRequest`."""
     fields, raw = read_body.parse(body)
     model = read_body.model(fields)
+    if "input" in fields and ("messages" not in fields or not fields["messages"]):
+        ask: Ask = _mixed().read(body, headers, read_body.passed_on(headers, PASSED_HEADERS))
+        return ask
+    mixed: bool = "tools" in fields and bool(read_body.optional_list(fields, "tools")) and _mixed().nested(fields, raw)
     tally = Tally()
     for index, message in enumerate(read_body.messages(fields)):
         content, role = message.get("content"), message["role"]
@@ -56,7 +61,15 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
         streamable,
         passed_on,
         len(body) >= IN_PLACE,
+        mixed=mixed,
     )
+
+
+def _mixed() -> ModuleType:
+    """The reader of bodies that are not only of this format. It imports this module."""
+    from weir_router.dialects.openai_chat import mixed
+
+    return mixed
 
 
 def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:

@@ -23,7 +23,7 @@ from weir_router.errors import AttemptFailed, FailureKind
 
 def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
     """See `base.FormatRecord`."""
-    if ask.stream or ask.format is not Format.OPENAI_CHAT:
+    if ask.stream or ask.format is not Format.OPENAI_CHAT or ask.mixed:
         return None
     if not is_text(raw):
         return None

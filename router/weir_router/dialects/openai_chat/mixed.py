@@ -1,0 +1,125 @@
+"""Requests to `/v1/chat/completions` with parts of the Responses API, as Cursor sends them.
+
+Its agent sends a whole body of the Responses API (`input`, flat tools, `include`, `reasoning`), its other modes a chat
+completion with a flat custom tool among the tools. Both want chunks of a chat completion as the answer, in which each
+call has a `function` with a name: that of a custom tool has its plain text as arguments, and comes back so in the
+history. `request` finds such bodies and `registry` pairs them as a caller of their own, which every backend gets
+translated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import EventWriter, Place
+from weir_router.dialects.neutral.answer import Answer, CallBegin, Event
+from weir_router.dialects.neutral.checked import Checked
+from weir_router.dialects.neutral.conversation import Call, Conversation, Turn
+from weir_router.dialects.neutral.custom import names_of
+from weir_router.dialects.openai_chat import answers
+from weir_router.dialects.openai_chat import understand as chat
+from weir_router.dialects.openai_chat.record import RECORD as CHAT
+from weir_router.dialects.openai_responses import request as of_responses
+from weir_router.dialects.openai_responses import understand as responses
+from weir_router.dialects.wire import body as read_body
+
+
+def read(body: bytes, headers: dict[str, str], passed_on: dict[str, str]) -> Ask:
+    """Reads a body with `input` in place of `messages`. `passed_on`: headers for an upstream. Raises `BadRequest`."""
+    ask = of_responses.read(body, headers)
+    options = read_body.optional_object(ask.body, "stream_options")
+    return replace(
+        ask,
+        format=Format.OPENAI_CHAT,
+        mixed=True,
+        include_usage=not ask.stream or options.get("include_usage") is True,
+        headers=passed_on,
+    )
+
+
+def nested(fields: dict[str, Any], raw: dict[str, msgspec.Raw]) -> bool:
+    """Changes flat tools of a chat completion into those of its own format. Returns whether one is a custom tool."""
+    tools = fields["tools"]
+    flat = [tool for tool in tools if _is_flat(tool)]
+    if not flat:
+        return False
+    fields["tools"] = [_nested(tool) if _is_flat(tool) else tool for tool in tools]
+    raw["tools"] = msgspec.Raw(msgspec.json.encode(fields["tools"]))
+    choice = fields.get("tool_choice")
+    if isinstance(choice, dict) and _is_flat(choice):
+        fields["tool_choice"] = _nested(choice)
+        raw["tool_choice"] = msgspec.Raw(msgspec.json.encode(fields["tool_choice"]))
+    return any(tool["type"] == "custom" for tool in flat)
+
+
+def _is_flat(tool: object) -> bool:
+    """Whether a tool or a choice of one has its name beside its type, as in the Responses API."""
+    return (
+        isinstance(tool, dict)
+        and "name" in tool
+        and tool.get("type") in ("function", "custom")
+        and tool["type"] not in tool
+    )
+
+
+def _nested(tool: dict[str, Any]) -> dict[str, Any]:
+    inner = {name: value for name, value in tool.items() if name != "type"}
+    form = inner.get("format")
+    if isinstance(form, dict) and form.get("type") == "grammar" and "grammar" not in form:
+        inner["format"] = {"type": "grammar", "grammar": {name: it for name, it in form.items() if name != "type"}}
+    return {"type": tool["type"], tool["type"]: inner}
+
+
+def understand(body: Checked, model: str) -> Conversation:
+    """See `base.ConversationRecord`. A call of a custom tool is one, though the history has it as a function's."""
+    asked = chat.understand(body, model) if body.raw("messages") else responses.understand(body, model)
+    customs = names_of(asked)
+    if not customs:
+        return asked
+    return replace(asked, turns=tuple([_with_customs(turn, customs) for turn in asked.turns]))
+
+
+def _with_customs(turn: Turn, customs: frozenset[str]) -> Turn:
+    calls = [it for it in turn.parts if isinstance(it, Call) and it.name in customs]
+    if not calls:
+        return turn
+    parts = [replace(it, custom=True) if isinstance(it, Call) and it.name in customs else it for it in turn.parts]
+    return replace(turn, parts=tuple(parts))
+
+
+def write_answer(answer: Answer, ask: Ask, created: int, realm: str) -> dict[str, Any]:
+    """See `base.ConversationRecord`."""
+    parts = [replace(part, custom=False) if isinstance(part, Call) else part for part in answer.parts]
+    return answers.write_answer(replace(answer, parts=tuple(parts)), ask, created, realm)
+
+
+class _Functions:
+    """An `EventWriter` that writes calls of custom tools as those of functions."""
+
+    def __init__(self, writer: EventWriter) -> None:
+        self._writer = writer
+
+    def write(self, event: Event) -> bytes:
+        """See `EventWriter`."""
+        return self._writer.write(replace(event, custom=False) if isinstance(event, CallBegin) else event)
+
+    def end(self) -> bytes:
+        """See `EventWriter`."""
+        return self._writer.end()
+
+    def place(self) -> Place | None:
+        """See `EventWriter`."""
+        return self._writer.place()
+
+
+RECORD = replace(
+    CHAT,
+    understand=understand,
+    write_answer=write_answer,
+    event_writer=lambda ask, created, realm: _Functions(CHAT.event_writer(ask, created, realm)),
+)
