@@ -433,6 +433,22 @@ async def test_a_request_without_a_model_gets_the_only_one(size: int):
             assert json.loads(said)["error"]["param"] == "model"
 
 
+async def test_a_path_of_azure_names_the_model_of_a_form():
+    up = Upstream(answer(b"{}"))
+    path = "/openai/deployments/auto/audio/transcriptions"
+    async with before(up.talk, models=("auto", "other")) as s:
+        for parts in (
+            [("file", AUDIO)],
+            [("model", b"other"), ("file", AUDIO)],
+            [("file", AUDIO), ("model", b"nothing")],
+        ):
+            assert (await post(s, path, form(*parts), content_type=TYPE))[0] == 200
+            assert s.last["model"] == "auto"
+        assert (await post(s, path, b"--\r\n", content_type=TYPE))[0] == 400
+    model, file = ("model", b"a"), ("file", AUDIO)
+    assert up.bodies == [form(model, file), form(model, file), form(file, model)]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "kind", "says"),
     [

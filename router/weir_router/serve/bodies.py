@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from weir_router.admit.memory import PER_BYTE, RETRY_AFTER, Memory
+from weir_router.dialects.passed import multipart
 from weir_router.errors import BadRequest, Overloaded, RequestTooLarge
 from weir_router.serve.http import MALFORMED, NO_MEMORY, NoBody, Request
 from weir_router.serve.inflated import PART, inflated
@@ -46,9 +47,11 @@ async def unpacked(request: Request, body: bytes, coding: str, limit: int, memor
 
 
 def named(body: bytes, model: str) -> bytes:
-    """A JSON body that asks for `model`: the last field of a name counts, so one is put at the end. Any other body
-    stays as it is.
+    """A JSON body that asks for `model`: the last field of a name counts, so one is put at the end. In a form the part
+    with the model is replaced. Any other body stays as it is. Raises `BadRequest`.
     """
+    if multipart.is_form(body):
+        return multipart.named(body, model)
     rest = body.rstrip()
     if not rest.endswith(b"}"):
         return body

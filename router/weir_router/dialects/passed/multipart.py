@@ -81,10 +81,24 @@ def look(body: bytes) -> Form:
     """The first part with a model, by the boundary in the first line. Parts behind it are not read. Raises
     `BadRequest`.
     """
+    return scan(body, _first_boundary(body), whole=False)
+
+
+def named(body: bytes, model: str) -> bytes:
+    """A form that asks for `model`, which replaces the name that it has. Raises `BadRequest`."""
+    found = look(body)
+    part = part_with(model)
+    if found.model is None:
+        return b"--" + _first_boundary(body) + part + _CRLF + body
+    return b"".join((memoryview(body)[: found.start], part, memoryview(body)[found.end :]))
+
+
+def _first_boundary(body: bytes) -> bytes:
+    """The boundary in the first line."""
     end = body.find(_CRLF, 2, 2 + MAX_BOUNDARY + len(_CRLF))
     if end <= 2:
         _refuse(f"its first line must be -- and a boundary of 1 to {MAX_BOUNDARY} characters, and end in CRLF")
-    return scan(body, body[2:end], whole=False)
+    return body[2:end]
 
 
 def scan(body: bytes, boundary: bytes, *, whole: bool = True) -> Form:
