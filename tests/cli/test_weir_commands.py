@@ -244,6 +244,31 @@ def test_explain_takes_a_moment_and_a_latency_budget() -> None:
         assert "such as" in result.stderr
 
 
+def test_explain_knows_operations(tmp_path: Path) -> None:
+    full = ROOT / "examples" / "full"
+    asked = (full, "a text", "--namespace", "team-a", "--operation", "Embeddings")
+    story = explained(*asked)
+    assert (story["route"], story["operation"], story["features"]) == (
+        "vectors",
+        "Embeddings",
+        {"tokens": 2, "turns": 1},
+    )
+    assert [it["backend"] for it in story["candidates"]] == ["own"]
+    assert not story["candidates"][0]["fields"], "a chat's defaults are not for embeddings"
+    assert {"route": "quick", "reason": "the operation is Embeddings, not Chat or Responses"} in story["passedOver"]
+    assert {it["reason"] for it in story["skipped"]} == {"does not list Embeddings in its endpoints"}
+    assert "operation Embeddings" in run("explain", *asked).stdout
+    assert "operation Chat" not in run("explain", QUICKSTART, "hi").stdout
+    file = tmp_path / "body.json"
+    for fields in ({"input": ["one", "two"]}, {"input": [1, 2]}, {"input": "one", "encoding_format": "base64"}):
+        file.write_text(json.dumps({"model": "auto", **fields}))
+        assert explained(full, "--request", file, "--namespace", "team-a")["operation"] == "Embeddings"
+    file.write_text(json.dumps({"model": "auto", "input": "one"}))
+    assert explained(full, "--request", file, "--namespace", "team-a")["operation"] == "Responses"
+    none = explained(QUICKSTART, "a text", "--operation", "Embeddings")
+    assert none["unable"] == "no route of default/assistants serves Embeddings: name it in when.operations of a route"
+
+
 def test_explain_shows_homes_and_tool_loops(tmp_path: Path) -> None:
     call = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]}
     turns = [{"role": "user", "content": "Hi"}, call, {"role": "tool", "tool_call_id": "1", "content": "word " * 9_000}]

@@ -196,8 +196,8 @@ def test_a_route_without_operations_takes_conversations_and_nothing_else() -> No
         assert conditions.covers(When(), When(operations=frozenset({operation}))) is talks
         assert not conditions.covers(When(operations=frozenset({operation})), When())
     vectors = FACTS.but(operation=Operation.EMBEDDINGS)
-    assert conditions.unmet(When(), vectors) == [
-        "the operation is Embeddings, not Chat or Responses; name it in when.operations"
+    assert conditions.unmet(When(features=frozenset("x")), vectors) == [
+        "the operation is Embeddings, not Chat or Responses"
     ]
     assert conditions.met(When(), vectors).operation is Operation.CHAT
 

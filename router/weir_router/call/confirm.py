@@ -17,12 +17,11 @@ from weir_router.clock import Clock
 from weir_router.contract import Dialect
 from weir_router.decide.types import Candidate
 from weir_router.dialects.ask import Ask
-from weir_router.dialects.registry import caller_named, pairing_of
+from weir_router.dialects.axes import Format
+from weir_router.dialects.base import ConversationRecord
+from weir_router.dialects.registry import caller_named, pairing_of, record_of
 from weir_router.errors import AttemptFailed, FailureKind, WeirError
 from weir_router.health.board import Board
-
-QUESTION = b'{"model": "-", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}'
-"""The tiny request, valid in every format: a token or two."""
 
 ASK_SECONDS = 10.0
 """Seconds for the whole tiny request. Refusals come at once, and its answer has one token."""
@@ -44,26 +43,30 @@ class Confirmer:
         self._tasks: Final[dict[str, asyncio.Task[None]]] = {}  # of requests under way, by the backend's key
         self._next: Final[dict[str, float]] = {}  # monotonic moment from which a backend may be asked again
 
-    def doubt(self, candidate: Candidate, credential: str | None) -> None:
-        """Asks the backend in the background, if it is in doubt and was not asked just now."""
+    def doubt(self, candidate: Candidate, credential: str | None, refused: Format) -> None:
+        """Asks the backend in the background, if it is in doubt and was not asked just now. `refused`: the format of
+        the refused request, since a model for embeddings knows no chat.
+        """
         key, now = candidate.key, self._clock.monotonic()
         if key in self._tasks or now < self._next.get(key, now) or not self._board.in_doubt(key):
             return
+        ask = _question(candidate.backend.provider, refused)
+        if ask is None:
+            return
         self._next[key] = now + ASK_EVERY
-        task = asyncio.get_running_loop().create_task(self._settle(candidate, credential))
+        task = asyncio.get_running_loop().create_task(self._settle(candidate, credential, ask))
         self._tasks[key] = task
         task.add_done_callback(lambda done: self._tasks.pop(key, None))
 
-    async def _settle(self, candidate: Candidate, credential: str | None) -> None:
+    async def _settle(self, candidate: Candidate, credential: str | None, ask: Ask) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ASK_SECONDS):
-                kind = await self._meets(candidate, credential)
+                kind = await self._meets(candidate, credential, ask)
                 self._board.settle(candidate.key, kind, candidate.backend)
 
-    async def _meets(self, candidate: Candidate, credential: str | None) -> FailureKind | None:
+    async def _meets(self, candidate: Candidate, credential: str | None, ask: Ask) -> FailureKind | None:
         """The failure that the tiny request meets; None: it was answered."""
         backend = candidate.backend
-        ask = _question(backend.provider)
         pairing = pairing_of(ask, backend)
         try:
             outgoing = pairing.format.prepare(ask, backend, pairing, credential, stream=False)
@@ -82,5 +85,9 @@ class Confirmer:
             return FailureKind.CALLER
 
 
-def _question(provider: Dialect) -> Ask:
-    return caller_named(provider).read(QUESTION, {})
+def _question(provider: Dialect, refused: Format) -> Ask | None:
+    """The tiny request for a backend that has refused one of this format; None: there is none."""
+    record = record_of(refused)
+    if isinstance(record, ConversationRecord):
+        record = caller_named(provider)
+    return None if record.question is None else record.read(record.question, {})

@@ -303,7 +303,7 @@ class Journey:
         candidates.retrying = failure.kind not in CORRECTED
         candidates.tried.append(candidate.key)
         if failure.kind in CREDENTIAL_KINDS and self._tools.confirmer is not None:
-            self._tools.confirmer.doubt(candidate, self._credential(candidate))
+            self._tools.confirmer.doubt(candidate, self._credential(candidate), self._ask.format)
         self._take_back(failure)
         match MEANING[failure.kind]:
             case Next.ANSWER:

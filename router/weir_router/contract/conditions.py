@@ -238,8 +238,7 @@ class Operations(Condition):
         return (later.operations or CONVERSATIONS) <= (earlier.operations or CONVERSATIONS)
 
     def unmet(self, when: When, facts: Facts) -> str:
-        stated = "" if when.operations else "; name it in when.operations"
-        return f"the operation is {facts.operation}, not {_either(when.operations or CONVERSATIONS)}{stated}"
+        return f"the operation is {facts.operation}, not {_either(when.operations or CONVERSATIONS)}"
 
     def met(self, when: When, facts: Facts) -> Facts:
         known = [it for it in Operation if it in (when.operations or CONVERSATIONS)]
@@ -307,7 +306,9 @@ def covers(earlier: When, later: When) -> bool:
 
 def unmet(when: When, facts: Facts) -> list[str]:
     """Why the conditions do not all hold: one reason for each that does not."""
-    return [it.unmet(when, facts) for it in conditions_for(when, facts) if not it.matches(when, facts)]
+    if not OPERATIONS.matches(when, facts):
+        return [OPERATIONS.unmet(when, facts)]  # the others are about requests of another kind
+    return [it.unmet(when, facts) for it in conditions_of(when) if not it.matches(when, facts)]
 
 
 def met(when: When, facts: Facts) -> Facts:

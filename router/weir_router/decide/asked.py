@@ -8,11 +8,13 @@ from weir_router.contract import CONVERSATIONS, Backend
 from weir_router.decide.loop import began_with
 from weir_router.decide.session import HOME_TOKENS, session_of
 from weir_router.decide.types import Asked, Unable
-from weir_router.dialects.ask import Ask
+from weir_router.dialects.ask import Ask, Batch
 from weir_router.dialects.registry import OPERATIONS, pairing_of
 from weir_router.dialects.registry import unable as unable_at
+from weir_router.dialects.wire.batch import too_large
 from weir_router.errors import BadRequest
 from weir_router.estimate.features import measure
+from weir_router.estimate.prompt import Features
 
 FEATURE_HEADER = "x-weir-feature"
 """Request header with the client's free claim about what it is doing, such as `summaries`."""
@@ -34,7 +36,9 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 def asked(ask: Ask, headers: dict[str, str]) -> Asked:
     """Measures the prompt, once. `headers` are the request's, with names in lower case. Raises `BadRequest`."""
-    prompt = ask.prompt
+    prompt, batch = ask.prompt, ask.batch
+    if batch is not None:
+        return _of_batch(ask, batch, headers)
     features, feature, operation = measure(prompt), _feature(headers), OPERATIONS[ask.format]
     unable = _unable(ask) if operation in CONVERSATIONS else None
     budget = _latency_budget(headers[TTFT_HEADER]) if TTFT_HEADER in headers else None
@@ -52,6 +56,20 @@ def asked(ask: Ask, headers: dict[str, str]) -> Asked:
         session,
         began,
         operation,
+    )
+
+
+def _of_batch(ask: Ask, batch: Batch, headers: dict[str, str]) -> Asked:
+    """A request for embeddings: its size counts, not what it says, and its longest input must fit into the model."""
+    return Asked(
+        model=ask.model,
+        features=Features(tokens=batch.tokens, words=0, turns=batch.inputs),
+        headers=headers,
+        feature=_feature(headers),
+        unable=too_large(batch),
+        latency_budget=_latency_budget(headers[TTFT_HEADER]) if TTFT_HEADER in headers else None,
+        operation=OPERATIONS[ask.format],
+        longest=batch.longest,
     )
 
 

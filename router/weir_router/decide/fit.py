@@ -50,7 +50,7 @@ def context_too_small(backend: Backend, request: RouteRequest) -> str | None:
     if limits.context_tokens is None:
         return None
     output = min(request.max_output or 0, limits.output_tokens or ROOM, ROOM)
-    asked = request.prompt_tokens + output
+    asked = request.at_once + output
     return f"{asked} tokens exceed its context of {limits.context_tokens}" if asked > limits.context_tokens else None
 
 
@@ -77,8 +77,8 @@ def falls_short(backend: Backend, request: RouteRequest) -> str | None:
     think. Not a rule: it gives way when all backends fall short.
     """
     effective = backend.limits.effective_context_tokens
-    if effective is not None and request.prompt_tokens > effective:
-        return f"{request.prompt_tokens} prompt tokens exceed its effective context of {effective}"
+    if effective is not None and request.at_once > effective:
+        return f"{request.at_once} prompt tokens exceed its effective context of {effective}"
     if request.needs and backend.capabilities is not None:
         missing = (request.needs & GIVES_WAY) - backend.capabilities
         return f"does not offer {', '.join(sorted(missing))}" if missing else None

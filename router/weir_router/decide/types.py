@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True):
     session: str | None = None  # the conversation, where it has a home: see `decide.session`
     began: Features | None = None  # in a tool loop: the features of the prompt that began it, see `decide.loop`
     operation: Operation = Operation.CHAT
+    longest: int | None = None  # tokens that must fit into the model at once; None: all of the prompt
 
 
 Note = str | tuple[str, float]

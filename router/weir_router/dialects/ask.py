@@ -11,6 +11,14 @@ from weir_router.dialects.neutral.conversation import Conversation
 from weir_router.estimate.prompt import Prompt
 
 
+class Batch(msgspec.Struct, frozen=True):
+    """The inputs of a request for embeddings, each of which gets a vector of its own."""
+
+    inputs: int
+    tokens: int  # of all inputs, estimated
+    longest: int  # tokens that the longest input has at least
+
+
 class Ask(msgspec.Struct, frozen=True):
     """One request in the caller's format. `body` is parsed once; formats never change it in place."""
 
@@ -27,4 +35,5 @@ class Ask(msgspec.Struct, frozen=True):
     conversation: Conversation | None = None  # in the neutral form, made when needed: see `neutral.translation`
     mixed: bool = False  # has parts of the Responses API in a chat completion: see `openai_chat.mixed`
     unable: dict[str, str | None] | None = None  # by format, why it cannot be put into it: see `registry`
+    batch: Batch | None = None  # for embeddings
     via: str = ""  # other installations of Weir that it has passed, see `serve.hops`

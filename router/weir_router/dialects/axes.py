@@ -14,6 +14,7 @@ class Format(StrEnum):
     OPENAI_CHAT = "openai-chat"
     ANTHROPIC_MESSAGES = "anthropic-messages"
     OPENAI_RESPONSES = "openai-responses"
+    OPENAI_EMBEDDINGS = "openai-embeddings"
     COMPLETIONS = "openai-completions"
     MODERATIONS = "openai-moderations"
     IMAGE_GENERATIONS = "openai-image-generations"

@@ -132,6 +132,9 @@ class Splitter(Protocol):
         """The last event of a stream, if only its blank line is missing."""
 
 
+GREETING = b'{"model": "-", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}'
+"""The tiny request of `call.confirm` in chat completions, and in messages."""
+
 JSON = "application/json"
 """The type of nearly all whole answers. An attempt that sees it does not ask `Framing.reads`."""
 
@@ -266,6 +269,7 @@ class FormatRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     error_body: Callable[[WeirError, str], bytes]  # with the request's id
 
     # Upstreams of this format.
+    question: bytes | None  # the tiny request of `call.confirm`: a token or two; None: the smallest is dear
     answer_headers: tuple[str, ...]  # headers of an upstream's answer that the caller gets
     prepare: Prepare
     skim_whole: Callable[[Ask, bytes], Usage | None]  # usage of an answer that stays unchanged; None: read it

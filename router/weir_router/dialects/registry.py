@@ -20,6 +20,8 @@ from weir_router.dialects.neutral import translation
 from weir_router.dialects.openai_chat.host import HOST as OPENAI
 from weir_router.dialects.openai_chat.mixed import RECORD as MIXED
 from weir_router.dialects.openai_chat.record import RECORD as OPENAI_CHAT
+from weir_router.dialects.openai_embeddings.record import RECORD as OPENAI_EMBEDDINGS
+from weir_router.dialects.openai_embeddings.request import embeds
 from weir_router.dialects.openai_responses.record import RECORD as OPENAI_RESPONSES
 from weir_router.dialects.passed.record import PASSED
 
@@ -36,6 +38,8 @@ def record_of(format: Format) -> FormatRecord:
             return ANTHROPIC_MESSAGES
         case Format.OPENAI_RESPONSES:
             return OPENAI_RESPONSES
+        case Format.OPENAI_EMBEDDINGS:
+            return OPENAI_EMBEDDINGS
         case _:
             return PASSED[format]
 
@@ -153,10 +157,12 @@ def caller_of(headers: Mapping[str, str]) -> ConversationRecord:
     return CONVERSATIONS[0]
 
 
-def caller_with(provider: Dialect, fields: Mapping[str, object]) -> ConversationRecord:
-    """The format of a request whose path is not known, by its fields: that of the provider's SDK, or another one that
-    the provider takes, if only that has the field with the conversation.
+def caller_with(provider: Dialect, fields: Mapping[str, object]) -> FormatRecord:
+    """The format of a request whose path is not known, by its fields: that of embeddings if it looks so, that of the
+    provider's SDK, or another one that the provider takes, if only that has the field with the conversation.
     """
+    if embeds(fields):
+        return OPENAI_EMBEDDINGS
     usual = caller_named(provider)
     return next((it for it in (usual, *_SPOKEN[provider]) if it.turns in fields), usual)
 

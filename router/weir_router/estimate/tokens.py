@@ -30,7 +30,7 @@ _CHUNK = 65_536  # encoding in pieces avoids a megabyte-sized allocation, which 
 
 def of_text(text: str) -> int:
     """Tokens of `text`, rounded up. Never falls when text is added."""
-    return -(-_utf8_length(text) // BYTES_PER_TOKEN)
+    return -(-bytes_of(text) // BYTES_PER_TOKEN)
 
 
 def overhead(prompt: Prompt) -> int:
@@ -45,7 +45,8 @@ def estimate(prompt: Prompt) -> int:
     return sum([of_text(turn.text) for turn in prompt.turns]) + overhead(prompt)
 
 
-def _utf8_length(text: str) -> int:
+def bytes_of(text: str) -> int:
+    """Bytes of `text` in UTF-8."""
     if text.isascii():
         return len(text)
     # surrogatepass: JSON may hold lone surrogates, and an estimate must not fail.

@@ -64,6 +64,7 @@ class RecordedRequest(_Form, frozen=True):
     began: Features | None = None  # in a tool loop: those of the prompt that began it
     unable: dict[str, str] = {}  # provider -> why its backends cannot serve this request
     operation: Operation = Operation.CHAT
+    longest: int | None = None  # tokens of the longest input for embeddings, at least
 
 
 class RecordedHealth(_Form, frozen=True):
@@ -241,6 +242,7 @@ def inputs_of(record: RecordedDecision, config: CompiledConfig) -> Inputs:
         session=request.session,
         began=request.began,
         operation=request.operation,
+        longest=request.longest,
         unable=lambda backend: request.unable.get(backend.provider),
     )
     world = World(config, health, record.wall, record.monotonic, record.draw)
@@ -263,6 +265,7 @@ def _request(decision: Decision) -> RecordedRequest:
         session=asked.session,
         began=asked.began,
         operation=asked.operation,
+        longest=asked.longest,
         headers=_stand_ins(decision.policy, asked.headers),
         unable=_unable(decision),
     )

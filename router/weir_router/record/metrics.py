@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
+from weir_router.contract import Operation
 from weir_router.dialects.registry import CONVERSATIONS
 from weir_router.record.falls import Falls
 from weir_router.record.finished import Finished
@@ -29,6 +30,9 @@ from weir_router.record.series import (
 MAX_GOALS = 2_000
 """Places that requests of one namespace go to, by `REQUEST_LABELS`, that have series of their own: each has one per
 outcome."""
+
+OTEL_NAMES = {Operation.CHAT: "chat", Operation.RESPONSES: "chat", Operation.COMPLETIONS: "text_completion"}
+"""OpenTelemetry's names of operations. The others have Weir's in lower case, e.g. `embeddings`."""
 
 KNOWN_FIELDS = frozenset().union(*(record.fields for record in CONVERSATIONS))
 """Fields of requests that get a label of their own; callers may invent others."""
@@ -110,12 +114,13 @@ class _Goal:
 
 
 class _Model:
-    """The counts of one upstream model, under OpenTelemetry's names."""
+    """The counts of one upstream model at one operation, under OpenTelemetry's names."""
 
-    def __init__(self, metrics: Metrics, name: str) -> None:
+    def __init__(self, metrics: Metrics, name: str, operation: str) -> None:
         self._metrics = metrics
         self._name = name
-        self._duration = metrics.otel_duration["chat", name]
+        self._operation = operation
+        self._duration = metrics.otel_duration[operation, name]
         self._ttft: Distribution | None = None
         self._tokens: tuple[Distribution, Distribution] | None = None  # of the prompt, of the answer
 
@@ -133,7 +138,7 @@ class _Model:
             answer.observe(float(usage.output))
 
     def _of_kind(self, kind: str) -> Distribution:
-        return self._metrics.otel_tokens["chat", self._name, kind]
+        return self._metrics.otel_tokens[self._operation, self._name, kind]
 
 
 class _OfPolicy:
@@ -278,7 +283,7 @@ class Metrics:
             TTFT_BUCKETS,
         )
         self._policies: dict[str, _OfPolicy] = {}
-        self._models: dict[str, _Model] = {}
+        self._models: dict[Operation, dict[str, _Model]] = {operation: {} for operation in Operation}
 
     def observe(self, finished: Finished) -> None:
         """A sink: counts one ended request."""
@@ -305,7 +310,9 @@ class Metrics:
         if bill.dollars is not None:
             goal.spend(bill.dollars, bill.baseline_dollars)
         if bill.upstream_model is not None:
-            model = self._models.get(bill.upstream_model) or self._model(bill.upstream_model, finished.tier)
+            operation = Operation.CHAT if decision is None else decision.asked.operation
+            models = self._models[operation]
+            model = models.get(bill.upstream_model) or self._model(operation, bill.upstream_model, finished.tier)
             model.observe(finished)
 
     def _goal(self, labels: tuple[str, ...]) -> _Goal:
@@ -324,9 +331,9 @@ class Metrics:
         policy = self._names.policy(policy)
         return self._policies.setdefault(policy, _OfPolicy(self, policy))
 
-    def _model(self, name: str, tier: str | None) -> _Model:
-        name = self._names.model(tier or "", name)
-        return self._models.setdefault(name, _Model(self, name))
+    def _model(self, operation: Operation, name: str, tier: str | None) -> _Model:
+        name, named = self._names.model(tier or "", name), OTEL_NAMES.get(operation, operation.lower())
+        return self._models[operation].setdefault(name, _Model(self, name, named))
 
     def breaker_changed(self, key: str, state: str) -> None:
         """A breaker's state changed; `key` is "namespace/tier/backend"."""

@@ -9,7 +9,7 @@ from weir_router.dialects.anthropic.counting import COUNTING
 from weir_router.dialects.anthropic.events import MessageEvents
 from weir_router.dialects.anthropic.stream import NORMAL_ENDS, AnthropicReader
 from weir_router.dialects.axes import Format
-from weir_router.dialects.base import ConversationRecord
+from weir_router.dialects.base import GREETING, ConversationRecord
 from weir_router.dialects.wire.body import look
 from weir_router.estimate import tokens
 
@@ -30,6 +30,7 @@ RECORD = ConversationRecord(
     model=models.model,
     counting=COUNTING,
     listing=models.listing,
+    question=GREETING,
     answer_headers=("request-id",),
     prepare=upstream.prepare,
     reader=AnthropicReader,

@@ -22,6 +22,7 @@ def _headers(credential: str | None, passed_on: tuple[tuple[str, str], ...]) -> 
 PATHS = {
     Format.OPENAI_CHAT: "/chat/completions",
     Format.OPENAI_RESPONSES: "/responses",
+    Format.OPENAI_EMBEDDINGS: "/embeddings",
     Format.ANTHROPIC_MESSAGES: "/messages",  # vLLM, Ollama and others beside OpenAI's own formats
     **{format: endpoint.path for format, endpoint in ENDPOINTS.items()},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weir_router.contract import Operation, WireFormat
 from weir_router.dialects.axes import Format
-from weir_router.dialects.base import ConversationRecord
+from weir_router.dialects.base import GREETING, ConversationRecord
 from weir_router.dialects.openai_chat import answers, errors, models, request, understand, upstream, whole, write
 from weir_router.dialects.openai_chat.chunks import Chunks
 from weir_router.dialects.openai_chat.events import ChatEvents
@@ -28,6 +28,7 @@ RECORD = ConversationRecord(
     model=models.model,
     counting=None,
     listing=models.listing,
+    question=GREETING,
     answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
     prepare=upstream.prepare,
     reader=OpenAIReader,

@@ -30,6 +30,7 @@ RECORD = ConversationRecord(
     model=models.model,
     counting=COUNTING,
     listing=models.listing,
+    question=b'{"model": "-", "input": "Hi", "max_output_tokens": 16}',
     answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
     prepare=upstream.prepare,
     reader=ResponsesReader,

@@ -19,6 +19,8 @@ class Endpoint(NamedTuple):
     form: bool = False  # a body may be a form
     streams: bool = False  # with `stream: true` content comes at once, so its clocks are those of a chat's stream
 
+    question: bytes | None = None  # see `FormatRecord`
+
     @property
     def route(self) -> str:
         """The path of callers."""
@@ -26,21 +28,42 @@ class Endpoint(NamedTuple):
 
 
 ENDPOINTS: dict[Format, Endpoint] = {
-    Format.COMPLETIONS: Endpoint("/completions", Operation.COMPLETIONS, "completions", "prompt", streams=True),
-    Format.MODERATIONS: Endpoint("/moderations", Operation.MODERATIONS, "moderations", "input"),
+    Format.COMPLETIONS: Endpoint(
+        "/completions",
+        Operation.COMPLETIONS,
+        "completions",
+        "prompt",
+        streams=True,
+        question=b'{"model": "-", "prompt": "Hi", "max_tokens": 1}',
+    ),
+    Format.MODERATIONS: Endpoint(
+        "/moderations", Operation.MODERATIONS, "moderations", "input", question=b'{"model": "-", "input": "Hi"}'
+    ),
     Format.IMAGE_GENERATIONS: Endpoint("/images/generations", Operation.IMAGES, "images", "prompt"),
     Format.IMAGE_EDITS: Endpoint("/images/edits", Operation.IMAGES, "edits of images", "prompt", form=True),
     Format.IMAGE_VARIATIONS: Endpoint(
         "/images/variations", Operation.IMAGES, "variations of images", None, json=False, form=True
     ),
-    Format.SPEECH: Endpoint("/audio/speech", Operation.AUDIO, "speech", "input"),
+    Format.SPEECH: Endpoint(
+        "/audio/speech",
+        Operation.AUDIO,
+        "speech",
+        "input",
+        question=b'{"model": "-", "input": "Hi", "voice": "alloy"}',
+    ),
     Format.TRANSCRIPTIONS: Endpoint(
         "/audio/transcriptions", Operation.AUDIO, "transcriptions", None, json=False, form=True
     ),
     Format.TRANSLATIONS: Endpoint(
         "/audio/translations", Operation.AUDIO, "translations of audio", None, json=False, form=True
     ),
-    Format.RERANK: Endpoint("/rerank", Operation.RERANK, "reranking", "query"),
+    Format.RERANK: Endpoint(
+        "/rerank",
+        Operation.RERANK,
+        "reranking",
+        "query",
+        question=b'{"model": "-", "query": "Hi", "documents": ["Hi"]}',
+    ),
 }
 
 ALIASES = {"/v2/rerank": Format.RERANK}

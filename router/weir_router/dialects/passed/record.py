@@ -24,6 +24,7 @@ def _record(format: Format) -> RelayedRecord:
         read=partial(request.read, format, endpoint),
         error_body=errors.body,
         error_event=errors.event,
+        question=endpoint.question,
         answer_headers=("x-request-id", "openai-processing-ms", "openai-version"),
         prepare=upstream.prepare,
         skim_whole=answers.skim_whole,

@@ -7,7 +7,9 @@ from typing import Any
 
 from weir_router.contract import Backend
 from weir_router.dialects.ask import Ask
+from weir_router.dialects.axes import Format
 from weir_router.dialects.base import Outgoing, Pairing
+from weir_router.dialects.openai_chat.beyond import beyond
 from weir_router.dialects.openai_chat.failures import TABLE
 from weir_router.dialects.passed.multipart import part_with
 from weir_router.dialects.passed.request import AFTER, BEFORE, CONTENT_TYPE
@@ -47,7 +49,8 @@ def prepare(
     else:
         fields: dict[str, Any] = dict(ask.raw)
         fields["model"] = backend.model
-        lost = adjust(fields, backend.parameters)
+        parameters = backend.parameters
+        lost = adjust(fields, parameters if ask.format is Format.COMPLETIONS else beyond(parameters))
         if without:
             lost += leave_out(fields, without, TABLE.tuning, TABLE.renames)
         body = body_of(fields, large=ask.large)
