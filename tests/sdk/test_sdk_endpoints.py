@@ -205,6 +205,10 @@ async def test_no_key_of_the_platform_reaches_a_caller():
 
 @pytest.mark.parametrize("way", ["image", "image_stream", "edit", "speech", "transcription", "transcription_stream"])
 async def test_the_clients_for_azure_are_served(way: str):
-    async with served("m") as s, openai_direct(s.sim) as direct:
-        async with openai.AsyncAzureOpenAI(azure_endpoint=s.url, api_key=KEY, api_version="2025-04-01-preview") as azure:
-            assert await WAYS[way](azure, "auto") == await WAYS[way](direct, "m")
+    version = "2025-04-01-preview"
+    async with (
+        served("m") as s,
+        openai_direct(s.sim) as direct,
+        openai.AsyncAzureOpenAI(azure_endpoint=s.url, api_key=KEY, api_version=version) as azure,
+    ):
+        assert await WAYS[way](azure, "auto") == await WAYS[way](direct, "m")
