@@ -20,7 +20,7 @@ FIELDS = frozenset(
 """Fields of the SDK's `messages.count_tokens`, but for ids of the caller's account."""
 
 _SCHEMAS = ("tools", "output_config", "output_format")
-_CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")  # a type may be anything, also what has no hash
 
 
 def _read(body: bytes, headers: dict[str, str]) -> Ask:
