@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from prometheus_client import generate_latest
 
 from support.servers import one_request, talking
 from support.sidecar import sidecar
@@ -505,6 +506,61 @@ async def test_a_limit_of_requests_counts_them():
     async with before(up.talk, limits=limits) as s:
         for want in (200, 200, 429):
             assert (await post(s, "/v1/moderations", {"model": "auto", "input": "x"}))[0] == want
+
+
+async def test_requests_in_flight_are_limited():
+    came, go = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await one_request(reader)
+        came.set()
+        await go.wait()
+        writer.write(answer(b"{}"))
+        await writer.drain()
+
+    async with before(talk, limits=Limit(key="team-a/assistants", in_flight=1)) as s:
+        first = asyncio.create_task(post(s, "/v1/images/generations", {"model": "auto", "prompt": "x"}))
+        await came.wait()
+        assert (await post(s, "/v1/moderations", {"model": "auto", "input": "x"}))[0] == 429
+        go.set()
+        assert (await first)[0] == 200
+        assert (await post(s, "/v1/moderations", {"model": "auto", "input": "x"}))[0] == 200
+
+
+async def test_requests_are_counted_by_operation_without_tokens_or_cost_that_are_not_known():
+    up = Upstream(answer(AUDIO, "audio/mpeg"))
+    async with before(up.talk) as s:
+        assert (await post(s, "/v1/audio/speech", SPEAK))[0] == 200
+        assert s.last["operation"] == "Audio"
+        text = generate_latest(s.router.metrics.registry).decode()
+    counted = [line for line in text.splitlines() if line.startswith("weir_requests_total{")]
+    assert len(counted) == 1
+    assert 'outcome="ok"' in counted[0]
+    assert counted[0].endswith(" 1.0")
+    assert not [
+        line for line in text.splitlines() if line.startswith(("weir_tokens_total{", "weir_cost_dollars_total{"))
+    ]
+    assert (
+        'gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name="audio",gen_ai_request_model="a"} 1.0'
+        in text
+    )
+
+
+async def test_a_sidecar_serves_endpoints_of_its_own_namespace(tmp_path: Path):
+    up = Upstream(answer(AUDIO, "audio/mpeg"))
+    async with talking(up.talk) as url, sidecar(tmp_path, SimModel("m")) as side:
+        config = side.local(SimModel("m"))
+        key, tier = next(iter(config.tiers.items()))
+        own = msgspec.structs.replace(tier.backends[0], base_url=f"{url}/v1", endpoints=ENDPOINTS)
+        routes = (Route(name="all", when=When(operations=frozenset(Operation)), tiers=(TierRef(tier=key),)),)
+        policy = msgspec.structs.replace(config.policies[0], routes=routes)
+        tiers = {key: msgspec.structs.replace(tier, backends=(own,))}
+        side.knows(msgspec.structs.replace(config, tiers=tiers, policies=(policy,)))
+        body = form(("file", AUDIO), ("model", b"auto"))
+        got = await post(side, "/v1/audio/transcriptions", body, content_type=TYPE, authorization="Bearer x")
+        assert got[2] == AUDIO
+        assert not side.own, "it was relayed"
+    assert up.bodies == [body.replace(b"\r\nauto\r\n", b"\r\nm\r\n")]
 
 
 async def test_only_backends_that_list_the_endpoint_are_asked():
