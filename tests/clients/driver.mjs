@@ -125,9 +125,10 @@ const CLIENTS = {
     const options = { store: false, ...(job.thinking ? { reasoningEffort: "high", forceReasoning: true } : {}) };
     return aiSdk(job, createOpenAI({ baseURL: `${job.url}/v1`, apiKey: job.key }).responses(job.model), { openai: options });
   },
-  "ai-sdk-responses-stored": (job) => {
+  "ai-sdk-stored": (job) => {
     const { createOpenAI } = require("@ai-sdk/openai");
-    return aiSdk(job, createOpenAI({ baseURL: `${job.url}/v1`, apiKey: job.key })(job.model), {});
+    return aiSdk(job, createOpenAI({ baseURL: `${job.url}/v1`, apiKey: job.key })(job.model),
+      job.thinking ? { openai: { reasoningEffort: "high", forceReasoning: true } } : {});
   },
   "ai-sdk-openai": (job) => {
     const { createOpenAI } = require("@ai-sdk/openai");

@@ -96,6 +96,35 @@ def openai_responses(job: Any) -> str:
             items.append({"type": "function_call_output", "call_id": call["call_id"], "output": result})
 
 
+def openai_stored(job: Any) -> str:
+    """The SDK's own loop with the provider's state: each request has only what is new."""
+    import openai
+
+    client = openai.OpenAI(base_url=job["url"] + "/v1", api_key=job["key"])
+    tools = [{"type": "function", "strict": False, **tool} for tool in job["tools"]]
+    asked: Any = {"model": job["model"], "instructions": SYSTEM, "input": PROMPT, "tools": tools}
+    if job["thinking"]:
+        asked["reasoning"] = {"effort": "high", "summary": "auto"}
+    while True:
+        if job["streamed"]:
+            with client.responses.stream(**asked) as stream:
+                answer: Any = stream.get_final_response()
+        else:
+            answer = client.responses.create(**asked)
+        calls = [it for it in answer.output if it.type == "function_call"]
+        if not calls:
+            return str(answer.output_text)
+        asked["previous_response_id"] = answer.id
+        asked["input"] = [
+            {
+                "type": "function_call_output",
+                "call_id": call.call_id,
+                "output": carried_out(call.name, json.loads(call.arguments)),
+            }
+            for call in calls
+        ]
+
+
 def unparsed(value: Any) -> Any:
     """An answer of the stream helper without the fields that it adds."""
     if isinstance(value, dict):
@@ -154,6 +183,15 @@ def langchain_responses(job: Any) -> str:
     return _langchain(ChatOpenAI(model=job["model"], base_url=job["url"] + "/v1", api_key=job["key"], **more), job)
 
 
+def langchain_stored(job: Any) -> str:
+    """`ChatOpenAI` over the Responses API, with the provider's state."""
+    from langchain_openai import ChatOpenAI
+
+    more: Any = {"reasoning": {"effort": "high"}} if job["thinking"] else {}
+    more |= {"use_previous_response_id": True}
+    return _langchain(ChatOpenAI(model=job["model"], base_url=job["url"] + "/v1", api_key=job["key"], **more), job)
+
+
 def langchain_anthropic(job: Any) -> str:
     """`ChatAnthropic` with bound tools."""
     from langchain_anthropic import ChatAnthropic
@@ -206,6 +244,16 @@ def pydantic_ai_responses(job: Any) -> str:
     )
 
 
+def pydantic_ai_stored(job: Any) -> str:
+    """An `Agent` on `OpenAIResponsesModel`, with the provider's state."""
+    from pydantic_ai.models.openai import OpenAIResponsesModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    model = OpenAIResponsesModel(job["model"], provider=OpenAIProvider(base_url=job["url"] + "/v1", api_key=job["key"]))
+    settings = {"openai_previous_response_id": "auto"}
+    return _pydantic_ai(model, job, settings | ({"openai_reasoning_effort": "high"} if job["thinking"] else {}))
+
+
 def pydantic_ai_anthropic(job: Any) -> str:
     """An `Agent` on `AnthropicModel`."""
     from anthropic import AsyncAnthropic
@@ -253,7 +301,14 @@ def agents_sdk_chat(job: Any) -> str:
     return _agents_sdk(OpenAIChatCompletionsModel, job)
 
 
-def _agents_sdk(kind: Any, job: Any) -> str:
+def agents_sdk_stored(job: Any) -> str:
+    """An `Agent` of OpenAI's Agents SDK over the Responses API, with the provider's state."""
+    from agents import OpenAIResponsesModel
+
+    return _agents_sdk(OpenAIResponsesModel, job, auto_previous_response_id=True)
+
+
+def _agents_sdk(kind: Any, job: Any, **options: Any) -> str:
     import openai
     from agents import Agent, FunctionTool, ModelSettings, Runner, set_tracing_disabled
     from openai.types.shared import Reasoning
@@ -263,6 +318,7 @@ def _agents_sdk(kind: Any, job: Any) -> str:
     settings = ModelSettings(include_usage=True)
     if job["thinking"]:
         settings.reasoning = Reasoning(effort="high")
+    if job["thinking"] and not options:
         settings.store, settings.response_include = False, ["reasoning.encrypted_content"]
 
     def tool(it: Any) -> Any:
@@ -276,11 +332,11 @@ def _agents_sdk(kind: Any, job: Any) -> str:
 
     async def work() -> str:
         if job["streamed"]:
-            result: Any = Runner.run_streamed(agent, PROMPT, max_turns=job["turns"] + 5)
+            result: Any = Runner.run_streamed(agent, PROMPT, max_turns=job["turns"] + 5, **options)
             async for _ in result.stream_events():
                 pass
         else:
-            result = await Runner.run(agent, PROMPT, max_turns=job["turns"] + 5)
+            result = await Runner.run(agent, PROMPT, max_turns=job["turns"] + 5, **options)
         assert result.context_wrapper.usage.output_tokens > 0
         return str(result.final_output)
 
@@ -290,6 +346,10 @@ def _agents_sdk(kind: Any, job: Any) -> str:
 CLIENTS: dict[str, Callable[[Any], str]] = {
     "openai": openai_sdk,
     "openai-responses": openai_responses,
+    "openai-stored": openai_stored,
+    "langchain-stored": langchain_stored,
+    "pydantic-ai-stored": pydantic_ai_stored,
+    "agents-sdk-stored": agents_sdk_stored,
     "agents-sdk": agents_sdk,
     "agents-sdk-chat": agents_sdk_chat,
     "anthropic": anthropic_sdk,

@@ -111,6 +111,8 @@ class Stage:
         if not self._history:
             return 0
         history: list[list[tuple[Call, str]]] = format.history(asked.body)
+        if "input" in asked.body:
+            asked = asked._replace(body={**asked.body, "input": strict_responses.conversation(asked.body)})
         self._check_prefix(asked.body, len(history))
         for number, happened in enumerate(history):
             expected = self._script(number).calls

@@ -51,6 +51,12 @@ MIN_OUTPUT = 16
 EFFORTS = ("none", "low", "medium", "high")
 """Efforts that the model knows."""
 
+_answers: dict[str, list[dict[str, Any]]] = {}
+"""Items of stored conversations up to an answer, by its id."""
+
+_items: dict[str, dict[str, Any]] = {}
+"""Stored items by their ids."""
+
 _ids = itertools.count()
 _sealed: set[str] = set()
 """Encrypted reasoning that models have given."""
@@ -73,11 +79,22 @@ def check(body: dict[str, Any]) -> None:
     if (body.get("reasoning") or {}).get("effort") not in (None, *EFFORTS):
         raise Refused(f"Unsupported value: '{body['reasoning']['effort']}' - 'reasoning.effort'")
     _check_tools(body)
-    given = body.get("input")
-    if not given:
+    if not body.get("input"):
         raise Refused("Missing required parameter: 'input'.")
-    if not isinstance(given, str):
-        _check_items(given, body["model"], stored=body.get("store") is not False)
+    _check_items(conversation(body), body["model"], stored=body.get("store") is not False)
+
+
+def conversation(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The items of the whole conversation, also those that the request only refers to."""
+    given, before = body["input"], body.get("previous_response_id")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    referred = [it["id"] for it in items if it.get("type") == "item_reference"]
+    if lost := [id for id in referred if id not in _items]:
+        raise Refused(f"Item with id '{lost[0]}' not found.")
+    if before is not None and before not in _answers:
+        raise Refused(f"Previous response with id '{before}' not found.")
+    found = [_items[it["id"]] if it.get("type") == "item_reference" else it for it in items]
+    return [*_answers.get(before, ()), *found] if before else found
 
 
 def _check_tools(body: dict[str, Any]) -> None:
@@ -166,7 +183,7 @@ def _seal(model: str) -> str:
 
 def history(body: dict[str, Any]) -> list[list[tuple[Call, str]]]:
     """Calls with their results, a list per turn that had some."""
-    items = body["input"] if isinstance(body["input"], list) else []
+    items = conversation(body)
     results = {it["call_id"]: _text(it["output"]) for it in items if it.get("type") == "function_call_output"}
     turns: list[list[tuple[Call, str]]] = []
     open_turn = False
@@ -215,6 +232,9 @@ def answer(body: dict[str, Any], turn: Turn, number: int, *, terse: bool = False
         **{name: body.get(name) for name in ("instructions", "metadata", "temperature", "top_p")},
         "store": body.get("store") is not False,
     }
+    if response["store"]:
+        _answers[response["id"]] = [*conversation(body), *output]
+        _items.update({item["id"]: item for item in output})
     return _stream(response, terse=terse) if body.get("stream") else [whole(response)]
 
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -76,28 +76,35 @@ def test_the_index_names_the_versions_that_are_run() -> None:
 
 @contextlib.asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[dict[str, Tap]]:
-    """A router for each format of upstreams, by its dialect. All serve a simulated model as `auto`."""
-    async with (
-        Simulator([SimModel("chat"), SimModel("claude", dialect=Dialect.ANTHROPIC)]) as sim,
-        contextlib.AsyncExitStack() as stack,
-    ):
+    """A router for each format of upstreams, by its dialect. All serve a simulated model as `auto`, and another one for
+    embeddings as `documents`.
+    """
+    models = [SimModel("chat"), SimModel("claude", dialect=Dialect.ANTHROPIC), SimModel("embedder")]
+    async with Simulator(models) as sim, contextlib.AsyncExitStack() as stack:
         found = {}
         for dialect in ("Chat", "Messages", "Responses"):
-            messages = dialect == "Messages"
-            backend = {"name": "sim", "dialects": [dialect], "model": "claude" if messages else "chat"}
-            backend |= (
-                {"provider": "Anthropic", "baseURL": sim.url}
-                if messages
-                else {"provider": "OpenAI", "baseURL": f"{sim.url}/v1"}
-            )
-            backend["price"] = {"input": "1", "output": "2"}
             place = folder / dialect
             place.mkdir()
-            objects = [tier("t", backend), policy("p", ["auto"], ["t"])]
-            found[dialect] = await stack.enter_async_context(
-                tapped(await stack.enter_async_context(router(place, objects)))
-            )
+            url = await stack.enter_async_context(router(place, objects(sim.url, dialect)))
+            found[dialect] = await stack.enter_async_context(tapped(url))
         yield found
+
+
+def objects(sim: str, dialect: str) -> list[dict[str, Any]]:
+    """Tiers and policies of a router whose upstream has this dialect."""
+    common = {"name": "sim", "price": {"input": "1", "output": "2"}}
+    openai = {**common, "provider": "OpenAI", "baseURL": f"{sim}/v1"}
+    if dialect == "Messages":
+        backend = {**common, "provider": "Anthropic", "baseURL": sim, "model": "claude"}
+    else:
+        backend = {**openai, "model": "chat", "dialects": [dialect]}
+    route = {"name": "embeddings", "when": {"operations": ["Embeddings"]}, "tiers": [{"name": "e"}]}
+    return [
+        tier("t", backend),
+        policy("p", ["auto"], ["t"]),
+        tier("e", {**openai, "model": "embedder", "endpoints": ["Embeddings"]}),
+        policy("e", ["documents"], [], routes=[route]),
+    ]
 
 
 def environment(client: Client, url: str, folder: Path) -> dict[str, str]:

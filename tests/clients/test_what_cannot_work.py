@@ -15,6 +15,6 @@ from clients.stage import ANTHROPIC, OPENAI, jobs, stage, work
 async def test_the_ai_sdk_that_refers_to_stored_items_hears_what_to_set(model: str, tmp_path: Path) -> None:
     """The SDK sends the model's earlier words as `item_reference` if `store` is unset."""
     async with stage(tmp_path, partial(script.turn, turns=3)) as s:
-        done = await work("ai-sdk-responses-stored", jobs(s, model, 3)[::2])
+        done = await work("ai-sdk-stored", jobs(s, model, 3)[::2])
     for outcome in done:
         assert "store: false" in outcome["error"], outcome

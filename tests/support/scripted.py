@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -14,6 +15,10 @@ import msgspec
 from support.servers import one_request, talking
 from weir_cli.shared.workspace import open_workspace
 from weir_router.app import Router
+from weir_router.contract import StateKey
+
+STATE_KEY = StateKey(key=base64.b64encode(bytes(32)).decode())
+"""Key that seals ids of stored answers."""
 
 Piece = bytes | float
 """Bytes to send, or seconds to wait before the next ones."""
@@ -68,7 +73,7 @@ async def router(folder: Path, objects: Sequence[dict[str, Any]]) -> AsyncIterat
     assert not workspace.errors, workspace.errors
     async with Router(port=0, admin_port=0, grace=1.0) as running:
         config = msgspec.structs.replace(workspace.config, anonymous_namespace="default")
-        running.store.apply(config, workspace.secrets)
+        running.store.apply(config, msgspec.structs.replace(workspace.secrets, state_keys=(STATE_KEY,)))
         yield running.url
 
 
