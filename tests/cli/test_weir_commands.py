@@ -244,6 +244,20 @@ def test_explain_takes_a_moment_and_a_latency_budget() -> None:
         assert "such as" in result.stderr
 
 
+def test_validate_names_two_models_for_embeddings_in_one_route(tmp_path: Path) -> None:
+    one = {"name": "one", "provider": "OpenAI", "baseURL": "http://127.0.0.1:9/v1", "endpoints": ["Embeddings"]}
+    backends = [{**one, "model": "v-small"}, {**one, "name": "two", "model": "v-large"}]
+    spec = {"metadata": {"name": "vectors"}, "spec": {"backends": backends}}
+    route = {"name": "vectors", "when": {"operations": ["Embeddings"]}, "tiers": [{"name": "vectors"}]}
+    rules = {"metadata": {"name": "documents"}, "spec": {"models": [{"name": "documents"}], "routes": [route]}}
+    kinds = {"apiVersion": "weir.dev/v1alpha1"}
+    save(tmp_path / "all.yaml", {**kinds, "kind": "ModelTier", **spec}, {**kinds, "kind": "RoutingPolicy", **rules})
+    result = run("validate", tmp_path)
+    assert result.exit_code == 1
+    assert "MixedEmbeddings" in result.stdout
+    assert "2 models for embeddings: v-large, v-small;" in " ".join(result.stdout.split())
+
+
 def test_explain_knows_operations(tmp_path: Path) -> None:
     full = ROOT / "examples" / "full"
     asked = (full, "a text", "--namespace", "team-a", "--operation", "Embeddings")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import struct
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 
 from sdk.clients import HI
-from support.stand import KEY, Stand, stand
+from support.sidecar import sidecar
+from support.stand import KEY, NAMESPACE, Stand, stand
 from weir_cli.sim import Fault, FaultKind, SimModel
 from weir_router.contract import Route, TierRef, When
 
@@ -148,3 +151,24 @@ async def test_another_backend_of_the_same_model_takes_over_and_one_of_another_n
     ):
         with pytest.raises(openai.BadRequestError, match="2 models for embeddings, whose vectors cannot be compared"):
             await ask.embeddings.create(model="auto", input="hello")
+
+
+async def test_a_pods_sidecar_relays_them_and_serves_them_itself(tmp_path: Path) -> None:
+    async with (
+        sidecar(tmp_path, SimModel(NAME, dimensions=8), changes={NAME: VECTORS}, routes=routes("t0")) as side,
+        openai.AsyncOpenAI(base_url=f"{side.url}/v1", api_key="none", max_retries=0) as ask,
+    ):
+        relayed = await ask.embeddings.create(model="auto", input=["one", "two"])
+        assert [line["path"] for line in side.relayed] == ["/v1/embeddings"]
+        local = side.local(SimModel(NAME))
+        backends = tuple(msgspec.structs.replace(it, **VECTORS) for it in local.tiers[f"{NAMESPACE}/t0"].backends)
+        own = msgspec.structs.replace(local.tiers[f"{NAMESPACE}/t0"], backends=backends)
+        ref = (TierRef(tier=f"{NAMESPACE}/t0"),)
+        route = Route(name="vectors", tiers=ref, when=When(operations=frozenset({"Embeddings"})))
+        policy = msgspec.structs.replace(local.policies[0], routes=(route,))
+        side.knows(msgspec.structs.replace(local, tiers={f"{NAMESPACE}/t0": own}, policies=(policy,)))
+        served = await ask.embeddings.create(model="auto", input=["one", "two"])
+        assert served.data == relayed.data
+        assert len(side.relayed) == 2
+        assert side.relayed[-1]["tier"] == f"{NAMESPACE}/t0"
+        assert len(side.own) == 1, "the second was served in the pod"

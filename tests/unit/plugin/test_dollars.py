@@ -180,3 +180,19 @@ def test_traffic_of_all_routers_adds_up():
     flow = found.flows["team-a/auto", "all"]["llm/budget/one"]
     assert (flow.requests, flow.dollars, flow.usage) == (2, 1.0, Usage(input=20, output=10))
     assert (found.requests, found.classes) == (2, {("team-a/auto", Complexity.SIMPLE): 2})
+
+
+VECTORS = "{name: vectors, when: {operations: [Embeddings]}, tiers: [{name: %s, namespace: llm}]}"
+
+
+def test_embeddings_move_with_their_route_and_chats_do_not():
+    listed = [text.replace("model: gpt-4o", "endpoints: [Embeddings], model: gpt-4o") for text in (CHEAP, DEAR)]
+    before = config(*listed, policy(VECTORS % "budget", SIMPLE, REST))
+    after = config(*listed, policy(VECTORS % "premium", SIMPLE, REST))
+    it = only(before, after, seen("vectors"))
+    assert (it.goes, it.would_go) == ("llm/budget/one", "llm/premium/one")
+    chats = only(before, after, seen("all"))
+    assert (chats.goes, chats.would_go) == ("llm/budget/one", "llm/budget/one")
+    gone = only(before, config(*listed, policy(SIMPLE, REST)), seen("vectors"))
+    assert gone.after is None
+    assert (gone.would_go, gone.why) == ("nowhere", "some of it would be refused")
