@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import openai
 import pytest
+from openai.types.chat import completion_create_params as chat_types
 
 from sdk.clients import HI, openai_client
-from support.stand import stand
+from support.stand import KEY, stand
 from weir_cli.sim import Fault, FaultKind, SimModel
 from weir_router.contract import Dialect
 from weir_router.dialects.axes import Format
@@ -183,11 +184,121 @@ def test_a_call_comes_back_as_one_of_the_custom_tool() -> None:
         assert asked.tools[0].grammar.syntax == "lark"  # type: ignore[union-attr]
 
 
+CLAUDES: dict[str, Any] = {
+    "model": "auto",
+    "tools": [{"name": "shell", "description": "Runs.", "input_schema": SHELL["parameters"]}],
+    "tool_choice": {"type": "auto"},
+    "messages": [
+        {"role": "user", "content": [{"type": "input_text", "text": "please call the tool"}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "I should look.", "signature": "sig"},
+                {"type": "redacted_thinking", "data": "x"},
+                {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "toolu_1", "name": "shell", "input": {"command": "ls"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "a.txt"}]},
+                {"type": "text", "text": "please call the tool"},
+            ],
+        },
+    ],
+}
+
+
+def test_blocks_of_messages_become_parts_of_a_chat() -> None:
+    ask = read(msgspec.json.encode(CLAUDES), {})
+    assert ask.mixed
+    assert {name: msgspec.json.decode(it) for name, it in ask.raw.items()} == ask.body
+    assert ask.prompt.tool_results == 1
+    user, assistant, result, rest = ask.body["messages"]
+    assert user == {"role": "user", "content": [{"type": "text", "text": "please call the tool"}]}
+    (call,) = assistant.pop("tool_calls")
+    assert (call["id"], call["function"]) == ("toolu_1", {"name": "shell", "arguments": '{"command":"ls"}'})
+    wanted = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "I look."}],
+        "reasoning_content": "I should look.",
+    }
+    assert assistant == wanted
+    assert result == {"role": "tool", "tool_call_id": "toolu_1", "content": "a.txt"}
+    assert rest["content"] == [{"type": "text", "text": "please call the tool"}]
+    assert ask.body["tools"][0]["function"]["parameters"] == SHELL["parameters"]
+    assert ask.body["tool_choice"] == "auto"
+    chat_types.CompletionCreateParamsNonStreaming(**ask.body)
+
+
+@WITH_EACH
+async def test_a_conversation_in_blocks_of_messages_is_answered(upstream: str) -> None:
+    async with upstream_at(upstream) as s, openai_client(s) as client:
+        choice = (await whole(client, CLAUDES)).choices[0]
+        assert choice.message.tool_calls or choice.message.content
+        assert (await chunks(client, CLAUDES))[-1].choices[0].finish_reason == choice.finish_reason
+        sent = json.dumps(s.sim.requests("m")[-1].json())
+        assert "toolu_1" in sent
+        assert "a.txt" in sent
+
+
+@pytest.mark.parametrize(
+    ("part", "wanted"),
+    [
+        ({"type": "input_image", "image_url": "http://h/a.png"}, {"url": "http://h/a.png"}),
+        ({"type": "image", "source": {"type": "url", "url": "http://h/a.png"}}, {"url": "http://h/a.png"}),
+        (
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}},
+            {"url": "data:image/png;base64,AA=="},
+        ),
+    ],
+)
+def test_images_of_other_formats_are_images(part: dict[str, Any], wanted: dict[str, Any]) -> None:
+    ask = read(msgspec.json.encode({"model": "auto", "messages": [{"role": "user", "content": [part]}]}), {})
+    assert (ask.mixed, ask.prompt.images) == (False, 1)
+    assert ask.body["messages"][0]["content"] == [{"type": "image_url", "image_url": wanted}]
+    result = {"type": "tool_result", "tool_use_id": "t", "is_error": True, "content": [part]}
+    ask = read(msgspec.json.encode({"model": "auto", "messages": [{"role": "user", "content": [result]}]}), {})
+    assert [it["role"] for it in ask.body["messages"]] == ["tool", "user"]
+    assert ask.body["messages"][0]["content"] == "Error: "
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": [{"type": []}]}],
+        [{"role": "user", "content": [{"type": "tool_result"}]}],
+        [{"role": "user", "content": [{"type": "tool_result", "content": 7}, {"type": "input_text"}]}],
+        [{"role": "assistant", "content": [{"type": "tool_use"}, {"type": "tool_use", "id": 1, "name": []}]}],
+        [{"role": "assistant", "content": [{"type": "thinking", "thinking": "a"}], "tool_calls": 7}],
+        [{"role": "system", "content": [{"type": "input_text", "text": 7}]}],
+    ],
+)
+async def test_odd_parts_are_no_fault_of_the_router(messages: list[Any]) -> None:
+    tools = [SHELL, {"name": []}, {"type": "custom", "name": 7}, 7, {"type": [], "name": "x"}]
+    async with upstream_at("Messages") as s, openai_client(s, max_retries=0) as client:
+        for more in ({}, {"tools": tools, "tool_choice": {"type": [], "name": "x"}}, {"tool_choice": {"name": 7}}):
+            said = await client._client.post(
+                f"{s.url}/v1/chat/completions",
+                json={"model": "auto", "messages": messages, **more},
+                headers={"authorization": f"Bearer {KEY}"},
+            )
+            assert said.status_code < 500, said.text
+
+
 def test_a_usual_chat_stays_as_it_is() -> None:
     nested = {"type": "function", "function": {"name": "read", "parameters": {}}}
     grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "x"}}
     custom = {"type": "custom", "custom": {"name": "p", "format": grammar}}
-    for more in ({"tools": [nested, custom]}, {"tools": []}, {"input": "y"}, {"tools": ["odd", {"type": "function"}]}):
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Mistral's"}]}
+    for more in (
+        {"tools": [nested, custom]},
+        {"tools": []},
+        {"input": "y"},
+        {"tools": ["odd", {"type": "function"}]},
+        {"messages": [*HI, {"role": "assistant", "content": [thought, {"type": "text", "text": "x"}]}, *HI]},
+    ):
         body = msgspec.json.encode({"model": "auto", "messages": HI, **more})
         ask = read(body, {})
         assert not ask.mixed

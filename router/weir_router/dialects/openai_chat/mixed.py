@@ -1,10 +1,9 @@
 """Requests to `/v1/chat/completions` with parts of the Responses API, as Cursor sends them.
 
 Its agent sends a whole body of the Responses API (`input`, flat tools, `include`, `reasoning`), its other modes a chat
-completion with a flat custom tool among the tools. Both want chunks of a chat completion as the answer, in which each
-call has a `function` with a name: that of a custom tool has its plain text as arguments, and comes back so in the
-history. `request` finds such bodies and `registry` pairs them as a caller of their own, which every backend gets
-translated.
+completion with tools and parts of other formats (see `foreign`). Both want chunks of a chat completion as the answer.
+Each call in it has a `function` with a name: a custom tool has its plain text as arguments there, and comes back so in
+the history. `request` finds such bodies. `registry` has pairings of their own for them, which translate every answer.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from weir_router.dialects.neutral.answer import Answer, CallBegin, Event
 from weir_router.dialects.neutral.checked import Checked
 from weir_router.dialects.neutral.conversation import Call, Conversation, Turn
 from weir_router.dialects.neutral.custom import names_of
-from weir_router.dialects.openai_chat import answers
+from weir_router.dialects.openai_chat import answers, foreign
+from weir_router.dialects.openai_chat import request as of_chat
 from weir_router.dialects.openai_chat import understand as chat
 from weir_router.dialects.openai_chat.record import RECORD as CHAT
 from weir_router.dialects.openai_responses import request as of_responses
@@ -42,37 +42,30 @@ def read(body: bytes, headers: dict[str, str], passed_on: dict[str, str]) -> Ask
     )
 
 
-def nested(fields: dict[str, Any], raw: dict[str, msgspec.Raw]) -> bool:
-    """Changes flat tools of a chat completion into those of its own format. Returns whether one is a custom tool."""
-    tools = fields["tools"]
-    flat = [tool for tool in tools if _is_flat(tool)]
-    if not flat:
-        return False
-    fields["tools"] = [_nested(tool) if _is_flat(tool) else tool for tool in tools]
-    raw["tools"] = msgspec.Raw(msgspec.json.encode(fields["tools"]))
-    choice = fields.get("tool_choice")
-    if isinstance(choice, dict) and _is_flat(choice):
-        fields["tool_choice"] = _nested(choice)
-        raw["tool_choice"] = msgspec.Raw(msgspec.json.encode(fields["tool_choice"]))
-    return any(tool["type"] == "custom" for tool in flat)
+def plain(fields: dict[str, Any], raw: dict[str, msgspec.Raw], headers: dict[str, str]) -> Ask | None:
+    """The request without parts and tools of other formats; None: it has none. `raw` has the undecoded fields. Raises
+    `BadRequest`.
 
-
-def _is_flat(tool: object) -> bool:
-    """Whether a tool or a choice of one has its name beside its type, as in the Responses API."""
-    return (
-        isinstance(tool, dict)
-        and "name" in tool
-        and tool.get("type") in ("function", "custom")
-        and tool["type"] not in tool
-    )
-
-
-def _nested(tool: dict[str, Any]) -> dict[str, Any]:
-    inner = {name: value for name, value in tool.items() if name != "type"}
-    form = inner.get("format")
-    if isinstance(form, dict) and form.get("type") == "grammar" and "grammar" not in form:
-        inner["format"] = {"type": "grammar", "grammar": {name: it for name, it in form.items() if name != "type"}}
-    return {"type": tool["type"], tool["type"]: inner}
+    It is a plain chat completion then, and only `mixed` if a custom tool or an earlier thought must be written in each
+    backend's own way.
+    """
+    tools = fields.get("tools")
+    flat = [tool for tool in tools if foreign.is_flat(tool)] if isinstance(tools, list) else []
+    messages: list[dict[str, Any]] = fields["messages"]
+    odd = [it for it in messages if foreign.has_parts(it.get("content"))]
+    if not flat and not odd:
+        return None
+    changed: dict[str, Any] = dict(raw)
+    customs = frozenset({str(it["name"]) for it in flat if foreign.nested(it)["type"] == "custom"})
+    if flat:
+        changed["tools"] = [foreign.nested(tool) if foreign.is_flat(tool) else tool for tool in tools or ()]
+    if "tool_choice" in fields:
+        changed["tool_choice"] = foreign.chosen(fields["tool_choice"], customs)
+    thoughts = False
+    if odd:
+        changed["messages"] = foreign.messages(messages)
+        thoughts = any("reasoning_content" in it for it in changed["messages"])
+    return replace(of_chat.read(msgspec.json.encode(changed), headers, plain=True), mixed=bool(customs) or thoughts)
 
 
 def understand(body: Checked, model: str) -> Conversation:

@@ -7,6 +7,7 @@ from typing import Any
 
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
+from weir_router.dialects.openai_chat.foreign import PARTS, has_flat
 from weir_router.dialects.wire import body as read_body
 from weir_router.dialects.wire.outgoing import IN_PLACE
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
@@ -21,21 +22,27 @@ _ROLES = {"developer": "system", "function": "tool"}
 _NOT_DEMANDING = frozenset({None, "none", "minimal"})
 
 
-def read(body: bytes, headers: dict[str, str]) -> Ask:
-    """Reads a `POST /v1/chat/completions`. Unknown fields and roles are kept. Raises `errors.BadRequest`."""
+def read(body: bytes, headers: dict[str, str], plain: bool = False) -> Ask:
+    """Reads a `POST /v1/chat/completions`. Unknown fields and roles are kept. `plain`: parts and tools of other formats
+    are not searched for. Raises `errors.BadRequest`.
+    """
     fields, raw = read_body.parse(body)
     model = read_body.model(fields)
     if "input" in fields and ("messages" not in fields or not fields["messages"]):
         ask: Ask = _mixed().read(body, headers, read_body.passed_on(headers, PASSED_HEADERS))
         return ask
-    mixed: bool = "tools" in fields and bool(read_body.optional_list(fields, "tools")) and _mixed().nested(fields, raw)
     tally = Tally()
+    odd = "tools" in fields and has_flat(read_body.optional_list(fields, "tools"))
     for index, message in enumerate(read_body.messages(fields)):
         content, role = message.get("content"), message["role"]
         if type(content) is str and role not in _ROLES and role != "tool":
             tally.turns.append(Turn(role, content))  # nearly every message
         else:
-            _read_message(tally, message, f"messages[{index}]")
+            odd = _read_message(tally, message, f"messages[{index}]") or odd
+    if odd and not plain:
+        other: Ask | None = _mixed().plain(fields, raw, headers)
+        if other is not None:
+            return other
     stream = read_body.flag(fields, "stream")
     audio_out = "modalities" in fields and "audio" in read_body.optional_list(fields, "modalities")
     tally.audio += audio_out
@@ -61,7 +68,6 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
         streamable,
         passed_on,
         len(body) >= IN_PLACE,
-        mixed=mixed,
     )
 
 
@@ -72,11 +78,15 @@ def _mixed() -> ModuleType:
     return mixed
 
 
-def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
+def _read_message(tally: Tally, message: dict[str, Any], where: str) -> bool:
+    """Counts a message. Returns whether a part of it is of another format."""
+    odd = False
     role = _ROLES.get(message["role"], message["role"])
     texts = []
     for part in read_body.parts(message.get("content"), f"{where}.content"):
-        match part.get("type"):
+        kind = part.get("type")
+        odd = odd or (isinstance(kind, str) and kind in PARTS)
+        match kind:
             case "image_url" | "input_image" | "image":
                 tally.images += 1
             case "input_audio":
@@ -87,6 +97,7 @@ def _read_message(tally: Tally, message: dict[str, Any], where: str) -> None:
                 texts.append(text)
     tally.tool_results += role == "tool"
     tally.turn(role, texts)
+    return odd
 
 
 def _schema(fields: dict[str, Any]) -> bool:
