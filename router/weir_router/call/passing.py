@@ -34,7 +34,7 @@ class Passing(Attempt):
             raise self._format.failure(response.status, response.headers, body, added)
         answer = self._answer = answer_of(response.headers.get("content-type", ""))
         self.events = answer.events
-        head: list[bytes] = []
+        head = bytearray()  # a list would take fifty bytes for each part, even of one byte
 
         def receive(data: bytes) -> bool:
             if not data:
@@ -42,11 +42,11 @@ class Passing(Attempt):
                 self.done = True
                 return False
             self._count(data)
-            head.append(data)
+            head.extend(data)
             return not answer.feed(data)
 
         await self._watchdog.waits_for(response.each(receive))
-        body = b"".join(head)
+        body = bytes(head)
         self.body = concealed(body, self._credential) if answer.text else body
         if self.done:
             self.empty = not body

@@ -98,8 +98,7 @@ class _Json:
     text, events = True, False
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._held = bytearray()
         self._finder: Finder | None = None  # once it is not held any more
         self._usage: Usage | None = None
 
@@ -107,20 +106,19 @@ class _Json:
         if self._finder is not None:
             self._finder.feed(data)
             return True
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size <= HELD:
+        self._held += data
+        if len(self._held) <= HELD:
             return False
         self._finder = Finder()
-        self._finder.feed(b"".join(self._parts))
-        self._parts.clear()
+        self._finder.feed(bytes(self._held))
+        self._held.clear()
         return True
 
     def end(self) -> None:
         if self._finder is not None:
             return
         try:
-            payload = loads(b"".join(self._parts))
+            payload = loads(bytes(self._held))
         except ValueError as error:
             raise AttemptFailed(FailureKind.MALFORMED, f"the answer is not JSON: {error}") from None
         self._usage = read_whole(payload).usage
