@@ -45,34 +45,33 @@ def node() -> list[str]:
 
 def claude() -> str:
     """The program `claude`."""
-    return _program("Claude Code", f"@anthropic-ai/claude-code-{_machine()}", "claude")
+    return program("claude")
 
 
 def codex() -> str:
     """The program `codex`."""
-    return _program("Codex", f"@openai/codex-{_machine()}", "vendor/*/bin/codex")
+    return program("codex")
 
 
-def _machine() -> str:
+def program(name: str) -> str:
+    """The path of a client's program."""
+    client, package, pattern = PROGRAMS[name]
+    for found in (folder() / "node_modules" / package).glob(pattern):
+        return str(found)
+    pytest.skip(f"{client} is not installed: hack/clients/ensure found no package {package}, or Node's npm is missing")
+
+
+def _package(name: str) -> str:
     machine = platform.machine()
-    return f"{sys.platform}-{MACHINES.get(machine, machine)}"
+    return f"{name}-{sys.platform}-{MACHINES.get(machine, machine)}"
 
 
-def _program(name: str, package: str, pattern: str) -> str:
-    for program in (folder() / "node_modules" / package).glob(pattern):
-        return str(program)
-    pytest.skip(f"{name} is not installed: hack/clients/ensure found no package {package}")
-
-
-def programs(folder: Path) -> None:
-    """Makes a folder with the programs of clients by the names that their users type."""
-    folder.mkdir()
-    for name, program in (
-        ("claude", claude()),
-        ("codex", codex()),
-        ("cn", _program("Continue", "@continuedev/cli", "dist/cn.js")),
-    ):
-        (folder / name).symlink_to(program)
+PROGRAMS = {
+    "claude": ("Claude Code", _package("@anthropic-ai/claude-code"), "claude"),
+    "codex": ("Codex", _package("@openai/codex"), "vendor/*/bin/codex"),
+    "cn": ("Continue", "@continuedev/cli", "dist/cn.js"),
+}
+"""Programs by the names that their users type: client, package of Node, and file in it."""
 
 
 PACKAGES = {

@@ -112,7 +112,6 @@ def environment(client: Client, url: str, folder: Path) -> dict[str, str]:
     settings = blocks(client)[0].text.replace(ROUTER, url)
     home = folder / "home"
     home.mkdir(parents=True)
-    installed.programs(folder / "bin")
     if client in FILES:
         file = home / FILES[client]
         file.parent.mkdir()
@@ -162,6 +161,10 @@ def command(block: Block, folder: Path) -> list[str]:
 async def shown(client: Client, tap: Tap, folder: Path) -> None:
     """Runs each program of a client's page, which says something and ends well."""
     environ = environment(client, tap.url, folder)
+    (folder / "bin").mkdir()
+    for block in blocks(client)[1:]:
+        if block.language == "sh" and (name := block.text.split()[0]) in installed.PROGRAMS:
+            (folder / "bin" / name).symlink_to(installed.program(name))
     await run(["git", "init", "-q"], folder, environ)  # Codex works in repositories only
     (folder / "node_modules").symlink_to(installed.folder() / "node_modules")
     for block in blocks(client)[1:]:
