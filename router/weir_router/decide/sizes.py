@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from weir_router.contract import Backend, BackendState, CompiledConfig, Complexity, Mode, Policy, Route, TierRef
+from weir_router.contract import (
+    CONVERSATIONS,
+    Backend,
+    BackendState,
+    CompiledConfig,
+    Complexity,
+    Mode,
+    Policy,
+    Route,
+    TierRef,
+)
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import conditions_of
 from weir_router.contract.facts import Facts
@@ -45,9 +55,10 @@ def _tiers(policy: Policy, caller: Caller, wall: float) -> Iterator[tuple[TierRe
         yield policy.baseline, {}
     else:
         facts = Facts(caller, policy.example, Complexity.SIMPLE, 0, wall=wall)
-        for route in policy.routes:
-            if _may_match(route, facts):
-                yield from ((ref, route.require) for ref in route.tiers)
+        routes = [route for route in policy.routes if _may_match(route, facts)]
+        talking = [route for route in routes if (route.when.operations or CONVERSATIONS) & CONVERSATIONS]
+        for route in talking or routes:  # a name may be for embeddings alone
+            yield from ((ref, route.require) for ref in route.tiers)
 
 
 def _may_match(route: Route, facts: Facts) -> bool:

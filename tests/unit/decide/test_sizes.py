@@ -12,6 +12,7 @@ from weir_router.contract import (
     CompiledConfig,
     Dialect,
     Mode,
+    Operation,
     Override,
     Policy,
     Route,
@@ -24,6 +25,7 @@ from weir_router.decide.sizes import listed
 
 CALLER = Caller("team-a", "app", CallerKind.API_KEY, user_tier="paid")
 NOW = 1_000.0
+EMBEDDINGS = frozenset({Operation.EMBEDDINGS})
 
 
 def backend(name: str, context: int | None, output: int | None, **more) -> Backend:
@@ -69,6 +71,8 @@ def policy(*routes: Route, **more) -> Policy:
         (policy(route("large"), mode=Mode.OBSERVE), (200_000, 32_000)),
         (policy(route("large"), override=Override(TierRef(tier="n/small"), NOW + 1)), (8_000, 1_000)),
         (policy(route("large"), override=Override(TierRef(tier="n/small"), NOW)), (200_000, 32_000)),
+        (policy(route("small"), route("large", when=When(operations=EMBEDDINGS))), (8_000, 1_000)),
+        (policy(route("large", when=When(operations=EMBEDDINGS))), (200_000, 32_000)),
         (policy(), (None, None)),
     ],
 )
