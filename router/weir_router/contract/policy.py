@@ -171,7 +171,7 @@ class Queue(Wire, frozen=True):
 
 
 class Override(Wire, frozen=True):
-    """Break-glass: everything goes to one tier until a moment."""
+    """Break-glass: every conversation goes to one tier until a moment."""
 
     tier: TierRef
     until: float  # seconds since the epoch

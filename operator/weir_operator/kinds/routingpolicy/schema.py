@@ -273,7 +273,8 @@ class FailoverSpec(Model):
 
 
 class OverrideSpec(Model):
-    """Break-glass: everything goes to one tier until a moment."""
+    """Break-glass: every conversation goes to one tier until a moment. Other operations, such as embeddings, stay with
+    their routes."""
 
     tier: TierReference
     """Tier that answers. `require` of routes and what a request needs still hold."""
@@ -306,7 +307,7 @@ class RoutingPolicySpec(Model):
     """Class of the installation that serves this object; immutable."""
     mode: Mode = Mode.ENFORCE
     """Use of the decision. `Enforce`: requests go where routes lead. `Observe`: classifies, decides and records, but
-    sends to the baseline."""
+    sends conversations to the baseline."""
     baseline: TierReference | None = None
     """Tier that savings are measured against, and that answers in `mode: Observe`. Default: none."""
     models: Annotated[
