@@ -7,7 +7,7 @@ record is enough to make the decision again: `inputs_of`. Only readers of record
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -62,7 +62,7 @@ class RecordedRequest(_Form, frozen=True):
     latency_budget: float | None = None  # seconds, `x-weir-ttft`
     session: str | None = None  # hash of the conversation, where it has a home
     began: Features | None = None  # in a tool loop: those of the prompt that began it
-    unable: dict[str, str] = {}  # provider -> why its backends cannot serve this request
+    unable: dict[str, str] = {}  # backend, "namespace/tier/backend" -> why it cannot serve this request
     operation: Operation = Operation.CHAT
     longest: int | None = None  # tokens of the longest input for embeddings, at least
 
@@ -231,6 +231,7 @@ def inputs_of(record: RecordedDecision, config: CompiledConfig) -> Inputs:
     places = (*record.candidates, *record.skipped, *record.observed, *record.unobserved)
     health = views((it.key, Seen(**msgspec.structs.asdict(it.health))) for it in places if it.health is not None)
     request, caller = record.request, record.caller
+    named = {id(backend): key for key, backend in _backends(policy, config)}
     asked = Asked(
         model=request.model,
         features=request.features,
@@ -243,7 +244,7 @@ def inputs_of(record: RecordedDecision, config: CompiledConfig) -> Inputs:
         began=request.began,
         operation=request.operation,
         longest=request.longest,
-        unable=lambda backend: request.unable.get(backend.provider),
+        unable=lambda backend: request.unable.get(named[id(backend)]),
     )
     world = World(config, health, record.wall, record.monotonic, record.draw)
     return Inputs(asked, Caller(caller.namespace, caller.name, caller.kind, caller.user_tier), policy, world)
@@ -296,17 +297,19 @@ def _stand_in(matches: Sequence[HeaderMatch], value: str) -> str:
 
 
 def _unable(decision: Decision) -> dict[str, str]:
-    """Why backends cannot serve this request, by provider: of each that the policy may send to."""
-    asked, tiers = decision.asked, decision.config.tiers
-    if asked.unable is None:
+    """Why backends cannot serve this request: of each that the policy may send to."""
+    unable = decision.asked.unable
+    if unable is None:
         return {}
-    found = {}
-    for ref in decision.policy.references():
-        for backend in tiers[ref.tier].backends if ref.tier in tiers else ():
-            reason = asked.unable(backend)
-            if reason is not None:
-                found[backend.provider.value] = reason
-    return found
+    reasons = ((key, unable(backend)) for key, backend in _backends(decision.policy, decision.config))
+    return {key: reason for key, reason in reasons if reason is not None}
+
+
+def _backends(policy: Policy, config: CompiledConfig) -> Iterator[tuple[str, Backend]]:
+    """The backends that the policy may send to, by their keys."""
+    for ref in policy.references():
+        for backend in config.tiers[ref.tier].backends if ref.tier in config.tiers else ():
+            yield backend.key(ref.tier), backend
 
 
 def _candidate(candidate: Candidate) -> RecordedPlace:

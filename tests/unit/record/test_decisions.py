@@ -29,7 +29,8 @@ from weir_router.decide.asked import asked
 from weir_router.decide.decision import decide
 from weir_router.decide.types import Decision
 from weir_router.decide.world import World
-from weir_router.dialects.registry import caller_named
+from weir_router.dialects.axes import Format
+from weir_router.dialects.registry import caller_named, record_of
 from weir_router.errors import AttemptRecord, Unauthenticated
 from weir_router.record.decisions import RecordedDecision, inputs_of, recorded
 from weir_router.record.finished import Finished
@@ -148,3 +149,24 @@ def decided() -> Finished:
 
 def test_a_request_that_ended_before_any_decision_has_none() -> None:
     assert recorded(finished(decision=None)) is None
+
+
+def test_a_reason_of_one_backend_is_not_that_of_another_of_its_provider() -> None:
+    """OpenAI's own servers take as many inputs for embeddings as they say, others more."""
+    one = Backend(name="a", provider=Dialect.OPENAI, base_url="https://api.cohere.com/v1", model="v")
+    one = msgspec.structs.replace(one, endpoints=("Embeddings",))
+    two = msgspec.structs.replace(one, name="b", base_url="http://vllm:8000/v1")
+    config = CompiledConfig(tiers={"llm/t": Tier(namespace="llm", name="t", backends=(one, two))})
+    ended = finished()
+    assert ended.policy is not None
+    when = When(operations=frozenset({"Embeddings"}))
+    route = Route(name="r", tiers=(TierRef(tier="llm/t"),), when=when)
+    policy = msgspec.structs.replace(ended.policy, routes=(route,))
+    config = msgspec.structs.replace(config, policies=(policy,))
+    ask = record_of(Format.OPENAI_EMBEDDINGS).read(msgspec.json.encode({"model": "auto", "input": ["a"] * 97}), {})
+    decision = decide(asked(ask, {}), CALLER, policy, World(config, {}, 0.0, 0.0, 0.5))
+    record = read(decision, ask=ask)
+    assert list(record.request.unable) == ["llm/t/a"]
+    again = decide(*inputs_of(record, config))
+    assert [it.backend.name for it in again.choice.candidates] == ["b"]
+    assert again.choice == decision.choice
