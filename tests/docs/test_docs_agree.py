@@ -36,6 +36,7 @@ from weir_router.health import breaker, guard, latency, objectives, refusals, se
 from weir_router.record import names as label_names
 from weir_router.record import series
 from weir_router.serve import answers
+from weir_router.serve.counting import ESTIMATED
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -146,7 +147,13 @@ def test_every_outcome_and_breaker_state_is_told():
 def test_every_header_of_an_answer_is_told_and_no_other():
     lines = answers.route_lines({"x-weir-request-id": "1", answers.REASON: "x"}, ("p", "r", "t", "b", "Simple", 1))
     sent = {line.partition(b":")[0].decode() for line in lines.splitlines()}
-    sent |= {"x-weir-dropped", "x-weir-error-source", "x-should-retry", *(record.request_id for record in RECORDS)}
+    sent |= {
+        ESTIMATED,
+        "x-weir-dropped",
+        "x-weir-error-source",
+        "x-should-retry",
+        *(record.request_id for record in RECORDS),
+    }
     assert set(names(section("observability", "Answer headers"))) - {"request_id"} == sent
 
 
