@@ -38,7 +38,7 @@ RUN = (
 )
 """Clients whose pages are run. The requests of the others are replayed: test_replayed.py."""
 
-LONGEST_RUN = 60.0
+LONGEST_RUN = 100.0
 """Seconds after which a program is ended."""
 
 
