@@ -17,6 +17,8 @@ from weir_router.clock import Clock, SystemClock
 from weir_router.config.access import Access
 from weir_router.config.store import ConfigStore
 from weir_router.contract import MAX_BODY_BYTES, CompiledConfig, HostPolicy, Secrets
+from weir_router.dialects.openai_responses.record import COMPACTING
+from weir_router.dialects.openai_responses.record import RECORD as RESPONSES
 from weir_router.dialects.passed.endpoints import ALIASES
 from weir_router.dialects.passed.record import PASSED
 from weir_router.dialects.registry import CONVERSATIONS, RECORDS
@@ -34,9 +36,10 @@ from weir_router.serve.counting import Counter
 from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.front import HEALTH_PATH, HOME_PATH, Front
 from weir_router.serve.hops import Hops
-from weir_router.serve.http import Certificate, Places, Server
+from weir_router.serve.http import Certificate, Handler, Places, Server
 from weir_router.serve.paths import MODELS
 from weir_router.serve.routes import Complete, Knows, Routes, completing, no_http, unknown_to_admins, unknown_to_callers
+from weir_router.serve.stored import Stored
 from weir_router.sidecar.relay import Relay
 from weir_router.sidecar.sidecar import Pod, Sidecar
 
@@ -143,23 +146,25 @@ class Router:
         )
         complete: Complete = gateway.complete
         count: Complete = Counter(gateway).count
+        stored: Handler = Stored(gateway).serve
         knows: Knows = gateway.knows
         if pod is not None:
             self._to_gateway = AutoTransport(anywhere, authorities=lambda: pod.authorities(self.store.config))
             relay = Relay(pod.gateway, pod.token_file, self._to_gateway, recorder, self.clock)
             sidecar = Sidecar(gateway.complete, count, relay, self.store, identifier, pod.caller.namespace)
             complete, count, knows = sidecar.complete, sidecar.count, sidecar.knows
+            stored = relay.stored
         admin = Admin(self.store, self.board, self.metrics, self.room, self._places, self.memory, self._admin_token)
         try:
             first, *further = self._callers_gates
             front = Front(self.store)
-            routes, places = _callers(gateway, front, complete, count, first, knows), self._places
+            routes, places = _callers(gateway, front, complete, count, stored, first, knows), self._places
             self.url = await self._serve(
                 routes, first, places, *self._addresses[0], self._listener, certificate=self._certificate
             )
             for gate in further:
                 assert self._plain is not None
-                routes = _callers(gateway, front, complete, count, gate, knows)
+                routes = _callers(gateway, front, complete, count, stored, gate, knows)
                 self.plain_url = await self._serve(routes, gate, places, *self._plain)
             gate, places = self._admins_gate, self._admin_places
             self.admin_url = await self._serve(_admins(admin, gate), gate, places, *self._addresses[1])
@@ -242,7 +247,13 @@ def _review_client(reviewer: Access) -> ReviewClient:
 
 
 def _callers(
-    gateway: story.Gateway, front: Front, complete: Complete, count: Complete, gate: Gate, knows: Knows
+    gateway: story.Gateway,
+    front: Front,
+    complete: Complete,
+    count: Complete,
+    stored: Handler,
+    gate: Gate,
+    knows: Knows,
 ) -> Routes:
     countable = [(record, record.counting) for record in CONVERSATIONS if record.counting is not None]
     return Routes(
@@ -250,6 +261,8 @@ def _callers(
             **{("POST", record.path): completing(complete, record) for record in RECORDS},
             **{("POST", record.path + it.path): completing(count, record) for record, it in countable},
             **{("POST", path): completing(complete, PASSED[format]) for path, format in ALIASES.items()},
+            ("POST", COMPACTING.path): completing(complete, COMPACTING),
+            **{(method, RESPONSES.path + "/*"): stored for method in ("GET", "DELETE", "POST")},
             ("GET", MODELS): gateway.list_models,
             ("GET", MODELS + "/*"): gateway.list_models,
             ("GET", HOME_PATH): front.home,

@@ -9,6 +9,7 @@ WeirError                 ends a request; `serve.errors` turns it into HTTP or a
 ├── IdentityUnavailable   503  the caller cannot be identified now
 ├── GatewayUnavailable    503  a sidecar cannot reach its gateway
 ├── UnknownModel          404  no policy of this caller names the model
+├── StateNotFound         404  an id names nothing that this caller has stored
 ├── RequestTooLarge       413  the body has more bytes than the policy allows
 ├── RateLimited           429  a limit of a policy, or of a tier's grant
 ├── NoCapableModel        400  no backend on the route offers the capabilities that the request needs
@@ -143,6 +144,12 @@ class UnknownModel(WeirError):
     """No policy that this caller may use names the model."""
 
     status, code, source = 404, "model_not_found", Source.POLICY
+
+
+class StateNotFound(WeirError):
+    """An id names no stored response or item of this caller, or none that can be reached."""
+
+    status, code, source = 404, "not_found", Source.CALLER
 
 
 class RequestTooLarge(WeirError):

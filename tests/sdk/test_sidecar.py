@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import anthropic
+import msgspec
 import openai
 import pytest
 
@@ -199,3 +200,49 @@ async def test_models_are_those_of_the_pod_and_without_a_config_the_reason_is_sa
         side.knows(side.local(SimModel("m")))
         async with session.get(f"{side.url}/v1/models") as answer:
             assert [it["id"] for it in (await answer.json())["data"]] == ["auto"]
+
+
+STATEFUL = {"formats": ("Responses", "Chat"), "account": "AAAAAAAA"}
+
+
+async def test_what_uses_or_leaves_state_is_relayed_since_a_sidecar_has_no_keys(tmp_path: Path):
+    model = SimModel("m")
+    async with (
+        sidecar(tmp_path, model, changes={"m": STATEFUL}) as side,
+        openai_client(side, api_key=PLACEHOLDER) as client,  # type: ignore[arg-type]
+    ):
+        local = side.local(model)
+        (key,) = local.tiers
+        tier = local.tiers[key]
+        backends = tuple(msgspec.structs.replace(it, **STATEFUL) for it in tier.backends)
+        side.knows(msgspec.structs.replace(local, tiers={key: msgspec.structs.replace(tier, backends=backends)}))
+        assert side.router.store.secrets.state_keys == ()
+        alone = await client.responses.create(model="auto", input="hi", store=False)
+        assert "_w1" not in alone.id
+        assert side.relayed == [] or side.relayed[-1]["tier"] == key
+        first = await client.responses.create(model="auto", input="hi")
+        assert first.id.startswith("resp_w1")
+        second = await client.responses.create(model="auto", input="more", previous_response_id=first.id, store=False)
+        assert second.previous_response_id == first.id
+        assert (await client.responses.retrieve(first.id)).id == first.id
+        items = await client.responses.input_items.list(first.id, limit=5)
+        assert items.data
+        events = [event async for event in await client.responses.retrieve(first.id, stream=True)]
+        assert events[-1].type == "response.completed"
+        background = await client.responses.create(model="auto", input="slow", background=True)
+        await client.responses.cancel(background.id)
+        await client.responses.delete(first.id)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(first.id)
+        assert len(side.own) == 9
+
+
+async def test_a_sidecar_answers_itself_where_no_backend_keeps_state(tmp_path: Path):
+    model = SimModel("m")
+    async with (
+        sidecar(tmp_path, model) as side,
+        openai_client(side, api_key=PLACEHOLDER) as client,  # type: ignore[arg-type]
+    ):
+        side.knows(side.local(model))
+        await client.responses.create(model="auto", input="hi")
+        assert side.own == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import random
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -24,6 +25,7 @@ from weir_router.contract import (
     Price,
     Route,
     Secrets,
+    StateKey,
     Tier,
     TierRef,
 )
@@ -34,6 +36,8 @@ from weir_router.serve.extensions import NONE, Extensions
 KEY = "weir_test-key-of-the-caller"
 UPSTREAM_KEY = "sk-upstream-0123456789"
 NAMESPACE = "team-a"
+OTHER_KEY, OTHER_NAMESPACE = "weir_test-key-of-another-caller", "team-b"
+STATE_KEYS = (StateKey(key=base64.b64encode(b"k" * 32).decode()),)
 
 
 class Lines:
@@ -115,7 +119,11 @@ async def stand(
     outputs.append(log)
     secrets = Secrets(
         credentials={"upstream": UPSTREAM_KEY},
-        caller_keys={fingerprint(KEY): CallerKey(namespace=NAMESPACE, name="tester", user_tier="paid")},
+        caller_keys={
+            fingerprint(KEY): CallerKey(namespace=NAMESPACE, name="tester", user_tier="paid"),
+            fingerprint(OTHER_KEY): CallerKey(namespace=OTHER_NAMESPACE, name="tester"),
+        },
+        state_keys=STATE_KEYS,
     )
     try:
         async with (

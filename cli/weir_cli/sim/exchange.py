@@ -95,6 +95,11 @@ class Generated(Exchange):
         self._ask = ask
         self._seed = seed
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The request's body."""
+        return self._ask.body
+
     def read_from(self, cache: PromptCache, credential: str | None, now: float) -> Exchange:
         """The same exchange, as this prompt cache makes it for the credential."""
         if not WIRES[self.dialect].caches(self._ask.body):

@@ -178,6 +178,7 @@ def _ended(ask: Ask, model: SimModel, answer: Answer) -> dict[str, Any]:
         "model": model.name,
         "output": _output(answer),
         "parallel_tool_calls": ask.parallel,
+        "previous_response_id": ask.body.get("previous_response_id"),
         "service_tier": "default",
         "store": ask.body.get("store") is not False,
         "temperature": ask.body.get("temperature", 1.0),

@@ -16,17 +16,19 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
 
-from weir_cli.sim.connection import JSON, Connection, head_of
+from weir_cli.sim.connection import EVENT_STREAM, JSON, Connection, head_of
 from weir_cli.sim.control import PREFIX, ControlError, control
 from weir_cli.sim.endpoints import ENDPOINTS
 from weir_cli.sim.exchange import UNKNOWN, Exchange, ExchangeBook
 from weir_cli.sim.faults import ANY_MODEL, Fault, FaultBoard, refusal
-from weir_cli.sim.frames import as_json
+from weir_cli.sim.frames import as_json, chunked
 from weir_cli.sim.http1 import Request
 from weir_cli.sim.models import Service, SimModel
 from weir_cli.sim.playback import Pace, Playback
 from weir_cli.sim.prompt_cache import PromptCache
 from weir_cli.sim.refused import Refused
+from weir_cli.sim.responses_wire import PATH as RESPONSES
+from weir_cli.sim.state import COMPACT, Stored, compacted
 from weir_cli.sim.stats import Book, ModelStats, Seen
 from weir_cli.sim.wires import WIRES, Wire
 from weir_router.contract import WireFormat
@@ -66,6 +68,7 @@ class Simulator:
         self._count = 0
         self._prompt_cache = PromptCache()
         self._now = now
+        self._stored = Stored()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     async def __aenter__(self) -> Self:
@@ -158,6 +161,8 @@ class Simulator:
             self._serve(out, request, exchange)
         elif request.path.startswith(PREFIX):
             self._control(out, request)
+        elif request.path.startswith(f"{RESPONSES}/"):
+            self._look_up(out, request)
         elif request.method == "GET" and (request.path == _MODELS_PATH or request.path.startswith(f"{_MODELS_PATH}/")):
             self._list(out, request, unquote(request.path[len(_MODELS_PATH) + 1 :]))
         else:
@@ -179,7 +184,7 @@ class Simulator:
     def _serve(self, out: Connection, request: Request, exchange: Exchange) -> None:
         dialect = exchange.dialect
         model, stats = exchange.model, self._book.note(exchange.name, request)
-        refused = exchange.refused or _wrong_credentials(model, dialect, request)
+        refused = exchange.refused or _wrong_credentials(model, dialect, request) or self._stored.refusal(exchange)
         fault = self._board.take(exchange.name) if self._board and refused is None else None
         if fault is not None:
             stats.faulted += 1
@@ -189,12 +194,41 @@ class Simulator:
         if refused is not None or model is None:
             stats.refused += 1
             self._refuse(out, dialect, refused or WIRES[dialect].unknown_model(UNKNOWN))
+        elif fault is None and (begun := self._kept(exchange)) is not None:
+            stats.answered += 1
+            out.whole(200, JSON, {WIRES[dialect].REQUEST_ID_HEADER: self._request_id()}, begun)
         elif fault is None and model.instant and self._at_once(out, request, exchange):
             stats.answered += 1
         else:
             play = Playback(out, exchange, fault, Pace(model, fault, self._rng), self._request_id())
             stats.in_flight += 1
             out.run(play.run()).add_done_callback(partial(self._played, stats, fault is None))
+
+    def _kept(self, exchange: Exchange) -> bytes | None:
+        """Keeps the answer. Gives it, if it is written in the background."""
+        self._stored.keep(exchange)
+        return self._stored.begun(exchange)
+
+    def _look_up(self, out: Connection, request: Request) -> None:
+        """Answers a request for a stored response."""
+        dialect = WireFormat.RESPONSES
+        headers = {WIRES[dialect].REQUEST_ID_HEADER: self._request_id()}
+        given = _given_key(request)
+        wrong = [m for m in self.models if m.key is not None]
+        found = compacted(request) if request.path == COMPACT else self._stored.answer(request)
+        if wrong and all(m.key != given for m in wrong):
+            self._refuse(out, dialect, WIRES[dialect].wrong_key(given))
+        elif found is None:
+            self._refuse(out, dialect, WIRES[dialect].unknown_path(request.method, request.path))
+        elif isinstance(found, Refused):
+            self._refuse(out, dialect, found)
+        elif isinstance(found, bytes):
+            out.whole(200, JSON, headers, found)
+        else:
+            out.transport.write(head_of(200, EVENT_STREAM, headers, None))
+            for event in found:
+                out.transport.write(chunked(event))
+            out.transport.write(b"0\r\n\r\n")
 
     def _at_once(self, out: Connection, request: Request, exchange: Exchange) -> bool:
         """The fast path: no task, no clock, bytes that were made before. False: too large a stream for it."""

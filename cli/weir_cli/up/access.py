@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
+from secrets import token_bytes
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -11,7 +13,7 @@ import typer
 from weir_cli.key.command import new_key
 from weir_cli.shared.output import fail
 from weir_cli.shared.workspace import Workspace
-from weir_router.contract import CallerKey, CallerKind, CompiledConfig, Secrets
+from weir_router.contract import CallerKey, CallerKind, CompiledConfig, Secrets, StateKey
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import named
 from weir_router.identify.keys import fingerprint
@@ -72,6 +74,12 @@ AllowHost = Annotated[
 ]
 
 
+KEY_BYTES = 32
+"""Bytes of the key that seals ids of stored answers."""
+
+STATE_NOTE = "Ids of stored responses (previous_response_id) are good until the command ends: no file keeps their key."
+"""Message where a backend takes the Responses API. On Kubernetes a Secret keeps the key."""
+
 MAX_SHOWN = 5
 """Namespaces that a message lists: some as examples."""
 
@@ -84,7 +92,8 @@ class Access(NamedTuple):
     apart: bool  # callers need a key, because other machines reach the port
     key: str | None  # one that was made for this run
     state_is_public: bool  # other machines reach the admin port
-    notes: tuple[str, ...] = ()  # about the namespace
+    notes: tuple[str, ...] = ()  # about the namespace, and how long ids of stored answers are good
+    state_keys: tuple[StateKey, ...] = ()  # seal ids of stored answers, until the command ends
 
     def applied(self, workspace: Workspace) -> tuple[CompiledConfig, Secrets]:
         """The config and the secrets of `workspace`, with these callers."""
@@ -93,7 +102,7 @@ class Access(NamedTuple):
         if self.key is not None:
             own = {fingerprint(self.key): CallerKey(namespace=self.namespace, name=KEY_NAME)}
             secrets = replace(secrets, caller_keys={**secrets.caller_keys, **own})
-        return config, secrets
+        return config, replace(secrets, state_keys=self.state_keys)
 
     def lines(self) -> Iterator[str]:
         """Messages for the terminal. Only they contain the key that was made."""
@@ -124,8 +133,15 @@ def access(
         apart=apart,
         key=new_key() if (apart or require_keys) and not workspace.secrets.caller_keys else None,
         state_is_public=not is_loopback(admin_host),
-        notes=() if apart or require_keys else notes,
+        notes=(*(() if apart or require_keys else notes), *_about_state(workspace.config)),
+        state_keys=(StateKey(key=b64encode(token_bytes(KEY_BYTES)).decode()),),
     )
+
+
+def _about_state(config: CompiledConfig) -> tuple[str, ...]:
+    """The message about ids of stored answers, if a backend keeps any."""
+    kept = any(backend.account for tier in config.tiers.values() for backend in tier.backends)
+    return (STATE_NOTE,) if kept else ()
 
 
 def _home(config: CompiledConfig, stated: str | None) -> tuple[str, tuple[str, ...]]:

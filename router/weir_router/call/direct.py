@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from weir_router.admit.memory import Holder
+from weir_router.call.answering import Sink
 from weir_router.call.candidates import Tools
-from weir_router.call.clocks import CONNECT_TIMEOUT
+from weir_router.call.clocks import CONNECT_TIMEOUT, Clocks, Watchdog
 from weir_router.call.conceal import conceal, concealed, passed_on
 from weir_router.call.ends import words_of
 from weir_router.call.transport import Response
+from weir_router.call.transport.base import Grow
 from weir_router.call.verdict import MEANING, Ending, Next, exhausted, refusal
 from weir_router.contract import Backend
 from weir_router.decide.types import UNSEEN, Candidate, Choice, Skipped
@@ -28,9 +30,15 @@ from weir_router.dialects.wire.headers import extended
 from weir_router.dialects.wire.outgoing import Body
 from weir_router.errors import AttemptFailed, AttemptRecord, FailureKind, WeirError, forget_frames
 from weir_router.health.kinds import CREDENTIAL_KINDS
+from weir_router.health.witness import Witness
 
 DIRECT_TIMEOUT = 30.0
 """Seconds for the whole answer: no model writes it, so it is there in a second or two."""
+
+STREAM_IDLE, STREAM_TOTAL = 600.0, 3600.0
+"""Seconds between two parts of a stream, and for the whole. It is of an answer that is written in the background, where
+a model may think for minutes without a word.
+"""
 
 MISSING = frozenset({404, 405, 410})
 """Statuses that are about the path or a stored answer, and say nothing about the backend's model."""
@@ -71,15 +79,11 @@ async def direct(
     if witness is None:
         raise _failed(tools, candidate, None, started)
 
-    def grow(size: int) -> None:
-        tools.memory.claim(size, holder.namespace, "this answer")
-        holder.held += size
-
     try:
         async with asyncio.timeout(backend.timeouts.total or errand.seconds):
             response = await send(tools, backend, errand, credential)
             try:
-                body = concealed(await response.read_all(grow), credential)
+                body = concealed(await response.read_all(_counting(tools, holder)), credential)
             finally:
                 response.release()
         if not 200 <= response.status < 300:
@@ -94,6 +98,116 @@ async def direct(
         raise _failed(tools, candidate, failure, started) from None
     finally:
         witness.ended()
+
+
+class Flow:
+    """The stream that answers an errand, from its head to its end, under its clocks."""
+
+    def __init__(self, tools: Tools, candidate: Candidate, witness: Witness, credential: str | None) -> None:
+        timeouts = candidate.backend.timeouts
+        idle, total = timeouts.idle or STREAM_IDLE, timeouts.total or STREAM_TOTAL
+        clocks = Clocks(timeouts.connect or CONNECT_TIMEOUT, DIRECT_TIMEOUT, None, max(idle, STREAM_IDLE), total)
+        self.headers: dict[str, str] = {}  # for the caller
+        self._watchdog = Watchdog(tools.clock, clocks, _Alone(), tools.timers)
+        self._witness = witness
+        self._credential = credential
+        self._response: Response | None = None
+
+    async def begin(self, tools: Tools, backend: Backend, errand: Errand, table: Table, grow: Grow) -> None:
+        """Waits for the head of the stream. Raises `AttemptFailed`."""
+        response = self._response = await self._watchdog.waits_for(send(tools, backend, errand, self._credential))
+        kind = response.headers.get("content-type", "")
+        if response.status == 200 and host_of(backend.provider).framing.reads(kind, True):
+            self.headers = passed_on(response.headers, ANSWER_HEADERS, self._credential)
+            return
+        body = concealed(await self._watchdog.waits_for(response.read_all(grow)), self._credential)
+        if response.status != 200:
+            raise failure_of(table, response.status, response.headers, body)
+        raise AttemptFailed(FailureKind.MALFORMED, "a stream was asked for, and a whole answer came")
+
+    async def relay(self, sink: Sink, show: Callable[[bytes], bytes]) -> None:
+        """Sends what `show` makes of each part, the empty one at the end included, and ends `sink`. Raises
+        `AttemptFailed`.
+        """
+        assert self._response is not None
+
+        def receive(part: bytes) -> bool:
+            if part:
+                self._watchdog.content()
+                sink.write(show(part))
+            else:
+                sink.end(show(part))
+            return True
+
+        self._watchdog.caller = sink
+        sink.on_pressure(self._press)
+        try:
+            await self._watchdog.waits_for(self._response.each(receive))
+        except AttemptFailed as failure:
+            conceal(failure, self._credential)
+            forget_frames(failure)
+            raise
+
+    def cancel(self) -> None:
+        """Ends it, be it over or not."""
+        self._witness.ended()
+        self._watchdog.stop()
+        if self._response is not None:
+            self._response.release()
+
+    def failed(self, failure: AttemptFailed) -> None:
+        """Reports a failure before the stream has begun."""
+        conceal(failure, self._credential)
+        self._witness.failed(failure.kind, failure.retry_after, words_of(failure))
+
+    def _press(self, pressed: bool) -> None:
+        if self._response is not None:
+            self._response.hold(pressed)
+            self._watchdog.hold(pressed)
+
+
+class _Alone:
+    """See `clocks.Watched`: no other backend can answer, and the clocks end the stream all the same."""
+
+    def slow(self) -> None:
+        pass
+
+    def flows(self) -> None:
+        pass
+
+    def alone(self) -> bool:
+        return False
+
+
+async def direct_stream(
+    tools: Tools, candidate: Candidate, errand: Errand, table: Table, credential: str | None, holder: Holder
+) -> Flow:
+    """Like `direct`, for an errand whose answer is a stream. The calling function must `cancel` it in the end."""
+    started = tools.clock.monotonic()
+    witness = tools.board.witness(candidate.key, holder.namespace, candidate.backend)
+    if witness is None:
+        raise _failed(tools, candidate, None, started)
+    flow = Flow(tools, candidate, witness, credential)
+    try:
+        await flow.begin(tools, candidate.backend, errand, table, _counting(tools, holder))
+    except AttemptFailed as failure:
+        flow.failed(failure)
+        flow.cancel()
+        raise _failed(tools, candidate, failure, started) from None
+    except BaseException:
+        flow.cancel()
+        raise
+    return flow
+
+
+def _counting(tools: Tools, holder: Holder) -> Grow:
+    """Counts bytes of an answer for the caller's request. Raises `Overloaded`."""
+
+    def grow(size: int) -> None:
+        tools.memory.claim(size, holder.namespace, "this answer")
+        holder.held += size
+
+    return grow
 
 
 async def send(tools: Tools, backend: Backend, errand: Errand, credential: str | None) -> Response:

@@ -49,6 +49,9 @@ from weir_router.health.refused import NOTHING
 DROPPED = "x-weir-dropped"
 """Header of the answer with the names of fields that the upstream did not get, e.g. `seed, user`."""
 
+ALONE = " No other backend has the response or item that the request names."
+"""The end of the error for a request that only one account can serve."""
+
 BACK_OFF, MAX_BACK_OFF = 0.5, 2.0
 """Seconds until a backend that has failed is tried again where no other is left, doubled each time; and at most. SDKs
 wait as long, so a router before one backend hides what they would have hidden."""
@@ -354,7 +357,7 @@ class Journey:
 
     def _exhausted(self, reason: str) -> WeirError:
         """The one error for a request that no backend could serve."""
-        return exhausted(
+        error = exhausted(
             reason,
             Ending(
                 choice=self._candidates.choice,
@@ -371,6 +374,9 @@ class Journey:
                 prompt_tokens=self._prompt_tokens,
             ),
         )
+        if self._ask.home and error.unserved:
+            error.message += ALONE
+        return error
 
     def _clocks(self, candidate: Candidate, slow_after: float | None) -> Clocks:
         """The clocks of an attempt. `slow_after`: None for a whole answer, whose silence says nothing."""
@@ -379,6 +385,8 @@ class Journey:
         total = timeouts.total or (math.inf if self._ask.stream else TOTAL_TIMEOUT)
         bound = total if slow_after is None else board.ttft_deadline(candidate.key, self._prompt_tokens)
         connect, idle = timeouts.connect or CONNECT_TIMEOUT, timeouts.idle or IDLE_TIMEOUT
+        if self._ask.state is not None and self._ask.state.background:  # it is written without haste, even if streamed
+            return Clocks(connect, left, None, TOTAL_TIMEOUT, total, hurried=True, last=left)
         return Clocks(connect, min(left, bound), slow_after, idle, total, hurried=left < bound, last=left)
 
 

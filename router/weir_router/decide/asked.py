@@ -29,6 +29,9 @@ TTFT_HEADER = "x-weir-ttft"
 MAX_LATENCY_BUDGET = 600.0
 """Seconds of the longest latency budget: as long as SDKs wait for an answer."""
 
+ELSEWHERE = "does not hold the response or item that the request names"
+"""The reason why a backend cannot serve a request that uses state at another one."""
+
 _DURATION = re.compile(r"(?:[0-9]{1,5}(?:ms|h|m|s)){1,4}")
 _PART = re.compile(r"([0-9]+)(ms|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -56,6 +59,8 @@ def asked(ask: Ask, headers: dict[str, str]) -> Asked:
         session,
         began,
         operation,
+        None,
+        ask.home,
     )
 
 
@@ -93,8 +98,13 @@ def _latency_budget(text: str) -> float:
 
 def _unable(ask: Ask) -> Unable:
     """Says of a backend why this request cannot be put into any format that it takes."""
+    home, below = ask.home, ask.below
 
     def reason(backend: Backend) -> str | None:
-        return None if pairing_of(ask, backend).same else unable_at(ask, backend)
+        if home and backend.account != home:
+            return ELSEWHERE
+        if pairing_of(ask, backend).same:
+            return None
+        return f"takes no format that has {below}" if below else unable_at(ask, backend)
 
     return reason

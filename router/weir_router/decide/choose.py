@@ -26,6 +26,9 @@ from weir_router.decide.types import Candidate, Choice, Seen, Skipped
 from weir_router.decide.world import World
 from weir_router.health.view import Judged, Snapshot, held
 
+OF_PROMPT = frozenset({"complexity", "min_prompt_tokens", "max_prompt_tokens"})
+"""Conditions about the prompt, by their fields."""
+
 EMBEDDINGS = Operation.EMBEDDINGS.value
 UNKNOWN = Snapshot()
 """Stands for a backend that the view does not hold (`weir explain` has no router): taken to be well."""
@@ -36,7 +39,7 @@ REASONS_SHOWN = 5
 def choose(policy: Policy, request: RouteRequest, world: World, began: RouteRequest | None = None) -> Choice:
     """Orders the candidates. `began`: in a tool loop the request that began it, for which the route is found."""
     entry = request if began is None else began
-    route = match_route(policy, entry)
+    route = match_route(policy, entry) if not request.home else _route_home(policy, entry, world)
     refs, reason = _destination(policy, route, entry, world.wall)
     require = route.require if route is not None else {}
     observed: tuple[Candidate, ...] = ()
@@ -79,6 +82,20 @@ def match_route(policy: Policy, request: RouteRequest) -> Route | None:
     return None
 
 
+def _route_home(policy: Policy, request: RouteRequest, world: World) -> Route | None:
+    """The first route with the state that the request uses, of those whose conditions hold.
+
+    Conditions about the prompt do not count: the request holds only the last turn of its conversation.
+    """
+    for route in policy.routes:
+        tiers = [world.config.tiers[ref.tier] for ref in route.tiers if ref.tier in world.config.tiers]
+        if any(backend.account == request.home for tier in tiers for backend in tier.backends):
+            conditions = [it for it in conditions_of(route.when) if it.field not in OF_PROMPT]
+            if all(it.matches(route.when, request) for it in conditions):
+                return route
+    return match_route(policy, request)
+
+
 def _destination(
     policy: Policy, route: Route | None, request: RouteRequest, wall: float
 ) -> tuple[tuple[TierRef, ...], str]:
@@ -95,6 +112,8 @@ def _destination(
         return (), _unmatched(policy, request)
     if not route.tiers:  # kept by the compiler for its `require`: falling to a later route would break residency
         return (), f"route {route.name} matches, and none of its tiers can be used; see the conditions of {policy.key}"
+    if request.home:
+        return route.tiers, f"route {route.name} has the state that the request names"
     return route.tiers, f"route {route.name} is the first that matches"
 
 

@@ -14,7 +14,7 @@ from weir_router.estimate.prompt import Features
 class RouteRequest(Facts):
     """One request for one choice. Every fact is filled in here, and in `asked_of`."""
 
-    __slots__ = ("at_once", "endpoint", "max_output", "session", "unable")
+    __slots__ = ("at_once", "endpoint", "home", "max_output", "session", "unable")
 
     def __init__(self, asked: Asked, caller: Caller, complexity: Complexity, wall: float) -> None:
         """`complexity` is the class as applied, `wall` the moment in seconds since the epoch."""
@@ -31,6 +31,7 @@ class RouteRequest(Facts):
             asked.operation,
         )
         self.endpoint: Final = None if asked.operation in CONVERSATIONS else asked.operation  # that a backend must list
+        self.home: Final = asked.home
         self.max_output: Final = asked.max_output  # tokens the caller asked for at most
         self.at_once: Final = asked.features.tokens if asked.longest is None else asked.longest  # into the model
         self.unable: Final = asked.unable

@@ -32,6 +32,7 @@ class Asked(msgspec.Struct, frozen=True):
     began: Features | None = None  # in a tool loop: the features of the prompt that began it, see `decide.loop`
     operation: Operation = Operation.CHAT
     longest: int | None = None  # tokens that must fit into the model at once; None: all of the prompt
+    home: str = ""  # the account that holds what it uses (`Backend.account`); empty: it uses nothing
 
 
 Note = str | tuple[str, float]

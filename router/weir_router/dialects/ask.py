@@ -8,6 +8,7 @@ import msgspec
 
 from weir_router.dialects.axes import Format
 from weir_router.dialects.neutral.conversation import Conversation
+from weir_router.dialects.sealed_ids import Seals, State
 from weir_router.estimate.prompt import Prompt
 
 
@@ -36,4 +37,8 @@ class Ask(msgspec.Struct, frozen=True):
     mixed: bool = False  # has parts of the Responses API in a chat completion: see `openai_chat.mixed`
     unable: dict[str, str | None] | None = None  # by format, why it cannot be put into it: see `registry`
     batch: Batch | None = None  # for embeddings
+    state: State | None = None  # what it uses and leaves at a provider; None: its format keeps nothing
+    seals: Seals | None = None  # of the ids in its answer, see `dialects.sealed_ids`; None: there is no key
+    home: str = ""  # the account that holds what it uses (`Backend.account`); empty: it uses nothing
+    below: str = ""  # the rest of its path below the format's, e.g. "/compact"
     via: str = ""  # other installations of Weir that it has passed, see `serve.hops`

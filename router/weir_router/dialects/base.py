@@ -309,3 +309,4 @@ class ConversationRecord(StreamedRecord, frozen=True, kw_only=True, eq=False):
     write_answer: Callable[[Answer, Ask, int, str], dict[str, Any]]  # for the caller; seconds since the epoch, realm
     event_reader: Callable[[], EventReader]
     event_writer: Callable[[Ask, int, str], EventWriter]  # for the caller; seconds since the epoch, realm
+    needs_state: Callable[[bytes], bool] | None  # whether a body uses or leaves state; None: servers keep none

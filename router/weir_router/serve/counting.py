@@ -104,6 +104,8 @@ class Counter:
             await gateway.door.turns.next()
         ask = counting.read(body, request.headers)
         ask = msgspec.structs.replace(counted(ask, counting.fields), model=visit.model or ask.model, via=via)
+        if ask.state is not None and visit.caller is not None and visit.policy is not None:
+            ask = gateway.bound(ask, visit.caller, visit.policy)
         reply = await self._native(visit, ask, counting)
         visit.outcome, visit.status = "ok", 200
         if reply is not None:

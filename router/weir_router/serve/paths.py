@@ -29,8 +29,7 @@ _OR = f"or {_ASK}"
 _THEN = "and name it as the model of a backend"
 
 NOT_SERVED = {
-    "/v1/responses": "Answers are not kept, and there is no WebSocket: send the whole conversation in a POST to "
-    "/v1/responses, with store: false",
+    "/v1/responses": "There is no WebSocket, and answers are not listed: send a POST to /v1/responses",
     "/v1/messages/batches": f"A batch runs for hours at one provider: send its requests one by one, {_OR}",
     "/v1/batches": f"A batch runs for hours at one provider: send its requests one by one, {_OR}",
     "/v1/files": f"A file stays at one provider: send its content in the request, {_OR}",

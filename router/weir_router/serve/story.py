@@ -41,6 +41,7 @@ from weir_router.errors import (
     CheckRefused,
     FailureKind,
     InternalError,
+    NoCapableModel,
     NotConfigured,
     Source,
     StreamBroken,
@@ -60,6 +61,7 @@ from weir_router.serve.door import Door
 from weir_router.serve.extensions import NONE, Extensions
 from weir_router.serve.hops import Hops
 from weir_router.serve.http import Answer, Request
+from weir_router.serve.keys import StateKeys
 from weir_router.serve.models import Models
 from weir_router.serve.paths import shape
 from weir_router.serve.turns import HEAVY
@@ -100,6 +102,7 @@ class Gateway:
         self._draw = rng.random
         self._budgets = RetryBudgets(clock)
         self._waiting = Waiting()
+        self.keys = StateKeys(clock)
         self.tools = Tools(
             board,
             ledger,
@@ -120,6 +123,7 @@ class Gateway:
         load_zones(config)
         self._budgets.configure(config)
         self._identifier.configure(config, secrets)
+        self.keys.configure(secrets)
         registry.forget_credentials()
 
     async def list_models(self, request: Request) -> Answer:
@@ -143,6 +147,8 @@ class Gateway:
         try:
             return await self._complete(visit)
         except WeirError as error:
+            if visit.ask is not None and visit.ask.below and isinstance(error, NoCapableModel):
+                error.status = 404  # a path that no backend of the route has
             return visit.refuse(error)
         except Exception as bug:
             return visit.refuse(bug_in(bug, visit.id))
@@ -184,6 +190,8 @@ class Gateway:
                     visit.ask = ask = msgspec.structs.replace(ask, model=visit.model)
                 if via:
                     visit.ask = ask = msgspec.structs.replace(ask, via=via)
+                if ask.state is not None:
+                    visit.ask = ask = self.bound(ask, caller, policy)
                 if self._before:
                     self._check(ask, caller, policy)
                 measured = asked(ask, headers)
@@ -206,6 +214,11 @@ class Gateway:
                 self.room.leave(caller.namespace)
         finally:
             hold.release()
+
+    def bound(self, ask: Ask, caller: Caller, policy: Policy) -> Ask:
+        """The request, bound to the provider whose state it uses: see `StateKeys.bound`."""
+        assert self.store.config is not None
+        return self.keys.bound(ask, caller, policy, self.store.config)
 
     async def _streamed(self, visit: Visit, journey: Journey, policy: Policy) -> Answering:
         """The answer for a streaming caller, who gets a sign of life every so often until then."""

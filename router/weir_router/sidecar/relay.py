@@ -14,6 +14,7 @@ from pathlib import Path
 from weir_router.call.transport import Response, Transport
 from weir_router.clock import Clock
 from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.openai_responses.record import RECORD as RESPONSES
 from weir_router.dialects.registry import RECORDS
 from weir_router.errors import AttemptFailed, GatewayUnavailable, StreamBroken, WeirError
 from weir_router.identify.keys import AZURE_KEY, KEY_PREFIX, is_token, presented_key
@@ -72,12 +73,16 @@ class Relay:
         finally:
             self._recorder.ended(visit.finished(self._clock.monotonic()))
 
+    async def stored(self, request: Request) -> Answer | None:
+        """Asks the gateway for a stored answer, since a sidecar has no keys for ids."""
+        return await self.complete(request, RESPONSES)
+
     async def _complete(self, visit: Visit) -> Answer | None:
         request = visit.request
         body = await bodies.read(request)
         try:
-            response = await self._transport.post(
-                self._url + request.target, self._headers(request.headers), body, CONNECT_SECONDS
+            response = await self._transport.ask(
+                request.method, self._url + request.target, self._headers(request.headers), body, CONNECT_SECONDS
             )
         except AttemptFailed as failure:
             raise self._unavailable(failure.message) from None

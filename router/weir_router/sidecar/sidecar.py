@@ -3,6 +3,9 @@
 The sidecar serves a request if every tier of its policy belongs to the pod's own namespace: then the config server has
 sent all that it needs. Other requests go to the gateway, as all do while the sidecar has no config. The gateway keeps
 the credentials of other namespaces, knows every policy and key, and refuses forbidden requests with the right error.
+
+Requests to the Responses API that use or leave state at a provider go to the gateway, too. It alone has the keys that
+seal ids, since a tenant can read what its pods hold.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weir_router.config.store import ConfigStore
-from weir_router.contract import CompiledConfig, Secrets
+from weir_router.contract import CompiledConfig, Policy, Secrets, Tier
 from weir_router.contract.caller import Caller
 from weir_router.decide.policy import PolicyIndex, find_policy
-from weir_router.dialects.base import FormatRecord
+from weir_router.dialects.base import ConversationRecord, FormatRecord
+from weir_router.dialects.registry import pairings_of
 from weir_router.errors import WeirError
 from weir_router.identify.identifier import Identifier
 from weir_router.serve import bodies
@@ -52,11 +56,13 @@ class Sidecar:
         self._identifier = identifier
         self._namespace = namespace
         self._index: PolicyIndex | None = None
+        self._tiers: dict[str, Tier] = {}
         self._here: frozenset[str] = frozenset()
         store.subscribe(self._configured)
 
     def _configured(self, config: CompiledConfig, _: Secrets) -> None:
         self._index = PolicyIndex(config)
+        self._tiers = config.tiers
         self._here = frozenset(policy.key for policy in config.policies if policy.is_complete(self._namespace))
 
     async def complete(self, request: Request, format: FormatRecord) -> Answer | None:
@@ -85,4 +91,13 @@ class Sidecar:
         except WeirError:
             return False  # the gateway may know better; and if not, it says what is wrong
         policy = find_policy(self._index, caller, model)
-        return policy is not None and policy.key in self._here
+        if policy is None or policy.key not in self._here:
+            return False
+        needs_state = format.needs_state if isinstance(format, ConversationRecord) else None
+        return needs_state is None or not self._may_leave_state(format, policy) or not needs_state(body)
+
+    def _may_leave_state(self, format: FormatRecord, policy: Policy) -> bool:
+        """Whether a backend of the policy takes the format itself, and so may keep state."""
+        tiers = self._tiers
+        backends = [it for ref in policy.references() if ref.tier in tiers for it in tiers[ref.tier].backends]
+        return any(pairings_of(format.format, it)[0].same for it in backends)

@@ -53,7 +53,7 @@ def backend() -> Callable[..., Backend]:
 @pytest.fixture
 def request_of() -> Callable[..., RouteRequest]:
     def make(tokens: int = 100, **fields: Any) -> RouteRequest:
-        bounds = {name: fields.pop(name) for name in ("max_output", "unable", "session") if name in fields}
+        bounds = {name: fields.pop(name) for name in ("max_output", "unable", "session", "home") if name in fields}
         defaults: dict[str, Any] = {"caller": CALLER, "model": "auto", "complexity": Complexity.SIMPLE}
         facts = Facts(prompt_tokens=tokens, **(defaults | fields))
         return RouteRequest(msgspec.structs.replace(asked_of(facts), **bounds), facts.caller, facts.complexity, WALL)

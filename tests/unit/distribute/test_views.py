@@ -13,6 +13,7 @@ from weir_operator.compile import Compiled
 from weir_operator.distribute.offers import Offer
 from weir_operator.distribute.views import Views
 from weir_operator.kube.accounts import ServiceAccount
+from weir_operator.kube.encoding import encoded
 from weir_router.contract import (
     Backend,
     CallerKey,
@@ -24,6 +25,7 @@ from weir_router.contract import (
     Policy,
     Route,
     Secrets,
+    StateKey,
     Tier,
     TierRef,
     When,
@@ -244,3 +246,12 @@ def test_a_view_has_room_for_what_other_namespaces_have_in_it_and_the_largest_gi
     assert theirs == sorted(f"evil/p{it}" for it in range(len(theirs)))
     assert 10 < len(theirs) < 30
     assert len(offer.view(GATEWAY).delivery.config.policies) == 201
+
+
+def test_no_view_of_a_namespace_has_a_key_that_seals_ids():
+    key = "a2V5LXRoYXQtc2VhbHMtaWRzLTAxMjM0NTY3ODlhYmM="
+    secrets = Secrets(state_keys=(StateKey(key=key),))
+    views = Views(WHOLE.config, secrets, GATEWAY)
+    assert key in encoded(views.of(GATEWAY)[1]).decode()
+    for account in (TENANT, STRANGER, ServiceAccount(GATEWAY.namespace, "another"), ServiceAccount("llm", "x")):
+        assert key not in encoded(views.of(account)).decode()

@@ -40,6 +40,8 @@ from weir_router.dialects.openai_responses import request
 from weir_router.dialects.openai_responses.sealed import CLAUDE, ELSEWHERE
 from weir_router.dialects.openai_responses.understand import understand
 from weir_router.dialects.registry import record_of
+from weir_router.dialects.sealed_ids import State
+from weir_router.dialects.wire.body import look_unnamed
 from weir_router.errors import BadRequest
 
 REALM = "0a1b2c3d"
@@ -466,12 +468,12 @@ def test_a_request_is_measured():
         ({"input": 7}, "input"),
         ({"input": [7]}, "input[0]"),
         ({"input": [{"type": "message", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]"),
-        ({"input": [{"id": "x"}]}, "input[0]"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].id"),
+        ({"input": [{"id": 7}]}, "input[0].id"),
         ({"model": 7}, "model"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"previous_response_id": 7}, "previous_response_id"),
         ({"conversation": {"id": "c"}}, "conversation"),
-        ({"background": True}, "background"),
+        ({"background": "yes"}, "background"),
         ({"reasoning": {"effort": 3}}, "reasoning.effort"),
         ({"stream": "yes"}, "stream"),
     ],
@@ -482,13 +484,42 @@ def test_a_request_that_cannot_be_served_says_why(body, param):
     assert raised.value.param == param
 
 
+def test_what_a_request_uses_and_leaves_is_read():
+    assert read().state == State()
+    assert not read(store=False).state.stores
+    assert read(previous_response_id="resp_1", input=None).state.previous == "resp_1"
+    assert read(background=True).state.background
+    assert not read(background=True).streamable
+    given = [{"type": "item_reference", "id": "a"}, {"id": "b"}, {"type": "image_generation_call", "id": "c"}, HI]
+    given.append({"type": "image_generation_call", "id": "d", "result": "iVBO"})
+    references = (("input[0].id", "a"), ("input[1].id", "b"), ("input[2].id", "c"))
+    assert read(input=given).state.references == references
+
+
+@pytest.mark.parametrize(
+    ("body", "needs"),
+    [
+        (b'{"store": false, "input": "x"}', False),
+        (b'{"store": true}', True),
+        (b"{}", True),
+        (b"[", True),
+        (b'{"store": false, "previous_response_id": null}', True),
+        (b'{"store": false, "input": [{"type": "item_reference"}]}', True),
+        (b'{"store": false, "background": false}', True),
+        (b'{"store": false, "input": [{"type": "reasoning", "id": "rs_w1"}]}', True),
+    ],
+)
+def test_a_sidecar_sees_what_may_need_state(body, needs):
+    assert request.needs_state(body) is needs
+
+
 def test_the_model_may_be_left_out():
     body = b'{"input":"Hi","stream":true}'
-    found = request.look(body)
+    found = look_unnamed(body)
     assert (found.model, found.stream, request.read(body, {}).model) == ("", True, "")
     for wrong in (b'{"model":7}', b'{"model":""}', b"[", b"[]"):
         with pytest.raises(BadRequest):
-            request.look(wrong)
+            look_unnamed(wrong)
 
 
 # ---- anything at all ----

@@ -47,6 +47,7 @@ RECORD = ConversationRecord(
     read_answer=answers.read_answer,
     write_answer=answers.write_answer,
     event_reader=MessageEvents,
+    needs_state=None,
     event_writer=lambda ask, created, realm: Blocks(
         thinking=answers.wants_thinking(ask), realm=realm, prompt_tokens=tokens.estimate(ask.prompt)
     ),

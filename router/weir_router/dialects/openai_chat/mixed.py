@@ -27,16 +27,20 @@ from weir_router.dialects.openai_chat.record import RECORD as CHAT
 from weir_router.dialects.openai_responses import request as of_responses
 from weir_router.dialects.openai_responses import understand as responses
 from weir_router.dialects.wire import body as read_body
+from weir_router.errors import BadRequest
 
 
 def read(body: bytes, headers: dict[str, str], passed_on: dict[str, str]) -> Ask:
     """Reads a body with `input` in place of `messages`. `passed_on`: headers for an upstream. Raises `BadRequest`."""
     ask = of_responses.read(body, headers)
+    if ask.state is not None and (ask.state.used or ask.state.background):
+        raise BadRequest("A chat completion keeps no state: send the whole conversation as `input`.", param="input")
     options = read_body.optional_object(ask.body, "stream_options")
     return replace(
         ask,
         format=Format.OPENAI_CHAT,
         mixed=True,
+        state=None,
         include_usage=not ask.stream or options.get("include_usage") is True,
         headers=passed_on,
     )

@@ -45,5 +45,6 @@ RECORD = ConversationRecord(
     read_answer=answers.read_answer,
     write_answer=answers.write_answer,
     event_reader=ChatEvents,
+    needs_state=None,
     event_writer=lambda ask, created, realm: Chunks(include_usage=ask.include_usage, created=created, realm=realm),
 )

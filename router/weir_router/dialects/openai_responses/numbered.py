@@ -16,15 +16,24 @@ _END_OF_PADDING = b'"' + END
 class NumberedFrame(Frame):
     """The frame of one stream. `last` is the number of the last event that passed, since the last look at it."""
 
-    __slots__ = ("_at", "_digits", "_middle", "_rest", "last")
+    __slots__ = ("_at", "_digits", "_middle", "_own", "_rest", "_shown", "last")
 
     def __init__(self) -> None:
         super().__init__()
         self.last = b""
+        self._own = self._shown = b""  # the item's id as the upstream writes it, and as the caller gets it
         self._at = 0  # bytes before the number, with which `_before` begins
         self._digits = 0
         self._rest = b""  # bytes between the number and the text
         self._middle = b""  # bytes between the text and the padding
+
+    def show(self, own: bytes, shown: bytes) -> None:
+        """Has the caller get `shown` in place of `own`, which every part has once, from now on."""
+        self._own, self._shown = own, shown
+
+    def shown(self, part: bytes) -> bytes:
+        """The caller's bytes for a part; unchanged if it does not have what is to be replaced."""
+        return part.replace(self._own, self._shown, 1) if self._own else part
 
     def learn_delta(self, part: bytes) -> None:
         """Learns the frame of a delta; it stays empty where the number does not stand before the text."""
@@ -39,7 +48,7 @@ class NumberedFrame(Frame):
         self._middle = self._after[: -len(END)] + PADDING
 
     def passed(self, part: bytes) -> bytes | None:
-        """The same bytes, if `part` is the frame around a number, some text and, where it was learned, padding."""
+        """The caller's bytes, if `part` is the frame around a number, some text and, where it was learned, padding."""
         before, after = self._before, self._at + self._digits
         if not before or not part.startswith(before):
             return None
@@ -67,4 +76,4 @@ class NumberedFrame(Frame):
             if not is_plain(text) and not text_of(text):
                 return None
         self.last = number
-        return part
+        return part.replace(self._own, self._shown, 1) if self._own else part

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from weir_router.contract import Operation, WireFormat
 from weir_router.dialects.axes import Format
 from weir_router.dialects.base import ConversationRecord
@@ -47,5 +49,9 @@ RECORD = ConversationRecord(
     read_answer=answers.read_answer,
     write_answer=answers.write_answer,
     event_reader=ResponseEvents,
+    needs_state=request.needs_state,
     event_writer=Items,
 )
+
+COMPACTING = msgspec.structs.replace(RECORD, path=RECORD.path + request.COMPACT, read=request.read_compact)
+"""The same for callers that have a conversation made shorter. No other format can express it."""

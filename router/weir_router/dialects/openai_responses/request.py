@@ -9,7 +9,10 @@ import msgspec
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.axes import Format
 from weir_router.dialects.openai_chat.request import PASSED_HEADERS as PASSED_BY_CHAT
+from weir_router.dialects.openai_responses import skim
 from weir_router.dialects.openai_responses.history import TOOLS_ITEM
+from weir_router.dialects.openai_responses.state import is_reference
+from weir_router.dialects.sealed_ids import MARK, State
 from weir_router.dialects.wire import body as read_body
 from weir_router.dialects.wire.outgoing import IN_PLACE
 from weir_router.dialects.wire.tally import Tally, extra_chars, text_of
@@ -18,15 +21,14 @@ from weir_router.errors import BadRequest
 PASSED_HEADERS = (*PASSED_BY_CHAT, "openai-safety-identifier", "session_id", "x-codex-turn-state")
 """Headers for upstreams of the same format that change or trace the answer. Never credentials."""
 
-STATEFUL = {
-    "previous_response_id": "Send the whole conversation as `input`, with `store: false`",
-    "conversation": "Send its items as `input`, with `store: false`",
-    "background": "Leave it out, and read a stream",
-}
-"""Fields that need state at a provider, and what to do instead: any caller could name another's state."""
+CONVERSATION = "Send its items as `input`, or go on from a response with `previous_response_id`"
+"""The remedy for `conversation`: Weir does not serve `/v1/conversations`, so no id of one is a caller's own."""
 
-ITEMS = "Send the item itself: with `store: false`, clients do so"
-"""Remedy for a reference to an item."""
+STATE_SIGNS = (b"previous_response_id", b"item_reference", b'"background"', MARK.encode())
+"""Bytes of requests that use state at a provider, or may: names of fields, and the mark of sealed ids."""
+
+COMPACT = "/compact"
+"""The path below the format's that makes a conversation shorter."""
 
 _NOT_DEMANDING = frozenset({None, "none", "minimal"})
 _ROLES = {"developer": "system"}
@@ -36,14 +38,15 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
     """Reads a `POST /v1/responses`. Unknown fields, roles and items are kept. Raises `errors.BadRequest`."""
     fields, raw = read_body.parse(body)
     model = "" if fields.get("model") is None else read_body.model(fields)
-    for name, instead in STATEFUL.items():
-        if fields.get(name):
-            raise BadRequest(f"`{name}` names state at a provider, which Weir does not serve. {instead}.", param=name)
+    if fields.get("conversation"):
+        what = "`conversation` names a stored conversation, which Weir does not serve"
+        raise BadRequest(f"{what}. {CONVERSATION}.", param="conversation")
     tally = Tally()
+    references: list[tuple[str, str]] = []
     instructions = fields.get("instructions")
     if isinstance(instructions, str) and instructions:
         tally.turn("system", [instructions])
-    _read_input(tally, fields)
+    _read_input(tally, fields, references)
     more_tools, more_chars = _more_tools(fields)
     prompt = tally.prompt(
         tools=len(read_body.optional_list(fields, "tools")) + more_tools,
@@ -52,6 +55,7 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
         max_output=read_body.whole_number(fields, "max_output_tokens"),
         extra=extra_chars(raw, "tools", "text") + more_chars,
     )
+    background = read_body.flag(fields, "background")
     return Ask(
         format=Format.OPENAI_RESPONSES,
         model=model,
@@ -60,17 +64,27 @@ def read(body: bytes, headers: dict[str, str]) -> Ask:
         raw=raw,
         prompt=prompt,
         headers=read_body.passed_on(headers, PASSED_HEADERS),
+        streamable=not background,  # a stream would be one more answer that runs in the background
+        state=State(_previous(fields), tuple(references), background, fields.get("store") is not False),
         large=len(body) >= IN_PLACE,
     )
 
 
-def _read_input(tally: Tally, fields: dict[str, Any]) -> None:
+def _previous(fields: dict[str, Any]) -> str | None:
+    """The id of the earlier response; None: there is none."""
+    previous = fields.get("previous_response_id")
+    if previous is not None and not isinstance(previous, str):
+        raise read_body.wrong_type("previous_response_id", "a string", previous)
+    return previous or None
+
+
+def _read_input(tally: Tally, fields: dict[str, Any], references: list[tuple[str, str]]) -> None:
     given = fields.get("input")
     if isinstance(given, str):
         tally.turn("user", [given])
         return
     if given is None:
-        if fields.get("prompt") is not None:
+        if fields.get("prompt") is not None or fields.get("previous_response_id"):
             return
         raise read_body.missing("input", 'Send a text or items, e.g. "input": "Hello".')
     if not isinstance(given, list):
@@ -80,14 +94,17 @@ def _read_input(tally: Tally, fields: dict[str, Any]) -> None:
     for index, item in enumerate(given):
         if not isinstance(item, dict):
             raise read_body.wrong_type(f"input[{index}]", 'an object such as {"role": "user", "content": ...}', item)
-        _read_item(tally, item, f"input[{index}]")
+        _read_item(tally, item, f"input[{index}]", references)
 
 
-def _read_item(tally: Tally, item: dict[str, Any], where: str) -> None:
+def _read_item(tally: Tally, item: dict[str, Any], where: str, references: list[tuple[str, str]]) -> None:
     kind = item.get("type")
     texts: list[str] = []
-    if kind == "item_reference" or (kind is None and "role" not in item):
-        raise BadRequest(f"`{where}` names an item at a provider, which Weir does not serve. {ITEMS}.", param=where)
+    if is_reference(item):
+        if not isinstance(id := item.get("id"), str):
+            raise read_body.wrong_type(f"{where}.id", "the id of a stored item", id)
+        references.append((f"{where}.id", id))
+        return
     if isinstance(kind, str) and kind.endswith("_output"):
         _read_parts(tally, item.get("output"), f"{where}.output", texts)
         tally.tool_results += 1
@@ -138,3 +155,18 @@ def _reasoning(fields: dict[str, Any]) -> bool:
     if effort is not None and not isinstance(effort, str):
         raise read_body.wrong_type("reasoning.effort", "a string", effort)
     return effort not in _NOT_DEMANDING
+
+
+def needs_state(body: bytes) -> bool:
+    """See `base.ConversationRecord`. An answer is kept by default. In doubt it is, and what may be an id is one."""
+    if any(sign in body for sign in STATE_SIGNS):
+        return True
+    try:
+        return skim.storing(body).store is not False
+    except (ValueError, RecursionError):
+        return True
+
+
+def read_compact(body: bytes, headers: dict[str, str]) -> Ask:
+    """Reads a `POST /v1/responses/compact`, whose answer is whole. Raises `errors.BadRequest`."""
+    return msgspec.structs.replace(read(body, headers), below=COMPACT, stream=False, streamable=False)

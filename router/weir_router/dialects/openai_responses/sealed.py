@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from weir_router.dialects.neutral.opaque import Opaque, tagged, untagged, untagged_id
+from weir_router.errors import BadRequest
 
 CLAUDE = "00000000"
 """Mark of Claude's own signatures, whose realm is the empty one: this format's own state has no mark."""
@@ -21,6 +22,12 @@ RAW = "reasoning_text"
 """Blob of reasoning in plain text, which servers of open models send as `content`, and want back there."""
 
 SEALED = "encrypted_content"
+
+COMPACTION = "compaction"
+"""Type of the item that stands for a whole conversation, of which only its provider knows what it holds."""
+
+ENCRYPTED = frozenset({"reasoning", COMPACTION})
+"""Types of items with encrypted content."""
 
 
 def sealed(realm: str, blob: str) -> str:
@@ -52,23 +59,27 @@ def _fitted(item: Any, realm: str, dropped: list[str]) -> Any:
     if isinstance(call, str) and (own := untagged_id(call)[0]) != call:
         dropped.append("reasoning")
         return {**item, "call_id": own}
-    if not isinstance(text, str) or item.get("type") != "reasoning":
+    if not isinstance(text, str) or item.get("type") not in ENCRYPTED:
         return item
     opaque = untagged(text)
     if not opaque.realm:
         return item
     if opaque.realm == realm:
         return {**item, SEALED: opaque.blob}
+    if item.get("type") == COMPACTION:
+        raise BadRequest(
+            "A compaction is of no use at another provider. Send the conversation before it.", param="input"
+        )
     dropped.append("reasoning")
     return None
 
 
-def marked(answer: dict[str, Any], realm: str) -> dict[str, Any]:
-    """An answer with the mark of its realm; the same object, if no item has encrypted reasoning."""
-    output = answer.get("output")
-    if not isinstance(output, list) or not any(map(_is_sealed, output)):
+def marked(answer: dict[str, Any], realm: str, name: str = "output") -> dict[str, Any]:
+    """An answer with the mark of its realm; the same object, if no item in the field `name` is encrypted."""
+    output = answer.get(name)
+    if not realm or not isinstance(output, list) or not any(map(_is_sealed, output)):
         return answer
-    return {**answer, "output": [_marked(item, realm) for item in output]}
+    return {**answer, name: [_marked(item, realm) for item in output]}
 
 
 def marked_event(event: dict[str, Any], realm: str) -> dict[str, Any]:
@@ -82,7 +93,7 @@ def marked_event(event: dict[str, Any], realm: str) -> dict[str, Any]:
 
 
 def _is_sealed(item: Any) -> bool:
-    sealed = isinstance(item, dict) and item.get("type") == "reasoning" and item.get(SEALED)
+    sealed = isinstance(item, dict) and item.get("type") in ENCRYPTED and item.get(SEALED)
     return isinstance(sealed, str) and sealed != ""
 
 

@@ -1,4 +1,4 @@
-"""Typed look at the most common event of this format, a delta with text; see `openai_chat.skim`."""
+"""Typed looks at the most common event of this format, a delta with text (see `openai_chat.skim`), and at a request."""
 
 from __future__ import annotations
 
@@ -27,5 +27,12 @@ def place_of(part: bytes) -> Place:
     return _place(part[part.index(b"{") : -2])
 
 
+class Storing(msgspec.Struct, gc=False):
+    """The field of a request that says whether its answer is kept."""
+
+    store: Any = None
+
+
+storing = msgspec.json.Decoder(Storing).decode
 _place = msgspec.json.Decoder(Place).decode
 delta = msgspec.json.Decoder(Delta).decode

@@ -104,6 +104,10 @@ class ResponsesReader:
             raise positions.too_many("items")
         return Signal.CONTENT if item["type"] in CALLS else Signal.NONE
 
+    def _queued(self, payload: dict[str, Any]) -> Signal:
+        """The answer is written in the background from now on: to ask another backend would make a second one."""
+        return Signal.CONTENT
+
     def _done(self, payload: dict[str, Any]) -> Signal:
         """An item may come whole, without events for its content."""
         item = payload["item"]
@@ -136,6 +140,7 @@ class ResponsesReader:
 
 
 _READ = {
+    "response.queued": ResponsesReader._queued,
     "response.output_item.added": ResponsesReader._added,
     "response.output_item.done": ResponsesReader._done,
     "response.completed": ResponsesReader._ended,

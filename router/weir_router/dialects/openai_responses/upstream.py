@@ -11,11 +11,12 @@ from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Outgoing, Pairing, Renderer
 from weir_router.dialects.neutral import translation
 from weir_router.dialects.neutral.target import realm_of, target_of
-from weir_router.dialects.openai_responses import sealed
+from weir_router.dialects.openai_responses import sealed, state
 from weir_router.dialects.openai_responses.assemble import ResponsesAssembler
 from weir_router.dialects.openai_responses.failures import SUMMARY, TABLE
 from weir_router.dialects.openai_responses.fit import fit, without_summary
 from weir_router.dialects.openai_responses.relayed import Relayed
+from weir_router.dialects.openai_responses.state import shown_of, shown_to_caller
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import leave_out
 from weir_router.dialects.wire.headers import extended, path_with
@@ -45,6 +46,7 @@ def prepare(
         items = ask.body.get("input")
         if isinstance(items, list) and (fitting := sealed.fitting(items, target.realm, dropped)) is not items:
             fields["input"] = fitting
+        state.opened(fields, ask.body, ask.seals, backend.account, dropped)
     else:
         fields = translation.request(ask, *pairing.both(), target, dropped)
     stream = ask.stream if "stream" in without else stream
@@ -59,7 +61,7 @@ def prepare(
         if SUMMARY in without:
             dropped += without_summary(fields)
     passed = tuple(ask.headers.items()) if same and ask.headers else ()
-    path, extra = pairing.path, backend.extra
+    path, extra = pairing.path + ask.below, backend.extra
     if extra is None:
         headers = pairing.host.headers(credential, passed)
     else:
@@ -72,9 +74,10 @@ def renderer(ask: Ask, pairing: Pairing, backend: Backend, *, created: int = 0) 
     """See `base.FormatRecord`."""
     realm = realm_of(backend, pairing.host.platforms)
     if pairing.same:
+        stored = shown_of(ask, backend)
         if ask.stream:
-            return Relayed(realm, created)
-        return Assembled(ResponsesAssembler(), partial(sealed.marked, realm=realm) if realm else None)
+            return Relayed(realm, created, stored)
+        return Assembled(ResponsesAssembler(), partial(shown_to_caller, realm=realm, stored=stored))
     if ask.stream:
         return translation.stream(ask, *pairing.both(), created, realm)
     caller, upstream = pairing.both()

@@ -9,7 +9,7 @@ from weir_router.dialects.ask import Ask
 from weir_router.dialects.base import Pairing, Whole
 from weir_router.dialects.neutral import translation
 from weir_router.dialects.neutral.target import realm_of
-from weir_router.dialects.openai_responses import sealed
+from weir_router.dialects.openai_responses import state
 from weir_router.dialects.openai_responses.answers import COMPLETED, INCOMPLETE_STATUS
 from weir_router.dialects.openai_responses.failures import TABLE, error_of
 from weir_router.dialects.openai_responses.stream import carries_content, end_of
@@ -17,6 +17,9 @@ from weir_router.dialects.openai_responses.usage import usage_of
 from weir_router.dialects.usage import Usage
 from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.relay import encode
+
+WAITING = ("queued", "in_progress")
+"""Statuses of an answer that runs in the background, when it is asked for."""
 
 
 def skim_whole(ask: Ask, raw: bytes) -> Usage | None:
@@ -33,6 +36,8 @@ def read_whole(payload: Any) -> Whole:
         raise failures.from_payload(TABLE, error_of(payload))
     if failures.is_error(payload) and status not in (COMPLETED, INCOMPLETE_STATUS):
         raise failures.from_payload(TABLE, payload)
+    if status in WAITING and payload.get("background") is True:
+        return Whole(usage_of(payload), status)
     if status not in (None, COMPLETED, INCOMPLETE_STATUS):
         raise failures.malformed(f"a response that has not ended: its status is {str(status)[:40]!r}")
     output = payload.get("output")
@@ -51,5 +56,5 @@ def render_whole(
     realm = realm_of(backend, pairing.host.platforms)
     if not pairing.same:
         return encode(translation.response(payload, ask, *pairing.both(), created, realm))
-    shown = sealed.marked(payload, realm) if realm else payload
+    shown = state.shown_to_caller(payload, realm, state.shown_of(ask, backend))
     return raw if shown is payload else encode(shown)
