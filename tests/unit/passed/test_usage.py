@@ -85,3 +85,12 @@ def test_what_is_held_is_bounded(kind: str) -> None:
     while not answer.feed(b"x" * 1000):
         size += 1000
         assert size <= HELD
+
+
+def test_spaces_behind_the_name_are_not_waited_for() -> None:
+    """An upstream that never ends its answer would otherwise fill the memory."""
+    finder = Finder()
+    finder.feed(b'{"usage"' + b" " * 20)
+    for _ in range(10):
+        finder.feed(b"x" * 10_000)
+    assert len(finder._tail) < 100

@@ -61,13 +61,15 @@ def is_form(body: bytes) -> bool:
 
 def boundary_of(content_type: str) -> bytes:
     """The boundary that the header `content-type` of a form states. Raises `BadRequest`."""
-    kind = content_type[:MAX_TYPE].partition(";")[0]
+    if len(content_type) > MAX_TYPE:  # the upstream gets all of it, and reads a second boundary in it
+        _refuse(f"its content-type has more than {MAX_TYPE} characters")
+    kind = content_type.partition(";")[0]
     if kind.strip().lower() != MEDIA_TYPE:
         _refuse(f"its content-type must be {MEDIA_TYPE}; boundary=BOUNDARY")
     found, at = [], len(kind)
-    while content_type[at:MAX_TYPE].strip(" ;"):
+    while content_type[at:].strip(" ;"):
         parameter = _OF_TYPE.match(content_type, at)
-        if parameter is None or at > MAX_TYPE:
+        if parameter is None or "*" in parameter[1]:  # `boundary*0=a`: a part of a value (RFC 2231)
             _refuse(f"its content-type must be like {MEDIA_TYPE}; boundary=BOUNDARY")
         if parameter[1].lower() == "boundary":
             found.append(parameter[2] or parameter[3] or "")
@@ -179,12 +181,14 @@ def _part(head: bytes) -> _Part:
                 pass
     if disposition is None:
         _refuse("a part has no Content-Disposition header")
+    if b'\\"' in disposition:  # some parsers end the text there
+        _refuse("a part's Content-Disposition has \\\" in it. Write a quote in a file's name as %22")
     kind = disposition.partition(b";")[0]
     names, at = [], len(kind)
     while at < len(disposition):
         parameter = _OF_DISPOSITION.match(disposition, at)
         key = b"" if parameter is None else parameter[1].lower()
-        if parameter is None or key == b"name*":
+        if parameter is None or key.startswith(b"name*"):  # also `name*0`, a part of a value (RFC 2231)
             _refuse_disposition()
         if key == b"name":
             names.append(parameter[3] if parameter[2] is None else parameter[2])

@@ -64,7 +64,7 @@ class Finder:
             begins = window[at + len(_NAME) : at + len(_NAME) + _GAP].lstrip(_BETWEEN)[:1]
             if begins == b"{":
                 break
-            if not begins:  # its value is still to come
+            if not begins and len(window) < at + len(_NAME) + _GAP:  # its value is still to come
                 kept = min(kept, at)
             at = window.rfind(_NAME, 0, at)
         if at >= 0:
