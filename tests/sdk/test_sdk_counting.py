@@ -205,3 +205,25 @@ async def test_a_sidecar_counts_itself_or_asks_its_gateway(tmp_path: Path) -> No
     async with sidecar(tmp_path) as side, anthropic_client(side, api_key=PLACEHOLDER) as client:  # type: ignore[arg-type]
         assert (await client.messages.count_tokens(model="auto", messages=HI)).input_tokens > 0
     assert [line["path"] for line in side.relayed] == [COUNT]
+
+
+async def test_a_limit_of_counts_is_none_of_messages() -> None:
+    """A provider limits its counts apart. A tenant that floods them must not take the backend from all others."""
+    paths: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head, _ = await one_request(reader)
+            paths.append(head.split()[1])
+            body = b'{"type": "error", "error": {"type": "rate_limit_error", "message": "too many counts"}}'
+            writer.write(b"HTTP/1.1 429 No\r\nretry-after: 60\r\ncontent-type: application/json\r\n")
+            writer.write(b"content-length: %d\r\n\r\n%b" % (len(body), body))
+            await writer.drain()
+
+    async with talking(talk) as url, stand([CLAUDE], changes={"c": {"base_url": url}}) as s:
+        for _ in range(3):
+            status, answer, headers = await asked(s, COUNT)
+            assert (status, headers[ESTIMATED]) == (200, "true")
+            assert answer["input_tokens"] > 0
+        assert paths == [COUNT.encode()], "it is left alone until it counts again"
+        assert s.router.board.view()["llm/t0/c"].available_at == 0

@@ -118,7 +118,7 @@ class Board:
         entry = self._entries.get(key)
         if entry is None or identity(backend) != identity(entry.backend):
             return None
-        ticket = entry.place.breaker.acquire(namespace)
+        ticket = entry.place.breaker.beside(namespace)
         return None if ticket is None else Witness(self._clock, entry.place, ticket)
 
     def in_doubt(self, key: str) -> bool:

@@ -51,7 +51,6 @@ SLOW_START_SHARE = 0.2
 """Share of its normal requests with which a closed backend begins again (agentgateway's `restore_health`)."""
 SLOW = "slow"
 """The reason of a breaker that opened for slowness, beside the values of `FailureKind`."""
-
 ALIKE_IN_A_ROW = 5
 """Requests in a row whose outcomes are taken back, while no other is served: beyond it, backends are ill."""
 
@@ -171,8 +170,6 @@ class Breaker:
             return self._recovering
         return self._state is State.OPEN and self._reason == SLOW
 
-    # For attempts
-
     def acquire(self, namespace: str = "", *, panic: bool = False) -> Ticket | None:
         """A ticket for one attempt, or None. `panic`: nothing else is available, so take a `last_resort` too.
 
@@ -188,6 +185,11 @@ class Breaker:
         self._probe = self._ticket(namespace, probe=True)
         self._probe_deadline = self._now() + PROBE_DEADLINE
         return self._probe
+
+    def beside(self, namespace: str) -> Ticket | None:
+        """A ticket for a request that asks no model, which is never a probe; None: the backend is out."""
+        out = self._paused or self.state in _TIMED
+        return None if out else self._ticket(namespace, probe=False)
 
     def content(self, ticket: Ticket) -> None:
         """The first content has come; not a success yet. In time, it refutes earlier failures without content.
@@ -280,8 +282,6 @@ class Breaker:
             self._eject(kind)
         elif kind is None or kind in NEUTRAL_KINDS:
             self._doubts.trust(self._now())
-
-    # Inside
 
     @property
     def _paused(self) -> bool:

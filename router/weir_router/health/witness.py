@@ -1,8 +1,9 @@
 """The report of a request that takes no slot, such as one that counts tokens or reads a stored answer. Handed out by
 `Board.witness`, used by `call.direct`.
 
-Such a request says nothing about how a backend generates. So its success is no news, and closes no breaker; a failure
-of the connection, the server or the credential counts as that of an attempt does.
+Such a request says nothing about how a backend generates. So its success is no news, and closes no breaker. A provider
+limits its counts apart, a key may be good for answers only, and a server may fail on this path alone; all of these
+would take the backend from every caller. So only a failure of the connection counts as that of an attempt does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from weir_router.clock import Clock
 from weir_router.errors import FailureKind
 from weir_router.health.breaker import Ticket
 from weir_router.health.place import Place
-from weir_router.health.streak import REFUSED_KINDS
+
+CONNECTION_KINDS = frozenset({FailureKind.HOST, FailureKind.CONNECT})
+"""Failures that every request to the backend would meet."""
 
 
 class Witness:
@@ -30,12 +33,10 @@ class Witness:
         if self._ended:
             return
         self._ended = True
-        bad = self._place.breaker.failed(self._ticket, kind, retry_after)
-        if bad or kind in REFUSED_KINDS:
+        if kind in CONNECTION_KINDS:
+            self._place.breaker.failed(self._ticket, kind, retry_after)
             self._place.streak.failed(self._clock.monotonic(), words)
 
     def ended(self) -> None:
         """The request was answered, or given up: counts nothing."""
-        if not self._ended:
-            self._ended = True
-            self._place.breaker.cancelled(self._ticket)
+        self._ended = True

@@ -44,6 +44,9 @@ MAX_WITHOUT = 1_000
 MISSING = frozenset({404, 405, 501})
 """Statuses of servers without the path."""
 
+LIMITED, PAUSE = 429, 10.0
+"""Status of a provider that is asked for too many counts, and seconds for which it is left alone if it names none."""
+
 APART = "counts"
 """Name of the counts' own share of a policy's limits."""
 
@@ -131,16 +134,23 @@ class Counter:
             if tokens_in(msgspec.json.decode(reply.body)) is None:
                 return None
         except (WeirError, TimeoutError, ValueError, RecursionError) as error:
-            if isinstance(error, WeirError) and error.trail and error.trail[-1].status in MISSING:
-                self._lacks_path(candidate.key)
+            if isinstance(error, WeirError) and error.trail:
+                self._refused(candidate.key, error.trail[-1].status, error.retry_after)
             return None
         visit.tier, visit.backend = candidate.tier, candidate.backend.name
         return reply
 
-    def _lacks_path(self, key: str) -> None:
+    def _refused(self, key: str, status: int | None, retry_after: float | None) -> None:
+        """Leaves a backend alone that has no such path, or limits its counts."""
+        if status == LIMITED:
+            seconds = min(retry_after or PAUSE, WITHOUT)
+        elif status in MISSING:
+            seconds = WITHOUT
+        else:
+            return
         if len(self._without) >= MAX_WITHOUT:
             self._without.clear()  # keys of endpoints that have long gone
-        self._without[key] = self._gateway.clock.monotonic() + WITHOUT
+        self._without[key] = self._gateway.clock.monotonic() + seconds
 
     def _asked(self, visit: Visit, ask: Ask) -> Candidate | None:
         """The first candidate of the request, if its provider may count."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from weir_router.clock import ManualClock
 from weir_router.contract import Backend, BackendLimits
 from weir_router.errors import FailureKind
@@ -37,6 +39,30 @@ def test_a_success_closes_no_breaker(configured: MakeBoard, backend: MakeBackend
         witness.ended()
         witness.ended()
     assert board.view()[A].state == "half-open"
+
+
+@pytest.mark.parametrize("kind", sorted(set(FailureKind) - {FailureKind.CONNECT, FailureKind.HOST}))
+def test_other_failures_take_the_backend_from_nobody(
+    configured: MakeBoard, backend: MakeBackend, kind: FailureKind
+) -> None:
+    board = configured(backend())
+    for number in range(50):
+        witness = board.witness(A, f"team-{number % 5}", backend())
+        assert witness is not None
+        witness.failed(kind, 60.0, "rate_limit: of counts alone")
+    seen = board.view()[A]
+    assert (seen.state, seen.available_at, seen.words) == ("closed", 0.0, "")
+    assert board.begin(A, 10) is not None
+
+
+def test_it_is_no_probe_and_holds_up_none(configured: MakeBoard, backend: MakeBackend, clock: ManualClock) -> None:
+    board = configured(backend())
+    while (witness := board.witness(A, "shop", backend())) is not None:
+        witness.failed(FailureKind.CONNECT, None, "")
+    clock.advance(3600)
+    held = [board.witness(A, "shop", backend()) for _ in range(10)]
+    assert None not in held
+    assert board.begin(A, 10) is not None, "the probe of an attempt"
 
 
 def test_it_takes_no_slot(configured: MakeBoard, backend: MakeBackend) -> None:
