@@ -47,7 +47,7 @@ class Passing(Attempt):
 
         await self._watchdog.waits_for(response.each(receive))
         body = bytes(head)
-        self.body = concealed(body, self._credential) if answer.text else body
+        self.body = concealed(body, self._credential)
         if self.done:
             self.empty = not body
             self._succeed()
@@ -70,7 +70,7 @@ class Passing(Attempt):
             self._count(data)
             answer.feed(data)
             self._flows(answer)
-            sink.write(concealed(data, self._credential) if answer.text else data)
+            sink.write(concealed(data, self._credential))
             return True
 
         self._watchdog.caller = sink

@@ -1,7 +1,8 @@
 """The answers of passed endpoints: which bytes may go to the caller, when, and which tokens they state.
 
 Bytes pass unchanged. JSON of usual size is held until it is whole, so that one that is cut off or holds an error is
-asked of another backend; a stream of events until its first event; all else, such as audio, until its first byte.
+asked of another backend; a stream of events until its first event; all else, such as audio, until its first byte. That
+which begins with a brace may be an error, and is held like JSON.
 """
 
 from __future__ import annotations
@@ -54,7 +55,6 @@ def render_whole(
 class Answer(Protocol):
     """One answer as it comes. Its methods raise `AttemptFailed`."""
 
-    text: bool  # JSON or events, in which an upstream may quote a credential
     events: bool  # server-sent events
 
     def feed(self, data: bytes) -> bool:
@@ -82,20 +82,40 @@ def answer_of(content_type: str) -> Answer:
 class _Bytes:
     """Audio, an image or plain text. It states no tokens."""
 
-    text = events = False
+    events = False
+
+    def __init__(self) -> None:
+        self._held: bytearray | None = bytearray()  # None: it is no JSON, or a long one
+        self._object = False  # it begins like an object
 
     def feed(self, data: bytes) -> bool:
-        return True
+        held = self._held
+        if held is None:
+            return True
+        held += data
+        if not self._object and (begins := data.lstrip()[:1]):
+            self._object = begins == b"{"
+            if not self._object:
+                self._held = None
+        if len(held) > HELD:
+            self._held = None
+        return self._held is None
 
     def end(self) -> None:
-        pass
+        """Some servers write an error in place of audio, under the type of audio."""
+        if self._held:
+            try:
+                payload = loads(bytes(self._held))
+            except ValueError:
+                return
+            read_whole(payload)
 
     def usage(self) -> Usage | None:
         return None
 
 
 class _Json:
-    text, events = True, False
+    events = False
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -128,7 +148,7 @@ class _Json:
 
 
 class _Events:
-    text = events = True
+    events = True
 
     def __init__(self) -> None:
         self._splitter = SSE.splitter()

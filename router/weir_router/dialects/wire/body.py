@@ -6,6 +6,7 @@ says what is wrong, where, and what to do.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -23,6 +24,10 @@ MAX_MODEL_NAME = 256
 
 FEW = 4 * 1024
 """Bytes of a body up to which a count of its brackets is quicker than the look at its decoded values."""
+
+_MODEL = frozenset("".join(it) for it in product(*zip("model", "MODEL", strict=True))) - {"model"}
+"""Other spellings of the model's field. Servers in Go, such as Ollama, take each of them, and would get another model
+than the router allows."""
 
 _TOO_DEEP = f"more than {MAX_DEPTH} levels of lists and objects"
 _FLATTER = "Send a flatter JSON object."
@@ -96,6 +101,8 @@ def parse(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
         decoded = _decode(body)
         if not isinstance(decoded, dict):
             raise BadRequest(f"The request body must be a JSON object, not {type_name(decoded)}.")
+        if not _MODEL.isdisjoint(decoded) and "model" in decoded:
+            raise BadRequest("The name of the field `model` is in lower case. Send it once.", param="model")
         size = len(body)
         if size > 2 * MAX_DEPTH and (size > FEW or _brackets(body) > MAX_DEPTH) and too_deep(decoded):
             where = deepest(decoded)
