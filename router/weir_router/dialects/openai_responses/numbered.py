@@ -16,7 +16,7 @@ _END_OF_PADDING = b'"' + END
 class NumberedFrame(Frame):
     """The frame of one stream. `last` is the number of the last event that passed, since the last look at it."""
 
-    __slots__ = ("_at", "_digits", "_middle", "_own", "_rest", "_shown", "last")
+    __slots__ = ("_at", "_digits", "_middle", "_own", "_rest", "_shown", "_shown_rest", "last")
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,6 +24,7 @@ class NumberedFrame(Frame):
         self._own = self._shown = b""  # the item's id as the upstream writes it, and as the caller gets it
         self._at = 0  # bytes before the number, with which `_before` begins
         self._digits = 0
+        self._shown_rest = b""  # `_rest` for the caller; empty: it is the same
         self._rest = b""  # bytes between the number and the text
         self._middle = b""  # bytes between the text and the padding
 
@@ -45,6 +46,8 @@ class NumberedFrame(Frame):
             return
         self._at, self._digits = len(head) + len(found), len(number)
         self._before, self._rest = head + found, rest[len(number) :]
+        shown = self.shown(self._rest)
+        self._shown_rest = shown if len(shown) > len(self._rest) else b""
         self._middle = self._after[: -len(END)] + PADDING
 
     def passed(self, part: bytes) -> bytes | None:
@@ -76,4 +79,9 @@ class NumberedFrame(Frame):
             if not is_plain(text) and not text_of(text):
                 return None
         self.last = number
-        return part.replace(self._own, self._shown, 1) if self._own else part
+        if not self._own:
+            return part
+        if not self._shown_rest:
+            return self.shown(part)
+        end = self._at + self._digits
+        return part[:end] + self._shown_rest + part[end + len(self._rest) :]
