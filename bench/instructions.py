@@ -102,15 +102,23 @@ def _numbered(kind: str, number: int, **data: object) -> bytes:
 
 
 def _said(number: int) -> bytes:
-    at = {"item_id": "msg_68a1b2c3d4e5f6", "output_index": 0, "content_index": 0}
-    return _numbered("output_text.delta", number + 2, **at, delta=f" word{number % 7}", logprobs=[], obfuscation="x")
+    return _numbered("output_text.delta", number + 4, **_AT, delta=f" word{number % 7}", logprobs=[], obfuscation="x")
 
 
 _ROLE = _delta({"role": "assistant", "content": ""})
 _STOP = _delta({}, "stop") + _event(_encoded(choices=[], usage=USAGE)) + _event(b"[DONE]")
 _RESPONSE = {"id": "resp_1", "object": "response", "model": "m", "status": "in_progress", "output": []}
-_BEGUN = _numbered("created", 0, response=_RESPONSE) + _numbered("in_progress", 1, response=_RESPONSE)
-_ENDED = _numbered("completed", 1000, response={**_RESPONSE, "status": "completed", "usage": {
+_ITEM = {"id": "msg_68a1b2c3d4e5f6", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+_AT = {"item_id": _ITEM["id"], "output_index": 0, "content_index": 0}
+_BEGUN = b"".join(
+    (
+        _numbered("created", 0, response=_RESPONSE),
+        _numbered("in_progress", 1, response=_RESPONSE),
+        _numbered("output_item.added", 2, output_index=0, item=_ITEM),
+        _numbered("content_part.added", 3, **_AT, part={"type": "output_text", "text": ""}),
+    )
+)
+_ENDED = _numbered("completed", 1000, response={**_RESPONSE, "status": "completed", "output": [_ITEM], "usage": {
     "input_tokens": 30, "output_tokens": 60, "total_tokens": 90}})  # fmt: skip
 
 

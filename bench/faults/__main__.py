@@ -71,7 +71,7 @@ def main(
         raise typer.Exit(2)
     rows = [it for it in ROWS if not row or it.name in row or it.name == "calm"]
     if gateway in PEERS:  # they would need the names and the authority of this machine's rows of the network
-        rows = [it for it in rows if not it.front]
+        rows = [it for it in rows if not it.front and it.api == "chat"]
     work = [
         Job(row=it.name, seed=seed, rate=rate, gateway=gateway, phases=FULL if full else None)
         for it in rows

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -41,11 +42,81 @@ class Call(msgspec.Struct):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """Address and credentials of the gateway."""
+    """Address and credentials of the gateway, and the API that callers use."""
 
-    url: str
+    url: str  # with the path, e.g. "http://127.0.0.1:8080/v1/responses"
     headers: Mapping[str, str] = {}
     model: str = "auto"
+    api: str = "chat"
+
+
+class Piece(NamedTuple):
+    """The content of one event."""
+
+    text: str = ""
+    thought: bool = False  # a token of reasoning came
+    finished: bool = False
+    failed: bool = False
+
+
+class Api(NamedTuple):
+    """One API as its callers use it."""
+
+    path: str
+    body: Callable[[str], dict[str, Any]]  # of a prompt
+    event: Callable[[dict[str, Any]], Piece]
+    whole: Callable[[dict[str, Any]], Piece]
+    streams: bool = True
+
+
+def _chat_event(event: dict[str, Any]) -> Piece:
+    choices = event.get("choices") or ()
+    deltas = [choice.get("delta") or {} for choice in choices]
+    return Piece(
+        "".join([delta.get("content") or "" for delta in deltas]),
+        any(delta.get("reasoning_content") for delta in deltas),
+        any(choice.get("finish_reason") for choice in choices),
+        "error" in event,
+    )
+
+
+def _chat_whole(answer: dict[str, Any]) -> Piece:
+    choice = answer["choices"][0]
+    return Piece(choice["message"]["content"] or "", finished=bool(choice.get("finish_reason")))
+
+
+def _responses_event(event: dict[str, Any]) -> Piece:
+    kind = event["type"]
+    return Piece(
+        event["delta"] if kind == "response.output_text.delta" else "",
+        kind == "response.reasoning_summary_text.delta",
+        kind == "response.completed",
+        kind in ("response.failed", "error"),
+    )
+
+
+def _responses_whole(answer: dict[str, Any]) -> Piece:
+    parts = [part for item in answer["output"] if item["type"] == "message" for part in item["content"]]
+    return Piece("".join([part["text"] for part in parts]), finished=answer["status"] == "completed")
+
+
+def _embeddings_whole(answer: dict[str, Any]) -> Piece:
+    return Piece(EMBEDDED if len(answer["data"]) == 1 and answer["data"][0]["embedding"] else "", finished=True)
+
+
+EMBEDDED = "a vector"
+"""Stands for the text of an answer that is a vector."""
+
+APIS = {
+    "chat": Api("/v1/chat/completions", lambda it: {"messages": _turn(it)}, _chat_event, _chat_whole),
+    "responses": Api("/v1/responses", lambda it: {"input": _turn(it)}, _responses_event, _responses_whole),
+    "embeddings": Api("/v1/embeddings", lambda it: {"input": it}, _chat_event, _embeddings_whole, streams=False),
+}
+"""The APIs of rows, by name."""
+
+
+def _turn(prompt: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt}]
 
 
 async def load(
@@ -64,7 +135,7 @@ async def load(
         for number in range(int(rate * seconds)):
             if (wait := start + number / rate - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            call = Call(loop.time(), streamed=number % PLAIN_EVERY > 0)
+            call = Call(loop.time(), streamed=number % PLAIN_EVERY > 0 and APIS[service.api].streams)
             calls.append(call)
             group.create_task(_ask(session, service, call, _PROMPTS[number % len(_PROMPTS)], answer))
     return calls
@@ -75,7 +146,8 @@ async def _forget(work: Awaitable[None]) -> None:
 
 
 async def _ask(session: aiohttp.ClientSession, service: Service, call: Call, prompt: str, answer: str) -> None:
-    body = {"model": service.model, "stream": call.streamed, "messages": [{"role": "user", "content": prompt}]}
+    api = APIS[service.api]
+    body = {"model": service.model, **({"stream": call.streamed} if api.streams else {}), **api.body(prompt)}
     now = asyncio.get_running_loop().time
     try:
         async with session.post(service.url, json=body, headers=dict(service.headers)) as response:
@@ -83,42 +155,40 @@ async def _ask(session: aiohttp.ClientSession, service: Service, call: Call, pro
             if response.status != 200:
                 await response.read()
             elif call.streamed:
-                call.got = await _stream(response, call, answer)
+                call.got = await _stream(response, call, api, answer)
             else:
-                call.got = _plain(await response.read(), answer)
+                call.got = _plain(await response.read(), api, answer)
+                call.content = now() if call.got is Got.ANSWER and not api.streams else None
     except (aiohttp.ClientError, TimeoutError, ValueError):
         call.got = Got.ERROR if call.content is None else Got.BROKEN
     call.ended = now()
 
 
-async def _stream(response: aiohttp.ClientResponse, call: Call, answer: str) -> Got:
+async def _stream(response: aiohttp.ClientResponse, call: Call, api: Api, answer: str) -> Got:
     text, finished, failed = "", False, False
     now = asyncio.get_running_loop().time
     last = 0.0
     async for line in response.content:
         if not line.startswith(b"data:") or line.startswith(b"data: [DONE]"):
             continue
-        event = json.loads(line[5:])
-        failed = failed or "error" in event
-        for choice in event.get("choices") or ():
-            finished = finished or bool(choice.get("finish_reason"))
-            if piece := (choice.get("delta") or {}).get("content"):
-                text += piece
-                at = now()
-                if call.content is None:
-                    call.content = at
-                else:
-                    call.gap = max(call.gap, at - last)
-                last = at
+        piece = api.event(json.loads(line[5:]))
+        failed, finished = failed or piece.failed, finished or piece.finished
+        text += piece.text
+        if piece.text or piece.thought:
+            at = now()
+            if call.content is None:
+                call.content = at
+            else:
+                call.gap = max(call.gap, at - last)
+            last = at
     if failed:
         return Got.ERROR if call.content is None else Got.BROKEN
     return Got.ANSWER if finished and text == answer else Got.TRUNCATED
 
 
-def _plain(body: bytes, answer: str) -> Got:
+def _plain(body: bytes, api: Api, answer: str) -> Got:
     payload = json.loads(body)
-    if "error" in payload:
+    if payload.get("error"):
         return Got.TRUNCATED  # an error that says 200
-    choice = payload["choices"][0]
-    whole = bool(choice.get("finish_reason")) and choice["message"]["content"] == answer
-    return Got.ANSWER if whole else Got.TRUNCATED
+    piece = api.whole(payload)
+    return Got.ANSWER if piece.finished and piece.text == (answer if api.streams else EMBEDDED) else Got.TRUNCATED

@@ -46,7 +46,14 @@ class Fleet:
         """Base URLs by model, without `/v1`, while it runs."""
         async with contextlib.AsyncExitStack() as stack:
             for number, name in enumerate(FLEET):
-                model = SimModel(name, ttft=TTFT, ttft_sigma=SPREAD, tokens_per_second=SPEED, answer=ANSWER)
+                model = SimModel(
+                    name,
+                    ttft=TTFT,
+                    ttft_sigma=SPREAD,
+                    tokens_per_second=SPEED,
+                    answer=ANSWER,
+                    reasoning_tokens=self._row.reasoning,
+                )
                 self._sims[name] = await stack.enter_async_context(
                     Simulator([model], seed=self._seed * len(FLEET) + number)
                 )

@@ -11,12 +11,19 @@ from typing import Any
 
 import yaml
 
-from bench.faults.callers import Service
+from bench.faults.callers import APIS, Service
 from bench.faults.peers import PEERS, STARTING
 from bench.faults.rows import FIRST, SECOND, Row
 from bench.processes import free_port, running
 
 API = "weir.dev/v1alpha1"
+
+_TAKEN: dict[str, dict[str, Any]] = {
+    "chat": {},
+    "responses": {"dialects": ["Responses"]},
+    "embeddings": {"endpoints": ["Embeddings"], "baseModel": "embedder"},
+}
+"""Fields of a backend whose model takes an API."""
 
 
 @contextlib.contextmanager
@@ -40,7 +47,7 @@ def weir(row: Row, urls: Mapping[str, str], folder: Path) -> Iterator[Service]:
     command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{free_port()}"]
     authority = {"SSL_CERT_FILE": str(folder / "ca.pem")} if row.front == "tls" else {}
     with running(command, port, None, folder / "weir.log", {**os.environ, **authority}, STARTING):
-        yield Service(f"http://127.0.0.1:{port}/v1/chat/completions")
+        yield Service(f"http://127.0.0.1:{port}{APIS[row.api].path}", api=row.api)
 
 
 def _manifests(row: Row, urls: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -48,6 +55,7 @@ def _manifests(row: Row, urls: Mapping[str, str]) -> list[dict[str, Any]]:
         backends = [
             {"name": model, "provider": "OpenAI", "baseURL": f"{urls[model]}/v1", "model": model}
             | {"price": {"input": price, "output": price}}
+            | _TAKEN[row.api]
             for model in models
         ]
         spec: dict[str, Any] = {"backends": backends}
@@ -55,7 +63,8 @@ def _manifests(row: Row, urls: Mapping[str, str]) -> list[dict[str, Any]]:
             spec["breaker"] = dict(row.breaker)
         return {"apiVersion": API, "kind": "ModelTier", "metadata": {"name": name}, "spec": spec}
 
-    route = {"name": "all", "tiers": [{"name": "first"}, {"name": "second"}]}
+    when = {"when": {"operations": ["Embeddings"]}} if row.api == "embeddings" else {}
+    route = {"name": "all", **when, "tiers": [{"name": "first"}, {"name": "second"}]}
     policy = {"apiVersion": API, "kind": "RoutingPolicy", "metadata": {"name": "callers"}}
     policy["spec"] = {"models": [{"name": "auto"}], "routes": [route]}
     return [tier("first", FIRST, "1"), tier("second", SECOND, "2"), policy]

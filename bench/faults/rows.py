@@ -36,6 +36,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     sick: tuple[str, ...] = ("a",)
     fault: Mapping[str, Any] | None = None  # of the simulator
     front: str = ""  # or of the network before it: see `front`
+    api: str = "chat"  # that callers use, and models take: see `callers.APIS`
+    reasoning: int = 0  # tokens before an answer
     flapping: float = 0.0  # seconds on, seconds off
     random: bool = False  # figures depend on chance: several seeds
     phases: tuple[float, float, float] = (20.0, 60.0, 40.0)  # calm, fault, after
@@ -177,6 +179,69 @@ ROWS: tuple[Row, ...] = (
         quiet_after=True,
         random=True,
         goals=Goals(eject=ERRORS),
+    ),
+    Row(
+        name="quota event",
+        what="Responses: created, then an error about the quota",
+        api="responses",
+        fault={"kind": "quota_event"},
+        phases=(20.0, 30.0, 70.0),
+        held=60.0,
+        goals=Goals(eject=ERRORS),
+    ),
+    Row(
+        name="failed event",
+        what="Responses: response.failed after three deltas",
+        api="responses",
+        fault={"kind": "failed_event", "after": 3},
+        goals=Goals(broken=_STREAMS_BREAK, eject=ERRORS),
+    ),
+    Row(
+        name="item never done",
+        what="Responses: items have no end",
+        api="responses",
+        fault={"kind": "item_never_done"},
+        goals=Goals(broken=_STREAMS_BREAK, eject=ERRORS),
+    ),
+    Row(
+        name="cut in an item",
+        what="Responses: the connection closes after three deltas",
+        api="responses",
+        fault={"kind": "cut"},
+        goals=Goals(broken=_STREAMS_BREAK, eject=ERRORS),
+    ),
+    Row(
+        name="silent reasoning",
+        what="Responses: reasoning begins, and nothing follows",
+        api="responses",
+        reasoning=20,
+        fault={"kind": "silent_reasoning"},
+        random=True,
+        goals=Goals(eject=SLOWNESS),
+    ),
+    Row(
+        name="stall in reasoning",
+        what="Responses: silence after three tokens of reasoning",
+        api="responses",
+        reasoning=20,
+        fault={"kind": "stall"},
+        random=True,
+        goals=Goals(broken=_STREAMS_BREAK, eject=SLOWNESS),
+    ),
+    Row(
+        name="long reasoning",
+        what="Responses: 60 tokens of reasoning before a word",
+        api="responses",
+        reasoning=60,
+        sick=(),
+        goals=Goals(probe=None),
+    ),
+    Row(
+        name="embeddings",
+        what="embeddings: 429 without Retry-After",
+        api="embeddings",
+        fault={"kind": "rate_limit"},
+        goals=Goals(ttft=None, eject=ERRORS),
     ),
     Row(
         name="DNS change",

@@ -33,6 +33,7 @@ from weir_router.dialects.openai_responses.answers import read_answer, write_ans
 from weir_router.dialects.openai_responses.assemble import ResponsesAssembler
 from weir_router.dialects.openai_responses.events import ResponseEvents
 from weir_router.dialects.openai_responses.items import Items
+from weir_router.dialects.openai_responses.order import Order
 from weir_router.dialects.openai_responses.sealed import sealed
 from weir_router.dialects.openai_responses.stream import ResponsesReader
 from weir_router.dialects.wire.relay import encode
@@ -87,6 +88,9 @@ def without_parsed(value: Any) -> Any:
 def test_a_stream_passes_the_grammar_and_makes_the_whole_answer(answer: Answer, size: int) -> None:
     stream = written(events_of(answer, size))
     assert violation(read_events(stream)) is None
+    order = Order()
+    for payload in payloads(stream):
+        order.check(payload)
     whole = write_answer(answer, ask_of(), CREATED, REALM)
     assert assembled(stream) == whole == payloads(stream)[-1]["response"]
     Response.model_validate(whole, strict=True)

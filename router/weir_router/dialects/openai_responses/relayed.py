@@ -28,7 +28,6 @@ class Relayed:
         self._realm = realm
         self._created = created
         self._id = self._model = ""
-        self._number = -1
         self._order = Order()
         self._ordered = ordered
         self._frame = NumberedFrame()
@@ -40,10 +39,8 @@ class Relayed:
         self._frame.forget()
         if self._ordered:
             self._order.check(payload)
-        self._number = self._last() + 1
         number, response = payload.get("sequence_number"), payload.get("response")
-        if type(number) is int:
-            self._number = number
+        self._frame.last = number if type(number) is int and number >= 0 else self._frame.last + 1
         shown = marked_event(payload, self._realm) if self._realm else payload
         if self._stored is not None:
             shown = self._stored.event(shown)
@@ -66,7 +63,6 @@ class Relayed:
             shown = self._frame.shown(part)
             if len(shown) == len(part):  # of another item: it is read
                 return None
-        self._number = self._last() + 1
         self._frame.learn_delta(part)
         return shown
 
@@ -91,10 +87,4 @@ class Relayed:
 
     def place(self) -> Place | None:
         """See `Renderer`."""
-        return Place(self._id, self._model, self._created, self._last()) if self._id else None
-
-    def _last(self) -> int:
-        """The number of the last event."""
-        if self._frame.last:
-            self._number, self._frame.last = int(self._frame.last), b""
-        return self._number
+        return Place(self._id, self._model, self._created, self._frame.last) if self._id else None
