@@ -103,7 +103,7 @@ async def raw(url: str, **body: Any) -> tuple[int, bytes]:
 async def test_a_stream_of_the_same_format_passes_byte_for_byte(tmp_path: Path) -> None:
     sent = written(Format.OPENAI_RESPONSES, HELLO, stream=True)
     async with served(tmp_path, lambda asked: [sent], ["Responses"]) as url:
-        status, got = await raw(url, stream=True, tools=TOOLS)
+        status, got = await raw(url, stream=True, tools=TOOLS, store=False)
     body = sent.partition(b"\r\n\r\n")[2]
     assert status == 200
     assert b"".join(part + b"\n\n" for part in got.split(b"\n\n") if part and not part.startswith(b": weir")) == body
@@ -173,7 +173,7 @@ async def test_a_stream_that_breaks_after_content_ends_in_a_failed_response(tmp_
     # The pause: the content is sent before the end comes.
     answer = lambda asked: [BEGIN + EMPTY + PART + DELTA, 0.05, end]
     async with served(tmp_path, answer, ["Responses"]) as url:
-        _, got = await raw(url, stream=True)
+        _, got = await raw(url, stream=True, store=False)
         last = read_events(got)[-1]
         assert last.name == "response.failed"
         assert (last.data["sequence_number"], last.data["response"]["id"]) == (5, "r")
