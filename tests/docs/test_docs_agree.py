@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from typer.main import get_group
@@ -341,17 +342,25 @@ def test_every_anchor_of_a_link_is_a_heading_of_its_page(path):
 
 
 def manifests():
-    blocks = [block for path in PAGES for block in re.findall(r"```yaml\n(.*?)```", path.read_text(), re.DOTALL)]
+    """Manifests of all pages: in a fence, or in an indented block."""
+    blocks = []
+    for path in PAGES:
+        text = path.read_text()
+        blocks += re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        blocks += [dedent(block) for block in re.findall(r"^    apiVersion:.*\n(?:    .*\n)*", text, re.MULTILINE)]
     return [block for block in blocks if block.startswith("apiVersion")]
 
 
 @pytest.mark.parametrize("text", manifests(), ids=lambda text: re.search("kind: (\\w+)", text)[1])
 def test_manifests_in_the_docs_have_no_mistakes(tmp_path, text):
     (tmp_path / "page.yaml").write_text(text)
-    loaded = load(tmp_path, KINDS, environ={"OPENAI_API_KEY": "sk-test"})
+    loaded = load(
+        tmp_path, KINDS, environ={"OPENAI_API_KEY": "sk-test", "WEIR_SECRET_TEAM_A_OPENAI_API_KEY": "sk-test"}
+    )
     compiled = compile_config(loaded.observed, KINDS, catalogue=Catalogue.load(), revision=1, now=1_800_000_000.0)
     assert not loaded.problems
     assert {problem.reason for problem in compiled.problems} <= {
-        Reason.TIER_NOT_FOUND_OR_NOT_GRANTED
-    }  # not on the page
+        Reason.TIER_NOT_FOUND_OR_NOT_GRANTED,  # not on the page
+        Reason.PRICE_UNKNOWN,
+    }
     assert compiled.config.policies[0].not_ready is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -21,6 +22,9 @@ M = TypeVar("M", bound=Model)
 
 MAX_ERRORS = 20
 """Errors shown of one spec: the first few say what is wrong, the hundredth only hides them."""
+
+MAX_FIELDS_SHOWN = 5
+"""Fields of an object that advice names, so that it stays one line."""
 
 
 class Specs:
@@ -111,7 +115,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
-    name = str(detail["loc"][-1]) if detail["loc"] else "spec"
+    name = _name(detail["loc"])
     match detail["type"]:
         case "extra_forbidden":
             return f"there is no field '{name}' here", _instead(name, _place(detail["loc"][:-1]), model)
@@ -127,10 +131,35 @@ def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
             bound, count = ("at least", "min_length") if detail["type"] == "too_short" else ("at most", "max_length")
             return f"must have {bound} {detail['ctx'][count]} entries", f"Correct '{name}'."
         case "model_type" | "model_attributes_type":
-            return "must be an object with fields", f"Correct '{name}'."
+            return "must be an object with fields", _with_fields(detail["loc"], model)
+        case "enum" | "literal_error":
+            return f"must be {detail['ctx']['expected']}", _near(detail["input"], detail["ctx"]["expected"], name)
+        case "tuple_type" | "list_type" | "frozen_set_type" | "set_type":
+            return "must be a list", "Write it as a list, in []."
         case _:
             message = detail["msg"]
             return message[0].lower() + message[1:], f"Correct '{name}'."
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    """The last name of a path, with the number of an entry, e.g. `endpoints[1]`."""
+    if location and isinstance(location[-1], int):
+        return f"{_name(location[:-1])}[{location[-1]}]"
+    return str(location[-1]) if location else "spec"
+
+
+def _near(stated: object, expected: str, name: str) -> str:
+    """The advice for a value that is none of `expected`, e.g. "'Chat', 'Responses' or 'Messages'"."""
+    values = {value.lower(): value for value in re.findall(r"'([^']*)'", expected)}
+    near = get_close_matches(stated.lower(), values, n=1) if isinstance(stated, str) else []
+    return f"Did you mean '{values[near[0]]}'?" if near else f"Correct '{name}'."
+
+
+def _with_fields(location: tuple[int | str, ...], model: type[Model]) -> str:
+    """The advice for a value that stands in place of an object, such as a bare name in a list of objects."""
+    names = fields_of(model).get(_place(location), ()) if location else ()
+    shown = ", ".join(names[:MAX_FIELDS_SHOWN]) + (", ..." if len(names) > MAX_FIELDS_SHOWN else ".")
+    return f"Write it with its fields: {shown}" if names else f"Correct '{_name(location)}'."
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -150,18 +179,18 @@ def _instead(name: str, place: str, model: type[Model]) -> str:
 
 
 @cache
-def fields_of(model: type[Model]) -> Mapping[str, frozenset[str]]:
-    """The field names of each object of a kind's spec, by the object's path, e.g. `spec.routes[].when`."""
+def fields_of(model: type[Model]) -> Mapping[str, tuple[str, ...]]:
+    """The field names of each object of a kind's spec in their order, by its path, e.g. `spec.routes[].when`."""
     schema: dict[str, Any] = model.model_json_schema(by_alias=True)
     return dict(_objects(schema, schema.get("$defs", {}), "spec"))
 
 
-def _objects(schema: Any, definitions: Any, path: str) -> Iterator[tuple[str, frozenset[str]]]:
+def _objects(schema: Any, definitions: Any, path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     schema = definitions[schema["$ref"].removeprefix("#/$defs/")] if "$ref" in schema else schema
     for option in schema.get("anyOf", ()):
         yield from _objects(option, definitions, path)
     if "properties" in schema:
-        yield path, frozenset(schema["properties"])
+        yield path, tuple(schema["properties"])
         for name, child in schema["properties"].items():
             yield from _objects(child, definitions, f"{path}.{name}")
     if isinstance(schema.get("items"), dict):

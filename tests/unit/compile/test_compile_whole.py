@@ -130,6 +130,54 @@ BACKEND = {"name": "a", "provider": "OpenAI", "model": "known"}
             "'a' stands in this list twice",
             "Correct 'backends'.",
         ),
+        (
+            {"backends": [BACKEND | {"endpoints": ["Images", "embedings"]}]},
+            "spec.backends[0].endpoints[1]",
+            "must be 'Embeddings', 'Completions', 'Moderations', 'Images', 'Audio' or 'Rerank'",
+            "Did you mean 'Embeddings'?",
+        ),
+        (
+            {"backends": [BACKEND | {"provider": "openai"}]},
+            "spec.backends[0].provider",
+            "must be 'OpenAI' or 'Anthropic'",
+            "Did you mean 'OpenAI'?",
+        ),
+        (
+            {"backends": [BACKEND | {"dialects": ["Embeddings"]}]},
+            "spec.backends[0].dialects[0]",
+            "must be 'Chat', 'Responses' or 'Messages'",
+            "Correct 'dialects[0]'.",
+        ),
+        (
+            {"backends": [BACKEND | {"dialects": [7]}]},
+            "spec.backends[0].dialects[0]",
+            "must be 'Chat', 'Responses' or 'Messages'",
+            "Correct 'dialects[0]'.",
+        ),
+        (
+            {"backends": [BACKEND | {"endpoints": "Embeddings"}]},
+            "spec.backends[0].endpoints",
+            "must be a list",
+            "Write it as a list, in [].",
+        ),
+        (
+            {"backends": ["a"]},
+            "spec.backends[0]",
+            "must be an object with fields",
+            "Write it with its fields: name, provider, dialects, endpoints, model, ...",
+        ),
+        (
+            {"backends": [BACKEND | {"price": "0.15"}]},
+            "spec.backends[0].price",
+            "must be an object with fields",
+            "Write it with its fields: input, cachedInput, cacheWrite, cacheWriteLong, output, ...",
+        ),
+        (
+            {"backends": [BACKEND | {"provider": "Anthropic", "endpoints": ["Embeddings"]}]},
+            "spec.backends[0]",
+            "a server of provider Anthropic takes conversations only; others have endpoints with provider OpenAI",
+            "Correct 'backends[0]'.",
+        ),
     ],
 )
 def test_errors_say_what_is_wrong_where_and_what_to_do(catalogue, spec, field, message, action):
