@@ -82,6 +82,7 @@ class Reason(StrEnum):
     ROUTE_CANNOT_BE_SERVED = "RouteCannotBeServed"
     ROUTE_SHADOWED = "RouteShadowed"
     MIXED_EMBEDDINGS = "MixedEmbeddings"
+    CONVERSATIONS_MISROUTED = "ConversationsMisrouted"
     NO_USABLE_ROUTES = "NoUsableRoutes"
     OBSERVE_WITHOUT_BASELINE = "ObserveWithoutBaseline"
     OVERRIDE_EXPIRED = "OverrideExpired"

@@ -396,6 +396,29 @@ def test_one_model_for_embeddings_is_fine(one, two, compiled, tier, policy):
     assert Reason.MIXED_EMBEDDINGS not in reasons(result)
 
 
+@pytest.mark.parametrize(
+    ("when", "more", "warned"),
+    [
+        ("{}", "endpoints: [Embeddings]", True),
+        ("{operations: [Chat, Embeddings]}", "endpoints: [Embeddings]", True),
+        ("{operations: [Responses]}", "endpoints: [Completions, Audio]", True),
+        ("{operations: [Embeddings]}", "endpoints: [Embeddings]", False),
+        ("{}", "endpoints: [Embeddings], capabilities: [Tools]", False),
+        ("{}", "endpoints: [Embeddings], state: Disabled", False),
+        ("{require: {labels: {a: b}}}", "endpoints: [Embeddings]", False),
+        ("{}", "endpoints: [Completions]", False),
+        ("{}", "weight: 2", False),
+    ],
+)
+def test_conversations_that_reach_a_backend_for_other_endpoints_are_told(when, more, warned, compiled, tier, policy):
+    route = f"{{name: r, when: {when}, tiers: [{{name: budget}}, {{name: one}}]}}"
+    result = compiled(tier() + of("one", "v", more) + policy(routes=f"[{route}]"))
+    told = [it for it in result.problems if it.reason == Reason.CONVERSATIONS_MISROUTED]
+    assert [(it.field, it.severity) for it in told] == ([("spec.routes[0].tiers", Severity.WARNING)] if warned else [])
+    assert all("conversations to default/one/b, which lists" in it.message for it in told)
+    assert only(result).routes
+
+
 def test_a_route_whose_backends_do_not_list_its_operation_cannot_be_served(compiled, tier, policy):
     result = compiled(
         tier() + of("one", "v", "labels: {a: b}") + of("two", "v", "labels: {a: b}") + policy(routes=f"[{VECTORS}]")

@@ -152,10 +152,31 @@ def route_mixes_embeddings(it: RouteFacts) -> Finding | None:
     return Finding(Reason.MIXED_EMBEDDINGS, message, Verdict.FAULTY, ConditionType.ACCEPTED, action, ".tiers")
 
 
+def conversations_reach_other_endpoints(it: RouteFacts) -> Finding | None:
+    """Warns of a model for vectors, pictures or the like that also gets chats, which it would fail. Known capabilities,
+    stated or from the catalogue, are those of a model for conversations.
+    """
+    operations = it.route.when.operations or CONVERSATIONS
+    if not operations & CONVERSATIONS:
+        return None
+    for reference in it.route.tiers:
+        for backend in it.tiers[reference.tier].backends:
+            special = [name for name in backend.endpoints if name != Operation.COMPLETIONS]
+            if special and backend.capabilities is None and serves(backend, it.route):
+                message = f"route '{it.route.name}' sends conversations to {reference.tier}/{backend.name}, "
+                message += f"which lists {', '.join(special)}"
+                action = f"Give the route when.operations, e.g. [{special[0]}], and conversations a route to other "
+                action += "backends; or state the backend's capabilities, if its model answers conversations, too."
+                where = ConditionType.ACCEPTED
+                return Finding(Reason.CONVERSATIONS_MISROUTED, message, Verdict.WARN, where, action, ".tiers")
+    return None
+
+
 ROUTE_CHECKS: tuple[Check[RouteFacts], ...] = (
     route_has_no_tiers,
     route_cannot_be_served,
     route_mixes_embeddings,
+    conversations_reach_other_endpoints,
     route_is_shadowed,
 )
 
