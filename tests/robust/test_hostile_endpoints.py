@@ -4,12 +4,17 @@ answers of any type.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from urllib.parse import quote
 
+import aiohttp
 import pytest
 
 from robust.test_passed_endpoints import SPEAK, Upstream, answer, before, chunk, head, post
-from support.stand import UPSTREAM_KEY
+from support.servers import talking
+from support.stand import KEY, UPSTREAM_KEY, stand
+from weir_cli.sim import SimModel
 
 TYPES = ["audio/mpeg", "text/plain", "application/octet-stream", "image/png", "application/json", "text/event-stream"]
 PATHS = {
@@ -62,3 +67,33 @@ async def test_an_error_under_the_type_of_an_answer_is_tried_elsewhere(kind: str
 async def test_text_that_begins_like_an_object_passes(text: bytes) -> None:
     async with before(Upstream(answer(text, "text/plain")).talk) as s:
         assert (await post(s, "/v1/audio/speech", SPEAK))[2] == text
+
+
+@pytest.mark.parametrize("id", ["../../admin", "..", "resp_1?x=1", "a/cancel", "%2e%2e/%2e%2e", "#a", "r\r\nx: y", "é"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_an_id_of_an_upstream_leads_to_none_of_its_other_paths(id: str, method: str) -> None:
+    """An upstream makes up an id. The request for it goes out with the platform's key."""
+    item = {"type": "message", "role": "assistant", "id": "m", "content": [{"type": "output_text", "text": "hi"}]}
+    whole = answer(json.dumps({"id": id, "object": "response", "status": "completed", "output": [item]}).encode())
+    targets: list[str] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            targets.append(head.split(" ")[1])
+            sizes = [it.partition(":")[2] for it in head.lower().split("\r\n") if it.startswith("content-length:")]
+            await reader.readexactly(int(sizes[0]) if sizes else 0)
+            writer.write(whole)
+            await writer.drain()
+
+    async with talking(talk) as url:
+        changes = {"a": {"base_url": f"{url}/v1", "formats": ("Responses",), "account": "AAAAAAAA"}}
+        async with (
+            stand([SimModel("a")], changes=changes) as s,
+            aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as http,
+        ):
+            async with http.post(f"{s.url}/v1/responses", json={"model": "auto", "input": "x"}) as made:
+                sealed = (await made.json())["id"]
+            async with http.request(method, f"{s.url}/v1/responses/{sealed}") as got:
+                assert got.status == (404 if id == ".." else 200)
+    assert targets[1:] == ([] if id == ".." else [f"/v1/responses/{quote(id, safe='=:')}"])

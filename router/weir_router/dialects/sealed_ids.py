@@ -70,8 +70,10 @@ class Seals:
 
     def sealed(self, purpose: str, account: str, id: str) -> str:
         """The id for the caller. One that is too long stays as it is, and no caller can refer to it."""
+        if not id or len(id) > MAX_OWN:
+            return id
         own = id if _PLAIN.fullmatch(id) else f"-{_encoded(id)}"
-        if not id or len(own) > MAX_OWN:
+        if len(own) > MAX_OWN:
             return id
         seal = self._ring.seal(purpose, self._namespace, _content(account, id), self._now)
         return f"{_start(id)}w1{account}{seal}{own}"

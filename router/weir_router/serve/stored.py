@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
@@ -46,6 +46,9 @@ MAX_QUERY = 2048
 
 ACTIONS = {("GET", ""), ("DELETE", ""), ("POST", "cancel"), ("GET", "input_items")}
 """Methods and last parts of the paths that are served."""
+
+
+_DOTS = (".", "..")
 
 
 class Wanted(NamedTuple):
@@ -123,7 +126,10 @@ class Stored:
         return min(found, key=lambda it: health[it[1].key].available_at if it[1].key in health else 0.0)
 
     def _errand(self, visit: Visit, candidate: Candidate, wanted: Wanted) -> tuple[Errand, str | None]:
-        path = f"{host_of(candidate.backend.provider).paths[RECORD.format]}/{wanted.opened.id}"
+        id = quote(wanted.opened.id, safe="")
+        if id in _DOTS:  # the provider's own id would lead to another of its paths
+            raise gone()
+        path = f"{host_of(candidate.backend.provider).paths[RECORD.format]}/{id}"
         path += f"/{wanted.action}" if wanted.action else ""
         path += f"?{wanted.query}" if wanted.query else ""
         key = candidate.backend.credential

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_router.dialects.openai_responses.state import Shown, home_of, opened, proven
+from weir_router.dialects.openai_responses.state import MAX_REMEMBERED, Shown, home_of, opened, proven
 from weir_router.dialects.sealed_ids import ITEM, MAX_ID, RESPONSE, Opened, Seals, State, is_id, is_sealed
 from weir_router.errors import BadRequest, StateNotFound
 from weir_router.seal import KeyRing
@@ -116,6 +116,37 @@ def test_nobody_can_name_anothers_reasoning_by_the_providers_own_id():
     made, dropped = given_items([{"type": "reasoning", "id": "rs_1", "summary": []}, CALL])
     assert made == [{name: it for name, it in CALL.items() if name != "id"}]
     assert dropped == ["reasoning"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"encrypted_content": None},
+        {"encrypted_content": "", "content": []},
+        {"content": None, "status": "completed"},
+        {"summary": [{"type": "summary_text", "text": "x"}]},
+        {"unknown": 1},
+        {"type": "compaction"},
+        {"type": "compaction", "encrypted_content": "", "unknown": 1},
+        {"type": "web_search_call", "action": {}},
+        {"type": "message", "role": "", "content": []},
+    ],
+)
+@pytest.mark.parametrize("account", [HERE, THERE])
+def test_empty_and_unknown_fields_make_no_content_of_a_bare_item(more, account):
+    """Otherwise a provider would look for the item of this id, which may be another tenant's of the same account."""
+    made, dropped = given_items([{"type": "reasoning", "id": "rs_1", "summary": [], **more}, CALL], account=account)
+    assert [it["type"] for it in made] == ["function_call"]
+    assert dropped == ["reasoning"]
+
+
+def test_an_answer_with_endless_ids_is_not_remembered():
+    shown = Shown(SEALS, HERE)
+    for number in range(3_000):
+        assert SEALS.opened(ITEM, shown.item(f"msg_{number}")) == Opened(HERE, f"msg_{number}")
+    huge = "msg_" + "a" * 1_000_000
+    assert shown.item(huge) == huge
+    assert len(shown._items) == MAX_REMEMBERED
 
 
 def test_nothing_changes_without_ids_of_ours():

@@ -28,6 +28,13 @@ _IN_ITEMS = _IN_PARTS | {"response.content_part.added", "response.function_call_
 _LIFE = frozenset({"response.created", "response.queued", "response.in_progress"})
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 
+MAX_ITEMS = 10_000
+"""Items of one answer at most. Agents' longest answers have some dozens."""
+
+MAX_ID = 512
+"""Characters of an item's id at most. Providers' own have about 60."""
+
+_NAMES = ("type", "id", "call_id")
 Identity = tuple[Any, Any, Any]
 
 
@@ -37,9 +44,9 @@ class Order:
     def __init__(self) -> None:
         self._begun = False
         self._response: Any = None  # its id
-        self._items: dict[int, dict[str, Any]] = {}  # as they were added
+        self._items: dict[int, dict[str, Any]] = {}  # their identities, as they were added
         self._parts: dict[int, int] = {}  # how many each has
-        self._ended: dict[int, dict[str, Any]] = {}
+        self._ended: set[int] = set()
         self._places: dict[Identity, int] = {}
 
     def check(self, event: dict[str, Any]) -> None:
@@ -48,7 +55,7 @@ class Order:
         if not self._begun:
             self._begin(kind)
         if kind in _LIFE or kind in _ENDS:
-            self._lives(event["response"], last=kind == "response.completed")
+            self._lives(event.get("response"), last=kind == "response.completed")
         elif kind == "response.output_item.added":
             self._adds(event)
         elif kind == "response.output_item.done":
@@ -81,7 +88,9 @@ class Order:
             raise _broken(f"{kind!r:.60} before response.created")
         self._begun = True
 
-    def _lives(self, response: dict[str, Any], *, last: bool) -> None:
+    def _lives(self, response: Any, *, last: bool) -> None:
+        if not isinstance(response, dict):
+            raise _broken("an event of a response without it")
         identity = response.get("id")
         if self._response is None:
             self._response = identity
@@ -89,34 +98,50 @@ class Order:
             raise _broken("an event of another response")
         if last:
             left = [index for index in self._items if index not in self._ended]
-            shown = {_identity(item): item for item in response.get("output") or () if isinstance(item, dict)}
+            output = response.get("output") if left else None
+            items = [_slim(it) for it in output if isinstance(it, dict)] if isinstance(output, list) else []
+            shown = {_identity(item): item for item in items}
             for index in left:
                 found = shown.get(_identity(self._items[index]))
                 if found is None or not is_same(self._items[index], found):
                     raise _broken(f"the item at {index} has no end")
 
     def _adds(self, event: dict[str, Any]) -> None:
-        item, index = event["item"], event.get("output_index")
+        item, index = event.get("item"), event.get("output_index")
         if item is None:
             return
-        if type(index) is not int:
-            raise _broken("an item without output_index")
+        if not isinstance(item, dict) or type(index) is not int:
+            raise _broken("the beginning of an item without item or output_index")
         if index in self._items:
             raise _broken(f"two items at the output index {index}")
-        self._items[index] = item
-        self._parts[index] = len(item.get("content") or ())
+        if len(self._items) >= MAX_ITEMS:
+            raise _broken(f"more than {MAX_ITEMS} items")
+        self._items[index] = _slim(item)
+        content = item.get("content")
+        self._parts[index] = len(content) if isinstance(content, list) else 0
 
     def _ends(self, event: dict[str, Any]) -> None:
-        item, index = event["item"], event.get("output_index")
+        item, index = event.get("item"), event.get("output_index")
         if not isinstance(item, dict) or type(index) is not int:
             raise _broken("the end of an item without item or output_index")
+        item = _slim(item)
         added, identity = self._items.get(index), _identity(item)
         if added is not None and not is_same(added, item):
             raise _broken(f"the item at {index} ends as another one")
         if self._places.get(identity, index) != index:
             raise _broken(f"the item at {index} has the ids of an earlier one")
-        self._ended[index] = item
+        if len(self._ended) >= MAX_ITEMS:
+            raise _broken(f"more than {MAX_ITEMS} items")
+        self._ended.add(index)
         self._places[identity] = index
+
+
+def _slim(item: dict[str, Any]) -> dict[str, Any]:
+    """The identity of an item, without its content. Raises `AttemptFailed` for one that is no short text."""
+    found = {name: item[name] for name in _NAMES if item.get(name) is not None}
+    if any(not isinstance(it, str) or len(it) > MAX_ID for it in found.values()):
+        raise _broken(f"an item whose type or ids are no texts of at most {MAX_ID} characters")
+    return found
 
 
 def _identity(item: dict[str, Any]) -> Identity:

@@ -12,18 +12,24 @@ from typing import Any
 from weir_router.contract import Backend
 from weir_router.dialects.ask import Ask
 from weir_router.dialects.openai_responses import sealed
-from weir_router.dialects.sealed_ids import ITEM, MARK, RESPONSE, Opened, Seals, State, is_id, is_sealed
+from weir_router.dialects.sealed_ids import ITEM, MARK, MAX_ID, RESPONSE, Opened, Seals, State, is_id, is_sealed
 from weir_router.errors import BadRequest, StateNotFound
 
 MAX_SEALED_ITEMS = 10_000
 """Items with sealed ids in one request; each costs some microseconds. Conversations of agents have hundreds."""
+
+MAX_REMEMBERED = 1_000
+"""Sealed ids of one answer that are remembered. Each of thousands of deltas has the id of one of a few items."""
 
 INSTEAD = "send the whole conversation as `input`, with `store: false`"
 """Remedy where state cannot be used."""
 
 _APPROVAL = "approval_request_id"
 _BARE = frozenset({"id", "type", "status", "summary"})
-# Fields of a reasoning item that say nothing without what the provider keeps of it.
+# Fields of an item that say nothing without what the provider keeps of it.
+
+_ONLY_KEPT = {"reasoning": ("encrypted_content", "content"), "compaction": ("encrypted_content",)}
+# Types of items that a provider finds by their ids, unless they have one of these fields.
 
 
 class Shown:
@@ -40,7 +46,9 @@ class Shown:
         """The sealed id of an item: the same in each event."""
         found = self._items.get(id)
         if found is None:
-            found = self._items[id] = self._seals.sealed(ITEM, self._account, id)
+            found = self._seals.sealed(ITEM, self._account, id)
+            if len(self._items) < MAX_REMEMBERED and len(id) <= MAX_ID:
+                self._items[id] = found
         return found
 
     def response(self, id: str) -> str:
@@ -172,9 +180,16 @@ def _opened(item: Any, seals: Seals | None, account: str) -> Any:
     own = _own(id, seals, account) if is_sealed(id) else None
     if own is not None:
         return {**item, "id": own}
-    if seals is not None and item.get("type") == "reasoning" and item.keys() <= _BARE:
+    if seals is not None and _is_bare(item):
         return None  # only the provider that keeps it knows it, and any caller could name another's
     return _without_id(item) if is_sealed(id) else item
+
+
+def _is_bare(item: dict[str, Any]) -> bool:
+    """Whether an item has no content, so that its id stands for it. Empty fields are none, and unknown ones neither."""
+    contents = _ONLY_KEPT.get(str(item.get("type")))
+    names = item.keys() - _BARE if contents is None else contents
+    return not is_reference(item) and not any(item.get(name) for name in names)
 
 
 def _without_id(item: Any) -> Any:
