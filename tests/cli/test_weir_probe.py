@@ -73,6 +73,26 @@ def test_each_kind_of_server(
     assert told["backends"][0]["manifest"] == manifest
 
 
+@pytest.mark.parametrize(
+    ("offers", "more", "code"),
+    [
+        ("Embeddings", {}, 0),
+        ("Images", {}, 0),
+        ("Chat Embeddings", {}, 0),
+        ("Rerank", {}, 1),
+        ("Embeddings", {"dialects": ["Chat"]}, 1),
+        ("Embeddings", {"capabilities": ["Tools"]}, 1),
+    ],
+)
+def test_a_model_for_other_endpoints_need_not_converse(tmp_path: Path, offers: str, more: Any, code: int) -> None:
+    services = tuple(Service(name) for name in offers.split())
+    endpoints = [it for it in ("Embeddings", "Images") if it in offers] or ["Embeddings"]
+    with SimulatorThread([SimModel("m", offers=services, key=KEY)]) as sim:
+        found, told, _ = probed(tmp_path, backend(sim.url, endpoints=endpoints, **more))
+    assert (found, told["asListed"]) == (code, code == 0)
+    assert "dialects" not in told["backends"][0]["manifest"]
+
+
 def test_anthropics_own(tmp_path: Path) -> None:
     with SimulatorThread([SimModel("m", offers=(Service.MESSAGES,), key=KEY)]) as sim:
         code, told, _ = probed(tmp_path, backend(sim.url, provider="Anthropic", baseURL=sim.url))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from weir_operator.kinds.modeltier.dialects import SPOKEN
+from weir_operator.kinds.modeltier.dialects import OWN_FORMATS, SPOKEN
 from weir_router.contract import Backend, Endpoint, WireFormat
 from weir_router.dialects.anthropic.host import DEFAULT_VERSION
 from weir_router.dialects.registry import CONVERSATIONS, host_of, pairing_of
@@ -73,9 +73,17 @@ def listed_formats(backend: Backend) -> tuple[WireFormat, ...]:
     return stated or SPOKEN[backend.provider][:1]
 
 
+def _is_for_endpoints(backend: Backend) -> bool:
+    """Whether the manifest is about a model for vectors, images or the like, of which nothing says that it converses:
+    its formats are those that every server of its kind is taken to have.
+    """
+    implied = backend.formats in ((), OWN_FORMATS[backend.provider])
+    return implied and backend.capabilities is None and any(it != Endpoint.COMPLETIONS for it in backend.endpoints)
+
+
 def questions(backend: Backend, credential: str | None) -> list[Question]:
     """All questions for a backend: its formats, and the endpoints that it lists."""
-    listed = listed_formats(backend)
+    listed = () if _is_for_endpoints(backend) else listed_formats(backend)
     formats = [_conversation(backend, credential, it, listed=it in listed) for it in SPOKEN[backend.provider]]
     return [*formats, *(_endpoint(backend, credential, Endpoint(it)) for it in backend.endpoints)]
 
