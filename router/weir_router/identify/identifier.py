@@ -15,7 +15,7 @@ from weir_router.clock import Clock
 from weir_router.contract import CallerKind, CompiledConfig, Secrets
 from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
-from weir_router.identify.keys import KEY_PREFIX, is_token, key_owner, presented_key
+from weir_router.identify.keys import KEY_PREFIX, is_token, key_owner, missing, presented_key
 from weir_router.identify.reviews import Reviewer, TokenReviews
 from weir_router.identify.tokens import TokenVerifier, Verified
 
@@ -74,10 +74,7 @@ class Identifier:
         if self._anonymous is not None:
             return self._anonymous
         if key is None:
-            raise Unauthenticated(
-                "No key and no token: send a ServiceAccount token, or a key made by `weir key create`, as "
-                "`Authorization: Bearer` or `x-api-key`."
-            )
+            raise Unauthenticated(missing(headers))
         raise Unauthenticated(
             "This is neither a Weir API key (they begin with `weir_`) nor a ServiceAccount token. "
             "A provider's own key is not used here; see `weir key create`."

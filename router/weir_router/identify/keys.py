@@ -39,6 +39,16 @@ def presented_key(headers: dict[str, str]) -> str | None:
     return min([it for it in (own, bearer, headers.get(AZURE_KEY)) if it], key=_rank, default=None)
 
 
+def missing(headers: dict[str, str]) -> str:
+    """The message for a caller without key and token. It names no value of a header: that may be a key."""
+    message = "No key and no token: send a ServiceAccount token, or a key made by `weir key create`, as "
+    message += "`Authorization: Bearer`, `x-api-key` or `api-key`."
+    authorization = headers.get("authorization", "").strip()
+    if authorization.lower() == _BEARER.strip():
+        return f"{message} Nothing follows the `Bearer` of this request: perhaps a variable is not set."
+    return f"{message} The `Authorization` of this request does not begin with `Bearer`." if authorization else message
+
+
 def _rank(key: str) -> int:
     return 0 if key.startswith(KEY_PREFIX) else 1 if is_token(key) else 2
 

@@ -8,7 +8,7 @@ from weir_router.contract import CallerKey, CallerKind, CompiledConfig, Secrets
 from weir_router.contract.caller import Caller
 from weir_router.errors import Unauthenticated
 from weir_router.identify.identifier import Identifier
-from weir_router.identify.keys import fingerprint, presented_key
+from weir_router.identify.keys import fingerprint, missing, presented_key
 
 KEY = "weir_0123456789abcdef"
 SECRETS = Secrets(caller_keys={fingerprint(KEY): CallerKey(namespace="team-a", name="ci", user_tier="paid")})
@@ -86,3 +86,21 @@ def test_azures_header_counts_where_there_is_no_other(more: dict[str, str], key:
 
 def test_secrets_do_not_show_in_a_repr():
     assert "sk-" not in repr(Secrets(credentials={"h": "sk-value"}))
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, "`x-api-key` or `api-key`."),
+        ({"authorization": ""}, "`x-api-key` or `api-key`."),
+        ({"authorization": "Bearer "}, "a variable is not set."),
+        ({"authorization": "bearer"}, "a variable is not set."),
+        ({"authorization": KEY}, "does not begin with `Bearer`."),
+        ({"authorization": f"Basic {KEY}"}, "does not begin with `Bearer`."),
+    ],
+)
+def test_a_caller_without_a_key_learns_what_its_header_lacks(headers: dict[str, str], told: str):
+    assert presented_key(headers) is None
+    message = missing(headers)
+    assert message.endswith(told)
+    assert KEY not in message
