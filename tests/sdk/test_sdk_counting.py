@@ -15,7 +15,7 @@ from support.sidecar import sidecar
 from support.stand import KEY, UPSTREAM_KEY, stand
 from weir_cli.sim import Fault, FaultKind, SimModel
 from weir_operator.sidecar.inject import PLACEHOLDER
-from weir_router.contract import BackendLimits, Dialect, Limit, Parameters, Thinking, Traits
+from weir_router.contract import BackendLimits, Dialect, Limit, Parameters, Route, Thinking, TierRef, Traits
 from weir_router.dialects.anthropic.counting import FIELDS as MESSAGES_FIELDS
 from weir_router.dialects.openai_responses.counting import FIELDS as RESPONSES_FIELDS
 from weir_router.serve.counting import ESTIMATED
@@ -227,3 +227,15 @@ async def test_a_limit_of_counts_is_none_of_messages() -> None:
             assert answer["input_tokens"] > 0
         assert paths == [COUNT.encode()], "it is left alone until it counts again"
         assert s.router.board.view()["llm/t0/c"].available_at == 0
+
+
+async def test_a_grant_limits_counts_apart() -> None:
+    """A tenant writes the limits of its own policy; the owner of the tier those of the grant."""
+    limits = (Limit(key="llm/t0/granted", requests_per_minute=2),)
+    routes = (Route(name="all", tiers=(TierRef(tier="llm/t0", limits=limits),)),)
+    async with stand([CLAUDE], routes=routes) as s:
+        marked = [(await asked(s, COUNT))[2].get(ESTIMATED) for _ in range(4)]
+        assert marked == [None, None, "true", "true"]
+        assert len(s.sim.requests("c")) == 2
+        message = {"model": "auto", "max_tokens": 9, "messages": HI}
+        assert [(await asked(s, "/v1/messages", message))[0] for _ in range(3)] == [200, 200, 429]

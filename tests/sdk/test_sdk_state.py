@@ -19,7 +19,7 @@ from sdk.clients import openai_client
 from support.stand import KEY, NAMESPACE, OTHER_KEY, OTHER_NAMESPACE, Stand, stand
 from weir_cli.sim import Fault, FaultKind, SimModel
 from weir_router.app import Router
-from weir_router.contract import CallerRule, Complexity, Route, StateKey, TierRef, When
+from weir_router.contract import CallerRule, Complexity, Limit, Route, StateKey, TierRef, When
 
 A, B, CHAT = SimModel("a"), SimModel("b"), SimModel("chat")
 CALLERS = (CallerRule(namespaces=frozenset({NAMESPACE, OTHER_NAMESPACE})),)
@@ -406,3 +406,15 @@ async def test_reading_counts_no_tokens_and_takes_no_slot():
         tokens = [line for line in before.splitlines() if b"token" in line]
         assert tokens == [line for line in after.splitlines() if b"token" in line]
         assert len(s.log.lines) == 4
+
+
+async def test_a_grant_limits_reading_apart():
+    limits = (Limit(key="llm/t0/granted", requests_per_minute=2),)
+    routes = (Route(name="all", tiers=(TierRef(tier="llm/t0", limits=limits),)),)
+    async with served(routes=routes) as (_s, sdk):
+        first = await created(sdk)
+        for _ in range(2):
+            await sdk.responses.retrieve(first.id)
+        with pytest.raises(openai.RateLimitError):
+            await sdk.responses.retrieve(first.id)
+        await created(sdk)

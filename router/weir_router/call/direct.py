@@ -11,6 +11,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
+from weir_router.admit.ledger import Hold
 from weir_router.admit.memory import Holder
 from weir_router.call.answering import Sink
 from weir_router.call.candidates import Tools
@@ -63,6 +66,21 @@ class Reply(NamedTuple):
     headers: dict[str, str]  # for the caller: see `FormatRecord.answer_headers`
     body: bytes  # without the credential that was sent
     record: AttemptRecord  # for the trail
+
+
+async def granted(tools: Tools, candidate: Candidate, apart: str) -> Hold:
+    """The grant's limits for requests of a kind `apart`, such as `counts`, by the numbers of the grant. A tenant writes
+    the limits of its own policy, the owner of a tier those of the grant. Raises `RateLimited`.
+    """
+    limits = tuple([msgspec.structs.replace(limit, key=f"{apart}/{limit.key}") for limit in candidate.limits])
+    hold = tools.ledger.reserve(limits)
+    try:
+        if hold.pending is not None:
+            await hold.pending
+    except BaseException:
+        hold.release()
+        raise
+    return hold
 
 
 async def direct(

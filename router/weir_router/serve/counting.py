@@ -2,7 +2,8 @@
 
 The provider counts where the request's first candidate takes its format and has the path. Otherwise, or if that fails,
 Weir estimates, and says so in a header. A count takes no concurrency slot and has no price. It passes the same door as
-other requests, but the policy's limits count it apart, so that a burst of counts never costs a caller its messages.
+other requests, but the limits of the policy and of the tier's grant count it apart, so that a burst of counts never
+costs a caller its messages.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 
 import msgspec
 
-from weir_router.call.direct import Errand, Reply, direct
+from weir_router.call.direct import Errand, Reply, direct, granted
 from weir_router.call.load import LARGE
 from weir_router.decide.asked import asked
 from weir_router.decide.types import Candidate
@@ -129,8 +130,12 @@ class Counter:
         secret = None if credential is None else self._gateway.store.secrets.credentials[credential]
         try:
             errand = _errand(ask, candidate, counting, secret)
-            async with asyncio.timeout(SECONDS):
-                reply = await direct(tools, candidate, errand, counting.failures, secret, visit.request)
+            hold = await granted(tools, candidate, APART)
+            try:
+                async with asyncio.timeout(SECONDS):
+                    reply = await direct(tools, candidate, errand, counting.failures, secret, visit.request)
+            finally:
+                hold.release()
             if tokens_in(msgspec.json.decode(reply.body)) is None:
                 return None
         except (WeirError, TimeoutError, ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
-from weir_router.call.direct import Errand, direct, direct_stream
+from weir_router.call.direct import Errand, direct, direct_stream, granted
 from weir_router.contract import Policy
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import named
@@ -98,7 +98,11 @@ class Stored:
             if not gateway.room.enter(caller.namespace):
                 await gateway.door.room(policy, caller, 0)
             try:
-                return await (self._stream if wanted.stream else self._whole)(visit, candidate, wanted)
+                grant = await granted(gateway.tools, candidate, APART)
+                try:
+                    return await (self._stream if wanted.stream else self._whole)(visit, candidate, wanted)
+                finally:
+                    grant.release()
             finally:
                 gateway.room.leave(caller.namespace)
         finally:
