@@ -7,9 +7,14 @@ import openai
 import pytest
 
 from sdk.clients import anthropic_client, openai_client
-from support.stand import KEY, Stand, stand
+from support.stand import KEY, Stand, config_for, stand
 from weir_cli.sim import SimModel
-from weir_router.contract import BackendLimits
+from weir_router.contract import Backend, BackendLimits, CallerKind, CallerRule, Dialect
+from weir_router.contract.caller import Caller
+from weir_router.decide.policy import PolicyIndex
+from weir_router.decide.sizes import listed
+from weir_router.dialects.listed import Listed
+from weir_router.serve import models as serve_models
 
 KEYED = {"authorization": f"Bearer {KEY}"}
 NAMES = ("a/b", "auto", "claude-sonnet", "gpt-4o", "org/very large%2Fmodel", "50%", "über")
@@ -124,3 +129,42 @@ async def test_names_behind_a_prefix_have_its_sizes() -> None:
         (entry,) = (await got(s, "/v1/models"))["data"]
         assert (entry["id"], entry["context_length"]) == ("m", 200_000)
         assert (await got(s, "/v1/models/any/name"))["context_length"] == 200_000
+
+
+async def test_a_list_is_made_once_per_caller_config_and_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of a second with thousands of names, and nothing limits how often a tenant asks."""
+    sized: list[str] = []
+
+    def counted(name: str, *rest: object) -> Listed:
+        sized.append(name)
+        return listed(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(serve_models, "listed", counted)
+    async with models() as s:
+        for query in ("", "?limit=1", "?x=1"):
+            await got(s, f"/v1/models{query}", **{"anthropic-version": "2023-06-01"})
+        assert sorted(sized) == sorted(NAMES)
+        (policy,) = s.config.policies
+        s.apply(msgspec.structs.replace(s.config, policies=(msgspec.structs.replace(policy, models=("new",)),)))
+        assert [it["id"] for it in (await got(s, "/v1/models"))["data"]] == ["new"]
+
+
+def test_a_list_is_kept_for_its_caller_and_time_only() -> None:
+    rule = CallerRule(namespaces=frozenset({"team-a"}))
+    config = config_for(
+        [[Backend(name="m", provider=Dialect.OPENAI, base_url="http://m/v1", model="m")]], callers=(rule,)
+    )
+    index, kept = PolicyIndex(config), serve_models.Models()
+    mine, pod, other = (
+        Caller(namespace=it, name="x", kind=CallerKind.API_KEY) for it in ("team-a", "team-a", "team-b")
+    )
+    pod = msgspec.structs.replace(pod, pod="p-1")
+    first = kept._all(index, config, mine, 100.0)
+    assert [it.name for it in first] == ["auto"]
+    assert kept._all(index, config, other, 100.0) == []
+    assert kept._all(index, config, pod, 109.9) is first
+    for wall in (110.0, 50.0):
+        assert kept._all(index, config, mine, wall) is not first
+    for number in range(1_000):
+        kept._all(index, config, msgspec.structs.replace(mine, name=str(number)), 100.0)
+    assert len(kept._kept) <= serve_models.MAX_KEPT

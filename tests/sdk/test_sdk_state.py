@@ -20,6 +20,8 @@ from support.stand import KEY, NAMESPACE, OTHER_KEY, OTHER_NAMESPACE, Stand, sta
 from weir_cli.sim import Fault, FaultKind, SimModel
 from weir_router.app import Router
 from weir_router.contract import CallerRule, Complexity, Limit, Route, StateKey, TierRef, When
+from weir_router.serve import stored as serve_stored
+from weir_router.serve.keys import holders
 
 A, B, CHAT = SimModel("a"), SimModel("b"), SimModel("chat")
 CALLERS = (CallerRule(namespaces=frozenset({NAMESPACE, OTHER_NAMESPACE})),)
@@ -418,3 +420,22 @@ async def test_a_grant_limits_reading_apart():
         with pytest.raises(openai.RateLimitError):
             await sdk.responses.retrieve(first.id)
         await created(sdk)
+
+
+async def test_the_holder_of_an_account_is_found_once_per_config(monkeypatch: pytest.MonkeyPatch):
+    """A config may have thousands of policies, and a tenant polls as fast as it can."""
+    looked: list[str] = []
+
+    def counted(account: str, *rest: Any) -> Any:
+        looked.append(account)
+        return holders(account, *rest)
+
+    monkeypatch.setattr(serve_stored, "holders", counted)
+    async with served() as (s, sdk):
+        first = await created(sdk)
+        for _ in range(3):
+            await sdk.responses.retrieve(first.id)
+        assert looked == ["AAAAAAAA"]
+        s.apply(msgspec.structs.replace(s.config, policies=()))
+        with pytest.raises(openai.NotFoundError, match="no longer served"):
+            await sdk.responses.retrieve(first.id)

@@ -16,29 +16,58 @@ from weir_router.errors import UnknownModel
 from weir_router.serve.http import Request
 from weir_router.serve.paths import MODELS
 
+FRESH = 10.0
+"""Seconds for which a caller's list is kept. Between two configs only the end of an override changes its sizes."""
+
+MAX_KEPT = 100
+"""Lists that are kept, of one caller each. A list of thousands of names takes a tenth of a second, and no limit of a
+policy counts requests for it.
+"""
+
 
 class Models:
-    """The names that one caller may ask for, at the moment `wall` in seconds since the epoch."""
+    """The names that callers may ask for. One per router."""
 
-    def __init__(self, index: PolicyIndex, config: CompiledConfig, caller: Caller, wall: float) -> None:
-        self._index = index
-        self._config = config
-        self._caller = caller
-        self._wall = wall
+    def __init__(self) -> None:
+        self._config: CompiledConfig | None = None  # of which the lists are
+        self._kept: dict[Caller, tuple[float, list[Listed]]] = {}
 
-    def answer(self, request: Request, format: ConversationRecord) -> bytes:
-        """The body for `request`. Raises `UnknownModel`, or `BadRequest` for a query that says no page."""
+    def answer(
+        self,
+        request: Request,
+        format: ConversationRecord,
+        index: PolicyIndex,
+        config: CompiledConfig,
+        caller: Caller,
+        wall: float,
+    ) -> bytes:
+        """The body for `request` of `caller` at the moment `wall` in seconds since the epoch. Raises `UnknownModel`, or
+        `BadRequest` for a query that says no page.
+        """
         wanted = named(request.path)
         if wanted:
-            return msgspec.json.encode(format.model(self._listed(wanted)))
-        names = models_for(self._index, self._caller)
-        return msgspec.json.encode(format.listing([self._listed(name) for name in names], request.parameters()))
+            return msgspec.json.encode(format.model(_listed(wanted, index, config, caller, wall)))
+        return msgspec.json.encode(format.listing(self._all(index, config, caller, wall), request.parameters()))
 
-    def _listed(self, name: str) -> Listed:
-        policy = find_policy(self._index, self._caller, name)
-        if policy is None:
-            raise UnknownModel(f"You may not ask for a model {name!r}; see GET /v1/models.")
-        return listed(name, policy, self._caller, self._config, self._wall)
+    def _all(self, index: PolicyIndex, config: CompiledConfig, caller: Caller, wall: float) -> list[Listed]:
+        if config is not self._config:
+            self._config, self._kept = config, {}
+        key = msgspec.structs.replace(caller, pod=None)
+        until, names = self._kept.get(key, (0.0, []))
+        if until - FRESH <= wall < until:
+            return names
+        names = [_listed(name, index, config, caller, wall) for name in models_for(index, caller)]
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.clear()
+        self._kept[key] = wall + FRESH, names
+        return names
+
+
+def _listed(name: str, index: PolicyIndex, config: CompiledConfig, caller: Caller, wall: float) -> Listed:
+    policy = find_policy(index, caller, name)
+    if policy is None:
+        raise UnknownModel(f"You may not ask for a model {name!r}; see GET /v1/models.")
+    return listed(name, policy, caller, config, wall)
 
 
 def named(path: str) -> str:

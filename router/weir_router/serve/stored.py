@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 
 from weir_router.call.direct import Errand, direct, direct_stream, granted
-from weir_router.contract import Policy
+from weir_router.contract import CompiledConfig, Policy
 from weir_router.contract.caller import Caller
 from weir_router.contract.conditions import named
 from weir_router.decide.types import Candidate
@@ -66,6 +66,9 @@ class Stored:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._config: CompiledConfig | None = None  # of which the holders are
+        self._holders: dict[str, list[tuple[Policy, Candidate]]] = {}  # by account, of ids that were proven
+        # A config may have thousands of policies and tiers, and a tenant may poll as fast as it can.
 
     async def serve(self, request: Request) -> Answer | None:
         """Handles a request below `/v1/responses/`."""
@@ -123,8 +126,14 @@ class Stored:
         gateway = self._gateway
         config, health = gateway.store.config, gateway.tools.board.view()
         assert config is not None
-        policies = (it for it in gateway.door.index.policies if it.not_ready is None and named(it.callers, caller))
-        found = [(policy, it) for policy in policies for it in holders(account, policy, config, RECORD.format)]
+        if config is not self._config:
+            self._config, self._holders = config, {}
+        found = self._holders.get(account)
+        if found is None:
+            policies = (it for it in gateway.door.index.policies if it.not_ready is None)
+            found = [(policy, it) for policy in policies for it in holders(account, policy, config, RECORD.format)]
+            self._holders[account] = found
+        found = [(policy, it) for policy, it in found if named(policy.callers, caller)]
         if not found:
             raise gone()
         return min(found, key=lambda it: health[it[1].key].available_at if it[1].key in health else 0.0)

@@ -102,6 +102,7 @@ class Gateway:
         self._draw = rng.random
         self._budgets = RetryBudgets(clock)
         self._waiting = Waiting()
+        self._models = Models()
         self.keys = StateKeys(clock)
         self.tools = Tools(
             board,
@@ -135,8 +136,8 @@ class Gateway:
             config = self.store.config
             assert config is not None
             assert isinstance(format, ConversationRecord)
-            models = Models(index, config, caller, self.clock.wall())
-            return json_answer(200, models.answer(request, format))
+            body = self._models.answer(request, format, index, config, caller, self.clock.wall())
+            return json_answer(200, body)
         except WeirError as error:
             return error_answer(error, format, new_request_id())
 
