@@ -322,6 +322,10 @@ class FailureKind(StrEnum):
     REJECTED = "rejected"  # a check after the call does not let the answer pass
 
 
+NOT_THERE = frozenset({404, 405, 501})
+"""Statuses of a server that lacks a path, or the model."""
+
+
 class AttemptFailed(Exception):
     """One try at one backend failed."""
 
@@ -348,6 +352,19 @@ class AttemptFailed(Exception):
         self.retry_after = retry_after  # seconds, as the upstream said; uncapped
         self.field = field  # of the request, which was refused: a name of the format's own table
         self.tunes = tunes  # the request can be sent without that field
+
+    def at(self, below: str) -> AttemptFailed:
+        """The failure of a path below a format's usual one, such as `/compact`, or of an endpoint. Not every server has
+        these, and one that lacks it stays in use for all else. Empty: it is the usual path.
+        """
+        if (
+            below
+            and self.kind is FailureKind.MODEL
+            and self.status in NOT_THERE
+            and "model" not in self.message.lower()
+        ):
+            self.kind = FailureKind.UNFIT
+        return self
 
 
 def forget_frames(error: Exception) -> None:

@@ -588,6 +588,7 @@ async def test_only_backends_that_list_the_endpoint_are_asked():
         "/v1/assistants",
         "/v1/threads/t/runs",
         "/v1/uploads",
+        "/v1/conversations",
         "/v1/containers",
         "/v1/evals",
         "/v1/videos",

@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from sdk.clients import openai_client
+from support.servers import one_request, talking
 from support.stand import KEY, NAMESPACE, OTHER_KEY, OTHER_NAMESPACE, Stand, stand
 from weir_cli.sim import Fault, FaultKind, SimModel
 from weir_router.app import Router
@@ -396,6 +397,26 @@ async def test_a_conversation_is_made_shorter_by_a_backend_of_the_format():
     async with served([CHAT]) as (s, sdk):
         with pytest.raises(openai.NotFoundError, match="takes no format that has /compact"):
             await sdk.post("/responses/compact", body={"model": "auto", "input": "long"}, cast_to=object)
+
+
+@pytest.mark.parametrize("said", [b'{"error": {"message": "Invalid URL"}}', b'{"detail": "Not Found"}'])
+async def test_a_server_without_the_path_that_makes_shorter_is_not_ill(said: bytes):
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                await one_request(reader)
+                head = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                writer.write(head % len(said) + said)
+
+    async with (
+        talking(talk) as url,
+        served(changes={"a": HOMES["a"] | {"base_url": url}}) as (s, sdk),
+    ):
+        for _ in range(3):
+            with pytest.raises(openai.NotFoundError):
+                await sdk.post("/responses/compact", body={"model": "auto", "input": "long"}, cast_to=object)
+        assert [it["outcome"] for it in s.last["attempts"]] == ["unfit"]
+        assert [it.failing for it in s.router.board.view().values()] == [0]
 
 
 async def test_reading_counts_no_tokens_and_takes_no_slot():

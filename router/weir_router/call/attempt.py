@@ -128,7 +128,7 @@ class Attempt:
         rest = response.read_all(self._held.grow)
         body = await (rest if response.ended() else self._watchdog.waits_for(rest))
         if response.status != 200:
-            raise self._format.failure(response.status, response.headers, body, added)
+            raise self._format.failure(response.status, response.headers, body, added).at(self._ask.below)
         self._take_whole(body)
 
     async def relay(self, sink: Sink) -> None:

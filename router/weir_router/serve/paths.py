@@ -37,6 +37,8 @@ NOT_SERVED = {
     "/v1/vector_stores": f"A vector store stays at one provider: use embeddings and a database of your own, {_OR}",
     "/v1/assistants": f"Assistants stay at one provider: use responses (POST /v1/responses), {_OR}",
     "/v1/threads": f"Threads stay at one provider: use responses (POST /v1/responses), {_OR}",
+    "/v1/conversations": "A conversation stays at one provider: send its items as input (POST /v1/responses), or go on "
+    "from a response with previous_response_id",
     "/v1/realtime": "A realtime session is held with one provider: use POST /v1/audio/transcriptions and "
     f"/v1/audio/speech, {_OR}",
     "/v1/fine_tuning": f"A fine-tuned model belongs to one account: train it at its provider, {_THEN}",

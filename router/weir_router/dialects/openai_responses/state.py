@@ -139,8 +139,8 @@ def proven(seals: Seals, purpose: str, id: str, where: str) -> Opened:
     if opened is None:
         what = "response" if purpose == RESPONSE else "item"
         raise StateNotFound(
-            f"`{where}` names no {what} of yours that can be found. It was not stored, was made for another caller, or "
-            f"is too old: {INSTEAD}.",
+            f"`{where}` names no {what} of yours that can be found. It was not stored (only backends that take the "
+            f"Responses API store any), was made for another caller, or is too old: {INSTEAD}.",
             param=where,
         )
     return opened

@@ -17,11 +17,9 @@ from weir_router.dialects.wire import failures
 from weir_router.dialects.wire.fit import adjust, leave_out
 from weir_router.dialects.wire.headers import Kept, extended, path_with
 from weir_router.dialects.wire.outgoing import Body, Spliced, body_of, shown
-from weir_router.errors import AttemptFailed, FailureKind
+from weir_router.errors import AttemptFailed
 
 _NOTHING: frozenset[str] = frozenset()
-_NOT_THERE = frozenset({404, 405, 501})
-"""Statuses of a server that lacks an endpoint, or the model."""
 
 
 def prepare(
@@ -66,7 +64,4 @@ def _form(ask: Ask, model: str) -> Body:
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, added: frozenset[str]) -> AttemptFailed:
     """See `base.FormatRecord`. A server that lacks the endpoint stays in use for others."""
-    failed = failures.from_answer(TABLE, status, headers, body, added)
-    if failed.kind is FailureKind.MODEL and status in _NOT_THERE and "model" not in failed.message.lower():
-        failed.kind = FailureKind.UNFIT
-    return failed
+    return failures.from_answer(TABLE, status, headers, body, added).at("/")
