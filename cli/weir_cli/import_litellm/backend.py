@@ -28,6 +28,16 @@ RESPONSES = "responses/"
 """Part of a model by which LiteLLM calls the Responses API, as in `openai/responses/gpt-5`."""
 
 _CHAT_MODES = ("chat", "responses", None)
+_ENDPOINTS = {
+    "embedding": "Embeddings",
+    "image_generation": "Images",
+    "image_edit": "Images",
+    "audio_speech": "Audio",
+    "audio_transcription": "Audio",
+    "moderation": "Moderations",
+    "rerank": "Rerank",
+    "completion": "Completions",
+}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _BASE_URL = re.compile(r"https?://[^\s?#@]+")
 
@@ -92,10 +102,14 @@ def _refused(group: str, model: str, mode: Any) -> tuple[str, str] | None:
     if not TOKEN.fullmatch(group):
         return "a model's name is printable ASCII without spaces", "rename it"
     if mode not in _CHAT_MODES:
-        return f"mode {mode}: Weir serves chat completions and messages only", "keep it where it is"
+        endpoint_of = _ENDPOINTS.get(mode) if isinstance(mode, str) else None
+        if endpoint_of is None:
+            return f"mode {mode}: Weir does not serve it", "keep it where it is"
+        instead = f"write a tier with endpoints: [{endpoint_of}], and a route with when.operations: [{endpoint_of}]"
+        return f"mode {mode}: only models for conversations are taken over", instead
     if mode is None and OTHER_WORK.search(model):
-        why = "its name is not that of a chat model, and Weir serves chat completions and messages only"
-        return why, "set model_info.mode: chat if it is one; keep it where it is otherwise"
+        why = "its name is not that of a chat model, and only models for conversations are taken over"
+        return why, "set model_info.mode: chat if it is one; otherwise write a tier with endpoints for it"
     return None
 
 
@@ -110,6 +124,7 @@ def _assemble(group: str, model: str, target: Endpoint, base_url: str, given: Gi
         "name": slug(f"{target.name}-{model.rsplit('/', 1)[-1]}"),
         "provider": target.dialect.value,
         "baseURL": None if base_url == DEFAULT_BASE_URL[target.dialect] else base_url,
+        "dialects": _dialects(given, target, base_url, dated),
         "model": model,
         "baseModel": about.base,
         "credentials": _credentials(secret, target),
@@ -126,6 +141,17 @@ def _assemble(group: str, model: str, target: Endpoint, base_url: str, given: Gi
     _note_the_rest(given)
     order = int(min(number(given.params.get("order")) or 0, LAST_ORDER))
     return Deployment(group, order, _share(given), stated, secret)
+
+
+def _dialects(given: Given, target: Endpoint, base_url: str, dated: str | None) -> list[str] | None:
+    """The formats of a deployment that LiteLLM calls by the Responses API; OpenAI itself has them by default."""
+    if given.info.get("mode") != "responses" and RESPONSES not in str(given.params.get("model")):
+        return None
+    if target.dialect is Dialect.OPENAI and dated is None:
+        return None if base_url == DEFAULT_BASE_URL[target.dialect] else ["Responses", "Chat"]
+    why = "this address has no Responses API, so Weir calls the provider's other format"
+    given.note("model_info.mode", "another format instead", why, "ask the model once before you move to Weir")
+    return None
 
 
 def _credentials(secret: SecretSource | None, target: Endpoint) -> dict[str, Any] | None:
@@ -221,8 +247,5 @@ def _share(given: Given) -> Decimal | None:
 def _note_the_rest(given: Given) -> None:
     for setting in sorted(given.params.keys() - _READ):
         given.note(f"litellm_params.{setting}", setting, *DEPLOYMENT.about(setting))
-    if given.info.get("mode") == "responses" or RESPONSES in str(given.params.get("model")):
-        why = "Weir calls chat completions, which some models of the Responses API do not serve"
-        given.note("model_info.mode", "chat completions instead", why, "ask the model once before you move to Weir")
     for setting in sorted(given.info.keys() - _READ_INFO):
         given.note(f"model_info.{setting}", setting, *INFO.about(setting))

@@ -42,7 +42,7 @@ _NO_ENDPOINT = {
     "sagemaker_chat": "SageMaker's API is signed with AWS keys",
     "vertex_ai": "Vertex AI takes short-lived Google tokens; use provider gemini with an API key",
     "vertex_ai_beta": "Vertex AI takes short-lived Google tokens; use provider gemini with an API key",
-    "text-completion-openai": "Weir serves chat completions and messages, not the old completions API",
+    "text-completion-openai": "old completions are no conversations: write a backend with endpoints: [Completions]",
 }
 
 PARAMETERS: dict[Dialect, tuple[str, ...]] = {

@@ -38,7 +38,11 @@ _TAGS = (
     "match headers in a route's when, and labels in require",
 )
 _GUARDRAILS = ("Weir neither inspects nor changes what is said", "keep the guardrail in front of Weir or in the client")
-_SERVICES = ("Weir serves chat completions and messages only", "keep it where it is")
+_SERVICES = ("Weir serves requests to models only", "keep it where it is")
+_STATE = (
+    "ids of stored responses, and encrypted reasoning, lead to their own backend by themselves",
+    "list Responses in the dialects of a backend that has it",
+)
 _AFFINITY = (
     "affinity is lost: no caller is bound to one deployment, nor any conversation for a stated time",
     "rely on Weir's homes: a conversation stays at one backend while that is well",
@@ -221,8 +225,8 @@ CHECKS = Reasons(
             "a backend has no rate limit: when a provider answers 429, the next backend is asked",
             "limit callers by a grant's requestsPerMinute, or the backend by limits.concurrency",
         ),
-        "responses_api_deployment_check": _SERVICES,
-        "encrypted_content_affinity": _SERVICES,
+        "responses_api_deployment_check": _STATE,
+        "encrypted_content_affinity": _STATE,
         "forward_client_headers_by_model_group": (
             "a caller's own headers are not sent on, apart from those of the format",
             "nothing, or keep LiteLLM as the backend of that group",

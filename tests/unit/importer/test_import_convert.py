@@ -403,6 +403,23 @@ def test_what_is_no_chat_model_by_its_name_is_left_out_unless_it_says_so(model):
     assert "chat" in found(said, "model_list[0]")
 
 
+@pytest.mark.parametrize(
+    ("mode", "endpoint"),
+    [
+        ("embedding", "Embeddings"),
+        ("image_generation", "Images"),
+        ("audio_transcription", "Audio"),
+        ("moderation", "Moderations"),
+        ("rerank", "Rerank"),
+        ("completion", "Completions"),
+    ],
+)
+def test_a_mode_that_is_an_endpoint_is_left_out_with_what_to_write(mode, endpoint):
+    (left,) = [it for it in one({}, {"mode": mode}).unsupported if "left out" in it.what]
+    assert f"endpoints: [{endpoint}]" in left.instead
+    assert f"when.operations: [{endpoint}]" in left.instead
+
+
 @pytest.mark.parametrize("mode", ["embedding", "image_generation", "audio_speech", "rerank", "realtime", "video"])
 @pytest.mark.parametrize("place", ["model_info", "litellm_params"])
 def test_a_mode_that_is_not_chat_is_left_out(mode, place):
@@ -426,7 +443,14 @@ def test_a_model_whose_name_misleads_is_a_chat_model_if_the_config_says_so():
     assert one({"model": "openai/my-flux-assistant"}, {"mode": "chat"}).manifests
 
 
-def test_the_responses_api_is_replaced_and_said():
-    said = one({"model": "openai/responses/gpt-5"})
-    assert backend(said)["model"] == "gpt-5"
-    assert "chat completions" in found(said, "model_list[0].model_info.mode")
+def test_the_responses_api_is_taken_over_where_the_address_has_it():
+    own = one({"model": "openai/responses/gpt-5"})
+    assert backend(own)["model"] == "gpt-5"
+    assert "dialects" not in backend(own)  # OpenAI itself has it by default
+    other = one({"model": "openai/x", "api_base": "http://10.0.0.1/v1"}, {"mode": "responses"})
+    assert backend(other)["dialects"] == ["Responses", "Chat"]
+    assert not found(other, "model_list[0].model_info.mode")
+    dated = {"model": "azure/gpt-5", "api_base": "https://x.openai.azure.com", "api_version": "2024-10-21"}
+    azure = one(dated, {"mode": "responses"})
+    assert "dialects" not in backend(azure)
+    assert "another format" in found(azure, "model_list[0].model_info.mode")
