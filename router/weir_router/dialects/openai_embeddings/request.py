@@ -99,7 +99,7 @@ def _check(it: str | list[Any], where: str) -> None:
     if isinstance(it, list):
         for index, token in enumerate(it):
             if type(token) is not int or token < 0:
-                found = token if type(token) is int else read_body.type_name(token)
+                found = str(token)[:20] if type(token) is int else read_body.type_name(token)
                 raise BadRequest(
                     f"`{where}[{index}]` must be a token, a whole number from 0, not {found}.",
                     param=f"{where}[{index}]",
