@@ -460,3 +460,20 @@ async def test_the_holder_of_an_account_is_found_once_per_config(monkeypatch: py
         s.apply(msgspec.structs.replace(s.config, policies=()))
         with pytest.raises(openai.NotFoundError, match="no longer served"):
             await sdk.responses.retrieve(first.id)
+
+
+@pytest.mark.parametrize("path", ["", "?stream=true", "/input_items", "/cancel"])
+async def test_head_has_no_answer_that_the_next_request_could_get(path: str):
+    """Behind a proxy the next request of the connection may be another tenant's."""
+    async with served() as (s, sdk):
+        id = (await created(sdk)).id
+        host, _, port = s.url.removeprefix("http://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            keyed = f"host: x\r\nauthorization: Bearer {KEY}\r\n"
+            writer.write(f"HEAD /v1/responses/{id}{path} HTTP/1.1\r\n{keyed}\r\n".encode())
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 405")
+            writer.write(f"GET /healthz HTTP/1.1\r\n{keyed}\r\n".encode())
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 ")
+        finally:
+            writer.close()

@@ -246,3 +246,11 @@ async def test_a_sidecar_answers_itself_where_no_backend_keeps_state(tmp_path: P
         side.knows(side.local(model))
         await client.responses.create(model="auto", input="hi")
         assert side.own == []
+
+
+async def test_a_sidecar_answers_head_for_a_stored_answer_at_once(tmp_path: Path):
+    async with sidecar(tmp_path, SimModel("m")) as side, aiohttp.ClientSession() as http, asyncio.timeout(5):
+        for path in ("/v1/responses/resp_1", "/v1/responses/resp_1?stream=true"):
+            async with http.head(side.url + path) as answer:
+                assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, POST")
+        assert not side.relayed

@@ -34,7 +34,7 @@ from weir_router.serve.answers import STREAM_LINES, json_answer
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.keys import WITHOUT_KEYS, gone, holders
 from weir_router.serve.paths import meant
-from weir_router.serve.routes import unknown_to_callers
+from weir_router.serve.routes import allow, unknown_to_callers
 from weir_router.serve.story import Gateway, bug_in
 from weir_router.serve.visit import Visit
 
@@ -72,6 +72,8 @@ class Stored:
 
     async def serve(self, request: Request) -> Answer | None:
         """Handles a request below `/v1/responses/`."""
+        if request.method == "HEAD":
+            return no_head(request)
         if _action(request) is None:
             return unknown_to_callers(request, 404)
         gateway = self._gateway
@@ -150,8 +152,7 @@ class Stored:
         headers = visit.request.headers
         via = self._gateway.hops.passed(headers, "", self._gateway.store.config) if "via" in headers else ""
         passed = (("via", via),) if via else ()
-        method = "GET" if visit.request.method == "HEAD" else visit.request.method
-        return Errand(method, path, headers=passed), credential
+        return Errand(visit.request.method, path, headers=passed), credential
 
     async def _whole(self, visit: Visit, candidate: Candidate, wanted: Wanted) -> Answer:
         errand, credential = self._errand(visit, candidate, wanted)
@@ -193,8 +194,15 @@ def _named(request: Request) -> tuple[str, str]:
 def _action(request: Request) -> str | None:
     """The action that a request asks for; None: there is no such path with this method."""
     _, action = _named(request)
-    method = "GET" if request.method == "HEAD" else request.method
-    return action if (method, action) in ACTIONS else None
+    return action if (request.method, action) in ACTIONS else None
+
+
+def no_head(request: Request) -> Answer:
+    """The answer to HEAD. A stream of events in its place would be read as the answer to the next request of the
+    connection, which may be another tenant's behind a proxy.
+    """
+    answer = unknown_to_callers(request, 405)
+    return Answer(answer.status, answer.fields + allow({method for method, _ in ACTIONS}), answer.body)
 
 
 def _query(text: str, seals: Seals) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from weir_router.identify.keys import AZURE_KEY, KEY_PREFIX, is_token, presented
 from weir_router.record.recorder import Recorder
 from weir_router.serve import bodies
 from weir_router.serve.http import Answer, Request, fields
+from weir_router.serve.stored import no_head
 from weir_router.serve.visit import Visit
 
 CONNECT_SECONDS = 5.0
@@ -75,6 +76,8 @@ class Relay:
 
     async def stored(self, request: Request) -> Answer | None:
         """Asks the gateway for a stored answer, since a sidecar has no keys for ids."""
+        if request.method == "HEAD":
+            return no_head(request)
         return await self.complete(request, RESPONSES)
 
     async def _complete(self, visit: Visit) -> Answer | None:
