@@ -419,6 +419,28 @@ def test_conversations_that_reach_a_backend_for_other_endpoints_are_told(when, m
     assert only(result).routes
 
 
+@pytest.mark.parametrize(
+    ("earlier", "model", "warned"),
+    [
+        ("promptTokens: {max: 100}", "v-large", True),
+        ("complexity: [Simple]", "v-large", True),
+        ("operations: [Chat, Embeddings], promptTokens: {max: 100}", "v-large", True),
+        ("promptTokens: {max: 100}", "v-small", False),
+        ("userTiers: [paid]", "v-large", False),
+        ("headers: [{name: x-team, exact: a}]", "v-large", False),
+    ],
+)
+def test_two_routes_that_embed_for_one_caller_with_two_models_are_told(earlier, model, warned, compiled, policy):
+    earlier = earlier if "operations" in earlier else f"operations: [Embeddings], {earlier}"
+    routes = f"""[{{name: r, when: {{{earlier}}}, tiers: [{{name: one}}]}},
+      {{name: s, when: {{operations: [Embeddings]}}, tiers: [{{name: two}}]}}]"""
+    result = compiled(of("one", "v-small") + of("two", model) + policy(routes=routes))
+    told = [it for it in result.problems if it.reason == Reason.MIXED_EMBEDDINGS]
+    assert [(it.field, it.severity) for it in told] == ([("spec.routes[1].tiers", Severity.WARNING)] if warned else [])
+    assert all("routes 'r' and 's'" in it.message for it in told)
+    assert [it.name for it in only(result).routes] == ["r", "s"]
+
+
 def test_a_route_whose_backends_do_not_list_its_operation_cannot_be_served(compiled, tier, policy):
     result = compiled(
         tier() + of("one", "v", "labels: {a: b}") + of("two", "v", "labels: {a: b}") + policy(routes=f"[{VECTORS}]")

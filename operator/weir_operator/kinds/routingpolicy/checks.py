@@ -14,6 +14,7 @@ from weir_operator.problems.finding import Check, Finding, Verdict
 from weir_operator.problems.problem import ConditionType, Reason
 from weir_operator.schemas.common import DEFAULT_CLASS
 from weir_router.contract import CONVERSATIONS, Backend, BackendState, Mode, Operation, Route, Tier
+from weir_router.contract.conditions import KEEPS_OLDER_OUT
 from weir_router.contract.embeddings import embedding_models
 
 MODELS_SHOWN = 3
@@ -82,6 +83,7 @@ class RouteFacts:
     route: Route
     tiers: Mapping[str, Tier]
     shadowed_by: str | None = None  # name of an earlier route that takes all of its requests
+    other_vectors: str | None = None  # name of an earlier route that embeds for the same callers with another model
 
 
 def route_has_no_tiers(it: RouteFacts) -> Finding | None:
@@ -141,8 +143,7 @@ def route_mixes_embeddings(it: RouteFacts) -> Finding | None:
     """
     if Operation.EMBEDDINGS not in it.route.when.operations:
         return None
-    backends = [backend for reference in it.route.tiers for backend in it.tiers[reference.tier].backends]
-    models = embedding_models(backends, it.route.require)
+    models = models_for_vectors(it.route, it.tiers)
     if len(models) < 2:
         return None
     message = f"route '{it.route.name}' has {len(models)} models for embeddings: {', '.join(models[:MODELS_SHOWN])}; "
@@ -150,6 +151,33 @@ def route_mixes_embeddings(it: RouteFacts) -> Finding | None:
     action = "Keep one model for embeddings in all tiers of the route, and give each other one a policy of its own; "
     action += "deployments of one model share its name by baseModel."
     return Finding(Reason.MIXED_EMBEDDINGS, message, Verdict.FAULTY, ConditionType.ACCEPTED, action, ".tiers")
+
+
+def models_for_vectors(route: Route, tiers: Mapping[str, Tier]) -> list[str]:
+    """The models for embeddings of a route that serves them."""
+    if Operation.EMBEDDINGS not in route.when.operations:
+        return []
+    backends = [backend for reference in route.tiers for backend in tiers[reference.tier].backends]
+    return embedding_models(backends, route.require)
+
+
+def same_askers(one: Route, other: Route) -> bool:
+    """Whether nothing about the caller separates two routes, only what is asked and when."""
+    ours, theirs = (
+        (it.callers, it.user_tiers, it.features, [header for header in it.headers if header != KEEPS_OLDER_OUT])
+        for it in (one.when, other.when)
+    )
+    return ours == theirs
+
+
+def routes_mix_embeddings(it: RouteFacts) -> Finding | None:
+    """Warns of two routes that embed the texts of one caller with two models, for example by their length."""
+    if it.other_vectors is None:
+        return None
+    message = f"routes '{it.other_vectors}' and '{it.route.name}' have different models for embeddings and the same "
+    message += "callers, so one name gives vectors that cannot be compared"
+    action = "Keep one model for embeddings, and give each other one a policy of its own."
+    return Finding(Reason.MIXED_EMBEDDINGS, message, Verdict.WARN, ConditionType.ACCEPTED, action, ".tiers")
 
 
 def conversations_reach_other_endpoints(it: RouteFacts) -> Finding | None:
@@ -176,6 +204,7 @@ ROUTE_CHECKS: tuple[Check[RouteFacts], ...] = (
     route_has_no_tiers,
     route_cannot_be_served,
     route_mixes_embeddings,
+    routes_mix_embeddings,
     conversations_reach_other_endpoints,
     route_is_shadowed,
 )

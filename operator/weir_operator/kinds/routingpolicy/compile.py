@@ -23,6 +23,8 @@ from weir_operator.kinds.routingpolicy.checks import (
     PolicyFacts,
     ReferenceFacts,
     RouteFacts,
+    models_for_vectors,
+    same_askers,
 )
 from weir_operator.kinds.routingpolicy.consent import Served, foreign_tiers, served, with_tiers
 from weir_operator.kube.objects import ObjectName
@@ -237,15 +239,19 @@ class _References:
 
 def _routes(spec: schema.RoutingPolicySpec, references: _References) -> tuple[contract.Route, ...]:
     kept: list[contract.Route] = []
+    embedding: list[tuple[contract.Route, list[str]]] = []  # with their models
     for number, stated in enumerate(spec.routes):
         path = f"spec.routes[{number}]"
         route = _route(stated, path, references)
         shadow = next((earlier.name for earlier in kept if covers(earlier.when, route.when)), None)
         targets = {it.tier: references.tiers[it.tier].tier for it in route.tiers}
-        found = findings(ROUTE_CHECKS, RouteFacts(route, targets, shadow))
+        vectors = models_for_vectors(route, targets)
+        others = (it.name for it, known in embedding if vectors and known != vectors and same_askers(it, route))
+        found = findings(ROUTE_CHECKS, RouteFacts(route, targets, shadow, next(others, None)))
         references.report.add(path, found)
         if not removed(found):
             kept.append(route)
+            embedding += [(route, vectors)] if vectors else []
     return tuple(kept)
 
 
