@@ -36,7 +36,7 @@ asyncio.run(main())
 
 async def test_the_agents_sdk_goes_on_by_ids_and_by_its_whole_history() -> None:
     command = installed.python()[0]
-    home = {"m": {"formats": ("Responses", "Chat"), "account": "AAAAAAAA"}}
+    home = {"m": {"formats": ("Responses", "Chat"), "account": "AAAAAAAAAAAAAAAA"}}
     async with stand([SimModel("m")], changes=home) as s:
         process = await asyncio.create_subprocess_exec(
             command, "-c", TURNS, s.url, KEY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

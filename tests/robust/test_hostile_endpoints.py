@@ -87,7 +87,7 @@ async def test_an_id_of_an_upstream_leads_to_none_of_its_other_paths(id: str, me
             await writer.drain()
 
     async with talking(talk) as url:
-        changes = {"a": {"base_url": f"{url}/v1", "formats": ("Responses",), "account": "AAAAAAAA"}}
+        changes = {"a": {"base_url": f"{url}/v1", "formats": ("Responses",), "account": "AAAAAAAAAAAAAAAA"}}
         async with (
             stand([SimModel("a")], changes=changes) as s,
             aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as http,

@@ -28,8 +28,8 @@ A, B, CHAT = SimModel("a"), SimModel("b"), SimModel("chat")
 CALLERS = (CallerRule(namespaces=frozenset({NAMESPACE, OTHER_NAMESPACE})),)
 RESPONSES = ("Responses", "Chat")
 HOMES = {
-    "a": {"formats": RESPONSES, "account": "AAAAAAAA"},
-    "b": {"formats": RESPONSES, "account": "BBBBBBBB"},
+    "a": {"formats": RESPONSES, "account": "AAAAAAAAAAAAAAAA"},
+    "b": {"formats": RESPONSES, "account": "BBBBBBBBBBBBBBBB"},
     "chat": {"formats": ("Chat",)},
 }
 
@@ -57,8 +57,8 @@ def sent(s: Stand, model: str = "a") -> dict[str, Any]:
 async def test_an_id_is_sealed_and_leads_back_to_the_providers_own():
     async with served() as (s, sdk):
         first = await created(sdk)
-        assert first.id.startswith("resp_w1AAAAAAAA")
-        assert first.output[0].id.startswith("msg_w1AAAAAAAA")
+        assert first.id.startswith("resp_w1AAAAAAAAAAAAAAAA")
+        assert first.output[0].id.startswith("msg_w1AAAAAAAAAAAAAAAA")
         assert len(first.id) < 512
         second = await created(sdk, "more", previous_response_id=first.id)
         own = sent(s)["previous_response_id"]
@@ -81,7 +81,7 @@ async def test_every_event_of_a_stream_has_the_same_sealed_ids():
         assert kinds.count("response.output_text.delta") > 3
         assert ids == {final.id}
         assert items == {it.id for it in final.output}
-        assert all("_w1AAAAAAAA" in id for id in ids | items)
+        assert all("_w1AAAAAAAAAAAAAAAA" in id for id in ids | items)
         assert (await sdk.responses.retrieve(final.id)).output_text == final.output_text
 
 
@@ -94,7 +94,7 @@ async def test_a_stored_answer_is_read_listed_and_deleted():
         items = await sdk.responses.input_items.list(first.id)
         (item,) = items.data
         assert item.content[0].text == "keep this"
-        assert "_w1AAAAAAAA" in item.id
+        assert "_w1AAAAAAAAAAAAAAAA" in item.id
         assert (await sdk.responses.input_items.list(first.id, after=item.id)).data == []
         await sdk.responses.delete(first.id)
         with pytest.raises(openai.NotFoundError):
@@ -166,7 +166,7 @@ async def test_it_goes_only_to_the_backend_that_holds_it_and_says_so_when_that_i
 
 async def test_another_tier_of_the_same_account_may_go_on():
     """A conversation that began with a dear model goes on with a cheap one, if both are of one account."""
-    homes = {"a": HOMES["a"], "b": {**HOMES["b"], "account": "AAAAAAAA"}}
+    homes = {"a": HOMES["a"], "b": {**HOMES["b"], "account": "AAAAAAAAAAAAAAAA"}}
     async with served([A], [B], changes=homes) as (s, sdk):
         first = await created(sdk)
         s.sim.fault("a", Fault(FaultKind.REFUSE))
@@ -182,7 +182,7 @@ async def test_a_route_by_the_prompt_does_not_separate_a_turn_from_its_conversat
     )
     async with served([A], [B], routes=routes) as (s, sdk):
         first = await created(sdk, "a long prompt " * 30)
-        assert first.id.startswith("resp_w1BBBBBBBB")
+        assert first.id.startswith("resp_w1BBBBBBBBBBBBBBBB")
         await created(sdk, "short", previous_response_id=first.id)
         assert s.last["route"] == "long"
 
@@ -237,7 +237,7 @@ FORGED = {
     "another seal": lambda id: id[:20] + ("A" if id[20] != "A" else "B") + id[21:],
     "cut": lambda id: id[:-1],
     "longer": lambda id: id + "a",
-    "another account": lambda id: id.replace("AAAAAAAA", "BBBBBBBB"),
+    "another account": lambda id: id.replace("AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBB"),
     "the provider's own": lambda id: id[31:],
     "an item's": lambda id: id.replace("resp_w1", "msg_w1", 1),
     "nothing of ours": lambda id: "resp_1",
@@ -456,7 +456,7 @@ async def test_the_holder_of_an_account_is_found_once_per_config(monkeypatch: py
         first = await created(sdk)
         for _ in range(3):
             await sdk.responses.retrieve(first.id)
-        assert looked == ["AAAAAAAA"]
+        assert looked == ["AAAAAAAAAAAAAAAA"]
         s.apply(msgspec.structs.replace(s.config, policies=()))
         with pytest.raises(openai.NotFoundError, match="no longer served"):
             await sdk.responses.retrieve(first.id)

@@ -202,7 +202,7 @@ async def test_models_are_those_of_the_pod_and_without_a_config_the_reason_is_sa
             assert [it["id"] for it in (await answer.json())["data"]] == ["auto"]
 
 
-STATEFUL = {"formats": ("Responses", "Chat"), "account": "AAAAAAAA"}
+STATEFUL = {"formats": ("Responses", "Chat"), "account": "AAAAAAAAAAAAAAAA"}
 
 
 async def test_what_uses_or_leaves_state_is_relayed_since_a_sidecar_has_no_keys(tmp_path: Path):

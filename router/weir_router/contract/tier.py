@@ -199,7 +199,7 @@ class Backend(Wire, frozen=True):
     # provider's first one. Unknown ones, of a newer operator, are left out
     endpoints: tuple[str, ...] = ()  # operations that it takes beyond conversations, e.g. ("Embeddings",)
     base_model: str | None = None  # the model behind a deployment with a name of its own; None: `model`
-    account: str = ""  # what holds the state that requests leave: 48 bits, by its address and its credential's name;
+    account: str = ""  # what holds the state that requests leave: 96 bits, by its address and its credential's name;
     # empty: it takes no Responses, or the operator is older
 
     @property

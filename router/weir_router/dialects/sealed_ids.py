@@ -3,7 +3,7 @@
 A provider's own id would be good for every caller of the platform's key. So the caller gets it with the account that
 holds it (`Backend.account`) and a seal for the caller's namespace (`weir_router.seal`):
 
-    resp_w1 4f1c2a9B 0123456789abcdef resp_68c1…   without the spaces: the account, the seal, the provider's id
+    resp_w1 4f1c2a9B4f1c2a9B 0123456789abcdef resp_68c1…   without the spaces: the account, the seal, the provider's id
 
 The start, `resp_` or `msg_`, is that of the provider's id. An id with other characters is in base64, after a dash.
 """
@@ -30,7 +30,7 @@ RESPONSE, ITEM = "response", "item"
 MARK = "_w1"
 """Characters that every sealed id has; ids without them are not looked at."""
 
-_SEALED = re.compile(r"([a-z]{1,16}_)w1([A-Za-z0-9_-]{8})([A-Za-z0-9_-]{16})([A-Za-z0-9_-]{1,440})")
+_SEALED = re.compile(r"([a-z]{1,16}_)w1([A-Za-z0-9_-]{16})([A-Za-z0-9_-]{16})([A-Za-z0-9_-]{1,440})")
 _START = re.compile(r"[a-z]{1,16}_")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _ANY = re.compile(r"[A-Za-z0-9_-]{1,512}")

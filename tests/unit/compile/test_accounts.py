@@ -13,7 +13,7 @@ def account(result, tier="default/budget") -> str:
 
 
 def test_it_has_48_bits_in_characters_of_ids(compiled, tier):
-    assert re.fullmatch(r"[A-Za-z0-9_-]{8}", account(compiled(tier())))
+    assert re.fullmatch(r"[A-Za-z0-9_-]{16}", account(compiled(tier())))
 
 
 def test_a_new_value_of_the_credential_and_another_name_of_the_tier_leave_it(compiled, tier, secret):

@@ -15,7 +15,7 @@ from weir_router.seal import KeyRing
 
 RING = KeyRing([(b"k" * 32, 0)])
 SEALS, OTHERS = Seals(RING, "shop", 0), Seals(RING, "search", 0)
-HERE, THERE = "AAAAAAAA", "BBBBBBBB"
+HERE, THERE = "AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBB"
 
 
 @given(st.text(min_size=1, max_size=300))

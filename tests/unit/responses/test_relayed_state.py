@@ -14,7 +14,7 @@ from weir_router.dialects.sealed_ids import Seals
 from weir_router.dialects.wire.sse import SSE
 from weir_router.seal import KeyRing
 
-SHOWN = Shown(Seals(KeyRing([(b"k" * 32, 0)]), "shop", 0), "AAAAAAAA")
+SHOWN = Shown(Seals(KeyRing([(b"k" * 32, 0)]), "shop", 0), "AAAAAAAAAAAAAAAA")
 RESPONSE = {"id": "resp_1", "object": "response", "status": "in_progress", "output": []}
 
 

@@ -18,10 +18,11 @@ OWN_FORMATS = {Dialect.OPENAI: (WireFormat.RESPONSES, WireFormat.CHAT), Dialect.
 
 
 def account_of(*place: str) -> str:
-    """The name of what holds the state that requests leave: 48 bits, as in ids of stored answers.
+    """The name of what holds the state that requests leave: 96 bits, as in ids of stored answers.
 
     It is of the address and of the Secret's name and key. So an account's tiers and models share it, it outlives new
-    values of the credential, and another Secret or address makes another account of it.
+    values of the credential, and another Secret or address makes another account of it. With fewer bits a tenant could
+    search for a Secret's name that makes its own server the account of another, and have foreign ids sealed for itself.
     """
-    found = blake2b("\0".join(place).encode("utf-8", "replace"), digest_size=6).digest()
+    found = blake2b("\0".join(place).encode("utf-8", "replace"), digest_size=12).digest()
     return urlsafe_b64encode(found).decode()
