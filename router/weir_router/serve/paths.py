@@ -88,7 +88,11 @@ def shape(path: str, headers: Mapping[str, str]) -> FormatRecord:
 
 
 def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
+    """The parts of a path. A `/v1` before a provider's prefix counts for nothing: Azure's client puts its
+    `/openai/deployments/NAME` behind its base URL.
+    """
+    parts = [part for part in path.split("/") if part]
+    return parts[1:] if len(parts) > 1 and parts[0] == VERSION[1:] and parts[1] in PREFIXES else parts
 
 
 def not_served(path: str) -> str | None:

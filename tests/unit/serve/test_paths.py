@@ -5,7 +5,7 @@ from support.callers import request_for
 from support.stand import KEY, Stand, stand
 from weir_cli.sim import SimModel
 from weir_router.contract import CompiledConfig, Dialect
-from weir_router.serve.paths import NOT_SERVED, meant
+from weir_router.serve.paths import NOT_SERVED, deployment, meant
 
 KEYED = {"authorization": f"Bearer {KEY}"}
 MARKED = {"anthropic-version": "2023-06-01"}
@@ -22,6 +22,8 @@ MARKED = {"anthropic-version": "2023-06-01"}
         ("/openai/chat/completions", "/v1/chat/completions"),
         ("/anthropic//v1/messages", "/v1/messages"),
         ("/openai/deployments/gpt-4o/chat/completions", "/v1/chat/completions"),
+        ("/v1/openai/deployments/gpt-4o/chat/completions", "/v1/chat/completions"),
+        ("/v1/anthropic/v1/messages", "/v1/messages"),
         ("/openai/deployments", "/"),
         ("/deployments/a/chat/completions", "/v1/deployments/a/chat/completions"),
         ("/v1/models/anthropic/v1", "/v1/models/anthropic/v1"),
@@ -112,3 +114,8 @@ async def test_what_providers_serve_and_weir_does_not_is_refused_in_words(path: 
             why = next(why for known, why in NOT_SERVED.items() if meant(path).startswith(known))
             assert why in body["error"]["message"]
             assert (body.get("type") == "error") == ("/messages" in path)
+
+
+def test_a_deployment_is_found_behind_a_base_url_that_ends_in_v1():
+    assert deployment("/v1/openai/deployments/gpt-4o/chat/completions") == "gpt-4o"
+    assert deployment("/v1/deployments/gpt-4o/chat/completions") == ""
