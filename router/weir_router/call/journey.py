@@ -281,22 +281,22 @@ class Journey:
             self._candidates.last = self._tries() + 1 >= self._bounds.attempts
         if streamed:
             taken.guard.awaits_content()
-        listens = self._listeners or self._tools.after
-        return (Passing if self._passes else Attempt)(
-            self._ask,
-            taken.candidate,
-            guard=taken.guard,
-            hold=taken.hold,
-            clocks=self._clocks(taken.candidate, taken.guard.slow_after if streamed else None),
-            transport=self._tools.transport,
-            clock=self._tools.clock,
-            timers=self._tools.timers,
-            prompt_tokens=self._prompt_tokens,
-            load=self.load,
-            held=Held(self._tools.memory, self._candidates.namespace, stream=self._ask.stream or self._passes),
-            others=self._candidates,
-            tap=Tap(self._listeners, self._tools.after) if listens else None,
-        )
+        clocks = self._clocks(taken.candidate, taken.guard.slow_after if streamed else None)
+        tools, guard, hold = self._tools, taken.guard, taken.hold
+        held = Held(tools.memory, self._candidates.namespace, stream=self._ask.stream or self._passes)
+        tap = Tap(self._listeners, tools.after) if self._listeners or tools.after else None
+        # Each class is called by its name: compiled code makes a dict of the arguments for a class in a variable.
+        if self._passes:
+            return Passing(
+                self._ask, taken.candidate, guard=guard, hold=hold, clocks=clocks, transport=tools.transport,
+                clock=tools.clock, timers=tools.timers, prompt_tokens=self._prompt_tokens, load=self.load, held=held,
+                others=self._candidates,
+            )  # fmt: skip
+        return Attempt(
+            self._ask, taken.candidate, guard=guard, hold=hold, clocks=clocks, transport=tools.transport,
+            clock=tools.clock, timers=tools.timers, prompt_tokens=self._prompt_tokens, load=self.load, held=held,
+            others=self._candidates, tap=tap,
+        )  # fmt: skip
 
     def _failed(self, attempt: Attempt, failure: AttemptFailed) -> None:
         candidate, candidates = attempt.candidate, self._candidates

@@ -134,9 +134,12 @@ def pairing_of(ask: Ask, backend: Backend) -> Pairing:
     except KeyError:
         options = pairings_of(ask.format, backend, ask.mixed)
     best = options[0]
-    if len(options) == 1 or (best.same and not backend.traits.tools_without_reasoning):
+    if len(options) == 1:
         return best
-    if backend.traits.tools_without_reasoning and ask.prompt.tools:
+    wants = backend.traits.tools_without_reasoning and ask.prompt.tools
+    if best.same and not wants:
+        return best
+    if wants:
         options = tuple(sorted(options, key=lambda it: _loses_reasoning(ask, it)))
     for option in options:
         if option.same or untranslatable(ask, option) is None:
