@@ -17,6 +17,7 @@ from weir_cli.import_litellm.settings import DEPLOYMENT, INFO
 from weir_cli.import_litellm.traits import Defaults
 from weir_cli.shared.chat_models import OTHER_WORK
 from weir_cli.shared.manifests import SECRET_KEY, SecretSource, slug
+from weir_operator.kinds.modeltier.dialects import OWN_FORMATS
 from weir_operator.kinds.modeltier.schema import DEFAULT_BASE_URL, BackendSpec
 from weir_router.contract import Dialect
 from weir_router.dialects.registry import host_of
@@ -147,8 +148,9 @@ def _dialects(given: Given, target: Endpoint, base_url: str, dated: str | None) 
     """The formats of a deployment that LiteLLM calls by the Responses API; OpenAI itself has them by default."""
     if given.info.get("mode") != "responses" and RESPONSES not in str(given.params.get("model")):
         return None
-    if target.dialect is Dialect.OPENAI and dated is None:
-        return None if base_url == DEFAULT_BASE_URL[target.dialect] else ["Responses", "Chat"]
+    own = OWN_FORMATS[target.dialect]
+    if own and dated is None:
+        return None if base_url == DEFAULT_BASE_URL[target.dialect] else [format.value for format in own]
     why = "this address has no Responses API, so Weir calls the provider's other format"
     given.note("model_info.mode", "another format instead", why, "ask the model once before you move to Weir")
     return None
