@@ -47,6 +47,6 @@ async def test_the_agents_sdk_goes_on_by_ids_and_by_its_whole_history() -> None:
         assert len(set(ids)) == 3
         sent = [msgspec.json.decode(it.body) for it in s.sim.requests("m")]
         own = [it.get("previous_response_id") for it in sent]
-        assert own == [None, *(id[31:] for id in ids[:2]), None]
+        assert own == [None, *(id[39:] for id in ids[:2]), None]
         assert "_w1" not in json.dumps(sent)
         assert [line["status"] for line in s.log.lines] == [200] * 4
