@@ -234,11 +234,11 @@ async def test_a_conversation_is_refused_with_what_to_do():
 
 FORGED = {
     "made up": lambda id: "resp_w1" + "A" * 60,
-    "another seal": lambda id: id[:20] + ("A" if id[20] != "A" else "B") + id[21:],
+    "another seal": lambda id: id[:30] + ("A" if id[30] != "A" else "B") + id[31:],
     "cut": lambda id: id[:-1],
     "longer": lambda id: id + "a",
     "another account": lambda id: id.replace("AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBB"),
-    "the provider's own": lambda id: id[31:],
+    "the provider's own": lambda id: id[39:],
     "an item's": lambda id: id.replace("resp_w1", "msg_w1", 1),
     "nothing of ours": lambda id: "resp_1",
 }
