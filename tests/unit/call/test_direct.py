@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from unit.call.conftest import ScriptedResponse, fails, refused
-from weir_router.admit.memory import Memory
 from weir_router.call.direct import Errand, direct
 from weir_router.contract import Backend, CompiledConfig, Dialect, Extra, Tier, Timeouts
 from weir_router.decide.types import Candidate
@@ -129,12 +128,13 @@ async def test_a_cancelled_one_says_nothing(world):
 
 
 async def test_a_large_answer_counts_for_the_callers_namespace(world):
-    world.tools.memory.__init__(1000)
+    world.tools.memory.limit = 1000
 
     class Large(ScriptedResponse):
         async def read_all(self, grow=None):
             grow(10_000)
+            return b"{}"
 
     with pytest.raises(Overloaded, match="no room for this answer"):
         await ask(world, Large([], 200))
-    assert isinstance(world.tools.memory, Memory)
+    assert world.tools.memory.held == 0
