@@ -51,7 +51,7 @@ def asked(cluster: ApiServer, namespace: str, url: str, *, label: bool = True) -
 
 
 def probed(namespace: str, env: dict[str, str]) -> tuple[int, dict[str, bool | None], str]:
-    done = weir("probe", f"{namespace}/own", "-o", "json", env=env)
+    done = weir("probe", f"{namespace}/own", "-o", "json", "--system-namespace", namespace, env=env)
     assert KEY not in done.stdout + done.stderr
     told: Any = json.loads(done.stdout) if done.stdout else {"backends": []}
     answers = {it["name"]: it["spoken"] for each in told["backends"] for it in each["answers"]}
