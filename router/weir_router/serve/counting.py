@@ -23,8 +23,9 @@ from weir_router.dialects.registry import pairing_of
 from weir_router.errors import WeirError
 from weir_router.estimate.counting import count
 from weir_router.serve.answers import json_answer
+from weir_router.serve.aside import admitted, served_aside
 from weir_router.serve.http import Answer, Request
-from weir_router.serve.story import Gateway, bug_in
+from weir_router.serve.story import Gateway
 from weir_router.serve.turns import HEAVY
 from weir_router.serve.visit import Visit
 
@@ -61,17 +62,7 @@ class Counter:
 
     async def count(self, request: Request, format: FormatRecord) -> Answer | None:
         """Handles `POST` to the path of a format's `counting`."""
-        gateway = self._gateway
-        visit = Visit(request, format, gateway.clock.monotonic())
-        gateway.recorder.started()
-        try:
-            return await self._count(visit)
-        except WeirError as error:
-            return visit.refuse(error)
-        except Exception as bug:
-            return visit.refuse(bug_in(bug, visit.id))
-        finally:
-            gateway.recorder.ended_aside(visit.finished(gateway.clock.monotonic()))
+        return await served_aside(self._gateway, request, format, self._count)
 
     async def _count(self, visit: Visit) -> Answer:
         gateway, headers = self._gateway, visit.request.headers
@@ -84,18 +75,8 @@ class Counter:
         policy = door.policy(visit, caller, visit.format.look(body), len(body))
         visit.stream = False
         via = gateway.hops.passed(headers, visit.model or "", gateway.store.config) if "via" in headers else ""
-        hold = door.reserve(policy, caller, APART)
-        try:
-            if hold.pending is not None:
-                await hold.pending
-            if not gateway.room.enter(caller.namespace):
-                await door.room(policy, caller, len(body))
-            try:
-                return await self._answer(visit, body, via)
-            finally:
-                gateway.room.leave(caller.namespace)
-        finally:
-            hold.release()
+        async with admitted(gateway, policy, caller, len(body), APART):
+            return await self._answer(visit, body, via)
 
     async def _answer(self, visit: Visit, body: bytes, via: str) -> Answer:
         gateway, request = self._gateway, visit.request

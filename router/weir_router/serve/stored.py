@@ -29,13 +29,14 @@ from weir_router.dialects.registry import host_of
 from weir_router.dialects.sealed_ids import ITEM, RESPONSE, Opened, Seals
 from weir_router.dialects.wire.relay import encode
 from weir_router.dialects.wire.sse import SSE
-from weir_router.errors import AttemptFailed, BadRequest, StreamBroken, Unavailable, WeirError
+from weir_router.errors import AttemptFailed, BadRequest, StreamBroken, Unavailable
 from weir_router.serve.answers import STREAM_LINES, json_answer
+from weir_router.serve.aside import admitted, served_aside
 from weir_router.serve.http import Answer, Request
 from weir_router.serve.keys import WITHOUT_KEYS, gone, holders
 from weir_router.serve.paths import meant
 from weir_router.serve.routes import allow, unknown_to_callers
-from weir_router.serve.story import Gateway, bug_in
+from weir_router.serve.story import Gateway
 from weir_router.serve.visit import Visit
 
 APART = "stored"
@@ -76,17 +77,7 @@ class Stored:
             return no_head(request)
         if _action(request) is None:
             return unknown_to_callers(request, 404)
-        gateway = self._gateway
-        visit = Visit(request, RECORD, gateway.clock.monotonic())
-        gateway.recorder.started()
-        try:
-            return await self._serve(visit)
-        except WeirError as error:
-            return visit.refuse(error)
-        except Exception as bug:
-            return visit.refuse(bug_in(bug, visit.id))
-        finally:
-            gateway.recorder.ended_aside(visit.finished(gateway.clock.monotonic()))
+        return await served_aside(self._gateway, request, RECORD, self._serve)
 
     async def _serve(self, visit: Visit) -> Answer | None:
         gateway, request = self._gateway, visit.request
@@ -96,22 +87,12 @@ class Stored:
         policy, candidate = self._holder(caller, wanted.opened.account)
         visit.policy, visit.policy_key = policy, policy.key
         visit.tier, visit.backend, visit.stream = candidate.tier, candidate.backend.name, wanted.stream
-        hold = gateway.door.reserve(policy, caller, APART)
-        try:
-            if hold.pending is not None:
-                await hold.pending
-            if not gateway.room.enter(caller.namespace):
-                await gateway.door.room(policy, caller, 0)
+        async with admitted(gateway, policy, caller, 0, APART):
+            grant = await granted(gateway.tools, candidate, APART)
             try:
-                grant = await granted(gateway.tools, candidate, APART)
-                try:
-                    return await (self._stream if wanted.stream else self._whole)(visit, candidate, wanted)
-                finally:
-                    grant.release()
+                return await (self._stream if wanted.stream else self._whole)(visit, candidate, wanted)
             finally:
-                gateway.room.leave(caller.namespace)
-        finally:
-            hold.release()
+                grant.release()
 
     def _wanted(self, request: Request, caller: Caller) -> Wanted:
         id, action = _named(request)
