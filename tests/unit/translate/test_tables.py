@@ -30,7 +30,6 @@ from weir_router.dialects.neutral.opaque import Opaque
 from weir_router.dialects.neutral.table import Fate, Field, Refused
 from weir_router.dialects.neutral.target import ANY, Target
 from weir_router.dialects.openai_chat import turns as openai_turns
-from weir_router.dialects.openai_responses import turns as responses_turns
 from weir_router.dialects.registry import CONVERSATIONS
 from weir_router.errors import BadRequest
 
@@ -113,7 +112,7 @@ def test_a_field_has_the_fate_that_its_row_says(record, field):
         assert record.write(conversation(**asked(field)), Target(SIGNED.realm)) != without
 
 
-@pytest.mark.parametrize("foreign", [openai_turns.FOREIGN, anthropic_turns.FOREIGN, responses_turns.FOREIGN])
+@pytest.mark.parametrize("foreign", [openai_turns.FOREIGN, anthropic_turns.FOREIGN])
 def test_each_kind_of_foreign_thing_has_a_reason_and_a_remedy(foreign):
     assert set(foreign) == set(Unknown)
 

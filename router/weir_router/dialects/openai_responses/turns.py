@@ -15,29 +15,11 @@ from weir_router.dialects.neutral.conversation import (
     Text,
     Thought,
     Turn,
-    Unknown,
 )
-from weir_router.dialects.neutral.table import refusal
 from weir_router.dialects.neutral.target import Target
+from weir_router.dialects.openai_chat.turns import DEFAULT_FILENAME, ERROR_PREFIX, foreign
 from weir_router.dialects.openai_responses.sealed import RAW, SEALED
 from weir_router.errors import BadRequest
-
-ERROR_PREFIX = "Error: "
-"""Beginning of a failed tool's result, since this format has no field for the failure."""
-
-DEFAULT_FILENAME = "document.pdf"
-"""Name of a file without a title: this format demands one with inline data."""
-
-FOREIGN = {
-    Unknown.PART: ("OpenAI models cannot read a block of type {!r}", "send text, images or documents"),
-    Unknown.SAID: ("an answer of OpenAI's cannot hold {!r}", "send text and tool calls"),
-    Unknown.IMAGE: ("OpenAI models cannot read a source of type {!r}", "send base64 data or an https URL"),
-    Unknown.DOCUMENT: ("OpenAI models cannot read a document source of type {!r}", "send it as base64 data"),
-    Unknown.CALL: ("OpenAI models know no tool call of type {!r}", "use functions"),
-    Unknown.TOOL: ("OpenAI models know no tool of type {!r}", "use a function"),
-    Unknown.CHOICE: ("OpenAI models know no choice of type {!r}", "name a function"),
-}
-"""Reasons and remedies for the refusal of foreign values."""
 
 
 def items_of(asked: Conversation, to: Target, dropped: list[str]) -> list[dict[str, Any]]:
@@ -173,9 +155,3 @@ def _collapsed(parts: list[dict[str, Any]]) -> Any:
     if not parts:
         return ""
     return parts[0]["text"] if len(parts) == 1 and "text" in parts[0] else parts
-
-
-def foreign(met: Foreign) -> BadRequest:
-    """The error for a value that this format cannot express."""
-    why, do = FOREIGN[met.what]
-    return refusal(met.at, why.format(met.kind), do)

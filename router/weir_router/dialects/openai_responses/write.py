@@ -11,7 +11,8 @@ from weir_router.dialects.neutral.ids import user_id
 from weir_router.dialects.neutral.schemas import is_strict, parameters
 from weir_router.dialects.neutral.table import Fate, Field, Refused, Table, refusal, settle
 from weir_router.dialects.neutral.target import ANY, Target
-from weir_router.dialects.openai_responses.turns import foreign, items_of
+from weir_router.dialects.openai_chat.turns import foreign
+from weir_router.dialects.openai_responses.turns import items_of
 from weir_router.dialects.openai_responses.understand import EXTRAS, SEALED_REASONING
 
 MAX_USER = 64
