@@ -134,9 +134,9 @@ def _words(failure: AttemptFailed, credential: str | None) -> str:
     return words if len(words) <= WORDS else f"{words[:WORDS]}…"
 
 
-def _usage(told: Any) -> Usage | None:
-    if not isinstance(told, dict):
+def _usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
         return None
-    counts = [told.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     known = [count if type(count) is int and count >= 0 else 0 for count in counts]
     return Usage(input=known[0], output=known[1])

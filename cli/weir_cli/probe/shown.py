@@ -39,12 +39,12 @@ def lines(target: Target, found: Sequence[Found]) -> dict[str, list[str]]:
         if isinstance(it, WireFormat) and it.value not in formats and answer is not None and _has(answer):
             formats.append(it.value)
     endpoints = [it.question.what.value for it in found if isinstance(it.question.what, Endpoint) and _has(it)]
-    told: dict[str, list[str]] = {}
+    fields: dict[str, list[str]] = {}
     if formats and formats != [it.value for it in listed_formats(target.backend)]:
-        told["dialects"] = formats
+        fields["dialects"] = formats
     if endpoints != list(target.backend.endpoints):
-        told["endpoints"] = endpoints
-    return told
+        fields["endpoints"] = endpoints
+    return fields
 
 
 def _has(found: Found) -> bool:
@@ -133,11 +133,11 @@ def _colour(found: Found) -> str:
 
 def advice(story: Story) -> list[str]:
     """The lines to write into manifests; none where they say the truth."""
-    told = []
+    advised = []
     for target, found in story:
         changed = lines(target, found)
         if changed:
-            told.append(f"{target.tier} / {target.backend.name}:")
-            told += [f"    {field}: [{', '.join(names)}]" for field, names in changed.items() if names]
-            told += [f"    (no `{field}`)" for field, names in changed.items() if not names]
-    return told
+            advised.append(f"{target.tier} / {target.backend.name}:")
+            advised += [f"    {field}: [{', '.join(names)}]" for field, names in changed.items() if names]
+            advised += [f"    (no `{field}`)" for field, names in changed.items() if not names]
+    return advised

@@ -104,8 +104,8 @@ def stream(ask: Ask, model: SimModel, answers: list[Answer]) -> list[Frame]:
 
 def error_event(error: dict[str, Any]) -> bytes:
     """An error in the middle of a stream."""
-    told = error["error"]
-    event = {name: told[name] for name in ("code", "message", "param")}
+    stated = error["error"]
+    event = {name: stated[name] for name in ("code", "message", "param")}
     event |= {"type": "error", "sequence_number": ERROR_NUMBER}
     return b"event: error\ndata: %b\n\n" % as_json(event)
 

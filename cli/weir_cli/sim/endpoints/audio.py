@@ -101,12 +101,12 @@ def _heard(fields: dict[str, Any], model: SimModel, task: str) -> Reply:
         frames = [*deltas, event(Part.FINISH, {"type": "transcript.text.done", "text": words, "usage": usage})]
     if form in _PLAIN:
         return Reply(_written(form, words, seconds).encode(), _PLAIN[form], frames, steps=len(tokens))
-    told: dict[str, Any] = {"text": words, "usage": usage}
+    answer: dict[str, Any] = {"text": words, "usage": usage}
     if form == "verbose_json":
         segment = {"id": 0, "start": 0.0, "end": seconds, "text": words}
-        told |= {"task": task, "language": "english", "duration": seconds, "segments": [segment]}
-        told["usage"] = {"type": "duration", "seconds": seconds}
-    return Reply(as_json(told), frames=frames, steps=len(tokens))
+        answer |= {"task": task, "language": "english", "duration": seconds, "segments": [segment]}
+        answer["usage"] = {"type": "duration", "seconds": seconds}
+    return Reply(as_json(answer), frames=frames, steps=len(tokens))
 
 
 def _written(form: str, words: str, seconds: float) -> str:

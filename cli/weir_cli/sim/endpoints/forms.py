@@ -41,11 +41,11 @@ def _read_part(part: bytes) -> tuple[str, str | Upload]:
         name.strip().lower(): value.strip()
         for name, _, value in (line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n"))
     }
-    told = headers.get("content-disposition", "")
-    name = _NAME.search(told)
-    if not found or name is None or not told.startswith("form-data"):
+    disposition = headers.get("content-disposition", "")
+    name = _NAME.search(disposition)
+    if not found or name is None or not disposition.startswith("form-data"):
         raise Refused(400, INVALID, "Could not parse multipart form: a part has no name.")
-    file = _FILE.search(told)
+    file = _FILE.search(disposition)
     if file is None:
         return name[1], data.decode("utf-8", "replace")
     return name[1], Upload(file[1], headers.get("content-type", "application/octet-stream"), data)

@@ -29,7 +29,7 @@ _encode = msgspec.json.encode
 
 def event(error: WeirError, request_id: str, place: Place | None) -> bytes:
     """The SSE event that ends a broken stream; a stream that has not begun begins before it."""
-    told = msgspec.json.decode(body(error, request_id))["error"]
+    shown = msgspec.json.decode(body(error, request_id))["error"]
     code = error.code if error.code in _KEPT else _CODES.get(error.status, "server_error")
     message = error.message
     if code == "rate_limit_exceeded" and error.retry_after is not None:
@@ -46,7 +46,7 @@ def event(error: WeirError, request_id: str, place: Place | None) -> bytes:
         created = {"response": {**failed, "status": "in_progress", "error": None}}
         before = _event("response.created", number, created)
         number += 1
-    return before + _event("response.failed", number, {"response": failed, "error": told})
+    return before + _event("response.failed", number, {"response": failed, "error": shown})
 
 
 def _event(kind: str, number: int, data: dict[str, Any]) -> bytes:

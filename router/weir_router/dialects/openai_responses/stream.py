@@ -134,9 +134,9 @@ class ResponsesReader:
 
     def _error(self, payload: dict[str, Any]) -> Signal:
         """OpenAI's own event has the error's fields beside its type, which is only `error`."""
-        told = payload.get("error")
+        stated = payload.get("error")
         bare = {name: value for name, value in payload.items() if name != "type"}
-        raise failures.from_payload(TABLE, {"error": told if isinstance(told, dict) else bare})
+        raise failures.from_payload(TABLE, {"error": stated if isinstance(stated, dict) else bare})
 
 
 _READ = {
